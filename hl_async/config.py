@@ -1,0 +1,216 @@
+"""Settings: frozen, validated at construction; the only room that reads the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from hl_async._version import __version__
+from hl_async.errors import ConfigurationError
+from hl_async.secret import Secret
+
+DEFAULT_BASE_URL: Final = "https://services.leadconnectorhq.com"
+"""The one server of the official specification (API.md (i))."""
+
+DEFAULT_API_VERSION: Final = "2021-07-28"
+"""The ``Version`` header of the official examples (API.md (h))."""
+
+_VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
+_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]+")
+
+
+class Lane(Enum):
+    """Which of the two queues in front of the rate budget a call waits in."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for the answer: admitted before bulk, never paced."""
+    BULK = "bulk"
+    """Migration and mass work: spread evenly over the interval, bounded in flight."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: ``connect`` for DNS + TCP + TLS, ``attempt`` for one request, ``total`` for the whole call.
+
+    ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between
+    them; bulk calls have no total unless one is given, because their waiting is the point.
+    """
+
+    connect: float = 5.0
+    attempt: float = 30.0
+    total: float = 60.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            positive_seconds(f"timeouts.{field.name}", getattr(self, field.name))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What one call, or every call of ``with_options()``, does differently.
+
+    ``timeout`` replaces the total timeout in seconds (``math.inf``: none), ``attempt_timeout`` the timeout
+    of one request, ``api_version`` the ``Version`` header, ``max_attempts`` the retry policy's number,
+    ``fresh_connection`` forbids a pooled connection (no race with a server closing an idle one).
+    """
+
+    timeout: float | None = None
+    attempt_timeout: float | None = None
+    lane: Lane = Lane.INTERACTIVE
+    api_version: str | None = None
+    max_attempts: int | None = None
+    fresh_connection: bool = False
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and self.timeout != math.inf:
+            positive_seconds("timeout", self.timeout)
+        if self.attempt_timeout is not None:
+            positive_seconds("attempt_timeout", self.attempt_timeout)
+        if self.api_version is not None:
+            api_version(self.api_version)
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ConfigurationError("max_attempts", f"{self.max_attempts} is below 1; 1 means no retry")
+
+    def replace(self, **changes: Any) -> CallOptions:
+        """A copy with ``changes`` applied; unknown names raise :class:`ConfigurationError`."""
+        try:
+            return dataclasses.replace(self, **changes)
+        except TypeError:
+            known = ", ".join(field.name for field in dataclasses.fields(self))
+            raise ConfigurationError("options", f"unknown option in {sorted(changes)}; known: {known}") from None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """Everything about the client that is not a credential or a policy.
+
+    ``max_connections`` is the pool's size and the ceiling of the concurrency limit. ``keep_alive`` is how
+    many seconds an idle connection is kept: below the server's own idle timeout, so that a request never
+    meets a connection that is being closed. ``max_body`` and ``max_list_body`` bound decoded response
+    bodies in bytes. ``close_grace`` is how many seconds leaving ``async with`` waits for calls in flight.
+    """
+
+    base_url: str = DEFAULT_BASE_URL
+    api_version: str = DEFAULT_API_VERSION
+    timeouts: Timeouts = Timeouts()
+    max_connections: int = 100
+    keep_alive: float = 10.0
+    dns_ttl: float = 60.0
+    max_body: int = 16 * 1024 * 1024
+    max_list_body: int = 32 * 1024 * 1024
+    close_grace: float = 5.0
+    user_agent: str = f"hl_async/{__version__} (+https://pypi.org/project/hl-async/)"
+    allow_insecure_http: bool = False
+    proxy: str | None = None
+    compress: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", base_url(self.base_url, insecure=self.allow_insecure_http))
+        api_version(self.api_version)
+        header_text("user_agent", self.user_agent)
+        positive_seconds("keep_alive", self.keep_alive)
+        positive_seconds("dns_ttl", self.dns_ttl)
+        if self.close_grace < 0 or not math.isfinite(self.close_grace):
+            raise ConfigurationError("close_grace", f"{self.close_grace} is no number of seconds from 0")
+        for name in ("max_connections", "max_body", "max_list_body"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(name, f"{getattr(self, name)} is below 1")
+
+
+def base_url(value: str, *, insecure: bool = False) -> str:
+    """Validate and normalise a base URL (no trailing slash).
+
+    Plain ``http`` is for loopback addresses alone, unless ``insecure``: a bearer token would cross the
+    network in the clear.
+    """
+    field = "base_url"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(field, "is no URL; give something like https://host") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ConfigurationError(field, "must start with https:// and name a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError(field, "must not carry user information, a query or a fragment")
+    if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
+        raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
+    if port == 0:
+        raise ConfigurationError(field, "port 0 cannot be connected to")
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise ConfigurationError(
+            field, "plain http would send the token in the clear; use https (or allow_insecure_http=True)"
+        )
+    return value.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is ``localhost`` or a loopback address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def api_version(value: str) -> str:
+    """Validate a ``Version`` header value: any visible ASCII word, because new versions appear (API.md (h))."""
+    if not isinstance(value, str) or not _VISIBLE_ASCII.fullmatch(value):
+        raise ConfigurationError("api_version", "must be one word such as 2021-07-28 or v3")
+    return value
+
+
+def header_text(field: str, value: str) -> str:
+    """Validate text that goes into a header: visible ASCII and spaces, so that no header can be split."""
+    if not isinstance(value, str) or not _HEADER_TEXT.fullmatch(value):
+        raise ConfigurationError(field, "must be printable ASCII and not empty")
+    return value
+
+
+def positive_seconds(field: str, value: float) -> float:
+    """Validate a duration in seconds: a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigurationError(field, f"{value!r} is no positive number of seconds")
+    return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the environment variables say; every field may be absent."""
+
+    token: Secret | None = None
+    location_id: str | None = None
+    base_url: str | None = None
+    api_version: str | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    store_key: Secret | None = None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
+        """Read ``HL_*``, each with its ``GHL_*`` fallback; an empty variable counts as absent."""
+        values = os.environ if environ is None else environ
+
+        def first(*names: str) -> str | None:
+            return next((values[name].strip() for name in names if values.get(name, "").strip()), None)
+
+        token = first("HL_TOKEN", "GHL_API_KEY")
+        client_secret = first("HL_CLIENT_SECRET", "GHL_CLIENT_SECRET")
+        store_key = first("HL_STORE_KEY")
+        return cls(
+            token=Secret(token) if token else None,
+            location_id=first("HL_LOCATION_ID", "GHL_LOCATION_ID"),
+            base_url=first("HL_BASE_URL", "GHL_BASE_URL"),
+            api_version=first("HL_API_VERSION", "GHL_API_VERSION"),
+            client_id=first("HL_CLIENT_ID", "GHL_CLIENT_ID"),
+            client_secret=Secret(client_secret) if client_secret else None,
+            store_key=Secret(store_key) if store_key else None,
+        )

@@ -1,0 +1,603 @@
+"""Every exception of the package, and the one mapper from a response to an exception.
+
+The tree, root first::
+
+    HighLevelError
+      InvalidRequest (ValueError)         refused here, before any request
+        ConfigurationError
+      ClientStateError (RuntimeError)     NotEntered · ClientClosed · WrongEventLoop · ForkedClient
+      CallError                           one call went wrong; carries the operation
+        ApiError                          the API answered, and the answer was no; by status and meaning
+        WireError                         no usable answer; ``sent`` says whether bytes may have left
+        OutcomeUnknown                    an unsafe operation may or may not have been executed
+        DecodeError                       a 2xx whose body is not the promised document
+        QuotaExhausted · DeadlineExceeded · WriteConflict
+      AuthError                           TokenMissing · RefreshRejected · GrantLost · TokenStoreError · …
+      BulkError                           JournalLocked · JournalMismatch · JournalCorrupt · …
+      WebhookError
+
+Errors that answer a request carry facts, not advice for one caller: whether to try again is decided in
+``retry``. Bodies are bounded and redacted before they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from hl_async import wire
+from hl_async.secret import redact
+
+MAX_KEPT_BODY: Final = 2048
+
+
+class HighLevelError(Exception):
+    """The root: ``except HighLevelError`` catches whatever this package raises on purpose."""
+
+
+class InvalidRequest(HighLevelError, ValueError):
+    """Input that was refused before any request was made.
+
+    ``field`` names the argument or the path inside the body, ``problem`` says what is wrong with it and
+    what to give instead.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(field, problem)
+        self.field = field
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}"
+
+
+class ConfigurationError(InvalidRequest):
+    """A setting, an argument of the client or an environment variable that cannot be used."""
+
+
+# ---------------------------------------------------------------------------------------- client state
+
+
+class ClientStateError(HighLevelError, RuntimeError):
+    """The client was used in a way its life cycle does not allow; nothing was sent."""
+
+
+class NotEntered(ClientStateError):
+    """Used before ``async with HighLevel(...)`` was entered."""
+
+
+class ClientClosed(ClientStateError):
+    """Used after ``async with`` was left or ``aclose()`` was called."""
+
+
+class WrongEventLoop(ClientStateError):
+    """Used from another event loop than the one that entered it."""
+
+
+class ForkedClient(ClientStateError):
+    """Used in a child process after ``fork``: its sockets belong to the parent."""
+
+
+# ------------------------------------------------------------------------------------------------ calls
+
+
+class CallError(HighLevelError):
+    """One call of one operation did not give its result.
+
+    ``operation`` is the operation's name, ``attempts`` how many requests were tried, ``elapsed`` the
+    seconds from the start of the call.
+    """
+
+    def __init__(self, message: str, *, operation: str = "", attempts: int = 0, elapsed: float = 0.0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.operation = operation
+        self.attempts = attempts
+        self.elapsed = elapsed
+
+    def __str__(self) -> str:
+        text = f"{self.operation}: {self.message}" if self.operation else self.message
+        if self.attempts > 1:
+            text += f" (after {self.attempts} attempts in {self.elapsed:.1f} s)"
+        return text
+
+
+class ApiError(CallError):
+    """The API answered with an error status.
+
+    ``messages`` are the server's own words (a 422 has one per violation), ``code`` its error code if it
+    gave one, ``trace_id`` what support asks for, ``body`` the raw body cut to 2 KB and redacted,
+    ``retry_after`` the seconds the server asked to wait, if it did.
+    """
+
+    status_default: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        messages: Sequence[str] = (),
+        code: str | None = None,
+        trace_id: str | None = None,
+        ray: str | None = None,
+        body: str = "",
+        retry_after: float | None = None,
+        operation: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
+        self.status = status
+        self.messages = tuple(messages)
+        self.code = code
+        self.trace_id = trace_id
+        self.ray = ray
+        self.body = body
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.trace_id:
+            text += f" [trace {self.trace_id}]"
+        elif self.ray:
+            text += f" [cf-ray {self.ray}]"
+        return text
+
+
+class BadRequest(ApiError):
+    """400: a business rule refused the document; ``messages`` say which."""
+
+
+class Unauthorized(ApiError):
+    """401: the token is missing, unknown, expired or revoked."""
+
+
+class ScopeMissing(Unauthorized):
+    """401 "not authorized for this scope": the token lacks the operation's scope. Refreshing can't help."""
+
+
+class WrongTokenType(Unauthorized):
+    """401: an agency token on a sub-account route, or the reverse. Mint a location token."""
+
+
+class MissingAlt(Unauthorized):
+    """401 that really means: the request named no location, or the ``Version`` header was wrong.
+
+    The invoices service answers so (API.md (a) rule 4); a client bug rather than a bad token.
+    """
+
+
+class Forbidden(ApiError):
+    """403: the token does not belong to this location, or the resource is off limits."""
+
+
+class NotFound(ApiError):
+    """404, and the 400s of the invoices service that mean "there is no such document"."""
+
+
+class Conflict(ApiError):
+    """409: the document is not in a state that allows this."""
+
+
+class ValidationFailed(ApiError):
+    """422: the document was refused field by field; ``messages`` has one line per violation."""
+
+
+class RateLimited(ApiError):
+    """429 that could not be waited out within the call's deadline. The request was not executed."""
+
+
+class ServerError(ApiError):
+    """5xx: the server or a gateway in front of it failed."""
+
+
+class WireKind(Enum):
+    """What went wrong on the wire."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+    TRUNCATED = "truncated"
+    PROTOCOL = "protocol"
+    REDIRECT = "redirect"
+    TOO_LARGE = "too_large"
+    ENCODING = "encoding"
+
+
+class WireError(CallError):
+    """No usable answer arrived.
+
+    ``kind`` says what happened, ``sent`` is ``False`` only when provably no byte of the request reached the
+    server's application (the connection never stood), ``cause`` is the text of the underlying error,
+    redacted; the underlying exception itself is not kept, because it holds the request's headers.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: WireKind,
+        sent: bool,
+        cause: str = "",
+        requests: int = 1,
+        operation: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
+        self.kind = kind
+        self.sent = sent
+        self.cause = redact(cause)[:MAX_KEPT_BODY]
+        self.requests = requests
+
+
+class ConnectFailed(WireError):
+    """DNS, TCP or TLS set-up failed: nothing was sent."""
+
+
+class AttemptTimeout(WireError):
+    """One attempt took longer than its timeout; ``sent`` tells connecting from waiting for the answer."""
+
+
+class ConnectionLost(WireError):
+    """The connection broke after the request had left, before the answer was complete."""
+
+
+class ResponseTooLarge(WireError):
+    """The body grew past the limit; the connection was dropped."""
+
+
+class OutcomeUnknown(CallError):
+    """An operation that must not be repeated was sent, and no answer says whether it was executed.
+
+    It was not sent again. ``reason`` is the error that hid the outcome. Look the document up before you
+    repeat the call, or let the bulk engine do so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: CallError | None = None,
+        operation: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
+        self.reason = reason
+
+
+class DecodeError(CallError):
+    """A successful answer whose body is not the document the operation promises.
+
+    ``path`` is the place inside the document (``$.estimate.total``), ``body`` the raw body cut to 2 KB and
+    redacted.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str = "$",
+        body: str = "",
+        operation: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
+        self.path = path
+        self.body = body
+
+
+class QuotaExhausted(CallError):
+    """The location's budget for the day is spent; no request was made. ``resets_in`` seconds, if known."""
+
+    def __init__(self, message: str, *, resets_in: float | None = None, operation: str = "") -> None:
+        super().__init__(message, operation=operation)
+        self.resets_in = resets_in
+
+
+class DeadlineExceeded(CallError):
+    """The call could not end within its total timeout.
+
+    Raised at once, without waiting, when the wait is known to be too long: ``needed`` is then the number of
+    seconds it would have taken. ``reason`` is the last error seen, if an attempt was made.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needed: float | None = None,
+        reason: CallError | None = None,
+        operation: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
+        self.needed = needed
+        self.reason = reason
+
+
+class WriteConflict(CallError):
+    """Somebody else wrote the document between our read and our write; nothing was written."""
+
+
+# ------------------------------------------------------------------------------------------------- auth
+
+
+class AuthError(HighLevelError):
+    """Credentials could not be obtained. ``key`` names the location or company they are for."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+
+
+class TokenMissing(AuthError):
+    """No token is stored for this location or company: install the app, or log in."""
+
+
+class RefreshRejected(AuthError):
+    """The authorisation server refused to refresh or to mint. ``status`` and ``messages`` are its words."""
+
+    def __init__(self, message: str, *, key: str = "", status: int = 0, messages: Sequence[str] = ()) -> None:
+        super().__init__(message, key=key)
+        self.status = status
+        self.messages = tuple(messages)
+
+
+class GrantLost(RefreshRejected):
+    """The refresh token is spent or revoked and no other one is stored: the app must be installed again."""
+
+
+class RefreshUnavailable(AuthError):
+    """The authorisation server could not be reached or failed; stored tokens were kept. Try again later."""
+
+
+class TokenStoreError(AuthError):
+    """The token store is locked, read-only, corrupt or was written with another key."""
+
+
+class StateMismatch(AuthError):
+    """The ``state`` that came back from the consent page is missing, unknown, expired or used already."""
+
+
+# ------------------------------------------------------------------------------------------------- bulk
+
+
+class BulkError(HighLevelError):
+    """A bulk run could not start or go on; the journal says what was done."""
+
+
+class JournalError(BulkError):
+    """The journal cannot be used."""
+
+
+class JournalLocked(JournalError):
+    """Another process works on this journal."""
+
+
+class JournalMismatch(JournalError):
+    """The journal belongs to another source file, another operation or another location."""
+
+
+class JournalCorrupt(JournalError):
+    """The file is no journal, or one that this version cannot read."""
+
+
+class CanaryFailed(BulkError):
+    """The first document came back without its key: resuming would not be safe. Choose another key place."""
+
+
+class TooManyRejects(BulkError):
+    """So many documents were refused that the mapping is probably wrong; the run was stopped early."""
+
+
+class SourceError(BulkError, ValueError):
+    """The input file or its mapping cannot be read; ``line`` is set when one line is to blame."""
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+# --------------------------------------------------------------------------------------------- webhooks
+
+
+class WebhookError(HighLevelError):
+    """A webhook delivery was not accepted."""
+
+
+class SignatureMissing(WebhookError):
+    """No signature header, or the literal ``N/A`` in it."""
+
+
+class SignatureInvalid(WebhookError):
+    """The signature is malformed or does not belong to this body and these keys."""
+
+
+class DeliveryStale(WebhookError):
+    """The event's timestamp is missing, too old or in the future."""
+
+
+class DeliveryReplayed(WebhookError):
+    """This delivery was accepted before."""
+
+
+class DeliveryUnreadable(WebhookError):
+    """The body is too large or no JSON object."""
+
+
+# ------------------------------------------------------------------------------- response → exception
+
+
+class Meaning(Enum):
+    """What an error answer means for whoever decides what to do next."""
+
+    TOKEN_BAD = "token_bad"
+    """The token that was sent is expired or invalid: refreshing may help."""
+    OTHER = "other"
+
+
+class ErrorFacts(msgspec.Struct, frozen=True):
+    """The parts of an error body, whatever its shape (API.md (f))."""
+
+    messages: tuple[str, ...]
+    code: str | None
+    trace_id: str | None
+
+
+_NO_FACTS: Final = ErrorFacts((), None, None)
+
+# The invoices service says 400 where others say 404 (API.md (f), row 400).
+_NOT_FOUND_MESSAGES: Final = ("unable to find an invoice", "unable to find a", "unable to find the", "not found")
+
+_SCOPE: Final = ("not authorized for this scope",)
+_TOKEN_TYPE: Final = ("authclass type is not allowed", "user type mismatch")
+_REQUEST_SHAPE: Final = ("version header", "altid", "alttype")
+_STATIC_TOKEN: Final = ("private integration token",)
+
+_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: NotFound,
+    422: ValidationFailed,
+    429: RateLimited,
+}
+
+
+def error_from_response(operation: str, response: wire.WireResponse) -> ApiError:
+    """Turn any answer outside 2xx into the exception that says what it means. Never raises itself."""
+    facts = error_facts(response.body)
+    status = response.status
+    kind = _classify(status, facts.messages)
+    ray = response.headers.get(wire.CLOUDFLARE_RAY)
+    trace_id = facts.trace_id or _trace_header(response.headers)
+    return kind(
+        _headline(status, facts, response),
+        status=status,
+        messages=facts.messages,
+        code=facts.code,
+        trace_id=trace_id,
+        ray=ray,
+        body=bounded_text(response.body),
+        operation=operation,
+    )
+
+
+def is_token_bad(error: ApiError) -> bool:
+    """Whether this 401 means that the token which was sent is no longer good (API.md (f), the 401 table).
+
+    Scope, token type, version header, missing altId and private integration tokens are not: a refresh
+    would burn a single-use refresh token for nothing. An unknown message counts as bad, once per call.
+    """
+    if type(error) is not Unauthorized:
+        return False
+    text = " ".join(error.messages).lower()
+    return not any(mark in text for mark in _STATIC_TOKEN)
+
+
+def error_facts(body: bytes) -> ErrorFacts:
+    """Read messages, code and trace id out of an error body of any shape: JSON, HTML, text or nothing."""
+    if not body:
+        return _NO_FACTS
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ErrorFacts((_plain_summary(body),), None, None)
+    if not isinstance(document, dict):
+        return ErrorFacts((_clean(str(document)),), None, None)
+    inner = document.get("error")
+    source: dict[str, Any] = {**inner, **document} if isinstance(inner, dict) else document
+    messages = [*_messages(source.get("message"))]
+    description = document.get("error_description")
+    if description:
+        messages += _messages(description)
+    if not messages and isinstance(inner, str):
+        messages = [_clean(inner)]
+    code = source.get("code")
+    trace = source.get("traceId")
+    return ErrorFacts(
+        tuple(messages),
+        _clean(str(code)) if code is not None else None,
+        _clean(str(trace)) if trace else None,
+    )
+
+
+def bounded_text(body: bytes) -> str:
+    """The body as text: at most 2 KB, undecodable bytes escaped, secrets redacted."""
+    # Cut only after redaction: a token sawn in half would no longer look like one.
+    return redact(body[: 4 * MAX_KEPT_BODY].decode("utf-8", "backslashreplace"))[:MAX_KEPT_BODY]
+
+
+def _classify(status: int, messages: Sequence[str]) -> type[ApiError]:
+    text = " ".join(messages).lower()
+    if status == 400 and any(mark in text for mark in _NOT_FOUND_MESSAGES):
+        return NotFound
+    if status == 401:
+        if any(mark in text for mark in _SCOPE):
+            return ScopeMissing
+        if any(mark in text for mark in _TOKEN_TYPE):
+            return WrongTokenType
+        if any(mark in text for mark in _REQUEST_SHAPE):
+            return MissingAlt
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, ApiError)
+
+
+def _headline(status: int, facts: ErrorFacts, response: wire.WireResponse) -> str:
+    if facts.messages:
+        more = len(facts.messages) - 3
+        text = "; ".join(facts.messages[:3]) + (f"; and {more} more" if more > 0 else "")
+    else:
+        text = "no body" if not response.body else "no message"
+    return f"{status} {text}"
+
+
+def _messages(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [_clean(value)] if value else []
+    if isinstance(value, list):
+        return [text for item in value[:100] for text in _messages(item)]
+    if isinstance(value, dict):
+        nested = value.get("message")
+        if nested is not None:
+            return _messages(nested)
+    return [_clean(str(value))]
+
+
+def _plain_summary(body: bytes) -> str:
+    text = bounded_text(body)
+    if "<" in text[:200]:
+        start = text.lower().find("<title>")
+        end = text.lower().find("</title>")
+        title = text[start + 7 : end].strip() if 0 <= start < end else ""
+        return f"HTML page{f': {title[:200]}' if title else ''}"
+    return _clean(text)
+
+
+def _clean(text: str) -> str:
+    return redact("".join(c if c.isprintable() else " " for c in text[:2000]))[:500].strip()
+
+
+def _trace_header(headers: Mapping[str, str]) -> str | None:
+    # The header's name is not documented (API.md (j) 11): keep anything that calls itself a trace.
+    for name, value in headers.items():
+        lowered = name.lower()
+        if lowered.startswith("x-") and "trace" in lowered:
+            return value[:200]
+    return None

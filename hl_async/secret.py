@@ -1,0 +1,64 @@
+"""Secrets that cannot be printed by accident, and a redactor for text that came from elsewhere."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Final, NoReturn
+
+_SHOWN = 4
+
+_PATTERNS: Final = (
+    # JSON, form and header spellings of the fields that carry secrets
+    re.compile(
+        r"(?i)((?:access|refresh)_?token|client_?secret|authorization|id_token|password)"
+        r"(\\?[\"']?\s*[:=]\s*\\?[\"']?)(?:bearer\s+)?[^\s\"'&,;}\\]+"
+    ),
+    re.compile(r"(?i)\b(bearer)(\s+)[A-Za-z0-9._~+/=-]+"),
+)
+_PIT = re.compile(r"\bpit-[A-Za-z0-9-]{4,}")
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
+
+
+class Secret:
+    """A string that shows only its last four characters unless asked with :meth:`reveal`.
+
+    Compared in constant time, hashable, never picklable; ``str()`` and ``repr()`` are both masked.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself; call it in the last frame before the wire or the store."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({self})"
+
+    def __str__(self) -> str:
+        # A short secret shows nothing: four of eight characters would be too much of it.
+        return f"…{self._value[-_SHOWN:]}" if len(self._value) >= 3 * _SHOWN else "…"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not picklable; store it through a TokenStore")
+
+
+def redact(text: str) -> str:
+    """Return ``text`` with everything that looks like a token or a client secret replaced by ``…``."""
+    for pattern in _PATTERNS:
+        text = pattern.sub(r"\1\2…", text)
+    return _JWT.sub("…", _PIT.sub("pit-…", text))

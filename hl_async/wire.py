@@ -1,0 +1,72 @@
+"""What crosses the wire seam: header names, one attempt's answer, and the protocol a wire fulfils.
+
+Rooms above (auth, transport) speak to the network through :class:`Wire` alone, so none of them imports an
+HTTP library, and a test can pass in a wire of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+# Request headers (API.md (i))
+AUTHORIZATION: Final = "Authorization"
+VERSION: Final = "Version"
+ACCEPT: Final = "Accept"
+CONTENT_TYPE: Final = "Content-Type"
+USER_AGENT: Final = "User-Agent"
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+
+# Response headers (API.md (e)); compared case-insensitively
+RATE_LIMIT: Final = "X-RateLimit-Max"
+RATE_REMAINING: Final = "X-RateLimit-Remaining"
+RATE_INTERVAL_MS: Final = "X-RateLimit-Interval-Milliseconds"
+DAILY_LIMIT: Final = "X-RateLimit-Limit-Daily"
+DAILY_REMAINING: Final = "X-RateLimit-Daily-Remaining"
+DAILY_RESET_MS: Final = "X-RateLimit-Daily-Reset"
+RETRY_AFTER: Final = "Retry-After"
+DATE: Final = "Date"
+CLOUDFLARE_RAY: Final = "cf-ray"
+
+
+class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+    """One answer of the server, of any status, with its body read in full.
+
+    ``headers`` is case-insensitive. ``elapsed`` is in seconds, from handing the request to the pool to the
+    last byte of the body. ``requests`` counts the requests that really went out for this attempt.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    elapsed: float = 0.0
+    requests: int = 1
+
+    def __repr__(self) -> str:
+        return f"WireResponse(status={self.status}, {len(self.body)} bytes, elapsed={self.elapsed:.3f})"
+
+
+class Wire(Protocol):
+    """One attempt on the network: no retries, no redirects, no rate limit, any status is an answer."""
+
+    async def attempt(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        timeout: float | None = None,
+        max_body: int | None = None,
+        fresh_connection: bool = False,
+    ) -> WireResponse:
+        """Send one request to the absolute, already percent-encoded ``url``.
+
+        ``timeout`` is in seconds and covers the whole attempt; ``max_body`` is in bytes, decoded. Raises a
+        :class:`~hl_async.errors.WireError` that says whether any byte of the request may have left.
+        """
+        ...

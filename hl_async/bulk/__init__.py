@@ -1,0 +1,1 @@
+"""Bulk work: bounded, journaled, resumable, exactly once."""

@@ -1,0 +1,42 @@
+"""What flows from a source into a run: items that can become requests, and rejects that cannot."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One request to make: a body in the wire's spelling, without ``altId``/``altType``.
+
+    ``ordinal`` counts documents of the source from 0, ``source_id`` is what the source calls the document
+    (never assumed unique), ``ids`` fill the operation's path, ``location`` is empty when the run has one
+    location, ``total`` is the document's total under the documented rounding rule, ``place`` says where in
+    the source it stands (``lines 12-14``).
+    """
+
+    ordinal: int
+    source_id: str
+    body: bytes
+    ids: tuple[str, ...] = ()
+    location: str = ""
+    total: Decimal | None = None
+    currency: str = ""
+    place: str = ""
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """One document of the source that cannot become a request, with the reason and its original text.
+
+    ``raw`` is the document exactly as it stood in the input, so that a reject file is a valid next input
+    once it is mended. ``skipped`` marks documents left out on purpose by the mapping (not errors).
+    """
+
+    ordinal: int
+    source_id: str
+    reason: str
+    raw: bytes
+    place: str = ""
+    skipped: bool = False
+    total: Decimal | None = None

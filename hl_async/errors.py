@@ -88,8 +88,11 @@ class CallError(HighLevelError):
     """One call of one operation did not give its result.
 
     ``operation`` is the operation's name, ``attempts`` how many requests were tried, ``elapsed`` the
-    seconds from the start of the call.
+    seconds from the start of the call. ``ambiguous`` is true when an earlier attempt of the same call got no
+    answer and may have been executed: a NotFound after that may mean that the deletion had worked.
     """
+
+    ambiguous = False
 
     def __init__(self, message: str, *, operation: str = "", attempts: int = 0, elapsed: float = 0.0) -> None:
         super().__init__(message)
@@ -439,14 +442,6 @@ class DeliveryUnreadable(WebhookError):
 # ------------------------------------------------------------------------------- response → exception
 
 
-class Meaning(Enum):
-    """What an error answer means for whoever decides what to do next."""
-
-    TOKEN_BAD = "token_bad"
-    """The token that was sent is expired or invalid: refreshing may help."""
-    OTHER = "other"
-
-
 class ErrorFacts(msgspec.Struct, frozen=True):
     """The parts of an error body, whatever its shape (API.md (f))."""
 
@@ -477,8 +472,13 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 }
 
 
-def error_from_response(operation: str, response: wire.WireResponse) -> ApiError:
-    """Turn any answer outside 2xx into the exception that says what it means. Never raises itself."""
+def error_from_response(
+    operation: str, response: wire.WireResponse, *, retry_after: float | None = None
+) -> ApiError:
+    """Turn any answer outside 2xx into the exception that says what it means. Never raises itself.
+
+    ``retry_after`` is what the server asked for, in seconds, already parsed.
+    """
     facts = error_facts(response.body)
     status = response.status
     kind = _classify(status, facts.messages)
@@ -492,6 +492,7 @@ def error_from_response(operation: str, response: wire.WireResponse) -> ApiError
         trace_id=trace_id,
         ray=ray,
         body=bounded_text(response.body),
+        retry_after=retry_after,
         operation=operation,
     )
 

@@ -15,6 +15,7 @@ import msgspec
 AUTHORIZATION: Final = "Authorization"
 VERSION: Final = "Version"
 ACCEPT: Final = "Accept"
+ACCEPT_ENCODING: Final = "Accept-Encoding"
 CONTENT_TYPE: Final = "Content-Type"
 USER_AGENT: Final = "User-Agent"
 

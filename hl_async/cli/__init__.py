@@ -1,0 +1,17 @@
+"""The ``hl-async`` command; needs the extra ``cli``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of the console script; without the extra it says in one line what to install."""
+    try:
+        import click  # noqa: F401
+    except ModuleNotFoundError:
+        print("hl-async needs its command-line extra: pip install 'hl-async[cli]'", file=sys.stderr)
+        sys.exit(1)
+    from hl_async.cli.app import run
+
+    sys.exit(run())

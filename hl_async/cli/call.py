@@ -1,0 +1,162 @@
+"""``hl-async call``: every row of the operations table from the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from hl_async.cli.app import run_async, say
+from hl_async.cli.exits import ExitCode
+from hl_async.errors import InvalidRequest
+from hl_async.operations import OPERATIONS, Alt, Operation
+
+
+class _OperationName(click.ParamType[str]):
+    name = "operation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        for row in OPERATIONS.values():
+            if value in (row.name, row.at):
+                return row.name
+        import difflib
+
+        names = [row.at for row in OPERATIONS.values()] + list(OPERATIONS)
+        near = difflib.get_close_matches(str(value), names, 3)
+        hint = f"did you mean {', '.join(near)}?" if near else "see: hl-async call --list"
+        self.fail(f"{value!r} is no operation; {hint}", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(row.at) for row in OPERATIONS.values() if row.at.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("operation", type=_OperationName(), required=False)
+@click.argument("ids", nargs=-1)
+@click.option("--list", "show", is_flag=True, help="List all operations and stop.")
+@click.option("-q", "--query", "queries", multiple=True, metavar="NAME=VALUE", help="A filter, e.g. status=sent.")
+@click.option("--body", metavar="JSON|@FILE|-", help="The request body, without altId; - reads stdin.")
+@click.option("--all", "every", is_flag=True, help="For lists: every page, one JSON document per line.")
+@click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
+@click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
+@click.option("--json/--pretty", "compact", default=None, help="One line, or indented (default on a terminal).")
+def call(
+    operation: str | None,
+    ids: tuple[str, ...],
+    show: bool,
+    queries: tuple[str, ...],
+    body: str | None,
+    every: bool,
+    location: str | None,
+    base_url: str | None,
+    compact: bool | None,
+) -> int:
+    """Call OPERATION (estimates.list, or list-estimates) with the IDS of its path.
+
+    \b
+    hl-async call estimates.generate_number
+    hl-async call estimates.list -q status=sent --all
+    hl-async call estimates.update 64f0… --body @estimate.json
+    """
+    if show or operation is None:
+        _show_operations()
+        return ExitCode.OK
+    row = OPERATIONS[operation]
+    indent = sys.stdout.isatty() if compact is None else not compact
+    query = dict(_pair(text) for text in queries)
+    content = None if body is None else _body(body)
+    result = run_async(lambda: _call(row, ids, query, content, every, location, base_url, indent))
+    return int(result)
+
+
+async def _call(
+    row: Operation[Any],
+    ids: tuple[str, ...],
+    query: dict[str, str],
+    body: bytes | None,
+    every: bool,
+    location: str | None,
+    base_url: str | None,
+    indent: bool,
+) -> ExitCode:
+    from hl_async.client import HighLevel
+
+    if every and not row.items:
+        raise InvalidRequest("--all", f"{row.at} is no list")
+    _check_query(row, query)
+    if row.items and row.alt is Alt.QUERY:
+        query = {"limit": "100", "offset": "0", **query}
+    async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
+        place = hl.location(location)
+        if not every:
+            answer = await place.raw(row, *ids, body=body, query=query)
+            _write(answer.body, indent)
+            return ExitCode.OK
+        offset, limit = int(query["offset"]), int(query["limit"])
+        seen: set[str] = set()
+        while True:
+            answer = await place.raw(row, *ids, query={**query, "offset": offset, "limit": limit})
+            entries = msgspec.json.decode(answer.body).get(row.items) or []
+            fresh = [entry for entry in entries if entry.get("_id") not in seen]
+            for entry in fresh:
+                seen.add(entry.get("_id"))
+                click.echo(msgspec.json.encode(entry))
+            offset += len(entries)
+            if not fresh or len(entries) < limit:
+                return ExitCode.OK
+
+
+def _check_query(row: Operation[Any], query: dict[str, str]) -> None:
+    unknown = [name for name in query if name not in row.query]
+    if unknown and row.query:
+        raise InvalidRequest("--query", f"{row.at} has no filter {unknown[0]!r}; it has {', '.join(row.query)}")
+    for name in ("limit", "offset"):
+        if name in query and not query[name].isdecimal():
+            raise InvalidRequest(f"--query {name}", f"{query[name]!r} is no whole number")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise InvalidRequest("--query", f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _body(text: str) -> bytes:
+    if text == "-":
+        content = sys.stdin.buffer.read()
+    elif text.startswith("@"):
+        content = Path(text[1:]).read_bytes()
+    else:
+        content = text.encode()
+    try:
+        document = msgspec.json.decode(content)
+    except msgspec.DecodeError as error:
+        problem = str(error)
+    else:
+        if isinstance(document, dict):
+            return content.strip()
+        problem = "must be a JSON object"
+    raise InvalidRequest("--body", f"is no JSON object: {problem}")
+
+
+def _write(body: bytes, indent: bool) -> None:
+    if not body:
+        say("(no body)")
+        return
+    try:
+        click.echo(msgspec.json.format(body, indent=2 if indent else -1))
+    except msgspec.DecodeError:
+        click.echo(body)
+
+
+def _show_operations() -> None:
+    width = max(len(row.at) for row in OPERATIONS.values())
+    for row in OPERATIONS.values():
+        ids = " ".join(f"<{name}>" for name in row.params)
+        click.echo(f"{row.at:<{width}}  {row.method:<6} {row.path}" + (f"  {ids}" if ids else ""))

@@ -1,0 +1,22 @@
+"""``hl-async completion``: the script that a shell loads to complete commands and options."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from hl_async.cli.app import app, fail
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    bash: eval "$(hl-async completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc;
+    fish: hl-async completion fish > ~/.config/fish/completions/hl-async.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        fail(f"no completion for {shell}")
+    click.echo(kind(app, {}, "hl-async", "_HL_ASYNC_COMPLETE").source())

@@ -1,0 +1,305 @@
+"""The session manager and what hangs off it: :class:`HighLevel`, and :class:`Location` for one sub-account."""
+
+from __future__ import annotations
+
+import dataclasses
+import ssl as ssl_module
+from collections.abc import Coroutine, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from hl_async.auth import Credentials, PrivateToken
+from hl_async.config import CallOptions, ClientConfig, Environment
+from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
+from hl_async.governor import Governor, GovernorPolicy
+from hl_async.operations import OPERATIONS, Operation, path_segment
+from hl_async.resources.estimate_templates import EstimateTemplates
+from hl_async.resources.estimates import Estimates
+from hl_async.resources.invoice_schedules import InvoiceSchedules
+from hl_async.resources.invoice_templates import InvoiceTemplates
+from hl_async.resources.invoices import Invoices
+from hl_async.resources.oauth import OAuth
+from hl_async.resources.requesting import Body, Query, Requester
+from hl_async.retry import RetryPolicy
+from hl_async.secret import Secret
+from hl_async.session import SessionManager
+from hl_async.telemetry import Observer, Telemetry
+from hl_async.transport import Transport
+from hl_async.wire import WireResponse
+
+if TYPE_CHECKING:
+    import aiohttp
+
+R = TypeVar("R")
+
+
+class _Core:
+    """What one client owns, shared by all its clones and locations."""
+
+    __slots__ = ("config", "credentials", "governor", "session", "state", "telemetry", "transport")
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        config: ClientConfig,
+        governor: Governor | GovernorPolicy | None,
+        retry: RetryPolicy | None,
+        observers: Iterable[Observer],
+        session: aiohttp.ClientSession | None,
+        ssl: ssl_module.SSLContext | None,
+    ) -> None:
+        self.config = config
+        self.credentials = credentials
+        self.telemetry = Telemetry(observers)
+        self.session = SessionManager(config, session=session, ssl=ssl)
+        if isinstance(governor, Governor):
+            self.governor = governor
+        else:
+            self.governor = Governor(
+                governor, telemetry=self.telemetry, max_in_flight=config.max_connections
+            )
+        self.transport = Transport(
+            config,
+            self.session,
+            credentials,
+            self.governor,
+            retry=retry,
+            telemetry=self.telemetry,
+            guard=self.session.check_usable,
+        )
+        self.state = "new"
+
+
+class HighLevel:
+    """The client: one per process and event loop, shared by everything that calls the API.
+
+    It owns the connection pool, the rate governor and the credentials, and opens and closes them::
+
+        async with HighLevel(PrivateToken("pit-…")) as hl:
+            shop = hl.location("6578278e879ad2646715ba9c")
+
+    ``credentials`` is a :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
+    ``config`` holds all settings; ``base_url`` and ``api_version`` replace two of them. ``session`` may be an
+    aiohttp session of your own, which is used and never closed. Leaving the block lets requests on the wire
+    finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
+    """
+
+    __slots__ = ("_core", "_location_id", "_options", "_owner")
+
+    def __init__(
+        self,
+        credentials: Credentials | Secret | str,
+        *,
+        config: ClientConfig | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        location_id: str | None = None,
+        governor: Governor | GovernorPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        observers: Iterable[Observer] = (),
+        session: aiohttp.ClientSession | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        if isinstance(credentials, str | Secret):
+            credentials = PrivateToken(credentials)
+        changes = {"base_url": base_url, "api_version": api_version}
+        settings = dataclasses.replace(
+            config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
+        )
+        self._location_id = None if location_id is None else _location_id(location_id)
+        self._core = _Core(credentials, settings, governor, retry, observers, session, ssl)
+        self._options = CallOptions()
+        self._owner = True
+
+    @classmethod
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """A client from ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``.
+
+        The names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
+        ``GHL_API_VERSION``) are fallbacks. ``settings`` are the constructor's keywords and win over the
+        environment. Raises :class:`ConfigurationError` when there is no token.
+        """
+        found = Environment.read(environ)
+        if found.token is None:
+            raise ConfigurationError(
+                "HL_TOKEN", "is not set; export a private integration token, or pass credentials to HighLevel()"
+            )
+        values: dict[str, Any] = {
+            "base_url": found.base_url,
+            "api_version": found.api_version,
+            "location_id": found.location_id,
+        }
+        return cls(PrivateToken(found.token), **{**values, **settings})
+
+    async def __aenter__(self) -> Self:
+        core = self._core
+        if not self._owner:
+            raise ClientStateError("this is a copy with other options; enter the client it was made from")
+        if core.state == "open":
+            raise ClientStateError("this client is open already; share the one 'async with' block")
+        await core.session.open()
+        try:
+            await core.credentials.open(
+                core.session,
+                base_url=core.config.base_url,
+                api_version=core.config.api_version,
+                telemetry=core.telemetry,
+            )
+        except BaseException:
+            await core.session.aclose()
+            raise
+        core.transport.open()
+        core.state = "open"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close: at most ``config.close_grace`` seconds and a little; a second call does nothing."""
+        core = self._core
+        if not self._owner or core.state == "closed":
+            return
+        core.state = "closed"
+        try:
+            await core.transport.aclose(core.config.close_grace)
+        finally:
+            try:
+                await core.credentials.aclose()
+            finally:
+                await core.session.aclose()
+
+    def with_options(self, **changes: Any) -> HighLevel:
+        """A copy of this client whose calls use other options; pool, budget and tokens stay shared.
+
+        ``changes`` are the fields of :class:`CallOptions`.
+        """
+        copy = object.__new__(HighLevel)
+        copy._core = self._core
+        copy._location_id = self._location_id
+        copy._options = self._options.replace(**changes)
+        copy._owner = False
+        return copy
+
+    def location(self, location_id: str | None = None) -> Location:
+        """The sub-account ``location_id``: every call through it carries altId and altType by itself.
+
+        Without an id, the one given at construction or in ``HL_LOCATION_ID``. Makes no request.
+        """
+        chosen = location_id if location_id is not None else self._location_id
+        if chosen is None:
+            raise InvalidRequest("location_id", "is missing; give one here, or set HL_LOCATION_ID for from_env()")
+        return Location(self._core, _location_id(chosen), self._options)
+
+    @property
+    def oauth(self) -> OAuth:
+        """The operations about tokens and installations."""
+        return OAuth(self)
+
+    def raw(
+        self,
+        operation: Operation[Any] | str,
+        *ids: str,
+        location: str | None = None,
+        body: Body = None,
+        query: Query = None,
+        options: CallOptions | None = None,
+    ) -> Coroutine[Any, Any, WireResponse]:
+        """Call any operation, or one of your own making, and get the undecoded 2xx answer.
+
+        Governed, authorised and retried like a typed call; raises the same errors. ``operation`` is a row of
+        ``hl_async.operations`` or its operationId.
+        """
+        return self.location(location).raw(operation, *ids, body=body, query=query, options=options)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._core.state == "closed"
+
+    @property
+    def governor(self) -> Governor:
+        """The rate governor, for looking at it."""
+        return self._core.governor
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the client authorises with."""
+        return self._core.credentials
+
+    def __repr__(self) -> str:
+        core = self._core
+        return f"<HighLevel {core.state}, {core.config.base_url}, {core.transport.in_flight} calls in flight>"
+
+
+class Location(Requester):
+    """One sub-account. Cheap to make, nothing to close; get it from :meth:`HighLevel.location`."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: _Core, location_id: str, options: CallOptions) -> None:
+        account = core.transport.account(location_id, core.credentials.principal)
+        super().__init__(core.transport, account, options)
+        self._core = core
+
+    @property
+    def id(self) -> str:
+        """The location id, which is every call's altId."""
+        return self._account.key
+
+    @property
+    def estimates(self) -> Estimates:
+        """Estimates: create, list, update, delete, send, turn into invoices."""
+        return Estimates(self)
+
+    @property
+    def estimate_templates(self) -> EstimateTemplates:
+        """Templates of estimates."""
+        return EstimateTemplates(self)
+
+    @property
+    def invoices(self) -> Invoices:
+        """Invoices: create, list, get, update, delete, void, send, payments, text2pay, settings."""
+        return Invoices(self)
+
+    @property
+    def invoice_templates(self) -> InvoiceTemplates:
+        """Templates of invoices."""
+        return InvoiceTemplates(self)
+
+    @property
+    def invoice_schedules(self) -> InvoiceSchedules:
+        """Recurring invoices."""
+        return InvoiceSchedules(self)
+
+    def with_options(self, **changes: Any) -> Location:
+        """A copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""
+        return Location(self._core, self.id, self._options.replace(**changes))
+
+    def raw(
+        self,
+        operation: Operation[Any] | str,
+        *ids: str,
+        body: Body = None,
+        query: Query = None,
+        options: CallOptions | None = None,
+    ) -> Coroutine[Any, Any, WireResponse]:
+        """See :meth:`HighLevel.raw`."""
+        if isinstance(operation, str):
+            row = OPERATIONS.get(operation)
+            if row is None:
+                raise InvalidRequest("operation", f"{operation!r} is no operationId of the table")
+            operation = row
+        return self.exchange(operation, ids, body, query, options, lambda response: response)
+
+    def __repr__(self) -> str:
+        return f"<Location {self.id}>"
+
+
+def _location_id(value: str) -> str:
+    """Ids of locations are 20 to 24 letters and digits, but that is not promised: only harm is refused."""
+    if path_segment("location_id", value) != value:
+        raise InvalidRequest("location_id", "contains characters that no id has (spaces, slashes, …)")
+    return value

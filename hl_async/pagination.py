@@ -1,0 +1,180 @@
+"""Lists: await a pager for its first page, iterate over it for every item of every page.
+
+The API pages by offset and limit, with no cursor; ``total`` may be missing or wrong (API.md (a) rule 8), and the
+page size the server really uses may be smaller than the one asked for. So the offset advances by what
+arrived, a short page ends the list only when ``total`` agrees, and what the previous pages held already is
+not given out again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from hl_async.errors import InvalidRequest
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+DEFAULT_LIMIT: Final = 100
+"""Items per request; the size that is known to work (API.md (a) rule 8)."""
+
+_REMEMBERED_PAGES: Final = 4
+
+
+class Envelope(Protocol[T_co]):
+    """What a list answer offers, whatever its keys are called on the wire."""
+
+    @property
+    def entries(self) -> Sequence[T_co]: ...
+
+    @property
+    def total(self) -> int | None: ...
+
+
+class Page(Generic[T]):
+    """One page: ``items``, where it starts (``offset``) and what the server calls the ``total``, if it does."""
+
+    __slots__ = ("has_more", "items", "offset", "total")
+
+    def __init__(self, items: Sequence[T], *, offset: int, total: int | None, has_more: bool) -> None:
+        self.items = list(items)
+        self.offset = offset
+        self.total = total
+        self.has_more = has_more
+
+    def __iter__(self) -> Any:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        total = "unknown" if self.total is None else self.total
+        return f"<Page of {len(self.items)} from {self.offset}, total {total}>"
+
+
+class Pager(Generic[T]):
+    """A list that is fetched while it is read; nothing is requested before it is awaited or iterated.
+
+    ``await pager`` gives the first :class:`Page`, ``async for item in pager`` every item, ``pager.pages()``
+    every page, ``await pager.collect()`` a list. Each iteration starts from the beginning. Under
+    concurrent changes an offset list can miss what moved across a page's edge: nothing on this side of the
+    wire can tell.
+    """
+
+    __slots__ = ("_fetch", "_identity", "_limit", "_offset")
+
+    def __init__(
+        self,
+        fetch: Callable[[int, int], Awaitable[Envelope[T]]],
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        identity: Callable[[T], object] | None = None,
+    ) -> None:
+        self._limit = DEFAULT_LIMIT if limit is None else limit
+        if isinstance(self._limit, bool) or not isinstance(self._limit, int) or self._limit < 1:
+            raise InvalidRequest("limit", f"{limit!r} is no page size; give a whole number from 1")
+        if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+            raise InvalidRequest("offset", f"{offset!r} is no position; give a whole number from 0")
+        self._fetch = fetch
+        self._offset = offset
+        self._identity = identity or _id_of
+
+    def __await__(self) -> Generator[Any, None, Page[T]]:
+        return self._first().__await__()
+
+    async def _first(self) -> Page[T]:
+        page = await _Walk(self._fetch, self._limit, self._offset, self._identity).next_page()
+        assert page is not None  # a walk always gives a first page
+        return page
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        walk = _Walk(self._fetch, self._limit, self._offset, self._identity)
+        while (page := await walk.next_page()) is not None:
+            for item in page.items:
+                yield item
+
+    async def pages(self) -> AsyncIterator[Page[T]]:
+        """Every page, the first one even when it is empty."""
+        walk = _Walk(self._fetch, self._limit, self._offset, self._identity)
+        while (page := await walk.next_page()) is not None:
+            yield page
+
+    async def collect(self, at_most: int | None = None) -> list[T]:
+        """All items, or the first ``at_most``, as a list in memory."""
+        found: list[T] = []
+        if at_most is not None and at_most < 1:
+            return found
+        async for item in self:
+            found.append(item)
+            if len(found) == at_most:
+                break
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Pager from {self._offset}, {self._limit} per request>"
+
+
+class _Walk(Generic[T]):
+    """One way through a list: where it stands and what it has seen."""
+
+    __slots__ = ("_done", "_fetch", "_identity", "_largest", "_limit", "_offset", "_recent")
+
+    def __init__(
+        self,
+        fetch: Callable[[int, int], Awaitable[Envelope[T]]],
+        limit: int,
+        offset: int,
+        identity: Callable[[T], object],
+    ) -> None:
+        self._fetch = fetch
+        self._limit = limit
+        self._offset = offset
+        self._identity = identity
+        self._largest = 0
+        self._recent: deque[frozenset[object]] = deque(maxlen=_REMEMBERED_PAGES)
+        self._done = False
+
+    async def next_page(self) -> Page[T] | None:
+        """The next page, or None after the last one; the very first one may be empty."""
+        if self._done:
+            return None
+        first = not self._recent
+        envelope = await self._fetch(self._offset, self._limit)
+        page = self._take(envelope)
+        self._done = not page.has_more
+        return page if first or page.items else None
+
+    def _take(self, envelope: Envelope[T]) -> Page[T]:
+        entries = envelope.entries
+        identities = [self._identity(entry) for entry in entries]
+        fresh = [
+            entry
+            for entry, identity in zip(entries, identities, strict=True)
+            if identity is None or not any(identity in page for page in self._recent)
+        ]
+        self._recent.append(frozenset(identity for identity in identities if identity is not None))
+        self._largest = max(self._largest, len(entries))
+        start = self._offset
+        self._offset = end = start + len(entries)
+        # nothing new also ends a list whose server ignores the offset
+        more = bool(fresh) and not _is_last(len(entries), end, envelope.total, self._limit, self._largest)
+        return Page(fresh, offset=start, total=envelope.total, has_more=more)
+
+
+def _is_last(size: int, end: int, total: int | None, limit: int, largest: int) -> bool:
+    """Whether a page of ``size`` entries ending at ``end`` is the last one."""
+    if size >= limit:
+        return False  # a full page is never trusted to be the last: total may be wrong
+    if total is None or total <= 0:
+        # no total: short of the largest page seen, or of the limit, is the end; one page proves nothing of a
+        # server that caps pages below the limit, so a first short page is followed by one more question
+        return size < largest
+    return end >= total
+
+
+def _id_of(entry: object) -> object:
+    return getattr(entry, "id", None)

@@ -1,0 +1,168 @@
+"""Estimates of one location."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from hl_async import operations as op
+from hl_async.errors import InvalidRequest, NotFound, WriteConflict
+from hl_async.models import (
+    Estimate,
+    EstimateDraft,
+    EstimateNumber,
+    EstimateSend,
+    EstimateUpdate,
+    EstimateVisit,
+    Invoice,
+    InvoiceFromEstimate,
+    InvoiceFromEstimateResult,
+    changed,
+)
+from hl_async.pagination import Pager
+from hl_async.resources.requesting import Requester
+
+
+class Estimates:
+    """``location.estimates``."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, at: Requester) -> None:
+        self._at = at
+
+    async def create(self, estimate: EstimateDraft) -> Estimate:
+        """Create an estimate as a draft; nothing is sent to the customer, no money moves.
+
+        The API really needs an expiry date, an E.164 phone number of the contact and an issue date that is not
+        in the location's future (API.md (b) 6). Not repeatable: raises :class:`OutcomeUnknown` when no answer
+        says whether it was created. Refused documents raise :class:`ValidationFailed` or :class:`BadRequest`.
+        """
+        return await self._at.call(op.CREATE_ESTIMATE, body=estimate)
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        contact_id: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Pager[Estimate]:
+        """All estimates that fit, newest first as far as is known; await for the first page, iterate for all.
+
+        ``status`` is one of all, draft, sent, accepted, declined, invoiced, viewed; ``search`` matches the name;
+        ``start`` and ``end`` are days (which date they filter is undocumented); ``limit`` is the page size.
+        """
+        return self._at.paginate(
+            op.LIST_ESTIMATES,
+            {"status": status, "contactId": contact_id, "search": search, "startAt": start, "endAt": end},
+            limit=limit,
+            offset=offset,
+        )
+
+    async def find(self, estimate_id: str, *, contact_id: str | None = None) -> Estimate | None:
+        """The estimate with this id, or None: a scan of the list, because the API has no way to get one.
+
+        Costs one request per 100 estimates until it is met; ``contact_id`` narrows the list to one contact.
+        """
+        op.path_segment("estimate_id", estimate_id)
+        async for estimate in self.list(contact_id=contact_id):
+            if estimate.id == estimate_id:
+                return estimate
+        return None
+
+    async def update(self, estimate_id: str, estimate: EstimateUpdate) -> Estimate:
+        """Replace an estimate: fields left out are lost, so start from ``estimate.to_update()``.
+
+        Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
+        :class:`BadRequest`.
+        """
+        return await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
+
+    async def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate:
+        """Change some fields and keep the rest: read, change, write.
+
+        ``changes`` are fields of :class:`EstimateUpdate`. ``seen`` is the ``updated_at`` of the version the change is
+        based on. Raises :class:`WriteConflict`, with nothing written, when the estimate was changed since ``seen``
+        or between our reading and our writing, as far as ``updated_at`` tells; a writer in the last
+        milliseconds before ours can't be noticed, the API has no conditional write. Raises :class:`NotFound`.
+        """
+        if not changes:
+            raise InvalidRequest("changes", "is empty; name at least one field of EstimateUpdate")
+        before = await self._read(estimate_id, None)
+        update = changed(before.to_update(), **changes)
+        contact = before.contact_details.id if before.contact_details else None
+        now = await self._read(estimate_id, contact)
+        for expected in (seen, before.updated_at):
+            if expected is not None and now.updated_at != expected:
+                raise WriteConflict(
+                    f"estimate {estimate_id} was changed at {now.updated_at} by somebody else; read it again",
+                    operation=op.UPDATE_ESTIMATE.name,
+                )
+        return await self.update(estimate_id, update)
+
+    async def delete(self, estimate_id: str) -> Estimate:
+        """Delete an estimate and return what it was; repeatable. Raises :class:`NotFound`.
+
+        When an earlier attempt of this call had worked and its answer was lost, only ``id`` and ``deleted`` are
+        set. The API may answer ``deleted: false`` all the same (API.md (b) 8).
+        """
+        try:
+            return await self._at.call(op.DELETE_ESTIMATE, estimate_id)
+        except NotFound as error:
+            if not error.ambiguous:
+                raise
+        return Estimate(id=estimate_id, deleted=True)
+
+    async def send(self, estimate_id: str, message: EstimateSend) -> Estimate:
+        """Send an estimate to the customer by mail or SMS, in the name of a user of the location.
+
+        Not repeatable: raises :class:`OutcomeUnknown` when no answer says whether it went out.
+        """
+        return await self._at.call(op.SEND_ESTIMATE, estimate_id, body=message)
+
+    async def create_invoice(
+        self, estimate_id: str, *, mark_as_invoiced: bool, version: str | None = None
+    ) -> InvoiceFromEstimateResult:
+        """Make an invoice from an estimate. Irreversible and not repeatable: a second call makes a second invoice.
+
+        ``mark_as_invoiced`` moves the estimate to "invoiced"; ``version`` ("v1", "v2") is the API's, its meaning
+        undocumented. Live answers may lack the invoice although it was made: then ``result.invoice`` is None and
+        :meth:`find_invoice` finds it. Whether the estimate must be accepted first is disputed (API.md (b) 7).
+        """
+        extra = {} if version is None else {"version": version}
+        body = InvoiceFromEstimate(mark_as_invoiced=mark_as_invoiced, **extra)
+        return await self._at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate_id, body=body)
+
+    async def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None:
+        """The invoice that was made from this estimate (its ``source_id``), or None: a scan of the invoices."""
+        op.path_segment("estimate_id", estimate_id)
+        invoices: Pager[Invoice] = self._at.paginate(
+            op.LIST_INVOICES, {"contactId": contact_id}, limit=None, offset=0
+        )
+        async for invoice in invoices:
+            if invoice.source == "estimate" and invoice.source_id == estimate_id:
+                return invoice
+        return None
+
+    async def generate_number(self) -> EstimateNumber:
+        """The next free estimate number; asking does not reserve it."""
+        return await self._at.call(op.GENERATE_ESTIMATE_NUMBER)
+
+    async def touch_last_visited(self, estimate_id: str) -> None:
+        """Record that the customer looked at the estimate just now."""
+        op.path_segment("estimate_id", estimate_id)
+        await self._at.call(op.TOUCH_ESTIMATE, body=EstimateVisit(estimate_id=estimate_id))
+
+    async def _read(self, estimate_id: str, contact_id: str | None) -> Estimate:
+        found = await self.find(estimate_id, contact_id=contact_id)
+        if found is None:
+            raise NotFound(
+                f"there is no estimate {estimate_id} in this location",
+                status=404,
+                operation=op.LIST_ESTIMATES.name,
+            )
+        return found

@@ -1,0 +1,79 @@
+"""Templates of invoices."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from hl_async import operations as op
+from hl_async.errors import NotFound
+from hl_async.models import (
+    Deleted,
+    InvoiceTemplate,
+    InvoiceTemplateDraft,
+    InvoiceTemplateUpdate,
+    LateFeesConfiguration,
+    LateFeesUpdate,
+    PaymentMethods,
+    PaymentMethodsUpdate,
+)
+from hl_async.pagination import Pager
+from hl_async.resources.requesting import Requester
+
+
+class InvoiceTemplates:
+    """``location.invoice_templates``."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, at: Requester) -> None:
+        self._at = at
+
+    async def create(self, template: InvoiceTemplateDraft) -> InvoiceTemplate:
+        """Create a template. Not repeatable: raises :class:`OutcomeUnknown` when no answer came."""
+        return await self._at.call(op.CREATE_INVOICE_TEMPLATE, body=template)
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        payment_mode: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Pager[InvoiceTemplate]:
+        """All templates that fit; await for the first page, iterate for all. ``limit`` is the page size."""
+        return self._at.paginate(
+            op.LIST_INVOICE_TEMPLATES,
+            {"status": status, "search": search, "startAt": start, "endAt": end, "paymentMode": payment_mode},
+            limit=limit,
+            offset=offset,
+        )
+
+    async def get(self, template_id: str) -> InvoiceTemplate:
+        """One template. Raises :class:`NotFound`."""
+        return await self._at.call(op.GET_INVOICE_TEMPLATE, template_id)
+
+    async def update(self, template_id: str, template: InvoiceTemplateUpdate) -> InvoiceTemplate:
+        """Replace a template: fields left out are lost, so start from ``template.to_update()``. Repeatable."""
+        return await self._at.call(op.UPDATE_INVOICE_TEMPLATE, template_id, body=template)
+
+    async def delete(self, template_id: str) -> Deleted:
+        """Delete a template; repeatable. Raises :class:`NotFound` unless an earlier attempt had deleted it."""
+        try:
+            return await self._at.call(op.DELETE_INVOICE_TEMPLATE, template_id)
+        except NotFound as error:
+            if not error.ambiguous:
+                raise
+        return Deleted(success=True)
+
+    async def update_late_fees(self, template_id: str, late_fees: LateFeesConfiguration) -> InvoiceTemplate:
+        """Replace the late fees of invoices made from the template; repeatable."""
+        body = LateFeesUpdate(late_fees_configuration=late_fees)
+        return await self._at.call(op.UPDATE_INVOICE_TEMPLATE_LATE_FEES, template_id, body=body)
+
+    async def update_payment_methods(self, template_id: str, methods: PaymentMethods) -> InvoiceTemplate:
+        """Replace how invoices made from the template can be paid; repeatable."""
+        body = PaymentMethodsUpdate(payment_methods=methods)
+        return await self._at.call(op.UPDATE_INVOICE_TEMPLATE_PAYMENT_METHODS, template_id, body=body)

@@ -1,0 +1,122 @@
+"""How an endpoint method becomes a call: ids into the path, altId where the operation wants it, one encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import date, datetime
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote_plus, urlencode
+
+import msgspec
+
+from hl_async.config import CallOptions
+from hl_async.errors import InvalidRequest
+from hl_async.models.codec import bind, encode_body
+from hl_async.operations import Alt, Operation
+from hl_async.pagination import Envelope, Pager
+from hl_async.transport import Account, Transport
+from hl_async.wire import WireResponse
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+Body: TypeAlias = msgspec.Struct | Mapping[str, Any] | bytes | None
+"""A request struct, a mapping in the wire's spelling, or the bytes of a JSON object; without altId."""
+
+Query: TypeAlias = Mapping[str, Any] | None
+"""Query parameters in the wire's spelling; None values are left out."""
+
+
+class Requester:
+    """Sends operations for one account with one set of options."""
+
+    __slots__ = ("_account", "_options", "_transport")
+
+    def __init__(self, transport: Transport, account: Account, options: CallOptions) -> None:
+        self._transport = transport
+        self._account = account
+        self._options = options
+
+    def call(
+        self,
+        operation: Operation[R],
+        *ids: str,
+        body: Body = None,
+        query: Query = None,
+        options: CallOptions | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Call any operation of the table by its row; typed like the method of its own.
+
+        ``ids`` fill the path. Raises :class:`InvalidRequest` at once, before a coroutine exists, for anything
+        that can be refused without a request.
+        """
+        path, text, content = self._prepare(operation, ids, body, query)
+        return self._transport.send(operation, self._account, path, text, content, options or self._options)
+
+    def exchange(
+        self,
+        operation: Operation[Any],
+        ids: tuple[str, ...],
+        body: Body,
+        query: Query,
+        options: CallOptions | None,
+        finish: Callable[[WireResponse], R],
+    ) -> Coroutine[Any, Any, R]:
+        """Like :meth:`call`, with a decoder of the caller's."""
+        path, text, content = self._prepare(operation, ids, body, query)
+        return self._transport.exchange(
+            operation, self._account, path, text, content, options or self._options, finish
+        )
+
+    def paginate(
+        self,
+        operation: Operation[Any],
+        filters: Mapping[str, Any],
+        *,
+        limit: int | None,
+        offset: int,
+    ) -> Pager[Any]:
+        """A pager over a list operation; ``filters`` in the wire's spelling."""
+        kept = {name: value for name, value in filters.items() if value is not None}
+        encode_query(kept)  # a bad filter is refused here, not on the first page
+
+        def fetch(start: int, size: int) -> Coroutine[Any, Any, Envelope[Any]]:
+            # declared as strings, both required (API.md (a) PAGE)
+            return self.call(operation, query={**kept, "limit": size, "offset": start})
+
+        return Pager(fetch, limit=limit, offset=offset)
+
+    def _prepare(
+        self, operation: Operation[Any], ids: tuple[str, ...], body: Body, query: Query
+    ) -> tuple[str, str, bytes | None]:
+        """Path, query and encoded body: everything that can be refused is refused here."""
+        account = self._account
+        path = operation.expand(*ids)
+        alt = operation.alt
+        text = encode_query(query) if query else ""
+        if alt is Alt.QUERY or alt is Alt.BOTH:
+            text = f"{account.alt_query}&{text}" if text else account.alt_query
+        if alt is Alt.BODY or alt is Alt.BOTH:
+            return path, text, encode_body(bind(body, account.key), account.alt_body)
+        return path, text, None if body is None else encode_body(bind(body, account.key), b"")
+
+
+def encode_query(query: Mapping[str, Any]) -> str:
+    """Percent-encode query parameters; dates as ``YYYY-MM-DD``, booleans in lower case, None left out."""
+    return urlencode(
+        [(name, _text(name, value)) for name, value in query.items() if value is not None], quote_via=quote_plus
+    )
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, datetime):
+        raise InvalidRequest(name, "takes a date, not a datetime; give value.date()")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise InvalidRequest(name, f"a {type(value).__name__} cannot go into a query; give text, a number or a date")

@@ -1,0 +1,447 @@
+"""The one loop between a typed call and the wire: govern, authorise, attempt, observe, decide, decode.
+
+The order matters: the bearer is fetched after the wait for the rate budget, so that it cannot have gone
+stale in the queue; the slot and the connection are given back before a pause. When a slot is free and the
+token fresh, nothing here suspends but the request itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random as random_module
+from collections.abc import Callable, Coroutine
+from itertools import count
+from time import monotonic, time
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import quote, urlsplit
+
+from hl_async import telemetry as events
+from hl_async.config import CallOptions, ClientConfig, Lane
+from hl_async.errors import (
+    CallError,
+    ClientClosed,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    OutcomeUnknown,
+    RateLimited,
+    WireError,
+    WireKind,
+    error_from_response,
+)
+from hl_async.governor import Governor, Permit, Scope, parse_retry_after
+from hl_async.models.codec import alt_prefix
+from hl_async.operations import Operation
+from hl_async.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
+from hl_async.telemetry import Telemetry
+from hl_async.wire import (
+    ACCEPT,
+    ACCEPT_ENCODING,
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    FORM,
+    JSON,
+    RETRY_AFTER,
+    VERSION,
+    Wire,
+    WireResponse,
+)
+
+R = TypeVar("R")
+
+DEFAULT_OPTIONS: Final = CallOptions()
+_COMPRESSED: Final = "gzip, deflate"
+_PLAIN: Final = "identity"
+
+_call_ids = count(1)
+
+
+class Authority(Protocol):
+    """What the loop needs of credentials; see :class:`~hl_async.auth.Credentials`."""
+
+    def current(self, key: str) -> str | None: ...
+
+    async def bearer(self, key: str) -> str: ...
+
+    async def reject(self, key: str, sent: str) -> bool: ...
+
+
+class Account:
+    """What every call for one sub-account (or company) shares, prepared once.
+
+    ``key`` is the id credentials are looked up by; ``alt_query`` and ``alt_body`` are altId and altType as they
+    go into a query and in front of a body.
+    """
+
+    __slots__ = ("alt_body", "alt_query", "key", "scope")
+
+    def __init__(self, key: str, scope: Scope) -> None:
+        self.key = key
+        self.scope = scope
+        self.alt_query = f"altId={quote(key, safe='')}&altType=location"
+        self.alt_body = alt_prefix(key)
+
+
+class _Call:
+    """The running facts of one call; times are of the monotonic clock."""
+
+    __slots__ = (
+        "ambiguous", "attempts", "bearer", "call_id", "deadline", "last", "operation", "options",
+        "reauthorised", "started", "throttles",
+    )  # fmt: skip
+
+    def __init__(self, operation: Operation[Any], options: CallOptions, total: float) -> None:
+        self.operation = operation
+        self.options = options
+        self.started = monotonic()
+        self.deadline = self.started + total
+        self.call_id = next(_call_ids)
+        self.attempts = 0
+        self.throttles = 0
+        self.reauthorised = False
+        self.ambiguous = False
+        self.bearer = ""
+        self.last: CallError | None = None
+
+    def told(self, error: CallError) -> CallError:
+        """``error``, with the facts of this call on it."""
+        error.operation = self.operation.name
+        error.attempts = self.attempts
+        error.elapsed = monotonic() - self.started
+        error.ambiguous = self.ambiguous
+        return error
+
+
+class Transport:
+    """Sends operations through the governor, the credentials and the wire; shared by all resources.
+
+    ``guard`` is called before anything else and raises when the client may not be used from here.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        wire: Wire,
+        authority: Authority,
+        governor: Governor,
+        *,
+        retry: RetryPolicy | None = None,
+        telemetry: Telemetry | None = None,
+        guard: Callable[[], None] = lambda: None,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self._wire = wire
+        self._authority = authority
+        self._governor = governor
+        self._policy = retry or RetryPolicy()
+        self.budget = RetryBudget(self._policy)
+        self._telemetry = telemetry or Telemetry()
+        self._guard = guard
+        self._random = random
+        self._config = config
+        self._base_url = config.base_url
+        self._host = urlsplit(config.base_url).hostname or ""
+        self._in_flight = 0
+        self._closed = False
+        self._interrupted: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have begun and not ended, waiting ones included."""
+        return self._in_flight
+
+    def account(self, key: str, principal: str) -> Account:
+        """The shared parts of all calls for ``key``, whose rate budget ``principal`` spends."""
+        return Account(key, self._governor.scope((principal, key)))
+
+    def send(
+        self,
+        operation: Operation[R],
+        account: Account,
+        path: str,
+        query: str = "",
+        body: bytes | None = None,
+        options: CallOptions = DEFAULT_OPTIONS,
+    ) -> Coroutine[Any, Any, R]:
+        """Call ``operation`` and decode its answer.
+
+        ``path`` is what :meth:`Operation.expand` gave, ``query`` an encoded query string, ``body`` encoded once for
+        all attempts. Raises :class:`CallError` and :class:`AuthError` subclasses, nothing else of its own.
+        """
+        decode = operation.decode
+        return self.exchange(operation, account, path, query, body, options, lambda answer: decode(answer.body))
+
+    async def exchange(
+        self,
+        operation: Operation[Any],
+        account: Account,
+        path: str,
+        query: str,
+        body: bytes | None,
+        options: CallOptions,
+        finish: Callable[[WireResponse], R],
+    ) -> R:
+        """The loop itself; ``finish`` turns a 2xx answer into the result or raises :class:`DecodeError`."""
+        self._guard()
+        if self._closed:
+            raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
+        total = options.timeout
+        if total is None:
+            total = self._config.timeouts.total if options.lane is Lane.INTERACTIVE else math.inf
+        call = _Call(operation, options, total)
+        url = f"{self._base_url}{path}?{query}" if query else self._base_url + path
+        self.budget.call_started()
+        self._in_flight += 1
+        observed = self._telemetry.active
+        if observed:
+            self._telemetry.emit(events.CallStarted(call.call_id, operation.name, account.key))
+        outcome = "ok"
+        try:
+            while True:
+                permit = account.scope.try_acquire(options.lane)
+                if permit is None:
+                    permit = await self._acquire(account.scope, call)
+                try:
+                    return await self._attempt(call, account, url, body, permit, finish)
+                except CallError as error:
+                    failure = error
+                await self._after(failure, call, account)
+        except BaseException as error:
+            outcome = type(error).__name__
+            if isinstance(error, CallError):
+                call.told(error)
+            raise
+        finally:
+            self._leave()
+            if observed:
+                elapsed = monotonic() - call.started
+                self._telemetry.emit(
+                    events.CallFinished(call.call_id, operation.name, account.key, call.attempts, elapsed, outcome)
+                )
+
+    async def _acquire(self, scope: Scope, call: _Call) -> Permit:
+        """Wait for a slot within the deadline; a 429 that can't be waited out is told as such."""
+        remaining = call.deadline - monotonic()
+        try:
+            return await scope.acquire(call.options.lane, None if math.isinf(remaining) else remaining)
+        except DeadlineExceeded as error:
+            refused = call.last
+            if not isinstance(refused, RateLimited):
+                error.reason = refused
+                raise
+        raise refused
+
+    async def _attempt(
+        self,
+        call: _Call,
+        account: Account,
+        url: str,
+        body: bytes | None,
+        permit: Permit,
+        finish: Callable[[WireResponse], R],
+    ) -> R:
+        """One request under ``permit``, which is settled whatever happens."""
+        operation = call.operation
+        try:
+            bearer = self._authority.current(account.key)
+            if bearer is None:
+                bearer = await self._bearer(account, call)
+            timeout = self._timeout(call)
+        except BaseException:
+            permit.unused()
+            raise
+        call.bearer = bearer
+        call.attempts += 1
+        if self._telemetry.active:
+            waited = monotonic() - call.started
+            self._telemetry.emit(events.AttemptStarted(call.call_id, operation.name, call.attempts, waited))
+        response: WireResponse | None = None
+        failure: CallError
+        config = self._config
+        try:
+            response = await self._wire.attempt(
+                operation.method,
+                url,
+                self._headers(operation, bearer, body, call.options),
+                body,
+                timeout=timeout,
+                max_body=config.max_list_body if operation.items else config.max_body,
+                fresh_connection=call.options.fresh_connection,
+            )
+            permit.answered(response.status, response.headers, response.elapsed)
+            if 200 <= response.status < 300:
+                result = finish(response)
+                if self._telemetry.active:
+                    self._observe(call, response, "")
+                return result
+            asked = parse_retry_after(response.headers.get(RETRY_AFTER), time())
+            failure = error_from_response(operation.name, response, retry_after=asked)
+        except WireError as error:
+            if error.sent:
+                permit.failed()
+            else:
+                permit.connect_failed()
+            failure = error
+        except DecodeError as error:
+            failure = _cut_short(error, response)
+        except BaseException:
+            permit.failed()  # cancelled, or closed under us: bytes may have left; after an answer it does nothing
+            raise
+        if self._telemetry.active:
+            self._observe(call, response, type(failure).__name__)
+        raise failure
+
+    async def _after(self, failure: CallError, call: _Call, account: Account) -> None:
+        """Return when ``failure`` is to be followed by another attempt, after the pause; else raise."""
+        call.last = failure
+        if isinstance(failure, RateLimited):
+            call.throttles += 1
+        decision = self._decide(failure, call)
+        if decision.verdict is Verdict.REAUTHORISE:
+            call.reauthorised = True
+            if await self._authority.reject(account.key, call.bearer):
+                self._announce(call, decision)
+                return
+            raise failure
+        if decision.verdict is Verdict.UNKNOWN:
+            raise _outcome_unknown(failure)
+        if decision.verdict is Verdict.FAIL:
+            if monotonic() >= call.deadline and isinstance(failure, WireError):
+                raise DeadlineExceeded("the total timeout passed", reason=failure)
+            raise failure
+        if not (isinstance(failure, RateLimited) or (isinstance(failure, WireError) and not failure.sent)):
+            call.ambiguous = True
+        if monotonic() + decision.delay >= call.deadline:
+            if isinstance(failure, WireError):
+                raise DeadlineExceeded(
+                    "the total timeout leaves no time for another attempt", needed=decision.delay, reason=failure
+                )
+            raise failure
+        self._announce(call, decision)
+        if decision.delay:
+            await self._pause(decision.delay)
+
+    def _decide(self, failure: CallError, call: _Call) -> Decision:
+        return decide(
+            failure,
+            call.operation.replay,
+            attempt=call.attempts - call.throttles - call.reauthorised,
+            throttles=call.throttles,
+            reauthorised=call.reauthorised,
+            max_attempts=call.options.max_attempts or self._policy.max_attempts,
+            policy=self._policy,
+            budget=self.budget,
+            random=self._random,
+        )
+
+    async def _bearer(self, account: Account, call: _Call) -> str:
+        """The slow way to a token: load, refresh or mint, within the deadline."""
+        remaining = call.deadline - monotonic()
+        if math.isinf(remaining):
+            return await self._authority.bearer(account.key)
+        try:
+            async with asyncio.timeout(remaining):
+                return await self._authority.bearer(account.key)
+        except TimeoutError:
+            pass
+        raise DeadlineExceeded("the total timeout passed while a token was being obtained")
+
+    def _timeout(self, call: _Call) -> float | None:
+        """Seconds for this attempt; None is the configured default, for which nothing need be built."""
+        remaining = call.deadline - monotonic()
+        if remaining <= 0:
+            raise DeadlineExceeded("the total timeout passed before the request was sent", reason=call.last)
+        own = call.options.attempt_timeout
+        if own is None and remaining >= self._config.timeouts.attempt:
+            return None
+        return min(own or self._config.timeouts.attempt, remaining)
+
+    def _headers(
+        self, operation: Operation[Any], bearer: str, body: bytes | None, options: CallOptions
+    ) -> dict[str, str]:
+        headers = {
+            AUTHORIZATION: bearer,
+            VERSION: options.api_version or self._config.api_version,
+            ACCEPT: JSON,
+            # decompressing a small body costs more than it saves on the way
+            ACCEPT_ENCODING: _COMPRESSED if operation.items and self._config.compress else _PLAIN,
+        }
+        if body is not None:
+            headers[CONTENT_TYPE] = FORM if operation.form else JSON
+        return headers
+
+    def _observe(self, call: _Call, response: WireResponse | None, error: str) -> None:
+        operation = call.operation
+        self._telemetry.emit(
+            events.AttemptFinished(
+                call.call_id,
+                operation.name,
+                call.attempts,
+                response.status if response else 0,
+                response.elapsed if response else 0.0,
+                error,
+                operation.method,
+                self._host,
+            )
+        )
+
+    def _announce(self, call: _Call, decision: Decision) -> None:
+        if self._telemetry.active:
+            self._telemetry.emit(
+                events.RetryScheduled(
+                    call.call_id, call.operation.name, call.attempts, decision.delay, decision.reason
+                )
+            )
+
+    # ------------------------------------------------------------------------------------- life cycle
+
+    def open(self) -> None:
+        """Take calls from now on; needs the running loop."""
+        self._interrupted = asyncio.get_running_loop().create_future()
+
+    async def aclose(self, grace: float) -> None:
+        """Take no more calls; return when those on the wire have ended, or after ``grace`` seconds.
+
+        Calls that wait for the budget or pause before a retry fail at once with ClientClosed: nothing of
+        theirs is on the wire.
+        """
+        self._closed = True
+        if self._interrupted is not None and not self._interrupted.done():
+            self._interrupted.set_result(None)
+        self._governor.close()
+        if self._in_flight and grace > 0:
+            self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._idle,), timeout=grace)
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if self._in_flight == 0 and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _pause(self, seconds: float) -> None:
+        if self._interrupted is None:
+            await asyncio.sleep(seconds)
+            return
+        await asyncio.wait((self._interrupted,), timeout=seconds)
+        if self._closed:
+            raise ClientClosed("the client was closed while a call paused before its next attempt")
+
+
+def _cut_short(error: DecodeError, response: WireResponse | None) -> CallError:
+    """The wire error behind a document that ends in the middle: its connection closed without saying so."""
+    if response is not None and response.body and "truncated" in error.message:
+        return ConnectionLost(
+            "the answer ended in the middle of the document",
+            kind=WireKind.TRUNCATED,
+            sent=True,
+            cause=error.body,
+        )
+    return error
+
+
+def _outcome_unknown(failure: CallError) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"nobody knows whether it was executed, and it was not sent again: {failure.message}", reason=failure
+    )

@@ -55,9 +55,7 @@ class _Core:
         if isinstance(governor, Governor):
             self.governor = governor
         else:
-            self.governor = Governor(
-                governor, telemetry=self.telemetry, max_in_flight=config.max_connections
-            )
+            self.governor = Governor(governor, telemetry=self.telemetry, max_in_flight=config.max_connections)
         self.transport = Transport(
             config,
             self.session,
@@ -122,7 +120,8 @@ class HighLevel:
         found = Environment.read(environ)
         if found.token is None:
             raise ConfigurationError(
-                "HL_TOKEN", "is not set; export a private integration token, or pass credentials to HighLevel()"
+                "HL_TOKEN",
+                "is not set; export a private integration token, or pass credentials to HighLevel()",
             )
         values: dict[str, Any] = {
             "base_url": found.base_url,
@@ -190,7 +189,9 @@ class HighLevel:
         """
         chosen = location_id if location_id is not None else self._location_id
         if chosen is None:
-            raise InvalidRequest("location_id", "is missing; give one here, or set HL_LOCATION_ID for from_env()")
+            raise InvalidRequest(
+                "location_id", "is missing; give one here, or set HL_LOCATION_ID for from_env()"
+            )
         return Location(self._core, _location_id(chosen), self._options)
 
     @property

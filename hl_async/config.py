@@ -26,6 +26,64 @@ _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]+")
 
 
+def base_url(value: str, *, insecure: bool = False) -> str:
+    """Validate and normalise a base URL (no trailing slash).
+
+    Plain ``http`` is for loopback addresses alone, unless ``insecure``: a bearer token would cross the
+    network in the clear.
+    """
+    field = "base_url"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(field, "is no URL; give something like https://host") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ConfigurationError(field, "must start with https:// and name a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError(field, "must not carry user information, a query or a fragment")
+    if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
+        raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
+    if port == 0:
+        raise ConfigurationError(field, "port 0 cannot be connected to")
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise ConfigurationError(
+            field, "plain http would send the token in the clear; use https (or allow_insecure_http=True)"
+        )
+    return value.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is ``localhost`` or a loopback address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def api_version(value: str) -> str:
+    """Validate a ``Version`` header value: any visible ASCII word, because new versions appear (API.md (h))."""
+    if not isinstance(value, str) or not _VISIBLE_ASCII.fullmatch(value):
+        raise ConfigurationError("api_version", "must be one word such as 2021-07-28 or v3")
+    return value
+
+
+def header_text(field: str, value: str) -> str:
+    """Validate text that goes into a header: visible ASCII and spaces, so that no header can be split."""
+    if not isinstance(value, str) or not _HEADER_TEXT.fullmatch(value):
+        raise ConfigurationError(field, "must be printable ASCII and not empty")
+    return value
+
+
+def positive_seconds(field: str, value: float) -> float:
+    """Validate a duration in seconds: a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigurationError(field, f"{value!r} is no positive number of seconds")
+    return value
+
+
 class Lane(Enum):
     """Which of the two queues in front of the rate budget a call waits in."""
 
@@ -84,7 +142,9 @@ class CallOptions:
             return dataclasses.replace(self, **changes)
         except TypeError:
             known = ", ".join(field.name for field in dataclasses.fields(self))
-            raise ConfigurationError("options", f"unknown option in {sorted(changes)}; known: {known}") from None
+            raise ConfigurationError(
+                "options", f"unknown option in {sorted(changes)}; known: {known}"
+            ) from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,64 +182,6 @@ class ClientConfig:
         for name in ("max_connections", "max_body", "max_list_body"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(name, f"{getattr(self, name)} is below 1")
-
-
-def base_url(value: str, *, insecure: bool = False) -> str:
-    """Validate and normalise a base URL (no trailing slash).
-
-    Plain ``http`` is for loopback addresses alone, unless ``insecure``: a bearer token would cross the
-    network in the clear.
-    """
-    field = "base_url"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(field, "is no URL; give something like https://host") from None
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ConfigurationError(field, "must start with https:// and name a host")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigurationError(field, "must not carry user information, a query or a fragment")
-    if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
-        raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
-    if port == 0:
-        raise ConfigurationError(field, "port 0 cannot be connected to")
-    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
-        raise ConfigurationError(
-            field, "plain http would send the token in the clear; use https (or allow_insecure_http=True)"
-        )
-    return value.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is ``localhost`` or a loopback address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def api_version(value: str) -> str:
-    """Validate a ``Version`` header value: any visible ASCII word, because new versions appear (API.md (h))."""
-    if not isinstance(value, str) or not _VISIBLE_ASCII.fullmatch(value):
-        raise ConfigurationError("api_version", "must be one word such as 2021-07-28 or v3")
-    return value
-
-
-def header_text(field: str, value: str) -> str:
-    """Validate text that goes into a header: visible ASCII and spaces, so that no header can be split."""
-    if not isinstance(value, str) or not _HEADER_TEXT.fullmatch(value):
-        raise ConfigurationError(field, "must be printable ASCII and not empty")
-    return value
-
-
-def positive_seconds(field: str, value: float) -> float:
-    """Validate a duration in seconds: a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigurationError(field, f"{value!r} is no positive number of seconds")
-    return value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -453,7 +453,12 @@ class ErrorFacts(msgspec.Struct, frozen=True):
 _NO_FACTS: Final = ErrorFacts((), None, None)
 
 # The invoices service says 400 where others say 404 (API.md (f), row 400).
-_NOT_FOUND_MESSAGES: Final = ("unable to find an invoice", "unable to find a", "unable to find the", "not found")
+_NOT_FOUND_MESSAGES: Final = (
+    "unable to find an invoice",
+    "unable to find a",
+    "unable to find the",
+    "not found",
+)
 
 _SCOPE: Final = ("not authorized for this scope",)
 _TOKEN_TYPE: Final = ("authclass type is not allowed", "user type mismatch")

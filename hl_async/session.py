@@ -218,7 +218,10 @@ class SessionManager:
         config = self._config
         reuse: dict[str, Any] = {} if force_close else {"keepalive_timeout": config.keep_alive}
         connector = aiohttp.TCPConnector(
-            limit=config.max_connections, ttl_dns_cache=int(config.dns_ttl) or 1, force_close=force_close, **reuse
+            limit=config.max_connections,
+            ttl_dns_cache=int(config.dns_ttl) or 1,
+            force_close=force_close,
+            **reuse,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -298,20 +301,43 @@ def _wire_error(error: Exception, data: object, response: aiohttp.ClientResponse
         return ConnectFailed("connecting took too long", kind=WireKind.CONNECT, sent=False, cause=text)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return ConnectFailed("the host name could not be resolved", kind=WireKind.DNS, sent=False, cause=text)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl_module.SSLError):
+    if isinstance(
+        error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl_module.SSLError
+    ):
         return ConnectFailed(
-            "TLS could not be established or the certificate was refused", kind=WireKind.TLS, sent=False, cause=text
+            "TLS could not be established or the certificate was refused",
+            kind=WireKind.TLS,
+            sent=False,
+            cause=text,
         )
     if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientConnectorError):
-        return ConnectFailed("the connection could not be opened", kind=WireKind.CONNECT, sent=False, cause=text)
+        return ConnectFailed(
+            "the connection could not be opened", kind=WireKind.CONNECT, sent=False, cause=text
+        )
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        phase = "reading the answer" if response is not None else "waiting for the answer" if sent else "connecting"
+        phase = (
+            "reading the answer"
+            if response is not None
+            else "waiting for the answer"
+            if sent
+            else "connecting"
+        )
         return AttemptTimeout(f"timed out while {phase}", kind=WireKind.TIMEOUT, sent=sent, cause=text)
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionLost("the answer ended too early", kind=WireKind.TRUNCATED, sent=True, cause=text)
     if isinstance(error, aiohttp.ClientConnectionError | OSError):
         return ConnectionLost(
-            "the connection was closed before an answer came", kind=WireKind.DISCONNECTED, sent=sent, cause=text
+            "the connection was closed before an answer came",
+            kind=WireKind.DISCONNECTED,
+            sent=sent,
+            cause=text,
+        )
+    if "content-encoding" in text:
+        return WireError(
+            "the body came with a content encoding that was not asked for",
+            kind=WireKind.ENCODING,
+            sent=True,
+            cause=text,
         )
     return WireError("the answer is not valid HTTP", kind=WireKind.PROTOCOL, sent=sent, cause=text)
 

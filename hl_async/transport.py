@@ -171,7 +171,9 @@ class Transport:
         all attempts. Raises :class:`CallError` and :class:`AuthError` subclasses, nothing else of its own.
         """
         decode = operation.decode
-        return self.exchange(operation, account, path, query, body, options, lambda answer: decode(answer.body))
+        return self.exchange(
+            operation, account, path, query, body, options, lambda answer: decode(answer.body)
+        )
 
     async def exchange(
         self,
@@ -218,7 +220,9 @@ class Transport:
             if observed:
                 elapsed = monotonic() - call.started
                 self._telemetry.emit(
-                    events.CallFinished(call.call_id, operation.name, account.key, call.attempts, elapsed, outcome)
+                    events.CallFinished(
+                        call.call_id, operation.name, account.key, call.attempts, elapsed, outcome
+                    )
                 )
 
     async def _acquire(self, scope: Scope, call: _Call) -> Permit:
@@ -316,7 +320,9 @@ class Transport:
         if monotonic() + decision.delay >= call.deadline:
             if isinstance(failure, WireError):
                 raise DeadlineExceeded(
-                    "the total timeout leaves no time for another attempt", needed=decision.delay, reason=failure
+                    "the total timeout leaves no time for another attempt",
+                    needed=decision.delay,
+                    reason=failure,
                 )
             raise failure
         self._announce(call, decision)

@@ -79,7 +79,9 @@ class LazyGroup(click.Group):
             formatter.write_dl(sorted(_SUMMARIES.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="hl-async")
 def app() -> None:
     """Estimates and invoices of the HighLevel API: migrate, export, call, and a local sandbox.

@@ -39,12 +39,16 @@ class _OperationName(click.ParamType[str]):
 @click.argument("operation", type=_OperationName(), required=False)
 @click.argument("ids", nargs=-1)
 @click.option("--list", "show", is_flag=True, help="List all operations and stop.")
-@click.option("-q", "--query", "queries", multiple=True, metavar="NAME=VALUE", help="A filter, e.g. status=sent.")
+@click.option(
+    "-q", "--query", "queries", multiple=True, metavar="NAME=VALUE", help="A filter, e.g. status=sent."
+)
 @click.option("--body", metavar="JSON|@FILE|-", help="The request body, without altId; - reads stdin.")
 @click.option("--all", "every", is_flag=True, help="For lists: every page, one JSON document per line.")
 @click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
 @click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
-@click.option("--json/--pretty", "compact", default=None, help="One line, or indented (default on a terminal).")
+@click.option(
+    "--json/--pretty", "compact", default=None, help="One line, or indented (default on a terminal)."
+)
 def call(
     operation: str | None,
     ids: tuple[str, ...],
@@ -114,7 +118,9 @@ async def _call(
 def _check_query(row: Operation[Any], query: dict[str, str]) -> None:
     unknown = [name for name in query if name not in row.query]
     if unknown and row.query:
-        raise InvalidRequest("--query", f"{row.at} has no filter {unknown[0]!r}; it has {', '.join(row.query)}")
+        raise InvalidRequest(
+            "--query", f"{row.at} has no filter {unknown[0]!r}; it has {', '.join(row.query)}"
+        )
     for name in ("limit", "offset"):
         if name in query and not query[name].isdecimal():
             raise InvalidRequest(f"--query {name}", f"{query[name]!r} is no whole number")

@@ -104,7 +104,8 @@ class Requester:
 def encode_query(query: Mapping[str, Any]) -> str:
     """Percent-encode query parameters; dates as ``YYYY-MM-DD``, booleans in lower case, None left out."""
     return urlencode(
-        [(name, _text(name, value)) for name, value in query.items() if value is not None], quote_via=quote_plus
+        [(name, _text(name, value)) for name, value in query.items() if value is not None],
+        quote_via=quote_plus,
     )
 
 
@@ -119,4 +120,6 @@ def _text(name: str, value: object) -> str:
         raise InvalidRequest(name, "takes a date, not a datetime; give value.date()")
     if isinstance(value, date):
         return value.isoformat()
-    raise InvalidRequest(name, f"a {type(value).__name__} cannot go into a query; give text, a number or a date")
+    raise InvalidRequest(
+        name, f"a {type(value).__name__} cannot go into a query; give text, a number or a date"
+    )

@@ -33,7 +33,9 @@ def test_a_base_url_that_could_leak_the_token_is_refused(url: str) -> None:
         base_url(url)
 
 
-@pytest.mark.parametrize("url", ["http://localhost:8000", "http://127.0.0.1:1", "http://[::1]:1", "https://host/x"])
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8000", "http://127.0.0.1:1", "http://[::1]:1", "https://host/x"]
+)
 def test_https_anywhere_and_http_on_loopback_are_fine(url: str) -> None:
     assert base_url(url + "/") == url
 
@@ -69,7 +71,8 @@ def test_a_call_may_have_no_total_timeout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_connections", 0), ("max_body", 0), ("close_grace", -1.0), ("close_grace", math.nan)]
+    ("name", "value"),
+    [("max_connections", 0), ("max_body", 0), ("close_grace", -1.0), ("close_grace", math.nan)],
 )
 def test_numbers_that_make_no_sense_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=name):
@@ -79,20 +82,24 @@ def test_numbers_that_make_no_sense_are_refused_by_name(name: str, value: float)
 def test_options_are_copied_with_changes_and_unknown_names_are_named() -> None:
     options = CallOptions().replace(lane=Lane.BULK, timeout=5.0)
     assert (options.lane, options.timeout) == (Lane.BULK, 5.0)
-    with pytest.raises(ConfigurationError, match="unknown option in \\['timeuot'\\].*attempt_timeout"):
+    with pytest.raises(ConfigurationError, match=r"unknown option in \['timeuot'\].*attempt_timeout"):
         options.replace(timeuot=1)
     with pytest.raises(ConfigurationError, match="max_attempts"):
         options.replace(max_attempts=0)
 
 
 def test_the_fields_own_names_are_fallbacks_for_ours() -> None:
-    found = Environment.read({"HL_TOKEN": "one", "GHL_API_KEY": "two", "GHL_LOCATION_ID": " loc ", "HL_BASE_URL": ""})
+    found = Environment.read(
+        {"HL_TOKEN": "one", "GHL_API_KEY": "two", "GHL_LOCATION_ID": " loc ", "HL_BASE_URL": ""}
+    )
     assert found.token is not None
     assert found.token.reveal() == "one"
     assert (found.location_id, found.base_url, found.client_secret) == ("loc", None, None)
 
 
 def test_the_environment_shows_no_secret() -> None:
-    found = Environment.read({"HL_TOKEN": "pit-5ent1nel-0000", "HL_CLIENT_SECRET": "s3ntinel-client-secret-1"})
+    found = Environment.read(
+        {"HL_TOKEN": "pit-5ent1nel-0000", "HL_CLIENT_SECRET": "s3ntinel-client-secret-1"}
+    )
     assert "s3ntinel" not in repr(found)
     assert "5ent1nel" not in repr(found)

@@ -84,7 +84,9 @@ def test_a_status_has_its_class(status: int, kind: type[ApiError]) -> None:
         ("altId is required", MissingAlt, False),
     ],
 )
-def test_only_a_401_that_means_the_token_is_bad_may_renew_it(message: str, kind: type[ApiError], bad: bool) -> None:
+def test_only_a_401_that_means_the_token_is_bad_may_renew_it(
+    message: str, kind: type[ApiError], bad: bool
+) -> None:
     error = answer(401, f'{{"statusCode":401,"message":"{message}"}}')
     assert type(error) is kind
     assert is_token_bad(error) is bad
@@ -105,7 +107,10 @@ def test_every_violation_of_a_422_is_kept() -> None:
 @pytest.mark.parametrize(
     ("body", "messages"),
     [
-        ('{"error":"UnAuthorized!","error_description":"Invalid client credentials!"}', ("Invalid client credentials!",)),
+        (
+            '{"error":"UnAuthorized!","error_description":"Invalid client credentials!"}',
+            ("Invalid client credentials!",),
+        ),
         ('{"error":"UnAuthorized!"}', ("UnAuthorized!",)),
         ('{"error":{"code":"RESOURCE_NOT_FOUND","message":"gone","details":{}}}', ("gone",)),
         ('{"message":{"message":"inner"}}', ("inner",)),
@@ -137,7 +142,9 @@ def test_attempts_are_told() -> None:
 @settings(deadline=None, max_examples=300, derandomize=True)
 @given(
     status=st.integers(300, 599),
-    body=st.one_of(st.binary(max_size=4000), st.text(max_size=2000).map(lambda text: text.encode("utf-8", "replace"))),
+    body=st.one_of(
+        st.binary(max_size=4000), st.text(max_size=2000).map(lambda text: text.encode("utf-8", "replace"))
+    ),
 )
 def test_the_mapper_is_total_and_bounded(status: int, body: bytes) -> None:
     error = answer(status, body)

@@ -34,7 +34,9 @@ def test_whatever_creates_sends_or_pays_is_unsafe() -> None:
         "oauth.token",
     } <= unsafe
     assert all(row.replay is Replay.SAFE for row in OPERATIONS.values() if row.method == "GET")
-    assert all(row.replay is Replay.IDEMPOTENT for row in OPERATIONS.values() if row.method in ("PUT", "DELETE"))
+    assert all(
+        row.replay is Replay.IDEMPOTENT for row in OPERATIONS.values() if row.method in ("PUT", "DELETE")
+    )
 
 
 def test_reads_carry_the_location_in_the_query_and_writes_in_the_body() -> None:
@@ -59,7 +61,9 @@ def test_the_number_of_ids_is_checked() -> None:
         op.GET_INVOICE.expand()
 
 
-@pytest.mark.parametrize("value", ["", " ", ".", "..", "%2e%2e", "%2E", "a\r\nX: 1", "a\x00", "x" * 129, "\ud800", "\x7f"])
+@pytest.mark.parametrize(
+    "value", ["", " ", ".", "..", "%2e%2e", "%2E", "a\r\nX: 1", "a\x00", "x" * 129, "\ud800", "\x7f"]
+)
 def test_an_id_that_could_reach_another_route_is_refused(value: str) -> None:
     with pytest.raises(InvalidRequest, match="invoiceId"):
         op.GET_INVOICE.expand(value)

@@ -55,7 +55,9 @@ THROTTLED = RateLimited("429", status=429)
 
 @pytest.mark.parametrize("error", [LOST, LATE, GATEWAY, BUSY, NEVER_SENT])
 @pytest.mark.parametrize("replay", [Replay.SAFE, Replay.IDEMPOTENT])
-def test_what_may_be_repeated_is_tried_again_after_a_transient_failure(error: CallError, replay: Replay) -> None:
+def test_what_may_be_repeated_is_tried_again_after_a_transient_failure(
+    error: CallError, replay: Replay
+) -> None:
     assert verdict_of(error, replay).verdict is Verdict.RETRY
 
 
@@ -118,8 +120,12 @@ def test_retry_after_is_obeyed_in_full() -> None:
 
 
 def test_an_absurd_retry_after_fails_at_once() -> None:
-    assert verdict_of(ServerError("503", status=503, retry_after=86_400.0), Replay.SAFE).verdict is Verdict.FAIL
-    assert verdict_of(RateLimited("429", status=429, retry_after=86_400.0), Replay.SAFE).verdict is Verdict.FAIL
+    assert (
+        verdict_of(ServerError("503", status=503, retry_after=86_400.0), Replay.SAFE).verdict is Verdict.FAIL
+    )
+    assert (
+        verdict_of(RateLimited("429", status=429, retry_after=86_400.0), Replay.SAFE).verdict is Verdict.FAIL
+    )
 
 
 def test_endless_429s_end_the_call() -> None:
@@ -135,7 +141,9 @@ def test_429s_do_not_draw_on_the_retry_budget() -> None:
 
 def test_no_policy_at_all_means_one_attempt() -> None:
     policy = RetryPolicy.none()
-    assert verdict_of(LOST, Replay.SAFE, policy=policy, max_attempts=policy.max_attempts).verdict is Verdict.FAIL
+    assert (
+        verdict_of(LOST, Replay.SAFE, policy=policy, max_attempts=policy.max_attempts).verdict is Verdict.FAIL
+    )
     assert verdict_of(THROTTLED, Replay.SAFE, policy=policy, throttles=1).verdict is Verdict.FAIL
 
 
@@ -186,7 +194,9 @@ def test_the_budget_stays_within_its_bounds_for_any_history(history: list[bool])
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(attempt=st.integers(1, 10_000), dice=st.floats(0, 1))
 def test_backoff_has_full_jitter_below_its_cap(attempt: int, dice: float) -> None:
-    assert 0 <= backoff(attempt, POLICY, lambda: dice) <= min(POLICY.base * 2.0 ** min(attempt, 60), POLICY.cap)
+    assert (
+        0 <= backoff(attempt, POLICY, lambda: dice) <= min(POLICY.base * 2.0 ** min(attempt, 60), POLICY.cap)
+    )
 
 
 @pytest.mark.parametrize(

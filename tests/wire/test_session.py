@@ -1,0 +1,431 @@
+"""Promises of the session: one attempt is one request, and what breaks is told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import socket
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+
+from hl_async.config import ClientConfig, Timeouts
+from hl_async.errors import (
+    AttemptTimeout,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    NotEntered,
+    ResponseTooLarge,
+    WireError,
+    WireKind,
+    WrongEventLoop,
+)
+from hl_async.session import SessionManager
+
+HEADERS = {"Authorization": "Bearer pit-5ent1nel-000000000000"}
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Scripted"], Awaitable[None]]
+
+
+class Scripted:
+    """A server that does what a test says with each request; counts requests and connections."""
+
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.url = ""
+
+
+@asynccontextmanager
+async def scripted(*replies: bytes | None, delay: float = 0.0, hold: bool = False) -> AsyncIterator[Scripted]:
+    """Answer request n with reply n (the last one again and again); None closes without an answer."""
+    state = Scripted()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())  # type: ignore[arg-type]
+        state.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(
+                    (
+                        int(line.split(b":")[1])
+                        for line in head.split(b"\r\n")
+                        if line.lower().startswith(b"content-length")
+                    ),
+                    0,
+                )
+                body = await reader.readexactly(length)
+                state.requests.append(head + body)
+                reply = replies[min(len(state.requests), len(replies)) - 1]
+                if delay:
+                    await asyncio.sleep(delay)
+                if reply is None:
+                    break
+                writer.write(reply)
+                await writer.drain()
+                if not reply.startswith(b"HTTP/1.1") or b"Connection: close" in reply:
+                    break
+                if hold:
+                    await asyncio.sleep(30)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    state.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield state
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def opened(url: str = "http://127.0.0.1", **settings: object) -> AsyncIterator[SessionManager]:
+    session = SessionManager(ClientConfig(base_url=url, **settings))  # type: ignore[arg-type]
+    await session.open()
+    try:
+        yield session
+    finally:
+        await session.aclose()
+
+
+async def test_any_status_is_an_answer_with_headers_and_body() -> None:
+    reply = b"HTTP/1.1 418 T\r\nX-RateLimit-Max: 7\r\nContent-Length: 3\r\n\r\nabc"
+    async with scripted(reply) as server, opened() as session:
+        answer = await session.attempt("GET", server.url + "/x", HEADERS)
+    assert (answer.status, answer.body, answer.headers["x-ratelimit-max"]) == (418, b"abc", "7")
+    assert answer.elapsed > 0
+    assert repr(answer).startswith("WireResponse(status=418, 3 bytes")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "PATCH"])
+async def test_one_attempt_is_one_request_when_the_server_hangs_up(method: str) -> None:
+    async with scripted(OK, None) as server, opened() as session:
+        await session.attempt(method, server.url + "/x", HEADERS, b"{}")
+        with pytest.raises(ConnectionLost) as caught:
+            await session.attempt(method, server.url + "/x", HEADERS, b"{}")
+        assert len(server.requests) == 2
+    assert caught.value.sent
+    assert caught.value.kind is WireKind.DISCONNECTED
+
+
+async def test_connections_are_pooled() -> None:
+    async with scripted(OK) as server, opened() as session:
+        for _ in range(5):
+            await session.attempt("GET", server.url + "/x", HEADERS)
+        assert server.connections == 1
+        await session.attempt("POST", server.url + "/x", HEADERS, b"{}", fresh_connection=True)
+        assert server.connections == 2
+
+
+async def test_a_delete_carries_its_body_and_the_url_goes_as_it_stands() -> None:
+    async with scripted(OK) as server, opened() as session:
+        await session.attempt("DELETE", server.url + "/a%2Fb%3B?x=%20", HEADERS, b'{"altId":"x"}')
+    assert server.requests[0].startswith(b"DELETE /a%2Fb%3B?x=%20 HTTP/1.1\r\n")
+    assert server.requests[0].endswith(b'\r\n\r\n{"altId":"x"}')
+    assert b"User-Agent: hl_async/" in server.requests[0]
+
+
+async def test_a_redirect_is_an_error_and_the_other_host_sees_nothing() -> None:
+    async with scripted(OK) as other:
+        reply = b"HTTP/1.1 307 R\r\nLocation: " + other.url.encode() + b"/x\r\nContent-Length: 0\r\n\r\n"
+        async with scripted(reply) as server, opened() as session:
+            with pytest.raises(WireError, match=r"redirect to 127\.0\.0\.1") as caught:
+                await session.attempt("POST", server.url + "/x", HEADERS, b"{}")
+        assert other.requests == []
+    assert caught.value.kind is WireKind.REDIRECT
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{}", WireKind.TRUNCATED),
+        (
+            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n{"a"',
+            WireKind.TRUNCATED,
+        ),
+        (b"garbage\r\n\r\n", WireKind.PROTOCOL),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\nConnection: close\r\n\r\n{}",
+            WireKind.PROTOCOL,
+        ),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\nConnection: close\r\n\r\n", WireKind.PROTOCOL),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5_000 + b"Connection: close\r\n\r\n", WireKind.PROTOCOL),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\nConnection: close\r\n\r\nabcde",
+            WireKind.TRUNCATED,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 5\r\nConnection: close\r\n\r\nabcde",
+            WireKind.ENCODING,
+        ),
+    ],
+)
+async def test_a_broken_answer_is_a_wire_error_and_never_an_api_error(reply: bytes, kind: WireKind) -> None:
+    async with scripted(reply) as server, opened() as session:
+        with pytest.raises(WireError) as caught:
+            await session.attempt("GET", server.url + "/x", HEADERS)
+    assert caught.value.kind is kind
+    assert caught.value.sent
+
+
+async def test_a_body_over_the_limit_is_dropped_while_it_arrives() -> None:
+    bomb = gzip.compress(b"0" * 20_000_000)
+    reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb
+    async with scripted(reply) as server, opened(max_body=100_000) as session:
+        with pytest.raises(ResponseTooLarge, match="100,000 bytes"):
+            await session.attempt("GET", server.url + "/x", HEADERS)
+        with pytest.raises(ResponseTooLarge):
+            await session.attempt("GET", server.url + "/x", HEADERS, max_body=5_000)
+
+
+async def test_a_large_plain_body_is_refused_by_its_length() -> None:
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n" + b"x" * 200_000
+    async with scripted(reply) as server, opened(max_body=100_000) as session:
+        with pytest.raises(ResponseTooLarge):
+            await session.attempt("GET", server.url + "/x", HEADERS)
+
+
+async def test_an_error_body_is_cut_and_still_an_answer() -> None:
+    reply = b"HTTP/1.1 502 B\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n" + b"x" * 200_000
+    async with scripted(reply) as server, opened() as session:
+        answer = await session.attempt("GET", server.url + "/x", HEADERS)
+    assert (answer.status, len(answer.body)) == (502, 64 * 1024)
+
+
+async def test_compressed_and_chunked_bodies_are_read_whole() -> None:
+    packed = gzip.compress(b'{"a":1}')
+    first = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+    second = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"b\r\n4\r\n":2}\r\n0\r\n\r\n'
+    async with scripted(first, second) as server, opened() as session:
+        assert (await session.attempt("GET", server.url + "/x", HEADERS)).body == b'{"a":1}'
+        assert (await session.attempt("GET", server.url + "/x", HEADERS)).body == b'{"b":2}'
+        assert server.connections == 1
+
+
+async def test_a_late_answer_is_a_timeout_that_was_sent() -> None:
+    async with scripted(OK, delay=2.0) as server, opened() as session:
+        with pytest.raises(AttemptTimeout) as caught:
+            await session.attempt("POST", server.url + "/x", HEADERS, b"{}", timeout=0.1)
+    assert caught.value.sent
+
+
+async def test_a_refused_connection_is_known_not_to_have_been_sent() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with opened() as session:
+        with pytest.raises(ConnectFailed) as caught:
+            await session.attempt("POST", f"http://127.0.0.1:{port}/x", HEADERS, b"{}")
+    assert not caught.value.sent
+    assert caught.value.kind is WireKind.CONNECT
+
+
+async def test_a_host_that_has_no_address_is_a_dns_failure() -> None:
+    async with opened() as session:
+        with pytest.raises(ConnectFailed) as caught:
+            await session.attempt("GET", "http://no-such-host.invalid/x", HEADERS)
+    assert caught.value.kind is WireKind.DNS
+
+
+async def test_connecting_has_a_timeout_of_its_own() -> None:
+    with socket.socket() as listener:  # a full backlog: connecting hangs
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+            fillers.append(filler)
+        config = ClientConfig(base_url="http://127.0.0.1", timeouts=Timeouts(connect=0.2))
+        session = SessionManager(config)
+        await session.open()
+        try:
+            with pytest.raises(ConnectFailed, match="connecting took too long") as caught:
+                await session.attempt("POST", f"http://127.0.0.1:{port}/x", HEADERS, b"{}")
+        finally:
+            await session.aclose()
+            for filler in fillers:
+                filler.close()
+    assert not caught.value.sent
+
+
+async def test_a_full_pool_is_no_dead_host() -> None:
+    async with (
+        scripted(OK, delay=0.3) as server,
+        opened(max_connections=1, timeouts=Timeouts(connect=0.1)) as session,
+    ):
+        answers = await asyncio.gather(
+            *(session.attempt("GET", server.url + "/x", HEADERS) for _ in range(3))
+        )
+    assert [answer.status for answer in answers] == [200, 200, 200]
+
+
+async def test_a_certificate_nobody_vouches_for_is_refused_before_anything_is_sent(tmp_path: object) -> None:
+    context = _self_signed(str(tmp_path))
+    seen: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(100))
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)  # the server's side of the refused handshake
+    async with server, opened("https://localhost") as session:
+        with pytest.raises(ConnectFailed) as caught:
+            port = server.sockets[0].getsockname()[1]
+            await session.attempt("GET", f"https://127.0.0.1:{port}/x", HEADERS)
+    assert caught.value.kind is WireKind.TLS
+    assert not any(b"5ent1nel" in data for data in seen)
+
+
+async def test_no_trace_of_the_bearer_leaves_with_an_error() -> None:
+    async with scripted(b"garbage\r\n\r\n") as server, opened() as session:
+        try:
+            await session.attempt("GET", server.url + "/x", HEADERS)
+        except WireError as error:
+            text = "".join(traceback.TracebackException.from_exception(error, compact=True).format())
+            assert error.__cause__ is None
+            assert error.__context__ is None
+            assert "5ent1nel" not in text + repr(error) + error.cause
+
+
+async def test_cancelling_an_attempt_closes_its_connection() -> None:
+    async with scripted(OK, delay=5.0) as server, opened() as session:
+        task = asyncio.create_task(session.attempt("GET", server.url + "/x", HEADERS))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_session_of_the_callers_own_is_used_and_left_open() -> None:
+    async with scripted(OK) as server, aiohttp.ClientSession() as own:
+        session = SessionManager(ClientConfig(), session=own)
+        await session.open()
+        await session.attempt("GET", server.url + "/x", HEADERS)
+        await session.aclose()
+        assert not own.closed
+
+
+async def test_use_before_opening_and_after_closing_is_told() -> None:
+    session = SessionManager(ClientConfig())
+    with pytest.raises(NotEntered, match="async with HighLevel"):
+        await session.attempt("GET", "http://127.0.0.1:1/x", HEADERS)
+    assert "new" in repr(session)
+    await session.open()
+    assert "open" in repr(session)
+    await session.aclose()
+    with pytest.raises(ClientClosed):
+        await session.attempt("GET", "http://127.0.0.1:1/x", HEADERS)
+    with pytest.raises(ClientClosed):
+        await session.open()
+    assert "closed" in repr(session)
+
+
+async def test_use_from_another_loop_is_told() -> None:
+    async with opened() as session:
+
+        async def elsewhere() -> None:
+            session.check_usable()
+
+        with pytest.raises(WrongEventLoop):
+            await asyncio.to_thread(asyncio.run, elsewhere())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+async def test_use_after_a_fork_is_told() -> None:
+    async with opened() as session:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                session.check_usable()
+                os.write(write, b"usable")
+            except Exception as error:
+                os.write(write, type(error).__name__.encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read, 100) == b"ForkedClient"
+        os.close(read)
+        os.close(write)
+
+
+async def test_a_large_request_body_goes_out_whole() -> None:
+    async with scripted(OK) as server, opened() as session:
+        await session.attempt("POST", server.url + "/x", HEADERS, b"x" * 2_000_000)
+    assert len(server.requests[0]) > 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "sent"),
+    [
+        (aiohttp.ServerDisconnectedError(), WireKind.DISCONNECTED, True),
+        (aiohttp.ClientPayloadError("cut"), WireKind.TRUNCATED, True),
+        (aiohttp.ConnectionTimeoutError("slow"), WireKind.CONNECT, False),
+        (TimeoutError(), WireKind.TIMEOUT, True),
+        (OSError(101, "Network is unreachable"), WireKind.DISCONNECTED, True),
+        (ValueError("Newline in headers"), WireKind.PROTOCOL, True),
+    ],
+)
+async def test_every_exception_below_becomes_ours(
+    raised: Exception, kind: WireKind, sent: bool, mockable_response: object
+) -> None:
+    async with opened() as session:
+        with aioresponses() as mocked:
+            mocked.get("http://127.0.0.1/x", exception=raised)
+            with pytest.raises(WireError) as caught:
+                await session.attempt("GET", "http://127.0.0.1/x", HEADERS)
+    assert (caught.value.kind, caught.value.sent) == (kind, sent)
+
+
+def _self_signed(folder: str) -> ssl.SSLContext:
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path = os.path.join(folder, "server.pem")
+    with open(path, "wb") as file:
+        file.write(certificate.public_bytes(serialization.Encoding.PEM))
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context

@@ -27,7 +27,7 @@ class _OperationName(click.ParamType[str]):
         names = [row.at for row in OPERATIONS.values()] + list(OPERATIONS)
         near = difflib.get_close_matches(str(value), names, 3)
         hint = f"did you mean {', '.join(near)}?" if near else "see: hl-async call --list"
-        self.fail(f"{value!r} is no operation; {hint}", param, ctx)
+        return self.fail(f"{value!r} is no operation; {hint}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem

@@ -1,0 +1,232 @@
+"""Strict requests: every field of a body is checked when it is built, before anything is sent.
+
+A checker is compiled once per type, from its annotations. Amounts may be given as Decimal, int, numeric text
+or float; a float is taken as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused, because
+which day it is depends on a time zone. Errors name the field as the caller spells it.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.money import CURRENCIES, is_sound
+
+Check: TypeAlias = Callable[[Any, str], Any]
+"""Takes a value and its path; gives the value to keep; raises InvalidRequest."""
+
+
+class Mark:
+    """An annotation that narrows a plain type."""
+
+    __slots__ = ("check",)
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+
+
+def _currency(value: Any, path: str) -> Any:
+    text = _text(value, path)
+    if text in CURRENCIES:
+        return text
+    if text.upper() in CURRENCIES:
+        raise InvalidRequest(path, f"{text!r} must be in capitals: {text.upper()!r}")
+    raise InvalidRequest(path, f"{text!r} is no ISO 4217 currency code, such as USD or EUR")
+
+
+def _filled(value: Any, path: str) -> Any:
+    if not _text(value, path).strip():
+        raise InvalidRequest(path, "is empty")
+    return value
+
+
+def _day(value: Any, path: str) -> Any:
+    if isinstance(value, datetime):
+        raise InvalidRequest(
+            path, "takes a date, not a datetime; give value.date() in the location's time zone"
+        )
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+        raise InvalidRequest(path, f"{value!r} is no day; give a date, or text like 2026-12-31")
+    raise InvalidRequest(path, f"takes a date, got {type(value).__name__}")
+
+
+def _not_negative(value: Any, path: str) -> Any:
+    number = _amount(value, path)
+    if number < 0:
+        raise InvalidRequest(path, f"{number} is negative")
+    return number
+
+
+Currency: TypeAlias = Annotated[str, Mark(_currency)]
+Filled: TypeAlias = Annotated[str, Mark(_filled)]
+Quantity: TypeAlias = Annotated[Decimal, Mark(_not_negative)]
+
+
+class Request(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
+    """A request body, or a part of one. Fields without a default are what the API really needs."""
+
+    def __post_init__(self) -> None:
+        for name, check in _checks(type(self)):
+            value = getattr(self, name)
+            if value is not UNSET:
+                kept = check(value, name)
+                if kept is not value:
+                    msgspec.structs.force_setattr(self, name, kept)
+
+
+@cache
+def _checks(kind: type[msgspec.Struct]) -> tuple[tuple[str, Check], ...]:
+    hints = get_type_hints(kind, include_extras=True)
+    found = ((name, compiled(hints[name])) for name in kind.__struct_fields__)
+    return tuple((name, check) for name, check in found if check is not _anything)
+
+
+def compiled(kind: Any) -> Check:
+    """The checker for an annotation."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        mark = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Mark)), None)
+        return mark.check if mark else compiled(get_args(kind)[0])
+    if origin is Union or origin is types.UnionType:
+        return _one_of(get_args(kind))
+    if origin is list:
+        return _list_of(get_args(kind)[0])
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _struct_of(kind)
+    return _PLAIN.get(origin or kind, _anything)
+
+
+def _anything(value: Any, path: str) -> Any:
+    return value
+
+
+def _amount(value: Any, path: str) -> Any:
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InvalidRequest(
+            path, f"takes a number (Decimal, int, float or text), got {type(value).__name__}"
+        )
+    else:
+        try:
+            number = Decimal(repr(value) if isinstance(value, float) else value)
+        except InvalidOperation:
+            number = Decimal("NaN")
+    if not is_sound(number):
+        raise InvalidRequest(
+            path, f"{str(value)[:40]} is no amount: a finite number of at most 28 digits is needed"
+        )
+    return number
+
+
+def _text(value: Any, path: str) -> Any:
+    if not isinstance(value, str):
+        raise InvalidRequest(path, f"takes text, got {type(value).__name__}")
+    return value
+
+
+def _truth(value: Any, path: str) -> Any:
+    if not isinstance(value, bool):
+        raise InvalidRequest(path, f"takes True or False, got {type(value).__name__}")
+    return value
+
+
+def _whole(value: Any, path: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(path, f"takes a whole number, got {type(value).__name__}")
+    return value
+
+
+def _moment(value: Any, path: str) -> Any:
+    if not isinstance(value, datetime):
+        raise InvalidRequest(path, f"takes a datetime, got {type(value).__name__}")
+    if value.tzinfo is None:
+        raise InvalidRequest(path, "has no time zone; give an aware datetime, such as datetime.now(UTC)")
+    return value
+
+
+def _mapping(value: Any, path: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(path, f"takes a mapping, got {type(value).__name__}")
+    return value
+
+
+_PLAIN: Final[dict[Any, Check]] = {
+    str: _text,
+    bool: _truth,
+    int: _whole,
+    Decimal: _amount,
+    datetime: _moment,
+    date: _day,
+    dict: _mapping,
+}
+
+
+def _list_of(kind: Any) -> Check:
+    check = compiled(kind)
+
+    def every(value: Any, path: str) -> Any:
+        if not isinstance(value, list | tuple):
+            raise InvalidRequest(path, f"takes a list, got {type(value).__name__}")
+        kept = [check(entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+        same = isinstance(value, list) and all(a is b for a, b in zip(kept, value, strict=True))
+        return value if same else kept
+
+    return every
+
+
+def _struct_of(kind: type[msgspec.Struct]) -> Check:
+    """Requests were checked when they were built; parts that answers share are checked here, in place."""
+    own = issubclass(kind, Request)
+
+    def check(value: Any, path: str) -> Any:
+        if not isinstance(value, kind):
+            raise InvalidRequest(path, f"takes a {kind.__name__}, got {type(value).__name__}")
+        if own:
+            return value
+        changes = {}
+        for name, inner in _checks(kind):
+            entry = getattr(value, name)
+            if entry is None or entry is UNSET:
+                continue
+            kept = inner(entry, f"{path}.{name}")
+            if kept is not entry:
+                changes[name] = kept
+        return msgspec.structs.replace(value, **changes) if changes else value
+
+    return check
+
+
+def _one_of(kinds: tuple[Any, ...]) -> Check:
+    nullable = type(None) in kinds
+    checks = [compiled(kind) for kind in kinds if kind not in (type(None), UnsetType)]
+    if _anything in checks:
+        return _anything
+
+    def check(value: Any, path: str) -> Any:
+        if value is UNSET or (value is None and nullable):
+            return value
+        refused: InvalidRequest | None = None
+        for one in checks:
+            try:
+                return one(value, path)
+            except InvalidRequest as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    return check

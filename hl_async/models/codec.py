@@ -1,0 +1,245 @@
+"""Bytes to structs and back: one exact decode, a tolerant second one, one encoding per call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, inspect
+
+from hl_async.errors import DecodeError, InvalidRequest, bounded_text
+from hl_async.models.money import is_sound
+
+T = TypeVar("T")
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_exact: Final = msgspec.json.Decoder(float_hook=Decimal)
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|[\t\n\r]")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def encode(value: Any) -> bytes:
+    """JSON, with Decimals as numbers (the API declares numbers, API.md (c))."""
+    return _encoder.encode(value)
+
+
+def alt_prefix(location_id: str) -> bytes:
+    """The beginning of a JSON object that names the location, without its closing brace."""
+    return _encoder.encode({"altId": location_id, "altType": "location"})[:-1]
+
+
+def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix: bytes) -> bytes:
+    """Encode a request body once, with ``prefix`` (see :func:`alt_prefix`) in front of its members.
+
+    A struct is encoded as it is, a mapping is in the wire's spelling already, bytes are the text of a JSON
+    object. Raises :class:`InvalidRequest` for anything else, and for numbers that JSON cannot hold.
+    """
+    if body is None:
+        return prefix + b"}" if prefix else b"{}"
+    if isinstance(body, msgspec.Struct):
+        extra = getattr(body, "extra", UNSET)
+        if extra is UNSET or not extra:
+            text = _encoder.encode(body)
+        else:
+            _check_mapping(extra, "extra")
+            known = _encoder.encode(msgspec.structs.replace(body, extra=UNSET))
+            text = _joined(known[:-1], _encoder.encode(extra))
+    elif isinstance(body, bytes):
+        text = body.strip()
+        if not text.startswith(b"{") or not text.endswith(b"}"):
+            raise InvalidRequest("body", "must be the text of a JSON object")
+    elif isinstance(body, Mapping):
+        _check_mapping(body, "body")
+        text = _encoder.encode(body)
+    else:
+        raise InvalidRequest("body", f"must be a request struct or a mapping, got {type(body).__name__}")
+    return _joined(prefix, text) if prefix else text
+
+
+def bind(body: T, location_id: str) -> T:
+    """``body`` with the location filled in where the API wants it nested: in ``sendEstimateDetails``."""
+    details = getattr(body, "send_estimate_details", None)
+    if details is None or details is UNSET:
+        return body
+    bound = msgspec.structs.replace(details, alt_id=location_id, alt_type="location")
+    return msgspec.structs.replace(body, send_estimate_details=bound)  # type: ignore[type-var]
+
+
+def decoder(response: type[T] | None) -> Callable[[bytes], T]:
+    """A prebuilt decoder for ``response``; None stands for "whatever comes, even nothing", giving None.
+
+    The callable raises :class:`DecodeError` with the place inside the document. Well-formed answers take one
+    exact pass; what does not fit is tried again tolerantly: numbers for text and the reverse, raw control
+    characters inside strings, broken timestamps as None. Amounts are never guessed.
+    """
+    if response is None:
+        return lambda body: None  # type: ignore[arg-type, return-value]
+    decode = msgspec.json.Decoder(response, strict=False).decode
+    whole: Callable[[Any], Any] | None = getattr(response, "__reshape__", None)
+
+    def run(body: bytes) -> T:
+        try:
+            return decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            failure = error
+        return decode_again(response, body, failure)
+
+    def reshape(body: bytes) -> T:
+        assert whole is not None
+        try:
+            result: T = msgspec.convert(whole(_exact.decode(body)), response, strict=False)
+            return result
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, AttributeError) as error:
+            failure = error
+        return decode_again(response, body, failure)
+
+    return run if whole is None else reshape
+
+
+def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
+    """The tolerant second pass; raises :class:`DecodeError` in the words of the last failure."""
+    try:
+        document = _exact.decode(_CONTROL.sub(b" ", body.removeprefix(_BOM)))
+        reshape = getattr(response, "__reshape__", None)
+        if reshape is not None:
+            document = reshape(document)
+        return msgspec.convert(_fit(document, inspect.type_info(response)), response, strict=False)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, AttributeError) as error:
+        failure = error if body else failure
+    message, _, path = str(failure).partition(" - at `")
+    raise DecodeError(
+        f"the answer is not the promised {response.__name__}: {message or type(failure).__name__}",
+        path=path.rstrip("`") or "$",
+        body=bounded_text(body),
+    )
+
+
+# ------------------------------------------------------------------------------- the tolerant second pass
+
+
+def _fit(value: Any, kind: inspect.Type) -> Any:
+    """``value`` bent towards ``kind`` where nothing is lost; left alone otherwise, for convert() to judge."""
+    if isinstance(kind, inspect.UnionType):
+        return _fit_union(value, kind)
+    if isinstance(kind, inspect.StructType):
+        return _fit_struct(value, kind)
+    if isinstance(kind, inspect.ListType) and isinstance(value, list):
+        return [_fit(entry, kind.item_type) for entry in value]
+    if isinstance(kind, inspect.StrType) and isinstance(value, int | float | Decimal):
+        return _number_text(value)
+    return value
+
+
+def _fit_struct(value: Any, kind: inspect.StructType) -> Any:
+    if not isinstance(value, dict):
+        return value
+    fields = {field.encode_name: field for field in kind.fields}
+    fitted = {}
+    for name, entry in value.items():
+        field = fields.get(name)
+        if field is None:
+            continue
+        bent = _fit(entry, field.type)
+        if bent is None and not _allows_none(field.type) and not field.required:
+            continue  # null where a default stands: the default
+        fitted[name] = bent
+    return fitted
+
+
+def _fit_union(value: Any, kind: inspect.UnionType) -> Any:
+    kinds = kind.types
+    if value is None or any(isinstance(member, inspect.AnyType) for member in kinds):
+        return value
+    for member in kinds:
+        if isinstance(member, inspect.StructType) and isinstance(value, dict):
+            return _fit_struct(value, member)
+        if isinstance(member, inspect.ListType) and isinstance(value, list):
+            return _fit(value, member)
+    if any(_matches(value, member) for member in kinds):
+        return value
+    if any(isinstance(member, inspect.StrType) for member in kinds):
+        return _number_text(value) if isinstance(value, int | float | Decimal) else value
+    # an optional part that makes no sense is left out, unless it is an amount
+    numeric = any(isinstance(member, inspect.DecimalType) for member in kinds)
+    return value if numeric or not _allows_none(kind) else None
+
+
+def _matches(value: Any, kind: inspect.Type) -> bool:
+    match kind:
+        case inspect.StrType():
+            return isinstance(value, str)
+        case inspect.BoolType():
+            return isinstance(value, bool) or value in ("true", "false", 0, 1)
+        case inspect.IntType():
+            return _is_number(value) and Decimal(str(value)) == int(Decimal(str(value)))
+        case inspect.DecimalType() | inspect.FloatType():
+            return _is_number(value)
+        case inspect.DateTimeType():
+            return _parses(datetime, value)
+        case inspect.DateType():
+            return _parses(date, value)
+        case inspect.DictType():
+            return isinstance(value, dict)
+    return False
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    try:
+        return is_sound(Decimal(str(value)))
+    except InvalidOperation:
+        return False
+
+
+def _parses(kind: type[date], value: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _allows_none(kind: inspect.Type) -> bool:
+    members = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return any(isinstance(member, inspect.NoneType | inspect.AnyType) for member in members)
+
+
+def _number_text(value: float | Decimal) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    number = Decimal(str(value))
+    return format(number.to_integral_value() if number == number.to_integral_value() else number, "f")
+
+
+# ------------------------------------------------------------------------------------------ request text
+
+
+def _joined(prefix: bytes, text: bytes) -> bytes:
+    """``{"a":1`` and ``{"b":2}`` → ``{"a":1,"b":2}``."""
+    members = text[1:].lstrip()
+    if members == b"}":
+        return prefix + b"}"
+    return prefix + b"," + members if len(prefix) > 1 else b"{" + members
+
+
+def _check_mapping(value: Any, path: str) -> None:
+    """Refuse what JSON has no number for, anywhere inside ``value``."""
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            if not isinstance(name, str):
+                raise InvalidRequest(path, f"has the key {name!r}, which is no text")
+            _check_mapping(entry, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, entry in enumerate(value):
+            _check_mapping(entry, f"{path}[{index}]")
+    elif isinstance(value, float | Decimal) and not is_sound(
+        Decimal(repr(value) if isinstance(value, float) else value)
+    ):
+        raise InvalidRequest(
+            path, f"{value} is no amount: not finite, more than 28 digits or an absurd exponent"
+        )

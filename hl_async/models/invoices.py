@@ -1,0 +1,307 @@
+"""Invoices, payments and text2pay: what is sent and what is answered."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import UNSET, UnsetType, field
+
+from hl_async.models.checks import Currency, Filled, Quantity, Request
+from hl_async.models.common import (
+    Answer,
+    Attachment,
+    AutoPayment,
+    BusinessDetails,
+    Card,
+    Contact,
+    ContactDetails,
+    Discount,
+    Item,
+    LateFeesConfiguration,
+    LineItem,
+    MiscellaneousCharges,
+    Part,
+    PaymentMethods,
+    PaymentSchedule,
+    SenderConfiguration,
+    SentTo,
+    TipsConfiguration,
+    TotalSummary,
+)
+from hl_async.models.dates import day_of
+from hl_async.models.money import guard
+
+
+def _number_text(value: str | float | None) -> str | None:
+    """A document number as text: ``19`` and ``19.0`` are "19", "000117" keeps its zeros (API.md (b) 1)."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(int(value)) if value == int(value) else str(value)
+
+
+class InvoiceDraft(Request):
+    """A new invoice. ``live_mode`` False makes it a test document. ``invoice_number`` is text."""
+
+    name: Filled
+    business_details: BusinessDetails
+    currency: Currency
+    items: list[LineItem]
+    contact_details: ContactDetails
+    issue_date: date
+    sent_to: SentTo
+    live_mode: bool
+    discount: Discount = field(default_factory=Discount)
+    due_date: date | UnsetType = UNSET
+    invoice_number: str | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    payment_schedule: PaymentSchedule | UnsetType = UNSET
+    late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceUpdate(Request):
+    """The replacement of an invoice: what is left out is lost. Get one from ``invoice.to_update()``."""
+
+    name: Filled
+    currency: Currency
+    invoice_items: list[LineItem]
+    issue_date: date
+    due_date: date
+    discount: Discount = field(default_factory=Discount)
+    title: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    business_details: BusinessDetails | UnsetType = UNSET
+    invoice_number: str | UnsetType = UNSET
+    contact_id: str | UnsetType = UNSET
+    contact_details: ContactDetails | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    live_mode: bool | UnsetType = UNSET
+    payment_schedule: PaymentSchedule | UnsetType = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    xero_details: dict[str, Any] | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceSend(Request):
+    """How an invoice is sent. ``action`` is sms_and_email, send_manually, email or sms.
+
+    ``user_id`` is a user of the location, in whose name it goes. ``auto_payment`` may charge the customer.
+    """
+
+    user_id: Filled
+    action: Filled
+    live_mode: bool
+    sent_from: SenderConfiguration | UnsetType = UNSET
+    auto_payment: AutoPayment | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class Cheque(Part):
+    number: str | None = None
+
+
+class RecordPayment(Request):
+    """A payment that happened elsewhere. ``mode`` is cash, card, cheque, bank_transfer or other.
+
+    The specification requires ``card``, ``cheque`` and ``notes`` for every mode, almost certainly by mistake; whether a
+    cash payment without them is accepted is unknown (API.md (j) 8), so they are yours to give.
+    """
+
+    mode: Filled
+    notes: str = ""
+    amount: Quantity | UnsetType = UNSET
+    card: Card | UnsetType = UNSET
+    cheque: Cheque | UnsetType = UNSET
+    meta: dict[str, Any] | UnsetType = UNSET
+    payment_schedule_ids: list[str] | UnsetType = UNSET
+    fulfilled_at: datetime | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class Text2Pay(Request):
+    """An invoice that is made and sent in one step: ``action`` "draft" or "send"; with ``id`` an update."""
+
+    name: Filled
+    currency: Currency
+    items: list[LineItem]
+    contact_details: ContactDetails
+    issue_date: date
+    sent_to: SentTo
+    live_mode: bool
+    action: Filled
+    user_id: Filled
+    id: str | UnsetType = UNSET
+    include_terms_note: bool | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    invoice_number: str | UnsetType = UNSET
+    due_date: date | UnsetType = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    payment_schedule: PaymentSchedule | UnsetType = UNSET
+    late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    discount: Discount | UnsetType = UNSET
+    business_details: BusinessDetails | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceVisit(Request):
+    invoice_id: Filled
+
+
+class Invoice(Answer):
+    """An invoice as the API answers it; the lines are ``invoice_items``, as on the wire.
+
+    ``invoice_number`` is always text. ``issue_date`` and ``due_date`` are days, taken from the wire's text. An
+    invoice made from an estimate has ``source`` "estimate" and the estimate's id as ``source_id`` (API.md (b) 2).
+    """
+
+    id: str = field(name="_id")
+    status: str | None = None
+    live_mode: bool | None = None
+    amount_paid: Decimal | None = None
+    alt_id: str | None = None
+    alt_type: str | None = None
+    name: str | None = None
+    business_details: BusinessDetails | None = None
+    invoice_number: str | int | float | None = None
+    currency: str | None = None
+    contact_details: Contact | None = None
+    issue_date_text: str | None = field(name="issueDate", default=None)
+    due_date_text: str | None = field(name="dueDate", default=None)
+    discount: Discount | None = None
+    invoice_items: list[Item] | None = None
+    total: Decimal | None = None
+    title: str | None = None
+    amount_due: Decimal | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    automatic_taxes_enabled: bool | None = None
+    automatic_taxes_calculated: bool | None = None
+    payment_schedule: PaymentSchedule | None = None
+    total_summary: TotalSummary | None = None
+    reminders_configuration: dict[str, Any] | None = None
+    source: str | None = None
+    source_id: str | None = None
+    terms_notes: str | None = None
+    description: str | None = None
+    tips_configuration: TipsConfiguration | None = None
+    late_fees_configuration: LateFeesConfiguration | None = None
+    payment_methods: PaymentMethods | None = None
+    invoice_number_prefix: str | None = None
+    attachments: list[Attachment] | None = None
+    miscellaneous_charges: MiscellaneousCharges | None = None
+    sent_to: SentTo | None = None
+    meta: dict[str, Any] | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        guard(self.total, self.amount_paid, self.amount_due)
+        if type(self.invoice_number) is not str:
+            self.invoice_number = _number_text(self.invoice_number)
+
+    @property
+    def issue_date(self) -> date | None:
+        """The day of issue, as far as the wire's text tells."""
+        return day_of(self.issue_date_text)
+
+    @property
+    def due_date(self) -> date | None:
+        """The day payment is due, as far as the wire's text tells."""
+        return day_of(self.due_date_text)
+
+    def to_update(self) -> InvoiceUpdate:
+        """A body that replaces this invoice by itself: change it, then ``invoices.update(id, body)``.
+
+        Dates are cut to days, the discount is always there, every field known here is carried over.
+        """
+        currency = self.currency or "USD"
+        issued = self.issue_date or (self.created_at.date() if self.created_at else date(1970, 1, 1))
+        kept: dict[str, Any] = {
+            name: value for name in _CARRIED if (value := getattr(self, name)) is not None
+        }
+        if self.contact_details is not None:
+            kept["contact_details"] = self.contact_details.for_request()
+            if self.contact_details.id:
+                kept["contact_id"] = self.contact_details.id
+        if self.business_details is not None:
+            kept["business_details"] = self.business_details.for_request()
+        return InvoiceUpdate(
+            name=self.name or "-",
+            currency=currency,
+            invoice_items=[item.for_request(currency) for item in self.invoice_items or ()],
+            issue_date=issued,
+            due_date=self.due_date or issued,
+            discount=(self.discount or Discount()).for_request(),
+            **kept,
+        )
+
+
+_CARRIED = (
+    "title", "description", "invoice_number", "terms_notes", "automatic_taxes_enabled", "live_mode",
+    "payment_schedule", "tips_configuration", "invoice_number_prefix", "payment_methods", "attachments",
+    "miscellaneous_charges",
+)  # fmt: skip
+
+
+class InvoiceList(Answer):
+    """A page of invoices."""
+
+    invoices: list[Invoice] | None = None
+    total: int | None = None
+    trace_id: str | None = None
+
+    @property
+    def entries(self) -> list[Invoice]:
+        """The page's documents."""
+        return self.invoices or []
+
+
+class InvoiceNumber(Answer):
+    """The next number, always as text; leading zeros are kept."""
+
+    invoice_number: str | int | float | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        self.invoice_number = _number_text(self.invoice_number)
+
+
+class InvoiceSent(Answer):
+    """An invoice that was sent; the shapes of ``sms_data`` and ``email_data`` depend on the action."""
+
+    invoice: Invoice | None = None
+    sms_data: Any = None
+    email_data: Any = None
+
+
+class PaymentRecorded(Answer):
+    """A recorded payment, with the invoice after it."""
+
+    success: bool | None = None
+    invoice: Invoice | None = None
+
+
+class Text2PayResult(Answer):
+    """An invoice and the page on which the customer pays it."""
+
+    invoice: Invoice | None = None
+    invoice_url: str | None = None

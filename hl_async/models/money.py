@@ -1,0 +1,106 @@
+"""Exact amounts: what a Decimal on the wire may be, and how a document's total is rounded.
+
+Rounding rule of documents, used for bulk verification and by the sandbox: every line is ``amount * qty``; the
+line is rounded half up to the currency's minor unit; discount and exclusive taxes are rounded the same way,
+each once, on the sum they apply to; the total is the sum of the rounded parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any, Final, Protocol
+
+MAX_DIGITS: Final = 28
+_EXACT: Final = Context(prec=MAX_DIGITS)
+_ROOMY: Final = Context(prec=80)
+
+# ISO 4217, active codes
+_TWO: Final = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
+    "CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF "
+    "IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN "
+    "MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS "
+    "SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+)
+_ZERO: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE: Final = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR: Final = "CLF UYW"
+
+CURRENCIES: Final[dict[str, int]] = {
+    code: digits
+    for digits, codes in ((2, _TWO), (0, _ZERO), (3, _THREE), (4, _FOUR))
+    for code in codes.split()
+}
+"""Active ISO 4217 codes and how many decimal places their minor unit has."""
+
+
+def is_sound(value: Decimal) -> bool:
+    """Finite, at most 28 digits, magnitude between 1e-12 and 1e16: what may be an amount at all.
+
+    ``Decimal("1e999999")`` is four bytes on the wire and minutes of work in ``int()``.
+    """
+    return value.is_finite() and -13 < value.adjusted() < 16 and _EXACT.plus(value) == value
+
+
+def guard(*values: Decimal | None) -> None:
+    """Raise ValueError when one of the decoded values is no sound amount; None is fine."""
+    for value in values:
+        if value is not None and not is_sound(value):
+            raise ValueError("a number that is not finite, has more than 28 digits or an absurd exponent")
+
+
+def minor_units(currency: str) -> int:
+    """Decimal places of the currency (2 when it is unknown)."""
+    return CURRENCIES.get(currency.upper(), 2)
+
+
+def rounded(value: Decimal, currency: str) -> Decimal:
+    """``value`` rounded half up to the currency's minor unit."""
+    return value.quantize(Decimal(1).scaleb(-minor_units(currency)), ROUND_HALF_UP, _ROOMY)
+
+
+class PricedLine(Protocol):
+    """What the total needs of a line: unit price, quantity, taxes with a percentage ``rate``."""
+
+    @property
+    def amount(self) -> Any: ...
+
+    @property
+    def qty(self) -> Any: ...
+
+
+def line_total(line: PricedLine, currency: str) -> Decimal:
+    """One line without tax, rounded."""
+    return rounded(_ROOMY.multiply(Decimal(line.amount or 0), Decimal(line.qty or 0)), currency)
+
+
+def document_total(items: Iterable[PricedLine], currency: str, discount: Any = None) -> Decimal:
+    """A document's total under the rule above; ``discount`` has ``value`` and ``type`` (percentage, fixed).
+
+    A percentage is spread over the lines' taxes; a fixed amount lowers the sum before tax. Never below 0.
+    """
+    lines = list(items)
+    bare = [line_total(line, currency) for line in lines]
+    subtotal = sum(bare, Decimal(0))
+    off = discount_amount(subtotal, discount, currency)
+    tax = Decimal(0)
+    share = Decimal(1) if not subtotal else _ROOMY.divide(subtotal - off, subtotal)
+    for line, amount in zip(lines, bare, strict=True):
+        taxes = getattr(line, "taxes", None) or ()
+        if getattr(line, "tax_inclusive", False) is True:
+            continue
+        for entry in taxes:
+            rate = Decimal(entry.rate or 0)
+            tax += rounded(_ROOMY.multiply(_ROOMY.multiply(amount, share), rate) / 100, currency)
+    return max(rounded(subtotal - off + tax, currency), rounded(Decimal(0), currency))
+
+
+def discount_amount(subtotal: Decimal, discount: Any, currency: str) -> Decimal:
+    """The discount on ``subtotal``, rounded; 0 without one."""
+    value = getattr(discount, "value", None)
+    if not value:
+        return rounded(Decimal(0), currency)
+    if getattr(discount, "type", None) == "fixed":
+        return rounded(Decimal(value), currency)
+    return rounded(_ROOMY.multiply(subtotal, Decimal(value)) / 100, currency)

@@ -1,0 +1,133 @@
+"""Recurring invoices."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import UNSET, UnsetType, field
+
+from hl_async.models.checks import Currency, Filled, Request
+from hl_async.models.common import (
+    Answer,
+    Attachment,
+    AutoPayment,
+    BusinessDetails,
+    Contact,
+    ContactDetails,
+    Discount,
+    Item,
+    LateFeesConfiguration,
+    LineItem,
+    MiscellaneousCharges,
+    PaymentMethods,
+    ScheduleOptions,
+    TipsConfiguration,
+)
+from hl_async.models.invoices import Invoice
+from hl_async.models.money import guard
+
+
+class InvoiceScheduleUpdate(Request):
+    """The replacement of a schedule: what is left out is lost. Get one from ``schedule.to_update()``."""
+
+    name: Filled
+    contact_details: ContactDetails
+    schedule: ScheduleOptions
+    live_mode: bool
+    business_details: BusinessDetails
+    currency: Currency
+    items: list[LineItem]
+    discount: Discount = field(default_factory=Discount)
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceScheduleDraft(InvoiceScheduleUpdate):
+    """A new schedule; it makes nothing before it is started."""
+
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+
+
+class ScheduleStart(Request):
+    """``live_mode`` False makes test invoices; ``auto_payment`` charges the customer by itself."""
+
+    live_mode: bool
+    auto_payment: AutoPayment | UnsetType = UNSET
+
+
+class ScheduleAutoPayment(Request):
+    """``id`` is the schedule's id once more (API.md (b) 9)."""
+
+    id: Filled
+    auto_payment: AutoPayment
+
+
+class InvoiceSchedule(Answer):
+    """A schedule as the API answers it, with the invoices it made. ``status`` is open text."""
+
+    id: str = field(name="_id")
+    status: str | None = None
+    live_mode: bool | None = None
+    alt_id: str | None = None
+    alt_type: str | None = None
+    name: str | None = None
+    schedule: ScheduleOptions | None = None
+    invoices: list[Invoice] | None = None
+    business_details: BusinessDetails | None = None
+    currency: str | None = None
+    contact_details: Contact | None = None
+    discount: Discount | None = None
+    items: list[Item] | None = None
+    total: Decimal | None = None
+    title: str | None = None
+    terms_notes: str | None = None
+    compiled_terms_notes: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    automatic_taxes_enabled: bool | None = None
+    auto_payment: AutoPayment | None = None
+    attachments: list[Attachment] | None = None
+    miscellaneous_charges: MiscellaneousCharges | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        guard(self.total)
+
+    def to_update(self) -> InvoiceScheduleUpdate:
+        """A body that replaces this schedule by itself; every field an update can hold is carried over."""
+        currency = self.currency or "USD"
+        names = ("terms_notes", "title", "attachments", "miscellaneous_charges")
+        kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return InvoiceScheduleUpdate(
+            name=self.name or "-",
+            contact_details=(self.contact_details or Contact()).for_request(),
+            schedule=self.schedule or ScheduleOptions(),
+            live_mode=True if self.live_mode is None else self.live_mode,
+            business_details=(self.business_details or BusinessDetails()).for_request(),
+            currency=currency,
+            items=[item.for_request(currency) for item in self.items or ()],
+            discount=(self.discount or Discount()).for_request(),
+            **kept,
+        )
+
+
+class InvoiceScheduleList(Answer):
+    """A page of schedules."""
+
+    schedules: list[InvoiceSchedule] | None = None
+    total: int | None = None
+    trace_id: str | None = None
+
+    @property
+    def entries(self) -> list[InvoiceSchedule]:
+        """The page's documents."""
+        return self.schedules or []

@@ -1,0 +1,199 @@
+"""Templates of estimates and invoices."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import UNSET, UnsetType, field
+
+from hl_async.models.checks import Currency, Filled, Request
+from hl_async.models.common import (
+    Answer,
+    Attachment,
+    BusinessDetails,
+    Discount,
+    Item,
+    LateFeesConfiguration,
+    LineItem,
+    MiscellaneousCharges,
+    PaymentMethods,
+    TipsConfiguration,
+)
+from hl_async.models.estimates import EstimateSend
+from hl_async.models.money import guard
+
+
+class EstimateTemplateDraft(Request):
+    """A new estimate template, or the replacement of one: what is left out is lost."""
+
+    name: Filled
+    currency: Currency
+    items: list[LineItem]
+    business_details: BusinessDetails = field(default_factory=BusinessDetails)
+    discount: Discount = field(default_factory=Discount)
+    live_mode: bool | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    meta: dict[str, Any] | UnsetType = UNSET
+    send_estimate_details: EstimateSend | UnsetType = UNSET
+    estimate_number_prefix: str | UnsetType = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class EstimateTemplate(Answer):
+    """An estimate template as the API answers it."""
+
+    id: str = field(name="_id")
+    alt_id: str | None = None
+    alt_type: str | None = None
+    live_mode: bool | None = None
+    deleted: bool | None = None
+    name: str | None = None
+    currency: str | None = None
+    business_details: BusinessDetails | None = None
+    items: list[Item] | None = None
+    discount: Discount | None = None
+    title: str | None = None
+    estimate_number_prefix: str | None = None
+    attachments: list[Attachment] | None = None
+    updated_by: str | None = None
+    total: Decimal | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    document_version: int | None = field(name="__v", default=None)
+    automatic_taxes_enabled: bool | None = None
+    terms_notes: str | None = None
+    meta: dict[str, Any] | None = None
+    miscellaneous_charges: MiscellaneousCharges | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        guard(self.total)
+
+    def to_update(self) -> EstimateTemplateDraft:
+        """A body that replaces this template by itself; every field known here is carried over."""
+        currency = self.currency or "USD"
+        names = (
+            "live_mode", "terms_notes", "title", "automatic_taxes_enabled", "meta", "estimate_number_prefix",
+            "attachments", "miscellaneous_charges",
+        )  # fmt: skip
+        kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return EstimateTemplateDraft(
+            name=self.name or "-",
+            currency=currency,
+            items=[item.for_request(currency) for item in self.items or ()],
+            business_details=(self.business_details or BusinessDetails()).for_request(),
+            discount=(self.discount or Discount()).for_request(),
+            **kept,
+        )
+
+
+class EstimateTemplateList(Answer):
+    """A page of estimate templates."""
+
+    data: list[EstimateTemplate] | None = None
+    total: int | None = field(name="totalCount", default=None)
+    trace_id: str | None = None
+
+    @property
+    def entries(self) -> list[EstimateTemplate]:
+        """The page's documents."""
+        return self.data or []
+
+
+class InvoiceTemplateDraft(Request):
+    """A new invoice template. ``attachments`` are addresses here, objects elsewhere (API.md (b) 1)."""
+
+    name: Filled
+    business_details: BusinessDetails
+    currency: Currency
+    items: list[LineItem]
+    internal: bool | UnsetType = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    discount: Discount | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+    attachments: list[str | Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceTemplateUpdate(Request):
+    """The replacement of an invoice template; late fees and payment methods have calls of their own."""
+
+    name: Filled
+    business_details: BusinessDetails
+    currency: Currency
+    items: list[LineItem]
+    internal: bool | UnsetType = UNSET
+    discount: Discount | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceTemplate(Answer):
+    """An invoice template as the API answers it."""
+
+    id: str = field(name="_id")
+    alt_id: str | None = None
+    alt_type: str | None = None
+    name: str | None = None
+    business_details: BusinessDetails | None = None
+    currency: str | None = None
+    discount: Discount | None = None
+    items: list[Item] | None = None
+    invoice_number_prefix: str | None = None
+    total: Decimal | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    internal: bool | None = None
+    automatic_taxes_enabled: bool | None = None
+    terms_notes: str | None = None
+    title: str | None = None
+    tips_configuration: TipsConfiguration | None = None
+    late_fees_configuration: LateFeesConfiguration | None = None
+    payment_methods: PaymentMethods | None = None
+    attachments: list[str | Attachment] | None = None
+    miscellaneous_charges: MiscellaneousCharges | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        guard(self.total)
+
+    def to_update(self) -> InvoiceTemplateUpdate:
+        """A body that replaces this template by itself; every field an update can hold is carried over."""
+        currency = self.currency or "USD"
+        names = ("internal", "terms_notes", "title", "miscellaneous_charges")
+        kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return InvoiceTemplateUpdate(
+            name=self.name or "-",
+            business_details=(self.business_details or BusinessDetails()).for_request(),
+            currency=currency,
+            items=[item.for_request(currency) for item in self.items or ()],
+            discount=(self.discount or Discount()).for_request(),
+            **kept,
+        )
+
+
+class InvoiceTemplateList(Answer):
+    """A page of invoice templates."""
+
+    data: list[InvoiceTemplate] | None = None
+    total: int | None = field(name="totalCount", default=None)
+    trace_id: str | None = None
+
+    @property
+    def entries(self) -> list[InvoiceTemplate]:
+        """The page's documents."""
+        return self.data or []

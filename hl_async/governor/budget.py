@@ -1,0 +1,304 @@
+"""The rate budget of one scope as *slots*: pure, synchronous, the clock passed in.
+
+Everything that changes the state of slots lives in this file.
+
+Theory
+------
+A scope (one app or token, one location) owns ``M`` slots. A request takes one when it is sent, at ``s``; the
+server receives it at ``a``; its answer is complete at ``e``, so ``s <= a <= e``. The slot may be used again at
+``e + I``. The next request in that slot is therefore received at ``a' >= s' >= e + I >= a + I``: two uses of one slot
+reach the server at least ``I`` apart, whatever the network does in between. Hence no window of length ``I``, of any
+phase, ever receives more than one request per slot, that is ``M`` in all. This covers fixed windows, sliding
+logs, and token buckets of capacity ``M`` refilled at ``M / I`` (any time ``t`` sees at most ``M * ceil(t / I)``).
+
+Logs of *send* times have no such property: with jitter, a late old request and an early new one meet in one
+window of the server.
+
+Three things need care. An abandoned attempt (timeout, cancellation) may still be on its way: its slot returns
+after ``I + linger``. A request that the HTTP client repeats behind our back is charged a slot of its own. And a
+*sliding counter*, the approximation that weights the previous window's count, may refuse a burst that no window
+of length ``I`` contains; bulk work is therefore also *paced*: two bulk requests are at least ``pace * I / M`` apart.
+
+Utilisation is ``I / (I + R)`` for a round trip ``R``: 99 % at 100 ms and ten seconds.
+
+Headers can only lower what is believed to be left, or replace ``M`` and ``I``: when the server counted more than
+all of ours that it may have seen, somebody else spends from the same budget, and what they spent is withheld for
+an interval. A 429 was not executed; it empties the scope for ``Retry-After``, or one interval.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from hl_async import wire
+from hl_async.governor.headers import parse_count
+from hl_async.governor.policy import GovernorPolicy
+
+_LARGEST_MAX: Final = 10_000_000
+_LARGEST_INTERVAL_MS: Final = 86_400_000
+_LARGEST_DAILY: Final = 10**12
+
+BRAKE_AFTER: Final = 10
+"""Consecutive failures of the server after which bulk only probes."""
+
+PROBE_EVERY: Final = 1.0
+"""Seconds between two bulk probes while the brake is on."""
+
+
+class Budget:
+    """Slots of one scope. ``now`` is always a monotonic clock in seconds."""
+
+    __slots__ = (
+        "_blocked_until", "_cooling", "_daily_text", "_failures", "_foreign", "_interval_text", "_late",
+        "_last_bulk", "_last_interactive", "_max_text", "_next_bulk", "_next_probe", "_policy",
+        "daily_limit", "daily_remaining", "held", "interval", "max", "warm",
+    )  # fmt: skip
+
+    def __init__(self, policy: GovernorPolicy) -> None:
+        self._policy = policy
+        self.max = max(1, math.floor(policy.max * policy.share))
+        self.interval = policy.interval
+        self.held = 0
+        self.warm = False
+        self.daily_limit: int | None = None
+        self.daily_remaining: int | None = None
+        # ready times of slots in use lately: answered ones return in order, abandoned ones later
+        self._cooling: deque[float] = deque()
+        self._late: list[float] = []
+        self._blocked_until = -math.inf
+        self._next_bulk = -math.inf
+        self._last_bulk = -math.inf
+        self._last_interactive = -math.inf
+        self._foreign: deque[tuple[float, int]] = deque()
+        self._failures = 0
+        self._next_probe = -math.inf
+        self._max_text: str | None = None
+        self._interval_text: str | None = None
+        self._daily_text: str | None = None
+
+    # ------------------------------------------------------------------------------------------ taking
+
+    def try_take_interactive(self, now: float) -> bool:
+        """Take a slot for a call somebody waits for; False when none is free."""
+        self._last_interactive = now
+        if now < self._blocked_until:
+            return False
+        if self._cooling or self._late:
+            self._advance(now)
+        if not self.warm and self.held >= self._policy.cold_interactive:
+            return False
+        free = self.max - self.held - len(self._cooling) - len(self._late)
+        if self._foreign:
+            free -= self.foreign(now)
+        if free <= 0:
+            return False
+        self.held += 1
+        return True
+
+    def try_take_bulk(self, now: float, since: float) -> bool:
+        """Take a slot for bulk work, at its pace and leaving the reserve; False when it has to wait.
+
+        ``since`` is when the oldest bulk waiter came: kept waiting for an interval, it may take the reserve.
+        """
+        if now < self._blocked_until or now < self._next_bulk:
+            return False
+        if self._failures >= BRAKE_AFTER and now < self._next_probe:
+            return False
+        self._advance(now)
+        if not self.warm and self.held > 0:
+            return False
+        foreign, withheld = self._withheld(now)
+        free = self.max - self.held - len(self._cooling) - len(self._late) - foreign
+        if free - withheld <= self._kept_back(now) and not (free > 0 and self.is_bulk_overdue(now, since)):
+            return False
+        self.held += 1
+        self._last_bulk = now
+        gap = self._gap(foreign + withheld)
+        # one gap of catching up makes good for a late timer without becoming a burst
+        self._next_bulk = max(self._next_bulk, now - gap) + gap
+        if self._failures >= BRAKE_AFTER:
+            self._next_probe = now + PROBE_EVERY
+        return True
+
+    def is_bulk_overdue(self, now: float, since: float) -> bool:
+        """Whether bulk got nothing for a whole interval: then the next slot is its, before interactive calls."""
+        return now - max(self._last_bulk, since) >= self.interval
+
+    def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
+        """A lower bound of when the ``ahead``-th waiter (from 0) of a lane can be admitted, at the soonest now."""
+        self._advance(now)
+        start = max(now, self._blocked_until)
+        free = max(0, self.max - self.held - len(self._cooling) - len(self._late))
+        if ahead < free:
+            when = start
+        else:
+            need = ahead - free
+            cycles, place = divmod(need, max(self.max, 1))
+            if place < len(self._cooling):
+                when = max(start, self._cooling[place]) + cycles * self.interval
+            else:
+                # held slots come back an interval after an answer that is not here yet, at the earliest
+                soonest = self._late[0] if self._late and not self.held else now + self.interval
+                when = max(start, soonest if not self._cooling else max(soonest, self._cooling[-1]))
+                when += cycles * self.interval
+        if bulk:
+            when = max(when, self._next_bulk + ahead * self._gap(0))
+            if self._failures >= BRAKE_AFTER:
+                when = max(when, self._next_probe)
+        return when
+
+    def next_change(self, now: float, *, bulk: bool) -> float:
+        """When trying again may succeed without an answer arriving first; infinity if only an answer helps."""
+        self._advance(now)
+        floor = self._blocked_until
+        returning = [slots[0] for slots in (self._cooling, self._late) if slots]
+        if bulk:
+            floor = max(floor, self._next_bulk, self._next_probe if self.braked else floor)
+        if floor > now:
+            if self.max > self.held + len(self._cooling) + len(self._late):
+                return floor
+            return max(floor, min(returning, default=math.inf))
+        if self._foreign:
+            returning.append(self._foreign[0][0] + self.interval)
+        if bulk:
+            returning += (self._last_interactive + self.interval, self._last_bulk + self.interval)
+        return min((moment for moment in returning if moment > now), default=math.inf)
+
+    # ---------------------------------------------------------------------------------------- settling
+
+    def answered(self, now: float, status: int, headers: Mapping[str, str]) -> None:
+        """The answer to one held request is complete: its slot returns after the interval."""
+        self.held -= 1
+        self.warm = True
+        self._cooling.append(now + self.interval)
+        if status >= 500:
+            self._failed_at_server(now)
+        elif self._failures:
+            self._failures = 0
+        text = headers.get(wire.RATE_LIMIT)
+        if text is not None:
+            if text != self._max_text or headers.get(wire.RATE_INTERVAL_MS) != self._interval_text:
+                self._learn(text, headers.get(wire.RATE_INTERVAL_MS))
+            self._note_remaining(now, headers.get(wire.RATE_REMAINING))
+        text = headers.get(wire.DAILY_REMAINING)
+        if text is not None and text != self._daily_text:
+            self._daily_text = text
+            self.daily_remaining = parse_count(text, _LARGEST_DAILY)
+            self.daily_limit = parse_count(headers.get(wire.DAILY_LIMIT), _LARGEST_DAILY)
+
+    def abandoned(self, now: float) -> None:
+        """One held request ended without an answer and may still reach the server."""
+        self.held -= 1
+        heapq.heappush(self._late, now + self.interval + self._policy.linger)
+        self._failed_at_server(now)
+
+    def returned(self) -> None:
+        """One held slot was not used: nothing was sent."""
+        self.held -= 1
+
+    def refused_connection(self, now: float) -> None:
+        """One held slot was not used, because the server could not be reached."""
+        self.held -= 1
+        self._failed_at_server(now)
+
+    def charge(self, now: float, requests: int) -> None:
+        """More requests than one went out under a permit: each costs a slot from now on."""
+        for _ in range(requests):
+            heapq.heappush(self._late, now + self.interval + self._policy.linger)
+
+    def pause(self, now: float, seconds: float | None) -> float:
+        """A 429: nothing is sent for ``seconds``, or one interval. Returns the length of the pause."""
+        length = self.interval if seconds is None else seconds
+        self._blocked_until = max(self._blocked_until, now + length)
+        return length
+
+    # ---------------------------------------------------------------------------------------- looking
+
+    def foreign(self, now: float) -> int:
+        """The most that others were seen to have spent, over the last interval."""
+        seen = self._foreign
+        while seen and seen[0][0] + self.interval <= now:
+            seen.popleft()
+        return seen[0][1] if seen else 0
+
+    def free(self, now: float) -> int:
+        """Slots that could be taken now, others' spending not deducted."""
+        self._advance(now)
+        return max(0, self.max - self.held - len(self._cooling) - len(self._late))
+
+    @property
+    def cooling(self) -> int:
+        """Slots that were used and are not back yet."""
+        return len(self._cooling) + len(self._late)
+
+    @property
+    def braked(self) -> bool:
+        """Whether bulk only probes, because the server failed again and again."""
+        return self._failures >= BRAKE_AFTER
+
+    def is_idle(self, now: float) -> bool:
+        """Whether forgetting this budget would forget nothing that matters."""
+        return not self.held and not self.free(now) < self.max and now >= self._blocked_until
+
+    # --------------------------------------------------------------------------------------- internals
+
+    def _advance(self, now: float) -> None:
+        cooling = self._cooling
+        while cooling and cooling[0] <= now:
+            cooling.popleft()
+        late = self._late
+        while late and late[0] <= now:
+            heapq.heappop(late)
+
+    def _kept_back(self, now: float) -> int:
+        return self._policy.reserve if now - self._last_interactive < self.interval else 0
+
+    def _withheld(self, now: float) -> tuple[int, int]:
+        """What others spent, and the margin that bulk leaves beyond it (BULK: F + z * sqrt(F) + 1)."""
+        foreign = self.foreign(now) if self._foreign else 0
+        if foreign <= 1:
+            return foreign, 0
+        return foreign, math.ceil(self._policy.foreign_margin * math.sqrt(foreign)) + 1
+
+    def _gap(self, withheld: int) -> float:
+        if self._policy.pace is None:
+            return 0.0
+        return self._policy.pace * self.interval / max(1, self.max - withheld)
+
+    def _failed_at_server(self, now: float) -> None:
+        self._failures += 1
+        if self._failures == BRAKE_AFTER:
+            self._next_probe = now + PROBE_EVERY
+
+    def _learn(self, max_text: str, interval_text: str | None) -> None:
+        """Adopt the server's own Max and Interval; values that make no sense change nothing."""
+        self._max_text = max_text
+        self._interval_text = interval_text
+        limit = parse_count(max_text, _LARGEST_MAX)
+        if limit:
+            self.max = max(1, math.floor(limit * self._policy.share))
+        milliseconds = parse_count(interval_text, _LARGEST_INTERVAL_MS)
+        if milliseconds:
+            interval = milliseconds / 1000
+            difference = interval - self.interval
+            if difference:
+                self.interval = interval
+                self._cooling = deque(moment + difference for moment in self._cooling)
+                self._late = [moment + difference for moment in self._late]
+
+    def _note_remaining(self, now: float, text: str | None) -> None:
+        remaining = parse_count(text, _LARGEST_MAX)
+        if remaining is None:
+            return
+        # all of ours that the server may have counted; what it counted beyond that is somebody else's
+        # beyond the part of the budget that was left to them
+        others = self.max - remaining - self.held - len(self._cooling) - len(self._late)
+        if others > 0:
+            seen = self._foreign
+            while seen and seen[-1][1] <= others:
+                seen.pop()
+            seen.append((now, others))

@@ -1,0 +1,41 @@
+"""Reading what the server says about limits: total functions, junk is None."""
+
+from __future__ import annotations
+
+import math
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+_LONGEST: Final = 10 * 366 * 86_400.0
+
+
+def parse_retry_after(value: str | None, now_wall: float) -> float | None:
+    """Seconds to wait by a ``Retry-After`` header: delta seconds or an HTTP date; None when it says nothing.
+
+    ``now_wall`` is the wall clock in seconds since the epoch. A date in the past, and a negative number, are 0.
+    """
+    if not value:
+        return None
+    text = value.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        pass
+    else:
+        return min(max(seconds, 0.0), _LONGEST) if math.isfinite(seconds) else None
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return min(max(moment - now_wall, 0.0), _LONGEST)
+
+
+def parse_count(value: str | None, largest: int) -> int | None:
+    """A whole number from 0 to ``largest``, or None."""
+    if value is None:
+        return None
+    text = value.strip()
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        return None
+    number = int(text)
+    return number if number <= largest else None

@@ -100,7 +100,7 @@ class HighLevel:
     ) -> None:
         if isinstance(credentials, str | Secret):
             credentials = PrivateToken(credentials)
-        changes = {"base_url": base_url, "api_version": api_version}
+        changes: dict[str, Any] = {"base_url": base_url, "api_version": api_version}
         settings = dataclasses.replace(
             config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
         )
@@ -197,7 +197,8 @@ class HighLevel:
     @property
     def oauth(self) -> OAuth:
         """The operations about tokens and installations."""
-        return OAuth(self)
+        core = self._core
+        return OAuth(core.transport, core.credentials.principal, self._options, core.config.api_version)
 
     def raw(
         self,

@@ -46,12 +46,13 @@ class Operation(Generic[T]):
 
     ``name`` is the specification's operationId; ``resource`` and ``call`` name the coroutine
     (``estimates.create``); ``path`` is a template with one ``{parameter}`` per id; ``items`` is the key that
-    holds the list in a list envelope; ``query`` the filters the endpoint knows, as the wire spells them.
+    holds the list in a list envelope; ``query`` the filters the endpoint knows, as the wire
+    spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token.
     """
 
     __slots__ = (
-        "alt", "body", "call", "decode", "form", "items", "method", "name", "page", "params", "path", "path_v3",
-        "query", "replay", "resource", "response", "scope", "segments", "total",
+        "alt", "authorised", "body", "call", "decode", "form", "items", "method", "name",
+        "page", "params", "path", "path_v3", "query", "replay", "resource", "response", "scope", "segments", "total",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,7 @@ class Operation(Generic[T]):
         total: str = "total",
         path_v3: str | None = None,
         form: bool = False,
+        authorised: bool = True,
     ) -> None:
         self.name = name
         self.method = method
@@ -86,6 +88,7 @@ class Operation(Generic[T]):
         self.items = items
         self.total = total
         self.form = form
+        self.authorised = authorised
         self.params = tuple(part.partition("}")[0] for part in path.split("{")[1:])
         # "/a/{x}/b" → ("/a/", "/b"): expanding is one join around the quoted ids
         self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
@@ -256,7 +259,7 @@ GENERATE_INVOICE_NUMBER = Operation(
     alt=Alt.QUERY,
     replay=Replay.SAFE,
 )
-TOUCH_INVOICE = Operation(
+TOUCH_INVOICE: Operation[None] = Operation(
     "update-invoice-last-visited-at",
     "PATCH",
     "/invoices/stats/last-visited-at",
@@ -549,7 +552,7 @@ GENERATE_ESTIMATE_NUMBER = Operation(
     alt=Alt.QUERY,
     replay=Replay.SAFE,
 )
-TOUCH_ESTIMATE = Operation(
+TOUCH_ESTIMATE: Operation[None] = Operation(
     "update-estimate-last-visited-at",
     "PATCH",
     "/invoices/estimate/stats/last-visited-at",
@@ -629,6 +632,7 @@ GET_ACCESS_TOKEN = Operation(
     "/oauth/token",
     m.TokenGrant,
     at="oauth.token",
+    authorised=False,
     scope=None,
     alt=Alt.NONE,
     replay=Replay.UNSAFE,

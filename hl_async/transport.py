@@ -249,7 +249,7 @@ class Transport:
         """One request under ``permit``, which is settled whatever happens."""
         operation = call.operation
         try:
-            bearer = self._authority.current(account.key)
+            bearer = self._authority.current(account.key) if operation.authorised else ""
             if bearer is None:
                 bearer = await self._bearer(account, call)
             timeout = self._timeout(call)
@@ -305,6 +305,8 @@ class Transport:
         decision = self._decide(failure, call)
         if decision.verdict is Verdict.REAUTHORISE:
             call.reauthorised = True
+            if not call.bearer:
+                raise failure  # sent without a token: there is none to renew
             if await self._authority.reject(account.key, call.bearer):
                 self._announce(call, decision)
                 return
@@ -368,12 +370,13 @@ class Transport:
         self, operation: Operation[Any], bearer: str, body: bytes | None, options: CallOptions
     ) -> dict[str, str]:
         headers = {
-            AUTHORIZATION: bearer,
             VERSION: options.api_version or self._config.api_version,
             ACCEPT: JSON,
             # decompressing a small body costs more than it saves on the way
             ACCEPT_ENCODING: _COMPRESSED if operation.items and self._config.compress else _PLAIN,
         }
+        if bearer:
+            headers[AUTHORIZATION] = bearer
         if body is not None:
             headers[CONTENT_TYPE] = FORM if operation.form else JSON
         return headers

@@ -53,9 +53,25 @@ class Budget:
     """Slots of one scope. ``now`` is always a monotonic clock in seconds."""
 
     __slots__ = (
-        "_blocked_until", "_cooling", "_daily_text", "_failures", "_foreign", "_interval_text", "_late",
-        "_last_bulk", "_last_interactive", "_max_text", "_next_bulk", "_next_probe", "_policy",
-        "daily_limit", "daily_remaining", "held", "interval", "max", "warm",
+        "_blocked_until",
+        "_cooling",
+        "_daily_text",
+        "_failures",
+        "_foreign",
+        "_interval_text",
+        "_last_bulk",
+        "_last_interactive",
+        "_late",
+        "_max_text",
+        "_next_bulk",
+        "_next_probe",
+        "_policy",
+        "daily_limit",
+        "daily_remaining",
+        "held",
+        "interval",
+        "max",
+        "warm",
     )  # fmt: skip
 
     def __init__(self, policy: GovernorPolicy) -> None:

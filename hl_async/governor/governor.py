@@ -98,7 +98,17 @@ class _Waiter:
 class Scope:
     """One rate budget: of one app or token, for one location. Get it from :meth:`Governor.scope`."""
 
-    __slots__ = ("_budget", "_bulk", "_daily_until", "_governor", "_interactive", "_timer", "_timer_at", "key")
+    __slots__ = (
+        "_budget",
+        "_bulk",
+        "_daily_until",
+        "_governor",
+        "_interactive",
+        "_low_until",
+        "_timer",
+        "_timer_at",
+        "key",
+    )
 
     def __init__(self, governor: Governor, key: tuple[str, str]) -> None:
         self._governor = governor
@@ -109,6 +119,7 @@ class Scope:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._daily_until = 0.0
+        self._low_until = math.inf
 
     # ------------------------------------------------------------------------------------------ taking
 
@@ -118,7 +129,11 @@ class Scope:
         if governor.closed or self._daily_until:
             return None
         if lane is Lane.INTERACTIVE:
-            if not self._interactive and not self._bulk and self._budget.try_take_interactive(governor.clock()):
+            if (
+                not self._interactive
+                and not self._bulk
+                and self._budget.try_take_interactive(governor.clock())
+            ):
                 return Permit(self, False)
             return None
         if self._bulk or self._interactive:
@@ -140,7 +155,8 @@ class Scope:
             needed = self._budget.earliest(now, len(queue), bulk=bulk) - now
             if needed > timeout:
                 raise DeadlineExceeded(
-                    f"the rate budget has no room within {timeout:.1f} s; it would take {needed:.1f} s", needed=needed
+                    f"the rate budget has no room within {timeout:.1f} s; it would take {needed:.1f} s",
+                    needed=needed,
                 )
         waiter = _Waiter(asyncio.get_running_loop().create_future(), now)
         if timeout is not None:
@@ -335,10 +351,10 @@ class Scope:
         remaining, limit = budget.daily_remaining, budget.daily_limit
         if remaining is None or limit is None or remaining > limit * self._governor.policy.daily_reserve:
             return False
-        if not self._daily_until and self._governor.wall() >= self._governor._day_noted.get(self.key, math.inf):
+        if not self._daily_until and self._governor.wall() >= self._low_until:
             self._open_the_day()
             return False
-        self._governor._day_noted.setdefault(self.key, self._next_day())
+        self._low_until = min(self._low_until, self._next_day())
         return True
 
     def _close_the_day(self, headers: Mapping[str, str]) -> None:
@@ -349,7 +365,7 @@ class Scope:
     def _open_the_day(self) -> None:
         self._daily_until = 0.0
         self._budget.daily_remaining = None
-        self._governor._day_noted.pop(self.key, None)
+        self._low_until = math.inf
 
     def _next_day(self) -> float:
         # when the API's day begins is not documented; the calendar day in UTC is the usual one
@@ -357,10 +373,14 @@ class Scope:
         return (today.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)).timestamp()
 
     def _quota_exhausted(self) -> QuotaExhausted:
-        until = self._daily_until or self._governor._day_noted.get(self.key, 0.0)
+        until = self._daily_until or self._low_until
         left = max(0.0, until - self._governor.wall())
         remaining = self._budget.daily_remaining
-        text = "is spent" if not remaining else f"is down to {remaining} calls, which are kept for interactive use"
+        text = (
+            "is spent"
+            if not remaining
+            else f"is down to {remaining} calls, which are kept for interactive use"
+        )
         return QuotaExhausted(f"the budget of the day for {self.key[1]} {text}", resets_in=left)
 
     def _fail_waiters_of_the_day(self) -> None:
@@ -374,7 +394,9 @@ class Scope:
     def __repr__(self) -> str:
         budget = self._budget
         waiting = len(self._interactive) + len(self._bulk)
-        return f"<Scope {self.key[1]}: {budget.held} in flight of {budget.max} per {budget.interval:g} s, {waiting} wait>"
+        return (
+            f"<Scope {self.key[1]}: {budget.held} of {budget.max} per {budget.interval:g} s, {waiting} wait>"
+        )
 
 
 class Governor:
@@ -400,7 +422,6 @@ class Governor:
         self.closed = False
         self._scopes: dict[tuple[str, str], Scope] = {}
         self._want_place: dict[Scope, None] = {}
-        self._day_noted: dict[tuple[str, str], float] = {}
 
     def scope(self, key: tuple[str, str]) -> Scope:
         """The scope of (principal, location); the same object for the same key."""
@@ -413,7 +434,9 @@ class Governor:
         """Admit nobody any more; everybody who waits gets :class:`ClientClosed`."""
         self.closed = True
         for scope in self._scopes.values():
-            scope._fail_all(lambda: ClientClosed("the client was closed while the call waited; nothing was sent"))
+            scope._fail_all(
+                lambda: ClientClosed("the client was closed while the call waited; nothing was sent")
+            )
         self._want_place.clear()
 
     @property

@@ -34,12 +34,20 @@ class GovernorPolicy:
         if isinstance(self.max, bool) or self.max < 1:
             raise ConfigurationError("governor.max", f"{self.max!r} is below 1")
         if not 0 < self.interval < math.inf:
-            raise ConfigurationError("governor.interval", f"{self.interval!r} is no positive number of seconds")
+            raise ConfigurationError(
+                "governor.interval", f"{self.interval!r} is no positive number of seconds"
+            )
         if self.pace is not None and not 0 < self.pace <= 2:
-            raise ConfigurationError("governor.pace", f"{self.pace!r} is not between 0 and 2; None switches it off")
+            raise ConfigurationError(
+                "governor.pace", f"{self.pace!r} is not between 0 and 2; None switches it off"
+            )
         if not 0 < self.share <= 1:
             raise ConfigurationError("governor.share", f"{self.share!r} is not between 0 and 1")
         if not 0 <= self.daily_reserve < 1:
-            raise ConfigurationError("governor.daily_reserve", f"{self.daily_reserve!r} is not from 0 to below 1")
+            raise ConfigurationError(
+                "governor.daily_reserve", f"{self.daily_reserve!r} is not from 0 to below 1"
+            )
         if self.reserve < 0 or self.linger < 0 or self.cold_interactive < 1 or self.foreign_margin < 0:
-            raise ConfigurationError("governor", "reserve, linger and margin can't be negative, cold_interactive below 1")
+            raise ConfigurationError(
+                "governor", "reserve, linger and margin can't be negative, cold_interactive below 1"
+            )

@@ -87,7 +87,7 @@ class Contact(Part):
         )
 
 
-class ContactDetails(Request):
+class ContactDetails(Request, frozen=True):
     """The customer of a new document; ``id`` is the contact's id.
 
     The API wants all four; ``phone_no`` in E.164 form (``+12145596993``); an empty e-mail is accepted
@@ -118,7 +118,7 @@ class ItemTax(Part):
         guard(self.rate)
 
 
-class LineItem(Request):
+class LineItem(Request, frozen=True):
     """A line of a request. ``amount`` is the unit price in major units of ``currency``, ``qty`` may be fractional.
 
     ``description`` is rendered as HTML. ``attachments`` exist on estimates only. With automatic taxes,
@@ -417,9 +417,9 @@ class Deleted(Answer):
     success: bool | None = None
 
 
-class LateFeesUpdate(Request):
+class LateFeesUpdate(Request, frozen=True):
     late_fees_configuration: LateFeesConfiguration
 
 
-class PaymentMethodsUpdate(Request):
+class PaymentMethodsUpdate(Request, frozen=True):
     payment_methods: PaymentMethods

@@ -30,7 +30,7 @@ from hl_async.models.invoices import Invoice
 from hl_async.models.money import guard
 
 
-class EstimateSend(Request):
+class EstimateSend(Request, frozen=True):
     """How an estimate is sent. ``action`` is sms_and_email, send_manually, email or sms.
 
     ``user_id`` is a user of the location, in whose name it goes; a token does not tell it (API.md (b) 6).
@@ -47,7 +47,7 @@ class EstimateSend(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class EstimateDraft(Request):
+class EstimateDraft(Request, frozen=True):
     """A new estimate.
 
     ``expiry_date`` is required at run time although the specification says otherwise; ``issue_date`` must not be in
@@ -81,20 +81,20 @@ class EstimateDraft(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class EstimateUpdate(EstimateDraft):
+class EstimateUpdate(EstimateDraft, frozen=True):
     """The replacement of an estimate: what is left out is lost. Get one from ``estimate.to_update()``."""
 
     estimate_status: str | UnsetType = UNSET
 
 
-class InvoiceFromEstimate(Request):
+class InvoiceFromEstimate(Request, frozen=True):
     """``version`` ("v1", "v2") is not the API's version; its meaning is undocumented (API.md (b) 7)."""
 
     mark_as_invoiced: bool
     version: str | UnsetType = UNSET
 
 
-class EstimateVisit(Request):
+class EstimateVisit(Request, frozen=True):
     estimate_id: Filled
 
 

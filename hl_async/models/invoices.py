@@ -41,7 +41,7 @@ def _number_text(value: str | float | None) -> str | None:
     return str(int(value)) if value == int(value) else str(value)
 
 
-class InvoiceDraft(Request):
+class InvoiceDraft(Request, frozen=True):
     """A new invoice. ``live_mode`` False makes it a test document. ``invoice_number`` is text."""
 
     name: Filled
@@ -68,7 +68,7 @@ class InvoiceDraft(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class InvoiceUpdate(Request):
+class InvoiceUpdate(Request, frozen=True):
     """The replacement of an invoice: what is left out is lost. Get one from ``invoice.to_update()``."""
 
     name: Filled
@@ -96,7 +96,7 @@ class InvoiceUpdate(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class InvoiceSend(Request):
+class InvoiceSend(Request, frozen=True):
     """How an invoice is sent. ``action`` is sms_and_email, send_manually, email or sms.
 
     ``user_id`` is a user of the location, in whose name it goes. ``auto_payment`` may charge the customer.
@@ -114,7 +114,7 @@ class Cheque(Part):
     number: str | None = None
 
 
-class RecordPayment(Request):
+class RecordPayment(Request, frozen=True):
     """A payment that happened elsewhere. ``mode`` is cash, card, cheque, bank_transfer or other.
 
     The specification requires ``card``, ``cheque`` and ``notes`` for every mode, almost certainly by mistake; whether a
@@ -132,7 +132,7 @@ class RecordPayment(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class Text2Pay(Request):
+class Text2Pay(Request, frozen=True):
     """An invoice that is made and sent in one step: ``action`` "draft" or "send"; with ``id`` an update."""
 
     name: Filled
@@ -163,7 +163,7 @@ class Text2Pay(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class InvoiceVisit(Request):
+class InvoiceVisit(Request, frozen=True):
     invoice_id: Filled
 
 

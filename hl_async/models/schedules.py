@@ -29,7 +29,7 @@ from hl_async.models.invoices import Invoice
 from hl_async.models.money import guard
 
 
-class InvoiceScheduleUpdate(Request):
+class InvoiceScheduleUpdate(Request, frozen=True):
     """The replacement of a schedule: what is left out is lost. Get one from ``schedule.to_update()``."""
 
     name: Filled
@@ -47,7 +47,7 @@ class InvoiceScheduleUpdate(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class InvoiceScheduleDraft(InvoiceScheduleUpdate):
+class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
     """A new schedule; it makes nothing before it is started."""
 
     automatic_taxes_enabled: bool | UnsetType = UNSET
@@ -57,14 +57,14 @@ class InvoiceScheduleDraft(InvoiceScheduleUpdate):
     payment_methods: PaymentMethods | UnsetType = UNSET
 
 
-class ScheduleStart(Request):
+class ScheduleStart(Request, frozen=True):
     """``live_mode`` False makes test invoices; ``auto_payment`` charges the customer by itself."""
 
     live_mode: bool
     auto_payment: AutoPayment | UnsetType = UNSET
 
 
-class ScheduleAutoPayment(Request):
+class ScheduleAutoPayment(Request, frozen=True):
     """``id`` is the schedule's id once more (API.md (b) 9)."""
 
     id: Filled

@@ -25,7 +25,7 @@ from hl_async.models.estimates import EstimateSend
 from hl_async.models.money import guard
 
 
-class EstimateTemplateDraft(Request):
+class EstimateTemplateDraft(Request, frozen=True):
     """A new estimate template, or the replacement of one: what is left out is lost."""
 
     name: Filled
@@ -106,7 +106,7 @@ class EstimateTemplateList(Answer):
         return self.data or []
 
 
-class InvoiceTemplateDraft(Request):
+class InvoiceTemplateDraft(Request, frozen=True):
     """A new invoice template. ``attachments`` are addresses here, objects elsewhere (API.md (b) 1)."""
 
     name: Filled
@@ -127,7 +127,7 @@ class InvoiceTemplateDraft(Request):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class InvoiceTemplateUpdate(Request):
+class InvoiceTemplateUpdate(Request, frozen=True):
     """The replacement of an invoice template; late fees and payment methods have calls of their own."""
 
     name: Filled

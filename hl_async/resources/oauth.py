@@ -1,0 +1,152 @@
+"""Tokens and installations: the three operations of the OAuth API, under either API version.
+
+Paths and key cases go with the version: camelCase paths and snake_case keys with ``2021-07-28``, hyphen paths and
+camelCase keys with ``v3`` (API.md (d) 5, 9 to 11). Answers are read in both cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from hl_async import operations as op
+from hl_async.config import CallOptions
+from hl_async.errors import InvalidRequest
+from hl_async.models import InstalledLocation, InstalledLocationList, TokenGrant
+from hl_async.operations import Operation
+from hl_async.resources.requesting import encode_query
+from hl_async.secret import Secret
+from hl_async.transport import Transport
+
+V3: Final = "v3"
+_TOKEN_KEY: Final = "oauth"
+_PAGE: Final = 100
+
+
+class OAuth:
+    """``hl.oauth``. Calls about a company are authorised with the company's token."""
+
+    __slots__ = ("_options", "_principal", "_transport", "_version")
+
+    def __init__(self, transport: Transport, principal: str, options: CallOptions, api_version: str) -> None:
+        self._transport = transport
+        self._principal = principal
+        self._options = options
+        self._version = options.api_version or api_version
+
+    async def token(
+        self,
+        *,
+        client_id: str,
+        client_secret: Secret | str,
+        grant_type: str,
+        code: str | None = None,
+        refresh_token: Secret | str | None = None,
+        user_type: str | None = None,
+        redirect_uri: str | None = None,
+    ) -> TokenGrant:
+        """Exchange a code, or a refresh token, for tokens; ``grant_type`` authorization_code or refresh_token.
+
+        A refresh token is spent by this call whether or not its answer arrives: store the new one first of
+        all, and prefer ``OAuthApp``, which does. Not repeated: raises :class:`OutcomeUnknown` when no answer
+        came, :class:`Unauthorized` or :class:`BadRequest` when the grant is refused. Sent without a token.
+        """
+        fields = {
+            "client_id": client_id,
+            "client_secret": _reveal(client_secret),
+            "grant_type": grant_type,
+            "code": code,
+            "refresh_token": _reveal(refresh_token),
+            "user_type": user_type,
+            "redirect_uri": redirect_uri,
+        }
+        return await self._post(op.GET_ACCESS_TOKEN, _TOKEN_KEY, fields)
+
+    async def location_token(self, company_id: str, location_id: str) -> TokenGrant:
+        """Mint a token for one location of a company; needs the company's token with scope oauth.write.
+
+        Repeatable: every call gives another valid token. The answer may lack a refresh token.
+        """
+        op.path_segment("company_id", company_id)
+        op.path_segment("location_id", location_id)
+        fields: dict[str, str | None] = {"companyId": company_id, "locationId": location_id}
+        return await self._post(op.GET_LOCATION_TOKEN, company_id, fields)
+
+    async def installed_locations(
+        self,
+        company_id: str,
+        app_id: str,
+        *,
+        query: str | None = None,
+        is_installed: bool | None = None,
+        version_id: str | None = None,
+        on_trial: bool | None = None,
+        plan_id: str | None = None,
+        location_id: str | None = None,
+    ) -> AsyncIterator[InstalledLocation]:
+        """Iterate over the locations of a company in which the app is, or could be, installed.
+
+        Pages by offset under the older versions and by token under v3; ends when a page brings nothing new.
+        """
+        filters: dict[str, Any] = {
+            "companyId": company_id,
+            "appId": app_id,
+            "query": query,
+            "isInstalled": is_installed,
+            "versionId": version_id,
+            "onTrial": on_trial,
+            "planId": plan_id,
+            "locationId": location_id,
+        }
+        seen: set[str] = set()
+        page: dict[str, Any] = {"pageSize": _PAGE} if self._version == V3 else {"skip": 0, "limit": _PAGE}
+        while True:
+            answer = await self._locations(company_id, {**filters, **page})
+            fresh = [location for location in answer.entries if location.id not in seen]
+            for location in fresh:
+                seen.add(location.id)
+                yield location
+            if not fresh:
+                return
+            if self._version == V3:
+                info = answer.pagination
+                if info is None or not info.has_next_page or not info.next_page_token:
+                    return
+                page["pageToken"] = info.next_page_token
+            else:
+                page["skip"] += len(answer.entries)
+                if answer.total is not None and page["skip"] >= answer.total and len(answer.entries) < _PAGE:
+                    return
+
+    async def _locations(self, company_id: str, query: dict[str, Any]) -> InstalledLocationList:
+        operation = op.LIST_INSTALLED_LOCATIONS
+        account = self._transport.account(company_id, self._principal)
+        path = self._path(operation)
+        return await self._transport.send(operation, account, path, encode_query(query), None, self._options)
+
+    async def _post(
+        self, operation: Operation[TokenGrant], key: str, fields: dict[str, str | None]
+    ) -> TokenGrant:
+        missing = [name for name, value in fields.items() if value is not None and not value.strip()]
+        if missing:
+            raise InvalidRequest(missing[0], "is empty")
+        camel = self._version == V3
+        form = {
+            (_camel(name) if camel else name): value for name, value in fields.items() if value is not None
+        }
+        account = self._transport.account(key, self._principal)
+        body = urlencode(form).encode()
+        return await self._transport.send(operation, account, self._path(operation), "", body, self._options)
+
+    def _path(self, operation: Operation[Any]) -> str:
+        return operation.path_v3 if self._version == V3 else operation.path
+
+
+def _reveal(value: Secret | str | None) -> str | None:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,205 @@
+"""Who may do what: private tokens, OAuth apps, codes, grants with single-use refresh tokens. No HTTP.
+
+Reuse of a spent refresh token is refused and counted: the live API documents no grace period (API.md (d) 6).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from hl_async.sandbox.clock import Clock
+from hl_async.sandbox.rules import Refusal
+
+SCOPES: Final = (
+    "invoices.readonly",
+    "invoices.write",
+    "invoices/schedule.readonly",
+    "invoices/schedule.write",
+    "invoices/template.readonly",
+    "invoices/template.write",
+    "invoices/estimate.readonly",
+    "invoices/estimate.write",
+    "oauth.readonly",
+    "oauth.write",
+)
+
+LIFETIME: Final = 86_399
+
+
+@dataclasses.dataclass(slots=True)
+class Grant:
+    """What one bearer stands for. ``locations`` None is every location; ``kind`` pit, Location or Company."""
+
+    principal: str
+    kind: str
+    locations: frozenset[str] | None
+    scopes: frozenset[str]
+    company: str
+    expires_at: float | None = None
+    app: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class App:
+    """A marketplace app; codes and refresh tokens map to what they were issued for."""
+
+    client_id: str
+    client_secret: str
+    codes: dict[str, tuple[str, str | None]] = dataclasses.field(default_factory=dict)
+    refresh: dict[str, tuple[str, str | None]] = dataclasses.field(default_factory=dict)
+    spent: set[str] = dataclasses.field(default_factory=set)
+    installed: set[str] = dataclasses.field(default_factory=set)
+    uninstalled: bool = False
+
+
+class Tokens:
+    """All bearers of the sandbox. ``lifetime`` is how many seconds new access tokens live."""
+
+    def __init__(self, clock: Clock, company: str) -> None:
+        self._clock = clock
+        self._company = company
+        self._serial = 0
+        self.lifetime: float = LIFETIME
+        self.grants: dict[str, Grant] = {}
+        self.apps: dict[str, App] = {}
+        self.refreshes = 0
+        self.minted = 0
+        self.spent_presented = 0
+
+    def private(self, location_id: str | None, scopes: list[str] | None = None) -> str:
+        """A private integration token for one location, or for all."""
+        token = f"pit-{self._next():08x}-5a4d-4b0c-8d0e-{self._serial:012x}"
+        locations = None if location_id is None else frozenset((location_id,))
+        self.grants[token] = Grant(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
+        return token
+
+    def app(self) -> App:
+        """A new app with its credentials."""
+        serial = self._next()
+        app = App(f"65f0{serial:020x}-app{serial}", f"sandbox-secret-{serial:08x}")
+        self.apps[app.client_id] = app
+        return app
+
+    def authorise(self, client_id: str, kind: str, location_id: str | None) -> str:
+        """What the consent page does: an authorization code for an agency (Company) or a location."""
+        app = self.apps[client_id]
+        code = f"code-{self._next():08x}"
+        app.codes[code] = (kind, location_id)
+        if location_id:
+            app.installed.add(location_id)
+        app.uninstalled = False
+        return code
+
+    def exchange(self, form: dict[str, str]) -> dict[str, Any]:
+        """``POST /oauth/token``: the fields in snake_case; the answer in snake_case with camelCase mixed in."""
+        missing = [name for name in ("client_id", "client_secret", "grant_type") if not form.get(name)]
+        if missing:
+            messages = [f"{name} should not be empty" for name in missing]
+            raise Refusal(422, messages, "Unprocessable Entity")
+        app = self.apps.get(form["client_id"])
+        kind = form["grant_type"]
+        if kind == "authorization_code":
+            # the code is checked before the credentials (API.md (d) 7)
+            issued = app.codes.pop(form.get("code", ""), None) if app else None
+            if app is None or issued is None:
+                raise _refused("Authorization code not found")
+            self._check_secret(app, form)
+        elif kind == "refresh_token":
+            if app is None:
+                raise _refused("Invalid client credentials!")
+            self._check_secret(app, form)
+            token = form.get("refresh_token", "")
+            if token in app.spent:
+                self.spent_presented += 1
+            issued = None if app.uninstalled else app.refresh.pop(token, None)
+            if issued is None:
+                raise _refused("This refresh token is invalid or has been used")
+            app.spent.add(token)
+            self.refreshes += 1
+        else:
+            raise Refusal(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
+        return self._issue(app, *issued)
+
+    def mint(self, bearer: Grant, company: str, location_id: str, known: bool) -> dict[str, Any]:
+        """``POST /oauth/locationToken``: a token for a location, for a company's token with oauth.write."""
+        if bearer.kind != "Company" or "oauth.write" not in bearer.scopes:
+            raise Refusal(401, "The token is not authorized for this scope.", "Unauthorized")
+        if company != bearer.company or not known:
+            raise Refusal(400, "Location not found in company", "Bad Request")
+        app = self.apps[bearer.app]
+        app.installed.add(location_id)
+        self.minted += 1
+        answer = self._issue(app, "Location", location_id)
+        return answer | {"appId": app.client_id.partition("-")[0]}
+
+    def find(self, header: str | None) -> Grant:
+        """The grant behind an ``Authorization`` header; refuses in the words of the API."""
+        scheme, _, token = (header or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Refusal(401, "Invalid token: access token is invalid", "Unauthorized")
+        grant = self.grants.get(token)
+        if grant is None:
+            if token.startswith("pit-"):
+                raise Refusal(401, "Invalid Private Integration token", "Unauthorized")
+            raise Refusal(401, "Invalid JWT", None)
+        if grant.expires_at is not None and self._clock.wall() >= grant.expires_at:
+            raise Refusal(401, "Invalid JWT", None)
+        return grant
+
+    def expire(self) -> None:
+        """Make every OAuth access token expire now; refresh tokens stay."""
+        for grant in self.grants.values():
+            if grant.expires_at is not None:
+                grant.expires_at = self._clock.wall()
+
+    def uninstall(self, client_id: str) -> None:
+        """Remove an app: its access and refresh tokens are worth nothing any more."""
+        app = self.apps[client_id]
+        app.uninstalled = True
+        app.refresh.clear()
+        self.grants = {token: grant for token, grant in self.grants.items() if grant.app != client_id}
+
+    def _issue(self, app: App, kind: str, location_id: str | None) -> dict[str, Any]:
+        serial = self._next()
+        access, refresh = f"eyJhY2Nlc3M.{serial:08x}.sandbox", f"refresh-{serial:08x}"
+        locations = None if location_id is None else frozenset((location_id,))
+        # the budget is one per app and location, however many tokens there are (API.md (e))
+        self.grants[access] = Grant(
+            app.client_id,
+            kind,
+            locations,
+            frozenset(SCOPES),
+            self._company,
+            self._clock.wall() + self.lifetime,
+            app.client_id,
+        )
+        app.refresh[refresh] = (kind, location_id)
+        answer: dict[str, Any] = {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": int(self.lifetime) if self.lifetime >= 1 else self.lifetime,
+            "refresh_token": refresh,
+            "scope": " ".join(SCOPES),
+            "userType": kind,
+            "companyId": self._company,
+            "userId": "user0000000000000001",
+        }
+        if location_id:
+            answer["locationId"] = location_id
+        return answer
+
+    @staticmethod
+    def _check_secret(app: App, form: dict[str, str]) -> None:
+        if form["client_secret"] != app.client_secret:
+            raise _refused("Invalid client credentials!")
+
+    def _next(self) -> int:
+        self._serial += 1
+        return self._serial
+
+
+def _refused(description: str) -> Refusal:
+    refusal = Refusal(401, "")
+    refusal.body = {"error": "UnAuthorized!", "error_description": description}
+    return refusal

@@ -1,0 +1,169 @@
+"""How a server may count: four kinds of rate-limit window, exact, the clock passed in.
+
+The real API does not say which one it is (API.md (e)), so the sandbox offers all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final, Protocol
+
+
+class Window(Protocol):
+    """Counts the requests of one budget; times in seconds."""
+
+    def admit(self, now: float) -> bool:
+        """Count a request that arrives now; False refuses it. Refused requests are not counted."""
+        ...
+
+    def remaining(self, now: float) -> int:
+        """How many more would be admitted now."""
+        ...
+
+    def wait(self, now: float) -> float:
+        """Seconds until at least one would be admitted."""
+        ...
+
+
+class FixedWindow:
+    """``limit`` per interval; intervals begin at multiples of the interval plus a phase."""
+
+    def __init__(self, limit: int, interval: float, phase: float = 0.0) -> None:
+        self._limit = limit
+        self._interval = interval
+        self._phase = phase
+        self._index = -math.inf
+        self._count = 0
+
+    def _roll(self, now: float) -> None:
+        index = math.floor((now - self._phase) / self._interval)
+        if index != self._index:
+            self._index = index
+            self._count = 0
+
+    def admit(self, now: float) -> bool:
+        self._roll(now)
+        if self._count >= self._limit:
+            return False
+        self._count += 1
+        return True
+
+    def remaining(self, now: float) -> int:
+        self._roll(now)
+        return self._limit - self._count
+
+    def wait(self, now: float) -> float:
+        self._roll(now)
+        if self._count < self._limit:
+            return 0.0
+        return (self._index + 1) * self._interval + self._phase - now
+
+
+class SlidingLog:
+    """At most ``limit`` in any interval that ends now."""
+
+    def __init__(self, limit: int, interval: float) -> None:
+        self._limit = limit
+        self._interval = interval
+        self._log: deque[float] = deque()
+
+    def _roll(self, now: float) -> None:
+        while self._log and self._log[0] <= now - self._interval:
+            self._log.popleft()
+
+    def admit(self, now: float) -> bool:
+        self._roll(now)
+        if len(self._log) >= self._limit:
+            return False
+        self._log.append(now)
+        return True
+
+    def remaining(self, now: float) -> int:
+        self._roll(now)
+        return self._limit - len(self._log)
+
+    def wait(self, now: float) -> float:
+        self._roll(now)
+        return 0.0 if len(self._log) < self._limit else self._log[0] + self._interval - now
+
+
+class SlidingCounter:
+    """This window's count plus the previous one's, weighted by how much of it is still in sight."""
+
+    def __init__(self, limit: int, interval: float) -> None:
+        self._limit = limit
+        self._interval = interval
+        self._index = -math.inf
+        self._count = 0
+        self._before = 0
+
+    def _roll(self, now: float) -> float:
+        index = math.floor(now / self._interval)
+        if index != self._index:
+            self._before = self._count if index == self._index + 1 else 0
+            self._count = 0
+            self._index = index
+        weight = 1 - (now / self._interval - index)
+        return self._count + self._before * weight
+
+    def admit(self, now: float) -> bool:
+        if self._roll(now) + 1 > self._limit:
+            return False
+        self._count += 1
+        return True
+
+    def remaining(self, now: float) -> int:
+        return max(0, math.floor(self._limit - self._roll(now)))
+
+    def wait(self, now: float) -> float:
+        if self._roll(now) + 1 <= self._limit:
+            return 0.0
+        return self._interval / max(1, self._limit)
+
+
+class TokenBucket:
+    """Holds ``limit`` tokens, refilled evenly over the interval."""
+
+    def __init__(self, limit: int, interval: float) -> None:
+        self._limit = limit
+        self._rate = limit / interval
+        self._tokens = float(limit)
+        self._at: float | None = None
+
+    def _roll(self, now: float) -> None:
+        if self._at is not None:
+            self._tokens = min(self._limit, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+
+    def admit(self, now: float) -> bool:
+        self._roll(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def remaining(self, now: float) -> int:
+        self._roll(now)
+        return math.floor(self._tokens)
+
+    def wait(self, now: float) -> float:
+        self._roll(now)
+        return max(0.0, (1 - self._tokens) / self._rate)
+
+
+WINDOWS: Final = {
+    "fixed": FixedWindow,
+    "sliding": SlidingLog,
+    "counter": SlidingCounter,
+    "bucket": TokenBucket,
+}
+"""The kinds by the names that the command line and the control surface use."""
+
+
+def make_window(kind: str, limit: int, interval: float) -> Window:
+    """A window of the kind; ValueError names the kinds that exist."""
+    if kind not in WINDOWS:
+        raise ValueError(f"{kind!r} is no kind of window; there are {', '.join(WINDOWS)}")
+    window: Window = WINDOWS[kind](limit, interval)
+    return window

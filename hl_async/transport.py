@@ -252,6 +252,8 @@ class Transport:
             bearer = self._authority.current(account.key) if operation.authorised else ""
             if bearer is None:
                 bearer = await self._bearer(account, call)
+            if call.options.before_send is not None:
+                await call.options.before_send()
             timeout = self._timeout(call)
         except BaseException:
             permit.unused()

@@ -13,7 +13,7 @@ class Item(msgspec.Struct, frozen=True):
     ``ordinal`` counts documents of the source from 0, ``source_id`` is what the source calls the document
     (never assumed unique), ``ids`` fill the operation's path, ``location`` is empty when the run has one
     location, ``total`` is the document's total under the documented rounding rule, ``place`` says where in
-    the source it stands (``lines 12-14``).
+    the source it stands (``lines 12-14``), ``raw`` is its original text, for the reject file.
     """
 
     ordinal: int
@@ -24,6 +24,7 @@ class Item(msgspec.Struct, frozen=True):
     total: Decimal | None = None
     currency: str = ""
     place: str = ""
+    raw: bytes = b""
 
 
 class Reject(msgspec.Struct, frozen=True):

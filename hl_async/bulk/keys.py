@@ -1,0 +1,81 @@
+"""Where an item's key travels: put into the body of a request, read back from a listed document.
+
+Whether the API gives ``meta`` back in lists is not known (API.md (j)); the canary finds out, and a run may choose
+another place.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from hl_async.errors import ConfigurationError
+
+_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+class KeyPlace(Protocol):
+    """A strategy; ``name`` is what the command line and the journal call it."""
+
+    name: str
+
+    def put(self, body: bytes, key: str, run: str) -> bytes:
+        """The body with the key in it."""
+        ...
+
+    def read(self, document: Any) -> str | None:
+        """The key of a listed document (a struct of ours), or None."""
+        ...
+
+
+class MetaKey:
+    """``meta.hl_async = {"k": key, "run": run}``; other members of ``meta`` are kept."""
+
+    name = "meta"
+
+    def put(self, body: bytes, key: str, run: str) -> bytes:
+        document = _decoder.decode(body)
+        meta = document.get("meta") or {}
+        document["meta"] = meta | {"hl_async": {"k": key, "run": run}}
+        return _encoder.encode(document)
+
+    def read(self, document: Any) -> str | None:
+        meta = getattr(document, "meta", None)
+        mark = meta.get("hl_async") if isinstance(meta, dict) else None
+        key = mark.get("k") if isinstance(mark, dict) else None
+        return key if isinstance(key, str) else None
+
+
+class TextKey:
+    """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see."""
+
+    def __init__(self, field: str) -> None:
+        self.name = f"field:{field}"
+        self._field = field
+        self._attribute = "".join(f"_{c.lower()}" if c.isupper() else c for c in field)
+
+    def put(self, body: bytes, key: str, run: str) -> bytes:
+        document = _decoder.decode(body)
+        text = document.get(self._field) or ""
+        document[self._field] = f"{text} [{key}]".strip()
+        return _encoder.encode(document)
+
+    def read(self, document: Any) -> str | None:
+        text = getattr(document, self._attribute, None)
+        if not isinstance(text, str) or not text.endswith("]") or "[" not in text:
+            return None
+        return text[text.rindex("[") + 1 : -1]
+
+
+def key_place(name: str) -> KeyPlace:
+    """The strategy called ``name``: meta, name, title, or ``field:X`` for a text field of your choice."""
+    if name == "meta":
+        return MetaKey()
+    if name in ("name", "title"):
+        return TextKey(name)
+    if name.startswith("field:") and name[6:].isidentifier():
+        return TextKey(name[6:])
+    raise ConfigurationError("key", f"{name!r} is no place for a key; choose meta, name, title or field:X")

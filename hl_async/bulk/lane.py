@@ -1,0 +1,268 @@
+"""One location until it is done: the protocol's steps, carried out.
+
+The shell around ``protocol``: it asks what is next, does it, writes it down. A slice ends when its time is up, so
+that many locations can take turns; waits for settling and sweeping end it too, so that they hold nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from hl_async.bulk.journal import Planned, SqliteJournal
+from hl_async.bulk.protocol import (
+    AMBIGUOUS_AT_ONCE,
+    Copy,
+    Outcome,
+    State,
+    Step,
+    Timing,
+    after_listing,
+    judge,
+    next_step,
+    surplus,
+)
+from hl_async.bulk.target import Target
+from hl_async.errors import BulkError, CanaryFailed, HighLevelError, OutcomeUnknown
+
+_TAKE: Final = 200
+_MAX_TRIES: Final = 12
+_SKEW: Final = 3600.0
+"""Seconds by which our clock and the API's may differ when listings are cut short."""
+
+
+class Paused(BulkError):
+    """A lane stopped before its end; everything is in the journal."""
+
+
+class SliceEnd(NamedTuple):
+    """Why a slice ended: done, or go on at ``again`` (wall clock, seconds); ``reason`` when it can't go on."""
+
+    done: bool
+    again: float = 0.0
+    reason: str = ""
+
+
+class LaneRun:
+    """The running of one location. ``stop`` ends it after what is in flight; ``wall`` is the time of day."""
+
+    def __init__(
+        self,
+        location: str,
+        target: Target,
+        journal: SqliteJournal,
+        timing: Timing,
+        *,
+        idempotent: bool,
+        workers: int,
+        stop: asyncio.Event,
+        wall: Callable[[], float] = time.time,
+        on_done: Callable[[Outcome | None], None] = lambda outcome: None,
+    ) -> None:
+        self.location = location
+        self._target = target
+        self._journal = journal
+        self._timing = timing
+        self._idempotent = idempotent
+        self._workers = workers
+        self._stop = stop
+        self._wall = wall
+        self._on_done = on_done
+        self._ambiguous = 0
+        self._trouble = 0
+        self._reason = ""
+        self.surplus_reported: list[Copy] = []
+
+    async def slice(self, seconds: float) -> SliceEnd:
+        """Work for about ``seconds``, or until there is nothing to do or to wait for."""
+        until = time.monotonic() + seconds
+        while not self._stop.is_set() and not self._reason:
+            facts = await self._journal.facts(self.location)
+            answerable = self._target.answerable and not self._idempotent
+            if facts.ambiguous and not answerable:
+                await self._without_an_answer()
+                continue
+            decision = next_step(facts, self._wall(), self._timing, answerable=answerable)
+            match decision.step:
+                case Step.DONE:
+                    return SliceEnd(True)
+                case Step.SETTLE | Step.WAIT_SWEEP:
+                    return SliceEnd(False, decision.until)
+                case Step.CANARY:
+                    await self._canary()
+                case Step.SEND:
+                    await self._send_all(until)
+                    if time.monotonic() >= until:
+                        return SliceEnd(False, 0.0, self._reason)
+                case Step.RECONCILE:
+                    await self._reconcile()
+                case Step.SWEEP:
+                    await self._sweep()
+        return SliceEnd(False, 0.0, self._reason or "stopped")
+
+    # ----------------------------------------------------------------------------------------- sending
+
+    async def _canary(self) -> None:
+        """The first item goes alone and must be found again by its key, or resuming would not be safe."""
+        items = await self._journal.take(self.location, -1, 1)
+        if not items or await self._send(items[0]) is not None:
+            return  # rejected or unclear: the next item, or settling, comes first
+        async for key, _ in self._target.listing():
+            if key == items[0].key:
+                await self._journal.prove(self.location)
+                return
+        raise CanaryFailed(
+            f"the first document of {self.location} was created, but the list does not give its key back; stopped "
+            "before the second one. Choose another place for the key (--key name)"
+        )
+
+    async def _send_all(self, until: float) -> None:
+        """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear."""
+        after = -1
+        pending: set[asyncio.Task[Outcome | None]] = set()
+        try:
+            while not self._must_rest(until):
+                items = await self._journal.take(self.location, after, _TAKE)
+                if not items:
+                    break
+                for item in items:
+                    if self._must_rest(until):
+                        break
+                    after = item.ordinal
+                    pending.add(asyncio.create_task(self._send(item)))
+                    if len(pending) >= self._workers:
+                        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if pending:
+                done, pending = await asyncio.wait(pending)
+                for task in done:
+                    task.result()
+        finally:
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.gather(*pending, return_exceptions=True)
+
+    def _must_rest(self, until: float) -> bool:
+        return (
+            self._stop.is_set()
+            or bool(self._reason)
+            or self._ambiguous >= AMBIGUOUS_AT_ONCE
+            or time.monotonic() >= until
+        )
+
+    async def _send(self, item: Planned) -> Outcome | None:
+        """One item, to its outcome in the journal; None is success."""
+        attempt = item.attempt
+        sent = False
+
+        async def intend() -> None:
+            nonlocal attempt, sent
+            at = self._wall()
+            if not await self._journal.intend(item.ordinal, attempt, at):
+                raise Paused("another writer moved this item")
+            attempt += 1
+            sent = True
+            if not self._timing.may_send(at, self._wall()):
+                raise Paused("the process slept between the intent and the request; left to reconciliation")
+
+        try:
+            document = await self._target.perform(item.ids, item.body, intend)
+        except Paused:
+            self._ambiguous += sent
+            return Outcome.AMBIGUOUS
+        except HighLevelError as error:
+            failure = error
+        else:
+            await self._journal.created(item.ordinal, attempt, document)
+            self._trouble = 0
+            self._on_done(None)
+            return None
+        return await self._settle(item, attempt, sent, failure)
+
+    async def _settle(self, item: Planned, attempt: int, sent: bool, error: HighLevelError) -> Outcome:
+        outcome = judge(error)
+        if outcome is Outcome.AMBIGUOUS and self._idempotent:
+            outcome = Outcome.NOT_EXECUTED if attempt < _MAX_TRIES else outcome
+        match outcome:
+            case Outcome.REJECTED:
+                await self._journal.rejected(item.ordinal, attempt, str(error))
+            case Outcome.AMBIGUOUS:
+                self._ambiguous += 1
+                if not isinstance(error, OutcomeUnknown):
+                    self._trouble += 1
+                await self._journal.note_ambiguous(self.location, self._wall())
+            case Outcome.NOT_EXECUTED | Outcome.STOP:
+                if sent:
+                    await self._journal.replan(item.ordinal, attempt)
+                self._trouble += 1
+                if outcome is Outcome.STOP:
+                    self._reason = self._reason or str(error)
+                else:
+                    await asyncio.sleep(min(0.1 * 2**self._trouble, 5.0))
+        if self._trouble > 10 * _MAX_TRIES:
+            self._reason = self._reason or f"the API fails again and again: {error}"
+        self._on_done(outcome)
+        return outcome
+
+    # ------------------------------------------------------------------------------------- reconciling
+
+    async def _without_an_answer(self) -> None:
+        """Nobody can tell whether these happened: repeatable ones are planned again, the rest is held."""
+        for ordinal, _, attempt, _ in await self._journal.ambiguous(self.location):
+            if self._idempotent and attempt < _MAX_TRIES:
+                await self._journal.replan(ordinal, attempt)
+            else:
+                await self._journal.hold(ordinal, attempt, "sent, and no answer says whether it happened")
+        self._ambiguous = 0
+
+    async def _reconcile(self) -> None:
+        """List once, and decide about every ambiguous item."""
+        items = await self._journal.ambiguous(self.location)
+        await self._journal.note_ambiguous(self.location, max(sent_at for *_, sent_at in items))
+        first = min(sent_at for *_, sent_at in items)
+        copies = await self._copies(first, {key for _, key, _, _ in items})
+        for ordinal, key, attempt, _ in items:
+            found = copies.get(key, [])
+            if after_listing(bool(found)) is State.CREATED:
+                await self._journal.created(ordinal, attempt, surplus(found)[0].id)
+                await self._journal.prove(self.location)
+            else:
+                await self._journal.replan(ordinal, attempt)
+        self._ambiguous = 0
+
+    async def _sweep(self) -> None:
+        """List once more, late enough that nothing can be committed any more, and remove younger copies."""
+        began = self._wall()
+        known = await self._journal.known(self.location)
+        for copies in (await self._copies(None, set(known))).values():
+            if len(copies) > 1:
+                _, delete, report = surplus(copies)
+                for copy in delete:
+                    await self._target.delete(copy.id)
+                self.surplus_reported += report
+        await self._journal.swept(self.location, began)
+
+    async def _copies(self, since: float | None, wanted: set[str]) -> dict[str, list[Copy]]:
+        """Documents by key; the listing ends early once it is newest-first and older than ``since``."""
+        found: dict[str, list[Copy]] = {}
+        previous = ""
+        descending = True
+        async for key, copy in self._target.listing():
+            if key in wanted:
+                found.setdefault(key, []).append(copy)
+            descending = descending and (not previous or copy.created_at <= previous)
+            previous = copy.created_at
+            if since is not None and descending and _is_older(copy.created_at, since - _SKEW):
+                break
+        return found
+
+
+def _is_older(created_at: str, moment: float) -> bool:
+    try:
+        created = datetime.fromisoformat(created_at)
+    except ValueError:
+        return False
+    return created.astimezone(UTC).timestamp() < moment

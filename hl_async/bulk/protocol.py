@@ -1,0 +1,200 @@
+"""Exactly once, without idempotency keys: what to do next, and nothing but that. Pure; times are passed in.
+
+Everything that decides about the state of an item lives in this file.
+
+An item moves ``planned -> sent -> created | rejected | unknown``. *Sent* is durable before the first byte of the
+request; it means "may have happened". An item whose answer is missing stays *sent*, ambiguous, until it is
+*settled*: no request of it can still be under way. Then the location is listed, once for all ambiguous items:
+the item's key is found (``created``) or not (``planned`` again). When anything was ambiguous, a final *sweep*, no
+earlier than twice the settle time after the last ambiguous send, lists once more and removes the younger copy of
+whatever was committed later than the settle time after all.
+
+Each part is needed. Leave one out, and the explorer in the test suite finds executions with duplicates. The
+guarantee reads: exactly one, if no request commits later than the sweep after its last byte; a later one is
+found by ``verify``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from enum import Enum, StrEnum
+from typing import Final, NamedTuple
+
+from hl_async.errors import (
+    ApiError,
+    AuthError,
+    BadRequest,
+    ClientStateError,
+    Conflict,
+    DeadlineExceeded,
+    DecodeError,
+    HighLevelError,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    QuotaExhausted,
+    RateLimited,
+    ValidationFailed,
+    WireError,
+    WireKind,
+)
+
+SETTLE: Final = 150.0
+"""Seconds after which a request that got no answer has either been committed or never will be.
+
+Proxies in front of APIs cut at 100 to 120 seconds while the origin may go on."""
+
+SEND_GUARD: Final = 5.0
+"""Seconds between the durable intent and the first byte; a process that slept longer must not send any more."""
+
+AMBIGUOUS_AT_ONCE: Final = 500
+"""So many ambiguous items are settled before more is sent."""
+
+
+class State(StrEnum):
+    """Where an item stands; the values are what the journal holds."""
+
+    PLANNED = "planned"
+    SENT = "sent"
+    CREATED = "created"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+TERMINAL: Final = frozenset((State.CREATED, State.REJECTED, State.SKIPPED, State.UNKNOWN))
+
+
+class Outcome(Enum):
+    """What an attempt's end means for its item."""
+
+    REJECTED = "rejected"
+    """The API will never take this document."""
+    NOT_EXECUTED = "not_executed"
+    """Provably nothing happened: planned again."""
+    AMBIGUOUS = "ambiguous"
+    """It may have happened: stays sent."""
+    STOP = "stop"
+    """Nothing happened, and nothing will for any item: the run stops, resumable."""
+
+
+def judge(error: HighLevelError) -> Outcome:
+    """The meaning of a failed attempt."""
+    if isinstance(error, OutcomeUnknown | DecodeError):
+        return Outcome.AMBIGUOUS
+    if isinstance(error, RateLimited):
+        return Outcome.NOT_EXECUTED
+    if isinstance(error, InvalidRequest | BadRequest | ValidationFailed | NotFound | Conflict):
+        return Outcome.REJECTED
+    if isinstance(error, AuthError | QuotaExhausted | ClientStateError):
+        return Outcome.STOP
+    if isinstance(error, DeadlineExceeded):
+        return Outcome.NOT_EXECUTED if error.reason is None else judge(error.reason)
+    if isinstance(error, WireError):
+        if error.kind in (WireKind.REDIRECT, WireKind.TLS):
+            return Outcome.STOP
+        return Outcome.AMBIGUOUS if error.sent else Outcome.NOT_EXECUTED
+    if isinstance(error, ApiError):
+        # 401 and 403 concern the token, not the document; 5xx hide what happened
+        return Outcome.AMBIGUOUS if error.status >= 500 or error.status == 408 else Outcome.STOP
+    return Outcome.STOP
+
+
+def make_key(source_id: str, repetition: int = 0) -> str:
+    """The key of an item: stable over runs, the same for the same document of the same source.
+
+    ``repetition`` tells apart documents that share a source id (real exports repeat numbers).
+    """
+    text = f"{source_id}\x00{repetition}" if repetition else source_id
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+class Timing(NamedTuple):
+    """Seconds. ``attempt`` is the longest a request may be under way on our side."""
+
+    settle: float = SETTLE
+    attempt: float = 30.0
+
+    def settled_at(self, last_sent: float) -> float:
+        """From when on a listing tells what became of a request sent at ``last_sent``."""
+        return last_sent + self.attempt + self.settle
+
+    def sweep_at(self, last_ambiguous: float) -> float:
+        """From when on the sweep may run; ``last_ambiguous`` is the last send that got no answer."""
+        return last_ambiguous + self.attempt + 2 * self.settle
+
+    def may_send(self, intended_at: float, now: float) -> bool:
+        """Whether a request may still leave for an intent made at ``intended_at``."""
+        return 0 <= now - intended_at <= SEND_GUARD
+
+
+class Step(Enum):
+    """What a lane does next."""
+
+    CANARY = "canary"
+    SEND = "send"
+    SETTLE = "settle"
+    RECONCILE = "reconcile"
+    WAIT_SWEEP = "wait_sweep"
+    SWEEP = "sweep"
+    DONE = "done"
+
+
+class LaneFacts(NamedTuple):
+    """What the journal says about one location. ``swept`` is when the last sweep began; times in seconds."""
+
+    planned: int
+    ambiguous: int
+    proven: bool
+    last_ambiguous_sent: float | None
+    last_ambiguous_ever: float | None
+    swept_at: float | None
+
+
+class Decision(NamedTuple):
+    """The step, and for waits until when."""
+
+    step: Step
+    until: float = 0.0
+
+
+def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool = True) -> Decision:
+    """What a lane does next. ``answerable``: whether a listing can tell if an operation happened."""
+    waiting = facts.ambiguous > 0 and answerable and facts.last_ambiguous_sent is not None
+    if waiting and (facts.planned == 0 or facts.ambiguous >= AMBIGUOUS_AT_ONCE or not facts.proven):
+        assert facts.last_ambiguous_sent is not None
+        ready = timing.settled_at(facts.last_ambiguous_sent)
+        return Decision(Step.SETTLE, ready) if now < ready else Decision(Step.RECONCILE)
+    if facts.planned:
+        return Decision(Step.SEND if facts.proven or not answerable else Step.CANARY)
+    if facts.last_ambiguous_ever is not None and answerable:
+        due = timing.sweep_at(facts.last_ambiguous_ever)
+        if facts.swept_at is None or facts.swept_at < due:
+            return Decision(Step.WAIT_SWEEP, due) if now < due else Decision(Step.SWEEP)
+    return Decision(Step.DONE)
+
+
+def after_listing(found: bool) -> State:
+    """What an ambiguous, settled item becomes when the listing has, or has not, its key."""
+    return State.CREATED if found else State.PLANNED
+
+
+class Copy(NamedTuple):
+    """A document of the location that carries a key of the run. ``created_at`` sorts by age."""
+
+    id: str
+    created_at: str
+    draft: bool
+
+
+def surplus(copies: list[Copy]) -> tuple[Copy, list[Copy], list[Copy]]:
+    """Of several documents with one key: the one to keep, those to delete, those only a person may judge.
+
+    The oldest is kept; a younger draft is deleted; a younger document that is no draft any more was seen by
+    somebody and is only reported.
+    """
+    ordered = sorted(copies, key=lambda copy: (copy.created_at, copy.id))
+    keep, younger = ordered[0], ordered[1:]
+    return keep, [copy for copy in younger if copy.draft], [copy for copy in younger if not copy.draft]

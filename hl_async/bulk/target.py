@@ -1,0 +1,104 @@
+"""What the engine needs of a location: perform one item, list what is there, delete a draft."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hl_async import operations as op
+from hl_async.bulk.keys import KeyPlace
+from hl_async.bulk.protocol import Copy
+from hl_async.config import CallOptions, Lane
+from hl_async.errors import NotFound
+from hl_async.operations import Operation
+
+if TYPE_CHECKING:
+    from hl_async.client import Location
+
+
+class Target(Protocol):
+    """One location, as bulk work sees it."""
+
+    @property
+    def answerable(self) -> bool:
+        """Whether a listing tells if the run's operation happened."""
+        ...
+
+    async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
+        """Send one item and return the id of the document it made; ``intend`` is awaited before every request."""
+        ...
+
+    def listing(self) -> AsyncIterator[tuple[str | None, Copy]]:
+        """Every document of the kind that the run makes, newest first as far as is known, with its key."""
+        ...
+
+    async def delete(self, document_id: str) -> None:
+        """Delete a draft; gone already is fine."""
+        ...
+
+
+class SourceKey:
+    """For invoices made from estimates: the estimate's id, which the invoice names as its source."""
+
+    name = "source"
+
+    def put(self, body: bytes, key: str, run: str) -> bytes:
+        """Nothing to add: the API writes the source by itself."""
+        return body
+
+    def read(self, document: Any) -> str | None:
+        """The estimate's id."""
+        source_id = getattr(document, "source_id", None)
+        return source_id if getattr(document, "source", None) == "estimate" else None
+
+
+# How "did it happen?" is answered, for every operation that must not be repeated: by listing these. For all
+# others (sending, payments, text2pay) the API has no answer that is certain, so they are held for a person.
+_LISTED: dict[str, Operation[Any]] = {
+    op.CREATE_ESTIMATE.name: op.LIST_ESTIMATES,
+    op.CREATE_INVOICE.name: op.LIST_INVOICES,
+    op.CREATE_INVOICE_FROM_ESTIMATE.name: op.LIST_INVOICES,
+}
+
+
+def is_answerable(operation: Operation[Any]) -> bool:
+    """Whether a listing tells if ``operation`` happened."""
+    return operation.name in _LISTED
+
+
+class LocationTarget:
+    """A :class:`Location` as a target: every call goes in the bulk lane and waits as long as it takes."""
+
+    def __init__(self, location: Location, operation: Operation[Any], keys: KeyPlace) -> None:
+        self._location = location
+        self._operation = operation
+        self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
+        self._options = CallOptions(lane=Lane.BULK, timeout=math.inf)
+
+    @property
+    def answerable(self) -> bool:
+        return is_answerable(self._operation)
+
+    async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
+        options = self._options.replace(before_send=intend)
+        document = await self._location.call(self._operation, *ids, body=body or None, options=options)
+        if self._operation is op.CREATE_INVOICE_FROM_ESTIMATE:
+            document = document.invoice
+        return getattr(document, "id", None) or (ids[0] if ids else "")
+
+    async def listing(self) -> AsyncIterator[tuple[str | None, Copy]]:
+        operation = _LISTED[self._operation.name]
+        calm = self._location.with_options(lane=Lane.BULK, timeout=math.inf)
+        async for document in calm.paginate(operation, {}, limit=None, offset=0):
+            created = document.created_at.isoformat() if document.created_at else ""
+            draft = document.status in (None, "draft")
+            yield self._keys.read(document), Copy(document.id, created, draft)
+
+    async def delete(self, document_id: str) -> None:
+        listed = _LISTED[self._operation.name]
+        remove: Operation[Any] = op.DELETE_ESTIMATE if listed is op.LIST_ESTIMATES else op.DELETE_INVOICE
+        try:
+            await self._location.call(remove, document_id, options=self._options)
+        except NotFound:
+            return

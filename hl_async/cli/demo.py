@@ -1,0 +1,107 @@
+"""``hl-async demo``: the main job on a sample, against a local HighLevel that misbehaves a little."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import click
+import msgspec
+
+from hl_async.bulk.mapping import Mapping
+from hl_async.bulk.protocol import State
+from hl_async.bulk.readers import fingerprint, header_of, read_source, reject_lines
+from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.target import LocationTarget
+from hl_async.cli.app import run_async, say
+from hl_async.cli.exits import ExitCode
+from hl_async.cli.migrate import Counting, draining
+from hl_async.cli.render import progress, report_lines, verification_lines
+
+_RATE_MAX = 40
+_RATE_INTERVAL = 2.0
+_SETTLE = 1.0
+
+
+@click.command()
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave export, journal and rejects here."
+)
+def demo(keep: Path | None) -> int:
+    """Migrate a sample export into a local sandbox, verify it to the cent, and say how to do it for real."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        return int(run_async(lambda: _demo(keep)))
+    with tempfile.TemporaryDirectory(prefix="hl-async-demo-") as folder:
+        return int(run_async(lambda: _demo(Path(folder))))
+
+
+async def _demo(folder: Path) -> ExitCode:
+    from hl_async.client import HighLevel
+    from hl_async.config import ClientConfig, Timeouts
+    from hl_async.sandbox import Fault, Sandbox
+
+    source, mapping_file = folder / "export.csv", folder / "mapping.toml"
+    for path in (source, mapping_file):
+        path.write_bytes(files("hl_async.cli").joinpath("demo_data", path.name).read_bytes())
+    mapping = Mapping.load(mapping_file)
+    counting = Counting()
+    config = ClientConfig(timeouts=Timeouts(attempt=2.0))
+    async with Sandbox(
+        rate_max=_RATE_MAX, rate_interval=_RATE_INTERVAL, window="sliding", latency=0.02
+    ) as box:
+        # what happens to real migrations: an answer that never came, a gateway that failed, a late commit
+        box.faults.use(
+            {Fault.RESET_AFTER_COMMIT: 0.03, Fault.HTML_502: 0.02, Fault.ERROR_500_AFTER: 0.01}, seed=7
+        )
+        say(
+            f"A local HighLevel serves at {box.url}: {_RATE_MAX} requests per {_RATE_INTERVAL:g} s, some answers lost."
+        )
+        say(f"Migrating {source.name}, a dirty export, with {mapping_file.name}:")
+        async with (
+            HighLevel(box.token, base_url=box.url, config=config, observers=[counting]) as hl,
+            await Run.create(
+                folder / "run.hl.db", fingerprint=fingerprint(source, mapping_file), location=box.location_id
+            ) as run,
+        ):
+            await run.plan(read_source(source, mapping))
+            with progress("created", quiet=False) as show, draining(run):
+                report = await run.execute(
+                    lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
+                    settle=_SETTLE,
+                    attempt_timeout=2.0,
+                    on_progress=show,
+                )
+            report = msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
+            if report.state != "done":
+                say(f"stopped: {report.reason or 'interrupted'}")
+                return ExitCode.STOPPED
+            lost = sum(box.faults.injected.values())
+            await _tell(run, report, source, mapping, lost)
+            box.faults.clear()
+            found = await run.verify(hl)
+            for line in verification_lines(found):
+                click.echo(line)
+    if found.differences:
+        return ExitCode.DIFFERS
+    say("")
+    say("The same with your account:")
+    say("  export HL_TOKEN=pit-…  HL_LOCATION_ID=…")
+    say("  hl-async migrate export.csv --map mapping.toml --dry-run")
+    say("  hl-async migrate export.csv --map mapping.toml")
+    return ExitCode.OK
+
+
+async def _tell(run: Run, report: RunReport, source: Path, mapping: Mapping, lost: int) -> None:
+    for line in report_lines(report):
+        click.echo(line)
+    click.echo(f"faults     {lost:>8,}   injected: lost answers, gateway errors; nothing was created twice")
+    rows = await run.each(State.REJECTED)
+    header = header_of(source, mapping)
+    path = source.with_name("export.rejects.csv")
+    text = reject_lines(header, ((row.raw, row.reason or "") for row in rows), mapping.source.delimiter)
+    path.write_bytes(b"".join(text))
+    click.echo(f"rejects    {path.name}, the export's own format with a reason:")
+    for row in rows:
+        click.echo(f"  {row.source_id:<8} {row.place:<14} {row.reason}")

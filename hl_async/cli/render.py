@@ -1,0 +1,106 @@
+"""How runs look on a terminal: a progress bar when there is one, plain lines when there is not, a table at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from hl_async.bulk.run import Progress, RunReport, Verification
+from hl_async.cli.app import say
+
+
+def money(sums: dict[str, Decimal]) -> str:
+    """``12,345.60 GBP``, several joined."""
+    return ", ".join(f"{total:,} {currency}".strip() for currency, total in sorted(sums.items())) or "0"
+
+
+def span(seconds: float | None) -> str:
+    """``1:05`` or ``2:03:04``."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def progress(title: str, quiet: bool) -> Iterator[Any]:
+    """A callback for :class:`Progress`: a bar on a terminal, a line every five seconds elsewhere, or nothing."""
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _plain(title)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(
+            "{task.completed:,.0f}/{task.total:,.0f} · {task.fields[rate]} · ETA {task.fields[eta]}{task.fields[more]}"
+        ),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
+        task = bar.add_task(title, total=None, rate="", eta="?", more="")
+
+        def show(now: Progress) -> None:
+            more = f" · {now.ambiguous} unclear, settled at the end" if now.ambiguous and now.note else ""
+            more += f" · {now.rejected} rejected" if now.rejected else ""
+            bar.update(
+                task, completed=now.done, total=now.of, rate=f"{now.rate:.1f}/s", eta=span(now.eta), more=more
+            )
+
+        yield show
+
+
+def _plain(title: str) -> Any:
+    said = 0.0
+
+    def show(now: Progress) -> None:
+        nonlocal said
+        if time.monotonic() - said >= 5 or now.done == now.of:
+            said = time.monotonic()
+            say(f"{title} {now.done:,}/{now.of:,} · {now.rate:.1f}/s · ETA {span(now.eta)}")
+
+    return show
+
+
+def report_lines(report: RunReport) -> list[str]:
+    """The report as text, one fact per line."""
+    lines = [
+        f"source     {report.source:>8,} documents",
+        f"created    {report.created:>8,}   {money(report.total_created)}",
+        f"rejected   {report.rejected:>8,}",
+    ]
+    if report.skipped:
+        lines.append(f"skipped    {report.skipped:>8,}   left out by the mapping")
+    if report.unknown:
+        lines.append(
+            f"held       {report.unknown:>8,}   nobody can tell whether these happened: look at them"
+        )
+    if report.planned or report.ambiguous:
+        lines.append(f"to do      {report.planned:>8,}   and {report.ambiguous:,} unclear")
+    rate = report.created / report.seconds if report.seconds else 0.0
+    lines.append(f"took       {span(report.seconds):>8}   {rate:.1f} documents per second")
+    if report.requests:
+        lines.append(f"requests   {report.requests:>8,}   {report.refused:,} refused by the rate limit")
+    return lines
+
+
+def verification_lines(found: Verification) -> list[str]:
+    """The verification as text: verified, or every difference."""
+    if not found.differences:
+        text = f"verified: {found.documents:,} documents, {money(found.total_found)}, equal to the cent"
+        return [text + (f"; {found.repaired} surplus drafts deleted" if found.repaired else "")]
+    lines = [f"{len(found.differences)} differences:"]
+    lines += [f"  {d.kind:<10} {d.source_id} {d.document} {d.detail}" for d in found.differences[:50]]
+    if len(found.differences) > 50:
+        lines.append(f"  … and {len(found.differences) - 50} more")
+    return lines

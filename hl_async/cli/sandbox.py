@@ -1,0 +1,88 @@
+"""``hl-async sandbox``: a local HighLevel for other processes and other languages."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import click
+
+from hl_async.cli.app import put_json, run_async, say
+from hl_async.cli.exits import ExitCode
+from hl_async.sandbox import PROFILES, Sandbox
+from hl_async.sandbox.windows import WINDOWS
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one."
+)
+@click.option("--rate-max", type=click.IntRange(1), default=100, show_default=True, metavar="N")
+@click.option(
+    "--rate-interval", type=click.FloatRange(0.01), default=10.0, show_default=True, metavar="SECONDS"
+)
+@click.option("--window", type=click.Choice(list(WINDOWS)), default="fixed", show_default=True)
+@click.option("--daily", type=click.IntRange(1), default=200_000, show_default=True, metavar="N")
+@click.option("--faults", type=click.Choice(list(PROFILES)), default="none", show_default=True)
+@click.option("--fault-seed", type=int, default=0, show_default=True, help="The same seed, the same faults.")
+@click.option(
+    "--latency", type=click.FloatRange(0.0), default=0.0, metavar="SECONDS", help="Added to every answer."
+)
+@click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N")
+@click.option(
+    "--allow-remote", is_flag=True, help="Needed for a --host that is not loopback: there is no security."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line: url, token, location_id.")
+def sandbox(
+    host: str,
+    port: int,
+    rate_max: int,
+    rate_interval: float,
+    window: str,
+    daily: int,
+    faults: str,
+    fault_seed: int,
+    latency: float,
+    locations: int,
+    allow_remote: bool,
+    as_json: bool,
+) -> int:
+    """Serve a local HighLevel until Ctrl-C: estimates, invoices, OAuth, rate limits, faults.
+
+    Any client of the real API works against it with only the base URL changed. GET /_sandbox/ shows its state.
+    """
+    box = Sandbox(
+        rate_max=rate_max,
+        rate_interval=rate_interval,
+        window=window,
+        daily=daily,
+        faults=faults,
+        seed=fault_seed,
+        latency=latency,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+    )
+    for _ in range(locations - 1):
+        box.add_location()
+    run_async(lambda: _serve(box, as_json))
+    return ExitCode.OK
+
+
+async def _serve(box: Sandbox, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with box:
+        if as_json:
+            put_json({"url": box.url, "token": box.token, "location_id": box.location_id})
+        else:
+            click.echo(f"export HL_BASE_URL={box.url}")
+            click.echo(f"export HL_TOKEN={box.token}")
+            click.echo(f"export HL_LOCATION_ID={box.location_id}")
+            say(f"serving {len(box.ledger.places)} location(s); state at {box.url}/_sandbox/; Ctrl-C ends it")
+        await stop.wait()
+    if not as_json:
+        say(f"{box.count:,} requests, {box.refused:,} refused by the rate limit")

@@ -74,4 +74,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "plants_a_secret: prints a secret on purpose, to prove that the search works")
+    config.addinivalue_line(
+        "markers", "plants_a_secret: prints a secret on purpose, to prove that the search works"
+    )

@@ -173,7 +173,7 @@ def _document(group: _Group, mapping: Mapping) -> Item | Reject:
     excluded = mapping.excluded(group.lines)
     if excluded is not None:
         reason, skipped = excluded
-        return Reject(group.ordinal, group.key, reason, raw, group.place, skipped)
+        return Reject(group.ordinal, group.key, reason, raw, group.place, skipped, by_rule=True)
     try:
         if not group.key.strip():
             raise InvalidRequest(mapping.document.group_by, "is empty: the lines belong to no document")

@@ -174,25 +174,26 @@ class Run:
         """Write every document of the source into the journal; makes no request and can be repeated.
 
         Raises :class:`TooManyRejects` when more than ``max_rejects`` (a number, or a percentage of the first 200)
-        can't become requests: the mapping is probably wrong.
+        can't become requests: the mapping is probably wrong. What its own rules leave out does not count.
         """
         allowed = _allowance(max_rejects)
         repetitions: Counter[tuple[str, str]] = Counter()
         batch: list[tuple[Item, str, bytes] | Reject] = []
-        items = rejected = skipped = 0
+        items = rejected = skipped = unexpected = 0
         async for record in _each(records):
             if limit is not None and items >= limit:
                 break
             if isinstance(record, Reject):
                 rejected += not record.skipped
                 skipped += record.skipped
+                unexpected += not record.by_rule
                 batch.append(record)
             else:
                 items += 1
                 batch.append(self._keyed(record, repetitions))
-            if allowed(rejected, items + rejected + skipped):
+            if allowed(unexpected, items + rejected + skipped):
                 raise TooManyRejects(
-                    f"{rejected} of the first {items + rejected + skipped} documents were rejected, more than "
+                    f"{unexpected} of the first {items + rejected + skipped} documents were rejected, more than "
                     f"{max_rejects}: the mapping is probably wrong. The last reason: "
                     f"{record.reason if isinstance(record, Reject) else ''} (--max-rejects allows more)"
                 )

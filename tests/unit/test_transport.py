@@ -43,7 +43,9 @@ ESTIMATE = b'{"_id":"e1","name":"Kitchen","total":9.99}'
 
 
 def answer(status: int = 200, body: bytes = NUMBER, **headers: str) -> WireResponse:
-    return WireResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, 0.01)
+    return WireResponse(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, body, 0.01
+    )
 
 
 def refusal(status: int, message: str = "no", **headers: str) -> WireResponse:
@@ -118,7 +120,9 @@ class Recorder:
 class Rig:
     """A transport with everything around it passed in."""
 
-    def __init__(self, *script: WireResponse | BaseException, tokens: Tokens | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *script: WireResponse | BaseException, tokens: Tokens | None = None, **settings: Any
+    ) -> None:
         self.wire = ScriptedWire(*script)
         self.tokens = tokens or Tokens()
         self.recorder = Recorder()
@@ -147,7 +151,11 @@ class Rig:
     async def create(self, **options: Any) -> Any:
         body = self.account.alt_body + b"}"
         return await self.transport.send(
-            op.CREATE_ESTIMATE, self.account, op.CREATE_ESTIMATE.expand(), body=body, options=CallOptions(**options)
+            op.CREATE_ESTIMATE,
+            self.account,
+            op.CREATE_ESTIMATE.expand(),
+            body=body,
+            options=CallOptions(**options),
         )
 
     def of(self, kind: type[Event]) -> list[Any]:
@@ -204,7 +212,9 @@ async def test_a_creation_that_never_left_is_sent_again() -> None:
 
 
 async def test_a_creation_refused_by_the_rate_limit_is_sent_again() -> None:
-    rig = Rig(refusal(429, Retry_After="0"), answer(201, ESTIMATE), policy=GovernorPolicy(max=5, interval=0.05))
+    rig = Rig(
+        refusal(429, Retry_After="0"), answer(201, ESTIMATE), policy=GovernorPolicy(max=5, interval=0.05)
+    )
     assert (await rig.create()).id == "e1"
 
 

@@ -26,7 +26,7 @@ from hl_async.bulk.protocol import (
     surplus,
 )
 from hl_async.bulk.target import Target
-from hl_async.errors import BulkError, CanaryFailed, HighLevelError, OutcomeUnknown
+from hl_async.errors import ApiError, BulkError, CanaryFailed, HighLevelError, OutcomeUnknown
 
 _TAKE: Final = 200
 _MAX_TRIES: Final = 12
@@ -188,7 +188,7 @@ class LaneRun:
             outcome = Outcome.NOT_EXECUTED if attempt < _MAX_TRIES else outcome
         match outcome:
             case Outcome.REJECTED:
-                await self._journal.rejected(item.ordinal, attempt, str(error))
+                await self._journal.rejected(item.ordinal, attempt, _reason(error))
             case Outcome.AMBIGUOUS:
                 self._ambiguous += 1
                 if not isinstance(error, OutcomeUnknown):
@@ -258,6 +258,12 @@ class LaneRun:
             if since is not None and descending and _is_older(copy.created_at, since - _SKEW):
                 break
         return found
+
+
+def _reason(error: HighLevelError) -> str:
+    """Every violation, not only the first ones: this text goes into the reject file."""
+    messages = error.messages if isinstance(error, ApiError) else ()
+    return "; ".join(messages) or str(error)
 
 
 def _is_older(created_at: str, moment: float) -> bool:

@@ -1,19 +1,29 @@
-"""Asyncio SDK for estimates and invoices of the HighLevel API."""
+"""Asyncio SDK for estimates and invoices of the HighLevel API.
+
+Names load when they are first used, so that ``hl_async.models``, ``hl_async.errors`` and ``hl_async.webhooks`` don't
+import an HTTP library, and the command line's help is quick.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hl_async._version import __version__
-from hl_async.auth import Credentials, PrivateToken
-from hl_async.client import HighLevel, Location
-from hl_async.config import CallOptions, ClientConfig, Lane, Timeouts
-from hl_async.errors import HighLevelError
-from hl_async.governor import Governor, GovernorPolicy
-from hl_async.operations import OPERATIONS, Operation
-from hl_async.pagination import Page, Pager
-from hl_async.retry import RetryPolicy
-from hl_async.secret import Secret
-from hl_async.telemetry import LoggingObserver, Observer
-from hl_async.wire import WireResponse
+
+if TYPE_CHECKING:
+    from hl_async.auth import Credentials, PrivateToken
+    from hl_async.bulk import bulk_map
+    from hl_async.client import HighLevel, Location
+    from hl_async.config import CallOptions, ClientConfig, Lane, Timeouts
+    from hl_async.errors import HighLevelError
+    from hl_async.governor import Governor, GovernorPolicy
+    from hl_async.operations import OPERATIONS, Operation
+    from hl_async.pagination import Page, Pager
+    from hl_async.retry import RetryPolicy
+    from hl_async.secret import Secret
+    from hl_async.telemetry import LoggingObserver, Observer
+    from hl_async.wire import WireResponse
 
 __all__ = [
     "OPERATIONS",
@@ -37,4 +47,34 @@ __all__ = [
     "Timeouts",
     "WireResponse",
     "__version__",
+    "bulk_map",
 ]
+
+_HOMES = {
+    "auth": ("Credentials", "PrivateToken"),
+    "bulk": ("bulk_map",),
+    "client": ("HighLevel", "Location"),
+    "config": ("CallOptions", "ClientConfig", "Lane", "Timeouts"),
+    "errors": ("HighLevelError",),
+    "governor": ("Governor", "GovernorPolicy"),
+    "operations": ("OPERATIONS", "Operation"),
+    "pagination": ("Page", "Pager"),
+    "retry": ("RetryPolicy",),
+    "secret": ("Secret",),
+    "telemetry": ("LoggingObserver", "Observer"),
+    "wire": ("WireResponse",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hl_async' has no attribute {name!r}")
+    value = getattr(import_module(f"hl_async.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,7 @@ from hl_async.auth import Credentials, PrivateToken
 from hl_async.config import CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
 from hl_async.governor import Governor, GovernorPolicy
-from hl_async.operations import OPERATIONS, Operation, path_segment
+from hl_async.operations import OPERATIONS, Operation, plain_id
 from hl_async.resources.estimate_templates import EstimateTemplates
 from hl_async.resources.estimates import Estimates
 from hl_async.resources.invoice_schedules import InvoiceSchedules
@@ -104,7 +104,7 @@ class HighLevel:
         settings = dataclasses.replace(
             config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
         )
-        self._location_id = None if location_id is None else _location_id(location_id)
+        self._location_id = None if location_id is None else plain_id("location_id", location_id)
         self._core = _Core(credentials, settings, governor, retry, observers, session, ssl)
         self._options = CallOptions()
         self._owner = True
@@ -192,7 +192,7 @@ class HighLevel:
             raise InvalidRequest(
                 "location_id", "is missing; give one here, or set HL_LOCATION_ID for from_env()"
             )
-        return Location(self._core, _location_id(chosen), self._options)
+        return Location(self._core, plain_id("location_id", chosen), self._options)
 
     @property
     def oauth(self) -> OAuth:
@@ -298,10 +298,3 @@ class Location(Requester):
 
     def __repr__(self) -> str:
         return f"<Location {self.id}>"
-
-
-def _location_id(value: str) -> str:
-    """Ids of locations are 20 to 24 letters and digits, but that is not promised: only harm is refused."""
-    if path_segment("location_id", value) != value:
-        raise InvalidRequest("location_id", "contains characters that no id has (spaces, slashes, …)")
-    return value

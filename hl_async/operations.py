@@ -138,6 +138,13 @@ def path_segment(field: str, value: str) -> str:
         raise InvalidRequest(field, "contains a lone surrogate, which has no UTF-8 form") from None
 
 
+def plain_id(field: str, value: str) -> str:
+    """Validate an id that is used outside a path too: letters, digits and what URLs leave alone."""
+    if path_segment(field, value) != value:
+        raise InvalidRequest(field, "contains characters that no id has (spaces, slashes, …)")
+    return value
+
+
 _ESTIMATE_WRITE = "invoices/estimate.write"
 _ESTIMATE_READ = "invoices/estimate.readonly"
 _WRITE = "invoices.write"

@@ -1,1 +1,25 @@
 """Bulk work: bounded, journaled, resumable, exactly once."""
+
+from __future__ import annotations
+
+from hl_async.bulk.mapping import Mapping
+from hl_async.bulk.readers import read_source
+from hl_async.bulk.records import Item, Reject
+from hl_async.bulk.run import Forecast, Progress, Run, RunReport, Verification
+from hl_async.bulk.runner import Outcome, bulk_map
+from hl_async.bulk.target import LocationTarget
+
+__all__ = [
+    "Forecast",
+    "Item",
+    "LocationTarget",
+    "Mapping",
+    "Outcome",
+    "Progress",
+    "Reject",
+    "Run",
+    "RunReport",
+    "Verification",
+    "bulk_map",
+    "read_source",
+]

@@ -23,7 +23,7 @@ from hl_async.bulk.records import Item, Reject
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, document_total
 from hl_async.models.codec import decoder, encode
-from hl_async.operations import path_segment
+from hl_async.operations import plain_id
 
 _MAX_FIELD: Final = 10 * 1024 * 1024
 _REASON: Final = "reject_reason"
@@ -180,7 +180,7 @@ def _document(group: _Group, mapping: Mapping) -> Item | Reject:
         draft = mapping.draft(group.lines)
         location = fill(mapping.document.location, group.lines[0]).strip()
         if location:
-            path_segment("location", location)
+            plain_id("location", location)
         return _item(
             group.ordinal, group.key, draft, group.place, raw, location, mapping.document.allow_zero_total
         )

@@ -31,8 +31,8 @@ class Reject(msgspec.Struct, frozen=True):
     """One document of the source that cannot become a request, with the reason and its original text.
 
     ``raw`` is the document exactly as it stood in the input, so that a reject file is a valid next input
-    once it is mended. ``skipped`` marks documents left out on purpose by the mapping (not errors), ``by_rule`` those that the
-    mapping itself rejects.
+    once it is mended. ``skipped`` marks documents left out on purpose by the mapping (not errors),
+    ``by_rule`` those that the mapping itself rejects.
     """
 
     ordinal: int

@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -483,14 +484,17 @@ def _add(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
     sums[currency] = sums.get(currency, Decimal(0)) + amount
 
 
-async def _each(records: Any) -> Any:
-    if hasattr(records, "__aiter__"):
+async def _each(
+    records: AsyncIterable[Item | Reject] | Iterable[Item | Reject],
+) -> AsyncIterator[Item | Reject]:
+    """One record after the other; a plain iterable is read by a thread, because it usually reads a file."""
+    if isinstance(records, AsyncIterable):
         async for record in records:
             yield record
-    else:
-        for index, record in enumerate(records):
-            if index % 200 == 199:
-                await asyncio.sleep(0)  # a long file must not hold the loop up
+        return
+    source = iter(records)
+    while batch := await asyncio.to_thread(lambda: list(islice(source, _PLAN_BATCH))):
+        for record in batch:
             yield record
 
 

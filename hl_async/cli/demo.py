@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -43,9 +44,7 @@ async def _demo(folder: Path) -> ExitCode:
     from hl_async.sandbox import Fault, Sandbox
 
     source, mapping_file = folder / "export.csv", folder / "mapping.toml"
-    for path in (source, mapping_file):
-        path.write_bytes(files("hl_async.cli").joinpath("demo_data", path.name).read_bytes())
-    mapping = Mapping.load(mapping_file)
+    mapping, mark = await asyncio.to_thread(_unpack, source, mapping_file)
     counting = Counting()
     config = ClientConfig(timeouts=Timeouts(attempt=2.0))
     async with Sandbox(
@@ -61,9 +60,7 @@ async def _demo(folder: Path) -> ExitCode:
         say(f"Migrating {source.name}, a dirty export, with {mapping_file.name}:")
         async with (
             HighLevel(box.token, base_url=box.url, config=config, observers=[counting]) as hl,
-            await Run.create(
-                folder / "run.hl.db", fingerprint=fingerprint(source, mapping_file), location=box.location_id
-            ) as run,
+            await Run.create(folder / "run.hl.db", fingerprint=mark, location=box.location_id) as run,
         ):
             await run.plan(read_source(source, mapping))
             with progress("created", quiet=False) as show, draining(run):
@@ -93,15 +90,22 @@ async def _demo(folder: Path) -> ExitCode:
     return ExitCode.OK
 
 
+def _unpack(source: Path, mapping: Path) -> tuple[Mapping, str]:
+    """Write the sample where a user's own files would be; gives the mapping and the source's fingerprint."""
+    for path in (source, mapping):
+        path.write_bytes(files("hl_async.cli").joinpath("demo_data", path.name).read_bytes())
+    return Mapping.load(mapping), fingerprint(source, mapping)
+
+
 async def _tell(run: Run, report: RunReport, source: Path, mapping: Mapping, lost: int) -> None:
     for line in report_lines(report):
         click.echo(line)
     click.echo(f"faults     {lost:>8,}   injected: lost answers, gateway errors; nothing was created twice")
     rows = await run.each(State.REJECTED)
-    header = header_of(source, mapping)
     path = source.with_name("export.rejects.csv")
+    header = await asyncio.to_thread(header_of, source, mapping)
     text = reject_lines(header, ((row.raw, row.reason or "") for row in rows), mapping.source.delimiter)
-    path.write_bytes(b"".join(text))
+    await asyncio.to_thread(path.write_bytes, b"".join(text))
     click.echo(f"rejects    {path.name}, the export's own format with a reason:")
     for row in rows:
         click.echo(f"  {row.source_id:<8} {row.place:<14} {row.reason}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from hl_async.bulk.keys import key_place
 from hl_async.bulk.mapping import Mapping
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.readers import fingerprint, header_of, read_source, reject_lines
@@ -22,8 +23,8 @@ from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.render import money, progress, report_lines, span, verification_lines
 from hl_async.config import Environment
-from hl_async.errors import BulkError, ConfigurationError, InvalidRequest, TooManyRejects
-from hl_async.operations import path_segment
+from hl_async.errors import BulkError, ConfigurationError, HighLevelError
+from hl_async.operations import plain_id
 from hl_async.telemetry import AttemptFinished, Event
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Counting:
 @click.option("--limit", type=click.IntRange(1), help="Only the first N documents, as a trial.")
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
               help="How long a request without an answer may still take effect.")  # fmt: skip
+@click.option("--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
+              help="How long one request may take.")  # fmt: skip
 @click.option(
     "--key", default="meta", show_default=True, help="Where the run's key goes: meta, name, title, field:X."
 )
@@ -105,6 +108,7 @@ class _Arguments(msgspec.Struct):
     share: float
     limit: int | None
     settle: float
+    attempt_timeout: float
     key: str
     base_url: str | None
     as_json: bool
@@ -113,7 +117,11 @@ class _Arguments(msgspec.Struct):
 async def _migrate(arguments: _Arguments) -> ExitCode:
     counting = Counting()
     # everything that can be refused is refused before the journal is touched
-    hl = None if arguments.dry_run else _client(arguments.base_url, counting, arguments.share)
+    hl = (
+        None
+        if arguments.dry_run
+        else _client(arguments.base_url, counting, arguments.share, arguments.attempt_timeout)
+    )
     path, run = await _prepare(arguments)
     async with run:
         if arguments.retry_rejected:
@@ -140,40 +148,60 @@ async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
                 f"{arguments.resume} was interrupted while it was planned; start again with its source"
             )
         return arguments.resume, run
+    found = await asyncio.to_thread(_inspect, arguments)
+    run = await Run.create(found.journal, fingerprint=found.mark, location=found.location, key=arguments.key)
+    if run.is_planned:
+        return found.journal, run
+    try:
+        records = read_source(found.source, found.mapping)
+        await run.plan(records, max_rejects=arguments.max_rejects, limit=arguments.limit)
+        await run.journal.note(
+            source=str(found.source),
+            columns=msgspec.json.encode(found.columns).decode(),
+            delimiter=found.mapping.source.delimiter if found.mapping else ",",
+        )
+    except BaseException as error:
+        await run.aclose()
+        if not found.existed and isinstance(error, HighLevelError):
+            await asyncio.to_thread(_forget, found.journal)  # nothing was sent: leave nothing half done
+        raise
+    return found.journal, run
+
+
+class _Found(msgspec.Struct):
+    """What the arguments name, checked."""
+
+    source: Path
+    mapping: Mapping | None
+    columns: list[str] | None
+    mark: str
+    location: str
+    journal: Path
+    existed: bool
+
+
+def _inspect(arguments: _Arguments) -> _Found:
+    """Look at source, mapping, location and journal; blocking, and without a trace."""
     source = arguments.source
     assert source is not None
     location = arguments.location or Environment.read().location_id or ""
     if location:
-        path_segment("location", location)
+        plain_id("location", location)
+    key_place(arguments.key)
     mapping = None if arguments.mapping is None else Mapping.load(arguments.mapping)
-    columns = None
-    if source.suffix.lower() not in (".ndjson", ".jsonl") and mapping is not None:
-        columns = await asyncio.to_thread(header_of, source, mapping)
-    mark = await asyncio.to_thread(fingerprint, source, arguments.mapping)
+    mark = fingerprint(source, arguments.mapping)
+    is_table = source.suffix.lower() not in (".ndjson", ".jsonl")
+    if is_table and mapping is None:
+        read_source(source, None)  # says what is missing
+    columns = header_of(source, mapping) if is_table and mapping is not None else None
     if not location and not (mapping is not None and mapping.document.location):
         raise ConfigurationError("--location", "is missing; give one, or set HL_LOCATION_ID")
     if arguments.limit:
         mark += f":{arguments.limit}"
-    path = arguments.journal or source.with_name(source.name + ".hl.db")
-    existed = path.exists()
+    journal = arguments.journal or source.with_name(source.name + ".hl.db")
     if arguments.dry_run:
-        path = Path(_temporary())
-    run = await Run.create(path, fingerprint=mark, location=location, key=arguments.key)
-    if not run.is_planned:
-        try:
-            records = read_source(source, mapping)
-            forecast = await run.plan(records, max_rejects=arguments.max_rejects, limit=arguments.limit)
-        except BaseException as error:
-            await run.aclose()
-            if not existed and isinstance(error, TooManyRejects | InvalidRequest | BulkError):
-                _forget(path)  # nothing was sent: leave nothing half done
-            raise
-        delimiter = mapping.source.delimiter if mapping else ","
-        await run.journal.note(
-            source=str(source), columns=msgspec.json.encode(columns).decode(), delimiter=delimiter
-        )
-        del forecast
-    return path, run
+        journal = Path(_temporary())
+    return _Found(source, mapping, columns, mark, location, journal, journal.exists())
 
 
 def _temporary() -> str:
@@ -187,11 +215,18 @@ def _forget(path: Path) -> None:
         path.with_name(name).unlink(missing_ok=True)
 
 
-def _client(base_url: str | None, counting: Counting, share: float = 1.0) -> HighLevel:
+def _client(
+    base_url: str | None, counting: Counting, share: float = 1.0, attempt_timeout: float = 30.0
+) -> HighLevel:
     from hl_async.client import HighLevel
+    from hl_async.config import ClientConfig, Timeouts
     from hl_async.governor import GovernorPolicy
 
-    settings: dict[str, Any] = {"observers": [counting], "governor": GovernorPolicy(share=share)}
+    settings: dict[str, Any] = {
+        "observers": [counting],
+        "governor": GovernorPolicy(share=share, linger=attempt_timeout),
+    }
+    settings["config"] = ClientConfig(timeouts=Timeouts(attempt=attempt_timeout))
     if base_url:
         settings["base_url"] = base_url
     return HighLevel.from_env(**settings)
@@ -227,6 +262,7 @@ async def _execute(run: Run, hl: HighLevel, counting: Counting, arguments: _Argu
                 report = await run.execute(
                     lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
                     settle=arguments.settle,
+                    attempt_timeout=arguments.attempt_timeout,
                     max_in_flight=arguments.max_in_flight,
                     on_progress=show,
                 )

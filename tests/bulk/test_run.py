@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import samples
 
+import samples
 from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
 from hl_async.bulk.protocol import State
 from hl_async.bulk.records import Item, Reject

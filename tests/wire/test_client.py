@@ -8,8 +8,8 @@ import warnings
 from typing import Any
 
 import pytest
-import samples
 
+import samples
 from hl_async import (
     CallOptions,
     ClientConfig,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-import samples
 
+import samples
 from hl_async import OPERATIONS, HighLevel, Location
 from hl_async.errors import BadRequest, InvalidRequest, NotFound, ValidationFailed, WriteConflict
 from hl_async.models import (

@@ -181,7 +181,7 @@ class Budget:
         if self._foreign:
             returning.append(self._foreign[0][0] + self.interval)
         if bulk:
-            returning += (self._last_interactive + self.interval, self._last_bulk + self.interval)
+            returning += (self._last_interactive + 2 * self.interval, self._last_bulk + self.interval)
         return min((moment for moment in returning if moment > now), default=math.inf)
 
     # ---------------------------------------------------------------------------------------- settling
@@ -271,7 +271,7 @@ class Budget:
             heapq.heappop(late)
 
     def _kept_back(self, now: float) -> int:
-        return self._policy.reserve if now - self._last_interactive < self.interval else 0
+        return self._policy.reserve if now - self._last_interactive < 2 * self.interval else 0
 
     def _withheld(self, now: float) -> tuple[int, int]:
         """What others spent, and the margin that bulk leaves beyond it (BULK: F + z * sqrt(F) + 1)."""

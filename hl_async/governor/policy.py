@@ -15,7 +15,7 @@ class GovernorPolicy:
     ``max`` requests per ``interval`` hold until the server's headers say otherwise. ``pace`` spreads bulk work: two
     bulk requests are at least ``pace * interval / max`` apart; None lets bulk burst. ``share`` is the part of the
     budget that this client may use at all. ``reserve`` slots are kept from bulk while interactive calls were
-    seen in the last interval. ``linger`` is how long an abandoned request may still be on its way.
+    seen in the last two intervals. ``linger`` is how long an abandoned request may still be on its way.
     ``daily_reserve`` is the part of the day's budget that bulk leaves alone. ``cold_interactive`` bounds the
     calls in flight before the first answer has told the real budget; bulk sends one.
     """

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final, Protocol
 
+from hl_async.errors import InvalidRequest
+
 MAX_DIGITS: Final = 28
 _EXACT: Final = Context(prec=MAX_DIGITS)
 _ROOMY: Final = Context(prec=80)
@@ -44,10 +46,13 @@ def is_sound(value: Decimal) -> bool:
 
 
 def guard(*values: Decimal | None) -> None:
-    """Raise ValueError when one of the decoded values is no sound amount; None is fine."""
+    """Raise :class:`InvalidRequest`, a ValueError, when a Decimal is no sound amount.
+
+    Other types pass: what a caller gave as float or text is converted when the request is built.
+    """
     for value in values:
-        if value is not None and not is_sound(value):
-            raise ValueError("a number that is not finite, has more than 28 digits or an absurd exponent")
+        if type(value) is Decimal and not is_sound(value):
+            raise InvalidRequest("number", "is not finite, has more than 28 digits or an absurd exponent")
 
 
 def minor_units(currency: str) -> int:

@@ -1,0 +1,94 @@
+"""Promises of the adaptive limit, in virtual time against a server with a knee."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+
+from hl_async.governor.concurrency import ConcurrencyLimit
+
+
+def simulate(
+    limit: ConcurrencyLimit,
+    capacity: int,
+    seconds: float,
+    *,
+    start: float = 0.0,
+    base: Callable[[float], float] = lambda now: 0.1,
+) -> list[tuple[float, int]]:
+    """Endless bulk against a server that does ``capacity`` requests at once in ``base`` seconds and queues the rest."""
+    dice = random.Random(1)
+    now = start
+    running: list[tuple[float, float]] = []
+    history = []
+    free_at = [start] * capacity
+    end = start + seconds
+    while now < end:
+        while limit.try_enter():
+            slot = heapq.heappop(free_at)
+            begin = max(slot, now)
+            finish = begin + base(now) * (0.9 + 0.2 * dice.random())
+            heapq.heappush(free_at, finish)
+            heapq.heappush(running, (finish, now))
+        finish, sent = heapq.heappop(running)
+        now = max(now, finish)
+        limit.succeeded(now, finish - sent)
+        history.append((now, limit.limit))
+    for _ in running:
+        limit.leave()
+    return history
+
+
+def test_the_limit_finds_the_knee_and_stays_near_it() -> None:
+    limit = ConcurrencyLimit(400)
+    history = simulate(limit, capacity=40, seconds=60)
+    settled = [value for now, value in history if now > 20]
+    assert 30 <= sum(settled) / len(settled) <= 110
+    assert max(settled) / min(settled) < 3.5
+
+
+def test_a_brownout_shrinks_it_and_it_comes_back() -> None:
+    limit = ConcurrencyLimit(400)
+    simulate(limit, 40, 30)
+    before = limit.limit
+    slow = simulate(limit, 40, 30, start=30, base=lambda now: 2.0)
+    assert min(value for now, value in slow if now < 42) <= max(4, before / 4)
+    after = simulate(limit, 40, 60, start=60)
+    assert max(value for _, value in after) >= 0.9 * before
+
+
+def test_overload_halves_it_at_most_once_per_round_trip() -> None:
+    limit = ConcurrencyLimit(100, start=64)
+    for _ in range(10):
+        limit.try_enter()
+    assert limit.overloaded(100.0)
+    for _ in range(8):
+        assert not limit.overloaded(100.1)
+    assert limit.limit == 32
+    assert limit.overloaded(101.0)
+    assert limit.limit == 16
+
+
+def test_it_never_leaves_its_bounds() -> None:
+    limit = ConcurrencyLimit(8, start=100)
+    assert limit.limit == 8
+    for n in range(50):
+        limit.try_enter()
+        limit.overloaded(float(n * 10))
+    assert limit.limit == 4
+    assert ConcurrencyLimit(1).limit == 1
+    assert "of 4, at most 8" in repr(limit)
+
+
+def test_noise_of_a_few_milliseconds_is_no_queue() -> None:
+    limit = ConcurrencyLimit(100)
+    dice = random.Random(3)
+    for n in range(2000):
+        if not limit.try_enter():
+            limit.leave()
+            limit.try_enter()
+        limit.succeeded(n * 0.01, 0.001 + dice.random() * 0.01)
+    assert limit.limit >= 16
+    assert not limit.succeeded(21.0, 0.0)
+    assert limit.best < 0.01

@@ -286,6 +286,14 @@ class SqliteJournal:
             )
         )
 
+    async def adopt(self, ordinal: int, document: str) -> bool:
+        """The sweep found the item's document although the journal thought that it had been refused."""
+        return await self._change(
+            "update item set state = 'created', document = ?, reason = null, ambiguous = 0"
+            " where ordinal = ? and state in ('rejected', 'unknown', 'planned') and key is not null",
+            (document, ordinal),
+        )
+
     async def note_ambiguous(self, location: str, at: float) -> None:
         """Remember that the lane had an ambiguous send, so that it is swept at the end."""
         await self._lane(location, "ambiguous_at", at)
@@ -401,7 +409,7 @@ class SqliteJournal:
         def write(db: sqlite3.Connection) -> None:
             db.execute(
                 f"insert into lane (location, {column}) values (?, ?)"  # noqa: S608
-                f" on conflict (location) do update set {column} = excluded.{column}",
+                f" on conflict (location) do update set {column} = max(coalesce({column}, 0), excluded.{column})",
                 (location, at),
             )
 

@@ -237,9 +237,12 @@ class LaneRun:
         """List once more, late enough that nothing can be committed any more, and remove younger copies."""
         began = self._wall()
         known = await self._journal.known(self.location)
-        for copies in (await self._copies(None, set(known))).values():
+        for key, copies in (await self._copies(None, set(known))).items():
+            ordinal, document = known[key]
+            keep, delete, report = surplus(copies)
+            if document is None:
+                await self._journal.adopt(ordinal, keep.id)
             if len(copies) > 1:
-                _, delete, report = surplus(copies)
                 for copy in delete:
                     await self._target.delete(copy.id)
                 self.surplus_reported += report

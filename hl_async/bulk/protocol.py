@@ -102,9 +102,10 @@ def judge(error: HighLevelError) -> Outcome:
 
 
 def make_key(source_id: str, repetition: int = 0) -> str:
-    """The key of an item: stable over runs, the same for the same document of the same source.
+    """The key of an item: the same whenever it is computed for the same document of the same run.
 
-    ``repetition`` tells apart documents that share a source id (real exports repeat numbers).
+    The run is part of ``source_id``, so that migrating a file once more does not find, and sweep away, the documents
+    of an earlier run. ``repetition`` tells apart documents that share a source id (real exports repeat numbers).
     """
     text = f"{source_id}\x00{repetition}" if repetition else source_id
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -216,7 +216,7 @@ class Run:
             key = item.ids[0]
         else:
             at = (location, item.source_id)
-            key = make_key(item.source_id, repetitions[at])
+            key = make_key(f"{self.id}:{item.source_id}", repetitions[at])
             repetitions[at] += 1
         body = item.body
         if self.operation.replay is Replay.UNSAFE:

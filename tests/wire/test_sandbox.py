@@ -93,7 +93,10 @@ async def test_lists_want_their_page_and_routes_their_order(plain: Plain) -> Non
         0
     ] == 422
     for path in ("/invoices/", "/invoices"):
-        assert (await plain("GET", path, params={**plain.alt, "limit": "5", "offset": "0"}))[1] == {"invoices": [], "total": 0}
+        assert (await plain("GET", path, params={**plain.alt, "limit": "5", "offset": "0"}))[1] == {
+            "invoices": [],
+            "total": 0,
+        }
     assert "termsNote" in (await plain("GET", "/invoices/settings", params=plain.alt))[1]
 
 

@@ -1,0 +1,32 @@
+"""The public names: what is promised, and what importing them costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import hl_async
+from hl_async import models
+
+
+def test_every_public_name_is_there() -> None:
+    assert set(hl_async.__all__) <= set(dir(hl_async))
+    for name in hl_async.__all__:
+        assert getattr(hl_async, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        hl_async.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "module", ["hl_async", "hl_async.models", "hl_async.errors", "hl_async.cli.app", "hl_async.operations"]
+)
+def test_importing_what_needs_no_http_imports_no_http_library(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(int('aiohttp' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_models_say_what_they_export() -> None:
+    assert sorted(models.__all__) == sorted(set(models.__all__))
+    assert {"EstimateDraft", "Invoice", "LineItem"} <= set(models.__all__)

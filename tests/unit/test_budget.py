@@ -7,8 +7,8 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual import World
 
+from benchmarks.virtual import World
 from hl_async import wire
 from hl_async.errors import ConfigurationError
 from hl_async.governor.budget import BRAKE_AFTER, Budget

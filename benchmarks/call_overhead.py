@@ -1,0 +1,207 @@
+"""CPU per call of the whole client against bare aiohttp, on loopback, in one interleaved run.
+
+The server answers canned bytes from a process of its own, so that only the client's CPU is measured (getrusage).
+Peers are measured when they are installed. ``python -m benchmarks.call_overhead [--calls N] [--rounds N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from benchmarks.documents import NUMBER, estimate_bytes, list_bytes, update_body
+from benchmarks.responder import responder
+from hl_async import GovernorPolicy, HighLevel, PrivateToken
+from hl_async.models import Estimate
+from hl_async.models.codec import decoder
+
+ROUTES = {
+    "/invoices/estimate/number/generate": NUMBER,
+    "/invoices/estimate/list": list_bytes(),
+    "/invoices/estimate/": estimate_bytes(),
+}
+LOCATION = "6578278e879ad2646715ba9c"
+TOKEN = "pit-00000000-0000-4000-8000-000000000000"
+WORK = ("generate_number", "update_estimate", "list of 100")
+BARS = {"generate_number": 1.25, "update_estimate": 1.35}
+
+Calls = dict[str, Callable[[], Awaitable[Any]]]
+
+
+async def ours(stack: AsyncExitStack, url: str) -> Calls:
+    policy = GovernorPolicy(max=1_000_000, interval=1.0)
+    hl = await stack.enter_async_context(HighLevel(PrivateToken(TOKEN), base_url=url, governor=policy))
+    shop = hl.location(LOCATION)
+    update = decoder(Estimate)(estimate_bytes()).to_update()
+
+    async def page() -> None:
+        assert len(await shop.estimates.list(limit=100)) == 100
+
+    return {
+        "generate_number": shop.estimates.generate_number,
+        "update_estimate": lambda: shop.estimates.update("65d4e5f60718293a00000001", update),
+        "list of 100": page,
+    }
+
+
+async def bare(stack: AsyncExitStack, url: str) -> Calls:
+    """Tuned aiohttp that reads bytes: no cookies, no redirects, prepared URLs and headers; the floor."""
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100), cookie_jar=aiohttp.DummyCookieJar())
+    )
+    headers = {"Authorization": f"Bearer {TOKEN}", "Version": "2021-07-28", "Accept": "application/json"}
+    alt = f"altId={LOCATION}&altType=location"
+    number = URL(f"{url}/invoices/estimate/number/generate?{alt}", encoded=True)
+    one = URL(f"{url}/invoices/estimate/65d4e5f60718293a00000001", encoded=True)
+    many = URL(f"{url}/invoices/estimate/list?{alt}&limit=100&offset=0", encoded=True)
+    body = msgspec.json.encode(update_body())
+    sending = {**headers, "Content-Type": "application/json"}
+
+    async def get(target: URL) -> bytes:
+        async with session.get(target, headers=headers, allow_redirects=False) as answer:
+            return await answer.read()
+
+    async def put() -> bytes:
+        async with session.put(one, data=body, headers=sending, allow_redirects=False) as answer:
+            return await answer.read()
+
+    return {"generate_number": lambda: get(number), "update_estimate": put, "list of 100": lambda: get(many)}
+
+
+async def default(stack: AsyncExitStack, url: str) -> Calls:
+    """aiohttp as its tutorial shows it: JSON in, ``.json()`` out."""
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    headers = {"Authorization": f"Bearer {TOKEN}", "Version": "2021-07-28"}
+    params = {"altId": LOCATION, "altType": "location"}
+    body = update_body()
+
+    async def get(path: str, **more: str) -> Any:
+        async with session.get(url + path, params={**params, **more}, headers=headers) as answer:
+            return await answer.json()
+
+    async def put() -> Any:
+        async with session.put(
+            f"{url}/invoices/estimate/65d4e5f60718293a00000001", json=body, headers=headers
+        ) as answer:
+            return await answer.json()
+
+    return {
+        "generate_number": lambda: get("/invoices/estimate/number/generate"),
+        "update_estimate": put,
+        "list of 100": lambda: get("/invoices/estimate/list", limit="100", offset="0"),
+    }
+
+
+async def httpx_client(stack: AsyncExitStack, url: str) -> Calls:
+    """httpx with ``.json()``; what the official SDK is built on."""
+    import httpx
+
+    limits = httpx.Limits(max_connections=100)
+    client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, limits=limits))
+    headers = {"Authorization": f"Bearer {TOKEN}", "Version": "2021-07-28"}
+    params = {"altId": LOCATION, "altType": "location"}
+    body = update_body()
+
+    async def get(path: str, **more: str) -> Any:
+        return (await client.get(path, params={**params, **more}, headers=headers)).json()
+
+    async def put() -> Any:
+        return (
+            await client.put("/invoices/estimate/65d4e5f60718293a00000001", json=body, headers=headers)
+        ).json()
+
+    return {
+        "generate_number": lambda: get("/invoices/estimate/number/generate"),
+        "update_estimate": put,
+        "list of 100": lambda: get("/invoices/estimate/list", limit="100", offset="0"),
+    }
+
+
+CLIENTS = {"bare aiohttp": bare, "hl_async": ours, "aiohttp .json()": default, "httpx .json()": httpx_client}
+
+
+def cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def burst(call: Callable[[], Awaitable[Any]], calls: int, in_flight: int) -> float:
+    """CPU seconds per call, with ``in_flight`` workers."""
+    left = calls
+
+    async def work() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await call()
+
+    began = cpu()
+    await asyncio.gather(*(work() for _ in range(in_flight)))
+    return (cpu() - began) / calls
+
+
+async def measure(url: str, calls: int, rounds: int) -> dict[tuple[str, str, int], float]:
+    """Medians over interleaved rounds."""
+    found: dict[tuple[str, str, int], list[float]] = {}
+    async with AsyncExitStack() as stack:
+        clients: dict[str, Calls] = {}
+        for name, make in CLIENTS.items():
+            try:
+                clients[name] = await make(stack, url)
+            except ImportError:
+                print(f"({name} is not installed)", file=sys.stderr)
+        for work in WORK:
+            number = calls if work != "list of 100" else max(20, calls // 25)
+            for in_flight in (1, 50, 200):
+                for name, client in clients.items():
+                    await burst(client[work], number // 4, in_flight)
+                for _ in range(rounds):
+                    for name, client in clients.items():
+                        found.setdefault((work, name, in_flight), []).append(
+                            await burst(client[work], number, in_flight)
+                        )
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def main() -> int:
+    """Print the table; exit 1 when a bar at 50 in flight is missed by more than noise (5 %)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with responder(ROUTES) as url:
+        found = asyncio.run(measure(url, options.calls, options.rounds))
+    print(
+        f"CPU per call in µs, and the ratio to bare aiohttp; Python {platform.python_version()}, aiohttp {aiohttp.__version__}"
+    )
+    missed = 0
+    for work in WORK:
+        for in_flight in (1, 50, 200):
+            floor = found[work, "bare aiohttp", in_flight]
+            cells = [
+                f"{name} {found[work, name, in_flight] * 1e6:7.0f} ({found[work, name, in_flight] / floor:4.2f})"
+                for name in CLIENTS
+                if (work, name, in_flight) in found
+            ]
+            print(f"{work:<16} {in_flight:>3} in flight   " + "   ".join(cells))
+        if work in BARS:
+            ratio = found[work, "hl_async", 50] / found[work, "bare aiohttp", 50]
+            good = ratio <= BARS[work] * 1.05
+            missed += not good
+            print(f"{work:<16} bar {BARS[work]:.2f}, measured {ratio:.2f}: {'met' if good else 'MISSED'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,7 +35,7 @@ def parse_count(value: str | None, largest: int) -> int | None:
     if value is None:
         return None
     text = value.strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
         return None
     number = int(text)
     return number if number <= largest else None

@@ -24,7 +24,7 @@ class GovernorPolicy:
     interval: float = 10.0
     pace: float | None = 0.95
     share: float = 1.0
-    reserve: int = 1
+    reserve: int = 2
     linger: float = 30.0
     daily_reserve: float = 0.05
     cold_interactive: int = 8

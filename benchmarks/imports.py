@@ -1,0 +1,39 @@
+"""What importing the package costs, beside importing aiohttp alone; fresh interpreters, medians."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+BAR_MS = 60.0
+
+
+def measure(statement: str, rounds: int = 9) -> float:
+    """Milliseconds of a fresh interpreter's import, its own start not counted."""
+    code = f"import time; began = time.perf_counter(); {statement}; print(time.perf_counter() - began)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(rounds)
+    ]
+    return 1000 * statistics.median(times)
+
+
+def main() -> int:
+    """Print the table."""
+    floor = measure("import aiohttp")
+    whole = measure("import aiohttp, hl_async; hl_async.HighLevel")
+    for name, value in (
+        ("import aiohttp", floor),
+        ("hl_async with its client", whole),
+        ("hl_async.models", measure("import hl_async.models")),
+        ("hl_async.errors", measure("import hl_async.errors")),
+    ):
+        print(f"{name:<26} {value:7.1f} ms   {value / floor:4.2f} of aiohttp")
+    good = whole - floor <= BAR_MS
+    print(f"on top of aiohttp: {whole - floor:.1f} ms, bar {BAR_MS:.0f} ms: {'met' if good else 'MISSED'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The budget of the day of one scope: what the headers told, and when it begins anew. Pure, clocks passed in.
+
+When the API's day begins is not documented (API.md (e)): a reset header is believed, else midnight in UTC. A day that
+was closed opens again at the earliest of that moment on the wall clock, the same span on the monotonic clock (so that
+a wall clock that jumps back closes nothing for years), and a header that shows a fresh budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from hl_async import wire
+from hl_async.governor.headers import parse_count
+
+_LARGEST: Final = 10**12
+_DAY: Final = 86_400.0
+
+
+class Day:
+    """How much of today is left. ``now`` is monotonic, ``wall`` the time of day, both in seconds."""
+
+    __slots__ = (
+        "_limit_text",
+        "_monotonic_until",
+        "_reserve",
+        "_wall_until",
+        "limit",
+        "remaining",
+        "spent",
+        "text",
+    )
+
+    def __init__(self, reserve: float) -> None:
+        self._reserve = reserve
+        self.text: str | None = None
+        """The header as it came last, so that an unchanged one costs a comparison."""
+        self._limit_text: str | None = None
+        self.limit: int | None = None
+        self.remaining: int | None = None
+        self.spent = False
+        """Whether nobody may call before the day begins anew."""
+        self._wall_until = self._monotonic_until = math.inf
+
+    def note(self, text: str, headers: Mapping[str, str], now: float, wall: float, in_flight: int) -> None:
+        """Learn from one answer; what is no number changes nothing.
+
+        ``in_flight`` bounds how stale the answer may be: a spent day is not opened by one that was overtaken.
+        """
+        self.text = text
+        remaining = parse_count(text, _LARGEST)
+        if remaining is None:
+            return
+        limit_text = headers.get(wire.DAILY_LIMIT)
+        if limit_text != self._limit_text:
+            self._limit_text = limit_text
+            self.limit = parse_count(limit_text, _LARGEST) or None
+        if remaining == 0:
+            self.spent = True
+            self.remaining = 0
+            self._sleep(now, wall, _reset_in(headers.get(wire.DAILY_RESET_MS), wall))
+        elif not self.spent or remaining > in_flight:
+            self.spent = False
+            self.remaining = remaining
+            if not self._is_below_reserve():
+                self._wall_until = self._monotonic_until = math.inf
+
+    def is_closed(self, now: float, wall: float, *, bulk: bool) -> bool:
+        """Whether a call of this lane must not be made today; bulk leaves the reserve alone."""
+        if not self.spent and not (bulk and self._is_below_reserve()):
+            return False
+        if self._wall_until == math.inf:
+            self._sleep(now, wall, None)
+        if wall < self._wall_until and now < self._monotonic_until:
+            return True
+        self.spent = False
+        self.remaining = self.text = None
+        self._wall_until = self._monotonic_until = math.inf
+        return False
+
+    def opens_in(self, now: float, wall: float) -> float:
+        """Seconds until a closed day opens."""
+        return max(0.0, min(self._wall_until - wall, self._monotonic_until - now))
+
+    def _is_below_reserve(self) -> bool:
+        remaining, limit = self.remaining, self.limit
+        return remaining is not None and limit is not None and remaining <= limit * self._reserve
+
+    def _sleep(self, now: float, wall: float, reset_in: float | None) -> None:
+        if reset_in is None:
+            if self._wall_until < math.inf:
+                return  # what was heard or assumed before stands
+            reset_in = _until_midnight(wall)
+        self._wall_until = wall + reset_in
+        self._monotonic_until = now + reset_in
+
+
+def _until_midnight(wall: float) -> float:
+    today = datetime.fromtimestamp(wall, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (today + timedelta(days=1)).timestamp() - wall
+
+
+def _reset_in(text: str | None, wall: float) -> float | None:
+    """Seconds from a reset header in milliseconds: a span, or a moment since the epoch; else None."""
+    milliseconds = parse_count(text, 10**14)
+    if not milliseconds:
+        return None
+    seconds = milliseconds / 1000
+    if seconds <= _DAY:
+        return seconds
+    return seconds - wall if 0 < seconds - wall <= 2 * _DAY else None

@@ -40,7 +40,6 @@ from hl_async.governor.policy import GovernorPolicy
 
 _LARGEST_MAX: Final = 10_000_000
 _LARGEST_INTERVAL_MS: Final = 86_400_000
-_LARGEST_DAILY: Final = 10**12
 
 BRAKE_AFTER: Final = 10
 """Consecutive failures of the server after which bulk only probes."""
@@ -55,7 +54,6 @@ class Budget:
     __slots__ = (
         "_blocked_until",
         "_cooling",
-        "_daily_text",
         "_failures",
         "_foreign",
         "_interval_text",
@@ -66,8 +64,7 @@ class Budget:
         "_next_bulk",
         "_next_probe",
         "_policy",
-        "daily_limit",
-        "daily_remaining",
+        "expired",
         "held",
         "interval",
         "max",
@@ -80,8 +77,8 @@ class Budget:
         self.interval = policy.interval
         self.held = 0
         self.warm = False
-        self.daily_limit: int | None = None
-        self.daily_remaining: int | None = None
+        self.expired = 0
+        """Slots that have come back so far, ever: what tells how many came back during one request."""
         # ready times of slots in use lately: answered ones return in order, abandoned ones later
         self._cooling: deque[float] = deque()
         self._late: list[float] = []
@@ -89,12 +86,12 @@ class Budget:
         self._next_bulk = -math.inf
         self._last_bulk = -math.inf
         self._last_interactive = -math.inf
-        self._foreign: deque[tuple[float, int]] = deque()
+        # (when seen, how many), falling: the first is the most over the last interval; nearly always empty
+        self._foreign: list[tuple[float, int]] = []
         self._failures = 0
         self._next_probe = -math.inf
         self._max_text: str | None = None
         self._interval_text: str | None = None
-        self._daily_text: str | None = None
 
     # ------------------------------------------------------------------------------------------ taking
 
@@ -145,25 +142,22 @@ class Budget:
         return now - max(self._last_bulk, since) >= self.interval
 
     def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
-        """A lower bound of when the ``ahead``-th waiter (from 0) of a lane can be admitted, at the soonest now."""
+        """When the ``ahead``-th waiter (from 0) of a lane can be admitted at the soonest.
+
+        Right unless somebody before it gives up, or a slot that is out comes back unused.
+        """
         self._advance(now)
-        start = max(now, self._blocked_until)
-        free = max(0, self.max - self.held - len(self._cooling) - len(self._late))
-        if ahead < free:
-            when = start
-        else:
-            need = ahead - free
-            cycles, place = divmod(need, max(self.max, 1))
-            if place < len(self._cooling):
-                when = max(start, self._cooling[place]) + cycles * self.interval
-            else:
-                # held slots come back an interval after an answer that is not here yet, at the earliest
-                soonest = self._late[0] if self._late and not self.held else now + self.interval
-                when = max(start, soonest if not self._cooling else max(soonest, self._cooling[-1]))
-                when += cycles * self.interval
+        when = max(now, self._blocked_until)
+        need = ahead - (self.max - self.held - len(self._cooling) - len(self._late))
+        if need >= 0:
+            cycles, place = divmod(need, self.max)
+            returning = sorted((*self._cooling, *self._late)) if self._late else self._cooling
+            # what is out comes back an interval after an answer that is not here yet
+            back = returning[place] if place < len(returning) else now + self.interval
+            when = max(when, back) + cycles * self.interval
         if bulk:
             when = max(when, self._next_bulk + ahead * self._gap(0))
-            if self._failures >= BRAKE_AFTER:
+            if self.braked:
                 when = max(when, self._next_probe)
         return when
 
@@ -186,8 +180,11 @@ class Budget:
 
     # ---------------------------------------------------------------------------------------- settling
 
-    def answered(self, now: float, status: int, headers: Mapping[str, str]) -> None:
-        """The answer to one held request is complete: its slot returns after the interval."""
+    def answered(self, now: float, status: int, headers: Mapping[str, str], expired: int) -> None:
+        """The answer to one held request is complete: its slot returns after the interval.
+
+        ``expired`` is what :attr:`expired` was when the slot was taken.
+        """
         self.held -= 1
         self.warm = True
         self._cooling.append(now + self.interval)
@@ -199,12 +196,7 @@ class Budget:
         if text is not None:
             if text != self._max_text or headers.get(wire.RATE_INTERVAL_MS) != self._interval_text:
                 self._learn(text, headers.get(wire.RATE_INTERVAL_MS))
-            self._note_remaining(now, headers.get(wire.RATE_REMAINING))
-        text = headers.get(wire.DAILY_REMAINING)
-        if text is not None and text != self._daily_text:
-            self._daily_text = text
-            self.daily_remaining = parse_count(text, _LARGEST_DAILY)
-            self.daily_limit = parse_count(headers.get(wire.DAILY_LIMIT), _LARGEST_DAILY)
+            self._note_remaining(now, headers.get(wire.RATE_REMAINING), expired)
 
     def abandoned(self, now: float) -> None:
         """One held request ended without an answer and may still reach the server."""
@@ -238,7 +230,7 @@ class Budget:
         """The most that others were seen to have spent, over the last interval."""
         seen = self._foreign
         while seen and seen[0][0] + self.interval <= now:
-            seen.popleft()
+            del seen[0]
         return seen[0][1] if seen else 0
 
     def free(self, now: float) -> int:
@@ -256,19 +248,17 @@ class Budget:
         """Whether bulk only probes, because the server failed again and again."""
         return self._failures >= BRAKE_AFTER
 
-    def is_idle(self, now: float) -> bool:
-        """Whether forgetting this budget would forget nothing that matters."""
-        return not self.held and not self.free(now) < self.max and now >= self._blocked_until
-
     # --------------------------------------------------------------------------------------- internals
 
     def _advance(self, now: float) -> None:
         cooling = self._cooling
         while cooling and cooling[0] <= now:
             cooling.popleft()
+            self.expired += 1
         late = self._late
         while late and late[0] <= now:
             heapq.heappop(late)
+            self.expired += 1
 
     def _kept_back(self, now: float) -> int:
         return self._policy.reserve if now - self._last_interactive < 2 * self.interval else 0
@@ -306,13 +296,15 @@ class Budget:
                 self._cooling = deque(moment + difference for moment in self._cooling)
                 self._late = [moment + difference for moment in self._late]
 
-    def _note_remaining(self, now: float, text: str | None) -> None:
+    def _note_remaining(self, now: float, text: str | None, expired: int) -> None:
         remaining = parse_count(text, _LARGEST_MAX)
         if remaining is None:
             return
-        # all of ours that the server may have counted; what it counted beyond that is somebody else's
-        # beyond the part of the budget that was left to them
-        others = self.max - remaining - self.held - len(self._cooling) - len(self._late)
+        # Ours that the server may have counted: what is out or cooling now, and what came back while this request
+        # was on its way. With a share of the budget, what it counted beyond our part and that is somebody else's.
+        self._advance(now)
+        ours = self.held + len(self._cooling) + len(self._late) + self.expired - expired
+        others = self.max - remaining - ours
         if others > 0:
             seen = self._foreign
             while seen and seen[-1][1] <= others:

@@ -48,8 +48,8 @@ class OAuth:
     ) -> TokenGrant:
         """Exchange a code, or a refresh token, for tokens; ``grant_type`` authorization_code or refresh_token.
 
-        A refresh token is spent by this call whether or not its answer arrives: store the new one first of
-        all, and prefer ``OAuthApp``, which does. Not repeated: raises :class:`OutcomeUnknown` when no answer
+        A refresh token is spent by this call whether or not its answer arrives: store the new one before
+        anything else is done with it. Not repeated: raises :class:`OutcomeUnknown` when no answer
         came, :class:`Unauthorized` or :class:`BadRequest` when the grant is refused. Sent without a token.
         """
         fields = {

@@ -180,10 +180,13 @@ class Budget:
 
     # ---------------------------------------------------------------------------------------- settling
 
-    def answered(self, now: float, status: int, headers: Mapping[str, str], expired: int) -> None:
+    def answered(
+        self, now: float, status: int, headers: Mapping[str, str], expired: int | None = None
+    ) -> None:
         """The answer to one held request is complete: its slot returns after the interval.
 
-        ``expired`` is what :attr:`expired` was when the slot was taken.
+        ``expired`` is what :attr:`expired` was when the slot was taken; without it, a slot that came back during
+        the round trip may be taken for a stranger's.
         """
         self.held -= 1
         self.warm = True
@@ -296,13 +299,15 @@ class Budget:
                 self._cooling = deque(moment + difference for moment in self._cooling)
                 self._late = [moment + difference for moment in self._late]
 
-    def _note_remaining(self, now: float, text: str | None, expired: int) -> None:
+    def _note_remaining(self, now: float, text: str | None, expired: int | None) -> None:
         remaining = parse_count(text, _LARGEST_MAX)
         if remaining is None:
             return
         # Ours that the server may have counted: what is out or cooling now, and what came back while this request
         # was on its way. With a share of the budget, what it counted beyond our part and that is somebody else's.
-        self._advance(now)
+        if expired is None:
+            self._advance(now)
+            expired = self.expired
         ours = self.held + len(self._cooling) + len(self._late) + self.expired - expired
         others = self.max - remaining - ours
         if others > 0:

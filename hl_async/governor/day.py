@@ -8,7 +8,7 @@ a wall clock that jumps back closes nothing for years), and a header that shows 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,11 +23,11 @@ class Day:
     """How much of today is left. ``now`` is monotonic, ``wall`` the time of day, both in seconds."""
 
     __slots__ = (
-        "_limit_text",
         "_monotonic_until",
         "_reserve",
         "_wall_until",
         "limit",
+        "low",
         "remaining",
         "spent",
         "text",
@@ -37,14 +37,17 @@ class Day:
         self._reserve = reserve
         self.text: str | None = None
         """The header as it came last, so that an unchanged one costs a comparison."""
-        self._limit_text: str | None = None
         self.limit: int | None = None
         self.remaining: int | None = None
         self.spent = False
         """Whether nobody may call before the day begins anew."""
+        self.low = False
+        """Whether what is left is kept for interactive calls."""
         self._wall_until = self._monotonic_until = math.inf
 
-    def note(self, text: str, headers: Mapping[str, str], now: float, wall: float, in_flight: int) -> None:
+    def note(
+        self, text: str, headers: Mapping[str, str], now: float, wall: Callable[[], float], in_flight: int
+    ) -> None:
         """Learn from one answer; what is no number changes nothing.
 
         ``in_flight`` bounds how stale the answer may be: a spent day is not opened by one that was overtaken.
@@ -53,29 +56,30 @@ class Day:
         remaining = parse_count(text, _LARGEST)
         if remaining is None:
             return
-        limit_text = headers.get(wire.DAILY_LIMIT)
-        if limit_text != self._limit_text:
-            self._limit_text = limit_text
-            self.limit = parse_count(limit_text, _LARGEST) or None
+        limit = self.limit
+        if limit is None or remaining > limit or remaining <= limit * self._reserve:
+            limit = self.limit = parse_count(headers.get(wire.DAILY_LIMIT), _LARGEST) or limit
         if remaining == 0:
-            self.spent = True
+            self.spent = self.low = True
             self.remaining = 0
-            self._sleep(now, wall, _reset_in(headers.get(wire.DAILY_RESET_MS), wall))
+            moment = wall()
+            self._sleep(now, moment, _reset_in(headers.get(wire.DAILY_RESET_MS), moment))
         elif not self.spent or remaining > in_flight:
             self.spent = False
             self.remaining = remaining
-            if not self._is_below_reserve():
+            self.low = limit is not None and remaining <= limit * self._reserve
+            if not self.low:
                 self._wall_until = self._monotonic_until = math.inf
 
     def is_closed(self, now: float, wall: float, *, bulk: bool) -> bool:
         """Whether a call of this lane must not be made today; bulk leaves the reserve alone."""
-        if not self.spent and not (bulk and self._is_below_reserve()):
+        if not self.spent and not (bulk and self.low):
             return False
         if self._wall_until == math.inf:
             self._sleep(now, wall, None)
         if wall < self._wall_until and now < self._monotonic_until:
             return True
-        self.spent = False
+        self.spent = self.low = False
         self.remaining = self.text = None
         self._wall_until = self._monotonic_until = math.inf
         return False
@@ -83,10 +87,6 @@ class Day:
     def opens_in(self, now: float, wall: float) -> float:
         """Seconds until a closed day opens."""
         return max(0.0, min(self._wall_until - wall, self._monotonic_until - now))
-
-    def _is_below_reserve(self) -> bool:
-        remaining, limit = self.remaining, self.limit
-        return remaining is not None and limit is not None and remaining <= limit * self._reserve
 
     def _sleep(self, now: float, wall: float, reset_in: float | None) -> None:
         if reset_in is None:

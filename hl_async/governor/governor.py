@@ -2,7 +2,9 @@
 
 A call takes the synchronous path when a slot is free and nobody waits before it. Otherwise it queues in its
 lane, first come first served; interactive calls are admitted before bulk, except that bulk which got nothing for
-a whole interval takes the next slot. One timer per waiting scope, no task per waiter.
+a whole interval takes the next slot: while interactive calls use every slot there is, bulk still gets one slot per
+interval and waits at most two intervals and a round trip for it. One timer per waiting scope, no task per waiter;
+a waiter costs O(1) to admit, to expire and to cancel.
 """
 
 from __future__ import annotations
@@ -10,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -23,7 +24,8 @@ from hl_async.config import Lane
 from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
-from hl_async.governor.headers import parse_count, parse_retry_after
+from hl_async.governor.day import Day
+from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.telemetry import Telemetry
 
@@ -49,18 +51,19 @@ class ScopeSnapshot(msgspec.Struct, frozen=True):
 class Permit:
     """The right to send one request. Settle it exactly once; a second settlement does nothing."""
 
-    __slots__ = ("_bulk", "_open", "_scope")
+    __slots__ = ("_bulk", "_expired", "_open", "_scope")
 
     def __init__(self, scope: Scope, bulk: bool) -> None:
         self._scope = scope
         self._bulk = bulk
+        self._expired = scope._budget.expired
         self._open = True
 
     def answered(self, status: int, headers: Mapping[str, str], elapsed: float = 0.0) -> None:
         """An answer of any status is complete; ``elapsed`` is its round trip in seconds."""
         if self._open:
             self._open = False
-            self._scope._answered(status, headers, elapsed, self._bulk)
+            self._scope._answered(self, status, headers, elapsed)
 
     def failed(self) -> None:
         """No answer, but bytes may have left: the slot returns after the interval and the linger time."""
@@ -87,12 +90,25 @@ class Permit:
 
 
 class _Waiter:
-    __slots__ = ("future", "since", "timer")
+    __slots__ = ("bulk", "future", "since", "timer")
 
-    def __init__(self, future: asyncio.Future[Permit], since: float) -> None:
+    def __init__(self, future: asyncio.Future[Permit], since: float, bulk: bool) -> None:
+        self.bulk = bulk
         self.future = future
         self.since = since
         self.timer: asyncio.TimerHandle | None = None
+
+
+_Queue = OrderedDict[_Waiter, None]  # first come first, and O(1) to leave from the middle
+
+
+def _first(queue: _Queue) -> _Waiter | None:
+    while queue:
+        waiter = next(iter(queue))
+        if not waiter.future.done():
+            return waiter
+        del queue[waiter]  # cancelled in this very turn of the loop, before it could leave by itself
+    return None
 
 
 class Scope:
@@ -101,10 +117,9 @@ class Scope:
     __slots__ = (
         "_budget",
         "_bulk",
-        "_daily_until",
+        "_day",
         "_governor",
         "_interactive",
-        "_low_until",
         "_timer",
         "_timer_at",
         "key",
@@ -114,19 +129,18 @@ class Scope:
         self._governor = governor
         self.key = key
         self._budget = Budget(governor.policy)
-        self._interactive: deque[_Waiter] = deque()
-        self._bulk: deque[_Waiter] = deque()
+        self._day = Day(governor.policy.daily_reserve)
+        self._interactive: _Queue = OrderedDict()
+        self._bulk: _Queue = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._daily_until = 0.0
-        self._low_until = math.inf
 
     # ------------------------------------------------------------------------------------------ taking
 
     def try_acquire(self, lane: Lane) -> Permit | None:
         """A permit when a slot is free and nobody waits before this call, else None. Never suspends."""
         governor = self._governor
-        if governor.closed or self._daily_until:
+        if governor.closed or self._day.spent:
             return None
         if lane is Lane.INTERACTIVE:
             if (
@@ -158,22 +172,22 @@ class Scope:
                     f"the rate budget has no room within {timeout:.1f} s; it would take {needed:.1f} s",
                     needed=needed,
                 )
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), now)
-        if timeout is not None:
-            waiter.timer = asyncio.get_running_loop().call_later(timeout, self._expire, waiter, timeout, bulk)
-        queue.append(waiter)
+        future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(future, now, bulk)
+        queue[waiter] = None
         self._pump()
+        if timeout is not None and not future.done():
+            waiter.timer = asyncio.get_running_loop().call_later(timeout, self._expire, waiter, timeout)
         try:
-            return await waiter.future
-        except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
-                waiter.future.result().unused()  # admitted in the same turn in which it was cancelled
+            return await future
+        except BaseException:  # cancelled or closed: nobody will settle what was admitted in the same turn
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().unused()
             raise
         finally:
             if waiter.timer is not None:
                 waiter.timer.cancel()
-            if not waiter.future.done() or waiter.future.cancelled():
-                self._forget(waiter, queue)
+            self._forget(waiter)
 
     def snapshot(self) -> ScopeSnapshot:
         """The scope as it is now."""
@@ -188,28 +202,29 @@ class Scope:
             waiting_interactive=len(self._interactive),
             waiting_bulk=len(self._bulk),
             foreign=budget.foreign(now),
-            daily_remaining=budget.daily_remaining,
+            daily_remaining=self._day.remaining,
             braked=budget.braked,
         )
 
     # --------------------------------------------------------------------------------------- settling
 
-    def _answered(self, status: int, headers: Mapping[str, str], elapsed: float, bulk: bool) -> None:
+    def _answered(self, permit: Permit, status: int, headers: Mapping[str, str], elapsed: float) -> None:
         governor = self._governor
         budget = self._budget
         now = governor.clock()
-        before = budget.max
-        budget.answered(now, status, headers)
+        limit, interval = budget.max, budget.interval
+        budget.answered(now, status, headers, permit._expired)
         if status == _TOO_MANY:
             asked = parse_retry_after(headers.get(wire.RETRY_AFTER), governor.wall())
             length = budget.pause(now, asked)
             if governor.telemetry.active:
                 governor.telemetry.emit(events.Throttled(self.key[1], length))
-        if budget.max != before and governor.telemetry.active:
+        if (budget.max != limit or budget.interval != interval) and governor.telemetry.active:
             governor.telemetry.emit(events.RateLimitLearned(self.key[1], budget.max, budget.interval))
-        if budget.daily_remaining == 0:
-            self._close_the_day(headers)
-        if bulk:
+        text = headers.get(wire.DAILY_REMAINING)
+        if text is not None and (text != self._day.text or self._day.spent):
+            self._day.note(text, headers, now, governor.wall, budget.held + budget.cooling)
+        if permit._bulk:
             governor._left(now, elapsed if status < 500 and status != _TOO_MANY else 0.0, status >= 500)
         if self._interactive or self._bulk:
             self._pump()
@@ -244,7 +259,7 @@ class Scope:
         if not concurrency.try_enter():
             self._governor._wants_place(self)
             return None
-        if self._daily_is_low() or not self._budget.try_take_bulk(now, min(since, now)):
+        if self._is_day_closed(True) or not self._budget.try_take_bulk(now, min(since, now)):
             concurrency.leave()
             return None
         return Permit(self, True)
@@ -254,35 +269,24 @@ class Scope:
         now = self._governor.clock()
         interactive, bulk = self._interactive, self._bulk
         budget = self._budget
-        if self._daily_until or (bulk and self._daily_is_low()):
-            self._fail_waiters_of_the_day()
-        while interactive or bulk:
-            if interactive and not (bulk and budget.is_bulk_overdue(now, bulk[0].since)):
-                if not budget.try_take_interactive(now):
-                    break
-                self._admit(interactive, False)
-                continue
-            if not bulk:
-                break
-            permit = self._try_bulk(now, bulk[0].since)
-            if permit is None:
-                if interactive and budget.try_take_interactive(now):
-                    self._admit(interactive, False)
+        if interactive and self._is_day_closed(False):
+            self._fail_all(self._quota_exhausted, interactive)
+        if bulk and self._is_day_closed(True):
+            self._fail_all(self._quota_exhausted, bulk)
+        while True:
+            first = _first(interactive)
+            bulk_first = _first(bulk)
+            if bulk_first and (first is None or budget.is_bulk_overdue(now, bulk_first.since)):
+                permit = self._try_bulk(now, bulk_first.since)
+                if permit is not None:
+                    del bulk[bulk_first]
+                    bulk_first.future.set_result(permit)
                     continue
+            if first is None or not budget.try_take_interactive(now):
                 break
-            self._hand_over(bulk, permit)
+            del interactive[first]
+            first.future.set_result(Permit(self, False))
         self._set_timer(now)
-
-    def _admit(self, queue: deque[_Waiter], bulk: bool) -> None:
-        self._hand_over(queue, Permit(self, bulk))
-
-    @staticmethod
-    def _hand_over(queue: deque[_Waiter], permit: Permit) -> None:
-        waiter = queue.popleft()
-        if waiter.future.done():  # cancelled or expired, not cleaned up yet
-            permit.unused()
-        else:
-            waiter.future.set_result(permit)
 
     def _set_timer(self, now: float) -> None:
         if not self._interactive and not self._bulk:
@@ -306,31 +310,33 @@ class Scope:
         self._timer_at = math.inf
         self._pump()
 
-    def _expire(self, waiter: _Waiter, timeout: float, bulk: bool) -> None:
+    def _expire(self, waiter: _Waiter, timeout: float) -> None:
         if not waiter.future.done():
-            queue = self._bulk if bulk else self._interactive
-            needed = self._budget.earliest(self._governor.clock(), 0, bulk=bulk) - self._governor.clock()
+            now = self._governor.clock()
+            needed = timeout + max(0.0, self._budget.earliest(now, 0, bulk=waiter.bulk) - now)
             waiter.future.set_exception(
-                DeadlineExceeded(
-                    f"the rate budget had no room within {timeout:.1f} s", needed=timeout + max(0.0, needed)
-                )
+                DeadlineExceeded(f"the rate budget had no room within {timeout:.1f} s", needed=needed)
             )
-            self._forget(waiter, queue)
+            self._forget(waiter)
 
-    def _forget(self, waiter: _Waiter, queue: deque[_Waiter]) -> None:
-        try:
-            queue.remove(waiter)
-        except ValueError:
-            return
-        if not self._interactive and not self._bulk:
-            self._set_timer(self._governor.clock())
+    def _forget(self, waiter: _Waiter) -> None:
+        queue = self._bulk if waiter.bulk else self._interactive
+        if waiter in queue:
+            del queue[waiter]
+            if not self._interactive and not self._bulk:
+                self._set_timer(self._governor.clock())
 
-    def _fail_all(self, error: Callable[[], Exception]) -> None:
+    def _fail_all(self, error: Callable[[], Exception], queue: _Queue) -> None:
+        while queue:
+            waiter, _ = queue.popitem(last=False)
+            if not waiter.future.done():
+                waiter.future.set_exception(error())
+
+    def _close(self) -> None:
         for queue in (self._interactive, self._bulk):
-            while queue:
-                waiter = queue.popleft()
-                if not waiter.future.done():
-                    waiter.future.set_exception(error())
+            self._fail_all(
+                lambda: ClientClosed("the client was closed while the call waited; nothing was sent"), queue
+            )
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -341,55 +347,24 @@ class Scope:
     def _check(self, lane: Lane) -> None:
         if self._governor.closed:
             raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
-        if self._daily_until and self._governor.wall() >= self._daily_until:
-            self._open_the_day()
-        if self._daily_until or (lane is Lane.BULK and self._daily_is_low()):
+        if self._is_day_closed(lane is Lane.BULK):
             raise self._quota_exhausted()
 
-    def _daily_is_low(self) -> bool:
-        budget = self._budget
-        remaining, limit = budget.daily_remaining, budget.daily_limit
-        if remaining is None or limit is None or remaining > limit * self._governor.policy.daily_reserve:
+    def _is_day_closed(self, bulk: bool) -> bool:
+        day = self._day
+        if not day.spent and not (bulk and day.low):
             return False
-        if not self._daily_until and self._governor.wall() >= self._low_until:
-            self._open_the_day()
-            return False
-        self._low_until = min(self._low_until, self._next_day())
-        return True
-
-    def _close_the_day(self, headers: Mapping[str, str]) -> None:
-        wall = self._governor.wall()
-        asked = parse_count(headers.get(wire.DAILY_RESET_MS), 86_400_000)
-        self._daily_until = wall + asked / 1000 if asked else self._next_day()
-
-    def _open_the_day(self) -> None:
-        self._daily_until = 0.0
-        self._budget.daily_remaining = None
-        self._low_until = math.inf
-
-    def _next_day(self) -> float:
-        # when the API's day begins is not documented; the calendar day in UTC is the usual one
-        today = datetime.fromtimestamp(self._governor.wall(), UTC)
-        return (today.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)).timestamp()
+        return day.is_closed(self._governor.clock(), self._governor.wall(), bulk=bulk)
 
     def _quota_exhausted(self) -> QuotaExhausted:
-        until = self._daily_until or self._low_until
-        left = max(0.0, until - self._governor.wall())
-        remaining = self._budget.daily_remaining
+        day = self._day
+        left = day.opens_in(self._governor.clock(), self._governor.wall())
         text = (
             "is spent"
-            if not remaining
-            else f"is down to {remaining} calls, which are kept for interactive use"
+            if day.spent
+            else f"is down to {day.remaining} calls, which are kept for interactive use"
         )
         return QuotaExhausted(f"the budget of the day for {self.key[1]} {text}", resets_in=left)
-
-    def _fail_waiters_of_the_day(self) -> None:
-        queues = (self._interactive, self._bulk) if self._daily_until else (self._bulk,)
-        for queue in queues:
-            while queue:
-                waiter = queue.popleft()
-                if not waiter.future.done():
-                    waiter.future.set_exception(self._quota_exhausted())
 
     def __repr__(self) -> str:
         budget = self._budget
@@ -434,9 +409,7 @@ class Governor:
         """Admit nobody any more; everybody who waits gets :class:`ClientClosed`."""
         self.closed = True
         for scope in self._scopes.values():
-            scope._fail_all(
-                lambda: ClientClosed("the client was closed while the call waited; nothing was sent")
-            )
+            scope._close()
         self._want_place.clear()
 
     @property

@@ -34,8 +34,11 @@ def parse_count(value: str | None, largest: int) -> int | None:
     """A whole number from 0 to ``largest``, or None."""
     if value is None:
         return None
-    text = value.strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
+    if not value.isdigit():
+        value = value.strip()
+        if not value.isdigit():
+            return None
+    if len(value) > 15 or not value.isascii():
         return None
-    number = int(text)
+    number = int(value)
     return number if number <= largest else None

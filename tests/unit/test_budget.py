@@ -225,8 +225,8 @@ def test_a_lower_bound_of_the_wait_is_known() -> None:
     assert budget.earliest(1.0, 2, bulk=False) >= 20.5
     budget.try_take_bulk(10.5, since=0.0)
     assert budget.earliest(10.6, 3, bulk=True) > 12
-    assert not budget.is_idle(10.6)
-    assert Budget(GovernorPolicy()).is_idle(0.0)
+    budget.abandoned(10.7)  # returns after the linger time, later than what cools
+    assert budget.earliest(10.8, 1, bulk=False) == pytest.approx(10.7 + 10 + 30)
 
 
 @settings(deadline=None, max_examples=200, derandomize=True)

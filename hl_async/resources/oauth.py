@@ -6,7 +6,6 @@ camelCase keys with ``v3`` (API.md (d) 5, 9 to 11). Answers are read in both cas
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -15,13 +14,13 @@ from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
 from hl_async.models import InstalledLocation, InstalledLocationList, TokenGrant
 from hl_async.operations import Operation
+from hl_async.pagination import Pager
 from hl_async.resources.requesting import encode_query
 from hl_async.secret import Secret
 from hl_async.transport import Transport
 
 V3: Final = "v3"
 _TOKEN_KEY: Final = "oauth"
-_PAGE: Final = 100
 
 
 class OAuth:
@@ -73,7 +72,7 @@ class OAuth:
         fields: dict[str, str | None] = {"companyId": company_id, "locationId": location_id}
         return await self._post(op.GET_LOCATION_TOKEN, company_id, fields)
 
-    async def installed_locations(
+    def installed_locations(
         self,
         company_id: str,
         app_id: str,
@@ -84,12 +83,14 @@ class OAuth:
         on_trial: bool | None = None,
         plan_id: str | None = None,
         location_id: str | None = None,
-    ) -> AsyncIterator[InstalledLocation]:
-        """Iterate over the locations of a company in which the app is, or could be, installed.
+        limit: int | None = None,
+    ) -> Pager[InstalledLocation]:
+        """The locations of a company in which the app is, or could be, installed.
 
-        Pages by offset under the older versions and by token under v3; ends when a page brings nothing new.
+        Await for the first page, iterate for all. Pages by offset under the older versions and by token under v3,
+        where an iteration can't start in the middle. ``limit`` is the page size, at most 100.
         """
-        filters: dict[str, Any] = {
+        filters = {
             "companyId": company_id,
             "appId": app_id,
             "query": query,
@@ -99,25 +100,21 @@ class OAuth:
             "planId": plan_id,
             "locationId": location_id,
         }
-        seen: set[str] = set()
-        page: dict[str, Any] = {"pageSize": _PAGE} if self._version == V3 else {"skip": 0, "limit": _PAGE}
-        while True:
-            answer = await self._locations(company_id, {**filters, **page})
-            fresh = [location for location in answer.entries if location.id not in seen]
-            for location in fresh:
-                seen.add(location.id)
-                yield location
-            if not fresh:
-                return
-            if self._version == V3:
-                info = answer.pagination
-                if info is None or not info.has_next_page or not info.next_page_token:
-                    return
-                page["pageToken"] = info.next_page_token
-            else:
-                page["skip"] += len(answer.entries)
-                if answer.total is not None and page["skip"] >= answer.total and len(answer.entries) < _PAGE:
-                    return
+        encode_query(filters)  # a bad filter is refused here, not on the first page
+        tokens: dict[int, str | None] = {}
+
+        async def fetch(start: int, size: int) -> InstalledLocationList:
+            if self._version != V3:
+                return await self._locations(company_id, {**filters, "skip": start, "limit": size})
+            page = {**filters, "pageSize": size, "pageToken": tokens.get(start)}
+            answer = await self._locations(company_id, page)
+            info, end = answer.pagination, start + len(answer.entries)
+            tokens[end] = info.next_page_token if info is not None else None
+            if not tokens[end]:
+                answer.count = end  # no way to go on: this is all there is
+            return answer
+
+        return Pager(fetch, limit=limit)
 
     async def _locations(self, company_id: str, query: dict[str, Any]) -> InstalledLocationList:
         operation = op.LIST_INSTALLED_LOCATIONS

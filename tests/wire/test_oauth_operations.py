@@ -70,6 +70,8 @@ async def test_an_agency_mints_location_tokens_and_lists_its_locations(box: Sand
             one async for one in hl.oauth.installed_locations(box.company_id, app.client_id.partition("-")[0])
         ]
         assert len(found) == 121
+        page = await hl.oauth.installed_locations(box.company_id, "x", limit=50)
+        assert (len(page), page.total, page.has_more) == (50, 121, True)
         installed = [
             one.id async for one in hl.oauth.installed_locations(box.company_id, "x", is_installed=True)
         ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bulk, call_overhead, decode, governor, imports
+from benchmarks import bulk, call_overhead, decode, faults, governor, imports
 
 
 def main() -> int:
     """Run them all."""
     missed = 0
-    for module in (imports, decode, bulk, governor, call_overhead):
+    for module in (imports, decode, bulk, faults, governor, call_overhead):
         print(f"\n== {module.__name__.rpartition('.')[2]}: {(module.__doc__ or '').splitlines()[0]}")
         missed += module.main()
     return 1 if missed else 0

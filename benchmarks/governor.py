@@ -133,6 +133,18 @@ async def others() -> None:
             row += f"   limits {used:6.1f} % / {refused:5.1f}"
         except ImportError:
             row += "   (limits is not installed)"
+        try:
+            from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
+
+            strict = Limiter(InMemoryBucket([Rate(100, Duration.SECOND)]))
+
+            async def ask(strict: Limiter = strict) -> None:
+                await strict.try_acquire_async("x")
+
+            used, refused = await _against(kind, ask, seconds)
+            row += f"   pyrate-limiter {used:6.1f} % / {refused:5.1f}"
+        except ImportError:
+            row += "   (pyrate-limiter is not installed)"
         print(row)
 
 

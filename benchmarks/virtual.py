@@ -9,6 +9,7 @@ from typing import Any
 
 from hl_async import wire
 from hl_async.governor.budget import Budget
+from hl_async.governor.concurrency import ConcurrencyLimit
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.sandbox.windows import Window
 
@@ -124,3 +125,34 @@ class World:
     def share(self, seconds: float) -> float:
         """Part of the budget that was used."""
         return self.admitted / (self.limit * seconds / self.interval)
+
+
+def simulate(
+    limit: ConcurrencyLimit,
+    capacity: int,
+    seconds: float,
+    *,
+    start: float = 0.0,
+    base: Callable[[float], float] = lambda now: 0.1,
+) -> list[tuple[float, int]]:
+    """Endless bulk against a server that does ``capacity`` requests at once in ``base`` seconds and queues the rest."""
+    dice = random.Random(1)
+    now = start
+    running: list[tuple[float, float]] = []
+    history = []
+    free_at = [start] * capacity
+    end = start + seconds
+    while now < end:
+        while limit.try_enter():
+            slot = heapq.heappop(free_at)
+            begin = max(slot, now)
+            finish = begin + base(now) * (0.9 + 0.2 * dice.random())
+            heapq.heappush(free_at, finish)
+            heapq.heappush(running, (finish, now))
+        finish, sent = heapq.heappop(running)
+        now = max(now, finish)
+        limit.succeeded(now, finish - sent)
+        history.append((now, limit.limit))
+    for _ in running:
+        limit.leave()
+    return history

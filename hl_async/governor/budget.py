@@ -18,6 +18,8 @@ Three things need care. An abandoned attempt (timeout, cancellation) may still b
 after ``I + linger``. A request that the HTTP client repeats behind our back is charged a slot of its own. And a
 *sliding counter*, the approximation that weights the previous window's count, may refuse a burst that no window
 of length ``I`` contains; bulk work is therefore also *paced*: two bulk requests are at least ``pace * I / M`` apart.
+A refusal, which slots alone never draw from the other kinds of server, is the evidence of such a one (or of a
+stranger): it slows the pace to 1.02, each further one by 0.01, and a hundred quiet intervals undo one step.
 
 Utilisation is ``I / (I + R)`` for a round trip ``R``: 99 % at 100 ms and ten seconds.
 
@@ -48,6 +50,12 @@ PROBE_EVERY: Final = 1.0
 """Seconds between two bulk probes while the brake is on."""
 
 
+RELAX_AFTER: Final = 100
+"""Intervals without a refusal after which bulk that was slowed down by one speeds up a step."""
+
+_MOST_STRAIN: Final = 9
+
+
 class Budget:
     """Slots of one scope. ``now`` is always a monotonic clock in seconds."""
 
@@ -64,6 +72,8 @@ class Budget:
         "_next_bulk",
         "_next_probe",
         "_policy",
+        "_strain",
+        "_strained_at",
         "expired",
         "held",
         "interval",
@@ -89,6 +99,8 @@ class Budget:
         # (when seen, how many), falling: the first is the most over the last interval; nearly always empty
         self._foreign: list[tuple[float, int]] = []
         self._failures = 0
+        self._strain = 0
+        self._strained_at = -math.inf
         self._next_probe = -math.inf
         self._max_text: str | None = None
         self._interval_text: str | None = None
@@ -128,6 +140,9 @@ class Budget:
         free = self.max - self.held - len(self._cooling) - len(self._late) - foreign
         if free - withheld <= self._kept_back(now) and not (free > 0 and self.is_bulk_overdue(now, since)):
             return False
+        if self._strain and now - self._strained_at > RELAX_AFTER * self.interval:
+            self._strain -= 1
+            self._strained_at = now
         self.held += 1
         self._last_bulk = now
         gap = self._gap(foreign + withheld)
@@ -223,6 +238,9 @@ class Budget:
 
     def pause(self, now: float, seconds: float | None) -> float:
         """A 429: nothing is sent for ``seconds``, or one interval. Returns the length of the pause."""
+        if now - self._strained_at > self.interval and self._strain < _MOST_STRAIN:
+            self._strain += 1
+            self._strained_at = now
         length = self.interval if seconds is None else seconds
         self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -274,9 +292,10 @@ class Budget:
         return foreign, math.ceil(self._policy.foreign_margin * math.sqrt(foreign)) + 1
 
     def _gap(self, withheld: int) -> float:
-        if self._policy.pace is None:
-            return 0.0
-        return self._policy.pace * self.interval / max(1, self.max - withheld)
+        pace = self._policy.pace or 0.0
+        if self._strain:
+            pace = max(pace, 1.01 + 0.01 * self._strain)
+        return pace * self.interval / max(1, self.max - withheld)
 
     def _failed_at_server(self, now: float) -> None:
         self._failures += 1

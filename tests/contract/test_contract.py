@@ -180,7 +180,7 @@ def corrected(spec: dict[str, Any], schema: dict[str, Any]) -> Any:
         if isinstance(value, str) and inner.get("type") == "array" and not _PLACEHOLDER.match(value):
             value = [value]
         if value is None and prop in schema.get("required", ()):
-            value = _FILLERS.get(prop, inner.get("enum", [_BY_TYPE.get(inner.get("type", ""), None)])[0])
+            value = _FILLERS.get(prop, inner.get("enum", [_BY_TYPE.get(inner.get("type", ""))])[0])
         if value is not None:
             document[prop] = value
     return document

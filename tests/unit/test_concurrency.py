@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections.abc import Callable
 
+from benchmarks.virtual import simulate
 from hl_async.governor.concurrency import ConcurrencyLimit
-
-
-def simulate(
-    limit: ConcurrencyLimit,
-    capacity: int,
-    seconds: float,
-    *,
-    start: float = 0.0,
-    base: Callable[[float], float] = lambda now: 0.1,
-) -> list[tuple[float, int]]:
-    """Endless bulk against a server that does ``capacity`` requests at once in ``base`` seconds and queues the rest."""
-    dice = random.Random(1)
-    now = start
-    running: list[tuple[float, float]] = []
-    history = []
-    free_at = [start] * capacity
-    end = start + seconds
-    while now < end:
-        while limit.try_enter():
-            slot = heapq.heappop(free_at)
-            begin = max(slot, now)
-            finish = begin + base(now) * (0.9 + 0.2 * dice.random())
-            heapq.heappush(free_at, finish)
-            heapq.heappush(running, (finish, now))
-        finish, sent = heapq.heappop(running)
-        now = max(now, finish)
-        limit.succeeded(now, finish - sent)
-        history.append((now, limit.limit))
-    for _ in running:
-        limit.leave()
-    return history
 
 
 def test_the_limit_finds_the_knee_and_stays_near_it() -> None:

@@ -324,10 +324,8 @@ class Budget:
             return
         # Ours that the server may have counted: what is out or cooling now, and what came back while this request
         # was on its way. With a share of the budget, what it counted beyond our part and that is somebody else's.
-        if expired is None:
-            self._advance(now)
-            expired = self.expired
-        ours = self.held + len(self._cooling) + len(self._late) + self.expired - expired
+        came_back = 0 if expired is None else self.expired - expired
+        ours = self.held + len(self._cooling) + len(self._late) + came_back
         others = self.max - remaining - ours
         if others > 0:
             seen = self._foreign

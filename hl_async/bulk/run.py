@@ -305,6 +305,8 @@ class Run:
             await asyncio.gather(*running, return_exceptions=True)
             if ticker is not None:
                 ticker.cancel()
+        if on_progress is not None:
+            on_progress(await self._progress(counts.all, self._began, 0))
         return await self.report(reason="; ".join(dict.fromkeys(reasons)))
 
     async def _next(self, running: set[asyncio.Task[Any]], pause: float | None) -> None:
@@ -319,28 +321,28 @@ class Run:
 
     async def _tick(self, on_progress: Callable[[Progress], None], of: int) -> None:
         began = time.monotonic()
-        first: int | None = None
+        first = (await self._progress(of, began, 0)).done
         while True:
-            counts = await self.journal.counts()
-            done = of - counts.of(State.PLANNED) - counts.ambiguous
-            first = done if first is None else first
-            elapsed = time.monotonic() - began
-            rate = (done - first) / elapsed if elapsed > 0 else 0.0
-            left = of - done
-            note = "settling" if left and counts.of(State.PLANNED) == 0 else ""
-            on_progress(
-                Progress(
-                    done,
-                    of,
-                    counts.of(State.CREATED),
-                    counts.of(State.REJECTED),
-                    counts.ambiguous,
-                    rate,
-                    left / rate if rate > 0 else None,
-                    note,
-                )
-            )
+            on_progress(await self._progress(of, began, first))
             await asyncio.sleep(0.5)
+
+    async def _progress(self, of: int, began: float, first: int) -> Progress:
+        """Where the run stands; ``first`` items were done already when this process ``began``."""
+        counts = await self.journal.counts()
+        planned = counts.of(State.PLANNED)
+        done = of - planned - counts.ambiguous
+        elapsed = time.monotonic() - began
+        rate = (done - first) / elapsed if elapsed > 0 else 0.0
+        return Progress(
+            done,
+            of,
+            counts.of(State.CREATED),
+            counts.of(State.REJECTED),
+            counts.ambiguous,
+            rate,
+            (of - done) / rate if rate > 0 else None,
+            "settling" if counts.ambiguous and planned == 0 else "",
+        )
 
     async def report(self, *, reason: str = "") -> RunReport:
         """Where the run stands."""

@@ -100,7 +100,7 @@ def _unpack(source: Path, mapping: Path) -> tuple[Mapping, str]:
 async def _tell(run: Run, report: RunReport, source: Path, mapping: Mapping, lost: int) -> None:
     for line in report_lines(report):
         click.echo(line)
-    click.echo(f"faults     {lost:>8,}   injected: lost answers, gateway errors; nothing was created twice")
+    click.echo(f"faults     {lost:>8,}   injected; nothing was created twice")
     rows = await run.each(State.REJECTED)
     path = source.with_name("export.rejects.csv")
     header = await asyncio.to_thread(header_of, source, mapping)

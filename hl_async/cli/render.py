@@ -43,19 +43,16 @@ def progress(title: str, quiet: bool) -> Iterator[Any]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn(
-            "{task.completed:,.0f}/{task.total:,.0f} · {task.fields[rate]} · ETA {task.fields[eta]}{task.fields[more]}"
-        ),
+        TextColumn("{task.fields[count]} · ETA {task.fields[eta]}{task.fields[more]}"),
     )
     with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task(title, total=None, rate="", eta="?", more="")
+        task = bar.add_task(title, total=None, count="", eta="?", more="")
 
         def show(now: Progress) -> None:
-            more = f" · {now.ambiguous} unclear, settled at the end" if now.ambiguous and now.note else ""
+            more = f" · {now.ambiguous} unclear" if now.note else ""
             more += f" · {now.rejected} rejected" if now.rejected else ""
-            bar.update(
-                task, completed=now.done, total=now.of, rate=f"{now.rate:.1f}/s", eta=span(now.eta), more=more
-            )
+            count = f"{now.done:,}/{now.of:,} · {now.rate:.1f}/s"
+            bar.update(task, completed=now.done, total=now.of, count=count, eta=span(now.eta), more=more)
 
         yield show
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -365,6 +366,33 @@ def test_completion_scripts_are_printed(shell: str, capsys: pytest.CaptureFixtur
         pytest.skip("needs bash")
     assert run(["completion", shell]) == ExitCode.OK
     assert "hl_async" in capsys.readouterr().out.lower().replace("-", "_")
+
+
+def test_on_a_terminal_there_is_a_bar_and_the_same_end() -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # the other end is closed: the demo is over
+            break
+        if not chunk:
+            break
+        seen += chunk
+    assert process.stdout is not None
+    out = process.stdout.read()
+    process.stdout.close()
+    os.close(ours)
+    assert process.wait(30) == 0, seen.decode()
+    assert b"/131" in seen
+    assert "━".encode() in seen
+    assert b"Traceback" not in seen
+    assert "verified: 123 documents" in out
 
 
 def test_the_demo_ends_verified(tmp_path: Path) -> None:

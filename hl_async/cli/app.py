@@ -31,7 +31,9 @@ T = TypeVar("T")
 _COMMANDS: Final = {
     "call": "call:call",
     "completion": "completion:completion",
+    "copy": "export:copy",
     "demo": "demo:demo",
+    "export": "export:export_command",
     "migrate": "migrate:migrate",
     "rejects": "migrate:rejects",
     "rollback": "migrate:rollback",
@@ -43,7 +45,9 @@ _COMMANDS: Final = {
 _SUMMARIES: Final = {
     "call": "Call any operation of the API.",
     "completion": "Print the completion script of a shell.",
+    "copy": "Copy the estimates of one location into another.",
     "demo": "Migrate a sample export into a local sandbox; needs no account.",
+    "export": "Write all estimates or invoices of a location to a file.",
     "migrate": "Turn an export file into estimates, exactly once.",
     "rejects": "Print the documents of a run that were rejected.",
     "rollback": "Delete what a run created, as far as it is still draft.",

@@ -120,7 +120,7 @@ async def _migrate(arguments: _Arguments) -> ExitCode:
     hl = (
         None
         if arguments.dry_run
-        else _client(arguments.base_url, counting, arguments.share, arguments.attempt_timeout)
+        else client(arguments.base_url, counting, arguments.share, arguments.attempt_timeout)
     )
     path, run = await _prepare(arguments)
     async with run:
@@ -215,7 +215,7 @@ def _forget(path: Path) -> None:
         path.with_name(name).unlink(missing_ok=True)
 
 
-def _client(
+def client(
     base_url: str | None, counting: Counting, share: float = 1.0, attempt_timeout: float = 30.0
 ) -> HighLevel:
     from hl_async.client import HighLevel
@@ -369,7 +369,7 @@ def verify(journal: Path, repair: bool, base_url: str | None, as_json: bool) -> 
     """Compare the run of JOURNAL with what is in the location: every document once, every total to the cent."""
 
     async def main() -> ExitCode:
-        hl = _client(base_url, Counting())
+        hl = client(base_url, Counting())
         async with await Run.open(journal) as run, hl:
             found = await run.verify(hl, repair=repair)
         if as_json:
@@ -406,7 +406,7 @@ def rollback(journal: Path, yes: bool, base_url: str | None, as_json: bool) -> i
     """Delete what the run of JOURNAL created, as far as it is still a draft. Can be interrupted and repeated."""
 
     async def main() -> ExitCode:
-        hl = _client(base_url, Counting())
+        hl = client(base_url, Counting())
         async with await Run.open(journal) as run, hl:
             report = await run.report()
             if not yes and not click.confirm(f"Delete up to {report.created:,} drafts?", err=True):

@@ -383,3 +383,14 @@ async def test_operations_that_make_nothing_listable_cannot_be_verified(box: San
                 await run.verify(hl)
             with pytest.raises(BulkError):
                 await run.rollback(hl)
+
+
+async def test_a_thousand_locations_in_one_run(tmp_path: Path) -> None:
+    async with Sandbox(rate_max=100, rate_interval=1.0) as box:
+        places = [box.add_location() for _ in range(1000)]
+        body = encode(samples.estimate())
+        source = [Item(n, f"d{n}", body, (), place, Decimal("29.97"), "USD") for n, place in enumerate(places)]
+        report = await go(tmp_path / "run.db", box, source, location="")
+        assert (report.created, report.state) == (1000, "done")
+        assert all(len(box.ledger.estimates(place)) == 1 for place in places)
+        assert box.refused == 0

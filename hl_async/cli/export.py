@@ -1,0 +1,143 @@
+"""``hl-async export`` and ``hl-async copy``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+import msgspec
+
+from hl_async.bulk.export import LISTS, copy_source, export, invoiced
+from hl_async.bulk.journal import Row
+from hl_async.bulk.protocol import SETTLE, State
+from hl_async.bulk.records import Item
+from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.target import LocationTarget
+from hl_async.cli.app import put_json, run_async, say
+from hl_async.cli.exits import ExitCode
+from hl_async.cli.migrate import Counting, client, draining, report_json
+from hl_async.cli.render import progress, report_lines
+from hl_async.errors import InvalidRequest
+from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
+
+
+@click.command("export")
+@click.argument("kind", type=click.Choice(list(LISTS)))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
+@click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
+def export_command(kind: str, file: Path, location: str | None, base_url: str | None, as_json: bool) -> int:
+    """Write all estimates or invoices of a location into FILE: .ndjson, or .csv for a flat table.
+
+    Interrupted, the same command goes on. The list is read again until nothing new comes; what is created and
+    deleted between two passes can't be seen. An .ndjson of estimates is a source for migrate.
+    """
+
+    async def main() -> ExitCode:
+        async with client(base_url, Counting()) as hl:
+            found = await export(hl.location(location), kind, file)
+        if as_json:
+            put_json(msgspec.to_builtins(found))
+        else:
+            text = f"{found.documents:,} {kind} in {file}, {found.written:,} written now"
+            click.echo(f"{text}; {found.late:,} found only by reading the list again")
+        return ExitCode.OK
+
+    return int(run_async(main))
+
+
+@click.command()
+@click.option("--from", "source", metavar="ID", required=True, help="The location to copy from.")
+@click.option("--to", "target", metavar="ID", required=True, help="The location to copy into.")
+@click.option(
+    "--journal", type=click.Path(path_type=Path), help="Default FROM-TO.hl.db; the same command resumes."
+)
+@click.option(
+    "--with-invoices", is_flag=True, help="Make invoices again from the estimates that had become one."
+)
+@click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS")
+@click.option(
+    "--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS"
+)
+@click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
+def copy(
+    source: str,
+    target: str,
+    journal: Path | None,
+    with_invoices: bool,
+    settle: float,
+    attempt_timeout: float,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """Copy the estimates of one location into another, exactly once; the token must be good for both.
+
+    Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
+    goes on.
+    """
+    for field, value in (("--from", source), ("--to", target)):
+        plain_id(field, value)
+    if source == target:
+        raise InvalidRequest("--to", "is the location to copy from")
+    path = journal or Path(f"{source}-{target}.hl.db")
+    counting = Counting()
+
+    async def main() -> ExitCode:
+        async with client(base_url, counting, attempt_timeout=attempt_timeout) as hl:
+
+            async def execute(run: Run) -> RunReport:
+                with progress("copied", as_json) as show, draining(run):
+                    return await run.execute(
+                        lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
+                        settle=settle,
+                        attempt_timeout=attempt_timeout,
+                        on_progress=show,
+                    )
+
+            mark = f"copy:{source}:{target}"
+            async with await Run.create(path, fingerprint=mark, location=target) as run:
+                if not run.is_planned:
+                    await run.plan(copy_source(hl.location(source)), max_rejects="100%")
+                report = await execute(run)
+                created = await run.each(State.CREATED)
+            if with_invoices and report.state == "done":
+                report = await _invoices(
+                    path, mark, target, await invoiced(hl.location(source)), created, execute
+                )
+        report = msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
+        if as_json:
+            put_json(report_json(report))
+        else:
+            for line in report_lines(report):
+                click.echo(line)
+        if report.state != "done":
+            say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command goes on")
+            return ExitCode.STOPPED
+        return ExitCode.HELD if report.unknown else ExitCode.REJECTS if report.rejected else ExitCode.OK
+
+    return int(run_async(main))
+
+
+async def _invoices(
+    path: Path,
+    mark: str,
+    target: str,
+    wanted: set[str],
+    created: list[Row],
+    execute: Callable[[Run], Awaitable[RunReport]],
+) -> RunReport:
+    """A second run, with a journal of its own: invoices from the copies whose originals had one."""
+    second = path.with_name(path.name + ".invoices")
+    items = [
+        Item(n, row.document or "", b'{"markAsInvoiced":true}', (row.document or "",), place=row.place)
+        for n, row in enumerate(row for row in created if row.source_id in wanted)
+    ]
+    async with await Run.create(
+        second, fingerprint=mark, location=target, operation=CREATE_INVOICE_FROM_ESTIMATE
+    ) as run:
+        if not run.is_planned:
+            await run.plan(items)
+        return await execute(run)

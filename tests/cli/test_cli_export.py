@@ -1,0 +1,106 @@
+"""Export and copy, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_cli import Served, serving
+
+import samples
+from hl_async.cli.app import run
+from hl_async.cli.exits import ExitCode
+from hl_async.models.codec import encode
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    with serving("--locations", "2", "--faults", "none") as found:
+        for name, value in found.env.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        yield found
+
+
+def fill(served: Served, count: int) -> None:
+    path = Path("source.ndjson")
+    body = encode(samples.estimate())
+    path.write_bytes(b"".join(body[:-1] + b',"sourceId":"d%d"}\n' % n for n in range(count)))
+    assert run(["migrate", str(path), "--json"]) == ExitCode.OK
+
+
+def test_an_export_is_complete_and_goes_on_where_it_was_cut(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(served, 230)
+    capsys.readouterr()
+    assert run(["export", "estimates", "all.ndjson", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == {"documents": 230, "written": 230, "passes": 2, "late": 0}
+    lines = Path("all.ndjson").read_bytes().splitlines(keepends=True)
+    assert len({json.loads(line)["_id"] for line in lines}) == 230
+    Path("all.ndjson").write_bytes(b"".join(lines[:150]) + lines[150][:40])
+    fill_one = encode(samples.estimate(name="new"))
+    assert run(["call", "estimates.create", "--body", fill_one.decode()]) == ExitCode.OK
+    capsys.readouterr()
+    assert run(["export", "estimates", "all.ndjson"]) == ExitCode.OK
+    assert "231 estimates in all.ndjson, 81 written now" in capsys.readouterr().out
+    assert run(["export", "estimates", "all.csv"]) == ExitCode.OK
+    table = Path("all.csv").read_text().splitlines()
+    assert len(table) == 232
+    assert table[0].startswith("id,number,name,status,currency,total")
+    assert run(["export", "estimates", "all.csv"]) == ExitCode.OK
+    assert len(Path("all.csv").read_text().splitlines()) == 232
+    assert run(["export", "invoices", "none.ndjson"]) == ExitCode.OK
+    assert "0 invoices" in capsys.readouterr().out
+
+
+def test_a_file_of_somebody_elses_is_left_alone(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("other.csv").write_text("a,b\n1,2\n")
+    Path("other.ndjson").write_text("[1]\n")
+    for name in ("other.csv", "other.ndjson"):
+        assert run(["export", "estimates", name]) == ExitCode.USAGE
+        assert "no export of ours" in capsys.readouterr().err
+
+
+def test_a_location_is_copied_once_with_its_invoices(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(served, 30)
+    for document in served.control("estimates")[:5]:
+        assert (
+            run(["call", "estimates.create_invoice", document["_id"], "--body", '{"markAsInvoiced":true}'])
+            == ExitCode.OK
+        )
+    other = next(one for one in served.control("state")["locations"] if one != served.location)
+    served.control(
+        "faults",
+        {"rates": {"reset_after_commit": 0.1, "html_502": 0.05}, "seed": 4, "times": {"late": 0.2}},
+        "PUT",
+    )
+    capsys.readouterr()
+    command = [
+        "copy",
+        "--from",
+        served.location,
+        "--to",
+        other,
+        "--with-invoices",
+        "--settle",
+        "0.3",
+        "--attempt-timeout",
+        "0.5",
+    ]
+    assert run([*command, "--json"]) == ExitCode.OK
+    report = json.loads(capsys.readouterr().out)
+    assert (report["created"], report["unknown"]) == (5, 0)
+    assert run(command) == ExitCode.OK
+    state = served.control("state")["locations"][other]
+    assert (state["estimates"], state["invoices"]) == (30, 5)
+    assert state["total"] == served.control("state")["locations"][served.location]["total"]
+
+
+def test_a_copy_into_itself_is_refused(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["copy", "--from", "a", "--to", "a"]) == ExitCode.USAGE
+    assert run(["copy", "--from", "../a", "--to", "b"]) == ExitCode.USAGE
+    assert "--from" in capsys.readouterr().err

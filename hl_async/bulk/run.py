@@ -18,7 +18,7 @@ from hl_async import operations as op
 from hl_async.bulk.journal import Row, SqliteJournal
 from hl_async.bulk.keys import KeyPlace, key_place
 from hl_async.bulk.lane import LaneRun
-from hl_async.bulk.protocol import SETTLE, State, Timing, make_key
+from hl_async.bulk.protocol import SETTLE, State, Timing
 from hl_async.bulk.records import Item, Reject
 from hl_async.bulk.target import LocationTarget, SourceKey, Target
 from hl_async.errors import BulkError, InvalidRequest, JournalError, NotFound, TooManyRejects
@@ -212,12 +212,9 @@ class Run:
             raise InvalidRequest(
                 "location", f"{item.place or item.source_id} names no location, and the run has none"
             )
-        if isinstance(self.keys, SourceKey):
-            key = item.ids[0]
-        else:
-            at = (location, item.source_id)
-            key = make_key(f"{self.id}:{item.source_id}", repetitions[at])
-            repetitions[at] += 1
+        at = (location, item.source_id)
+        key = self.keys.make(self.id, item, repetitions[at])
+        repetitions[at] += 1
         body = item.body
         if self.operation.replay is Replay.UNSAFE:
             body = self.keys.put(body, key, self.id)

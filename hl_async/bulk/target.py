@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hl_async import operations as op
 from hl_async.bulk.keys import KeyPlace
 from hl_async.bulk.protocol import Copy
+from hl_async.bulk.records import Item
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import NotFound
 from hl_async.operations import Operation
@@ -42,6 +43,10 @@ class SourceKey:
     """For invoices made from estimates: the estimate's id, which the invoice names as its source."""
 
     name = "source"
+
+    def make(self, run: str, item: Item, repetition: int) -> str:
+        """The estimate's id."""
+        return item.ids[0]
 
     def put(self, body: bytes, key: str, run: str) -> bytes:
         """Nothing to add: the API writes the source by itself."""

@@ -73,7 +73,10 @@ class Counting:
 @click.option("--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
               help="How long one request may take.")  # fmt: skip
 @click.option(
-    "--key", default="meta", show_default=True, help="Where the run's key goes: meta, name, title, field:X."
+    "--key",
+    default="meta",
+    show_default=True,
+    help="Where the run's key goes: meta, name, title, number:FIRST, field:X.",
 )
 @_base_url
 @_json

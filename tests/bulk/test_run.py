@@ -173,6 +173,27 @@ async def test_the_canary_stops_a_run_whose_key_does_not_come_back(tmp_path: Pat
         assert report.created == 5
 
 
+@pytest.mark.parametrize("key", ["title", "number:5000", "field:termsNotes"])
+async def test_the_key_may_travel_elsewhere(box: Sandbox, tmp_path: Path, key: str) -> None:
+    box.faults.script(
+        "create-new-estimate", Fault.RESET_AFTER_COMMIT, Fault.HTML_502, Fault.RESET_BEFORE_COMMIT
+    )
+    report = await go(tmp_path / "run.db", box, items(8), key=key)
+    assert (report.created, report.unknown) == (8, 0)
+    assert len(box.ledger.estimates()) == 8
+    if key.startswith("number"):
+        assert sorted(one["estimateNumber"] for one in box.ledger.estimates()) == list(range(5000, 5008))
+
+
+async def test_an_invoice_may_carry_its_key_as_its_number(box: Sandbox, tmp_path: Path) -> None:
+    body = encode(samples.invoice())
+    box.faults.script("create-invoice", Fault.RESET_AFTER_COMMIT, times=2)
+    source = [Item(n, f"i{n}", body) for n in range(4)]
+    report = await go(tmp_path / "run.db", box, source, operation=CREATE_INVOICE, key="number:700")
+    assert report.created == 4
+    assert sorted(one["invoiceNumber"] for one in box.ledger.invoices()) == ["700", "701", "702", "703"]
+
+
 async def test_a_token_that_is_refused_stops_the_run_resumably(box: Sandbox, tmp_path: Path) -> None:
     box.tokens.grants[box.token].scopes = frozenset()
     report = await go(tmp_path / "run.db", box, items(5))
@@ -389,7 +410,9 @@ async def test_a_thousand_locations_in_one_run(tmp_path: Path) -> None:
     async with Sandbox(rate_max=100, rate_interval=1.0) as box:
         places = [box.add_location() for _ in range(1000)]
         body = encode(samples.estimate())
-        source = [Item(n, f"d{n}", body, (), place, Decimal("29.97"), "USD") for n, place in enumerate(places)]
+        source = [
+            Item(n, f"d{n}", body, (), place, Decimal("29.97"), "USD") for n, place in enumerate(places)
+        ]
         report = await go(tmp_path / "run.db", box, source, location="")
         assert (report.created, report.state) == (1000, "done")
         assert all(len(box.ledger.estimates(place)) == 1 for place in places)

@@ -68,7 +68,7 @@ def main() -> int:
     dice = random.Random(options.seed)
     began = time.perf_counter()
     sandbox = subprocess.Popen(
-        [*COMMAND, "sandbox", "--json", "--locations", "2", "--rate-max", "400", "--rate-interval", "1", "--faults", "migration",
+        [*COMMAND, "sandbox", "--json", "--locations", "2", "--rate-max", "25", "--rate-interval", "1", "--faults", "migration",
          "--fault-seed", str(options.seed)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -80,17 +80,18 @@ class World:
 
     def _send(self) -> None:
         half = self.rtt / 2
-        there = half * (1 + self.jitter * self.dice.random() * 2)
-        back = half * (1 + self.jitter * self.dice.random() * 2)
+        there = half * (1 + self.jitter * (2 * self.dice.random() - 1))
+        back = half * (1 + self.jitter * (2 * self.dice.random() - 1))
+        expired = self.budget.expired
         if self.lost and self.dice.random() < self.lost:
             # abandoned by us after a while; the server receives it all the same, late
             late = self.dice.random() * 3.0
             self.after(late, self._arrive_unseen)
             self.after(self.dice.random(), lambda: self.budget.abandoned(self.now))
             return
-        self.after(there, lambda: self._arrive(back))
+        self.after(there, lambda: self._arrive(back, expired))
 
-    def _arrive(self, back: float) -> None:
+    def _arrive(self, back: float, expired: int) -> None:
         fits = self.window.admit(self.now)
         self.admitted += fits
         self.refused += not fits
@@ -101,15 +102,15 @@ class World:
                 wire.RATE_INTERVAL_MS: str(int(self.interval * 1000)),
                 wire.RATE_REMAINING: str(self.window.remaining(self.now)),
             }
-        self.after(back, lambda: self._answer(200 if fits else 429, headers))
+        self.after(back, lambda: self._answer(200 if fits else 429, headers, expired))
 
     def _arrive_unseen(self) -> None:
         fits = self.window.admit(self.now)
         self.admitted += fits
         self.refused += not fits
 
-    def _answer(self, status: int, headers: dict[str, Any]) -> None:
-        self.budget.answered(self.now, status, headers)
+    def _answer(self, status: int, headers: dict[str, Any], expired: int) -> None:
+        self.budget.answered(self.now, status, headers, expired)
         if status == 429:
             self.budget.pause(self.now, None)
 

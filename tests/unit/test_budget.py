@@ -24,11 +24,12 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-@pytest.mark.parametrize(("rtt", "bar"), [(0.01, 0.99), (0.05, 0.985), (0.1, 0.98), (0.3, 0.955)])
+@pytest.mark.parametrize(("rtt", "bar"), [(0.01, 0.99), (0.05, 0.99), (0.1, 0.985), (0.3, 0.96)])
 def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: float) -> None:
     world = World(SERVERS[kind](), GovernorPolicy(linger=3.0, reserve=0), rtt=rtt).run(600)
     assert world.refused == 0
     assert world.share(600) >= bar
+    assert world.budget.foreign(world.now) == 0  # alone, and never suspects anybody
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -40,7 +41,7 @@ def test_unpaced_slots_are_never_refused_either(kind: str) -> None:
 
 def test_a_sliding_counter_refuses_a_few_per_thousand_at_most_when_paced() -> None:
     world = World(SlidingCounter(100, 10.0), GovernorPolicy(), rtt=0.1).run(1200)
-    assert world.refused / (world.admitted + world.refused) <= 0.005
+    assert world.refused / (world.admitted + world.refused) <= 0.002
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -50,7 +51,7 @@ def test_interactive_calls_among_endless_bulk_hardly_wait(kind: str) -> None:
     assert world.refused == 0
     assert waits[len(waits) // 2] == 0
     assert waits[int(len(waits) * 0.99)] <= 0.05
-    assert world.share(1200) >= 0.965
+    assert world.share(1200) >= 0.97
 
 
 @pytest.mark.parametrize("kind", SERVERS)

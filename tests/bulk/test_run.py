@@ -417,3 +417,16 @@ async def test_a_thousand_locations_in_one_run(tmp_path: Path) -> None:
         assert (report.created, report.state) == (1000, "done")
         assert all(len(box.ledger.estimates(place)) == 1 for place in places)
         assert box.refused == 0
+
+
+async def test_an_intent_that_cannot_be_written_sends_nothing(box: Sandbox, tmp_path: Path) -> None:
+    """The disk is full, or became read-only: what was not written down does not leave."""
+    async with HighLevel(box.token, base_url=box.url, governor=POLICY) as hl:
+        async with await Run.create(tmp_path / "run.db", fingerprint="f", location=box.location_id) as run:
+            await run.plan(items(5))
+            run.journal._connection.execute("pragma query_only = on")
+            with pytest.raises(JournalError, match="could not be written"):
+                await run.execute(lambda one: LocationTarget(hl.location(one), run.operation, run.keys))
+    assert box.count == 0
+    report = await go(tmp_path / "run.db", box)
+    assert report.created == 5

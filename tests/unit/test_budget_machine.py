@@ -28,6 +28,7 @@ class Schedules(RuleBasedStateMachine):
             TokenBucket(MAX, INTERVAL),
         ]
         self.travelling: list[float] = []
+        self.marks: list[int] = []
         self.received = 0
         self.orphans: list[float] = []
         self.refused = 0
@@ -54,6 +55,8 @@ class Schedules(RuleBasedStateMachine):
         )
         if taken:
             self.travelling.append(self.now)
+            self.marks.append(self.budget.expired)
+            assert self.budget.held + self.budget.cooling <= self.budget.max
 
     @rule(newest=st.booleans())
     def the_server_receives_one(self, newest: bool) -> None:
@@ -62,27 +65,43 @@ class Schedules(RuleBasedStateMachine):
             self.received += 1
             self.receive()
 
-    @rule(status=st.sampled_from([200, 404, 500]), headers=st.booleans())
-    def an_answer_arrives(self, status: int, headers: bool) -> None:
+    @rule(
+        status=st.sampled_from([200, 404, 429, 500]),
+        told=st.sampled_from([str(MAX), str(MAX), "3", "0", "many", "-1", None]),
+        remaining=st.integers(-1, MAX),
+    )
+    def an_answer_arrives(self, status: int, told: str | None, remaining: int) -> None:
+        """Its headers may be true, may shrink or grow the budget, may tell of strangers, may be junk or missing."""
         if self.received:
             self.received -= 1
-            told = {
-                wire.RATE_LIMIT: str(MAX),
+            headers = {
                 wire.RATE_INTERVAL_MS: str(int(INTERVAL * 1000)),
-                wire.RATE_REMAINING: str(self.windows[1].remaining(self.now)),
+                wire.RATE_REMAINING: str(remaining),
             }
-            self.budget.answered(self.now, status, told if headers else {})
+            if told is not None:
+                headers[wire.RATE_LIMIT] = told
+            self.budget.answered(self.now, status, headers, self.marks.pop(0))
+            if status == 429:
+                self.budget.pause(self.now, None)
+
+    @rule()
+    def the_wire_repeats_a_request_behind_our_back(self) -> None:
+        if self.budget.free(self.now) > 0:  # with none free no slot can pay for it
+            self.budget.charge(self.now, 1)
+            self.receive()
 
     @rule()
     def an_answer_is_lost_and_the_call_abandoned(self) -> None:
         if self.received:
             self.received -= 1
+            self.marks.pop(0)
             self.budget.abandoned(self.now)
 
     @rule()
     def a_call_is_cancelled_while_its_request_travels(self) -> None:
         if self.travelling:
             self.travelling.pop()
+            self.marks.pop()
             self.orphans.append(self.now)
             self.budget.abandoned(self.now)
 
@@ -90,6 +109,7 @@ class Schedules(RuleBasedStateMachine):
     def a_call_is_cancelled_before_anything_left(self) -> None:
         if self.travelling:
             self.travelling.pop()
+            self.marks.pop()
             self.budget.returned()
 
     @invariant()
@@ -105,6 +125,6 @@ class Schedules(RuleBasedStateMachine):
 
 
 Schedules.TestCase.settings = settings(
-    deadline=None, max_examples=150, stateful_step_count=60, derandomize=True
+    deadline=None, max_examples=200, stateful_step_count=60, derandomize=True
 )
 TestSchedules = Schedules.TestCase

@@ -8,13 +8,17 @@ each once, on the sum they apply to; the total is the sum of the rounded parts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 from typing import Any, Final, Protocol
 
 from hl_async.errors import InvalidRequest
 
 MAX_DIGITS: Final = 28
-_EXACT: Final = Context(prec=MAX_DIGITS)
+# One pass through this context tells a sound amount: it traps what would be rounded, too large or too small.
+_EXACT: Final = Context(
+    prec=MAX_DIGITS, Emax=15, Emin=-12, traps=[Inexact, InvalidOperation, Overflow, Subnormal]
+)
+_plus: Final = _EXACT.plus
 _ROOMY: Final = Context(prec=80)
 
 # ISO 4217, active codes
@@ -42,7 +46,10 @@ def is_sound(value: Decimal) -> bool:
 
     ``Decimal("1e999999")`` is four bytes on the wire and minutes of work in ``int()``.
     """
-    return value.is_finite() and -13 < value.adjusted() < 16 and _EXACT.plus(value) == value
+    try:
+        return _plus(value).is_finite()
+    except ArithmeticError:
+        return False
 
 
 def guard(*values: Decimal | None) -> None:

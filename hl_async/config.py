@@ -169,7 +169,7 @@ class ClientConfig:
     max_body: int = 16 * 1024 * 1024
     max_list_body: int = 32 * 1024 * 1024
     close_grace: float = 5.0
-    user_agent: str = f"hl_async/{__version__} (+https://pypi.org/project/hl-async/)"
+    user_agent: str = f"hl_async/{__version__}"
     allow_insecure_http: bool = False
     proxy: str | None = None
     compress: bool = True

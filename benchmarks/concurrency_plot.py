@@ -25,7 +25,12 @@ def main() -> int:
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - min(value, TOP) / TOP * (HEIGHT - BOTTOM - 12)
 
-    points = " ".join(f"{x(now):.1f},{y(value):.1f}" for now, value in history if now <= SECONDS)
+    corners = [(0.0, history[0][1])]
+    for now, value in history:
+        if value != corners[-1][1] and now <= SECONDS:
+            corners += [(now, corners[-1][1]), (now, value)]
+    corners.append((SECONDS, corners[-1][1]))
+    points = " ".join(f"{x(now):.1f},{y(value):.1f}" for now, value in corners)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="11">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',

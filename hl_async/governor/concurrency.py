@@ -1,10 +1,14 @@
 """How many bulk requests may be in flight: learned from the round trip, pure, the clock passed in.
 
-The limit grows while the round trip stays near its best and the limit is what holds bulk back, shrinks when the
-round trip inflates (requests queue at the server then, and more of them make nothing faster), and halves under
-overload: timeouts, lost connections, 5xx. Rate-limit refusals say nothing about the server's load and are left
-to the slots. The best round trip is the smallest of the last one to two minutes, so that a route that became
-slower for good is accepted in time.
+The signal is the mean round trip of a window of answers, against the best such mean of the last one to two minutes.
+While it stays near the best, and the limit is what holds bulk back, the limit grows; when it inflates, requests
+queue at the server, more of them make nothing faster, and the limit shrinks; under overload (timeouts, lost
+connections, 5xx) it halves. Means, because bulk mixes quick and slow operations, and the quickest answer ever seen
+says nothing about the others. Rate-limit refusals say nothing about the server's load and are left to the slots.
+
+Two things keep the best honest. Once a minute the limit dips for two windows, so that the best is measured without a
+queue of our own making and can't creep upwards with it. And a round trip that stays long although the limit fell to a
+quarter is not our queue (other work, another route): after a while it is accepted as the new best.
 """
 
 from __future__ import annotations
@@ -16,18 +20,24 @@ _FLOOR: Final = 4
 _SLACK: Final = 0.025
 """Seconds of inflation that are noise on any machine."""
 
-_GROW_BELOW: Final = 1.5
-_SHRINK_ABOVE: Final = 2.0
+_GROW_BELOW: Final = 1.4
+_SHRINK_ABOVE: Final = 1.8
+_HALVE_ABOVE: Final = 4.0
+_WINDOW: Final = 20
+"""Answers that make a mean, fewer when the limit is small; and never less than a round trip."""
+
 _BEST_FOR: Final = 60.0
-_SMOOTHING: Final = 0.2
+_ACCEPT_AFTER: Final = 15.0
+_DIP_WINDOWS: Final = 2
 
 
 class ConcurrencyLimit:
     """An adaptive ceiling of requests in flight, never above ``ceiling``. Times in seconds."""
 
     __slots__ = (
-        "_best_now", "_best_old", "_best_since", "_halved_at", "_limit", "_pressed", "_smooth",
-        "_stepped_at", "ceiling", "in_flight",
+        "_answers", "_best_now", "_best_old", "_best_since", "_dips", "_halved_at", "_inflated_from",
+        "_inflated_since", "_limit", "_pressed", "_resume_at", "_round_trip", "_sum", "_window_since", "ceiling",
+        "in_flight",
     )  # fmt: skip
 
     def __init__(self, ceiling: int, *, start: int = 16) -> None:
@@ -36,15 +46,26 @@ class ConcurrencyLimit:
         self.in_flight = 0
         self._best_now = self._best_old = math.inf
         self._best_since = -math.inf
-        self._smooth = 0.0
-        self._stepped_at = -math.inf
+        self._answers = 0
+        self._sum = 0.0
+        self._round_trip = 0.0
+        self._window_since = -math.inf
         self._halved_at = -math.inf
         self._pressed = False
+        self._inflated_since = math.inf
+        self._inflated_from = 0.0
+        self._dips = 0
+        self._resume_at = 0.0
 
     @property
     def limit(self) -> int:
         """Requests that may be in flight now."""
         return int(self._limit)
+
+    @property
+    def best(self) -> float:
+        """The best mean round trip known, in seconds; infinity before the first."""
+        return min(self._best_now, self._best_old)
 
     def try_enter(self) -> bool:
         """Take a place; False when all are taken."""
@@ -63,40 +84,63 @@ class ConcurrencyLimit:
         self.in_flight -= 1
         if elapsed <= 0:
             return False
-        self._smooth = elapsed if not self._smooth else self._smooth + _SMOOTHING * (elapsed - self._smooth)
-        if now - self._best_since > _BEST_FOR:
-            self._best_old, self._best_now, self._best_since = self._best_now, elapsed, now
-        elif elapsed < self._best_now:
-            self._best_now = elapsed
-        if now - self._stepped_at < max(self._smooth, 0.05):
+        self._answers += 1
+        self._sum += elapsed
+        if self._answers < _WINDOW and self._answers < 2 * self._limit:
             return False
-        self._stepped_at = now
-        return self._step()
+        if now - self._window_since < max(self._round_trip, 0.05):
+            return False
+        self._round_trip = self._sum / self._answers
+        self._forget_window(now)
+        return self._step(now, self._round_trip)
 
     def overloaded(self, now: float) -> bool:
         """A timeout, a lost connection or a 5xx; gives the place back. Halves at most once per round trip."""
         self.in_flight -= 1
-        if now - self._halved_at < max(self._smooth, 0.5):
+        if now - self._halved_at < max(self._round_trip, 0.5):
             return False
-        self._halved_at = self._stepped_at = now
+        self._halved_at = now
+        self._dips = 0
+        self._forget_window(now)
         return self._set(self._limit / 2)
 
-    @property
-    def best(self) -> float:
-        """The best round trip known, in seconds; infinity before the first."""
-        return min(self._best_now, self._best_old)
+    def _forget_window(self, now: float) -> None:
+        self._answers = 0
+        self._sum = 0.0
+        self._window_since = now
 
-    def _step(self) -> bool:
-        best = self.best
-        inflation = (self._smooth - _SLACK) / best if self._smooth > _SLACK else 0.0
+    def _step(self, now: float, mean: float) -> bool:
+        """Decide at the end of a window of answers."""
+        aged = now - self._best_since > _BEST_FOR
+        if aged:
+            self._best_old, self._best_now, self._best_since = self._best_now, mean, now
+        elif mean < self._best_now:
+            self._best_now = mean
         pressed, self._pressed = self._pressed, False
-        if inflation > 2 * _SHRINK_ABOVE:
-            return self._set(self._limit / 2)
+        if self._dips:
+            self._dips -= 1
+            return self._set(self._resume_at) if not self._dips else False
+        inflation = (mean - _SLACK) / self.best
         if inflation > _SHRINK_ABOVE:
-            return self._set(self._limit * 0.85)
+            if self._is_not_our_queue(now):
+                self._best_now = self._best_old = mean
+                self._inflated_since = math.inf
+                return False
+            return self._set(self._limit * (0.5 if inflation > _HALVE_ABOVE else 0.85))
+        self._inflated_since = math.inf
+        if aged and pressed and self._best_old < math.inf:
+            self._dips, self._resume_at = _DIP_WINDOWS, self._limit
+            return self._set(self._limit / 2)
         if inflation < _GROW_BELOW and pressed:
             return self._set(self._limit + max(1.0, math.sqrt(self._limit) / 2))
         return False
+
+    def _is_not_our_queue(self, now: float) -> bool:
+        """Whether the round trip stayed long for a while although the limit fell to a quarter."""
+        if self._inflated_since == math.inf:
+            self._inflated_since, self._inflated_from = now, self._limit
+        fell = self._limit <= max(self._inflated_from / 4, min(_FLOOR, self.ceiling))
+        return fell and now - self._inflated_since >= _ACCEPT_AFTER
 
     def _set(self, limit: float) -> bool:
         before = int(self._limit)

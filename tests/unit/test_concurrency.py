@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from benchmarks.virtual import simulate
 from hl_async.governor.concurrency import ConcurrencyLimit
 
@@ -24,6 +26,41 @@ def test_a_brownout_shrinks_it_and_it_comes_back() -> None:
     assert min(value for now, value in slow if now < 42) <= max(4, before / 4)
     after = simulate(limit, 40, 60, start=60)
     assert max(value for _, value in after) >= 0.9 * before
+
+
+@pytest.mark.parametrize("quick", [0.05, 0.2, 0.5, 0.95])
+def test_a_mix_of_quick_and_slow_operations_is_no_queue(quick: float) -> None:
+    dice = random.Random(5)
+    limit = ConcurrencyLimit(100)
+    history = simulate(limit, 1000, 60, base=lambda now: 0.05 if dice.random() < quick else 0.4)
+    assert min(value for now, value in history if now > 20) >= 80
+
+
+def test_it_does_not_creep_upwards_over_the_hours() -> None:
+    history = simulate(ConcurrencyLimit(400), capacity=10, seconds=7200)
+    assert max(value for _, value in history) <= 40
+    dips = [value for now, value in history if now > 60]
+    assert sum(value < 10 for value in dips) / len(dips) <= 0.02
+
+
+def test_work_that_takes_longer_for_good_is_accepted_as_such() -> None:
+    limit = ConcurrencyLimit(100)
+    simulate(limit, 500, 30, base=lambda now: 0.05)
+    history = simulate(limit, 500, 60, start=30, base=lambda now: 0.4)
+    assert min(value for _, value in history) <= 25
+    assert all(value >= 90 for now, value in history if now > 70)
+
+
+def test_an_outage_shrinks_it_to_the_floor_and_a_minute_later_it_is_back() -> None:
+    limit = ConcurrencyLimit(400)
+    simulate(limit, 40, 30)
+    before = limit.limit
+    for n in range(60):
+        limit.try_enter()
+        limit.overloaded(30 + n * 0.2)
+    assert limit.limit == 4
+    history = simulate(limit, 40, 60, start=42)
+    assert max(value for _, value in history) >= 0.9 * before
 
 
 def test_overload_halves_it_at_most_once_per_round_trip() -> None:

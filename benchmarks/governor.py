@@ -47,9 +47,9 @@ class Verdicts:
         return " " if held else "!"
 
 
-def server(kind: str, rtt: float) -> Server:
+def server(kind: str, rtt: float, late: float = 0.0) -> Server:
     """One of the four at the API's numbers, counting after the warm-up."""
-    return Server(make_window(kind, 100, 10.0), rtt=rtt, seed=SEED, count_from=WARM_UP)
+    return Server(make_window(kind, 100, 10.0), rtt=rtt, seed=SEED, count_from=WARM_UP, late=late)
 
 
 def utilisation(verdicts: Verdicts) -> None:
@@ -184,9 +184,12 @@ def foreign_limiter(
 def beside_others(verdicts: Verdicts) -> None:
     """Print what the limiters of others do on the same servers, next to the slots."""
     seconds = 620.0
-    for bursts in (False, True):
-        shape = "bursts of 6 s between breaks of 6 s" if bursts else "endless work"
-        print(f"\nnext to limiters of others, {shape}, 300 ms: budget used in % / refusals per 1,000")
+    for shape, bursts, late in (
+        ("endless work", False, 0.0),
+        ("endless work, 2 % of ways late by 0.5 s on average", False, 0.02),
+        ("bursts of 6 s between breaks of 6 s", True, 0.0),
+    ):
+        print(f"\nnext to limiters of others, 300 ms, {shape}: budget used in % / refusals per 1,000")
         rows = [
             ("slots, paced (default)", slots(GovernorPolicy(), seconds, bursts=bursts)),
             ("slots, unpaced", slots(BURST, seconds, bursts=bursts)),
@@ -197,7 +200,7 @@ def beside_others(verdicts: Verdicts) -> None:
         for name, prepare in rows:
             row = f"{name:<34}"
             for kind in KINDS:
-                one = server(kind, 0.3)
+                one = server(kind, 0.3, late)
                 try:
                     run(prepare(one))
                 except ImportError:

@@ -85,15 +85,20 @@ class Server:
         jitter: float = 0.3,
         seed: int = 11,
         count_from: float = 0.0,
+        late: float = 0.0,
     ) -> None:
         self.window, self.limit, self.interval = window, limit, interval
         self.rtt, self.jitter, self.dice = rtt, jitter, random.Random(seed)
         self.count_from = count_from
+        self.late = late
         self.admitted = self.early = self.refused = self.others = self.others_refused = 0
 
     def leg(self) -> float:
-        """Seconds of one way."""
-        return self.rtt / 2 * (1 + self.jitter * (2 * self.dice.random() - 1))
+        """Seconds of one way; the part ``late`` of all takes half a second more, on average."""
+        way = self.rtt / 2 * (1 + self.jitter * (2 * self.dice.random() - 1))
+        if self.late and self.dice.random() < self.late:
+            way += self.dice.expovariate(2.0)
+        return way
 
     async def request(self) -> tuple[int, dict[str, str]]:
         """One request there and back."""

@@ -259,6 +259,10 @@ class Budget:
         self._advance(now)
         return max(0, self.max - self.held - len(self._cooling) - len(self._late))
 
+    def spacing(self, now: float) -> float:
+        """Seconds that two bulk requests are kept apart now; 0 when bulk may burst."""
+        return self._gap(sum(self._withheld(now)))
+
     @property
     def cooling(self) -> int:
         """Slots that were used and are not back yet."""

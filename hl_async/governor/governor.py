@@ -34,7 +34,11 @@ _TIMER_SLACK: Final = 0.0005
 
 
 class ScopeSnapshot(msgspec.Struct, frozen=True):
-    """What a scope looks like at one moment; ``free`` and ``cooling`` count slots, times in seconds."""
+    """What a scope looks like at one moment; times in seconds.
+
+    ``free`` and ``cooling`` count slots, ``foreign`` what others were seen to spend of them; ``pace`` is how far two
+    bulk requests are kept apart, 0 when they may burst.
+    """
 
     max: int
     interval: float
@@ -46,6 +50,7 @@ class ScopeSnapshot(msgspec.Struct, frozen=True):
     foreign: int
     daily_remaining: int | None
     braked: bool
+    pace: float
 
 
 class Permit:
@@ -204,6 +209,7 @@ class Scope:
             foreign=budget.foreign(now),
             daily_remaining=self._day.remaining,
             braked=budget.braked,
+            pace=budget.spacing(now),
         )
 
     # --------------------------------------------------------------------------------------- settling

@@ -287,5 +287,5 @@ def test_ten_thousand_idle_scopes_are_cheap() -> None:
         governor.scope(("me", f"loc{n}"))
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert size / 10_000 < 4_096
+    assert size / 10_000 < 2_048
     assert governor.scope(("me", "loc5")) is governor.scope(("me", "loc5"))

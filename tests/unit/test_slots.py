@@ -33,6 +33,7 @@ def warm(**settings: float) -> Budget:
 def test_a_refusal_slows_bulk_down_a_step_and_quiet_time_undoes_it() -> None:
     budget = warm()
     assert bulk_gap(budget, 0.0) == pytest.approx(0.095, abs=0.001)
+    assert budget.spacing(0.0) == pytest.approx(0.095)
     budget.pause(1.0, 0.0)
     assert bulk_gap(budget, 20.0) == pytest.approx(0.102, abs=0.001)
     budget.pause(21.0, 0.0)

@@ -402,7 +402,7 @@ class Governor:
         self.concurrency = ConcurrencyLimit(max_in_flight)
         self.closed = False
         self._scopes: dict[tuple[str, str], Scope] = {}
-        self._want_place: dict[Scope, None] = {}
+        self._want_place: OrderedDict[Scope, None] = OrderedDict()
 
     def scope(self, key: tuple[str, str]) -> Scope:
         """The scope of (principal, location); the same object for the same key."""
@@ -441,8 +441,7 @@ class Governor:
         for _ in range(len(self._want_place)):
             if limit.in_flight >= limit.limit:
                 return
-            scope = next(iter(self._want_place))
-            del self._want_place[scope]
+            scope, _ = self._want_place.popitem(last=False)
             if scope._bulk:
                 scope._pump()
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_loop import Server, VirtualLoop, busiest, govern, run
+from hl_async import wire
 from hl_async.config import Lane
-from hl_async.errors import ClientClosed, DeadlineExceeded
+from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor import Governor, GovernorPolicy, Permit, Scope
 from hl_async.sandbox.windows import SlidingLog, make_window
 
@@ -114,6 +115,50 @@ def test_in_an_outage_bulk_probes_once_a_second_and_comes_back_at_once() -> None
     in_outage = sum(35 < moment < 90 for moment in sent)
     assert 40 <= in_outage <= 65
     assert sum(100 < moment < 120 for moment in sent) >= 180
+
+
+@pytest.mark.parametrize(("locations", "ceiling", "bar"), [(30, 100, 95.0), (60, 20, 28.0)])
+def test_locations_share_the_places_in_flight_evenly(locations: int, ceiling: int, bar: float) -> None:
+    servers = [Server(SlidingLog(100, 10.0), rtt=0.1, seed=n, count_from=30) for n in range(locations)]
+
+    async def play(loop: VirtualLoop) -> None:
+        governor = Governor(clock=loop.time, wall=loop.wall, max_in_flight=ceiling)
+
+        async def endless(server: Server, scope: Scope) -> None:
+            while True:
+                permit = await scope.acquire(Lane.BULK)
+                assert governor.concurrency.in_flight <= ceiling
+                permit.answered(*await server.request(), server.rtt)
+
+        tasks = [
+            asyncio.create_task(endless(server, governor.scope(("token", str(n)))))
+            for n, server in enumerate(servers)
+            for _ in range(5)
+        ]
+        await asyncio.sleep(70)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    run(play)
+    shares = sorted(server.used(40) for server in servers)
+    assert sum(server.refused for server in servers) == 0
+    assert shares[0] >= bar
+    assert shares[0] >= 0.85 * shares[-1]
+
+
+def test_bulk_that_waits_when_the_day_runs_low_is_told_and_interactive_calls_go_on_waiting() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        scope, held = full(loop)
+        bulk = asyncio.create_task(scope.acquire(Lane.BULK))
+        call = asyncio.create_task(scope.acquire(Lane.INTERACTIVE))
+        await asyncio.sleep(0)
+        held.pop().answered(200, {wire.DAILY_LIMIT: "1000", wire.DAILY_REMAINING: "50"})
+        with pytest.raises(QuotaExhausted, match="kept for interactive use"):
+            await bulk
+        assert isinstance(await call, Permit)
+
+    run(play)
 
 
 # ------------------------------------------------------------------------------- arbitrary schedules

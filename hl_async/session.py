@@ -247,6 +247,9 @@ async def _read(response: aiohttp.ClientResponse, limit: int, *, cut: bool) -> b
         length = response.content_length
         if length is not None and length <= limit:
             return await response.read()
+        if length is not None and not cut:
+            response.close()  # its own length says so: nothing of it need be read
+            return None
     elif encoding.lower() not in _KNOWN_ENCODINGS:
         response.close()
         return None

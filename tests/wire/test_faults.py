@@ -24,12 +24,14 @@ from hl_async.errors import (
 from hl_async.sandbox import PROFILES, Fault, FaultPlan, Sandbox
 
 CONFIG = ClientConfig(timeouts=Timeouts(attempt=0.5), max_body=2_000_000, max_connections=50)
+# making fifty megabytes takes the server a while on a busy machine
+PATIENT = ClientConfig(timeouts=Timeouts(attempt=20.0), max_body=2_000_000)
 POLICY = GovernorPolicy(max=100_000, interval=0.2, linger=0.1)
 RETRY = RetryPolicy(base=0.01, cap=0.05, budget_float=1000, budget_cap=100_000)
 
 
-def client(box: Sandbox, retry: RetryPolicy = RETRY) -> HighLevel:
-    return HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY, retry=retry)
+def client(box: Sandbox, retry: RetryPolicy = RETRY, config: ClientConfig = CONFIG) -> HighLevel:
+    return HighLevel(box.token, base_url=box.url, config=config, governor=POLICY, retry=retry)
 
 
 NUMBER = "generate-estimate-number"
@@ -82,7 +84,7 @@ async def test_retry_after_is_waited_out_in_full(fault: Fault) -> None:
 async def test_what_repeating_cannot_help_fails_at_once(fault: Fault, error: type[HighLevelError]) -> None:
     async with Sandbox() as box:
         box.faults.script(NUMBER, fault)
-        async with client(box) as hl:
+        async with client(box, config=PATIENT) as hl:
             with pytest.raises(error):
                 await hl.location(box.location_id).estimates.generate_number()
         assert box.count == 1
@@ -106,7 +108,7 @@ async def test_a_creation_meets_a_fault_once_and_is_told(
 ) -> None:
     async with Sandbox(rate_max=10_000, rate_interval=0.2) as box:
         box.faults.script("create-new-estimate", fault)
-        async with client(box) as hl:
+        async with client(box, config=PATIENT if fault is Fault.GZIP_BOMB else CONFIG) as hl:
             with pytest.raises(OutcomeUnknown) as caught:
                 await hl.location(box.location_id).estimates.create(samples.estimate())
         assert isinstance(caught.value.reason, reason)

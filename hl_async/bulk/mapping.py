@@ -12,9 +12,10 @@ import tomllib
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET
@@ -26,6 +27,9 @@ from hl_async.models.money import CURRENCIES
 Line = Dict[str, str]
 
 _COLUMN: Final = re.compile(r"\{([^{}]+)\}")
+_PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_LONGEST: Final = 36_500
+_LAST_YEAR: Final = 9000
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,13 +62,13 @@ class DocumentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expiry_days: int = 0
     date_format: str = "%Y-%m-%d"
     discount: str = ""
-    discount_type: str = "percentage"
+    discount_type: Literal["percentage", "fixed"] = "percentage"
     business_name: str = ""
     allow_zero_total: bool = False
 
 
 class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The customer. ``id`` is the contact's id in the location."""
+    """The customer. ``id`` is the contact's id in the location; ``phone_no`` is empty or in the form +12145596993."""
 
     id: str
     name: str
@@ -73,7 +77,10 @@ class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line item. Numbers are read with ``decimal`` as the decimal sign."""
+    """One line item. Numbers are read with ``decimal`` as the decimal sign and ``thousands`` between groups of three.
+
+    What does not look like that is no number: ``1.234`` may be a thousand or one and a quarter, so nobody guesses.
+    """
 
     name: str
     amount: str
@@ -83,6 +90,7 @@ class LineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tax_name: str = ""
     tax_rate: str = ""
     decimal: str = "."
+    thousands: str = ""
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +128,15 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.document.expiry_date and not (self.document.issue_date and self.document.expiry_days):
             raise SourceError(
                 f"{path}: document: give expiry_date, or issue_date with expiry_days; the API requires an expiry date"
+            )
+        if not 0 <= self.document.expiry_days <= _LONGEST:
+            raise SourceError(
+                f"{path}: document.expiry_days: {self.document.expiry_days} is not 0 to {_LONGEST}"
+            )
+        signs = (self.line.decimal, self.line.thousands)
+        if len(signs[0]) != 1 or len(signs[1]) > 1 or signs[0] == signs[1] or any(map(str.isalnum, signs)):
+            raise SourceError(
+                f"{path}: line: decimal must be one character, thousands none or another one, such as , and ."
             )
         for rule in (*self.reject, *self.skip):
             try:
@@ -164,11 +181,14 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def draft(self, lines: Sequence[Line]) -> EstimateDraft:
         """The estimate that a document's lines make; :class:`InvalidRequest` says why there is none."""
         head, section = lines[0], self.document
+        self._agreed(lines)
         issued = self._day("issue_date", section.issue_date, head)
         expires = self._day("expiry_date", section.expiry_date, head)
         if expires is None:
             if issued is None:
                 raise InvalidRequest("expiry_date", "is empty")
+            if issued.year > _LAST_YEAR:
+                raise InvalidRequest("issue_date", f"{issued} is too far away")
             expires = issued + timedelta(days=section.expiry_days)
         currency = fill(section.currency, head)
         return EstimateDraft(
@@ -180,13 +200,37 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             terms_notes=fill(section.terms_notes, head) or UNSET,
             business_details=BusinessDetails(name=fill(section.business_name, head) or None),
             discount=self._discount(head),
-            contact_details=ContactDetails(
-                id=fill(self.contact.id, head),
-                name=fill(self.contact.name, head),
-                phone_no=fill(self.contact.phone_no, head),
-                email=fill(self.contact.email, head),
-            ),
+            contact_details=self._contact(head),
             items=[self._item(line, index, currency) for index, line in enumerate(lines)],
+        )
+
+    def _agreed(self, lines: Sequence[Line]) -> None:
+        """Refuse lines that name two customers, currencies or locations: they are hardly one document.
+
+        An empty cell agrees with everything; many exports tell the document's facts on its first line only.
+        """
+        if len(lines) == 1:
+            return
+        section = self.document
+        contact = msgspec.structs.astuple(self.contact)
+        for template in (section.currency, section.location, section.discount, *contact):
+            for column in _COLUMN.findall(template):
+                found = dict.fromkeys(line[column] for line in lines if line[column].strip())
+                if len(found) > 1:
+                    first, second, *_ = found
+                    raise InvalidRequest(column, f"is {first!r} and {second!r} in lines of one document")
+
+    def _contact(self, line: Line) -> ContactDetails:
+        contact_id, phone = fill(self.contact.id, line).strip(), fill(self.contact.phone_no, line).strip()
+        if not contact_id:
+            raise InvalidRequest("contact id", "is empty")
+        if phone and not _PHONE.fullmatch(phone):
+            raise InvalidRequest("contact phone_no", f"{phone!r} is not of the form +12145596993")
+        return ContactDetails(
+            id=contact_id,
+            name=fill(self.contact.name, line),
+            phone_no=phone,
+            email=fill(self.contact.email, line),
         )
 
     def _item(self, line: Line, index: int, currency: str) -> LineItem:
@@ -204,6 +248,8 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         taxes: Any = UNSET
         if section.tax_rate:
             rate = self._number(f"{at} tax", section.tax_rate, line)
+            if rate < 0:
+                raise InvalidRequest(f"{at} tax", f"{rate} is negative")
             taxes = [ItemTax(name=fill(section.tax_name, line) or "Tax", rate=rate, calculation="exclusive")]
         return LineItem(
             name=name,
@@ -217,20 +263,19 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _number(self, field: str, template: str, line: Line) -> Decimal:
         text = fill(template, line).strip()
-        plain = text.replace(self.line.decimal, ".") if self.line.decimal != "." else text
-        try:
-            number = Decimal(plain)
-        except InvalidOperation:
-            number = None
-        if number is None or not number.is_finite():
-            raise InvalidRequest(field, f"{text!r} is no number")
-        return number
+        decimal, thousands = self.line.decimal, self.line.thousands
+        if not _numeric(decimal, thousands).fullmatch(text):
+            how = f", with {decimal!r} as its decimal sign" if any(map(str.isdigit, text)) else ""
+            raise InvalidRequest(field, f"{text[:40]!r} is no number{how}")
+        return Decimal((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
 
     def _day(self, field: str, template: str, line: Line) -> date | None:
         text = fill(template, line).strip()
         if not text:
             return None
-        for form in (self.document.date_format, "%Y-%m-%d"):
+        own = self.document.date_format
+        # a day in ISO form is taken as such, unless the mapping's form could mean another day by it
+        for form in (own,) if own.startswith(("%Y-%d", "%y-%d")) else (own, "%Y-%m-%d"):
             try:
                 return datetime.strptime(text, form).date()  # noqa: DTZ007 - a calendar day has no zone
             except ValueError:
@@ -238,11 +283,20 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         raise InvalidRequest(field, f"{text!r} is no date of the form {self.document.date_format}")
 
     def _discount(self, line: Line) -> Discount:
-        if not self.document.discount:
+        if not fill(self.document.discount, line).strip():
             return Discount()
-        return Discount(
-            value=self._number("discount", self.document.discount, line), type=self.document.discount_type
-        )
+        value = self._number("discount", self.document.discount, line)
+        if value < 0 or (value > 100 and self.document.discount_type == "percentage"):
+            raise InvalidRequest("discount", f"{value} is no {self.document.discount_type} to take off")
+        return Discount(value=value, type=self.document.discount_type)
+
+
+@cache
+def _numeric(decimal: str, thousands: str) -> re.Pattern[str]:
+    """What a number looks like; the exponent is for sheets, which write very small ones so."""
+    point = re.escape(decimal)
+    whole = rf"[0-9]{{1,3}}(?:{re.escape(thousands)}[0-9]{{3}})+|[0-9]+" if thousands else "[0-9]+"
+    return re.compile(rf"[+-]?(?:(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]{{1,3}})?")
 
 
 def fill(template: str, line: Line) -> str:

@@ -3,15 +3,18 @@
 Lines with the same value in the grouping column are one document. They usually stand together and are then read in
 one pass; those of a document that comes back later in the file are held in memory and given out, merged, at the
 end. A document that can't become an estimate is a reject with the reason; its neighbours are unaffected.
+
+A line with too few or too many fields rejects the whole document that it names: a document is never made from a part
+of its lines. Where such a line names another document, or none, but stands between two lines of one document, that
+one is rejected too, because the line may be its own.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +23,11 @@ from msgspec import UNSET
 
 from hl_async.bulk.mapping import Line, Mapping, fill
 from hl_async.bulk.records import Item, Reject
+from hl_async.bulk.rejects import MAX_FIELD, REASON, table_text
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, document_total
 from hl_async.models.codec import decoder, encode
 from hl_async.operations import plain_id
-
-_MAX_FIELD: Final = 10 * 1024 * 1024
-_REASON: Final = "reject_reason"
 
 _estimate: Final = decoder(Estimate)
 
@@ -49,25 +50,24 @@ def fingerprint(path: Path, mapping: Path | None) -> str:
     return digest.hexdigest()
 
 
-def read_source(path: Path, mapping: Mapping | None) -> Iterator[Item | Reject]:
+def read_source(path: Path, mapping: Mapping | None, *, today: date | None = None) -> Iterator[Item | Reject]:
     """Every document of a file, by its suffix: ``.csv`` and ``.xlsx`` need a mapping, ``.ndjson``/``.jsonl`` take none.
 
-    Raises :class:`SourceError` when the file as a whole can't be read, before the first document if possible.
+    ``today`` (now, in UTC) says which issue dates lie in the future: those the API refuses (API.md (b) 6). Raises
+    :class:`SourceError` when the file as a whole can't be read, before the first document if possible.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".ndjson", ".jsonl"):
-        return read_ndjson(path)
+    # a calendar is up to fourteen hours ahead of UTC: tomorrow may have come where the location is
+    latest = (today or datetime.now(UTC).date()) + timedelta(days=1)
+    if path.suffix.lower() in (".ndjson", ".jsonl"):
+        return read_ndjson(path, latest)
     if mapping is None:
         raise SourceError(f"{path}: a table needs a mapping file (--map); only .ndjson and .jsonl go without")
-    if suffix == ".xlsx":
-        return read_table(path, _xlsx_rows(path, mapping), mapping)
-    return read_table(path, _csv_rows(path, mapping), mapping)
+    return read_table(path, mapping, latest)
 
 
 def header_of(path: Path, mapping: Mapping) -> list[str]:
     """The columns of a table; :class:`SourceError` when there are none, or the mapping wants others."""
-    rows = _xlsx_rows(path, mapping) if path.suffix.lower() == ".xlsx" else _csv_rows(path, mapping)
-    _, header = next(rows, (0, []))
+    _, header = next(_rows(path, mapping), (0, []))
     if not any(header):
         raise SourceError(f"{path} is empty: a header line with the column names is needed")
     mapping.check_columns(header)
@@ -78,14 +78,15 @@ def header_of(path: Path, mapping: Mapping) -> list[str]:
 
 
 class _Group:
-    """The lines of one document, with their numbers in the file."""
+    """The lines of one document, with their numbers in the file; ``problem`` when one of them is broken."""
 
-    __slots__ = ("first", "key", "last", "lines", "ordinal", "rows")
+    __slots__ = ("first", "key", "last", "lines", "ordinal", "problem", "rows")
 
     def __init__(self, key: str, ordinal: int, number: int) -> None:
         self.key = key
         self.ordinal = ordinal
         self.first = self.last = number
+        self.problem = ""
         self.lines: list[Line] = []
         self.rows: list[list[str]] = []
 
@@ -94,70 +95,72 @@ class _Group:
         return f"line {self.first}" if self.first == self.last else f"lines {self.first}-{self.last}"
 
 
-def read_table(
-    path: Path, rows: Iterator[tuple[int, list[str]]], mapping: Mapping
-) -> Iterator[Item | Reject]:
-    """Documents of a table. The first row is the header."""
+def read_table(path: Path, mapping: Mapping, latest: date) -> Iterator[Item | Reject]:
+    """Documents of a table. The first row is the header; no document is issued after ``latest``."""
     header = header_of(path, mapping)
     column = header.index(mapping.document.group_by)
-    scattered = _scattered(path, mapping, column)
+    groups = _groups(_rows(path, mapping), header, column, _scattered(path, mapping, column))
+    return (_document(group, mapping, latest) for group in groups)
+
+
+def _groups(
+    rows: Iterator[tuple[int, list[str]]], header: list[str], column: int, scattered: set[str]
+) -> Iterator[_Group]:
+    """The file's documents; those whose lines stand apart come at the end."""
     next(rows, None)
-    return _documents(rows, header, column, scattered, mapping)
-
-
-def _documents(
-    rows: Iterator[tuple[int, list[str]]],
-    header: list[str],
-    column: int,
-    scattered: set[str],
-    mapping: Mapping,
-) -> Iterator[Item | Reject]:
     ordinal = 0
     held: dict[str, _Group] = {}
     group: _Group | None = None
+    whole: _Group | None = None  # that of the last line that fits the header
+    stray = ""  # what is wrong with a line since then that names another document, or none
     for number, row in rows:
         if not any(row):
             continue
-        if len(row) != len(header):
-            yield Reject(
-                ordinal,
-                row[column] if column < len(row) else "",
-                f"has {len(row)} fields where the header has {len(header)}",
-                _as_csv([row], mapping),
-                f"line {number}",
-            )
+        fits = len(row) == len(header)
+        problem = "" if fits else f"line {number} has {len(row)} fields where the header has {len(header)}"
+        if column >= len(row):
+            target = _Group("", ordinal, number)
             ordinal += 1
-            continue
-        key = row[column]
-        if key in scattered:
-            target = held.get(key)
-            if target is None:
-                target = held[key] = _Group(key, ordinal, number)
+        elif row[column] in scattered:
+            found = held.get(row[column])
+            if found is None:
+                found = held[row[column]] = _Group(row[column], ordinal, number)
                 ordinal += 1
+            target = found
         else:
-            if group is None or group.key != key:
+            if group is None or group.key != row[column]:
                 if group is not None:
-                    yield _document(group, mapping)
-                group = _Group(key, ordinal, number)
+                    yield group
+                group = _Group(row[column], ordinal, number)
                 ordinal += 1
             target = group
-        target.lines.append(dict(zip(header, row, strict=True)))
         target.rows.append(row)
         target.last = number
+        if fits:
+            target.lines.append(dict(zip(header, row, strict=True)))
+            if stray and target is whole:
+                target.problem = target.problem or f"{stray}, between the lines of this document"
+            whole, stray = target, ""
+        else:
+            target.problem = target.problem or problem
+            stray = stray if target is whole else problem
+        if column >= len(row):
+            yield target
     if group is not None:
-        yield _document(group, mapping)
-    for merged in held.values():
-        yield _document(merged, mapping)
+        yield group
+    yield from held.values()
 
 
 def _scattered(path: Path, mapping: Mapping, column: int) -> set[str]:
     """Documents whose lines don't stand together: a first pass over the grouping column."""
-    rows = _xlsx_rows(path, mapping) if path.suffix.lower() == ".xlsx" else _csv_rows(path, mapping)
+    rows = _rows(path, mapping)
     next(rows, None)
     seen: set[int] = set()
     scattered: set[str] = set()
     previous: str | None = None
     for _, row in rows:
+        if not any(row):
+            continue
         key = row[column] if column < len(row) else ""
         if key != previous:
             mark = hash(key)
@@ -168,8 +171,10 @@ def _scattered(path: Path, mapping: Mapping, column: int) -> set[str]:
     return scattered
 
 
-def _document(group: _Group, mapping: Mapping) -> Item | Reject:
-    raw = _as_csv(group.rows, mapping)
+def _document(group: _Group, mapping: Mapping, latest: date) -> Item | Reject:
+    raw = table_text(group.rows, mapping.source.delimiter).encode()
+    if group.problem:
+        return Reject(group.ordinal, group.key, group.problem, raw, group.place)
     excluded = mapping.excluded(group.lines)
     if excluded is not None:
         reason, skipped = excluded
@@ -181,29 +186,34 @@ def _document(group: _Group, mapping: Mapping) -> Item | Reject:
         location = fill(mapping.document.location, group.lines[0]).strip()
         if location:
             plain_id("location", location)
-        return _item(
-            group.ordinal, group.key, draft, group.place, raw, location, mapping.document.allow_zero_total
-        )
+        item = _item(group.ordinal, group.key, draft, group.place, raw, location, latest)
+        if not item.total and not mapping.document.allow_zero_total:
+            raise InvalidRequest("total", "is zero")
+        return item
     except InvalidRequest as error:
         return Reject(group.ordinal, group.key, str(error), raw, group.place)
 
 
 def _item(
-    ordinal: int, source_id: str, draft: EstimateDraft, place: str, raw: bytes, location: str, zero: bool
+    ordinal: int, source_id: str, draft: EstimateDraft, place: str, raw: bytes, location: str, latest: date
 ) -> Item:
-    total = document_total(draft.items, draft.currency, draft.discount)
     if not draft.items:
         raise InvalidRequest("items", "is empty")
-    if not zero and total == 0:
-        raise InvalidRequest("total", "is zero")
+    if isinstance(draft.issue_date, date) and draft.issue_date > latest:
+        raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
+    total = document_total(draft.items, draft.currency, draft.discount)
     return Item(ordinal, source_id, encode(draft), (), location, total, draft.currency, place, raw)
+
+
+def _rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
+    return _xlsx_rows(path, mapping) if path.suffix.lower() == ".xlsx" else _csv_rows(path, mapping)
 
 
 def _csv_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
     """(number of the row's last line, fields). Decoding and quoting errors name the line."""
     encoding = "utf-8-sig" if mapping.source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else ""
     encoding = encoding or mapping.source.encoding
-    csv.field_size_limit(_MAX_FIELD)
+    csv.field_size_limit(MAX_FIELD)
     number = 0
     try:
         with path.open(encoding=encoding, newline="") as file:
@@ -213,9 +223,10 @@ def _csv_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
                 yield number, row
             return
     except UnicodeDecodeError as error:
+        marked = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
         problem = (
-            f"is not {mapping.source.encoding}: byte {error.object[error.start]:#04x} after line {number}; "
-            'say what it is in the mapping, such as encoding = "cp1252"'
+            f"is not {mapping.source.encoding}: byte {error.object[error.start]:#04x} after line {number}; say what it "
+            f'is in the mapping, such as encoding = "{"utf-16" if marked else "cp1252"}"'
         )
     except LookupError:
         problem = f"{mapping.source.encoding!r} is no encoding that is known"
@@ -229,7 +240,7 @@ def _csv_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
 
 
 def _xlsx_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a sheet, cells as text: dates in ISO form, numbers as they are stored."""
+    """Rows of a sheet, cells as text: dates in the mapping's format, numbers with its decimal sign."""
     try:
         import openpyxl
     except ModuleNotFoundError:
@@ -240,7 +251,7 @@ def _xlsx_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = book[mapping.source.sheet] if mapping.source.sheet else book.active
         for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
-            yield number, [_cell(value) for value in row]
+            yield number, [_cell(value, mapping) for value in row]
         book.close()
         return
     except KeyError:
@@ -252,46 +263,46 @@ def _xlsx_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
     raise SourceError(f"{path}: {problem}")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, mapping: Mapping) -> str:
     if value is None:
         return ""
-    if hasattr(value, "isoformat"):
-        return str(value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, datetime):
+        return value.strftime(mapping.document.date_format)
+    if isinstance(value, float):
+        # a sheet shows fifteen digits; those beyond are noise of its binary numbers
+        return format(value, ".15g").replace(".", mapping.line.decimal)
     return str(value)
-
-
-def _as_csv(rows: Sequence[Sequence[str]], mapping: Mapping) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=mapping.source.delimiter, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
 
 
 # ------------------------------------------------------------------------------------------------ ndjson
 
 
-def read_ndjson(path: Path) -> Iterator[Item | Reject]:
+def read_ndjson(path: Path, latest: date) -> Iterator[Item | Reject]:
     """One estimate body per line, in the wire's spelling; or documents as the API answers them (``hl-async export``).
 
-    ``sourceId`` names the document, else ``_id``, else its content; ``altId`` the location, if the run has none. A line
-    that is no such document is a reject with its number.
+    ``sourceId`` names the document, else ``_id``, else its content; ``altId`` of a body names its location, where
+    there is none it is the run's. A line that is no such document is a reject with its number.
     """
+    number = ordinal = 0
     try:
         with path.open("rb") as file:
-            ordinal = 0
-            for number, line in enumerate(file, 1):
+            while line := file.readline(MAX_FIELD + 1):
+                number += 1
+                if len(line) > MAX_FIELD:
+                    break
                 text = line.strip().removeprefix(b"\xef\xbb\xbf")
                 if text:
-                    yield _ndjson_record(ordinal, number, text)
+                    yield _ndjson_record(ordinal, number, text, latest)
                     ordinal += 1
-        return
+            else:
+                return
+        problem = f"{path}: line {number} is longer than {MAX_FIELD:,} bytes"
     except OSError as error:
         problem = f"{path}: {error.strerror}"
-    raise SourceError(problem)
+    raise SourceError(problem, line=number or None)
 
 
-def _ndjson_record(ordinal: int, number: int, text: bytes) -> Item | Reject:
+def _ndjson_record(ordinal: int, number: int, text: bytes, latest: date) -> Item | Reject:
     place = f"line {number}"
     source_id = ""
     try:
@@ -301,7 +312,7 @@ def _ndjson_record(ordinal: int, number: int, text: bytes) -> Item | Reject:
         source_id = str(document.get("sourceId") or document.get("_id") or _content_key(text))
         draft = _draft_of(document, text)
         location = "" if "_id" in document else str(document.get("altId") or "")
-        return _item(ordinal, source_id, draft, place, text, location, zero=True)
+        return _item(ordinal, source_id, draft, place, text, location, latest)
     except msgspec.ValidationError as error:
         reason = str(error)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -312,7 +323,7 @@ def _ndjson_record(ordinal: int, number: int, text: bytes) -> Item | Reject:
 
 
 _WIRE_FIELDS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(EstimateDraft))
-_ENVELOPE: Final = frozenset(("altId", "altType", "sourceId", _REASON))
+_ENVELOPE: Final = frozenset(("altId", "altType", "sourceId", REASON))
 
 
 def _draft_of(document: dict[str, Any], text: bytes) -> EstimateDraft:
@@ -333,42 +344,3 @@ def draft_of_estimate(estimate: Estimate) -> EstimateDraft:
 
 def _content_key(text: bytes) -> str:
     return "content:" + hashlib.blake2b(text, digest_size=12).hexdigest()
-
-
-# ----------------------------------------------------------------------------------------------- rejects
-
-
-def reject_lines(
-    columns: Sequence[str] | None, rows: Iterable[tuple[bytes | None, str]], delimiter: str
-) -> Iterator[bytes]:
-    """A reject file: the input's format with the reason added, so that it is a valid next input once mended.
-
-    ``columns`` is the header of a table, None for NDJSON; ``rows`` are (original text, reason).
-    """
-    kept = [name for name in columns or () if name != _REASON]
-    if columns is not None:
-        yield _csv_line([*kept, _REASON], delimiter)
-    for raw, reason in rows:
-        if columns is None:
-            yield _with_reason(raw or b"{}", reason)
-            continue
-        for row in csv.reader(io.StringIO((raw or b"").decode()), delimiter=delimiter):
-            fields = dict(zip(columns, row, strict=False))
-            yield _csv_line([*(fields.get(name, "") for name in kept), reason], delimiter)
-
-
-def _csv_line(row: Sequence[str], delimiter: str) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(row)
-    return text.getvalue().encode()
-
-
-def _with_reason(raw: bytes, reason: str) -> bytes:
-    """The line with the reason in front, when it is an object; a broken line stays as it is, to be mended."""
-    try:
-        document = msgspec.json.Decoder(float_hook=Decimal).decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return raw + b"\n"
-    if not isinstance(document, dict):
-        return raw + b"\n"
-    return encode({**document, _REASON: reason}) + b"\n"

@@ -16,7 +16,8 @@ import msgspec
 from hl_async.bulk.keys import key_place
 from hl_async.bulk.mapping import Mapping
 from hl_async.bulk.protocol import SETTLE, State
-from hl_async.bulk.readers import fingerprint, header_of, read_source, reject_lines
+from hl_async.bulk.readers import fingerprint, header_of, read_source
+from hl_async.bulk.rejects import reject_lines
 from hl_async.bulk.run import Forecast, Run, RunReport
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import fail, put_json, run_async, say

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 import samples
 from hl_async.bulk.mapping import Mapping, fill
-from hl_async.bulk.readers import fingerprint, header_of, read_source, reject_lines
+from hl_async.bulk.readers import fingerprint, header_of, read_source
 from hl_async.bulk.records import Item, Reject
+from hl_async.bulk.rejects import reject_lines
 from hl_async.errors import SourceError
 from hl_async.models.codec import encode
 
@@ -58,7 +60,7 @@ HEADER = ["No", "Date", "Currency", "Title", "Customer", "Article", "Qty", "Pric
 
 def row(no: str = "1", **changes: str) -> list[str]:
     values = {
-        "No": no, "Date": "01.02.2026", "Currency": "EUR", "Title": "T", "Customer": "Alex", "Article": "Oak",
+        "No": no, "Date": "01.02.2024", "Currency": "EUR", "Title": "T", "Customer": "Alex", "Article": "Oak",
         "Qty": "2", "Price": "9,99", "Tax": "20",
     }  # fmt: skip
     return list((values | changes).values())
@@ -90,7 +92,7 @@ def test_lines_with_one_number_are_one_document(tmp_path: Path) -> None:
         "EUR",
     )
     assert [item["qty"] for item in body["items"]] == [2, 1]
-    assert (body["issueDate"], body["expiryDate"], body["title"]) == ("2026-02-01", "2026-03-03", "T")
+    assert (body["issueDate"], body["expiryDate"], body["title"]) == ("2024-02-01", "2024-03-02", "T")
     assert isinstance(second, Item)
     assert (second.ordinal, second.place) == (1, "line 4")
 
@@ -115,9 +117,14 @@ def test_lines_that_stand_apart_are_merged(tmp_path: Path) -> None:
         ({"Article": " "}, "line 1 name: is empty"),
         ({"Currency": "eur"}, "must be in capitals"),
         ({"Currency": "ZZZ"}, "no ISO 4217"),
-        ({"Date": "2026/01/01"}, "no date of the form"),
+        ({"Date": "2024/01/01"}, "no date of the form"),
         ({"Date": ""}, "expiry_date: is empty"),
         ({"Tax": ""}, "is no number"),
+        ({"Tax": "-1"}, "tax: -1 is negative"),
+        ({"Price": "1.234"}, "'1.234' is no number, with ',' as its decimal sign"),
+        ({"Price": "1_000"}, "is no number"),
+        ({"Price": "9,99 €"}, "is no number"),
+        ({"Price": "1" * 40}, "at most 28 digits"),
     ],
 )
 def test_what_cannot_be_an_estimate_is_a_reject_with_the_reason(
@@ -140,8 +147,85 @@ def test_rules_leave_documents_out(tmp_path: Path) -> None:
 
 def test_a_ragged_line_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
     found = read(tmp_path, [row("1"), ["2", "short"], row("3"), []])
-    assert [type(one).__name__ for one in found] == ["Reject", "Item", "Item"]
-    assert any("has 2 fields" in getattr(one, "reason", "") for one in found)
+    assert [type(one).__name__ for one in found] == ["Item", "Reject", "Item"]
+    assert "line 3 has 2 fields where the header has 9" in getattr(found[1], "reason", "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "rejected"),
+    [
+        ([row("1"), row("1")[:-1], row("2")], {"1"}),
+        ([row("1")[:-1], row("1"), row("2")], {"1"}),
+        ([row("1"), [*row("1"), "more"], row("2")], {"1"}),
+        # a line that names another document, or none, may belong to the one it stands in
+        ([row("1"), ["oak", "1", "x"], row("1"), row("2")], {"1", "oak"}),
+        ([row("1"), row("1"), ["oak", "x"], row("2")], {"oak"}),
+        ([row("1"), ["2"], row("2"), row("3")], {"2"}),
+    ],
+)
+def test_no_document_is_made_from_a_part_of_its_lines(
+    tmp_path: Path, rows: list[list[str]], rejected: set[str]
+) -> None:
+    found = read(tmp_path, rows)
+    assert {one.source_id for one in found if isinstance(one, Reject)} == rejected
+    assert sorted(one.ordinal for one in found) == list(range(len(found)))
+    assert len({one.source_id for one in found}) == len(found)
+
+
+def test_a_line_too_short_to_name_its_document_is_a_reject_of_its_own(tmp_path: Path) -> None:
+    text = MAPPING.replace('group_by = "No"', 'group_by = "Article"')
+    rows = [row("1", Article="A"), ["1", "x"], row("1", Article="A"), row("2", Article="B")]
+    found = read(tmp_path, rows, text)
+    assert [(one.source_id, type(one).__name__) for one in found] == [
+        ("", "Reject"),
+        ("B", "Item"),
+        ("A", "Reject"),
+    ]
+    assert "between the lines of this document" in getattr(found[2], "reason", "")
+
+
+def test_a_date_that_has_not_come_anywhere_yet_is_a_reject(tmp_path: Path) -> None:
+    path, mapping = written(tmp_path, [row("1", Date="02.02.2024"), row("2", Date="03.02.2024")])
+    tomorrow_somewhere, future = read_source(path, mapping, today=date(2024, 2, 1))
+    assert isinstance(tomorrow_somewhere, Item)
+    assert "2024-02-03 is in the future" in getattr(future, "reason", "")
+
+
+def test_lines_that_name_two_customers_or_currencies_are_no_document(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        [
+            row("1", Currency="USD"),
+            row("1"),
+            row("2"),
+            row("2", Customer="Robin"),
+            row("3"),
+            row("3", Customer="", Currency=""),
+        ],
+    )
+    assert [getattr(one, "reason", "") for one in found] == [
+        "Currency: is 'USD' and 'EUR' in lines of one document",
+        "Customer: is 'Alex' and 'Robin' in lines of one document",
+        "",
+    ]
+
+
+def test_utf16_is_recognised_when_it_was_not_declared(tmp_path: Path) -> None:
+    path, mapping = written(tmp_path, [row()])
+    path.write_bytes(path.read_text("utf-8").encode("utf-16"))
+    with pytest.raises(SourceError, match='encoding = "utf-16"'):
+        list(read_source(path, mapping))
+    (tmp_path / "map.toml").write_text(MAPPING + '\n[source]\nencoding = "utf-16"\n')
+    (found,) = read_source(path, Mapping.load(tmp_path / "map.toml"))
+    assert isinstance(found, Item)
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "export.ndjson"
+    path.write_bytes(encode(samples.estimate()) + b"\n" + b'"' + b"x" * 11 * 1024 * 1024)
+    with pytest.raises(SourceError, match="line 2 is longer than") as caught:
+        list(read_source(path, None))
+    assert caught.value.line == 2
 
 
 def test_a_byte_order_mark_and_quoted_newlines_are_understood(tmp_path: Path) -> None:
@@ -217,6 +301,9 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         (MAPPING.replace("expiry_days = 30", ""), "requires an expiry date"),
         (MAPPING + '\n[[skip]]\ncolumn = "No"\nmatches = "("\nreason = "x"\n', "the rule on No"),
         (MAPPING + "\n[extra]\n", "unknown field"),
+        (MAPPING.replace("expiry_days = 30", "expiry_days = -1"), "expiry_days: -1 is not 0"),
+        (MAPPING.replace('decimal = ","', 'decimal = ","\nthousands = ","'), "decimal must be one character"),
+        (MAPPING.replace('title = "{Title}"', 'discount_type = "percent"'), "discount_type"),
     ],
 )
 def test_a_mapping_that_makes_no_sense_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -246,8 +333,8 @@ def test_workbooks_are_read_like_tables(tmp_path: Path) -> None:
     sheet = book.active
     assert sheet is not None
     sheet.append(HEADER)
-    sheet.append(["1", "01.02.2026", "EUR", "T", "Alex", "Oak", 2.0, "9,99", 20])
-    sheet.append(["2", "01.02.2026", "EUR", None, "Alex", "Oak", 1.5, "1", 0])
+    sheet.append(["1", "01.02.2024", "EUR", "T", "Alex", "Oak", 2.0, "9,99", 20])
+    sheet.append(["2", "01.02.2024", "EUR", None, "Alex", "Oak", 1.5, "1", 0])
     path = tmp_path / "export.xlsx"
     book.save(path)
     _, mapping = written(tmp_path, [])
@@ -263,6 +350,23 @@ def test_workbooks_are_read_like_tables(tmp_path: Path) -> None:
     path.write_bytes(b"no workbook")
     with pytest.raises(SourceError, match="no readable workbook"):
         list(read_source(path, mapping))
+
+
+def test_typed_cells_read_as_the_mapping_spells_them(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(HEADER)
+    # what a formula leaves behind: 7.6499999999999995, shown as 7.65
+    sheet.append([17, datetime(2024, 2, 1), "EUR", "T", "Alex", "Oak", 1, 2.55 * 3, 0.0])
+    book.save(tmp_path / "export.xlsx")
+    _, mapping = written(tmp_path, [])
+    (found,) = read_source(tmp_path / "export.xlsx", mapping)
+    assert isinstance(found, Item)
+    assert found.total == Decimal("7.65")
+    assert found.raw == b'17,01.02.2024,EUR,T,Alex,Oak,1,"7,65",0\n'
 
 
 def ndjson(folder: Path, *lines: bytes) -> list[Item | Reject]:

@@ -1,0 +1,78 @@
+"""Reject files: what a run left out, in the format of its input, with the reason; once mended, a valid next input."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from hl_async.models.codec import encode
+
+REASON: Final = "reject_reason"
+"""The column of a table, or the key of a JSON document, that tells the reason; ignored in an input."""
+
+MAX_FIELD: Final = 10 * 1024 * 1024
+"""The longest field of a table and the longest line of NDJSON, in bytes."""
+
+
+def reject_lines(
+    columns: Sequence[str] | None,
+    rows: Iterable[tuple[bytes | None, str]],
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> Iterator[bytes]:
+    """The lines of a reject file.
+
+    ``columns`` is the header of a table, None for NDJSON; ``rows`` are (original text, reason). A table is written in
+    the ``encoding`` of its mapping, so that the same mapping reads it. A line with too few or too many fields keeps
+    exactly those: it stays a reject until somebody mends it. A line that is no JSON stays as it is, without a reason.
+    """
+    if columns is None:
+        for raw, reason in rows:
+            yield _with_reason(raw or b"{}", reason)
+        return
+    csv.field_size_limit(MAX_FIELD)
+    # one encoder for the whole file: UTF-16 begins with one byte order mark, not with one per line
+    encoder = codecs.getincrementalencoder(encoding)(errors="backslashreplace")
+    kept = [name for name in columns if name != REASON]
+    yield encoder.encode(table_text([[*kept, REASON]], delimiter))
+    for raw, reason in rows:
+        text = io.StringIO((raw or b"").decode(), newline="")
+        for row in csv.reader(text, delimiter=delimiter):
+            yield encoder.encode(table_text([[*_without_reason(row, columns), reason]], delimiter))
+
+
+def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
+    """The row without an earlier reason. A row that does not fit the header has it last, where we write it."""
+    if REASON not in columns:
+        return row
+    if len(row) == len(columns):
+        return [field for name, field in zip(columns, row, strict=True) if name != REASON]
+    return row[:-1] if columns[-1] == REASON else row
+
+
+def table_text(rows: Iterable[Sequence[str]], delimiter: str) -> str:
+    """Rows as CSV that reads back as it was, carriage returns inside fields included."""
+    text = io.StringIO(newline="")
+    plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    quoted = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        # csv quotes the characters of its own line end only
+        (quoted if any("\r" in field for field in row) else plain).writerow(row)
+    return text.getvalue()
+
+
+def _with_reason(raw: bytes, reason: str) -> bytes:
+    """The line with the reason in it, when it is an object; a broken line stays as it is, to be mended."""
+    try:
+        document = msgspec.json.Decoder(float_hook=Decimal).decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return raw + b"\n"
+    if not isinstance(document, dict):
+        return raw + b"\n"
+    return encode({**document, REASON: reason}) + b"\n"

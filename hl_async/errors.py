@@ -427,16 +427,28 @@ class SignatureInvalid(WebhookError):
     """The signature is malformed or does not belong to this body and these keys."""
 
 
+class SignatureMalformed(SignatureInvalid):
+    """The signature is no canonical base64 of the right length, or there are several: not even checked."""
+
+
 class DeliveryStale(WebhookError):
-    """The event's timestamp is missing, too old or in the future."""
+    """The event's timestamp is missing or too old."""
+
+
+class DeliveryFromFuture(DeliveryStale):
+    """The event's timestamp is further in the future than clocks may differ."""
 
 
 class DeliveryReplayed(WebhookError):
-    """This delivery was accepted before."""
+    """This delivery was accepted before, or is being handled right now."""
 
 
 class DeliveryUnreadable(WebhookError):
-    """The body is too large or no JSON object."""
+    """The body is no JSON object, or no document of the kind its type promises."""
+
+
+class DeliveryTooLarge(DeliveryUnreadable):
+    """The body is larger than a delivery may be; nothing of it was looked at."""
 
 
 # ------------------------------------------------------------------------------- response → exception

@@ -1,0 +1,197 @@
+"""What HighLevel posts to a webhook: one struct per event (API.md (g) 1 to 3).
+
+Nothing in a payload is promised, so everything but the invoice's own id is optional. The names end in ``Event``:
+``InvoiceUpdate`` and ``InvoiceSent`` are documents of the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.models.common import Answer
+from hl_async.models.invoices import Invoice
+
+_MILLISECONDS_FROM: Final = 10_000_000_000  # as seconds this would be the year 2286
+
+
+class WebhookEvent(Answer, kw_only=True):
+    """The root of all events: the envelope, every part of which may be missing.
+
+    ``type`` is the event's name on the wire, empty when the delivery has none. ``timestamp`` is aware.
+    ``webhook_id`` names the delivery, for recognising it when it comes again.
+    """
+
+    type: str = ""
+    timestamp: datetime | None = None
+    webhook_id: str | None = None
+    location_id: str | None = None
+    company_id: str | None = None
+    app_id: str | None = None
+    version_id: str | None = None
+
+    @property
+    def location(self) -> str | None:
+        """The sub-account the event is about, wherever the delivery says so."""
+        return self.location_id
+
+
+class InvoiceEvent(WebhookEvent, kw_only=True):
+    """Any event about an invoice; this very class when the delivery does not say which one.
+
+    ``invoice`` is the document after the change. It is flat on the wire and differs from the API's in parts: the
+    business's address is text, ``total_summary`` has no tax, ``status`` may be "delete" (API.md (g) 2).
+    """
+
+    invoice: Invoice
+
+    @property
+    def location(self) -> str | None:
+        """``location_id``, or the invoice's altId."""
+        return self.location_id or self.invoice.alt_id
+
+
+class InvoiceCreateEvent(InvoiceEvent):
+    """An invoice was made."""
+
+
+class InvoiceUpdateEvent(InvoiceEvent):
+    """An invoice was changed."""
+
+
+class InvoiceSentEvent(InvoiceEvent):
+    """An invoice was sent to the customer."""
+
+
+class InvoicePaidEvent(InvoiceEvent):
+    """An invoice was paid in full."""
+
+
+class InvoicePartiallyPaidEvent(InvoiceEvent):
+    """A part of an invoice was paid."""
+
+
+class InvoiceVoidEvent(InvoiceEvent):
+    """An invoice was voided."""
+
+
+class InvoiceDeleteEvent(InvoiceEvent):
+    """An invoice was deleted."""
+
+
+class Trial(Answer, kw_only=True):
+    """The trial of an installation; ``trial_duration`` in days."""
+
+    on_trial: bool | None = None
+    trial_duration: Decimal | None = None
+    trial_start_date: datetime | None = None
+
+
+class WhitelabelDetails(Answer, kw_only=True):
+    """Where a white-label agency is at home."""
+
+    domain: str | None = None
+    logo_url: str | None = None
+
+
+class InstallEvent(WebhookEvent, kw_only=True):
+    """The app was installed, in a location or, without ``location_id``, in an agency.
+
+    ``user_id`` and ``company_id`` may be missing. The token may not be usable yet when this arrives
+    (API.md (g) 3): try again after some seconds.
+    """
+
+    user_id: str | None = None
+    plan_id: str | None = None
+    trial: Trial | None = None
+    is_whitelabel_company: bool | None = None
+    whitelabel_details: WhitelabelDetails | None = None
+    company_name: str | None = None
+    install_type: str | None = None
+
+
+class UninstallEvent(WebhookEvent, kw_only=True):
+    """The app was removed from a location or an agency: its tokens are dead."""
+
+
+class PlanChangeEvent(WebhookEvent, kw_only=True):
+    """The app's plan changed in an installation. No sample is published; ``data`` keeps all that came."""
+
+    user_id: str | None = None
+    current_plan_id: str | None = None
+    new_plan_id: str | None = None
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class UnknownEvent(WebhookEvent, kw_only=True):
+    """An event this version has no struct for; ``data`` is the whole body, its fractions as Decimal."""
+
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Envelope(msgspec.Struct, kw_only=True, frozen=True):
+    """The envelope as it is on the wire; ids that are no text and times that are no times count as missing."""
+
+    type: str | None = None
+    timestamp: Any = None
+    webhook_id: str | None = None
+    location_id: str | None = None
+    company_id: str | None = None
+    app_id: str | None = None
+    version_id: str | None = None
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> Envelope:
+        """The envelope of a decoded body; never raises."""
+        return Envelope(
+            type=_text(document.get("type")),
+            timestamp=moment(document.get("timestamp")),
+            webhook_id=_text(document.get("webhookId")),
+            location_id=_text(document.get("locationId")),
+            company_id=_text(document.get("companyId")),
+            app_id=_text(document.get("appId")),
+            version_id=_text(document.get("versionId")),
+        )
+
+
+INVOICE_EVENTS: Final[Mapping[str, type[InvoiceEvent]]] = {
+    "InvoiceCreate": InvoiceCreateEvent,
+    "InvoiceUpdate": InvoiceUpdateEvent,
+    "InvoiceSent": InvoiceSentEvent,
+    "InvoicePaid": InvoicePaidEvent,
+    "InvoicePartiallyPaid": InvoicePartiallyPaidEvent,
+    "InvoiceVoid": InvoiceVoidEvent,
+    "InvoiceDelete": InvoiceDeleteEvent,
+}
+"""The seven events about invoices; estimates, schedules and text2pay have none (API.md (g) 1)."""
+
+APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
+    "INSTALL": InstallEvent,
+    "UNINSTALL": UninstallEvent,
+    "PLAN_CHANGE": PlanChangeEvent,
+}
+"""The events of the app's own life."""
+
+
+def moment(value: Any) -> datetime | None:
+    """A timestamp of the envelope: ISO 8601 (UTC without a zone), or a number of seconds or milliseconds."""
+    if isinstance(value, bool):
+        return None
+    try:
+        if isinstance(value, int | float | Decimal):
+            seconds = float(value)
+            return datetime.fromtimestamp(seconds / 1000 if seconds >= _MILLISECONDS_FROM else seconds, UTC)
+        if isinstance(value, str):
+            parsed = msgspec.convert(value, datetime)
+            return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+    except (msgspec.ValidationError, ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

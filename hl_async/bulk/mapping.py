@@ -156,19 +156,18 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return used | {self.document.group_by} | {rule.column for rule in (*self.reject, *self.skip)}
 
     def check_columns(self, header: Sequence[str]) -> None:
-        """Refuse a file that lacks a column, or names one twice."""
-        twice = {name for name in header if header.count(name) > 1}
-        if twice:
-            raise SourceError(f"the header has {min(twice)!r} more than once")
+        """Refuse a file that lacks a column that is used, or has it twice."""
         for name in sorted(self.columns()):
             if name not in header:
                 near = difflib.get_close_matches(name, header, 3, 0.5)
                 hint = (
                     f"; did you mean {' or '.join(map(repr, near))}?"
                     if near
-                    else f"; it has {', '.join(header)}"
+                    else f"; its first line is {', '.join(header)[:200]}"
                 )
                 raise SourceError(f"the file has no column {name!r}{hint}")
+            if header.count(name) > 1:
+                raise SourceError(f"the header has {name!r} more than once")
 
     def excluded(self, lines: Sequence[Line]) -> tuple[str, bool] | None:
         """(reason, skipped) when a rule leaves the document out."""

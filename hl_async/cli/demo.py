@@ -105,7 +105,8 @@ async def _tell(run: Run, report: RunReport, source: Path, mapping: Mapping, los
     rows = await run.each(State.REJECTED)
     path = source.with_name("export.rejects.csv")
     header = await asyncio.to_thread(header_of, source, mapping)
-    text = reject_lines(header, ((row.raw, row.reason or "") for row in rows), mapping.source.delimiter)
+    texts = ((row.raw, row.reason or "") for row in rows)
+    text = reject_lines(header, texts, mapping.source.delimiter, mapping.source.encoding)
     await asyncio.to_thread(path.write_bytes, b"".join(text))
     click.echo(f"rejects    {path.name}, the export's own format with a reason:")
     for row in rows:

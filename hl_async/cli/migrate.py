@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,11 @@ from hl_async.bulk.keys import key_place
 from hl_async.bulk.mapping import Mapping
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.readers import fingerprint, header_of, read_source
-from hl_async.bulk.rejects import reject_lines
 from hl_async.bulk.run import Forecast, Run, RunReport
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.reject_files import LeftOut, check_rejects, reject_text, write_left_out
 from hl_async.cli.render import money, progress, report_lines, span, verification_lines
 from hl_async.config import Environment
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError
@@ -95,7 +96,11 @@ def migrate(**options: Any) -> int:
     arguments = _Arguments(**options)
     if (arguments.source is None) == (arguments.resume is None):
         fail("give either a SOURCE or --resume JOURNAL")
-    return int(run_async(lambda: _migrate(arguments)))
+    if not arguments.dry_run or arguments.resume is not None:
+        return int(run_async(lambda: _migrate(arguments)))
+    with tempfile.TemporaryDirectory(prefix="hl-async-") as folder:
+        arguments.journal = Path(folder) / "dry-run.hl.db"
+        return int(run_async(lambda: _migrate(arguments)))
 
 
 class _Arguments(msgspec.Struct):
@@ -126,20 +131,21 @@ async def _migrate(arguments: _Arguments) -> ExitCode:
         if arguments.dry_run
         else client(arguments.base_url, counting, arguments.share, arguments.attempt_timeout)
     )
+    if arguments.rejects is not None:
+        await asyncio.to_thread(check_rejects, arguments.rejects, arguments.source)
     path, run = await _prepare(arguments)
     async with run:
-        if arguments.retry_rejected:
-            say(f"{await run.journal.retry_rejected():,} rejected documents are planned again")
-        if arguments.dry_run:
+        if hl is None:
             _say_forecast(await run.forecast(), arguments.as_json)
             return ExitCode.OK
-        assert hl is not None
+        if arguments.retry_rejected:
+            say(f"{await run.journal.retry_rejected():,} rejected documents are planned again")
         forecast = await run.forecast()
         if not arguments.as_json:
             say(_forecast_line(forecast))
         report = await _execute(run, hl, counting, arguments)
-        rejects = await _write_rejects(run, arguments, path)
-    return _finish(report, arguments, rejects)
+        left_out = await write_left_out(run, path, arguments.rejects)
+    return _finish(report, arguments, left_out)
 
 
 async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
@@ -157,13 +163,15 @@ async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
     if run.is_planned:
         return found.journal, run
     try:
-        records = read_source(found.source, found.mapping)
-        await run.plan(records, max_rejects=arguments.max_rejects, limit=arguments.limit)
+        # the reject file needs these, also after a crash in the next moment
         await run.journal.note(
             source=str(found.source),
             columns=msgspec.json.encode(found.columns).decode(),
             delimiter=found.mapping.source.delimiter if found.mapping else ",",
+            encoding=found.mapping.source.encoding if found.mapping else "utf-8",
         )
+        records = read_source(found.source, found.mapping)
+        await run.plan(records, max_rejects=arguments.max_rejects, limit=arguments.limit)
     except BaseException as error:
         await run.aclose()
         if not found.existed and isinstance(error, HighLevelError):
@@ -203,15 +211,7 @@ def _inspect(arguments: _Arguments) -> _Found:
     if arguments.limit:
         mark += f":{arguments.limit}"
     journal = arguments.journal or source.with_name(source.name + ".hl.db")
-    if arguments.dry_run:
-        journal = Path(_temporary())
-    return _Found(source, mapping, columns, mark, location, journal, journal.exists())
-
-
-def _temporary() -> str:
-    import tempfile
-
-    return str(Path(tempfile.mkdtemp(prefix="hl-async-")) / "dry-run.hl.db")
+    return _Found(source.absolute(), mapping, columns, mark, location, journal, journal.exists())
 
 
 def _forget(path: Path) -> None:
@@ -275,35 +275,18 @@ async def _execute(run: Run, hl: HighLevel, counting: Counting, arguments: _Argu
     return msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
 
 
-async def _write_rejects(run: Run, arguments: _Arguments, journal: Path) -> Path | None:
-    """The reject file beside the source, if anything was rejected."""
-    rows = await run.each(State.REJECTED)
-    if not rows:
-        return None
-    header = await run.journal.header()
-    source = Path(header.get("source", str(journal)))
-    path = arguments.rejects or source.with_name(f"{source.stem}.rejects{_suffix(header)}")
-    await asyncio.to_thread(path.write_bytes, b"".join(_reject_text(rows, header)))
-    return path
-
-
-def _suffix(header: dict[str, str]) -> str:
-    return ".csv" if header.get("columns", "null") != "null" else ".ndjson"
-
-
-def _reject_text(rows: list[Any], header: dict[str, str]) -> Iterator[bytes]:
-    columns = msgspec.json.decode(header.get("columns", "null"))
-    return reject_lines(columns, ((row.raw, row.reason or "") for row in rows), header.get("delimiter", ","))
-
-
-def _finish(report: RunReport, arguments: _Arguments, rejects: Path | None) -> ExitCode:
+def _finish(report: RunReport, arguments: _Arguments, left_out: LeftOut) -> ExitCode:
     if arguments.as_json:
         put_json(report_json(report))
     else:
-        for line in report_lines(report):
+        for line in report_lines(report, left_out.reasons):
             click.echo(line)
-        if rejects is not None:
-            click.echo(f"rejects    {rejects}   mend them and migrate the file")
+        if left_out.rejects is not None:
+            click.echo(f"rejects    {left_out.rejects}   mend them and migrate the file")
+        if left_out.skipped is not None:
+            click.echo(f"skipped    {left_out.skipped}")
+    if left_out.problem:
+        say(f"warning: {left_out.problem}")
     if report.state != "done":
         why = f" ({report.reason})" if report.reason else ""
         say(f"stopped{why}; go on with: hl-async migrate --resume {report.journal}")
@@ -395,7 +378,7 @@ def rejects(journal: Path) -> int:
         async with await Run.open(journal) as run:
             rows = await run.each(State.REJECTED)
             header = await run.journal.header()
-        sys.stdout.buffer.write(b"".join(_reject_text(rows, header)))
+        sys.stdout.buffer.write(b"".join(reject_text(rows, header)))
         return ExitCode.OK
 
     return int(run_async(main))

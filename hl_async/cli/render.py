@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from hl_async.bulk.run import Progress, RunReport, Verification
 from hl_async.cli.app import say
+
+_REASONS: Final = 5
 
 
 def money(sums: dict[str, Decimal]) -> str:
@@ -69,12 +72,13 @@ def _plain(title: str) -> Any:
     return show
 
 
-def report_lines(report: RunReport) -> list[str]:
-    """The report as text, one fact per line."""
+def report_lines(report: RunReport, reasons: Counter[str] | None = None) -> list[str]:
+    """The report as text, one fact per line; the commonest of ``reasons`` under what was rejected."""
     lines = [
         f"source     {report.source:>8,} documents",
         f"created    {report.created:>8,}   {money(report.total_created)}",
         f"rejected   {report.rejected:>8,}",
+        *_reason_lines(reasons or Counter()),
     ]
     if report.skipped:
         lines.append(f"skipped    {report.skipped:>8,}   left out by the mapping")
@@ -89,6 +93,17 @@ def report_lines(report: RunReport) -> list[str]:
     if report.requests:
         lines.append(f"requests   {report.requests:>8,}   {report.refused:,} refused by the rate limit")
     return lines
+
+
+def _reason_lines(reasons: Counter[str]) -> list[str]:
+    lines = [f"           {count:>8,}   {_cut(reason)}" for reason, count in reasons.most_common(_REASONS)]
+    rest = reasons.total() - sum(count for _, count in reasons.most_common(_REASONS))
+    return [*lines, f"           {rest:>8,}   other reasons: in the reject file"] if rest else lines
+
+
+def _cut(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= 100 else f"{plain[:99]}…"
 
 
 def verification_lines(found: Verification) -> list[str]:

@@ -1,0 +1,77 @@
+"""The files of what a run left out: rejects, and what the mapping skipped on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from hl_async.bulk.journal import Row
+from hl_async.bulk.protocol import State
+from hl_async.bulk.rejects import reject_lines
+from hl_async.bulk.run import Run
+from hl_async.errors import ConfigurationError
+
+
+class LeftOut(msgspec.Struct):
+    """What a run left out and why, and the files that hold it; ``problem`` when one can't be written."""
+
+    reasons: Counter[str]
+    rejects: Path | None = None
+    skipped: Path | None = None
+    problem: str = ""
+
+
+async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftOut:
+    """Write the reject file (to ``rejects``, or beside the source) and the file of what was skipped, if any."""
+    header = await run.journal.header()
+    found = LeftOut(Counter())
+    if rows := await run.each(State.REJECTED):
+        found.reasons.update(row.reason or "" for row in rows)
+        path = rejects
+        if path is None:
+            path = await asyncio.to_thread(_beside, header, journal, "rejects")
+        found.problem = await asyncio.to_thread(_write, path, rows, header, journal)
+        found.rejects = None if found.problem else path
+    if rows := await run.each(State.SKIPPED):
+        skipped = await asyncio.to_thread(_beside, header, journal, "skipped")
+        problem = await asyncio.to_thread(_write, skipped, rows, header, journal)
+        found.problem = found.problem or problem
+        found.skipped = None if problem else skipped
+    return found
+
+
+def reject_text(rows: list[Row], header: dict[str, str]) -> Iterator[bytes]:
+    """The lines of a reject file, in the format that the journal's ``header`` remembers of the source."""
+    columns = msgspec.json.decode(header.get("columns", "null"))
+    texts = ((row.raw, row.reason or "") for row in rows)
+    return reject_lines(columns, texts, header.get("delimiter", ","), header.get("encoding", "utf-8"))
+
+
+def check_rejects(path: Path, source: Path | None) -> None:
+    """Refuse a reject file that can't be written or is the source itself; :class:`ConfigurationError`."""
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise ConfigurationError("--rejects", "is the source itself; give another file")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError("--rejects", f"{path} cannot be written; give another file")
+
+
+def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
+    """``orders.rejects.csv`` beside ``orders.csv``, or beside the journal when the source's folder is gone."""
+    source = Path(header.get("source", str(journal)))
+    folder = source.parent if source.parent.is_dir() else journal.parent
+    suffix = ".csv" if header.get("columns", "null") != "null" else ".ndjson"
+    return folder / f"{source.stem}.{kind}{suffix}"
+
+
+def _write(path: Path, rows: list[Row], header: dict[str, str], journal: Path) -> str:
+    """Write a file; what went wrong otherwise: the documents are safe in the journal, and the report goes on."""
+    try:
+        path.write_bytes(b"".join(reject_text(rows, header)))
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror}; try: hl-async rejects {journal} > FILE"
+    return ""

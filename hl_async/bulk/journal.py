@@ -150,15 +150,18 @@ class SqliteJournal:
         return await asyncio.to_thread(cls._open, path, header)
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteJournal:
-        """The journal of an earlier run; :class:`JournalError` when there is none."""
-        return await asyncio.to_thread(cls._open, path, None)
+    async def open(cls, path: Path, *, watch: bool = False) -> SqliteJournal:
+        """The journal of an earlier run; :class:`JournalError` when there is none.
+
+        With ``watch`` it is only read, also while another process works on it.
+        """
+        return await asyncio.to_thread(cls._open, path, None, watch)
 
     @classmethod
-    def _open(cls, path: Path, header: dict[str, str] | None) -> SqliteJournal:
+    def _open(cls, path: Path, header: dict[str, str] | None, watch: bool = False) -> SqliteJournal:
         if header is None and not path.is_file():
             raise JournalError(f"there is no journal at {path}")
-        lock = _lock(path)
+        lock = None if watch else _lock(path)
         problem: JournalError
         try:
             connection = _connect(path)

@@ -144,9 +144,9 @@ class Run:
         return cls(journal, found)
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
-        """The run of an existing journal."""
-        journal = await SqliteJournal.open(path)
+    async def open(cls, path: Path, *, watch: bool = False) -> Self:
+        """The run of an existing journal; with ``watch`` it is only read, also while another process works on it."""
+        journal = await SqliteJournal.open(path, watch=watch)
         header = await journal.header()
         if "run" not in header or header.get("operation") not in OPERATIONS:
             await journal.aclose()

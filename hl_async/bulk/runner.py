@@ -41,24 +41,37 @@ async def bulk_map(
                 print(outcome.item, outcome.error or "done")
 
     Items are pulled when a worker is free, outcomes wait for the reader: a million items take no more memory than
-    ``limit`` of them. An exception of ``function`` is an outcome and ends nothing. Leaving the block early, or being
-    cancelled, cancels what is in flight and waits for it. An exception of ``items`` itself is raised at the end.
+    ``limit`` of them. A plain iterable is pulled on the event loop, so it must not block. An exception of
+    ``function`` is an outcome and ends nothing. Leaving the block, by an exception too, or being cancelled, cancels
+    what is in flight and waits for it. Exceptions come out as they are, not in a group: the block's own, or that
+    of ``items`` when the block ends, after the outcomes of what came before it.
     """
     if isinstance(limit, bool) or limit < 1:
         raise InvalidRequest("limit", f"{limit!r} is below 1")
     send, receive = anyio.create_memory_object_stream[Outcome[T, R]](0)
     source = _Source(items)
+    failed: Exception | None = None
     async with anyio.create_task_group() as group:
         async with send, receive:
             for _ in range(limit):
                 group.start_soon(_work, function, source, send.clone())
             send.close()
-            yield receive
+            try:
+                yield receive
+            except Exception as error:  # noqa: BLE001 - kept, and raised where no group wraps it
+                failed = error
         group.cancel_scope.cancel()
+    if failed is None:
+        failed = source.failed
+    if failed is not None:
+        try:
+            raise failed
+        finally:
+            del failed  # an exception that its own frame holds is garbage for the collector
 
 
 class _Source(Generic[T]):
-    """The input behind one lock: workers pull from it in turn."""
+    """The input behind one lock: workers pull from it in turn; ``failed`` is what ended it early."""
 
     def __init__(self, items: Iterable[T] | AsyncIterable[T]) -> None:
         self._plain = iter(items) if isinstance(items, Iterable) else None
@@ -66,6 +79,7 @@ class _Source(Generic[T]):
         self._lock = anyio.Lock()
         self._index = -1
         self._ended = False
+        self.failed: Exception | None = None
 
     async def pull(self) -> tuple[int, T] | None:
         """The next item with its index, or None at the end."""
@@ -76,6 +90,10 @@ class _Source(Generic[T]):
                 item: Any = next(self._plain) if self._plain is not None else await self._later.__anext__()  # type: ignore[union-attr]
             except (StopIteration, StopAsyncIteration):
                 self._ended = True
+                return None
+            except Exception as error:  # noqa: BLE001 - the workers finish what they have; it is raised at the end
+                self._ended = True
+                self.failed = error
                 return None
             except BaseException:
                 self._ended = True

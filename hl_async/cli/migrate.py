@@ -331,10 +331,10 @@ def _say_forecast(forecast: Forecast, as_json: bool) -> None:
 @click.argument("journal", type=click.Path(path_type=Path))
 @_json
 def status(journal: Path, as_json: bool) -> int:
-    """Show how far the run of JOURNAL has come; makes no request."""
+    """Show how far the run of JOURNAL has come, also while it works; makes no request."""
 
     async def main() -> ExitCode:
-        async with await Run.open(journal) as run:
+        async with await Run.open(journal, watch=True) as run:
             report = await run.report()
         if as_json:
             put_json(report_json(report))
@@ -375,7 +375,7 @@ def rejects(journal: Path) -> int:
     """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason."""
 
     async def main() -> ExitCode:
-        async with await Run.open(journal) as run:
+        async with await Run.open(journal, watch=True) as run:
             rows = await run.each(State.REJECTED)
             header = await run.journal.header()
         sys.stdout.buffer.write(b"".join(reject_text(rows, header)))

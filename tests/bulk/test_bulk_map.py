@@ -79,15 +79,55 @@ async def test_leaving_early_cancels_what_is_in_flight() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_source_that_fails_is_told() -> None:
+async def test_a_source_that_fails_is_told_after_what_came_before_it() -> None:
     def source() -> Iterator[int]:
         yield 1
+        yield 2
         raise OSError("disk")
 
-    with pytest.raises(ExceptionGroup) as caught:
+    seen: list[int | None] = []
+    with pytest.raises(OSError, match="disk"):
         async with bulk_map(double, source(), limit=3) as outcomes:
-            assert [o.value async for o in outcomes] in ([2], [])
-    assert caught.group_contains(OSError)
+            async for outcome in outcomes:
+                seen.append(outcome.value)
+    assert sorted(value or 0 for value in seen) == [2, 4]
+
+
+async def test_an_exception_of_the_block_comes_out_as_it_is_and_nothing_runs_on() -> None:
+    async def slow(n: int) -> int:
+        await asyncio.sleep(60 if n else 0)
+        return n
+
+    with pytest.raises(KeyError, match="mine"):
+        async with bulk_map(slow, range(10), limit=3) as outcomes:
+            async for _ in outcomes:
+                raise KeyError("mine")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_cancelling_the_caller_cancels_everything() -> None:
+    running = 0
+
+    async def slow(n: int) -> None:
+        nonlocal running
+        running += 1
+        try:
+            await asyncio.sleep(60)
+        finally:
+            running -= 1
+
+    async def main() -> None:
+        async with bulk_map(slow, numbers(10), limit=4) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    task = asyncio.create_task(main())
+    while running < 4:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert running == 0
 
 
 async def test_memory_stays_flat() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
 from test_cli import Served, serving
 
+from hl_async.bulk import Run
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
 
@@ -96,6 +100,23 @@ def test_many_different_reasons_are_cut_to_the_commonest(
     Path("t.csv").write_text(f"No,Name,Qty,Price\n{lines}")
     assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.REJECTS
     assert "       4   other reasons: in the reject file" in capsys.readouterr().out
+
+
+def test_a_run_can_be_looked_at_while_it_works(
+    folder: Path, shared: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.REJECTS
+
+    async def locked() -> None:
+        async with await Run.open(Path("t.csv.hl.db")):
+            for command in ("status", "rejects", "verify"):
+                code = [sys.executable, "-c", "from hl_async.cli import main; main()", command, "t.csv.hl.db"]
+                process = await asyncio.create_subprocess_exec(*code, stdout=DEVNULL, stderr=DEVNULL)
+                codes.append(await process.wait())
+
+    codes: list[int] = []
+    asyncio.run(locked())
+    assert codes == [ExitCode.OK, ExitCode.OK, ExitCode.USAGE]
 
 
 def test_a_dry_run_leaves_no_file_and_no_request(

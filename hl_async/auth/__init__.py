@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from hl_async.auth.credentials import Credentials, PrivateToken
+from hl_async.auth.sealing import SealedStore
+from hl_async.auth.stores import MemoryStore, Stored, TokenStore
 
-__all__ = ["Credentials", "PrivateToken"]
+__all__ = ["Credentials", "MemoryStore", "PrivateToken", "SealedStore", "Stored", "TokenStore"]

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 from hl_async._version import __version__
 
 if TYPE_CHECKING:
-    from hl_async.auth import Credentials, PrivateToken
+    from hl_async.auth import (
+        ConsentFlow,
+        Credentials,
+        Installation,
+        MemoryStore,
+        OAuthApp,
+        PrivateToken,
+        RefreshPolicy,
+        SealedStore,
+        SqliteStore,
+        TokenStore,
+    )
     from hl_async.bulk import bulk_map
     from hl_async.client import HighLevel, Location
     from hl_async.config import CallOptions, ClientConfig, Lane, Timeouts
@@ -29,29 +40,48 @@ __all__ = [
     "OPERATIONS",
     "CallOptions",
     "ClientConfig",
+    "ConsentFlow",
     "Credentials",
     "Governor",
     "GovernorPolicy",
     "HighLevel",
     "HighLevelError",
+    "Installation",
     "Lane",
     "Location",
     "LoggingObserver",
+    "MemoryStore",
+    "OAuthApp",
     "Observer",
     "Operation",
     "Page",
     "Pager",
     "PrivateToken",
+    "RefreshPolicy",
     "RetryPolicy",
+    "SealedStore",
     "Secret",
+    "SqliteStore",
     "Timeouts",
+    "TokenStore",
     "WireResponse",
     "__version__",
     "bulk_map",
 ]
 
 _HOMES = {
-    "auth": ("Credentials", "PrivateToken"),
+    "auth": (
+        "ConsentFlow",
+        "Credentials",
+        "Installation",
+        "MemoryStore",
+        "OAuthApp",
+        "PrivateToken",
+        "RefreshPolicy",
+        "SealedStore",
+        "SqliteStore",
+        "TokenStore",
+    ),
     "bulk": ("bulk_map",),
     "client": ("HighLevel", "Location"),
     "config": ("CallOptions", "ClientConfig", "Lane", "Timeouts"),

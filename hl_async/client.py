@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hl_async.auth import Credentials, PrivateToken
+from hl_async.auth.credentials import Credentials, PrivateToken
 from hl_async.config import CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
 from hl_async.governor import Governor, GovernorPolicy
@@ -143,6 +143,7 @@ class HighLevel:
                 base_url=core.config.base_url,
                 api_version=core.config.api_version,
                 telemetry=core.telemetry,
+                governor=core.governor,
             )
         except BaseException:
             await core.session.aclose()

@@ -362,7 +362,14 @@ class GrantLost(RefreshRejected):
 
 
 class RefreshUnavailable(AuthError):
-    """The authorisation server could not be reached or failed; stored tokens were kept. Try again later."""
+    """The authorisation server could not be reached or failed; stored tokens were kept. Try again later.
+
+    ``retry_after`` is how many seconds it asked to be left alone; 0 when it did not say.
+    """
+
+    def __init__(self, message: str, *, key: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message, key=key)
+        self.retry_after = retry_after
 
 
 class TokenStoreError(AuthError):

@@ -1,9 +1,53 @@
-"""Credentials: private integration tokens, OAuth apps, token stores."""
+"""Credentials: private integration tokens, OAuth apps, token stores. Names load when they are first used."""
 
 from __future__ import annotations
 
-from hl_async.auth.credentials import Credentials, PrivateToken
-from hl_async.auth.sealing import SealedStore
-from hl_async.auth.stores import MemoryStore, Stored, TokenStore
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Credentials", "MemoryStore", "PrivateToken", "SealedStore", "Stored", "TokenStore"]
+if TYPE_CHECKING:
+    from hl_async.auth.consent import Consent, ConsentFlow
+    from hl_async.auth.credentials import Credentials, PrivateToken
+    from hl_async.auth.grants import Installation
+    from hl_async.auth.oauth import OAuthApp
+    from hl_async.auth.renewal import RefreshPolicy
+    from hl_async.auth.sealing import SealedStore
+    from hl_async.auth.sqlite import SqliteStore
+    from hl_async.auth.stores import MemoryStore, Stored, TokenStore
+
+_HOME_OF = {
+    "Consent": "consent",
+    "ConsentFlow": "consent",
+    "Credentials": "credentials",
+    "Installation": "grants",
+    "MemoryStore": "stores",
+    "OAuthApp": "oauth",
+    "PrivateToken": "credentials",
+    "RefreshPolicy": "renewal",
+    "SealedStore": "sealing",
+    "SqliteStore": "sqlite",
+    "Stored": "stores",
+    "TokenStore": "stores",
+}
+
+__all__ = [
+    "Consent",
+    "ConsentFlow",
+    "Credentials",
+    "Installation",
+    "MemoryStore",
+    "OAuthApp",
+    "PrivateToken",
+    "RefreshPolicy",
+    "SealedStore",
+    "SqliteStore",
+    "Stored",
+    "TokenStore",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

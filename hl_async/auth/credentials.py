@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from hl_async.config import header_text
 from hl_async.errors import ConfigurationError
+from hl_async.governor import Governor
 from hl_async.secret import Secret
 from hl_async.telemetry import Telemetry
 from hl_async.wire import Wire
@@ -33,7 +34,9 @@ class Credentials(Protocol):
         """The server refused exactly this header. True when another one can be had, False to give up."""
         ...
 
-    async def open(self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry) -> None:
+    async def open(
+        self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
+    ) -> None:
         """Called when the client opens; ``wire`` is for requests to the authorisation server."""
         ...
 
@@ -75,7 +78,9 @@ class PrivateToken:
         """Never another one."""
         return False
 
-    async def open(self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry) -> None:
+    async def open(
+        self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
+    ) -> None:
         """Nothing to prepare."""
 
     async def aclose(self) -> None:

@@ -175,7 +175,7 @@ class SqliteStore:
         raise TokenStoreError(f"the token store {self._path} {problem}")
 
     def _open(self) -> sqlite3.Connection:
-        self._prepare_file(self._path)
+        self._prepare_file()
         connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
             # secure_delete: a spent or forgotten token must not stay behind in a free page
@@ -202,21 +202,24 @@ class SqliteStore:
         if found != _FORMAT:
             raise TokenStoreError(f"{self._path} was written by a later version of hl_async; upgrade it")
 
-    def _prepare_file(self, path: Path) -> None:
+    def _prepare_file(self) -> None:
         """Make the file with its mode from the start, and refuse one that others could read."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         finally:
             os.close(descriptor)
         if mode & 0o077:
-            raise TokenStoreError(f"{path} has mode {mode:04o}, so others may use it; run: chmod 600 {path}")
+            raise TokenStoreError(
+                f"{self._path} has mode {mode:04o}, so others may use it; run: chmod 600 {self._path}"
+            )
 
     def _try_lock(self, path: Path) -> int | None:
         """A descriptor that holds the lock, or None while somebody else does."""
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             problem = error.strerror

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from hl_async.auth.grants import COMPANY, LOCATION, Grant, decode_grant, encode_grant
+from hl_async.auth.grants import COMPANY, LOCATION, Grant, decode_grant, encode_grant, fingerprint
 from hl_async.auth.stores import TokenStore
 from hl_async.errors import TokenStoreError
 from hl_async.secret import redact
@@ -15,6 +15,7 @@ from hl_async.secret import redact
 T = TypeVar("T")
 
 _STATE: Final = "state"
+_RACES: Final = 16
 
 
 class Found(NamedTuple):
@@ -56,10 +57,27 @@ class Vault:
         data = encode_grant(grant)
         return await self._guarded(grant.key, "written", lambda: self._store.save(name, data, version))
 
+    async def replace_spent(self, name: str, grant: Grant, version: int, spent: str) -> Grant | None:
+        """Write ``grant``, which came for the refresh token with the fingerprint ``spent``, whatever others did.
+
+        Returns what stands in the store then: ``grant``, or that of a newer consent; None when the entry was removed.
+        """
+        ours = fingerprint(grant.refresh_token)
+        for _ in range(_RACES):
+            if await self.save(name, grant, version):
+                return grant
+            found = await self.load(name)
+            if found is None:
+                return None
+            if fingerprint(found.grant.refresh_token) not in (spent, ours):
+                return found.grant
+            version = found.version  # a lock that was lost must not cost the only valid pair
+        raise TokenStoreError(f"the entry for {grant.key} is written by others all the time", key=grant.key)
+
     async def put(self, name: str, grant: Grant) -> None:
         """Write whatever is there: for a grant that comes from a new consent and is newer than anything stored."""
         data = encode_grant(grant)
-        for _ in range(16):
+        for _ in range(_RACES):
             stored = await self._guarded(grant.key, "read", lambda: self._store.load(name))
             version = stored.version if stored else 0
             if await self._guarded(grant.key, "written", partial(self._store.save, name, data, version)):
@@ -69,7 +87,7 @@ class Vault:
     async def remove(self, name: str) -> bool:
         """Remove an entry, readable or not; False when there was none."""
         key = name.rpartition("/")[2]
-        for _ in range(16):
+        for _ in range(_RACES):
             stored = await self._guarded(key, "read", lambda: self._store.load(name))
             if stored is None:
                 return False

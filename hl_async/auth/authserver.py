@@ -1,0 +1,215 @@
+"""Requests to the authorisation server: one request each, and what came of it as plain data.
+
+Paths, key case and the ``Version`` header go together (API.md (d) 5, 9 to 11). Nothing here retries: whether a
+refresh token may be sent again is the refresher's decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlencode
+
+import msgspec
+
+from hl_async import operations as op
+from hl_async.config import Lane
+from hl_async.errors import (
+    ApiError,
+    CallError,
+    DecodeError,
+    RateLimited,
+    WireError,
+    error_facts,
+    error_from_response,
+    is_token_bad,
+)
+from hl_async.governor import Governor, Scope, parse_retry_after
+from hl_async.models import TokenGrant
+from hl_async.operations import Operation
+from hl_async.secret import Secret
+from hl_async.wire import (
+    ACCEPT,
+    ACCEPT_ENCODING,
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    FORM,
+    JSON,
+    RETRY_AFTER,
+    VERSION,
+    Wire,
+    WireResponse,
+)
+
+V3: Final = "v3"
+MAX_BODY: Final = 1024 * 1024
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The server gave a grant."""
+
+    grant: TokenGrant
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The server understood and said no, in ``messages``; ``token_bad`` when it meant the bearer."""
+
+    status: int
+    messages: tuple[str, ...]
+    token_bad: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.status} {'; '.join(self.messages[:3]) or 'without a reason'}"
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """No usable answer. ``sent`` is False when the server provably did not act on the request."""
+
+    reason: str
+    sent: bool
+    retry_after: float = 0.0
+
+
+Reply: TypeAlias = Answered | Refused | Silent
+
+
+class AuthorizationServer:
+    """The endpoints of one app at one server. ``timeout`` is seconds per request, ``wall`` the time of day."""
+
+    __slots__ = (
+        "_base_url",
+        "_client_id",
+        "_client_secret",
+        "_governor",
+        "_timeout",
+        "_version",
+        "_wall",
+        "_wire",
+    )
+
+    def __init__(
+        self,
+        wire: Wire,
+        governor: Governor,
+        *,
+        base_url: str,
+        client_id: str,
+        client_secret: Secret,
+        version: str,
+        timeout: float,
+        wall: Callable[[], float],
+    ) -> None:
+        self._wire = wire
+        self._governor = governor
+        self._base_url = base_url
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._version = version
+        self._timeout = timeout
+        self._wall = wall
+
+    async def exchange(self, code: Secret, *, redirect_uri: str | None, user_type: str | None) -> Reply:
+        """Spend an authorization code."""
+        return await self._token(
+            grant_type="authorization_code",
+            code=code.reveal(),
+            redirect_uri=redirect_uri,
+            user_type=user_type,
+        )
+
+    async def refresh(self, token: Secret, *, user_type: str) -> Reply:
+        """Spend a refresh token."""
+        return await self._token(
+            grant_type="refresh_token", refresh_token=token.reveal(), user_type=user_type
+        )
+
+    async def mint(self, company_id: str, location_id: str, bearer: str) -> Reply:
+        """Make a token for a location from the company's; repeatable. Waits for the company's rate budget."""
+        operation = op.GET_LOCATION_TOKEN
+        fields = {"companyId": company_id, "locationId": location_id}
+        response = await self._governed(operation, company_id, bearer, urlencode(fields).encode())
+        return self._reply(operation, response)
+
+    async def _token(self, **fields: str | None) -> Reply:
+        operation = op.GET_ACCESS_TOKEN
+        named: dict[str, str | None] = {
+            "client_id": self._client_id,
+            "client_secret": self._client_secret.reveal(),
+            **fields,
+        }
+        form = {self._cased(name): value for name, value in named.items() if value is not None}
+        response = await self._send(operation, "", urlencode(form).encode())
+        return self._reply(operation, response)
+
+    async def _governed(
+        self, operation: Operation[Any], company_id: str, bearer: str, body: bytes
+    ) -> WireResponse | Silent:
+        scope: Scope = self._governor.scope((self._client_id, company_id))
+        permit = scope.try_acquire(Lane.INTERACTIVE)
+        try:
+            if permit is None:
+                permit = await scope.acquire(Lane.INTERACTIVE)
+        except CallError as error:  # the day's budget is spent, or the app is being closed
+            failure = str(error)
+        else:
+            try:
+                response = await self._send(operation, bearer, body)
+                if isinstance(response, WireResponse):
+                    permit.answered(response.status, response.headers, response.elapsed)
+                return response
+            finally:
+                permit.failed()  # after an answer it does nothing
+        return Silent(failure, sent=False)
+
+    async def _send(self, operation: Operation[Any], bearer: str, body: bytes) -> WireResponse | Silent:
+        headers = {VERSION: self._version, ACCEPT: JSON, ACCEPT_ENCODING: "identity", CONTENT_TYPE: FORM}
+        if bearer:
+            headers[AUTHORIZATION] = bearer
+        path = operation.path_v3 if self._version == V3 else operation.path
+        try:
+            # a fresh connection: a pooled one may break under the request and hide whether it was executed
+            return await self._wire.attempt(
+                operation.method,
+                f"{self._base_url}{path}",
+                headers,
+                body,
+                timeout=self._timeout,
+                max_body=MAX_BODY,
+                fresh_connection=operation is op.GET_ACCESS_TOKEN,
+            )
+        except WireError as error:
+            silent = Silent(error.message, error.sent)
+        return silent
+
+    def _reply(self, operation: Operation[TokenGrant], response: WireResponse | Silent) -> Reply:
+        """Read an answer of any kind; what is not the server's own JSON was never its verdict."""
+        if isinstance(response, Silent):
+            return response
+        if 200 <= response.status < 300:
+            try:
+                return Answered(operation.decode(response.body))
+            except DecodeError as error:
+                problem = error.message
+            return Silent(f"{response.status} with a body that is no grant ({problem})", sent=True)
+        pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
+        refusal = error_from_response(operation.name, response)
+        if isinstance(refusal, RateLimited) or response.status == 408 or not _is_verdict(response):
+            return Silent(refusal.message, sent=not isinstance(refusal, RateLimited), retry_after=pause)
+        return Refused(response.status, _words(refusal, response), is_token_bad(refusal))
+
+    def _cased(self, name: str) -> str:
+        if self._version != V3:
+            return name
+        head, *rest = name.split("_")
+        return head + "".join(part.capitalize() for part in rest)
+
+
+def _is_verdict(response: WireResponse) -> bool:
+    """Whether a refusal comes from the application rather than from a gateway in front of it."""
+    if not 400 <= response.status < 500:
+        return False
+    return response.body.lstrip()[:1] == b"{"
+
+
+def _words(error: ApiError, response: WireResponse) -> tuple[str, ...]:
+    return error.messages or error_facts(response.body).messages

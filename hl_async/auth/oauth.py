@@ -1,0 +1,270 @@
+"""OAuth apps: installing them, and keeping every installation's token good (API.md (d))."""
+
+from __future__ import annotations
+
+import random as random_module
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from hl_async.auth.authserver import Answered, AuthorizationServer, Refused
+from hl_async.auth.consent import (
+    CONSENT_HOST,
+    DEFAULT_SCOPES,
+    STATE_LIFE,
+    ConsentFlow,
+    authorize_url,
+    check_redirect,
+)
+from hl_async.auth.grants import COMPANY, LOCATION, Installation, grant_from_answer, installation
+from hl_async.auth.refresher import CompanyOf, Refresher
+from hl_async.auth.renewal import RefreshPolicy, missing, rejected
+from hl_async.auth.stores import MemoryStore, TokenStore
+from hl_async.auth.vault import Vault
+from hl_async.config import header_text
+from hl_async.errors import (
+    ClientStateError,
+    ConfigurationError,
+    InvalidRequest,
+    RefreshUnavailable,
+    TokenStoreError,
+)
+from hl_async.governor import Governor
+from hl_async.secret import Secret
+from hl_async.telemetry import Telemetry
+from hl_async.wire import Wire
+
+
+class OAuthApp:
+    """A marketplace app: credentials for every location and company that installed it.
+
+    ``store`` keeps the tokens; the default forgets them with the process. ``redirect_uri`` is the one registered with
+    the app, to the letter. ``company_id`` names the agency whose token mints tokens for locations that have none of
+    their own: an id, or a function from a location id to one; without it, the only company in the store.
+    ``refresh`` says when tokens are renewed.
+
+    Give it to a client, which opens and closes it; one client at a time::
+
+        app = OAuthApp(client_id, client_secret, store=SqliteStore("tokens.db"))
+        async with HighLevel(app) as hl:
+            await hl.location(location_id).invoices.list()
+
+    Renewal happens in the background from half of a token's life on, once for all tasks and, through the store, for
+    all processes; a new pair is durable before it is used. Calls raise :class:`TokenMissing`,
+    :class:`GrantLost`, :class:`RefreshRejected`, :class:`RefreshUnavailable` or :class:`TokenStoreError` when
+    no token can be had.
+    """
+
+    __slots__ = (
+        "_client_id", "_client_secret", "_policy", "_redirect_uri", "_refresher", "_store", "_vault", "_wall",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: Secret | str,
+        *,
+        store: TokenStore | None = None,
+        redirect_uri: str | None = None,
+        company_id: str | CompanyOf | None = None,
+        refresh: RefreshPolicy | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        if not isinstance(client_id, str) or not client_id.strip() or "/" in client_id:
+            raise ConfigurationError("client_id", "is empty or no client id; copy it from the app's settings")
+        header_text("client_id", client_id)
+        secret = client_secret if isinstance(client_secret, Secret) else Secret(str(client_secret))
+        if not secret.reveal().strip():
+            raise ConfigurationError("client_secret", "is empty; copy it from the app's settings")
+        if redirect_uri is not None:
+            check_redirect(redirect_uri)
+        if isinstance(company_id, str) and not company_id.strip():
+            raise ConfigurationError("company_id", "is empty; leave it out, or give the agency's id")
+        self._client_id = client_id
+        self._client_secret = secret
+        self._redirect_uri = redirect_uri
+        self._policy = refresh or RefreshPolicy()
+        self._wall = wall
+        self._store = store if store is not None else MemoryStore()
+        self._vault = Vault(client_id, self._store)
+        company_of: CompanyOf | None = None
+        if isinstance(company_id, str):
+            company: str = company_id
+
+            def company_of(key: str) -> str | None:
+                return company
+        elif company_id is not None:
+            company_of = company_id
+        self._refresher = Refresher(
+            self._vault, self._policy, company_of, monotonic=monotonic, wall=wall, random=random
+        )
+
+    # ------------------------------------------------------------------------------ installing
+
+    @property
+    def app_id(self) -> str:
+        """The app's id, which ``hl.oauth.installed_locations`` wants: the client id up to its hyphen."""
+        return self._client_id.partition("-")[0]
+
+    def authorize_url(
+        self,
+        state: str,
+        *,
+        scopes: Iterable[str] = DEFAULT_SCOPES,
+        version_id: str | None = None,
+        host: str = CONSENT_HOST,
+        same_window: bool = False,
+        extra: Mapping[str, str] | None = None,
+        redirect_uri: str | None = None,
+    ) -> str:
+        """Where a user's browser goes to install the app (API.md (d) 1). Makes no request.
+
+        ``state`` comes back with the code and must be checked: :meth:`consent` does both. ``version_id`` is needed
+        for private apps: the app's id. ``host`` may be the white-label one, ``same_window`` asks for
+        ``loginWindowOpenMode=self``, ``extra`` adds parameters of your own.
+        """
+        if not state:
+            raise InvalidRequest(
+                "state", "is empty; without one, anybody could complete somebody else's login"
+            )
+        return authorize_url(
+            self._client_id,
+            self._redirect(redirect_uri),
+            state,
+            scopes=scopes,
+            version_id=version_id,
+            host=host,
+            same_window=same_window,
+            extra=extra,
+        )
+
+    def consent(self, *, life: float = STATE_LIFE) -> ConsentFlow:
+        """Makes states for web apps and checks them on return; a state lives ``life`` seconds."""
+        return ConsentFlow(self, self._vault, self._wall, life=life)
+
+    async def exchange_code(
+        self, code: Secret | str, *, redirect_uri: str | None = None, user_type: str | None = None
+    ) -> Installation:
+        """Spend the code that came back from the consent page, store the tokens, say who installed.
+
+        ``user_type`` is ``Location`` or ``Company``; left out, the server decides. Not repeated, for a code is good
+        once: raises :class:`RefreshRejected` when it is refused, :class:`RefreshUnavailable` when no answer
+        came; let the user install again. :class:`TokenStoreError` when the pair could not be stored: it is
+        kept in memory, and written by the next call for it.
+        """
+        secret = code if isinstance(code, Secret) else Secret(code)
+        if not secret.reveal().strip():
+            raise InvalidRequest(
+                "code", "is empty; it is the 'code' parameter of the address that was returned to"
+            )
+        if user_type not in (None, COMPANY, LOCATION):
+            raise InvalidRequest("user_type", f"{user_type!r} is neither {COMPANY!r} nor {LOCATION!r}")
+        given = redirect_uri or self._redirect_uri
+        reply = await self._refresher.server.exchange(secret, redirect_uri=given, user_type=user_type)
+        if isinstance(reply, Refused):
+            raise rejected("", "exchange the code", reply)
+        if not isinstance(reply, Answered):
+            raise RefreshUnavailable(
+                f"the authorisation server gave no verdict on the code: {reply.reason}. It may be spent: begin again",
+                retry_after=reply.retry_after,
+            )
+        grant = grant_from_answer(reply.grant, self._wall())
+        if grant is None or not grant.key:
+            raise RefreshUnavailable(
+                "the authorisation server answered without a usable token or id; begin again"
+            )
+        await self._refresher.take(self._vault.name_of(grant.kind, grant.key), grant)
+        return installation(grant, self._wall())
+
+    # ------------------------------------------------------------------------------ what is installed
+
+    async def installations(self, *, minted: bool = False) -> list[Installation]:
+        """What the store holds, companies first, without any secret; with ``minted`` also tokens that were minted.
+
+        An entry that can't be read is left out here; a call that needs it raises :class:`TokenStoreError`.
+        """
+        found = []
+        for kind in (COMPANY, LOCATION):
+            for name in await self._vault.names(kind):
+                try:
+                    entry = await self._vault.load(name)
+                except TokenStoreError:
+                    continue
+                if entry is not None and (minted or not entry.grant.minted):
+                    found.append(installation(entry.grant, self._wall()))
+        return found
+
+    async def refresh(self, key: str) -> Installation:
+        """Renew the token of a location or company now, also when its grant was taken for lost."""
+        await self._refresher.renew(key)
+        found = await self._vault.find(key)
+        if found is None:
+            raise missing(key)
+        return installation(found.grant, self._wall())
+
+    async def forget(self, key: str) -> bool:
+        """Remove a location's or company's tokens from the store; False when there were none.
+
+        For a user who logs out, and for the UNINSTALL webhook. A company's minted tokens go with it. Tells the
+        server nothing: it has no way to revoke a token.
+        """
+        removed = False
+        for kind in (LOCATION, COMPANY):
+            removed = await self._vault.remove(self._vault.name_of(kind, key)) or removed
+        self._refresher.forget(key)
+        for other in await self.installations(minted=True):
+            if other.minted and other.company_id == key:
+                await self._vault.remove(self._vault.name_of(other.kind, other.key))
+                self._refresher.forget(other.key)
+        return removed
+
+    # ------------------------------------------------------------------------------ Credentials
+
+    @property
+    def principal(self) -> str:
+        """The client id: the rate budget is one per app and location (API.md (e))."""
+        return self._client_id
+
+    def current(self, key: str) -> str | None:
+        """The header for a location or company, if a usable one is at hand."""
+        return self._refresher.current(key)
+
+    async def bearer(self, key: str) -> str:
+        """The header, loaded, refreshed or minted."""
+        return await self._refresher.bearer(key)
+
+    async def reject(self, key: str, sent: str) -> bool:
+        """The server refused the header ``sent``; False when another one would fare no better."""
+        return self._refresher.reject(key, sent)
+
+    async def open(
+        self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
+    ) -> None:
+        """Called by the client that opens. Raises :class:`ClientStateError` while another one uses the app."""
+        if self._refresher.is_open:
+            raise ClientStateError("this OAuthApp belongs to another open client; share that client")
+        server = AuthorizationServer(
+            wire,
+            governor,
+            base_url=base_url,
+            client_id=self._client_id,
+            client_secret=self._client_secret,
+            version=api_version,
+            timeout=self._policy.timeout,
+            wall=self._wall,
+        )
+        self._refresher.open(server, telemetry)
+
+    async def aclose(self) -> None:
+        """Called by the client that closes. Waits for refreshes that have begun, at most twice ``timeout``."""
+        try:
+            await self._refresher.aclose()
+        finally:
+            await self._vault.aclose()
+
+    def _redirect(self, given: str | None) -> str:
+        return check_redirect(given or self._redirect_uri)
+
+    def __repr__(self) -> str:
+        return f"OAuthApp({self._client_id!r}, secret={self._client_secret}, store={self._store!r})"

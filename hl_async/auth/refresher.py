@@ -1,0 +1,455 @@
+"""One valid token per location, obtained at most once however many calls, tasks and processes ask for it.
+
+The token in use lives in memory; the store is asked when there is none, when it is due, or when the server refused
+it. Per key one task of the refresher's own does the work and waiters stand behind ``asyncio.shield``: cancelling
+any of them, or all, never cuts a refresh short between the server's rotation and the write of the new pair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeAlias
+
+from hl_async import telemetry as events
+from hl_async.auth.authserver import Answered, AuthorizationServer, Refused, Reply, Silent
+from hl_async.auth.grants import COMPANY, LOCATION, Grant, fingerprint, grant_from_answer
+from hl_async.auth.renewal import RefreshPolicy, Step, is_final, lost, missing, next_step, rejected, subject
+from hl_async.auth.vault import Found, Vault
+from hl_async.errors import (
+    AuthError,
+    GrantLost,
+    NotEntered,
+    RefreshRejected,
+    RefreshUnavailable,
+    TokenStoreError,
+)
+from hl_async.telemetry import Telemetry
+
+CompanyOf: TypeAlias = Callable[[str], str | None]
+
+_logger: Final = logging.getLogger("hl_async")
+_NEVER: Final = -math.inf
+_RACES: Final = 8
+_SAVES: Final = 3
+
+
+class _Entry:
+    """What this process knows of one key. Times are of the monotonic clock."""
+
+    __slots__ = (
+        "due", "error", "failures", "header", "refused", "renewed_after_refusal", "retry_at", "task", "unsaved",
+        "usable_until", "was_refused",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.header: str | None = None
+        self.due = _NEVER
+        self.usable_until = _NEVER
+        self.refused: str | None = None
+        self.was_refused = False
+        self.renewed_after_refusal = _NEVER
+        self.failures = 0
+        self.retry_at = _NEVER
+        self.error: AuthError | None = None
+        self.unsaved: tuple[str, Grant, str] | None = None
+        self.task: asyncio.Task[AuthError | None] | None = None
+
+
+class Refresher:
+    """Tokens of one app. ``company_of`` names the company that mints for a location; ``wall`` is the time of day."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        policy: RefreshPolicy,
+        company_of: CompanyOf | None,
+        *,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self._vault = vault
+        self._policy = policy
+        self._company_of = company_of
+        self._monotonic = monotonic
+        self._wall = wall
+        self._random = random
+        self._entries: dict[str, _Entry] = {}
+        self._tasks: set[asyncio.Task[AuthError | None]] = set()
+        self._server: AuthorizationServer | None = None
+        self._telemetry = Telemetry()
+        self._closing = False
+
+    # ------------------------------------------------------------------------------ life cycle
+
+    def open(self, server: AuthorizationServer, telemetry: Telemetry) -> None:
+        """Begin to work with ``server``."""
+        self._server = server
+        self._telemetry = telemetry
+        self._closing = False
+
+    async def aclose(self) -> None:
+        """Wait for refreshes that have begun: a rotated pair is stored before the process goes on to its end."""
+        self._closing = True
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        for key, entry in self._entries.items():
+            if entry.unsaved is not None:
+                try:
+                    await self._flush(entry)
+                except TokenStoreError as error:
+                    _logger.error("the new refresh token of %s was never stored: %s", key, error)
+        self._entries.clear()
+        self._server = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a client uses it."""
+        return self._server is not None
+
+    @property
+    def server(self) -> AuthorizationServer:
+        """The authorisation server; :class:`NotEntered` outside the client's block."""
+        if self._server is None:
+            raise NotEntered(
+                "this OAuthApp is not in use yet; enter 'async with HighLevel(app) as hl:' first"
+            )
+        return self._server
+
+    # ------------------------------------------------------------------------------ what a call asks
+
+    def current(self, key: str) -> str | None:
+        """The header, if there is a usable one; starts its renewal in the background when it is due."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        now = self._monotonic()
+        if now >= entry.due:
+            if now >= entry.usable_until:
+                return None
+            if entry.task is None and now >= entry.retry_at and not self._closing:
+                self._start(key, entry, background=True)
+        return entry.header
+
+    async def bearer(self, key: str) -> str:
+        """The header, whatever it takes. Raises :class:`AuthError` subclasses."""
+        for _ in range(_RACES):
+            header = self.current(key)
+            if header is not None:
+                return header
+            entry = self._entries.setdefault(key, _Entry())
+            if entry.task is None:
+                if entry.error is not None and self._monotonic() < entry.retry_at:
+                    raise copy.copy(entry.error)  # asked a moment ago: an ailing server is not hammered
+                self._start(key, entry, background=False)
+            await self._join(key, entry)
+        raise RefreshUnavailable(f"the tokens of {key} are refused as fast as they are renewed", key=key)
+
+    def reject(self, key: str, sent: str) -> bool:
+        """The server refused the header ``sent``: see :meth:`Credentials.reject`."""
+        entry = self._entries.get(key)
+        if entry is None or entry.header != sent:
+            return True  # another one is there already, or on its way
+        if self._monotonic() - entry.renewed_after_refusal < self._policy.rejection_pause:
+            return False
+        entry.refused = sent
+        entry.was_refused = True
+        entry.header = None
+        entry.due = entry.usable_until = _NEVER
+        return True
+
+    async def renew(self, key: str) -> None:
+        """Renew now, whatever the token's age, and even if the grant was taken for lost."""
+        entry = self._entries.setdefault(key, _Entry())
+        if entry.task is not None:
+            await asyncio.shield(entry.task)
+        self._start(key, entry, background=False, force=True)
+        await self._join(key, entry)
+
+    async def take(self, name: str, grant: Grant) -> None:
+        """Store a grant that comes from a new consent, and use it from now on."""
+        entry = self._entries.setdefault(grant.key, _Entry())
+        try:
+            await self._vault.put(name, grant)
+        except TokenStoreError:
+            entry.unsaved = (name, grant, "")  # the code is spent: this pair is all there is
+            raise
+        entry.unsaved = None
+        self._adopt(entry, grant, renewed=False)
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of ``key`` in this process."""
+        self._entries.pop(key, None)
+
+    # ------------------------------------------------------------------------------ the one task per key
+
+    def _start(self, key: str, entry: _Entry, *, background: bool, force: bool = False) -> None:
+        server = self.server  # raises outside the client's block, before there is a task
+        work = self._work(server, key, entry, background, force)
+        task = asyncio.get_running_loop().create_task(work, name=f"hl_async refresh {key}")
+        entry.task = task
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, entry))
+
+    def _ended(self, entry: _Entry, task: asyncio.Task[AuthError | None]) -> None:
+        self._tasks.discard(task)
+        if entry.task is task:
+            entry.task = None
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting: a background refresh has no caller
+
+    async def _join(self, key: str, entry: _Entry) -> None:
+        """Wait for the entry's task; every waiter gets an error object of its own."""
+        task = entry.task
+        if task is None:
+            return
+        try:
+            error = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not task.cancelled() or (current is not None and current.cancelling()):
+                raise
+            error = RefreshUnavailable(
+                f"the refresh for {key} was cancelled; the stored token was kept", key=key
+            )
+        if error is not None:
+            raise copy.copy(error)
+
+    async def _work(
+        self, server: AuthorizationServer, key: str, entry: _Entry, background: bool, force: bool
+    ) -> AuthError | None:
+        started = self._monotonic()
+        try:
+            if entry.unsaved is not None:
+                await self._flush(entry)
+            grant, renewed = await self._obtain(server, key, entry, entry.header or entry.refused, force)
+        except AuthError as error:
+            failure = error.with_traceback(None)
+        else:
+            self._adopt(entry, grant, renewed)
+            if renewed:
+                self._telemetry.emit(events.TokenRefreshed(key, self._monotonic() - started, background))
+            return None
+        failure.key = failure.key or key
+        self._failed(key, entry, failure, background)
+        return failure
+
+    def _adopt(self, entry: _Entry, grant: Grant, renewed: bool) -> None:
+        now = self._monotonic()
+        remaining = grant.remaining(self._wall())
+        age = grant.life - remaining
+        entry.header = grant.header
+        entry.usable_until = now + remaining - self._policy.margin(grant.life)
+        entry.due = entry.usable_until
+        if grant.minted or grant.refresh_token is not None:
+            entry.due = now + self._policy.renewal_age(grant.life, self._random()) - age
+        entry.renewed_after_refusal = now if renewed and entry.was_refused else _NEVER
+        entry.was_refused = False
+        entry.failures = 0
+        entry.retry_at = _NEVER
+        entry.error = None
+
+    def _failed(self, key: str, entry: _Entry, failure: AuthError, background: bool) -> None:
+        entry.failures += 1
+        final = isinstance(failure, GrantLost)
+        tried = not final and isinstance(failure, RefreshUnavailable | RefreshRejected)
+        pause = self._policy.pause(entry.failures, self._random()) if tried else self._policy.max_backoff
+        if isinstance(failure, RefreshUnavailable):
+            pause = max(pause, failure.retry_after)
+        # what is missing or lost is looked up in the store again by the next call: it may have been mended there;
+        # and when a token ends after its background renewal failed, the call that needs one tries at once
+        entry.error = failure if tried and not background else None
+        entry.retry_at = self._monotonic() + pause
+        self._telemetry.emit(events.TokenRefreshFailed(key, type(failure).__name__, background))
+        if background and final:
+            _logger.error("a background refresh failed for good while its token still works: %s", failure)
+
+    # ------------------------------------------------------------------------------ obtaining a token
+
+    async def _obtain(
+        self, server: AuthorizationServer, key: str, entry: _Entry, unwanted: str | None, force: bool
+    ) -> tuple[Grant, bool]:
+        """A grant whose header is not ``unwanted``, and whether it was made just now."""
+        found = await self._vault.find(key)
+        step = Step.MINT if found is None else self._step(found.grant, unwanted, force)
+        if found is not None and step is Step.USE:
+            return found.grant, False
+        if step is Step.MINT:
+            return await self._mint(server, key, found)
+        assert found is not None
+        return await self._refresh(server, found.name, entry, unwanted, force)
+
+    def _step(self, grant: Grant, unwanted: str | None, force: bool) -> Step:
+        return next_step(grant, self._policy, wall=self._wall(), unwanted=unwanted, force=force)
+
+    async def _refresh(
+        self, server: AuthorizationServer, name: str, entry: _Entry, unwanted: str | None, force: bool
+    ) -> tuple[Grant, bool]:
+        """Spend the refresh token under the store's lock, unless somebody else has done so meanwhile."""
+        async with self._vault.locked(name):
+            for _ in range(_RACES):
+                found = await self._vault.load(name)
+                if found is None:
+                    raise missing(name.rpartition("/")[2], "its tokens were removed from the store")
+                grant = found.grant
+                step = self._step(grant, unwanted, force)
+                if step is Step.USE:
+                    return grant, False
+                if step is Step.LOST:
+                    raise lost(grant, None)
+                if step is not Step.REFRESH or grant.refresh_token is None:
+                    raise missing(grant.key, "its token has run out, and it came without a refresh token")
+                done = await self._spend(server, found, entry)
+                if done is not None:
+                    return done
+        raise TokenStoreError(f"the entry for {name.rpartition('/')[2]} is written by others all the time")
+
+    async def _spend(
+        self, server: AuthorizationServer, found: Found, entry: _Entry
+    ) -> tuple[Grant, bool] | None:
+        """One refresh of what was ``found``; None when the store was written by others and is to be read again."""
+        name, grant, version = found
+        token = grant.refresh_token
+        assert token is not None
+        spent = fingerprint(token)
+        doubtful = grant.refreshing == spent
+        # written before the request: whoever reads it later knows that this token may be spent, and a store that
+        # can't be written stops us before anything is
+        since = grant.refreshing_since if doubtful else self._wall()
+        if not await self._vault.save(name, grant.replace(refreshing=spent, refreshing_since=since), version):
+            return None
+        reply, unanswered = await self._ask(partial(server.refresh, token, user_type=grant.kind))
+        if isinstance(reply, Answered):
+            fresh = grant_from_answer(reply.grant, self._wall(), grant)
+            if fresh is not None:
+                return await self._keep(entry, name, fresh, version + 1, spent)
+            reply = Silent("it answered without a usable access token", sent=True)
+        if isinstance(reply, Refused):
+            now = await self._vault.load(name)
+            if now is None or fingerprint(now.grant.refresh_token) != spent:
+                return None  # another process won, or a person logged in or out
+            final = is_final(reply)
+            before = grant.replace(refreshing=spent) if unanswered else grant
+            after = before.replace(lost=spent) if final else grant
+            with suppress(TokenStoreError):  # the refusal is the news, not the note about it
+                await self._vault.save(name, after, now.version)
+            raise lost(before, reply) if final else rejected(grant.key, f"refresh {subject(grant)}", reply)
+        if not reply.sent and not unanswered:
+            with suppress(TokenStoreError):
+                await self._vault.save(name, grant, version + 1)
+        raise _unavailable(grant.key, reply)
+
+    async def _mint(self, server: AuthorizationServer, key: str, found: Found | None) -> tuple[Grant, bool]:
+        """Make a location's token from its company's. Repeatable, so no lock: a race costs one request."""
+        company = (found.grant.company_id if found else None) or await self._company(key)
+        if company is None or company == key:
+            raise missing(key)
+        reply: Reply = Silent("it was never asked", sent=False)
+        for last in (False, True):
+            bearer = await self.bearer(company)
+            reply, _ = await self._ask(partial(server.mint, company, key, bearer))
+            if isinstance(reply, Refused) and reply.token_bad and not last and self.reject(company, bearer):
+                continue
+            break
+        if isinstance(reply, Answered):
+            fresh = grant_from_answer(reply.grant, self._wall())
+            if fresh is not None:
+                # its refresh token is worth less than the care it would need: the company's makes new ones
+                grant = fresh.replace(
+                    kind=LOCATION, location_id=key, company_id=company, refresh_token=None, minted=True
+                )
+                with suppress(TokenStoreError):  # it can be made again
+                    name = self._vault.name_of(LOCATION, key)
+                    await self._vault.save(name, grant, found.version if found else 0)
+                return grant, True
+            reply = Silent("it answered without a usable access token", sent=True)
+        if isinstance(reply, Refused):
+            raise rejected(key, f"mint a token for location {key} from company {company}", reply)
+        raise _unavailable(key, reply)
+
+    async def _company(self, key: str) -> str | None:
+        """The company that mints for a location nothing is stored for."""
+        if self._company_of is not None:
+            return self._company_of(key)
+        names = await self._vault.names(COMPANY)
+        if len(names) > 1:
+            raise missing(
+                key, f"no token is stored for it, and {len(names)} companies could mint one: give company_id"
+            )
+        return names[0].rpartition("/")[2] if names else None
+
+    async def _ask(self, send: Callable[[], Awaitable[Reply]]) -> tuple[Reply, bool]:
+        """The server's verdict, asked for again while none comes and ``timeout`` has not passed.
+
+        The second value is whether an earlier request of these may have been executed without an answer. Asking
+        again soon is right for a refresh too: a server that gives any grace gives it for a short time.
+        """
+        started = self._monotonic()
+        unanswered = False
+        reply: Reply = Silent("it was never asked", sent=False)
+        for attempt in range(1, self._policy.attempts + 1):
+            reply = await send()
+            if not isinstance(reply, Silent):
+                break
+            pause = max(reply.retry_after, self._policy.pause(attempt, self._random()))
+            late = self._monotonic() - started + pause >= self._policy.timeout
+            if attempt == self._policy.attempts or late or self._closing:
+                break
+            unanswered = unanswered or reply.sent
+            await asyncio.sleep(pause)
+        return reply, unanswered
+
+    # ------------------------------------------------------------------------------ the new pair
+
+    async def _keep(
+        self, entry: _Entry, name: str, grant: Grant, version: int, spent: str
+    ) -> tuple[Grant, bool]:
+        """Make a new pair durable; nobody uses it before that. A store that fails is tried again, then later."""
+        entry.unsaved = (name, grant, spent)
+        failure: TokenStoreError | None = None
+        for attempt in range(1, _SAVES + 1):
+            try:
+                kept = await self._vault.replace_spent(name, grant, version, spent)
+            except TokenStoreError as error:
+                failure = error
+            else:
+                entry.unsaved = None
+                if kept is None:
+                    raise missing(
+                        grant.key, "its tokens were removed from the store while they were refreshed"
+                    )
+                return kept, kept is grant
+            if attempt < _SAVES:
+                await asyncio.sleep(self._policy.pause(attempt, self._random()))
+        raise TokenStoreError(
+            f"the new token pair of {subject(grant)} could not be stored, and the old one is spent: mend the "
+            f"store while this process lives; the pair is kept in memory and written as soon as it can be. {failure}",
+            key=grant.key,
+        )
+
+    async def _flush(self, entry: _Entry) -> None:
+        """Write a pair that could not be stored when it came."""
+        assert entry.unsaved is not None
+        name, grant, spent = entry.unsaved
+        if not spent:  # of a new consent: newer than anything that is stored
+            await self._vault.put(name, grant)
+        else:
+            found = await self._vault.load(name)
+            if found is not None:  # removed meanwhile by a person: it stays so
+                await self._vault.replace_spent(name, grant, found.version, spent)
+        entry.unsaved = None
+
+
+def _unavailable(key: str, reply: Silent) -> RefreshUnavailable:
+    return RefreshUnavailable(
+        f"the authorisation server gave no verdict: {reply.reason}. The stored token was kept; it is asked "
+        "again by a later call",
+        key=key,
+        retry_after=reply.retry_after,
+    )

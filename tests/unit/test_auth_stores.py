@@ -1,0 +1,258 @@
+"""Token stores: the contract for each of ours, and what SQLite and encryption promise beyond it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from hl_async.auth import MemoryStore, SealedStore, SqliteStore, Stored, TokenStore
+from hl_async.errors import ConfigurationError, TokenStoreError
+from hl_async.secret import Secret
+from hl_async.testing.stores import NAME, OTHER, TokenStoreContract
+
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+SECRET = b"s3ntinel-refresh-token"
+
+
+class TestMemoryStore(TokenStoreContract):
+    async def open_store(self) -> TokenStore:
+        return MemoryStore()
+
+
+class TestSqliteStore(TokenStoreContract):
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "own" / "tokens.db"
+
+    async def open_store(self) -> TokenStore:
+        return SqliteStore(self.path)
+
+    async def open_again(self) -> TokenStore:
+        return SqliteStore(self.path)
+
+
+class TestSealedStore(TestSqliteStore):
+    async def open_store(self) -> TokenStore:
+        return SealedStore(await super().open_store(), [NEW, OLD])
+
+    async def open_again(self) -> TokenStore:
+        return SealedStore(await super().open_again(), [NEW, OLD])
+
+
+# ---------------------------------------------------------------------------------------- SQLite
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "own" / "tokens.db"
+
+
+async def test_the_file_is_for_its_owner_alone(path: Path) -> None:
+    store = SqliteStore(path)
+    async with store.locked(NAME):
+        await store.save(NAME, SECRET, 0)
+    await store.aclose()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert store.path == path and "tokens.db" in repr(store)
+
+
+async def test_a_file_that_others_may_read_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o644)
+    store = SqliteStore(path)
+    with pytest.raises(TokenStoreError, match="mode 0644.*chmod 600"):
+        await store.load(NAME)
+    path.chmod(0o600)
+    assert await store.load(NAME) is None  # mended without a new store
+    await store.aclose()
+
+
+async def test_entries_outlive_the_store_and_it_opens_again_by_itself(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.save(NAME, SECRET, 0)
+    await store.aclose()
+    assert await store.load(NAME) == Stored(1, SECRET)
+    await store.aclose()
+
+
+async def test_what_was_replaced_or_removed_is_gone_from_the_file(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.save(NAME, SECRET, 0)
+    await store.save(NAME, b"other", 1)
+    await store.save(OTHER, SECRET, 0)
+    await store.delete(OTHER, 1)
+    await store.aclose()
+    files = [one for one in path.parent.rglob("*") if one.is_file()]
+    assert all(SECRET not in one.read_bytes() for one in files)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"this is a letter, not a database at all" * 100, "damaged or no database"),
+        (b"SQLite format 3\x00" + b"\xff" * 5_000, "damaged|failed|cannot"),
+    ],
+)
+async def test_a_damaged_file_is_said_to_be_damaged_and_left_alone(
+    path: Path, content: bytes, problem: str
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    path.chmod(0o600)
+    store = SqliteStore(path)
+    with pytest.raises(TokenStoreError, match=problem):
+        await store.save(NAME, SECRET, 0)
+    await store.aclose()
+    assert path.read_bytes() == content
+
+
+async def test_another_programs_database_is_not_taken_over(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o600)
+    connection = sqlite3.connect(path)
+    connection.execute("create table theirs (x)")
+    connection.commit()
+    connection.close()
+    store = SqliteStore(path)
+    with pytest.raises(TokenStoreError, match="another program"):
+        await store.load(NAME)
+    await store.aclose()
+
+
+async def test_a_file_of_a_later_version_is_not_touched(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.save(NAME, SECRET, 0)
+    await store.aclose()
+    connection = sqlite3.connect(path)
+    connection.execute("pragma user_version = 99")
+    connection.close()
+    with pytest.raises(TokenStoreError, match="later version"):
+        await store.load(NAME)
+    await store.aclose()
+
+
+async def test_a_read_only_file_is_said_to_be_one_when_it_is_written(path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    store = SqliteStore(path)
+    await store.save(NAME, SECRET, 0)
+    await store.aclose()
+    path.chmod(0o400)
+    with pytest.raises(TokenStoreError, match="permissions"):
+        await store.load(NAME)
+
+
+async def test_a_folder_where_the_file_should_be_is_named(path: Path) -> None:
+    path.mkdir(parents=True)
+    store = SqliteStore(path)
+    with pytest.raises(TokenStoreError, match="tokens.db"):
+        await store.load(NAME)
+    await store.aclose()
+
+
+async def test_a_lock_that_is_never_given_back_is_reported(path: Path) -> None:
+    holder, waiter = SqliteStore(path), SqliteStore(path, lock_timeout=0.05)
+    async with holder.locked(NAME):
+        with pytest.raises(TokenStoreError, match="held the lock"):
+            async with waiter.locked(NAME):
+                pass
+    await asyncio.gather(holder.aclose(), waiter.aclose())
+
+
+async def test_where_no_lock_can_be_made_the_directory_is_named(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("tokens.db.locks").write_text("in the way")
+    store = SqliteStore(path)
+    with pytest.raises(TokenStoreError, match="lock .* cannot be opened"):
+        async with store.locked(NAME):
+            pass
+    await store.aclose()
+
+
+async def test_a_caller_that_is_cancelled_does_not_undo_its_write(path: Path) -> None:
+    store = SqliteStore(path)
+    task = asyncio.create_task(store.save(NAME, SECRET, 0))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await store.load(NAME) == Stored(1, SECRET)
+    await store.aclose()
+
+
+# ---------------------------------------------------------------------------------------- encryption
+
+
+async def test_what_is_stored_is_not_readable() -> None:
+    inside = MemoryStore()
+    await SealedStore(inside, [NEW]).save(NAME, SECRET, 0)
+    stored = await inside.load(NAME)
+    assert stored is not None and SECRET not in stored.data
+    assert "SealedStore around" in repr(SealedStore(inside, [NEW])) and "bytes" in repr(stored)
+
+
+async def test_keys_rotate_entry_by_entry() -> None:
+    inside = MemoryStore()
+    await SealedStore(inside, [OLD]).save(NAME, SECRET, 0)
+    both = SealedStore(inside, [NEW, OLD])
+    assert await both.load(NAME) == Stored(1, SECRET)
+    await both.save(NAME, SECRET, 1)
+    assert await SealedStore(inside, [NEW]).load(NAME) == Stored(2, SECRET)
+    with pytest.raises(TokenStoreError, match="another key"):
+        await SealedStore(inside, [OLD]).load(NAME)
+
+
+async def test_an_entry_can_be_neither_changed_nor_moved_to_another_location() -> None:
+    inside = MemoryStore()
+    store = SealedStore(inside, [NEW])
+    await store.save(NAME, SECRET, 0)
+    stored = await inside.load(NAME)
+    assert stored is not None
+    await inside.save(OTHER, stored.data, 0)
+    await inside.save(NAME, stored.data[:-1] + bytes([stored.data[-1] ^ 1]), 1)
+    for name in (NAME, OTHER):
+        with pytest.raises(TokenStoreError, match="changed, or copied"):
+            await store.load(name)
+
+
+async def test_plain_entries_are_read_only_if_asked_for() -> None:
+    inside = MemoryStore()
+    await inside.save(NAME, SECRET, 0)
+    with pytest.raises(TokenStoreError, match="is not encrypted"):
+        await SealedStore(inside, [NEW]).load(NAME)
+    assert await SealedStore(inside, [NEW], accept_plain=True).load(NAME) == Stored(1, SECRET)
+
+
+@pytest.mark.parametrize("key", [NEW, NEW.hex(), b64encode(NEW).decode(), Secret(b64encode(NEW).decode())])
+async def test_a_key_may_be_bytes_hexadecimal_or_base64(key: bytes | str | Secret) -> None:
+    inside = MemoryStore()
+    await SealedStore(inside, [NEW]).save(NAME, SECRET, 0)
+    assert await SealedStore(inside, [key]).load(NAME) == Stored(1, SECRET)
+
+
+async def test_keys_may_come_from_a_key_service() -> None:
+    asked = []
+
+    async def service() -> list[bytes]:
+        asked.append(1)
+        return [NEW]
+
+    store = SealedStore(MemoryStore(), service)
+    await store.save(NAME, SECRET, 0)
+    assert await store.load(NAME) == Stored(1, SECRET)
+    assert asked == [1]
+    plain = SealedStore(MemoryStore(), lambda: [OLD])
+    assert await plain.save(NAME, SECRET, 0)
+
+
+@pytest.mark.parametrize("keys", [[], [b"short"], ["not a key"], [""], NEW, [5], ["ä" * 64]])
+def test_a_bad_key_is_refused_at_once_and_not_printed(keys: object) -> None:
+    with pytest.raises(ConfigurationError, match="keys: ") as caught:
+        SealedStore(MemoryStore(), keys)  # type: ignore[arg-type]
+    assert "not a key" not in str(caught.value)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from hl_async import operations as op
+from hl_async.auth.grants import is_usable
 from hl_async.config import Lane
 from hl_async.errors import (
     ApiError,
@@ -46,7 +47,7 @@ MAX_BODY: Final = 1024 * 1024
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """The server gave a grant."""
+    """The server gave a grant, with an access token that can be used."""
 
     grant: TokenGrant
 
@@ -187,9 +188,13 @@ class AuthorizationServer:
             return response
         if 200 <= response.status < 300:
             try:
-                return Answered(operation.decode(response.body))
+                answer = operation.decode(response.body)
             except DecodeError as error:
                 problem = error.message
+            else:
+                if is_usable(answer):
+                    return Answered(answer)
+                problem = "no usable access token in it"
             return Silent(f"{response.status} with a body that is no grant ({problem})", sent=True)
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
         refusal = error_from_response(operation.name, response)

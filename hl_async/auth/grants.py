@@ -141,14 +141,19 @@ def believed_life(expires_in: object) -> float:
     return LONGEST_LIFE if seconds > _ABSURD else seconds
 
 
-def grant_from_answer(answer: TokenGrant, wall: float, previous: Grant | None = None) -> Grant | None:
-    """The grant in an answer of the token endpoint, or None when it holds no usable access token.
+def is_usable(answer: TokenGrant) -> bool:
+    """Whether an answer holds an access token that can stand in a header."""
+    access = answer.access_token
+    return bool(access) and all(0x21 <= ord(character) <= 0x7E for character in access or "")
+
+
+def grant_from_answer(answer: TokenGrant, wall: float, previous: Grant | None = None) -> Grant:
+    """The grant in a usable answer of the token endpoint.
 
     What the answer leaves out (ids, scope, the refresh token) is taken from ``previous``.
     """
     access = answer.access_token
-    if not access or any(not 0x21 <= ord(character) <= 0x7E for character in access):
-        return None
+    assert access is not None
     location = answer.location_id or (previous.location_id if previous else None)
     company = answer.company_id or (previous.company_id if previous else None)
     kind = answer.user_type or (previous.kind if previous else None)

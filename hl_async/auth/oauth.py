@@ -170,9 +170,9 @@ class OAuthApp:
                 retry_after=reply.retry_after,
             )
         grant = grant_from_answer(reply.grant, self._wall())
-        if grant is None or not grant.key:
+        if not grant.key:
             raise RefreshUnavailable(
-                "the authorisation server answered without a usable token or id; begin again"
+                "the authorisation server did not say who installed the app; begin again"
             )
         await self._refresher.take(self._vault.name_of(grant.kind, grant.key), grant)
         return installation(grant, self._wall())

@@ -327,9 +327,7 @@ class Refresher:
         reply, unanswered = await self._ask(partial(server.refresh, token, user_type=grant.kind))
         if isinstance(reply, Answered):
             fresh = grant_from_answer(reply.grant, self._wall(), grant)
-            if fresh is not None:
-                return await self._keep(entry, name, fresh, version + 1, spent)
-            reply = Silent("it answered without a usable access token", sent=True)
+            return await self._keep(entry, name, fresh, version + 1, spent)
         if isinstance(reply, Refused):
             now = await self._vault.load(name)
             if now is None or fingerprint(now.grant.refresh_token) != spent:
@@ -358,17 +356,14 @@ class Refresher:
                 continue
             break
         if isinstance(reply, Answered):
-            fresh = grant_from_answer(reply.grant, self._wall())
-            if fresh is not None:
-                # its refresh token is worth less than the care it would need: the company's makes new ones
-                grant = fresh.replace(
-                    kind=LOCATION, location_id=key, company_id=company, refresh_token=None, minted=True
-                )
-                with suppress(TokenStoreError):  # it can be made again
-                    name = self._vault.name_of(LOCATION, key)
-                    await self._vault.save(name, grant, found.version if found else 0)
-                return grant, True
-            reply = Silent("it answered without a usable access token", sent=True)
+            # its refresh token is worth less than the care it would need: the company's makes new ones
+            fresh = grant_from_answer(reply.grant, self._wall()).replace(
+                kind=LOCATION, location_id=key, company_id=company, refresh_token=None, minted=True
+            )
+            with suppress(TokenStoreError):  # it can be made again
+                name = self._vault.name_of(LOCATION, key)
+                await self._vault.save(name, fresh, found.version if found else 0)
+            return fresh, True
         if isinstance(reply, Refused):
             raise rejected(key, f"mint a token for location {key} from company {company}", reply)
         raise _unavailable(key, reply)

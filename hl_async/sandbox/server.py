@@ -20,7 +20,7 @@ from aiohttp import web
 from hl_async.config import is_loopback
 from hl_async.errors import ConfigurationError
 from hl_async.operations import Alt, Operation, Replay
-from hl_async.sandbox import control, mischief
+from hl_async.sandbox import consent, control, mischief
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import Fault, FaultPlan
 from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
@@ -187,6 +187,8 @@ class Sandbox:
         path = request.raw_path.partition("?")[0]
         if path.startswith("/_sandbox"):
             return await control.handle(self, request)
+        if path in consent.PATHS:
+            return await consent.handle(self, request)
         body = await request.read()
         self.count += 1
         record = Recorded(

@@ -1,0 +1,74 @@
+"""The consent page of the sandbox: a person chooses who installs the app, the browser returns with a code.
+
+It answers where ``authorize_url`` points to on the live server, without a login (API.md (d) 1).
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urlsplit
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from hl_async.sandbox.server import Sandbox
+
+PATHS: Final = frozenset(("/v2/oauth/chooselocation", "/oauth/chooselocation"))
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Install the app</title>
+<style>
+:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
+main {{ max-width: 36rem; margin: 3rem auto; padding: 0 1rem }}
+button {{ display: block; width: 100%; font: inherit; text-align: left; margin: .25rem 0; padding: .5rem .75rem }}
+code {{ overflow-wrap: anywhere }}
+</style>
+<main>
+<h1>Install the app?</h1>
+<p>The app <code>{client}</code> asks for: <code>{scope}</code></p>
+<form method="post">
+<p>Choose who installs it:</p>
+{buttons}
+</form>
+<form method="post"><button name="refuse" value="1">Nobody: refuse</button></form>
+</main>
+</html>
+"""
+
+
+async def handle(box: Sandbox, request: web.Request) -> web.Response:
+    """Show the page, or send the browser back with a code, or with an error when the person refused."""
+    query = request.query
+    app = box.tokens.apps.get(query.get("client_id", ""))
+    back = query.get("redirect_uri", "")
+    if app is None or query.get("response_type") != "code" or urlsplit(back).scheme not in ("http", "https"):
+        return web.Response(
+            status=400, text="error.noversionid: client_id, redirect_uri or response_type is wrong"
+        )
+    if request.method != "POST":
+        return _page(box, query.get("client_id", ""), query.get("scope", ""))
+    form = await request.post()
+    if "refuse" in form:
+        answer = {"error": "access_denied"}
+    else:
+        chosen = str(form.get("location", ""))
+        if chosen and chosen not in box.ledger.places:
+            return web.Response(status=400, text="no such location")
+        answer = {"code": box.authorise(app.client_id, chosen or None)}
+    if "state" in query:
+        answer["state"] = query["state"]
+    sign = "&" if urlsplit(back).query else "?"
+    return web.Response(status=302, headers={"Location": f"{back}{sign}{urlencode(answer)}"})
+
+
+def _page(box: Sandbox, client_id: str, scope: str) -> web.Response:
+    choices = [("", f"the agency {box.company_id}, for all its locations")]
+    choices += [(place, f"the location {place}") for place in box.ledger.places]
+    buttons = "\n".join(
+        f'<button name="location" value="{escape(value)}">{escape(text)}</button>' for value, text in choices
+    )
+    text = _PAGE.format(client=escape(client_id), scope=escape(scope), buttons=buttons)
+    policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})

@@ -113,22 +113,31 @@ class HighLevel:
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
         """A client from ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``.
 
-        The names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
+        Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
+        names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
         ``GHL_API_VERSION``) are fallbacks. ``settings`` are the constructor's keywords and win over the
         environment. Raises :class:`ConfigurationError` when there is no token.
         """
         found = Environment.read(environ)
-        if found.token is None:
+        credentials: Credentials
+        if found.token is not None:
+            credentials = PrivateToken(found.token)
+        elif found.client_id is not None:
+            from hl_async.auth.oauth import OAuthApp
+
+            credentials = OAuthApp.from_env(environ=environ)
+        else:
             raise ConfigurationError(
                 "HL_TOKEN",
-                "is not set; export a private integration token, or pass credentials to HighLevel()",
+                "is not set; export a private integration token, HL_CLIENT_ID and HL_CLIENT_SECRET of an app, or "
+                "pass credentials to HighLevel()",
             )
         values: dict[str, Any] = {
             "base_url": found.base_url,
             "api_version": found.api_version,
             "location_id": found.location_id,
         }
-        return cls(PrivateToken(found.token), **{**values, **settings})
+        return cls(credentials, **{**values, **settings})
 
     async def __aenter__(self) -> Self:
         core = self._core

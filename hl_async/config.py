@@ -197,6 +197,9 @@ class Environment:
     api_version: str | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
+    redirect_uri: str | None = None
+    company_id: str | None = None
+    token_store: str | None = None
     store_key: Secret | None = None
 
     @classmethod
@@ -217,5 +220,15 @@ class Environment:
             api_version=first("HL_API_VERSION", "GHL_API_VERSION"),
             client_id=first("HL_CLIENT_ID", "GHL_CLIENT_ID"),
             client_secret=Secret(client_secret) if client_secret else None,
+            redirect_uri=first("HL_REDIRECT_URI"),
+            company_id=first("HL_COMPANY_ID", "GHL_COMPANY_ID"),
+            token_store=first("HL_TOKEN_STORE") or _state_path(first("XDG_STATE_HOME"), first("HOME")),
             store_key=Secret(store_key) if store_key else None,
         )
+
+
+def _state_path(state_home: str | None, home: str | None) -> str | None:
+    """Where tokens are kept unless told otherwise: the user's state directory (XDG base directory specification)."""
+    if state_home is None and home is None:
+        return None
+    return f"{state_home or f'{home}/.local/state'}/hl_async/tokens.db"

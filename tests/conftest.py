@@ -15,8 +15,14 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from hl_async import HighLevel, PrivateToken
 from hl_async.sandbox import Sandbox
 
-SENTINELS = ("pit-5ent1nel", "s3ntinel-client-secret", "s3ntinel-refresh", "s3ntinel-access")
-"""Marks that every secret of the suite carries; none may ever be seen in output."""
+SENTINELS = (
+    r"pit-5ent1nel",
+    r"s3ntinel-(client-secret|refresh|access)",
+    r"eyJhY2Nlc3M\.\w+\.sandbox",
+    r"\brefresh-[0-9a-f]{8}\b",
+    r"sandbox-secret-[0-9a-f]",
+)
+"""What the secrets of the suite and of the sandbox look like; none may ever be seen in output."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +60,30 @@ def mockable_response() -> type[aiohttp.ClientResponse]:
     return MockableResponse
 
 
-_LEAKS: list[str] = []
-_MARK = re.compile("|".join(re.escape(mark) for mark in SENTINELS))
+_MARK = re.compile("|".join(SENTINELS))
+
+
+class _Searching:
+    """What a test reads of its output is searched too."""
+
+    def __init__(self, inside: pytest.CaptureFixture[str], planted: bool) -> None:
+        self._inside = inside
+        self._planted = planted
+
+    def readouterr(self) -> Any:
+        result = self._inside.readouterr()
+        found = None if self._planted else _MARK.search(result.out + result.err)
+        assert found is None, f"the secret {found.group()[:6]}… was printed"
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inside, name)
+
+
+@pytest.fixture
+def capsys(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Any:
+    """pytest's own, with a search for secrets in everything that is read from it."""
+    return _Searching(capsys, request.node.get_closest_marker("plants_a_secret") is not None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random as random_module
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 from hl_async.auth.authserver import Answered, AuthorizationServer, Refused
 from hl_async.auth.consent import (
@@ -20,7 +21,7 @@ from hl_async.auth.refresher import CompanyOf, Refresher
 from hl_async.auth.renewal import RefreshPolicy, missing, rejected
 from hl_async.auth.stores import MemoryStore, TokenStore
 from hl_async.auth.vault import Vault
-from hl_async.config import header_text
+from hl_async.config import Environment, header_text
 from hl_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -99,6 +100,23 @@ class OAuthApp:
         self._refresher = Refresher(
             self._vault, self._policy, company_of, monotonic=monotonic, wall=wall, random=random
         )
+
+    @classmethod
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """An app from ``HL_CLIENT_ID`` and ``HL_CLIENT_SECRET``, its tokens in the SQLite file ``HL_TOKEN_STORE``.
+
+        Without the latter, in the user's state directory. ``HL_STORE_KEY`` (32 bytes as base64 or hexadecimal
+        text) encrypts it, ``HL_REDIRECT_URI`` and ``HL_COMPANY_ID`` are the settings of those names. ``settings``
+        are the constructor's keywords and win. Raises :class:`ConfigurationError` for what is missing.
+        """
+        found = Environment.read(environ)
+        if found.client_id is None or found.client_secret is None:
+            name = "HL_CLIENT_SECRET" if found.client_id else "HL_CLIENT_ID"
+            raise ConfigurationError(name, "is not set; copy both from the app's settings in the marketplace")
+        values: dict[str, Any] = {"redirect_uri": found.redirect_uri, "company_id": found.company_id}
+        if "store" not in settings:
+            values["store"] = _store_from(found)
+        return cls(found.client_id, found.client_secret, **{**values, **settings})
 
     # ------------------------------------------------------------------------------ installing
 
@@ -268,3 +286,16 @@ class OAuthApp:
 
     def __repr__(self) -> str:
         return f"OAuthApp({self._client_id!r}, secret={self._client_secret}, store={self._store!r})"
+
+
+def _store_from(found: Environment) -> TokenStore:
+    from hl_async.auth.sealing import SealedStore
+    from hl_async.auth.sqlite import SqliteStore
+
+    if found.token_store is None:
+        raise ConfigurationError("HL_TOKEN_STORE", "is not set; give the path of a file to keep tokens in")
+    store = SqliteStore(found.token_store)
+    if found.store_key is None:
+        return store
+    # what was stored before a key was set is read, and encrypted when it is next renewed
+    return SealedStore(store, [found.store_key], accept_plain=True)

@@ -168,7 +168,7 @@ class SqliteStore:
                 self._connection = self._open()
             return act(self._connection)
         except sqlite3.Error as error:
-            problem = _explain(error)
+            problem = explain(error)
         except OSError as error:
             problem = f"cannot be used: {error.strerror}; check the path and its permissions"
         self._close()
@@ -254,7 +254,7 @@ def _drop(attempt: asyncio.Future[int | None]) -> None:
             os.close(held)
 
 
-def _explain(error: sqlite3.Error) -> str:
+def explain(error: sqlite3.Error) -> str:
     """What a failure of SQLite means for the person who has to mend it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 # command → module:attribute; a module is imported only when its command runs or shows its help
 _COMMANDS: Final = {
+    "auth": "auth:auth",
     "call": "call:call",
     "completion": "completion:completion",
     "copy": "export:copy",
@@ -43,6 +44,7 @@ _COMMANDS: Final = {
 }
 
 _SUMMARIES: Final = {
+    "auth": "Log an OAuth app in, see what is installed, renew, log out.",
     "call": "Call any operation of the API.",
     "completion": "Print the completion script of a shell.",
     "copy": "Copy the estimates of one location into another.",
@@ -84,7 +86,8 @@ class LazyGroup(click.Group):
 def app() -> None:
     """Estimates and invoices of the HighLevel API: migrate, export, call, and a local sandbox.
 
-    The token is read from HL_TOKEN, the location from HL_LOCATION_ID, the server from HL_BASE_URL.
+    The token is read from HL_TOKEN (or see: hl-async auth), the location from HL_LOCATION_ID, the server from
+    HL_BASE_URL.
     Data goes to stdout, everything said to people to stderr. Try: hl-async demo
     """
 

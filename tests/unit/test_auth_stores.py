@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import stat
 from base64 import b64encode
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hl_async.auth import MemoryStore, SealedStore, SqliteStore, Stored, TokenStore
+from hl_async.auth.sqlite import explain
 from hl_async.errors import ConfigurationError, TokenStoreError
 from hl_async.secret import Secret
 from hl_async.testing.stores import NAME, OTHER, TokenStoreContract
@@ -138,15 +138,31 @@ async def test_a_file_of_a_later_version_is_not_touched(path: Path) -> None:
     await store.aclose()
 
 
-async def test_a_read_only_file_is_said_to_be_one_when_it_is_written(path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everything")
+def sqlite_error(path: Path, mode: str, *statements: str) -> sqlite3.Error:
+    connection = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None)
+    try:
+        for statement in statements:
+            connection.execute(statement)
+    except sqlite3.Error as error:
+        return error
+    finally:
+        connection.close()
+    raise AssertionError("it worked")
+
+
+async def test_what_sqlite_says_is_explained_to_the_person_who_has_to_mend_it(path: Path) -> None:
     store = SqliteStore(path)
     await store.save(NAME, SECRET, 0)
     await store.aclose()
-    path.chmod(0o400)
-    with pytest.raises(TokenStoreError, match="permissions"):
-        await store.load(NAME)
+    write = "insert into entry values ('x', 1, zeroblob(500000))"
+    assert "is read-only; nothing was refreshed" in explain(sqlite_error(path, "ro", write))
+    assert "the disk is full" in explain(sqlite_error(path, "rw", "pragma max_page_count = 4", write))
+    assert "check the path" in explain(sqlite_error(path, "rw", "select nonsense"))
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("begin exclusive")
+    busy = sqlite_error(path, "rw", "pragma busy_timeout = 1", write)
+    holder.close()
+    assert "locked by another program" in explain(busy)
 
 
 async def test_a_folder_where_the_file_should_be_is_named(path: Path) -> None:

@@ -497,15 +497,18 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 
 
 def error_from_response(
-    operation: str, response: wire.WireResponse, *, retry_after: float | None = None
+    operation: str, response: wire.WireResponse, *, retry_after: float | None = None, located: bool = True
 ) -> ApiError:
     """Turn any answer outside 2xx into the exception that says what it means. Never raises itself.
 
-    ``retry_after`` is what the server asked for, in seconds, already parsed.
+    ``retry_after`` is what the server asked for, in seconds, already parsed. A request that was not ``located``
+    carried no altId where one belongs: its 401 says "bad token" and means that.
     """
     facts = error_facts(response.body)
     status = response.status
     kind = _classify(status, facts.messages)
+    if kind is Unauthorized and not located:
+        kind = MissingAlt
     ray = response.headers.get(wire.CLOUDFLARE_RAY)
     trace_id = facts.trace_id or _trace_header(response.headers)
     return kind(

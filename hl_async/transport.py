@@ -32,7 +32,7 @@ from hl_async.errors import (
 )
 from hl_async.governor import Governor, Permit, Scope, parse_retry_after
 from hl_async.models.codec import alt_prefix
-from hl_async.operations import Operation
+from hl_async.operations import Operation, names_no_location
 from hl_async.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
 from hl_async.telemetry import Telemetry
 from hl_async.wire import (
@@ -283,7 +283,8 @@ class Transport:
                     self._observe(call, response, "")
                 return result
             asked = parse_retry_after(response.headers.get(RETRY_AFTER), time())
-            failure = error_from_response(operation.name, response, retry_after=asked)
+            located = not names_no_location(operation, url, body)
+            failure = error_from_response(operation.name, response, retry_after=asked, located=located)
         except WireError as error:
             if error.sent:
                 permit.failed()

@@ -15,11 +15,13 @@ from hl_async.errors import (
     ConfigurationError,
     GrantLost,
     InvalidRequest,
+    MissingAlt,
     RefreshRejected,
     ScopeMissing,
     StateMismatch,
     Unauthorized,
 )
+from hl_async.operations import Alt, Operation, Replay
 from hl_async.sandbox import Sandbox
 from hl_async.sandbox.faults import Fault
 from hl_async.sandbox.tokens import App
@@ -125,6 +127,19 @@ async def test_a_missing_scope_does_not_cost_a_refresh_token(
     box.tokens.grants[token].scopes = frozenset()
     with pytest.raises(ScopeMissing):
         await client.location(box.location_id).estimates.generate_number()
+    assert box.tokens.refreshes == 0
+
+
+async def test_a_request_that_names_no_location_does_not_cost_a_refresh_token(
+    box: Sandbox, registered: App, app: OAuthApp, client: HighLevel
+) -> None:
+    await app.exchange_code(box.authorise(registered.client_id, box.location_id))
+    careless: Operation[object] = Operation(
+        "careless", "GET", "/invoices/settings", None, at="invoices.careless", scope=None, alt=Alt.NONE,
+        replay=Replay.SAFE,
+    )  # fmt: skip
+    with pytest.raises(MissingAlt, match="access token is invalid"):
+        await client.raw(careless, location=box.location_id)
     assert box.tokens.refreshes == 0
 
 

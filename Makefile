@@ -5,7 +5,9 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 BENCH_STAMP = $(VENV)/.installed-bench
 
-.PHONY: demo test lint bench clean
+DOCS_STAMP = $(VENV)/.installed-docs
+
+.PHONY: demo test lint bench docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -14,6 +16,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench,speedups]"
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
 demo: $(STAMP)  ## migrate a sample export into a local sandbox
@@ -30,6 +36,9 @@ lint: $(STAMP)  ## ruff, mypy strict, layer contracts
 
 bench: $(BENCH_STAMP)  ## every benchmark, as ratios against its bar
 	$(BIN)/python -m benchmarks
+
+docs: $(DOCS_STAMP)  ## the documentation, warnings are errors; open build/docs/index.html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage*

@@ -187,6 +187,11 @@ class ClientConfig:
                 raise ConfigurationError(name, f"{getattr(self, name)} is below 1")
 
 
+def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment for a child process, with ``settings`` set."""
+    return {**os.environ, **settings}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """What the environment variables say; every field may be absent."""

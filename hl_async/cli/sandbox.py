@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import sys
 
 import click
 
-from hl_async.cli.app import put_json, run_async, say
+from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
+from hl_async.config import environment_with
 from hl_async.sandbox import PROFILES, Sandbox
 from hl_async.sandbox.windows import WINDOWS
 
 
-@click.command()
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one."
@@ -35,6 +39,7 @@ from hl_async.sandbox.windows import WINDOWS
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON line: url, token, location_id.")
 def sandbox(
+    command: tuple[str, ...],
     host: str,
     port: int,
     rate_max: int,
@@ -48,7 +53,15 @@ def sandbox(
     allow_remote: bool,
     as_json: bool,
 ) -> int:
-    """Serve a local HighLevel until Ctrl-C: estimates, invoices, OAuth, rate limits, faults.
+    """Serve a local HighLevel: estimates, invoices, OAuth, rate limits, faults.
+
+    With COMMAND, until that ends: it finds HL_BASE_URL, HL_TOKEN and HL_LOCATION_ID set. Without, until Ctrl-C.
+
+    \b
+    hl-async sandbox python app.py                  # run a program against it
+    hl-async sandbox hl-async call estimates.list
+    hl-async sandbox --port 8080                    # serve; prints what to export
+    hl-async sandbox --rate-max 25 --window sliding --faults rough pytest
 
     Any client of the real API works against it with only the base URL changed. GET /_sandbox/ shows its state.
     """
@@ -66,8 +79,32 @@ def sandbox(
     )
     for _ in range(locations - 1):
         box.add_location()
+    if command:
+        return int(run_async(lambda: _serve_to(box, command)))
     run_async(lambda: _serve(box, as_json))
     return ExitCode.OK
+
+
+async def _serve_to(box: Sandbox, command: tuple[str, ...]) -> int:
+    """Run ``command`` with the sandbox in its environment, and end as it ends."""
+    async with box:
+        settings = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
+        try:
+            process = await asyncio.create_subprocess_exec(*command, env=environment_with(settings))
+        except OSError as error:
+            fail(f"can't run {command[0]}: {error.strerror}")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _pass_on, process, number)
+        code = await process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _pass_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # a terminal sends Ctrl-C to both of us: there only a signal that was meant for us alone is passed on
+    if number is not signal.SIGINT or not sys.stdin.isatty():
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
 
 
 async def _serve(box: Sandbox, as_json: bool) -> None:

@@ -102,6 +102,20 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "Usage" in capsys.readouterr().out
 
 
+def test_a_command_runs_inside_a_sandbox_and_its_exit_code_is_passed_on() -> None:
+    code = "import os, sys; print(*(os.environ[f'HL_{n}'] for n in ('BASE_URL', 'LOCATION_ID'))); sys.exit(9)"
+    shown = subprocess.run(
+        [*COMMAND, "sandbox", sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 9, shown.stderr
+    assert shown.stdout.startswith("http://127.0.0.1:")
+    nothing = subprocess.run(
+        [*COMMAND, "sandbox", "no-such-program"], capture_output=True, text=True, check=False
+    )
+    assert nothing.returncode == ExitCode.USAGE
+    assert "can't run no-such-program" in nothing.stderr
+
+
 def test_a_wrong_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["migrat"]) == ExitCode.USAGE
     assert run(["migrate", "--nonsense"]) == ExitCode.USAGE

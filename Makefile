@@ -7,7 +7,7 @@ BENCH_STAMP = $(VENV)/.installed-bench
 
 DOCS_STAMP = $(VENV)/.installed-docs
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs packages clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ bench: $(BENCH_STAMP)  ## every benchmark, as ratios against its bar
 
 docs: $(DOCS_STAMP)  ## the documentation, warnings are errors; open build/docs/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+
+packages: $(STAMP)  ## wheel and sdist, proved alone on every extra and with the lowest versions
+	$(BIN)/python .ci/packages
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage*

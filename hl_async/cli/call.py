@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,7 +15,13 @@ from hl_async.errors import InvalidRequest
 from hl_async.operations import OPERATIONS, Alt, Operation
 
 
-class _OperationName(click.ParamType[str]):
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+else:
+    _Text = click.ParamType  # a generic only in later releases of click
+
+
+class _OperationName(_Text):
     name = "operation"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -1,0 +1,125 @@
+"""Run by .ci/packages from an installed wheel alone: ``python smoke.py EXTRA``. Prints one line, or fails."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import hl_async
+from hl_async.models import ContactDetails, EstimateDraft, LineItem
+from hl_async.sandbox import Sandbox
+
+
+async def one_estimate() -> str:
+    async with (
+        Sandbox() as box,
+        hl_async.HighLevel(box.token, base_url=box.url, location_id=box.location_id) as hl,
+    ):
+        contact = ContactDetails(id="c1", name="Alex", phone_no="+12145596993", email="alex@example.com")
+        line = LineItem(name="Cabinets", currency="USD", amount=Decimal("9.99"), qty=3)
+        shop = hl.location()
+        made = await shop.estimates.create(
+            EstimateDraft(
+                name="Kitchen",
+                currency="USD",
+                expiry_date=date(2040, 1, 1),
+                contact_details=contact,
+                items=[line],
+            )
+        )
+        listed = [one.id async for one in shop.estimates.list()]
+        assert listed == [made.id]
+        assert made.total == Decimal("29.97")
+        return str(made.total)
+
+
+def nothing() -> None:
+    from hl_async.cli import main
+
+    assert importlib.util.find_spec("click") is None
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 1  # and says which extra is missing
+
+
+def cli() -> None:
+    from hl_async.cli.app import run
+
+    assert run(["--version"]) == 0
+    assert run(["call", "--list"]) == 0
+    assert run(["completion", "bash"]) == 0
+
+
+def demo() -> None:
+    from hl_async.cli.app import run
+
+    cli()
+    assert run(["demo", "--keep", "demo"]) == 0
+    assert Path("demo").is_dir()
+
+
+def speedups() -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(one_estimate()) == "29.97"
+
+
+def xlsx() -> None:
+    import openpyxl
+
+    from hl_async.bulk import Item, Mapping, read_source
+
+    book = openpyxl.Workbook()
+    for row in (("No", "Item", "Price"), ("A-1", "Oak", 9.99)):
+        book.active.append(row)
+    book.save("t.xlsx")
+    Path("m.toml").write_text(
+        '[document]\ngroup_by = "No"\nname = "{No}"\ncurrency = "USD"\nexpiry_date = "2040-01-01"\n'
+        '[contact]\nid = "c"\nname = "A"\n[line]\nname = "{Item}"\namount = "{Price}"\nqty = "1"\n'
+    )
+    (item,) = read_source(Path("t.xlsx"), Mapping.load(Path("m.toml")))
+    assert isinstance(item, Item), item
+
+
+def webhooks() -> None:
+    from hl_async.errors import SignatureMissing
+    from hl_async.webhooks import verify
+
+    try:
+        verify(b"{}", {})
+    except SignatureMissing:
+        return
+    raise AssertionError("a delivery without a signature was accepted")
+
+
+def everything() -> None:
+    for check in (cli, speedups, xlsx, webhooks):
+        check()
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    "nothing": nothing,
+    "cli": demo,
+    "speedups": speedups,
+    "xlsx": xlsx,
+    "webhooks": webhooks,
+    "all": everything,
+    "lowest": everything,
+}
+
+if __name__ == "__main__":
+    extra = sys.argv[1]
+    home = Path(hl_async.__file__).parent
+    assert (home / "py.typed").exists()
+    assert Path.cwd() not in home.parents
+    total = asyncio.run(one_estimate())
+    sys.stdout, shown = sys.stderr, sys.stdout
+    CHECKS.get(extra, lambda: None)()
+    print(f"hl-async {hl_async.__version__} with {extra}: {total}", file=shown)

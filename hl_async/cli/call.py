@@ -14,7 +14,6 @@ from hl_async.cli.exits import ExitCode
 from hl_async.errors import InvalidRequest
 from hl_async.operations import OPERATIONS, Alt, Operation
 
-
 if TYPE_CHECKING:
     _Text = click.ParamType[str]
 else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -17,11 +20,19 @@ from hl_async.errors import (
     BulkError,
     CallError,
     ClientStateError,
+    ConnectFailed,
     HighLevelError,
     InvalidRequest,
     JournalError,
+    JournalLocked,
+    JournalMismatch,
+    NotFound,
+    OutcomeUnknown,
+    QuotaExhausted,
+    ScopeMissing,
     SourceError,
     Unauthorized,
+    ValidationFailed,
     WebhookError,
 )
 
@@ -73,6 +84,17 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"hl_async.cli.{module}"), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _COMMANDS, 2)
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(_COMMANDS))}"
+            )
+            ctx.fail(f"{args[0]!r} is no command; {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # the summaries stand here so that --help imports nothing
         with formatter.section("Commands"):
@@ -88,19 +110,31 @@ def app() -> None:
 
     The token is read from HL_TOKEN (or see: hl-async auth), the location from HL_LOCATION_ID, the server from
     HL_BASE_URL.
-    Data goes to stdout, everything said to people to stderr. Try: hl-async demo
+    Data goes to stdout, everything said to people to stderr.
+
+    \b
+    hl-async demo                                  # start to end, no account needed
+    hl-async sandbox bash                          # a shell in a local HighLevel
+    hl-async call estimates.list -q status=sent    # any operation of the API
+    hl-async migrate orders.csv --map orders.toml  # documents out of a table
     """
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; no traceback ever reaches the terminal."""
     try:
-        outcome = app.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        words = None if arguments is None else list(arguments)
+        outcome = app.main(args=words, prog_name="hl-async", standalone_mode=False)
     except click.exceptions.Abort:
         say("interrupted")
         return ExitCode.INTERRUPTED
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        say(f"error: {error.format_message()}")
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            say(f"  see: {error.ctx.command_path} --help")
         return ExitCode.USAGE
     except KeyboardInterrupt:
         say("interrupted")
@@ -132,9 +166,21 @@ def _from_group(group: ExceptionGroup[Exception]) -> int:
 
 
 _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
+    (ScopeMissing, "give the token this scope, in HighLevel's settings"),
     (Unauthorized, "check HL_TOKEN and the scopes of the token"),
-    (JournalError, "give another --journal, or resume the run it belongs to"),
+    (NotFound, "check the id, and that it belongs to the location: --location, or HL_LOCATION_ID"),
+    (ValidationFailed, "what an operation takes: hl-async call --list OPERATION"),
+    (QuotaExhausted, "the location's budget of the day is used up; the same command goes on tomorrow"),
+    (OutcomeUnknown, "look whether it happened before you do it again"),
+    (ConnectFailed, "check HL_BASE_URL and the network; without an account: hl-async sandbox COMMAND"),
+    (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
+    (JournalMismatch, "give another --journal, or resume the run it belongs to"),
 )
+
+_FIELD_HINTS: Final = {
+    "HL_TOKEN": "without an account: hl-async sandbox COMMAND runs a command in a local HighLevel",
+    "location_id": "give --location ID, or export HL_LOCATION_ID",
+}
 
 _CODES: Final[tuple[tuple[type[HighLevelError], ExitCode], ...]] = (
     (InvalidRequest, ExitCode.USAGE),
@@ -152,6 +198,8 @@ _CODES: Final[tuple[tuple[type[HighLevelError], ExitCode], ...]] = (
 def explain(error: BaseException) -> str:
     """The error's text and, where we know one, what to do next."""
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "")
+    if isinstance(error, InvalidRequest):
+        hint = _FIELD_HINTS.get(error.field, hint)
     return f"{error}\n  {hint}" if hint else str(error)
 
 
@@ -162,7 +210,25 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 def say(text: str) -> None:
     """Tell a person something: stderr, never mixed into data."""
-    click.echo(text, err=True)
+    click.echo(_fitted(text, sys.stderr), err=True)
+
+
+def tell(text: str) -> None:
+    """Print a result that is meant for people: stdout, wrapped between words on a terminal, as it is elsewhere."""
+    click.echo(_fitted(text, sys.stdout))
+
+
+def _fitted(text: str, stream: TextIO) -> str:
+    if not stream.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+    fitted = []
+    for line in text.splitlines():
+        inset = " " * (len(line) - len(line.lstrip()) + 2)
+        fitted += textwrap.wrap(
+            line, width, subsequent_indent=inset, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return "\n".join(fitted)
 
 
 def put_json(value: Any) -> None:

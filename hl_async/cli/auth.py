@@ -81,8 +81,8 @@ def login(
     """Install the app in a location or an agency, and store its tokens.
 
     \b
-    hl-async auth login                       # open the page, then paste the address it ends at
-    hl-async auth login --listen 8080         # the redirect URL leads to 127.0.0.1:8080
+    hl-async auth login                       # then paste the address it ends at
+    hl-async auth login --listen 8080         # redirect URL leads to 127.0.0.1
     hl-async auth login --no-browser --paste  # on a machine without a browser
     """
     found = Environment.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hl_async.cli.app import run_async, say
+from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.errors import InvalidRequest
 from hl_async.operations import OPERATIONS, Alt, Operation
@@ -43,7 +44,9 @@ class _OperationName(_Text):
 @click.command()
 @click.argument("operation", type=_OperationName(), required=False)
 @click.argument("ids", nargs=-1)
-@click.option("--list", "show", is_flag=True, help="List all operations and stop.")
+@click.option(
+    "--list", "show", is_flag=True, help="List all operations, or say what OPERATION takes, and stop."
+)
 @click.option(
     "-q", "--query", "queries", multiple=True, metavar="NAME=VALUE", help="A filter, e.g. status=sent."
 )
@@ -68,14 +71,21 @@ def call(
     """Call OPERATION (estimates.list, or list-estimates) with the IDS of its path.
 
     \b
+    hl-async call --list                                        # all operations
+    hl-async call --list estimates.update                       # what one takes
     hl-async call estimates.generate_number
-    hl-async call estimates.list -q status=sent --all
+    hl-async call estimates.list -q status=sent --all           # one per line
     hl-async call estimates.update 64f0… --body @estimate.json
+    jq .body one.json | hl-async call estimates.create --body -
     """
-    if show or operation is None:
-        _show_operations()
+    if operation is None:
+        _show_operations(bool(compact))
         return ExitCode.OK
     row = OPERATIONS[operation]
+    if show:
+        _show_operation(row, bool(compact))
+        return ExitCode.OK
+    _check_arguments(row, ids, body)
     indent = sys.stdout.isatty() if compact is None else not compact
     query = dict(_pair(text) for text in queries)
     content = None if body is None else _body(body)
@@ -166,8 +176,64 @@ def _write(body: bytes, indent: bool) -> None:
         click.echo(body)
 
 
-def _show_operations() -> None:
-    width = max(len(row.at) for row in OPERATIONS.values())
-    for row in OPERATIONS.values():
-        ids = " ".join(f"<{name}>" for name in row.params)
-        click.echo(f"{row.at:<{width}}  {row.method:<6} {row.path}" + (f"  {ids}" if ids else ""))
+def _check_arguments(row: Operation[Any], ids: tuple[str, ...], body: str | None) -> None:
+    if len(ids) != len(row.params):
+        wanted = " ".join(f"<{name}>" for name in row.params) or "no id"
+        raise InvalidRequest("IDS", f"{row.at} takes {wanted}, got {' '.join(ids) or 'none'}")
+    needed = _needed(row)
+    if body is None and needed:
+        raise InvalidRequest(
+            "--body", f"{row.at} needs one with {', '.join(needed)}; give --body @FILE, JSON, or - for stdin"
+        )
+
+
+def _fields(row: Operation[Any], needed: bool) -> list[str]:
+    """What the body of ``row`` holds, as the wire spells it; altId and altType are added by the client."""
+    if row.body is None or not isinstance(row.body, type) or not issubclass(row.body, msgspec.Struct):
+        return []
+    return [field.encode_name for field in msgspec.structs.fields(row.body) if field.required is needed]
+
+
+def _needed(row: Operation[Any]) -> list[str]:
+    return _fields(row, needed=True)
+
+
+def _facts(row: Operation[Any]) -> dict[str, Any]:
+    return {
+        "operation": row.at,
+        "name": row.name,
+        "method": row.method,
+        "path": row.path,
+        "ids": list(row.params),
+        "filters": list(row.query),
+        "needs": _needed(row),
+        "takes": _fields(row, needed=False),
+        "scope": row.scope,
+    }
+
+
+def _show_operation(row: Operation[Any], as_json: bool) -> None:
+    facts = _facts(row)
+    if as_json:
+        put_json(facts)
+        return
+    facts["operation"] = " ".join([row.at, *(f"<{name}>" for name in row.params)])
+    facts["path"] = f"{facts.pop('method')} {row.path}"
+    del facts["ids"]
+    for name, value in facts.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        if text:
+            tell(f"{name:<10}  {text}")
+
+
+def _show_operations(as_json: bool) -> None:
+    if as_json:
+        for row in OPERATIONS.values():
+            put_json(_facts(row))
+        return
+    names = {row: " ".join([row.at, *(f"<{name}>" for name in row.params)]) for row in OPERATIONS.values()}
+    width = max(map(len, names.values()))
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    for row, name in names.items():
+        line = f"{name:<{width}}  {row.method:<6} {row.path}"
+        click.echo(line if len(line) <= room else f"{name:<{width}}  {row.method}")

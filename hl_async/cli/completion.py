@@ -13,8 +13,10 @@ from hl_async.cli.app import app, fail
 def completion(shell: str) -> None:
     """Print the completion script of SHELL.
 
-    bash: eval "$(hl-async completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc;
-    fish: hl-async completion fish > ~/.config/fish/completions/hl-async.fish
+    \b
+    eval "$(hl-async completion bash)"    # in ~/.bashrc
+    eval "$(hl-async completion zsh)"     # in ~/.zshrc
+    hl-async completion fish > ~/.config/fish/completions/hl-async.fish
     """
     kind = get_completion_class(shell)
     if kind is None:

@@ -31,7 +31,12 @@ _SETTLE = 1.0
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave export, journal and rejects here."
 )
 def demo(keep: Path | None) -> int:
-    """Migrate a sample export into a local sandbox, verify it to the cent, and say how to do it for real."""
+    """Migrate a sample export into a local sandbox, verify it to the cent, and say how to do it for real.
+
+    \b
+    hl-async demo
+    hl-async demo --keep here   # leaves export, mapping, journal and rejects
+    """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         return int(run_async(lambda: _demo(keep)))

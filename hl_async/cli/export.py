@@ -14,7 +14,7 @@ from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.records import Item
 from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
-from hl_async.cli.app import put_json, run_async, say
+from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.migrate import Counting, client, draining, report_json
 from hl_async.cli.render import progress, report_lines
@@ -31,9 +31,17 @@ from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 def export_command(kind: str, file: Path, location: str | None, base_url: str | None, as_json: bool) -> int:
     """Write all estimates or invoices of a location into FILE: .ndjson, or .csv for a flat table.
 
+    \b
+    hl-async export estimates all.ndjson
+    hl-async export invoices invoices.csv --location ID
+
     Interrupted, the same command goes on. The list is read again until nothing new comes; what is created and
     deleted between two passes can't be seen. An .ndjson of estimates is a source for migrate.
     """
+    if file.suffix.lower() not in (".ndjson", ".jsonl", ".csv"):
+        raise InvalidRequest(
+            "FILE", f"{file.name} is neither .ndjson (whole documents) nor .csv (a flat table)"
+        )
 
     async def main() -> ExitCode:
         async with client(base_url, Counting()) as hl:
@@ -41,8 +49,9 @@ def export_command(kind: str, file: Path, location: str | None, base_url: str | 
         if as_json:
             put_json(msgspec.to_builtins(found))
         else:
-            text = f"{found.documents:,} {kind} in {file}, {found.written:,} written now"
-            click.echo(f"{text}; {found.late:,} found only by reading the list again")
+            tell(f"{found.documents:,} {kind} in {file}, {found.written:,} written now")
+            if found.late:
+                tell(f"{found.late:,} of them were found only by reading the list again")
         return ExitCode.OK
 
     return int(run_async(main))
@@ -57,10 +66,10 @@ def export_command(kind: str, file: Path, location: str | None, base_url: str | 
 @click.option(
     "--with-invoices", is_flag=True, help="Make invoices again from the estimates that had become one."
 )
-@click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS")
-@click.option(
-    "--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS"
-)
+@click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
+              help="How long a request without an answer may still take effect.")  # fmt: skip
+@click.option("--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
+              help="How long one request may take.")  # fmt: skip
 @click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
 def copy(
@@ -74,6 +83,10 @@ def copy(
     as_json: bool,
 ) -> int:
     """Copy the estimates of one location into another, exactly once; the token must be good for both.
+
+    \b
+    hl-async copy --from ID --to ID
+    hl-async copy --from ID --to ID --with-invoices
 
     Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
     goes on.

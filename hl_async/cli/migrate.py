@@ -20,7 +20,7 @@ from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.readers import fingerprint, header_of, read_source
 from hl_async.bulk.run import Forecast, Run, RunReport
 from hl_async.bulk.target import LocationTarget
-from hl_async.cli.app import fail, put_json, run_async, say
+from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.reject_files import LeftOut, check_rejects, reject_text, write_left_out
 from hl_async.cli.render import money, progress, report_lines, span, verification_lines
@@ -62,14 +62,19 @@ class Counting:
     "--rejects", type=click.Path(path_type=Path), help="The reject file; default SOURCE.rejects.EXT."
 )
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API rejected.")
-@click.option("--max-in-flight", type=click.IntRange(1, 1000), default=64, show_default=True, metavar="N")
+@click.option("--max-in-flight", type=click.IntRange(1, 1000), default=64, show_default=True, metavar="N",
+              help="Requests under way at once, at most; fewer when the server gets slow.")  # fmt: skip
 @click.option(
     "--max-rejects", default="10%", show_default=True, metavar="N|P%", help="Stop planning above this."
 )
 @click.option(
-    "--share", type=click.FloatRange(0.01, 1.0), default=1.0, help="Part of the rate budget to use."
+    "--share",
+    type=click.FloatRange(0.01, 1.0),
+    default=1.0,
+    metavar="PART",
+    help="Part of the rate budget to use.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first N documents, as a trial.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N documents, as a trial.")
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
               help="How long a request without an answer may still take effect.")  # fmt: skip
 @click.option("--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
@@ -309,10 +314,12 @@ def report_json(report: RunReport) -> dict[str, Any]:
 
 
 def _forecast_line(forecast: Forecast) -> str:
+    aside = f"{forecast.rejected:,} rejected, {forecast.skipped:,} skipped"
+    if not forecast.items:
+        return f"nothing left to create; {aside}"
     return (
-        f"{forecast.items:,} documents to create ({money(forecast.totals)}), {forecast.rejected:,} rejected, "
-        f"{forecast.skipped:,} skipped; about {forecast.requests:,} requests, "
-        f"{span(forecast.seconds)} at the usual rate"
+        f"{forecast.items:,} documents to create ({money(forecast.totals)}), {aside}; "
+        f"about {forecast.requests:,} requests, {span(forecast.seconds)} at the usual rate"
     )
 
 
@@ -320,8 +327,8 @@ def _say_forecast(forecast: Forecast, as_json: bool) -> None:
     if as_json:
         put_json({**msgspec.to_builtins(forecast), "dry_run": True})
         return
-    click.echo(_forecast_line(forecast))
-    click.echo(f"that is {forecast.days:.1%} of a location's budget for a day; nothing was sent")
+    tell(_forecast_line(forecast))
+    tell(f"that is {forecast.days:.1%} of a location's budget for a day; nothing was sent")
 
 
 # -------------------------------------------------------------------------------------------- afterwards
@@ -331,7 +338,12 @@ def _say_forecast(forecast: Forecast, as_json: bool) -> None:
 @click.argument("journal", type=click.Path(path_type=Path))
 @_json
 def status(journal: Path, as_json: bool) -> int:
-    """Show how far the run of JOURNAL has come, also while it works; makes no request."""
+    """Show how far the run of JOURNAL has come, also while it works; makes no request.
+
+    \b
+    hl-async status orders.csv.hl.db
+    watch hl-async status orders.csv.hl.db
+    """
 
     async def main() -> ExitCode:
         async with await Run.open(journal, watch=True) as run:
@@ -353,7 +365,12 @@ def status(journal: Path, as_json: bool) -> int:
 @_base_url
 @_json
 def verify(journal: Path, repair: bool, base_url: str | None, as_json: bool) -> int:
-    """Compare the run of JOURNAL with what is in the location: every document once, every total to the cent."""
+    """Compare the run of JOURNAL with what is in the location: every document once, every total to the cent.
+
+    \b
+    hl-async verify orders.csv.hl.db           # exit code 7: it differs
+    hl-async verify orders.csv.hl.db --repair  # and deletes surplus drafts
+    """
 
     async def main() -> ExitCode:
         hl = client(base_url, Counting())
@@ -372,7 +389,12 @@ def verify(journal: Path, repair: bool, base_url: str | None, as_json: bool) -> 
 @click.command()
 @click.argument("journal", type=click.Path(path_type=Path))
 def rejects(journal: Path) -> int:
-    """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason."""
+    """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason.
+
+    \b
+    hl-async rejects orders.csv.hl.db > mended.csv
+    hl-async migrate mended.csv --map orders.toml   # once they are mended
+    """
 
     async def main() -> ExitCode:
         async with await Run.open(journal, watch=True) as run:
@@ -390,7 +412,12 @@ def rejects(journal: Path) -> int:
 @_base_url
 @_json
 def rollback(journal: Path, yes: bool, base_url: str | None, as_json: bool) -> int:
-    """Delete what the run of JOURNAL created, as far as it is still a draft. Can be interrupted and repeated."""
+    """Delete what the run of JOURNAL created, as far as it is still a draft. Can be interrupted and repeated.
+
+    \b
+    hl-async rollback orders.csv.hl.db        # asks first
+    hl-async rollback orders.csv.hl.db --yes
+    """
 
     async def main() -> ExitCode:
         hl = client(base_url, Counting())

@@ -18,22 +18,38 @@ from hl_async.sandbox.windows import WINDOWS
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="0 picks a free one.",
 )
-@click.option("--rate-max", type=click.IntRange(1), default=100, show_default=True, metavar="N")
+@click.option("--rate-max", type=click.IntRange(1), default=100, show_default=True, metavar="N",
+              help="Requests per interval and location.")  # fmt: skip
+@click.option("--rate-interval", type=click.FloatRange(0.01), default=10.0, show_default=True, metavar="SECONDS",
+              help="Length of the rate limit's interval.")  # fmt: skip
+@click.option("--window", type=click.Choice(list(WINDOWS)), default="fixed", show_default=True,
+              help="How the rate limit counts.")  # fmt: skip
+@click.option("--daily", type=click.IntRange(1), default=200_000, show_default=True, metavar="N",
+              help="Requests per day and location.")  # fmt: skip
+@click.option("--faults", type=click.Choice(list(PROFILES)), default="none", show_default=True,
+              help="How often answers are lost, late or broken.")  # fmt: skip
 @click.option(
-    "--rate-interval", type=click.FloatRange(0.01), default=10.0, show_default=True, metavar="SECONDS"
+    "--fault-seed",
+    type=int,
+    default=0,
+    metavar="N",
+    show_default=True,
+    help="The same seed, the same faults.",
 )
-@click.option("--window", type=click.Choice(list(WINDOWS)), default="fixed", show_default=True)
-@click.option("--daily", type=click.IntRange(1), default=200_000, show_default=True, metavar="N")
-@click.option("--faults", type=click.Choice(list(PROFILES)), default="none", show_default=True)
-@click.option("--fault-seed", type=int, default=0, show_default=True, help="The same seed, the same faults.")
 @click.option(
     "--latency", type=click.FloatRange(0.0), default=0.0, metavar="SECONDS", help="Added to every answer."
 )
-@click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N")
+@click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
+              help="How many locations it has.")  # fmt: skip
 @click.option(
     "--allow-remote", is_flag=True, help="Needed for a --host that is not loopback: there is no security."
 )

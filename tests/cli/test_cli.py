@@ -20,7 +20,7 @@ import pytest
 import samples
 from hl_async.cli.app import explain, run
 from hl_async.cli.exits import ExitCode
-from hl_async.errors import JournalLocked, Unauthorized
+from hl_async.errors import JournalMismatch, Unauthorized
 from hl_async.models.codec import encode
 
 COMMAND = [sys.executable, "-c", "from hl_async.cli import main; main()"]
@@ -353,7 +353,7 @@ def test_any_operation_can_be_called(
         (["estimates.create", "--body", "[]"], ExitCode.USAGE, "must be a JSON object"),
         (["estimates.create", "--body", "{"], ExitCode.USAGE, "no JSON object"),
         (["estimates.create", "--body", "@none.json"], ExitCode.USAGE, "No such file"),
-        (["invoices.get"], ExitCode.USAGE, "takes 1 ids"),
+        (["invoices.get"], ExitCode.USAGE, "takes <invoiceId>"),
         (["invoices.get", "x", "--all"], ExitCode.USAGE, "is no list"),
         (["invoices.get", "x"], ExitCode.API, "Unable to find an invoice"),
     ],
@@ -435,7 +435,7 @@ def test_the_sandbox_says_what_to_export() -> None:
 
 def test_errors_carry_a_hint_where_there_is_one() -> None:
     assert "check HL_TOKEN" in explain(Unauthorized("401", status=401))
-    assert "--journal" in explain(JournalLocked("busy"))
+    assert "--journal" in explain(JournalMismatch("another run"))
 
 
 def _wait_for(condition: Any, seconds: float = 10.0) -> None:

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import click
 import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import hl_async.models
 from hl_async import __version__
+from hl_async.cli.app import app as commands
 
 project = "hl-async"
 author = "the hl-async contributors"
@@ -78,7 +80,31 @@ def place_the_rest(app: Any, page: str, source: list[str]) -> None:
         source[0] = source[0].replace("<the-rest>", "\n".join(rest))
 
 
+def show_commands(app: Any, page: str, source: list[str]) -> None:
+    """The help of every command, as the terminal shows it."""
+    if page != "reference/cli":
+        return
+    found: list[str] = []
+    todo: list[tuple[str, click.Command, click.Context | None]] = [("hl-async", commands, None)]
+    while todo:
+        name, command, parent = todo.pop(0)
+        context = click.Context(command, info_name=name, parent=parent, terminal_width=80)
+        found += [
+            f"## {context.command_path}",
+            "",
+            "```text",
+            command.get_help(context).replace("\b\n", ""),
+            "```",
+            "",
+        ]
+        if isinstance(command, click.Group):
+            inside = [(one, command.get_command(context, one)) for one in command.list_commands(context)]
+            todo = [(one, child, context) for one, child in inside if child is not None] + todo
+    source[0] = source[0].replace("<the-commands>", "\n".join(found))
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", show_fields_once)
     app.connect("builder-inited", drop_marks)
     app.connect("source-read", place_the_rest)
+    app.connect("source-read", show_commands)

@@ -2,8 +2,11 @@
 
 Facts of aiohttp 3.14 that shape it:
 
-* it silently re-sends GET, PUT and DELETE once when the peer closes the connection. A per-request middleware
-  (the *wire tap*) refuses the second pass, so one attempt is one request and the budget's count is true;
+* it silently re-sends GET, PUT and DELETE once when the peer closes the connection. In sessions of our own that is
+  switched off; in one that was given, a per-request middleware (the *wire tap*) refuses the second pass. So one attempt
+  is one request, and the budget's count is true;
+* its timeouts cost a timer and several context managers per request, a tenth of all its work. Attempts with the
+  usual timeout share one timer instead (:class:`_Watch`);
 * its parser reports a broken response as ``ClientResponseError(400)``: here that is a wire error, never an
   answer of the API;
 * its exceptions hold the request's headers. Errors of ours are built inside ``except`` and raised after it,
@@ -25,7 +28,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 from yarl import URL
 
 from hl_async.config import ClientConfig
@@ -45,6 +48,8 @@ from hl_async.wire import USER_AGENT, WireResponse
 
 MAX_ERROR_BODY: Final = 64 * 1024
 _LARGE_REQUEST: Final = 1 << 20
+_NEVER_RESENT: Final = frozenset(("POST", "PATCH"))
+_CONTENT_ENCODING: Final = istr("Content-Encoding")
 _KNOWN_ENCODINGS: Final = frozenset(("", "identity", "gzip", "deflate", "x-gzip"))
 
 _forks = 0
@@ -71,6 +76,62 @@ class _Body(payload.BytesPayload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         self.started = True
         await super().write(writer)
+
+
+class _Limit:
+    """One attempt under watch: who to wake, when, and whether that happened."""
+
+    __slots__ = ("at", "cancelling", "expired", "task")
+
+    def __init__(self, task: asyncio.Task[Any], at: float) -> None:
+        self.task = task
+        self.at = at
+        self.cancelling = task.cancelling()
+        self.expired = False
+
+
+class _Watch:
+    """Ends attempts that outlast ``seconds``, with one timer for all: they would end in the order they began."""
+
+    __slots__ = ("_loop", "_running", "_seconds", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._running: dict[_Limit, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> _Limit:
+        """Watch the running task from now on."""
+        task = asyncio.current_task()
+        assert task is not None
+        limit = _Limit(task, self._loop.time() + self._seconds)
+        self._running[limit] = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(limit.at, self._ring)
+        return limit
+
+    def end(self, limit: _Limit) -> None:
+        """The attempt is over, however it ended."""
+        self._running.pop(limit, None)
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._running:
+            limit = next(iter(self._running))
+            if limit.at > now:
+                self._timer = self._loop.call_at(limit.at, self._ring)
+                return
+            del self._running[limit]
+            limit.expired = True
+            limit.task.cancel()
 
 
 class _WireTap:
@@ -118,7 +179,9 @@ class SessionManager:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forks = _forks
         self._closed = False
-        self._timeout = self._client_timeout(config.timeouts.attempt)
+        self._unwatched = self._client_timeout(None)
+        self._watch: _Watch | None = None
+        self._tapped = session is not None
         self._proxy = URL(config.proxy) if config.proxy else None
 
     async def open(self) -> None:
@@ -127,11 +190,14 @@ class SessionManager:
             raise ClientClosed("this client was closed; make a new one")
         self._loop = asyncio.get_running_loop()
         self._forks = _forks
+        self._watch = _Watch(self._loop, self._config.timeouts.attempt)
         self._session = self._given or self._new_session(force_close=False)
 
     async def aclose(self) -> None:
         """Close the pool's connections; a session that was passed in stays open."""
         self._closed = True
+        if self._watch is not None:
+            self._watch.close()
         sessions, self._session, self._fresh = (self._session, self._fresh), None, None
         for session in sessions:
             if session is not None and session is not self._given:
@@ -162,18 +228,18 @@ class SessionManager:
         fresh_connection: bool = False,
     ) -> WireResponse:
         """Send one request; see :class:`~hl_async.wire.Wire`. ``url`` is used as it stands."""
-        session = self._session
-        if session is None:
+        session, watch = self._session, self._watch
+        if session is None or watch is None:
             self.check_usable()
             raise AssertionError("unreachable: an unusable session has raised")
         if fresh_connection:
             session = self._fresh_session()
         data = None if body is None else _Body(body) if len(body) < _LARGE_REQUEST else BytesIO(body)
-        limits = self._timeout if timeout is None else self._client_timeout(timeout)
         limit = max_body or self._config.max_body
         started = perf_counter()
         response: aiohttp.ClientResponse | None = None
         failure: WireError
+        watched = watch.begin() if timeout is None else None
         try:
             response = await session.request(
                 method,
@@ -181,18 +247,23 @@ class SessionManager:
                 headers=headers,
                 data=data,
                 allow_redirects=False,
-                timeout=limits,
+                timeout=self._unwatched if timeout is None else self._client_timeout(timeout),
                 proxy=self._proxy,
                 ssl=self._ssl if self._ssl is not None else True,
                 # POST and PATCH are never re-sent by aiohttp, so they need no tap
-                middlewares=() if method in ("POST", "PATCH") else (_WireTap(),),
+                middlewares=(_WireTap(),) if self._tapped and method not in _NEVER_RESENT else (),
             )
             status = response.status
-            content = await _read(response, MAX_ERROR_BODY if status >= 400 else limit, cut=status >= 400)
+            if _is_plain(response, MAX_ERROR_BODY if status >= 400 else limit):
+                content: bytes | None = await response.read()
+            else:
+                content = await _read(response, MAX_ERROR_BODY if status >= 400 else limit, cut=status >= 400)
         except asyncio.CancelledError:
             if response is not None:
                 response.close()
-            raise
+            if watched is None or not watched.expired or watched.task.uncancel() > watched.cancelling:
+                raise  # the caller's doing, whether or not the time is up too
+            failure = _wire_error(TimeoutError(), data, response)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as error:
             if response is not None:
                 response.close()
@@ -203,9 +274,12 @@ class SessionManager:
             if content is not None and not 300 <= status < 400:
                 return WireResponse(status, response.headers, content, perf_counter() - started)
             failure = _refusal(response, content, limit)
+        finally:
+            if watched is not None:
+                watch.end(watched)
         raise failure
 
-    def _client_timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+    def _client_timeout(self, seconds: float | None) -> aiohttp.ClientTimeout:
         # not ``connect``: that one includes waiting for the pool, and a full pool is no dead host
         return aiohttp.ClientTimeout(total=seconds, sock_connect=self._config.timeouts.connect)
 
@@ -223,31 +297,42 @@ class SessionManager:
             force_close=force_close,
             **reuse,
         )
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             headers=CIMultiDict({USER_AGENT: config.user_agent}),
             skip_auto_headers=("Content-Type",),
         )
+        if hasattr(session, "_retry_connection"):
+            session._retry_connection = False  # noqa: SLF001 - aiohttp has no public switch for its hidden re-send
+        else:  # pragma: no cover - an aiohttp that renamed it
+            self._tapped = True
+        return session
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._session is not None else "new"
         return f"<SessionManager {state}, {self._config.base_url}, at most {self._config.max_connections} connections>"
 
 
+def _is_plain(response: aiohttp.ClientResponse, limit: int) -> bool:
+    """Whether the body is neither encoded nor larger than ``limit``, by its own word: then it is just read."""
+    if _CONTENT_ENCODING in response.headers:
+        return False
+    length = response.content_length
+    return length is not None and length <= limit
+
+
 async def _read(response: aiohttp.ClientResponse, limit: int, *, cut: bool) -> bytes | None:
-    """The body, decoded, or None when it is not to be had: larger than ``limit`` (unless ``cut``) or encoded.
+    """A body that is not plain, decoded; None when it is not to be had: over ``limit`` (unless ``cut``), or encoded.
 
     A body of unknown or compressed length is counted while it arrives, so a small bomb cannot become a
     large one in memory.
     """
-    encoding = response.headers.get("Content-Encoding", "")
+    encoding = response.headers.get(_CONTENT_ENCODING, "")
     if not encoding:
         length = response.content_length
-        if length is not None and length <= limit:
-            return await response.read()
-        if length is not None and not cut:
+        if length is not None and length > limit and not cut:
             response.close()  # its own length says so: nothing of it need be read
             return None
     elif encoding.lower() not in _KNOWN_ENCODINGS:
@@ -276,7 +361,7 @@ def _refusal(response: aiohttp.ClientResponse, content: bytes | None, limit: int
             kind=WireKind.REDIRECT,
             sent=True,
         )
-    encoding = response.headers.get("Content-Encoding", "")
+    encoding = response.headers.get(_CONTENT_ENCODING, "")
     if encoding and encoding.lower() not in _KNOWN_ENCODINGS:
         return WireError(
             f"the body came with the content encoding {encoding[:40]!r}, which was not asked for",

@@ -13,8 +13,10 @@ import random as random_module
 from collections.abc import Callable, Coroutine
 from itertools import count
 from time import monotonic, time
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
+
+from multidict import CIMultiDict, istr
 
 from hl_async import telemetry as events
 from hl_async.config import CallOptions, ClientConfig, Lane
@@ -53,6 +55,14 @@ R = TypeVar("R")
 DEFAULT_OPTIONS: Final = CallOptions()
 _COMPRESSED: Final = "gzip, deflate"
 _PLAIN: Final = "identity"
+# ready for a multidict, which would else fold their case in every request
+_ACCEPT: Final = istr(ACCEPT)
+_ACCEPT_ENCODING: Final = istr(ACCEPT_ENCODING)
+_AUTHORIZATION: Final = istr(AUTHORIZATION)
+_CONTENT_TYPE: Final = istr(CONTENT_TYPE)
+_VERSION: Final = istr(VERSION)
+
+_HeaderKind: TypeAlias = tuple[str | None, bool, str | None]
 
 _call_ids = count(1)
 
@@ -71,16 +81,18 @@ class Account:
     """What every call for one sub-account (or company) shares, prepared once.
 
     ``key`` is the id credentials are looked up by; ``alt_query`` and ``alt_body`` are altId and altType as they
-    go into a query and in front of a body.
+    go into a query and in front of a body; ``headers`` are those of the requests made with ``bearer``, by kind.
     """
 
-    __slots__ = ("alt_body", "alt_query", "key", "scope")
+    __slots__ = ("alt_body", "alt_query", "bearer", "headers", "key", "scope")
 
     def __init__(self, key: str, scope: Scope) -> None:
         self.key = key
         self.scope = scope
         self.alt_query = f"altId={quote(key, safe='')}&altType=location"
         self.alt_body = alt_prefix(key)
+        self.bearer: str | None = None
+        self.headers: dict[_HeaderKind, CIMultiDict[str]] = {}
 
 
 class _Call:
@@ -270,7 +282,7 @@ class Transport:
             response = await self._wire.attempt(
                 operation.method,
                 url,
-                self._headers(operation, bearer, body, call.options),
+                self._headers(account, operation, bearer, body, call.options),
                 body,
                 timeout=timeout,
                 max_body=config.max_list_body if operation.items else config.max_body,
@@ -370,18 +382,42 @@ class Transport:
         return min(own or self._config.timeouts.attempt, remaining)
 
     def _headers(
-        self, operation: Operation[Any], bearer: str, body: bytes | None, options: CallOptions
-    ) -> dict[str, str]:
-        headers = {
-            VERSION: options.api_version or self._config.api_version,
-            ACCEPT: JSON,
-            # decompressing a small body costs more than it saves on the way
-            ACCEPT_ENCODING: _COMPRESSED if operation.items and self._config.compress else _PLAIN,
-        }
+        self,
+        account: Account,
+        operation: Operation[Any],
+        bearer: str,
+        body: bytes | None,
+        options: CallOptions,
+    ) -> CIMultiDict[str]:
+        """The headers of one request, made once per account, bearer and kind of request."""
+        if account.bearer is not bearer:
+            account.bearer = bearer
+            account.headers = {}
+        kind = (
+            None if body is None else FORM if operation.form else JSON,
+            operation.items is not None,
+            options.api_version,
+        )
+        headers = account.headers.get(kind)
+        if headers is None:
+            headers = account.headers[kind] = self._new_headers(bearer, *kind)
+        return headers
+
+    def _new_headers(
+        self, bearer: str, content_type: str | None, is_list: bool, api_version: str | None
+    ) -> CIMultiDict[str]:
+        headers = CIMultiDict(
+            {
+                _VERSION: api_version or self._config.api_version,
+                _ACCEPT: JSON,
+                # decompressing a small body costs more than it saves on the way
+                _ACCEPT_ENCODING: _COMPRESSED if is_list and self._config.compress else _PLAIN,
+            }
+        )
         if bearer:
-            headers[AUTHORIZATION] = bearer
-        if body is not None:
-            headers[CONTENT_TYPE] = FORM if operation.form else JSON
+            headers[_AUTHORIZATION] = bearer
+        if content_type is not None:
+            headers[_CONTENT_TYPE] = content_type
         return headers
 
     def _observe(self, call: _Call, response: WireResponse | None, error: str) -> None:

@@ -36,9 +36,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from multidict import istr
+
 from hl_async import wire
 from hl_async.governor.headers import parse_count
 from hl_async.governor.policy import GovernorPolicy
+
+# ready for a multidict, which would else fold their case for every answer
+_RATE_LIMIT: Final = istr(wire.RATE_LIMIT)
+_RATE_INTERVAL_MS: Final = istr(wire.RATE_INTERVAL_MS)
+_RATE_REMAINING: Final = istr(wire.RATE_REMAINING)
 
 _LARGEST_MAX: Final = 10_000_000
 _LARGEST_INTERVAL_MS: Final = 86_400_000
@@ -210,11 +217,11 @@ class Budget:
             self._failed_at_server(now)
         elif self._failures:
             self._failures = 0
-        text = headers.get(wire.RATE_LIMIT)
+        text = headers.get(_RATE_LIMIT)
         if text is not None:
-            if text != self._max_text or headers.get(wire.RATE_INTERVAL_MS) != self._interval_text:
-                self._learn(text, headers.get(wire.RATE_INTERVAL_MS))
-            self._note_remaining(now, headers.get(wire.RATE_REMAINING), expired)
+            if text != self._max_text or headers.get(_RATE_INTERVAL_MS) != self._interval_text:
+                self._learn(text, headers.get(_RATE_INTERVAL_MS))
+            self._note_remaining(now, headers.get(_RATE_REMAINING), expired)
 
     def abandoned(self, now: float) -> None:
         """One held request ended without an answer and may still reach the server."""

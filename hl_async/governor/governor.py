@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
+from multidict import istr
 
 from hl_async import telemetry as events
 from hl_async import wire
@@ -30,6 +31,7 @@ from hl_async.governor.policy import GovernorPolicy
 from hl_async.telemetry import Telemetry
 
 _TOO_MANY: Final = 429
+_DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
 _TIMER_SLACK: Final = 0.0005
 
 
@@ -227,7 +229,7 @@ class Scope:
                 governor.telemetry.emit(events.Throttled(self.key[1], length))
         if (budget.max != limit or budget.interval != interval) and governor.telemetry.active:
             governor.telemetry.emit(events.RateLimitLearned(self.key[1], budget.max, budget.interval))
-        text = headers.get(wire.DAILY_REMAINING)
+        text = headers.get(_DAILY_REMAINING)
         if text is not None and (text != self._day.text or self._day.spent):
             self._day.note(text, headers, now, governor.wall, budget.held + budget.cooling)
         if permit._bulk:

@@ -224,6 +224,62 @@ async def test_a_late_answer_is_a_timeout_that_was_sent() -> None:
     assert caught.value.sent
 
 
+async def test_attempts_with_the_usual_timeout_end_each_in_its_time() -> None:
+    async with (
+        scripted(OK, delay=2.0) as server,
+        opened(timeouts=Timeouts(attempt=0.15, connect=0.1)) as session,
+    ):
+        loop = asyncio.get_running_loop()
+
+        async def late(after: float) -> float:
+            await asyncio.sleep(after)
+            began = loop.time()
+            with pytest.raises(AttemptTimeout, match="waiting for the answer") as caught:
+                await session.attempt("PUT", server.url + "/x", HEADERS, b"{}")
+            assert caught.value.sent
+            return loop.time() - began
+
+        took = await asyncio.gather(*(late(0.05 * n) for n in range(4)))
+        current = asyncio.current_task()
+        assert current is not None and current.cancelling() == 0
+    assert all(0.14 < one < 0.4 for one in took), took
+
+
+async def test_a_caller_that_cancels_in_the_moment_of_the_timeout_is_cancelled() -> None:
+    async with (
+        scripted(OK, delay=2.0) as server,
+        opened(timeouts=Timeouts(attempt=0.1, connect=0.1)) as session,
+    ):
+        task = asyncio.create_task(session.attempt("GET", server.url + "/x", HEADERS))
+        await asyncio.sleep(0.05)
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+        asyncio.get_running_loop().call_later(0.0501, task.cancel)
+        with pytest.raises((asyncio.CancelledError, AttemptTimeout)):
+            await task
+        stubborn = asyncio.create_task(session.attempt("GET", server.url + "/x", HEADERS))
+        await asyncio.sleep(0)
+        watch = session._watch
+        assert watch is not None
+        while not server.requests[1:]:
+            await asyncio.sleep(0.001)
+        next(iter(watch._running)).at = 0.0
+        watch._ring()
+        stubborn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stubborn
+
+
+async def test_in_a_session_that_was_given_one_attempt_is_one_request_too() -> None:
+    async with scripted(OK, None) as server, aiohttp.ClientSession() as own:
+        session = SessionManager(ClientConfig(), session=own)
+        await session.open()
+        await session.attempt("GET", server.url + "/x", HEADERS)
+        with pytest.raises(ConnectionLost):
+            await session.attempt("GET", server.url + "/x", HEADERS)
+        assert len(server.requests) == 2
+        await session.aclose()
+
+
 async def test_a_refused_connection_is_known_not_to_have_been_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

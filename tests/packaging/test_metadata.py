@@ -1,0 +1,36 @@
+"""What the package says about itself; ``.ci/packages`` proves it on built wheels."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import hl_async
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+OURS = ("dev", "bench", "docs")
+
+
+def test_every_dependency_of_the_product_has_a_lowest_version() -> None:
+    lists = [PROJECT["dependencies"]]
+    lists += [lines for name, lines in PROJECT["optional-dependencies"].items() if name not in OURS]
+    for line in (line for lines in lists for line in lines):
+        assert ">=" in line or line.startswith("hl-async["), line
+
+
+def test_the_extra_all_names_extras_of_the_product() -> None:
+    named = set(re.findall(r"[\w-]+", PROJECT["optional-dependencies"]["all"][0].partition("[")[2]))
+    assert named
+    assert named <= set(PROJECT["optional-dependencies"]) - {*OURS, "all"}
+
+
+def test_types_are_shipped() -> None:
+    assert (Path(hl_async.__file__).parent / "py.typed").exists()
+    assert "Typing :: Typed" in PROJECT["classifiers"]
+
+
+def test_constraints_pin_exactly_and_name_no_place() -> None:
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:]:
+        assert re.fullmatch(r"[\w.-]+==[\w.+]+", line), line

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import click
 import msgspec
+from sphinx.util.nodes import make_refnode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,7 +22,7 @@ from hl_async.cli.app import app as commands
 project = "hl-async"
 author = "the hl-async contributors"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = f"hl-async {release}"
 html_copy_source = False
@@ -32,6 +33,15 @@ html_theme_options = {
 }
 myst_heading_anchors = 3
 suppress_warnings = ["ref.python"]  # "type" in a signature is the builtin, not one of the fields of that name
+nitpicky = True  # a name that a docstring refers to exists; those of other packages are not looked up
+nitpick_ignore_regex = [
+    (
+        "py:.*",
+        r"(aiohttp|asyncio|collections|contextlib|datetime|decimal|enum|logging|msgspec|os|pathlib|ssl|ssl_module|typing)\b.*",
+    ),
+    ("py:.*", r"KeyPlace|Vault|SqliteJournal\.create"),  # the inside of a run
+    ("py:.*", r"hl_async\..*\.(_?[A-Z]|[TRE])\w*"),  # types in signatures that have no page of their own
+]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
@@ -80,6 +90,21 @@ def place_the_rest(app: Any, page: str, source: list[str]) -> None:
         source[0] = source[0].replace("<the-rest>", "\n".join(rest))
 
 
+def find_short_names(app: Any, env: Any, node: Any, contnode: Any) -> Any:
+    """Docstrings name a class of another module without the module: find the only one of that name."""
+    if node.get("refdomain") != "py":
+        return None
+    python = env.domains["py"]
+    found = [name for name in python.objects if name.endswith(f".{node['reftarget'].lstrip('.')}")]
+    classes = [
+        name for name in found if python.objects[name].objtype in ("class", "exception", "method", "function")
+    ]
+    if not classes:
+        return None
+    target = min(classes, key=len)
+    return make_refnode(app.builder, node["refdoc"], python.objects[target].docname, target, contnode, target)
+
+
 def show_commands(app: Any, page: str, source: list[str]) -> None:
     """The help of every command, as the terminal shows it."""
     if page != "reference/cli":
@@ -106,5 +131,6 @@ def show_commands(app: Any, page: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", show_fields_once)
     app.connect("builder-inited", drop_marks)
+    app.connect("missing-reference", find_short_names)
     app.connect("source-read", place_the_rest)
     app.connect("source-read", show_commands)

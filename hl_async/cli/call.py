@@ -234,6 +234,13 @@ def _show_operations(as_json: bool) -> None:
     names = {row: " ".join([row.at, *(f"<{name}>" for name in row.params)]) for row in OPERATIONS.values()}
     width = max(map(len, names.values()))
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-    for row, name in names.items():
-        line = f"{name:<{width}}  {row.method:<6} {row.path}"
-        click.echo(line if len(line) <= room else f"{name:<{width}}  {row.method}")
+    lines = {
+        f"{name:<{width}}  {row.method:<6} {row.path}": f"{name:<{width}}  {row.method}"
+        for row, name in names.items()
+    }
+    too_long = sum(len(line) > room for line in lines)
+    for (
+        line,
+        short,
+    ) in lines.items():  # a path is left out where it would be broken; on a narrow terminal all are
+        click.echo(short if len(line) > room or too_long > 5 else line)

@@ -57,6 +57,8 @@ class BusinessDetails(Part):
 
 
 class AdditionalEmail(Part):
+    """A further e-mail address of a contact."""
+
     email: str | None = None
 
 
@@ -269,6 +271,8 @@ class LateFeesConfiguration(Part):
 
 
 class StripePaymentMethod(Part):
+    """What Stripe may offer the customer."""
+
     enable_bank_debit_only: bool | None = None
 
 
@@ -342,6 +346,8 @@ class AutoInvoicing(Part):
 
 
 class PaymentScheduleDates(Part):
+    """What the dates of instalments follow from."""
+
     deposit_date_type: str | None = None
     schedule_date_type: str | None = None
 
@@ -369,6 +375,8 @@ class SenderConfiguration(Part):
 
 
 class Card(Part):
+    """The card of a recorded payment: its brand and its last four digits."""
+
     brand: str | None = None
     last4: str | None = None
 
@@ -418,8 +426,12 @@ class Deleted(Answer):
 
 
 class LateFeesUpdate(Request, frozen=True):
+    """Body of ``update_late_fees``."""
+
     late_fees_configuration: LateFeesConfiguration
 
 
 class PaymentMethodsUpdate(Request, frozen=True):
+    """Body of ``update_payment_methods``."""
+
     payment_methods: PaymentMethods

@@ -95,6 +95,8 @@ class InvoiceFromEstimate(Request, frozen=True):
 
 
 class EstimateVisit(Request, frozen=True):
+    """Body of ``touch_last_visited`` of estimates."""
+
     estimate_id: Filled
 
 

@@ -111,6 +111,8 @@ class InvoiceSend(Request, frozen=True):
 
 
 class Cheque(Part):
+    """The cheque of a recorded payment."""
+
     number: str | None = None
 
 
@@ -164,6 +166,8 @@ class Text2Pay(Request, frozen=True):
 
 
 class InvoiceVisit(Request, frozen=True):
+    """Body of ``touch_last_visited`` of invoices."""
+
     invoice_id: Filled
 
 

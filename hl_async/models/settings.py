@@ -68,11 +68,15 @@ class Reminder(Answer):
 
 
 class ReminderSettings(Answer):
+    """The reminders of unpaid invoices of this location."""
+
     default_email_template_id: str | None = None
     reminders: list[Reminder] | None = None
 
 
 class ProductSettings(Answer):
+    """How products appear in invoices of this location."""
+
     enable_import_product_description: bool | None = None
     description_optional: bool | None = None
 

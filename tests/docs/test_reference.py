@@ -1,0 +1,56 @@
+"""The reference shows every public name: pages are made from docstrings, and what they leave out would be missed by nobody."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import hl_async
+import hl_async.bulk
+import hl_async.errors
+import hl_async.models
+import hl_async.webhooks
+
+REFERENCE = "\n".join(
+    page.read_text("utf-8") for page in sorted((Path(__file__).parents[2] / "docs/reference").glob("*.md"))
+)
+
+
+def _shown() -> set[int]:
+    found = set()
+    for path in re.findall(r"auto(?:class|function):: ([\w.]+)", REFERENCE):
+        module, _, name = path.rpartition(".")
+        found.add(id(getattr(importlib.import_module(module), name)))
+    for path in re.findall(r"automodule:: ([\w.]+)", REFERENCE):
+        module = importlib.import_module(path)
+        names = getattr(module, "__all__", None) or [n for n, v in vars(module).items() if is_of(v, path)]
+        found |= {id(getattr(module, name)) for name in names}
+    return found
+
+
+def is_of(value: object, module: str) -> bool:
+    return callable(value) and getattr(value, "__module__", "") == module
+
+
+SHOWN = _shown()
+PLACES = (hl_async, hl_async.bulk, hl_async.errors, hl_async.models, hl_async.webhooks)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def test_every_public_name_is_in_the_reference(place: object) -> None:
+    names = getattr(place, "__all__", None) or [n for n in vars(place) if n[0].isupper()]
+    for name in names:
+        value = getattr(place, name)
+        if callable(value) and str(getattr(value, "__module__", "")).startswith("hl_async"):
+            assert id(value) in SHOWN, name
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    for place in PLACES:
+        for name in getattr(place, "__all__", ()):
+            value = getattr(place, name)
+            if isinstance(value, type):
+                assert value.__doc__, f"{place.__name__}.{name} has no docstring"

@@ -303,7 +303,8 @@ class Run:
             if ticker is not None:
                 ticker.cancel()
         if on_progress is not None:
-            on_progress(await self._progress(counts.all, self._began, 0))
+            first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
+            on_progress(await self._progress(counts.all, self._began, first))
         return await self.report(reason="; ".join(dict.fromkeys(reasons)))
 
     async def _next(self, running: set[asyncio.Task[Any]], pause: float | None) -> None:

@@ -88,9 +88,11 @@ def report_lines(report: RunReport, reasons: Counter[str] | None = None) -> list
         )
     if report.planned or report.ambiguous:
         lines.append(f"to do      {report.planned:>8,}   and {report.ambiguous:,} unclear")
-    if report.requests:  # else nothing was done now, and a rate would be none
-        rate = report.created / report.seconds if report.seconds else 0.0
-        lines.append(f"took       {span(report.seconds):>8}   {rate:.1f} documents per second")
+    if report.requests:
+        took = f"took       {span(report.seconds):>8}"
+        if report.seconds and report.requests >= report.created:  # else some were created before this time
+            took += f"   {report.created / report.seconds:.1f} documents per second"
+        lines.append(took)
         lines.append(f"requests   {report.requests:>8,}   {report.refused:,} refused by the rate limit")
     return lines
 

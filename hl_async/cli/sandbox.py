@@ -104,6 +104,8 @@ def sandbox(
 async def _serve_to(box: Sandbox, command: tuple[str, ...]) -> int:
     """Run ``command`` with the sandbox in its environment, and end as it ends."""
     async with box:
+        if sys.stderr.isatty():
+            say(f"a local HighLevel at {box.url}, until {command[0]} ends")
         settings = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
         try:
             process = await asyncio.create_subprocess_exec(*command, env=environment_with(settings))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_cli import COMMAND, Served, serving
+from test_cli import COMMAND, Served, bodies, serving
 
 from hl_async.cli import app
 from hl_async.cli.app import run
@@ -187,3 +187,16 @@ def test_colour_appears_on_a_terminal_alone_and_not_with_no_color(served: Served
     without = on_a_terminal(["migrate", "b.ndjson"], 80, **plain, NO_COLOR="1")
     assert not re.search(r"\x1b\[[\d;]*3\d", without)
     assert "created           1   1.00 USD" in without
+
+
+def test_a_run_that_goes_on_reports_no_rate_that_it_did_not_reach(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bodies(Path.cwd(), 5)
+    assert run(["migrate", "export.ndjson", "--limit", "3"]) == ExitCode.OK
+    assert "documents per second" in capsys.readouterr().out
+    assert run(["migrate", "--resume", "export.ndjson.hl.db"]) == ExitCode.OK
+    shown = capsys.readouterr()
+    assert "per second" not in shown.out
+    assert "nothing left to create" in shown.err
+    assert "created 3/3 · 0.0/s" in shown.err

@@ -71,7 +71,9 @@ def named(page: Path) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def shell(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """A folder with the commands a reader has after installing, and the environment that points at the sandbox."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -84,6 +86,9 @@ def shell(tmp_path: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict
         "HL_BASE_URL": box.url,
         "HL_TOKEN": box.token,
         "HL_LOCATION_ID": box.location_id,
+        # compiled once for all the commands of the docs, wherever the source may not be written to
+        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.getbasetemp() / "compiled"),
+        "PYTHONDONTWRITEBYTECODE": "",
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }

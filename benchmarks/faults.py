@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import date
 from decimal import Decimal
 
+from benchmarks.bars import Row, note
 from hl_async import ClientConfig, GovernorPolicy, HighLevel, RetryPolicy, Timeouts
 from hl_async.errors import HighLevelError
 from hl_async.models import ContactDetails, EstimateDraft, LineItem
@@ -73,6 +74,14 @@ async def mix(calls: int, seed: int, profile: str) -> bool:
         f"seed {seed}, {profile}: {calls:,} calls, {requests:,} requests, {injected:,} faults, {time.perf_counter() - began:.0f} s; "
         f"executed twice {twice}, slots held {held}, connections open {open_}, tasks left {tasks}; {dict(tally)}"
     )
+    wrong = (
+        twice
+        + held
+        + open_
+        + tasks
+        + sum(tally[name] for name in tally if name.isupper() or name.startswith("FOREIGN"))
+    )
+    note(Row(f"{calls:,} calls through the fault mix: leaks, wrong results, unsafe re-sends", wrong, 0, ""))
     return good
 
 

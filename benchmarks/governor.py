@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from unittest import mock
 
+from benchmarks.bars import Row, note
 from benchmarks.virtual_loop import Server, VirtualLoop, govern, limited, run
 from hl_async.governor import GovernorPolicy
 from hl_async.sandbox.windows import make_window
@@ -58,6 +59,7 @@ def utilisation(verdicts: Verdicts) -> None:
         f"budget used in % / refusals per 1,000; 100 per 10 s, {SECONDS - WARM_UP:.0f} virtual seconds, seed {SEED}"
     )
     print(f"{'':<34}" + "".join(f"{kind:>17}" for kind in KINDS))
+    kept: dict[tuple[str, float, str], tuple[float, float]] = {}
     for name, policy in (("slots, paced 0.95", PACED), ("slots, unpaced", BURST)):
         for rtt in ROUND_TRIPS:
             row = f"{name:<20}{rtt * 1000:>5.0f} ms      "
@@ -69,8 +71,25 @@ def utilisation(verdicts: Verdicts) -> None:
                     held = policy is BURST or (refused <= COUNTER_REFUSALS and used >= COUNTER_USED)
                 else:
                     held = not refused and used >= BARS[rtt]
+                kept[name, rtt, kind] = used, refused
                 row += f"{used:>8.2f} /{refused:6.2f}{verdicts.hold(f'{name} {rtt} {kind}', held)}"
             print(row)
+    exact = [one for one in KINDS if one != "counter"]
+    for rtt in ROUND_TRIPS:
+        least = min(kept[name, rtt, kind][0] for name, at, kind in kept if at == rtt and kind in exact)
+        note(
+            Row(
+                f"rate budget used by bulk at {rtt * 1000:.0f} ms, the worst of three servers",
+                least,
+                BARS[rtt],
+                "%",
+                at_least=True,
+            )
+        )
+    refused = sum(kept[one][1] for one in kept if one[2] in exact)
+    note(Row("refusals on fixed, sliding and bucket servers", refused, 0, "per 1,000"))
+    worst = max(kept[one][1] for one in kept if one[2] == "counter" and "unpaced" not in one[0])
+    note(Row("refusals on a sliding counter, paced", worst, COUNTER_REFUSALS, "per 1,000"))
 
 
 def beside_a_stranger(verdicts: Verdicts) -> None:
@@ -100,6 +119,9 @@ def interactive(verdicts: Verdicts) -> None:
         waits = run(lambda loop: govern(loop, one, policy, SECONDS, workers=WORKERS, interactive=0.5))  # noqa: B023
         half, most = 1000 * waits[len(waits) // 2], 1000 * waits[int(len(waits) * 0.99)]
         used = one.used(SECONDS - WARM_UP)
+        if "default" in name:
+            note(Row("p99 wait of an interactive call among endless bulk", most, bar, "ms"))
+            note(Row("rate budget used, paced, with slots held back", used, 97.0, "%", at_least=True))
         held = not one.refused and most <= bar and (policy is BURST or used >= 97.0)
         print(
             f"{name:<32} p50 {half:7.1f} ms   p99 {most:7.1f} ms   budget used {used:.2f} %   "

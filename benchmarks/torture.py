@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from benchmarks.bars import Row, note
 from benchmarks.faults import draft
 from hl_async.models.codec import encode
 
@@ -150,6 +151,7 @@ def judge(name: str, url: str, location: str, documents: int, report: dict[str, 
     right = total == round(29.97 * documents, 2) and (
         report is None or report["created"] + report["rejected"] == documents
     )
+    note(Row(f"{name} under SIGKILLs, {documents:,} documents: lost or doubled", lost + doubled, 0, ""))
     print(f"{name}: {documents:,} documents, lost {lost}, doubled {doubled}, total {total} right: {right}")
     return not lost and not doubled and right
 

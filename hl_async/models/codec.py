@@ -111,9 +111,12 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, AttributeError) as error:
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
+    path = path.rstrip("`") or "$"
+    if isinstance(failure.__cause__, InvalidRequest):
+        path = f"{path}.{failure.__cause__.field}"
     raise DecodeError(
         f"the answer is not the promised {response.__name__}: {message or type(failure).__name__}",
-        path=path.rstrip("`") or "$",
+        path=path,
         body=bounded_text(body),
     )
 

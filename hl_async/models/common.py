@@ -24,8 +24,12 @@ class Answer(msgspec.Struct, kw_only=True, rename="camel"):
     """What the API answers: tolerant, and mutable only because nothing is gained by forbidding it."""
 
 
-class Part(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """A part of a document, the same in answers and requests."""
+class Part(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False):
+    """A part of a document, the same in answers and requests.
+
+    Parts hold data, never a reference back, so the garbage collector need not look at them (``gc=False``): with a
+    page of a hundred documents that is a tenth of the time it takes to read it.
+    """
 
 
 class Address(Part):
@@ -116,9 +120,6 @@ class ItemTax(Part):
     description: str | None = None
     tax_id: str | None = None
 
-    def __post_init__(self) -> None:
-        guard(self.rate)
-
 
 class LineItem(Request, frozen=True):
     """A line of a request. ``amount`` is the unit price in major units of ``currency``, ``qty`` may be fractional.
@@ -142,7 +143,7 @@ class LineItem(Request, frozen=True):
     attachments: list[Any] | UnsetType = UNSET
 
 
-class Item(Answer):
+class Item(Answer, gc=False):
     """A line of an answer; see :class:`LineItem`."""
 
     id: str | None = field(name="_id", default=None)
@@ -159,9 +160,6 @@ class Item(Answer):
     type: str | None = None
     tax_inclusive: bool | None = None
     attachments: list[Any] | None = None
-
-    def __post_init__(self) -> None:
-        guard(self.amount, self.qty)
 
     def for_request(self, currency: str) -> LineItem:
         """The same line as a request needs it; ``currency`` is the document's, for lines without one."""
@@ -180,7 +178,7 @@ class Item(Answer):
         )
 
 
-class Discount(msgspec.Struct, kw_only=True, rename="camel"):
+class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     """A discount on the whole document: ``value`` in percent, or an amount with type "fixed".
 
     ``valid_on_product_ids`` is a list; one example of the API holds the text of a list instead.
@@ -189,9 +187,6 @@ class Discount(msgspec.Struct, kw_only=True, rename="camel"):
     value: Decimal | None = ZERO
     type: str | None = "percentage"
     valid_on_product_ids: list[str] | str | UnsetType | None = UNSET
-
-    def __post_init__(self) -> None:
-        guard(self.value)
 
     def for_request(self) -> Discount:
         """A copy the API accepts: nothing null, product ids as a list."""
@@ -331,7 +326,7 @@ class ScheduleOptions(Part):
     rrule: RecurrenceRule | None = None
 
 
-class FrequencySettings(msgspec.Struct, kw_only=True, rename="camel"):
+class FrequencySettings(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     """Whether the document recurs; the API wants it even when it does not (API.md (b) 1)."""
 
     enabled: bool | None = False

@@ -27,7 +27,7 @@ from hl_async.models.common import (
 )
 from hl_async.models.dates import day_of
 from hl_async.models.invoices import Invoice
-from hl_async.models.money import guard
+from hl_async.models.money import guard_document
 
 
 class EstimateSend(Request, frozen=True):
@@ -149,7 +149,7 @@ class Estimate(Answer):
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        guard(self.total, self.total_amount_in_usd)
+        guard_document(self.items, self.discount, self.total, self.total_amount_in_usd)
 
     @property
     def issue_date(self) -> date | None:

@@ -31,7 +31,7 @@ from hl_async.models.common import (
     TotalSummary,
 )
 from hl_async.models.dates import day_of
-from hl_async.models.money import guard
+from hl_async.models.money import guard_document
 
 
 def _number_text(value: str | float | None) -> str | None:
@@ -218,7 +218,7 @@ class Invoice(Answer):
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        guard(self.total, self.amount_paid, self.amount_due)
+        guard_document(self.invoice_items, self.discount, self.total, self.amount_paid, self.amount_due)
         if type(self.invoice_number) is not str:
             self.invoice_number = _number_text(self.invoice_number)
 

@@ -52,14 +52,69 @@ def is_sound(value: Decimal) -> bool:
         return False
 
 
+_UNSOUND: Final = "is not finite, has more than 28 digits or an absurd exponent"
+
+
 def guard(*values: Decimal | None) -> None:
     """Raise :class:`InvalidRequest`, a ValueError, when a Decimal is no sound amount.
 
     Other types pass: what a caller gave as float or text is converted when the request is built.
     """
-    for value in values:
-        if type(value) is Decimal and not is_sound(value):
-            raise InvalidRequest("number", "is not finite, has more than 28 digits or an absurd exponent")
+    if not _all_sound(values):
+        raise InvalidRequest("number", _UNSOUND)
+
+
+def _all_sound(values: Iterable[Decimal | None]) -> bool:
+    try:
+        for value in values:
+            if value.__class__ is Decimal and not _plus(value).is_finite():
+                return False
+    except ArithmeticError:
+        return False
+    return True
+
+
+class _Taxed(Protocol):
+    @property
+    def rate(self) -> Any: ...
+
+
+class _Line(Protocol):
+    @property
+    def amount(self) -> Any: ...
+
+    @property
+    def qty(self) -> Any: ...
+
+    @property
+    def taxes(self) -> Iterable[_Taxed] | None: ...
+
+
+class _Reduction(Protocol):
+    @property
+    def value(self) -> Any: ...
+
+
+def guard_document(
+    items: Iterable[_Line] | None, discount: _Reduction | None, *amounts: Decimal | None
+) -> None:
+    """:func:`guard` for all amounts of a document at once; the error names the line.
+
+    One pass over the whole document: a guard in every line and tax was a fifth of the time it takes to decode it.
+    """
+    values = list(amounts)
+    if discount is not None:
+        values.append(discount.value)
+    for item in items or ():
+        values.append(item.amount)
+        values.append(item.qty)
+        if item.taxes:
+            values.extend([tax.rate for tax in item.taxes])
+    if not _all_sound(values):
+        for index, item in enumerate(items or ()):
+            if not _all_sound((item.amount, item.qty, *(tax.rate for tax in item.taxes or ()))):
+                raise InvalidRequest(f"items[{index}]", f"a number {_UNSOUND}")
+        raise InvalidRequest("number", _UNSOUND)
 
 
 def minor_units(currency: str) -> int:

@@ -26,7 +26,7 @@ from hl_async.models.common import (
     TipsConfiguration,
 )
 from hl_async.models.invoices import Invoice
-from hl_async.models.money import guard
+from hl_async.models.money import guard_document
 
 
 class InvoiceScheduleUpdate(Request, frozen=True):
@@ -100,7 +100,7 @@ class InvoiceSchedule(Answer):
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        guard(self.total)
+        guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceScheduleUpdate:
         """A body that replaces this schedule by itself; every field an update can hold is carried over."""

@@ -22,7 +22,7 @@ from hl_async.models.common import (
     TipsConfiguration,
 )
 from hl_async.models.estimates import EstimateSend
-from hl_async.models.money import guard
+from hl_async.models.money import guard_document
 
 
 class EstimateTemplateDraft(Request, frozen=True):
@@ -73,7 +73,7 @@ class EstimateTemplate(Answer):
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        guard(self.total)
+        guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> EstimateTemplateDraft:
         """A body that replaces this template by itself; every field known here is carried over."""
@@ -169,7 +169,7 @@ class InvoiceTemplate(Answer):
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        guard(self.total)
+        guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceTemplateUpdate:
         """A body that replaces this template by itself; every field an update can hold is carried over."""

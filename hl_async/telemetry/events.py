@@ -1,0 +1,86 @@
+"""What is told: events about calls, attempts, waiting and tokens. They never hold tokens, bodies or query strings."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag=True):
+    """The root of all events. Durations are in seconds."""
+
+
+class CallStarted(Event, frozen=True):
+    call_id: int
+    operation: str
+    scope: str
+
+
+class AttemptStarted(Event, frozen=True):
+    call_id: int
+    operation: str
+    attempt: int
+    waited: float
+
+
+class AttemptFinished(Event, frozen=True):
+    """One request's end: ``status`` is 0 when no answer came, ``error`` then names what went wrong."""
+
+    call_id: int
+    operation: str
+    attempt: int
+    status: int
+    elapsed: float
+    error: str = ""
+    method: str = ""
+    host: str = ""
+
+
+class RetryScheduled(Event, frozen=True):
+    call_id: int
+    operation: str
+    attempt: int
+    delay: float
+    reason: str
+
+
+class CallFinished(Event, frozen=True):
+    """``outcome`` is ``ok`` or the name of the exception the caller saw."""
+
+    call_id: int
+    operation: str
+    scope: str
+    attempts: int
+    elapsed: float
+    outcome: str
+
+
+class RateLimitLearned(Event, frozen=True):
+    """The server named another budget than the one in use."""
+
+    scope: str
+    max: int
+    interval: float
+
+
+class Throttled(Event, frozen=True):
+    """The server answered 429; the scope pauses for ``pause`` seconds."""
+
+    scope: str
+    pause: float
+
+
+class ConcurrencyChanged(Event, frozen=True):
+    limit: int
+    in_flight: int
+
+
+class TokenRefreshed(Event, frozen=True):
+    key: str
+    elapsed: float
+    background: bool
+
+
+class TokenRefreshFailed(Event, frozen=True):
+    key: str
+    error: str
+    background: bool

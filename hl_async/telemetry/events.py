@@ -10,12 +10,16 @@ class Event(msgspec.Struct, frozen=True, tag=True):
 
 
 class CallStarted(Event, frozen=True):
+    """A call was made; its attempts and its end carry the same ``call_id``."""
+
     call_id: int
     operation: str
     scope: str
 
 
 class AttemptStarted(Event, frozen=True):
+    """A request of a call goes out, after it was admitted and authorised; the first ``attempt`` is 1."""
+
     call_id: int
     operation: str
     attempt: int
@@ -36,6 +40,8 @@ class AttemptFinished(Event, frozen=True):
 
 
 class RetryScheduled(Event, frozen=True):
+    """A call waits before its next request."""
+
     call_id: int
     operation: str
     attempt: int
@@ -70,17 +76,23 @@ class Throttled(Event, frozen=True):
 
 
 class ConcurrencyChanged(Event, frozen=True):
+    """The limit of bulk requests in flight was learned anew."""
+
     limit: int
     in_flight: int
 
 
 class TokenRefreshed(Event, frozen=True):
+    """The tokens of ``key`` were renewed; ``background`` when no call waited for it."""
+
     key: str
     elapsed: float
     background: bool
 
 
 class TokenRefreshFailed(Event, frozen=True):
+    """The tokens of ``key`` could not be renewed; ``error`` names why."""
+
     key: str
     error: str
     background: bool

@@ -12,6 +12,7 @@ import hl_async
 import hl_async.bulk
 import hl_async.errors
 import hl_async.models
+import hl_async.telemetry
 import hl_async.webhooks
 
 REFERENCE = "\n".join(
@@ -24,10 +25,12 @@ def _shown() -> set[int]:
     for path in re.findall(r"auto(?:class|function):: ([\w.]+)", REFERENCE):
         module, _, name = path.rpartition(".")
         found.add(id(getattr(importlib.import_module(module), name)))
-    for path in re.findall(r"automodule:: ([\w.]+)", REFERENCE):
+    for path, options in re.findall(r"automodule:: ([\w.]+)\n((?:   :.*\n)*)", REFERENCE):
         module = importlib.import_module(path)
-        names = getattr(module, "__all__", None) or [n for n, v in vars(module).items() if is_of(v, path)]
-        found |= {id(getattr(module, name)) for name in names}
+        foreign = ":imported-members:" in options
+        names = getattr(module, "__all__", None) or list(vars(module))
+        values = [getattr(module, name) for name in names]
+        found |= {id(value) for value in values if foreign or is_of(value, path)}
     return found
 
 
@@ -36,7 +39,7 @@ def is_of(value: object, module: str) -> bool:
 
 
 SHOWN = _shown()
-PLACES = (hl_async, hl_async.bulk, hl_async.errors, hl_async.models, hl_async.webhooks)
+PLACES = (hl_async, hl_async.bulk, hl_async.errors, hl_async.models, hl_async.telemetry, hl_async.webhooks)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)

@@ -125,6 +125,12 @@ class FaultPlan:
         """The next requests of ``operation`` (an operationId, or ``*``) meet these faults, one each."""
         self._scripts.setdefault(operation, deque()).extend(list(faults) * times)
 
+    def unscript(self, operation: str, fault: Fault) -> None:
+        """Take back what :meth:`script` announced of this fault and has not happened."""
+        queue = self._scripts.get(operation)
+        if queue is not None:
+            self._scripts[operation] = deque(entry for entry in queue if entry is not fault)
+
     def clear(self) -> None:
         """No more faults."""
         self.rates = {}

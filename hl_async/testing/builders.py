@@ -1,0 +1,208 @@
+"""Realistic documents for tests, the same for the same seed: drafts to send, and documents as the API answers them.
+
+::
+
+    build = Builder(seed=7)
+    draft = build.estimate(currency="GBP", lines=3)      # EstimateDraft, ready for estimates.create()
+    invoice = build.invoice(name="Kitchen")              # InvoiceDraft
+    answered = build.estimate_answer(status="accepted")  # Estimate, as a list would hold it
+
+Keywords replace fields. Amounts are Decimals with the currency's places, totals follow the documents' rule
+(``hl_async.models.document_total``).
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.models import (
+    Address,
+    BusinessDetails,
+    ContactDetails,
+    Discount,
+    Estimate,
+    EstimateDraft,
+    Invoice,
+    InvoiceDraft,
+    ItemTax,
+    LineItem,
+    SentTo,
+    document_total,
+    minor_units,
+)
+from hl_async.models.codec import decoder, encode
+
+_GOODS: Final = (
+    ("Oak cabinet", "Solid oak, oiled, soft-closing hinges", 180, 640),
+    ("Worktop", "Quartz, 30 mm, cut to size", 220, 900),
+    ("Fitting", "Two fitters, half a day", 90, 260),
+    ("Mixer tap", "Brushed steel", 60, 190),
+    ("Wall tiles", "Per square metre, glazed", 18, 75),
+    ("Electrician", "Per hour", 35, 80),
+    ("Delivery", "Within 30 km", 25, 60),
+    ("Waste disposal", "One skip", 120, 240),
+)
+_FIRST: Final = ("Alex", "Robin", "Sam", "Kim", "Jo", "Charlie", "Noor", "Mika")
+_LAST: Final = ("Marlow", "Hale", "Ortiz", "Lindqvist", "Okafor", "Tanaka", "Novak", "Silva")
+_JOBS: Final = ("Kitchen", "Bathroom", "Loft", "Garden room", "Shop front", "Stairs")
+_ID: Final = "0123456789abcdef"
+
+
+class Builder:
+    """Makes documents from a seed. ``today`` is the day they are made on; issue dates are never after it."""
+
+    def __init__(self, seed: int = 0, *, today: date | None = None) -> None:
+        self._dice = random.Random(seed)
+        self._today = today or datetime.now(UTC).date()
+        self._count = 0
+
+    # ------------------------------------------------------------------------------ parts
+
+    def contact(self, **changes: Any) -> ContactDetails:
+        """A customer with an id, a phone number in E.164 form and an address at ``example.com``."""
+        first, last = self._dice.choice(_FIRST), self._dice.choice(_LAST)
+        values: dict[str, Any] = {
+            "id": "".join(
+                self._dice.choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=20)
+            ),
+            "name": f"{first} {last}",
+            "phone_no": f"+1202555{self._dice.randrange(100, 200):04d}",
+            "email": f"{first}.{last}@example.com".lower(),
+        }
+        return ContactDetails(**{**values, **changes})
+
+    def business(self, **changes: Any) -> BusinessDetails:
+        """Who issues the documents."""
+        address = Address(
+            address_line1="12 Harbour Road", city="Bristol", country_code="GB", postal_code="BS1 4XX"
+        )
+        values: dict[str, Any] = {"name": "Harbour Joinery", "phone_no": "+441174960123", "address": address}
+        return BusinessDetails(**{**values, **changes})
+
+    def line(self, currency: str = "USD", *, tax: Decimal | None = None, **changes: Any) -> LineItem:
+        """A line with a price that has the currency's places; ``tax`` is a percentage added to it."""
+        name, description, low, high = self._dice.choice(_GOODS)
+        places = minor_units(currency)
+        units = self._dice.randrange(low * 10**places, high * 10**places)
+        values: dict[str, Any] = {
+            "name": name,
+            "description": description,
+            "currency": currency,
+            "amount": Decimal(units).scaleb(-places),
+            "qty": Decimal(self._dice.choice(("1", "1", "2", "3", "4", "2.5", "7.25"))),
+        }
+        if tax is not None:
+            values["taxes"] = [ItemTax(id=self._id(), name="VAT", rate=tax, calculation="exclusive")]
+        return LineItem(**{**values, **changes})
+
+    def lines(self, count: int, currency: str = "USD", *, tax: Decimal | None = None) -> list[LineItem]:
+        """Several lines."""
+        return [self.line(currency, tax=tax) for _ in range(count)]
+
+    # ------------------------------------------------------------------------------ documents
+
+    def estimate(
+        self,
+        *,
+        currency: str = "USD",
+        lines: int = 3,
+        tax: Decimal | None = None,
+        discount: Decimal | None = None,
+        **changes: Any,
+    ) -> EstimateDraft:
+        """A new estimate; ``discount`` in percent. Good for thirty days."""
+        values = self._document(currency, lines, tax, discount, changes)
+        values["contact_details"] = changes.get("contact_details") or self.contact()
+        values["expiry_date"] = self._today + timedelta(days=30)
+        return EstimateDraft(**{**values, **changes})
+
+    def invoice(
+        self,
+        *,
+        currency: str = "USD",
+        lines: int = 3,
+        tax: Decimal | None = None,
+        discount: Decimal | None = None,
+        **changes: Any,
+    ) -> InvoiceDraft:
+        """A new invoice of today; ``discount`` in percent. Due in two weeks."""
+        values = self._document(currency, lines, tax, discount, changes)
+        contact = changes.get("contact_details") or self.contact()
+        values |= {
+            "contact_details": contact,
+            "sent_to": SentTo(email=[contact.email]),
+            "issue_date": self._today,
+            "due_date": self._today + timedelta(days=14),
+            "live_mode": True,
+        }
+        return InvoiceDraft(**{**values, **changes})
+
+    def estimate_answer(self, draft: EstimateDraft | None = None, **changes: Any) -> Estimate:
+        """An estimate as the API answers it: with id, number, status, total and timestamps; wire spelling decoded."""
+        given = draft or self.estimate()
+        wire = self._answered(given, "items")
+        wire |= {
+            "estimateNumber": self._count,
+            "estimateStatus": "draft",
+            "issueDate": f"{self._today}T00:00:00.000Z",
+            "expiryDate": f"{given.expiry_date}T00:00:00.000Z",
+        }
+        return msgspec.structs.replace(decoder(Estimate)(encode(wire)), **changes)
+
+    def invoice_answer(self, draft: InvoiceDraft | None = None, **changes: Any) -> Invoice:
+        """An invoice as the API answers it: nothing paid, everything due."""
+        given = draft or self.invoice()
+        wire = self._answered(given, "items")
+        wire |= {
+            "invoiceNumber": str(self._count),
+            "status": "draft",
+            "invoiceItems": wire.pop("items"),
+            "amountPaid": Decimal(0),
+            "amountDue": wire["total"],
+            "issueDate": f"{self._today}T00:00:00.000Z",
+            "dueDate": f"{self._today + timedelta(days=14)}T00:00:00.000Z",
+        }
+        return msgspec.structs.replace(decoder(Invoice)(encode(wire)), **changes)
+
+    # ------------------------------------------------------------------------------ inside
+
+    def _document(
+        self,
+        currency: str,
+        lines: int,
+        tax: Decimal | None,
+        discount: Decimal | None,
+        changes: dict[str, Any],
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "name": f"{self._dice.choice(_JOBS)} {self._dice.randrange(1, 100)}",
+            "currency": currency,
+            "business_details": self.business(),
+        }
+        if "items" not in changes:
+            values["items"] = self.lines(lines, currency, tax=tax)
+        if discount is not None:
+            values["discount"] = Discount(value=discount, type="percentage")
+        return values
+
+    def _answered(self, draft: EstimateDraft | InvoiceDraft, items: str) -> dict[str, Any]:
+        self._count += 1
+        wire: dict[str, Any] = msgspec.json.Decoder(float_hook=Decimal).decode(encode(draft))
+        for item in wire[items]:
+            item["_id"] = self._id()
+        moment = f"{self._today}T09:15:30.123Z"
+        return wire | {
+            "_id": self._id(),
+            "altType": "location",
+            "total": document_total(draft.items, draft.currency, draft.discount),
+            "createdAt": moment,
+            "updatedAt": moment,
+        }
+
+    def _id(self) -> str:
+        return "".join(self._dice.choices(_ID, k=24))

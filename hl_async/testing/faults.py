@@ -1,0 +1,87 @@
+"""What goes wrong at an API, as blocks of a test::
+
+    with lost_answers(box, "create-new-estimate"):
+        ...                                        # the estimate is created, and nobody hears of it
+
+``operation`` is an operationId of the table (``hl-async call --list``); ``*`` stands for any. When a block ends, the
+faults that were in force before are back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hl_async.errors import InvalidRequest
+from hl_async.operations import OPERATIONS
+from hl_async.sandbox import Fault, Sandbox
+
+
+@contextmanager
+def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
+    """Every request meets ``fault``; nothing is executed with the default one."""
+    before = dict(box.faults.rates)
+    box.faults.use({fault: 1.0})
+    try:
+        yield
+    finally:
+        box.faults.use(before)
+
+
+@contextmanager
+def slow(box: Sandbox, seconds: float) -> Iterator[None]:
+    """Every answer takes ``seconds`` longer."""
+    before = box.latency
+    box.latency = before + seconds
+    try:
+        yield
+    finally:
+        box.latency = before
+
+
+@contextmanager
+def unreachable_next(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
+    """The next ``times`` requests are cut off before they are executed."""
+    with _scripted(box, operation, Fault.RESET_BEFORE_COMMIT, times):
+        yield
+
+
+@contextmanager
+def lost_answers(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
+    """The next ``times`` requests are executed, and their answers are lost on the way."""
+    with _scripted(box, operation, Fault.RESET_AFTER_COMMIT, times):
+        yield
+
+
+@contextmanager
+def throttled(
+    box: Sandbox, operation: str = "*", times: int = 1, *, retry_after: float = 0.05
+) -> Iterator[None]:
+    """The next ``times`` requests are answered with 429 and ``Retry-After``, in seconds."""
+    before = box.faults.times.retry_after
+    box.faults.times.retry_after = retry_after
+    try:
+        with _scripted(box, operation, Fault.THROTTLE_SECONDS, times):
+            yield
+    finally:
+        box.faults.times.retry_after = before
+
+
+@contextmanager
+def refused_tokens(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
+    """The next ``times`` requests are answered with the 401 that means "token bad"."""
+    with _scripted(box, operation, Fault.UNAUTHORISED, times):
+        yield
+
+
+@contextmanager
+def _scripted(box: Sandbox, operation: str, fault: Fault, times: int) -> Iterator[None]:
+    if operation != "*" and operation not in OPERATIONS:
+        raise InvalidRequest("operation", f"{operation!r} is no operationId; see: hl-async call --list")
+    if times < 1:
+        raise InvalidRequest("times", f"{times} is below 1")
+    box.faults.script(operation, fault, times=times)
+    try:
+        yield
+    finally:
+        box.faults.unscript(operation, fault)

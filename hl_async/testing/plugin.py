@@ -1,0 +1,61 @@
+"""Fixtures for the tests of code that uses this package; pytest finds them by itself once the package is installed.
+
+``highlevel_sandbox``   a local HighLevel in a thread of its own, gone after the test; for sync and async tests
+``highlevel``           an open client of it; for async tests, under pytest-asyncio (any mode) or anyio
+``highlevel_location``  its ready location: ``await highlevel_location.estimates.create(…)``
+
+A test that wants other settings of the sandbox says so: ``@pytest.mark.highlevel(rate_max=5, faults="mild")``; the
+keywords are those of :class:`hl_async.sandbox.Sandbox`. A suite that uses none of this pays for the import of this
+module alone, which loads neither an HTTP library nor the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from hl_async.client import HighLevel, Location
+    from hl_async.sandbox import Sandbox
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark, and the client's fixtures under whichever plugin runs async tests."""
+    config.addinivalue_line("markers", "highlevel(**settings): settings of this test's highlevel_sandbox")
+    async_fixture: Callable[..., Any] = pytest.fixture  # anyio runs plain async fixtures
+    if config.pluginmanager.hasplugin("asyncio"):
+        import pytest_asyncio
+
+        async_fixture = pytest_asyncio.fixture
+    config.pluginmanager.register(_client_fixtures(async_fixture), "hl_async_client")
+
+
+@pytest.fixture
+def highlevel_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A local HighLevel, its rate limit out of the way unless the mark ``highlevel`` sets one."""
+    from hl_async.testing.serving import served
+
+    mark = request.node.get_closest_marker("highlevel")
+    with served(**(mark.kwargs if mark else {})) as box:
+        yield box
+
+
+def _client_fixtures(async_fixture: Callable[..., Any]) -> object:
+    class Fixtures:
+        @async_fixture  # type: ignore[untyped-decorator, unused-ignore]
+        async def highlevel(self, highlevel_sandbox: Sandbox) -> AsyncIterator[HighLevel]:
+            """An open client of ``highlevel_sandbox``, closed after the test."""
+            from hl_async.client import HighLevel
+
+            box = highlevel_sandbox
+            async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
+                yield client
+
+        @pytest.fixture
+        def highlevel_location(self, highlevel: HighLevel) -> Location:
+            """The sandbox's ready location."""
+            return highlevel.location()
+
+    return Fixtures()

@@ -1,0 +1,35 @@
+"""A sandbox in a thread of its own: for sync code, and for tests under any async plugin or none."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hl_async.sandbox import Sandbox
+
+
+@contextmanager
+def served(**settings: Any) -> Iterator[Sandbox]:
+    """A sandbox at ``box.url`` until the block ends; ``settings`` are those of :class:`~hl_async.sandbox.Sandbox`.
+
+    Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
+    settings and faults may be changed between requests.
+    """
+    settings = {"rate_max": 100_000, "rate_interval": 1.0, **settings}
+    box = Sandbox(**settings)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="hl_async-sandbox", daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(box.__aenter__(), loop).result(10)
+        try:
+            yield box
+        finally:
+            asyncio.run_coroutine_threadsafe(box.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

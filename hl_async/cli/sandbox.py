@@ -50,6 +50,8 @@ from hl_async.sandbox.windows import WINDOWS
 )
 @click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
               help="How many locations it has.")  # fmt: skip
+@click.option("--webhook-url", metavar="URL",
+              help="Deliver signed webhooks there; the public key is in /_sandbox/webhooks.")  # fmt: skip
 @click.option(
     "--allow-remote", is_flag=True, help="Needed for a --host that is not loopback: there is no security."
 )
@@ -66,6 +68,7 @@ def sandbox(
     fault_seed: int,
     latency: float,
     locations: int,
+    webhook_url: str | None,
     allow_remote: bool,
     as_json: bool,
 ) -> int:
@@ -92,6 +95,7 @@ def sandbox(
         host=host,
         port=port,
         allow_remote=allow_remote,
+        webhook_url=webhook_url,
     )
     for _ in range(locations - 1):
         box.add_location()

@@ -130,6 +130,34 @@ def _advance(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
     return {"now": box.clock.timestamp()}
 
 
+def _get_webhooks(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+    deliveries = [
+        {
+            "webhook_id": one.webhook_id,
+            "type": one.type,
+            "url": one.url,
+            "statuses": one.statuses,
+            "state": one.state,
+        }
+        for one in box.webhooks.log
+    ]
+    return {
+        "public_key": box.webhooks.public_key,
+        "receivers": box.webhooks.receivers,
+        "deliveries": deliveries,
+    }
+
+
+def _add_webhook(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+    box.webhooks.send_to(str(body["url"]))
+    return _get_webhooks(box, body, query)
+
+
+def _uninstall(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+    box.uninstall(body["client_id"], body.get("location_id"))
+    return {"uninstalled": True}
+
+
 _ACTIONS = {
     ("GET", "state"): _state,
     ("GET", "requests"): _requests,
@@ -144,5 +172,8 @@ _ACTIONS = {
     ("POST", "apps"): _add_app,
     ("POST", "authorise"): _authorise,
     ("POST", "expire"): _expire,
+    ("POST", "uninstall"): _uninstall,
+    ("GET", "webhooks"): _get_webhooks,
+    ("POST", "webhooks"): _add_webhook,
     ("POST", "clock"): _advance,
 }

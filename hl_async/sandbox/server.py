@@ -27,6 +27,7 @@ from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
 from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, Act, make_routes
 from hl_async.sandbox.rules import Refusal, not_found, unauthorised, unprocessable
 from hl_async.sandbox.tokens import App, Grant, Tokens
+from hl_async.sandbox.webhooks import Webhooks
 from hl_async.sandbox.windows import Window, make_window
 
 _VERSIONS: Final = frozenset(("v3", "2023-02-21", "2021-07-28", "2021-04-15", "legacy"))
@@ -60,7 +61,8 @@ class Sandbox:
 
     ``rate_max`` requests per ``rate_interval`` seconds and location, counted by ``window`` (fixed, sliding, counter,
     bucket), ``daily`` per day. ``faults`` is a profile's name or a plan. ``latency`` is added to every answer, in
-    seconds. It listens on loopback; ``host`` elsewhere needs ``allow_remote`` too.
+    seconds. It listens on loopback; ``host`` elsewhere needs ``allow_remote`` too. Changes are announced to
+    ``webhook_url``, signed, as ``webhooks`` says.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Sandbox:
         quirks: Quirks | None = None,
         clock: Clock | None = None,
         allow_remote: bool = False,
+        webhook_url: str | None = None,
     ) -> None:
         if not is_loopback(host) and not allow_remote:
             raise ConfigurationError(
@@ -110,6 +113,9 @@ class Sandbox:
         self.url = ""
         self.connections_total = 0
         self._open: set[asyncio.BaseTransport] = set()
+        self.webhooks = Webhooks(self.clock, seed=seed, allow_remote=allow_remote)
+        if webhook_url is not None:
+            self.webhooks.send_to(webhook_url)
         self.reset()
 
     def reset(self) -> None:
@@ -144,7 +150,13 @@ class Sandbox:
 
     def authorise(self, client_id: str, location_id: str | None = None) -> str:
         """A consent: the authorization code for a location, or for the agency when none is given."""
+        self.webhooks.installed(client_id.partition("-")[0], self.company_id, location_id)
         return self.tokens.authorise(client_id, "Location" if location_id else "Company", location_id)
+
+    def uninstall(self, client_id: str, location_id: str | None = None) -> None:
+        """Remove an app: its tokens are worth nothing any more, and its receivers hear of it."""
+        self.tokens.uninstall(client_id)
+        self.webhooks.installed(client_id.partition("-")[0], self.company_id, location_id, removed=True)
 
     def storm(self, seconds: float) -> None:
         """Refuse every token with 401 for some seconds."""
@@ -164,6 +176,7 @@ class Sandbox:
             app, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.1, logger=_quiet
         )
         await self._runner.setup()
+        self.webhooks.open()
         site = web.TCPSite(self._runner, self._host, self._port, backlog=1024)
         await site.start()
         host, port = self._runner.addresses[0][:2]
@@ -171,6 +184,7 @@ class Sandbox:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.webhooks.aclose()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -258,6 +272,7 @@ class Sandbox:
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
         document = HANDLERS[operation.name](Act(self.ledger, place, ids, record.query, body))
+        self.webhooks.operation_done(operation.name, document)
         if operation.replay is Replay.UNSAFE:
             self.ledger.count_commit(operation.name, body, ids[0] if ids else "")
         if operation.name in TRACED and isinstance(document, dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import secrets
 from collections import deque
 from decimal import Decimal
 from typing import Any, Final, Self
@@ -20,7 +21,7 @@ from aiohttp import web
 from hl_async.config import is_loopback
 from hl_async.errors import ConfigurationError
 from hl_async.operations import Alt, Operation, Replay
-from hl_async.sandbox import consent, control, mischief
+from hl_async.sandbox import consent, console, control, mischief
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import Fault, FaultPlan
 from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
@@ -38,7 +39,10 @@ _quiet: Final = logging.getLogger("hl_async.sandbox.access")
 
 @dataclasses.dataclass(slots=True)
 class Recorded:
-    """One request as it arrived, and what became of it. ``at`` is the sandbox's monotonic clock in seconds."""
+    """One request as it arrived, and what became of it. ``at`` is the sandbox's monotonic clock in seconds.
+
+    ``elapsed`` is how many seconds the answer took, ``remaining`` what was left of the rate budget after it.
+    """
 
     number: int
     at: float
@@ -54,6 +58,8 @@ class Recorded:
     status: int = 0
     refused: bool = False
     fault: str = ""
+    elapsed: float = 0.0
+    remaining: int | None = None
 
 
 class Sandbox:
@@ -112,6 +118,7 @@ class Sandbox:
         self._background: set[asyncio.Task[Any]] = set()
         self.url = ""
         self.connections_total = 0
+        self.console_token = secrets.token_urlsafe(24)
         self._open: set[asyncio.BaseTransport] = set()
         self.webhooks = Webhooks(self.clock, seed=seed, allow_remote=allow_remote)
         if webhook_url is not None:
@@ -158,6 +165,14 @@ class Sandbox:
         self.tokens.uninstall(client_id)
         self.webhooks.installed(client_id.partition("-")[0], self.company_id, location_id, removed=True)
 
+    def budgets(self) -> dict[str, int]:
+        """What is left of the rate budget by location, the tightest of its users'."""
+        now = self.clock.monotonic()
+        left: dict[str, int] = {}
+        for (_, location), window in self._windows.items():
+            left[location] = min(window.remaining(now), left.get(location, self.rate_max))
+        return left
+
     def storm(self, seconds: float) -> None:
         """Refuse every token with 401 for some seconds."""
         self._storm_until = self.clock.monotonic() + seconds
@@ -201,6 +216,8 @@ class Sandbox:
         path = request.raw_path.partition("?")[0]
         if path.startswith("/_sandbox"):
             return await control.handle(self, request)
+        if path == console.PREFIX or path.startswith(f"{console.PREFIX}/"):
+            return await console.handle(self, request)
         if path in consent.PATHS:
             return await consent.handle(self, request)
         body = await request.read()
@@ -236,6 +253,9 @@ class Sandbox:
             status, document = refusal.status, refusal.body
             record.refused = status == 429
         record.status = status
+        record.elapsed = self.clock.monotonic() - record.at
+        if "X-RateLimit-Remaining" in headers:
+            record.remaining = int(headers["X-RateLimit-Remaining"])
         content = b"" if document is None else _encoder.encode(document)
         return await mischief.after(fault, self.faults.times, request, status, content, headers)
 

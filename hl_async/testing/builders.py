@@ -112,10 +112,10 @@ class Builder:
         currency: str = "USD",
         lines: int = 3,
         tax: Decimal | None = None,
-        discount: Decimal | None = None,
+        discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> EstimateDraft:
-        """A new estimate; ``discount`` in percent. Good for thirty days."""
+        """A new estimate; ``discount`` in percent, or a ``Discount``. Good for thirty days."""
         values = self._document(currency, lines, tax, discount, changes)
         values["contact_details"] = changes.get("contact_details") or self.contact()
         values["expiry_date"] = self._today + timedelta(days=30)
@@ -127,10 +127,10 @@ class Builder:
         currency: str = "USD",
         lines: int = 3,
         tax: Decimal | None = None,
-        discount: Decimal | None = None,
+        discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> InvoiceDraft:
-        """A new invoice of today; ``discount`` in percent. Due in two weeks."""
+        """A new invoice of today; ``discount`` as there. Due in two weeks."""
         values = self._document(currency, lines, tax, discount, changes)
         contact = changes.get("contact_details") or self.contact()
         values |= {
@@ -176,7 +176,7 @@ class Builder:
         currency: str,
         lines: int,
         tax: Decimal | None,
-        discount: Decimal | None,
+        discount: Decimal | Discount | None,
         changes: dict[str, Any],
     ) -> dict[str, Any]:
         values: dict[str, Any] = {
@@ -187,7 +187,10 @@ class Builder:
         if "items" not in changes:
             values["items"] = self.lines(lines, currency, tax=tax)
         if discount is not None:
-            values["discount"] = Discount(value=discount, type="percentage")
+            percent = (
+                Discount(value=discount, type="percentage") if isinstance(discount, Decimal) else discount
+            )
+            values["discount"] = percent
         return values
 
     def _answered(self, draft: EstimateDraft | InvoiceDraft, items: str) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def sandbox(
     hl-async sandbox --port 8080                    # serve; prints what to export
     hl-async sandbox --rate-max 25 --window sliding --faults rough pytest
 
-    Any client of the real API works against it with only the base URL changed. GET /_sandbox/ shows its state.
+    Any client of the real API works against it with only the base URL changed. Its web console is at
+    /_console/, its state for programs at /_sandbox/.
     """
     box = Sandbox(
         rate_max=rate_max,
@@ -141,7 +142,8 @@ async def _serve(box: Sandbox, as_json: bool) -> None:
             click.echo(f"export HL_BASE_URL={box.url}")
             click.echo(f"export HL_TOKEN={box.token}")
             click.echo(f"export HL_LOCATION_ID={box.location_id}")
-            say(f"serving {len(box.ledger.places)} location(s); state at {box.url}/_sandbox/; Ctrl-C ends it")
+            say(f"serving {len(box.ledger.places)} location(s); Ctrl-C ends it")
+            say(f"look at it in a browser: {box.url}/_console/")
         await stop.wait()
     if not as_json:
         say(f"{box.count:,} requests, {box.refused:,} refused by the rate limit")

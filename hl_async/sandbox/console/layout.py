@@ -23,7 +23,7 @@ header { border-bottom: 1px solid var(--line); padding: .5rem 1rem; display: fle
 header strong { margin-right: .5rem }
 nav a { display: inline-block; padding: .4rem .1rem; margin-right: 1rem } nav a[aria-current] { font-weight: 600 }
 main { max-width: 72rem; margin: 0 auto; padding: 1rem }
-h1 { font-size: 1.4rem; margin: .5rem 0 1rem } h2 { font-size: 1.1rem; margin: 1.75rem 0 .5rem }
+h1 { font-size: 1.4rem; margin: .5rem 0 1rem; overflow-wrap: anywhere } h2 { font-size: 1.1rem; margin: 1.75rem 0 .5rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
@@ -32,7 +32,7 @@ code, .id { font: .9em ui-monospace, monospace; overflow-wrap: anywhere }
 .bad { color: var(--bad) } .good { color: var(--good) }
 form.row { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: end; margin: .5rem 0 }
 label { display: block; min-width: 0; max-width: 100% } input, select, button { font: inherit; padding: .35rem .6rem; max-width: 100% }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .75rem; margin: 0; padding: 0;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.5rem, 1fr)); gap: .75rem; margin: 0; padding: 0;
   list-style: none } .cards li { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem }
 .cards b { display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums }
 .paper { max-width: 46rem; margin: 0 auto; background: #fff; color: #14171c; border: 1px solid #c4c8d0; padding: 2rem }
@@ -62,7 +62,7 @@ def text(value: Any) -> str:
     return "" if value is None else escape(str(value))
 
 
-def page(title: str, body: str, *, prefix: str, here: str = "", refresh: int = 0) -> str:
+def page(title: str, body: str, *, prefix: str, here: str | None = None, refresh: int = 0) -> str:
     """A whole page; ``refresh`` reloads it every so many seconds."""
     links = []
     for path, name in _PLACES:
@@ -118,5 +118,8 @@ def field(name: str, label: str, value: Any = "", *, kind: str = "text", more: s
 
 def choice(name: str, label: str, options: Iterable[str], chosen: str = "") -> str:
     """A labelled selection."""
-    made = "".join(f"<option{' selected' if one == chosen else ''}>{text(one)}</option>" for one in options)
+    made = "".join(
+        f'<option value="{text(one)}"{" selected" if one == chosen else ""}>{text(one) or "any"}</option>'
+        for one in options
+    )
     return f'<label>{text(label)}<br><select name="{name}">{made}</select></label>'

@@ -49,7 +49,7 @@ def overview(box: Sandbox, prefix: str, token: str) -> str:
         )
     heads = ("Location", "Estimates", "by status", "worth", "Invoices", "by status", "Budget left")
     body = cards(facts) + "<h2>Locations</h2>" + table("Locations", heads, rows, frozenset((1, 3, 4, 6)))
-    return page("Overview", body, prefix=prefix)
+    return page("Overview", body, prefix=prefix, here="")
 
 
 def location(box: Sandbox, prefix: str, place_id: str, query: dict[str, str]) -> str | None:

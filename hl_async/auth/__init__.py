@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hl_async.auth.credentials import Credentials, PrivateToken
     from hl_async.auth.grants import Installation
     from hl_async.auth.oauth import OAuthApp
+    from hl_async.auth.postgres import PostgresTokenStore
     from hl_async.auth.renewal import RefreshPolicy
     from hl_async.auth.sealing import SealedStore
     from hl_async.auth.sqlite import SqliteStore
@@ -22,6 +23,7 @@ _HOME_OF = {
     "Installation": "grants",
     "MemoryStore": "stores",
     "OAuthApp": "oauth",
+    "PostgresTokenStore": "postgres",
     "PrivateToken": "credentials",
     "RefreshPolicy": "renewal",
     "SealedStore": "sealing",
@@ -37,6 +39,7 @@ __all__ = [
     "Installation",
     "MemoryStore",
     "OAuthApp",
+    "PostgresTokenStore",
     "PrivateToken",
     "RefreshPolicy",
     "SealedStore",

@@ -248,11 +248,12 @@ class Ledger:
         if document["status"] == "draft":
             document["status"] = "sent"
         self._touch(document, sentCount=document.get("sentCount", 0) + 1)
-        data = {"to": document["contactDetails"].get("email", "")}
+        contact = document.get("contactDetails") or {}
+        data = {"to": contact.get("email", "")}
         action = body["action"]
         answer: Document = {"invoice": document}
         answer["emailData"] = data if "email" in action else {}
-        answer["smsData"] = {"to": document["contactDetails"].get("phoneNo", "")} if "sms" in action else {}
+        answer["smsData"] = {"to": contact.get("phoneNo", "")} if "sms" in action else {}
         return answer
 
     def record_payment(self, place: Place, invoice_id: str, body: Document) -> Document:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import struct
 from email.utils import formatdate
 from time import time
 from typing import Final
@@ -156,6 +158,11 @@ def _hang_up(request: web.Request, *, politely: bool = False) -> web.StreamRespo
         if politely:
             transport.close()
         else:
+            connection = transport.get_extra_info("socket")
+            if (
+                connection is not None
+            ):  # a reset, not an orderly end: what a crashed server or a middlebox sends
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
     # never written: the connection is gone, but a handler has to return something
     return web.Response(status=499)

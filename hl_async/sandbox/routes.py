@@ -50,7 +50,10 @@ def make_routes() -> dict[str, list[Route]]:
 
 def check_page(query: dict[str, str]) -> None:
     """``limit`` and ``offset`` are required on every list, as text or number (API.md (a) PAGE)."""
-    wrong = (name for name in ("limit", "offset") if not query.get(name, "").isdecimal())
+    given = {name: query.get(name, "") for name in ("limit", "offset")}
+    wrong = (
+        name for name, text in given.items() if not (text.isascii() and text.isdecimal() and len(text) < 10)
+    )
     found = [f"{name} must be a number string" for name in wrong]
     if not found and int(query["limit"]) < 1:
         found.append("limit must not be less than 1")

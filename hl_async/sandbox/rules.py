@@ -85,7 +85,8 @@ def day(value: Any, name: str) -> str | None:
 
 
 def currency(value: Any, name: str) -> str | None:
-    return None if value in CURRENCIES else f"{name} must be a valid ISO4217 currency code"
+    good = isinstance(value, str) and value in CURRENCIES
+    return None if good else f"{name} must be a valid ISO4217 currency code"
 
 
 def one_of(*values: str) -> Rule:
@@ -131,9 +132,12 @@ def line_violations(lines: Any, at: str) -> list[str]:
         found += violations(
             line, needed, {"taxes": sequence, "taxInclusive": truth, "description": text}, place
         )
-        for position, tax in enumerate(line.get("taxes") or ()):
+        taxes = line.get("taxes")
+        for position, tax in enumerate(taxes if isinstance(taxes, list) else ()):
+            at_tax = f"{place}taxes.{position}"
             inner: dict[str, Rule] = {"name": filled, "rate": number}
-            found += violations(tax, inner, {}, f"{place}taxes.{position}.") if isinstance(tax, dict) else []
+            problem = mapping(tax, at_tax)
+            found += [problem] if problem else violations(tax, inner, {}, f"{at_tax}.")
     return found
 
 
@@ -155,11 +159,17 @@ def discount_violations(discount: Any) -> list[str]:
     return violations(discount, {}, {"value": amount, "type": _DISCOUNT_TYPE}, "discount.")
 
 
+# whatever else a body holds, these are objects wherever they stand
+_OBJECTS: Final[dict[str, Rule]] = dict.fromkeys(
+    ("businessDetails", "contactDetails", "discount", "frequencySettings", "meta", "sentTo"), mapping
+)
+
+
 def check_document(
     body: dict[str, Any], required: dict[str, Rule], optional: dict[str, Rule], lines: str | None
 ) -> None:
     """Raise 422 with every violation of a document body."""
-    found = violations(body, required, optional)
+    found = violations(body, required, {**_OBJECTS, **optional})
     if lines is not None:
         found += line_violations(body.get(lines), lines)
     found += contact_violations(body.get("contactDetails"))

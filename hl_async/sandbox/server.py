@@ -26,7 +26,7 @@ from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import Fault, FaultPlan
 from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
 from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, Act, make_routes
-from hl_async.sandbox.rules import Refusal, not_found, unauthorised, unprocessable
+from hl_async.sandbox.rules import Refusal, bad_request, not_found, unauthorised, unprocessable
 from hl_async.sandbox.tokens import App, Grant, Tokens
 from hl_async.sandbox.webhooks import Webhooks
 from hl_async.sandbox.windows import Window, make_window
@@ -34,6 +34,7 @@ from hl_async.sandbox.windows import Window, make_window
 _VERSIONS: Final = frozenset(("v3", "2023-02-21", "2021-07-28", "2021-04-15", "legacy"))
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
+_log: Final = logging.getLogger("hl_async.sandbox")
 _quiet: Final = logging.getLogger("hl_async.sandbox.access")
 
 
@@ -136,8 +137,9 @@ class Sandbox:
         self.count = 0
         self.refused = 0
         self._windows: dict[tuple[str, str], Window] = {}
-        self._spent_today: dict[tuple[str, str], int] = {}
+        self._spent_today: dict[tuple[str, str, str], int] = {}
         self._storm_until = 0.0
+        self.webhooks.log.clear()
 
     # ------------------------------------------------------------------------------------ for tests
 
@@ -291,8 +293,13 @@ class Sandbox:
             raise Refusal(403, "The token does not have access to this location.")
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
-        document = HANDLERS[operation.name](Act(self.ledger, place, ids, record.query, body))
-        self.webhooks.operation_done(operation.name, document)
+        try:
+            document = HANDLERS[operation.name](Act(self.ledger, place, ids, record.query, body))
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+            # what no rule above thought of: a refusal for the client, a line in the log for us
+            _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
+            raise bad_request("Bad Request") from None
+        self.webhooks.operation_done(operation.name, body, document, place)
         if operation.replay is Replay.UNSAFE:
             self.ledger.count_commit(operation.name, body, ids[0] if ids else "")
         if operation.name in TRACED and isinstance(document, dict):
@@ -334,10 +341,11 @@ class Sandbox:
         if window is None:
             window = self._windows[key] = make_window(self.window, self.rate_max, self.rate_interval)
         now = self.clock.monotonic()
-        spent = self._spent_today.get(key, 0)
+        today = (*key, self.clock.today())
+        spent = self._spent_today.get(today, 0)
         admitted = spent < self.daily and window.admit(now)
         if admitted:
-            self._spent_today[key] = spent = spent + 1
+            self._spent_today[today] = spent = spent + 1
         headers |= {
             "X-RateLimit-Limit-Daily": str(self.daily),
             "X-RateLimit-Daily-Remaining": str(self.daily - spent),
@@ -388,15 +396,14 @@ class Sandbox:
             or (query["isInstalled"] == "true") == (one in installed)
         ]
         if record.version == "v3":
-            size = min(int(query.get("pageSize", "20")), 100)
-            start = int(query.get("pageToken", "0"))
+            size, start = min(_count(query, "pageSize", 20), 100), _count(query, "pageToken", 0)
             more = start + size < len(places)
             paging = {"totalRecords": len(places), "hasNextPage": more, "hasPrevPage": start > 0}
             paging |= {"currentPageSize": len(places[start : start + size])}
             if more:
                 paging["nextPageToken"] = str(start + size)  # type: ignore[assignment]
             return {"items": places[start : start + size], "pagination": paging}
-        start, size = int(query.get("skip", "0")), int(query.get("limit", "20"))
+        start, size = _count(query, "skip", 0), _count(query, "limit", 20)
         return {
             "locations": places[start : start + size],
             "count": len(places),
@@ -444,3 +451,13 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Refusal(400, "Unexpected token in JSON", "Bad Request")
     return document
+
+
+def _count(query: dict[str, str], name: str, default: int) -> int:
+    """A whole number of a query; refuses everything else, and what no list could be as long as."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise unprocessable([f"{name} must be a number string"])
+    return int(text)

@@ -52,11 +52,6 @@ class WebhookSender:
         ).decode()
         """For ``Router(keys=…)``."""
 
-    @property
-    def count(self) -> int:
-        """How many deliveries were made."""
-        return self._count
-
     def sign(self, body: bytes) -> dict[str, str]:
         """The headers of a delivery of exactly these bytes."""
         return {

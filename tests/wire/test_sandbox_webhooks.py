@@ -14,7 +14,7 @@ import samples
 from hl_async import HighLevel, PrivateToken
 from hl_async.errors import ConfigurationError, SignatureInvalid
 from hl_async.models import InvoiceSend, RecordPayment
-from hl_async.sandbox import Sandbox
+from hl_async.sandbox import Quirks, Sandbox
 from hl_async.sandbox.webhooks import RETRY_EVERY, TRIES
 from hl_async.webhooks import WebhookEvent, parse, verify
 
@@ -91,6 +91,23 @@ async def test_an_invoices_life_is_told_in_signed_events() -> None:
             verify(body + b" ", headers, keys=(key,))
 
 
+async def test_an_invoice_is_told_of_also_when_the_answer_leaves_it_out() -> None:
+    async with (
+        receiving() as receiver,
+        Sandbox(rate_max=1000, webhook_url=receiver.url, quirks=Quirks(invoice_in_answer=False)) as box,
+        HighLevel(PrivateToken(box.token), base_url=box.url, location_id=box.location_id) as hl,
+    ):
+        estimate = await hl.location().estimates.create(samples.estimate())
+        assert (
+            await hl.location().estimates.create_invoice(estimate.id, mark_as_invoiced=True)
+        ).invoice is None
+        await hl.location().invoices.text2pay(samples.text2pay())
+        await box.webhooks.settled()
+        assert len(box.webhooks.log) == 2
+        box.reset()
+        assert box.webhooks.log == []
+
+
 async def test_an_installation_and_its_end_are_told() -> None:
     async with receiving() as receiver, Sandbox() as box:
         box.webhooks.send_to(receiver.url)
@@ -115,7 +132,9 @@ async def test_only_a_429_is_tried_again_every_ten_minutes_and_at_most_six_times
             box.clock.advance(RETRY_EVERY * 0.3)
         await asyncio.sleep(0.1)
         assert len(receiver.arrived) == TRIES
-        assert len({body for body, _ in receiver.arrived}) == 1, "the same event, with the same id"
+        told = [parse(body) for body, _ in receiver.arrived]
+        assert len({one.webhook_id for one in told}) == 1, "the same event, under the same id"
+        assert len({one.timestamp for one in told}) == TRIES, "dated anew, for the receiver's five minutes"
         assert box.webhooks.log[0].state == "lost"
 
 

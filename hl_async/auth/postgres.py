@@ -70,9 +70,14 @@ class PostgresTokenStore:
         """See :meth:`TokenStore.save`."""
         if version == 0:
             query = "insert into hl_async.token values ($1, 1, $2) on conflict do nothing"
-            return await self._changed(query, name, data)
-        query = "update hl_async.token set version = version + 1, data = $2 where name = $1 and version = $3"
-        return await self._changed(query, name, data, version)
+            done = await self._changed(query, name, data)
+        else:
+            query = (
+                "update hl_async.token set version = version + 1, data = $2 where name = $1 and version = $3"
+            )
+            done = await self._changed(query, name, data, version)
+        # repeated after a lost connection, a write can find that it was done the first time
+        return done or await self.load(name) == Stored(version + 1, data)
 
     async def delete(self, name: str, version: int) -> bool:
         """See :meth:`TokenStore.delete`."""

@@ -40,6 +40,18 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
+def named(dsn: str, name: str) -> str:
+    """``dsn`` for connections that can be told apart, so that nobody else's are ended on a server that is shared."""
+    return f"{dsn}{'&' if '?' in dsn else '?'}application_name=hl-test-{os.getpid()}-{name}"
+
+
+async def end_connections(dsn: str, name: str) -> None:
+    killer = await asyncpg.connect(dsn)
+    query = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1"
+    assert await killer.fetch(query, f"hl-test-{os.getpid()}-{name}")
+    await killer.close()
+
+
 class TestPostgresTokenStore(TokenStoreContract):
     @pytest.fixture(autouse=True)
     def place(self, dsn: str) -> None:
@@ -83,7 +95,7 @@ async def test_one_refresh_for_all_who_share_the_database(dsn: str, box: Sandbox
 
 
 async def test_a_lock_ends_with_the_connection_of_its_holder(dsn: str) -> None:
-    holder, waiter = PostgresTokenStore(dsn), PostgresTokenStore(dsn, lock_timeout=5.0)
+    holder, waiter = PostgresTokenStore(named(dsn, "holder")), PostgresTokenStore(dsn, lock_timeout=5.0)
     reached, never = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
@@ -98,11 +110,7 @@ async def test_a_lock_ends_with_the_connection_of_its_holder(dsn: str) -> None:
         async with impatient.locked(NAME):
             pass
     await impatient.aclose()
-    killer = await asyncpg.connect(dsn)
-    await killer.execute(
-        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted"
-    )
-    await killer.close()
+    await end_connections(dsn, "holder")
     async with waiter.locked(NAME):
         pass
     task.cancel()
@@ -111,15 +119,13 @@ async def test_a_lock_ends_with_the_connection_of_its_holder(dsn: str) -> None:
 
 
 async def test_a_connection_that_was_lost_is_made_again(dsn: str) -> None:
-    store = PostgresTokenStore(dsn)
+    store = PostgresTokenStore(named(dsn, "lost"))
     assert await store.save("reconnect", b"one", 0)
-    killer = await asyncpg.connect(dsn)
-    await killer.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname is not null"
-    )
-    await killer.close()
+    await end_connections(dsn, "lost")
     await asyncio.sleep(0.05)
     assert await store.load("reconnect") == Stored(1, b"one")
+    assert await store.save("reconnect", b"one", 0), "a write that was done already, and is repeated, is done"
+    assert not await store.save("reconnect", b"other", 0)
     assert await store.delete("reconnect", 1)
     await store.aclose()
     assert await store.load("reconnect") is None, "it opens again by itself"

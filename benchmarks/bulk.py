@@ -37,7 +37,8 @@ async def journal(count: int, in_flight: int = 400) -> float:
     with tempfile.TemporaryDirectory() as folder:
         async with await Run.create(Path(folder) / "run.hl.db", fingerprint="f", location="loc") as run:
             await run.plan(items(count))
-            store = run.journal
+            store = await run.journal.lease("loc")
+            assert store is not None
             began = time.perf_counter()
             after, done = -1, 0
 
@@ -45,7 +46,7 @@ async def journal(count: int, in_flight: int = 400) -> float:
                 await store.intend(ordinal, 0, 1.0)
                 await store.created(ordinal, 1, "document")
 
-            while batch := await store.take("loc", after, in_flight):
+            while batch := await store.take(after, in_flight):
                 await asyncio.gather(*(one(item.ordinal) for item in batch))
                 after = batch[-1].ordinal
                 done += len(batch)

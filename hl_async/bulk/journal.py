@@ -259,6 +259,14 @@ class JournalPlace(Protocol):
         """The journal of an earlier run; with ``watch`` it is only read. :class:`JournalError` when there is none."""
         ...
 
+    async def exists(self) -> bool:
+        """Whether there is a journal."""
+        ...
+
+    async def remove(self) -> None:
+        """Remove the journal, for a run that never began."""
+        ...
+
 
 def check_header(name: str, found: dict[str, str], header: dict[str, str]) -> None:
     """Raise :class:`JournalMismatch` when a journal that says ``found`` does not belong to the run of ``header``."""

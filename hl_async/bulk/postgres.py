@@ -88,6 +88,22 @@ class PostgresPlace:
 
         return await self._journal(find)
 
+    async def exists(self) -> bool:
+        query = "select exists (select 1 from hl_async.run where name = $1)"
+        found: bool = await self._once(lambda connection: connection.fetchval(query, self.name))
+        return found
+
+    async def remove(self) -> None:
+        query = "delete from hl_async.run where name = $1"
+        await self._once(lambda connection: connection.execute(query, self.name))
+
+    async def _once(self, act: Any) -> Any:
+        try:
+            return await self._database.run(JOURNAL, act)
+        finally:
+            if self._owns:
+                await self._database.aclose()
+
     async def _journal(self, find: Any) -> PostgresJournal:
         try:
             run = await self._database.run(JOURNAL, find)

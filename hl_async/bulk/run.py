@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from hl_async.bulk.engines.local import LocalEngine
 from hl_async.bulk.journal import Journal, JournalPlace, Row
 from hl_async.bulk.keys import KeyPlace, key_place
 from hl_async.bulk.lane import LaneRun
-from hl_async.bulk.protocol import SETTLE, State, Timing
+from hl_async.bulk.protocol import SETTLE, Outcome, State, Timing
 from hl_async.bulk.records import Item, Reject
 from hl_async.bulk.sqlite import SqlitePlace
 from hl_async.bulk.target import SourceKey, Target
@@ -290,16 +291,45 @@ class Run:
             on_progress(await self._progress(counts.all, self._began, first))
         return await self.report(reason="; ".join(dict.fromkeys(reasons)))
 
+    async def follow(
+        self,
+        is_open: Callable[[], Awaitable[bool]],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        every: float = 1.0,
+    ) -> RunReport:
+        """Watch others work on this run until it is not open any more, or ``stop`` is set; reports where it stands."""
+        self._began = time.monotonic()
+        counts = await self.journal.counts(totals=False)
+        first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
+        while await is_open() and not self.stop.is_set():
+            if on_progress is not None:
+                on_progress(await self._progress(counts.all, self._began, first))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self.stop.wait()
+        if on_progress is not None:
+            on_progress(await self._progress(counts.all, self._began, first))
+        waiting = [lane.reason for lane in await self.journal.lanes() if lane.reason and lane.planned]
+        return await self.report(reason="; ".join(dict.fromkeys(waiting)))
+
     def lane(
-        self, target: Target, timing: Timing, *, workers: int, stop: asyncio.Event | None = None
+        self,
+        target: Target,
+        timing: Timing,
+        *,
+        workers: int,
+        stop: asyncio.Event | None = None,
+        on_done: Callable[[Outcome | None], None] = lambda outcome: None,
     ) -> LaneRun:
-        """The running of one location of this run, ``workers`` requests at a time."""
+        """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRun`."""
         return LaneRun(
             target,
             timing,
             idempotent=self.operation.replay is not Replay.UNSAFE,
             workers=workers,
             stop=stop or self.stop,
+            on_done=on_done,
         )
 
     async def _tick(self, on_progress: Callable[[Progress], None], of: int) -> None:

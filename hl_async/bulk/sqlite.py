@@ -35,7 +35,7 @@ from hl_async.bulk.journal import (
 )
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.records import Item, Reject
-from hl_async.bulk.sqlite_file import connect, lock_file, prepare, unlock
+from hl_async.bulk.sqlite_file import connect, lock_file, prepare, remove_file, unlock
 from hl_async.errors import JournalCorrupt, JournalError
 
 T = TypeVar("T")
@@ -56,6 +56,12 @@ class SqlitePlace(NamedTuple):
     async def open(self, *, watch: bool = False) -> SqliteJournal:
         """See :meth:`JournalPlace.open`; watched, it may belong to another process."""
         return await asyncio.to_thread(SqliteJournal.open_file, self.path, None, watch)
+
+    async def exists(self) -> bool:
+        return await asyncio.to_thread(self.path.exists)
+
+    async def remove(self) -> None:
+        await asyncio.to_thread(remove_file, self.path)
 
 
 class SqliteJournal:

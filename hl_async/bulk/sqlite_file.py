@@ -103,3 +103,9 @@ def unlock(lock: int | None) -> None:
     """Let others have it."""
     if lock is not None:
         os.close(lock)
+
+
+def remove_file(path: Path) -> None:
+    """Remove the journal and what stands beside it."""
+    for name in (path.name, path.name + "-wal", path.name + "-shm", path.name + ".lock"):
+        path.with_name(name).unlink(missing_ok=True)

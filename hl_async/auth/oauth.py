@@ -107,8 +107,8 @@ class OAuthApp:
 
         Without the latter, in the database ``HL_POSTGRES``, else in the user's state directory. ``HL_STORE_KEY`` (32
         bytes as base64 or hexadecimal text) encrypts them, ``HL_REDIRECT_URI`` and ``HL_COMPANY_ID`` are the settings
-        of those names. ``settings`` are the constructor's keywords and win. Raises :class:`ConfigurationError` for what is
-        missing.
+        of those names. ``settings`` are the constructor's keywords and win. Raises :class:`ConfigurationError` for
+        what is missing.
         """
         found = Environment.read(environ)
         if found.client_id is None or found.client_secret is None:

@@ -59,10 +59,11 @@ class RunSettings(msgspec.Struct, frozen=True):
 
 
 class Dispatch:
-    """The lanes of all runs in ``database``, as their dispatchers see them."""
+    """The lanes of all runs in ``database``, as their dispatchers see them; see :data:`LOST_AFTER`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, lost_after: float = LOST_AFTER) -> None:
         self._database = database
+        self._lost_after = lost_after
         self._suspects: dict[Slice, float] = {}
 
     async def hand_over(self, run: str, settings: RunSettings) -> None:
@@ -98,7 +99,7 @@ class Dispatch:
             f"{_OPEN} and l.submitted = l.epoch and l.submitted_at < clock_timestamp() - make_interval(secs => $2)"
             " order by l.submitted_at limit $1",
             _AT_ONCE // 10,
-            LOST_AFTER,
+            self._lost_after,
         )
         states = await engine.overview(old) if old else {}
         now = time.monotonic()
@@ -108,7 +109,7 @@ class Dispatch:
             for piece, state in states.items()
             if state is not SliceState.QUEUED
         }
-        lost = [piece for piece, since in self._suspects.items() if now - since >= LOST_AFTER]
+        lost = [piece for piece, since in self._suspects.items() if now - since >= self._lost_after]
         await self._mark("epoch = l.epoch + 1", lost)
         return len(due)
 

@@ -55,10 +55,12 @@ class DbosEngine:
         self._poll = poll
         self._stop = stop
         self._dbos: Any = None
+        self._launched = asyncio.Event()
 
     async def submit(self, piece: Slice) -> None:
-        """See :meth:`LaneEngine.submit`; while it serves."""
-        await self._serving().enqueue_workflow_with_options_async(
+        """See :meth:`LaneEngine.submit`; waits until it serves."""
+        dbos = await self._serving()
+        await dbos.enqueue_workflow_with_options_async(
             {
                 "workflow_name": _WORKFLOW,
                 "queue_name": _QUEUE,
@@ -69,11 +71,12 @@ class DbosEngine:
         )
 
     async def overview(self, pieces: Iterable[Slice]) -> dict[Slice, SliceState]:
-        """See :meth:`LaneEngine.overview`; while it serves."""
+        """See :meth:`LaneEngine.overview`; waits until it serves."""
         by_id = {_id_of(piece): piece for piece in pieces}
         found = dict.fromkeys(by_id.values(), SliceState.OVER)
         if by_id:
-            for status in await self._serving().list_workflows_async(
+            dbos = await self._serving()
+            for status in await dbos.list_workflows_async(
                 workflow_ids=list(by_id), load_input=False, load_output=False
             ):
                 found[by_id[status.workflow_id]] = _STATES.get(status.status, SliceState.OVER)
@@ -114,6 +117,7 @@ class DbosEngine:
             _QUEUE, worker_concurrency=at_once, polling_interval_sec=self._poll, on_conflict="always_update"
         )
         self._dbos = DBOS
+        self._launched.set()
         tidying = asyncio.create_task(self._tidy())
         try:
             await self._stop.wait()
@@ -141,9 +145,10 @@ class DbosEngine:
                 )
                 await self._dbos.delete_workflows_async([status.workflow_id for status in over])
 
-    def _serving(self) -> Any:
+    async def _serving(self) -> Any:
+        await self._launched.wait()
         if self._dbos is None:
-            raise BulkError("the engine takes slices only while it serves")
+            raise BulkError("the engine has ended, and takes no more slices")
         return self._dbos
 
     def __repr__(self) -> str:

@@ -161,7 +161,7 @@ async def _migrate(arguments: _Arguments) -> ExitCode:
 async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
     """A path that files of the run stand beside, and the run, planned."""
     if arguments.resume is not None:
-        run = await Run.open(place_of(arguments.resume, arguments.postgres))
+        run = await Run.open(await asyncio.to_thread(place_of, arguments.resume, arguments.postgres))
         if not run.is_planned:
             await run.aclose()
             raise BulkError(

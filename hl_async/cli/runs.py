@@ -31,9 +31,11 @@ def verify(journal: str, postgres: str | None, repair: bool, base_url: str | Non
     hl-async verify orders.csv.hl.db --repair  # and deletes surplus drafts
     """
 
+    place = place_of(journal, postgres)
+
     async def main() -> ExitCode:
         hl = client(base_url, Counting())
-        async with await Run.open(place_of(journal, postgres)) as run, hl:
+        async with await Run.open(place) as run, hl:
             found = await run.verify(hl, repair=repair)
         if as_json:
             put_json(msgspec.to_builtins(found))
@@ -56,8 +58,10 @@ def rejects(journal: str, postgres: str | None) -> int:
     hl-async migrate mended.csv --map orders.toml   # once they are mended
     """
 
+    place = place_of(journal, postgres)
+
     async def main() -> ExitCode:
-        async with await Run.open(place_of(journal, postgres), watch=True) as run:
+        async with await Run.open(place, watch=True) as run:
             rows = await run.each(State.REJECTED)
             header = await run.journal.header()
         sys.stdout.buffer.write(b"".join(reject_text(rows, header)))
@@ -80,9 +84,11 @@ def rollback(journal: str, postgres: str | None, yes: bool, base_url: str | None
     hl-async rollback orders.csv.hl.db --yes
     """
 
+    place = place_of(journal, postgres)
+
     async def main() -> ExitCode:
         hl = client(base_url, Counting())
-        async with await Run.open(place_of(journal, postgres)) as run, hl:
+        async with await Run.open(place) as run, hl:
             report = await run.report()
             if not yes and not click.confirm(f"Delete up to {report.created:,} drafts?", err=True):
                 return ExitCode.STOPPED

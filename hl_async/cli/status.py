@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
-from hl_async.bulk.journal import LaneStatus
+from hl_async.bulk.journal import JournalPlace, LaneStatus
 from hl_async.bulk.run import Run, RunReport
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
@@ -42,7 +43,8 @@ def status(journal: str | None, once: bool, postgres: str | None, as_json: bool)
             fail("give a JOURNAL, or --postgres to list the runs of a database")
         return int(run_async(lambda: _list(postgres, as_json)))
     live = sys.stderr.isatty() and not once and not as_json
-    return int(run_async(lambda: _show(journal, postgres, as_json=as_json, live=live)))
+    place = place_of(journal, postgres)
+    return int(run_async(lambda: _show(place, as_json=as_json, live=live)))
 
 
 @click.command()
@@ -72,8 +74,7 @@ def pause(run: str, postgres: str | None) -> int:
     return int(run_async(main))
 
 
-async def _show(journal: str, postgres: str | None, *, as_json: bool, live: bool) -> ExitCode:
-    place = place_of(journal, postgres)
+async def _show(place: Path | JournalPlace, *, as_json: bool, live: bool) -> ExitCode:
     async with await Run.open(place, watch=True) as run:
         report, lanes = await run.report(), await run.journal.lanes()
         if as_json:

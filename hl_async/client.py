@@ -55,7 +55,9 @@ class _Core:
         self.session = SessionManager(config, session=session, ssl=ssl)
         if isinstance(governor, Governor):
             if budget is not None:
-                raise ConfigurationError("budget", "belongs to the governor that is passed in; give it to that")
+                raise ConfigurationError(
+                    "budget", "belongs to the governor that is passed in; give it to that"
+                )
             self.governor = governor
         else:
             self.governor = Governor(
@@ -87,9 +89,9 @@ class HighLevel:
 
     ``credentials`` is a :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
     ``config`` holds all settings; ``base_url`` and ``api_version`` replace two of them. ``session`` may be an
-    aiohttp session of your own, which is used and never closed. ``budget`` is a store in which several processes share
-    their rate budgets, :class:`PostgresBudget`; it is closed with the client. Leaving the block lets requests on the wire
-    finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
+    aiohttp session of your own, which is used and never closed. ``budget`` is a store in which several processes
+    share their rate budgets, :class:`PostgresBudget`; it is closed with the client. Leaving the block lets requests on
+    the wire finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
     """
 
     __slots__ = ("_core", "_location_id", "_options", "_owner")

@@ -1,4 +1,4 @@
-"""The rate governor: slots per location, lanes, an adaptive limit of requests in flight; shared by processes if wanted."""
+"""The rate governor: slots per location, lanes, an adaptive limit of requests in flight; shared if wanted."""
 
 from __future__ import annotations
 

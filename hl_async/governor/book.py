@@ -1,8 +1,8 @@
 """The rules of a shared budget: who gets which slot when. Pure, the store's clock passed in; every store runs these.
 
 The slots are those of :mod:`~hl_async.governor.budget`, but each use is *booked*: it begins at a moment the book
-names, and until its holder has told the end of it, the slot is taken for as long as the request could possibly be on its
-way. So what holds for one process holds for all: two uses of one slot reach the server at least an interval apart.
+names, and until its holder has told the end of it, the slot is taken for as long as the request could possibly be on
+its way. So what holds for one process holds for all: two uses of one slot reach the server at least an interval apart.
 
 - A booking begins at ``start`` by the book's clock. Its holder knows of it later, so it begins later, never earlier;
   how much time has passed since it asked bounds from below how long the booking is still good.
@@ -27,7 +27,8 @@ WINDOW: Final = 0.1
 
 REACH_ALONE: Final = 0.5
 REACH_TOGETHER: Final = 0.1
-"""For which part of an interval bulk books ahead: alone, and all processes together."""
+REACH_BESIDE_CALLS: Final = 0.05
+"""For which part of an interval bulk books ahead: alone, all processes together, while there are interactive calls."""
 
 RELAX_AFTER: Final = 100
 MOST_STRAIN: Final = 9
@@ -92,7 +93,9 @@ class Book(msgspec.Struct, array_like=True):
         """
         book = cls(terms.max, terms.interval)
         step = terms.interval / terms.max
-        moments = (born + step * (place + 1) for place in range(terms.max)) if born + terms.interval > now else ()
+        moments = (
+            (born + step * (place + 1) for place in range(terms.max)) if born + terms.interval > now else ()
+        )
         book.uses = [Use(moment, _FREE, _FREE) for moment in moments if moment > now]
         return book
 
@@ -229,9 +232,7 @@ class Book(msgspec.Struct, array_like=True):
 
     # ------------------------------------------------------------------------------------------ wanting
 
-    def _book(
-        self, now: float, wish: Wish, reach: int, bookings: list[Booking], retry: list[float]
-    ) -> None:
+    def _book(self, now: float, wish: Wish, reach: int, bookings: list[Booking], retry: list[float]) -> None:
         blocked = self.blocked_until - now
         if blocked > 0:
             retry[:] = [blocked, blocked]
@@ -261,7 +262,7 @@ class Book(msgspec.Struct, array_like=True):
         return True
 
     def _book_bulk(self, now: float, wish: Wish, bookings: list[Booking], *, due: bool = False) -> bool:
-        """Book a slot for bulk, at its pace; it leaves the reserve, unless it is ``due`` after an interval of nothing."""
+        """Book a slot for bulk, at its pace. It leaves the reserve, unless it is ``due``: it got nothing for an interval."""
         if not self.warm and self.leases:
             return False
         terms = wish.terms
@@ -269,7 +270,7 @@ class Book(msgspec.Struct, array_like=True):
         allowed = self._allowed(now, wish)
         if allowed is None:
             return False
-        ready = self._pick(now, foreign if due else foreign + margin + self._kept_back(now, terms))
+        ready = self._pick(now, foreign if due else foreign + margin + self._kept_back(now, wish))
         if ready is None:
             return False
         start = max(now, ready, self.next_bulk)
@@ -291,11 +292,19 @@ class Book(msgspec.Struct, array_like=True):
             return now
         return cooling[surplus] if surplus < len(cooling) else None
 
-    def _kept_back(self, now: float, terms: Terms) -> int:
-        if now - self.interactive_at >= 2 * self.interval:
+    def _kept_back(self, now: float, wish: Wish) -> int:
+        if not wish.terms.reserve or not self._are_calls_seen(now):
             return 0
-        # what interactive callers have at hand is a reserve too
-        return max(0, terms.reserve - sum(not lease.bulk and not lease.used for lease in self.leases))
+        # What callers have at hand is a reserve too. One more than alone: a reserve that was used is made good
+        # only by bulk that is not booked yet.
+        kept = wish.terms.reserve + self._is_shared(wish)
+        return max(0, kept - sum(not lease.bulk and not lease.used for lease in self.leases))
+
+    def _are_calls_seen(self, now: float) -> bool:
+        return now - self.interactive_at < 2 * self.interval
+
+    def _is_shared(self, wish: Wish) -> bool:
+        return len(self.holders) > (wish.holder in self.holders)
 
     def _pick(self, now: float, skip: int) -> float | None:
         """Take the slot that is ready first, or after ``skip`` others; when it is ready, or None."""
@@ -326,7 +335,8 @@ class Book(msgspec.Struct, array_like=True):
         if not others:
             return max(1, math.ceil(REACH_ALONE * self.max))
         bulk = 1 + sum(holder.bulk > now - self.interval for holder in others)
-        return max(1, math.ceil(REACH_TOGETHER * self.max / bulk))
+        part = REACH_BESIDE_CALLS if self._are_calls_seen(now) else REACH_TOGETHER
+        return max(1, math.ceil(part * self.max / bulk))
 
     def _out(self, now: float) -> int:
         return len(self.leases) + len(self.uses) - bisect_right(self.uses, now, key=_ready)

@@ -1,9 +1,9 @@
 """The slots of one scope as one of several processes has them: booked ahead from a store. Pure, the clock passed in.
 
-What is at hand are bookings: each is good for one request between its start and its end. :meth:`BookedBudget.due` says
-when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted` takes its answer.
-The rules of who gets what are in :mod:`~hl_async.governor.book`; here is decided how much is wanted, and which lane takes
-what is at hand: an interactive call takes a bulk booking rather than wait.
+What is at hand are bookings: each is good for one request between its start and its end. :meth:`BookedBudget.due`
+says when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted` takes
+its answer. Who gets what is decided in :mod:`~hl_async.governor.book`; here, how much is wanted, and which lane takes what is
+at hand: an interactive call takes a bulk booking rather than wait.
 
 While the store is away, bulk waits, and interactive calls have an eighth of the slots, which are told to it afterwards.
 """
@@ -22,9 +22,10 @@ import msgspec
 
 from hl_async import wire
 from hl_async.governor.budget import BRAKE_AFTER, LARGEST_INTERVAL_MS, LARGEST_MAX, PROBE_EVERY, Budget
-from hl_async.governor.exchange import Grant, Observation, Release, Terms, Wish
+from hl_async.governor.exchange import Grant, Observation, Terms, Wish
 from hl_async.governor.headers import parse_count
 from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.untold import Untold
 
 PART_WITHOUT_STORE: Final = 8
 """Interactive calls have one of so many slots while the store is away."""
@@ -40,20 +41,14 @@ class _Booking(NamedTuple):
     lease: int
 
 
-class _Ended(NamedTuple):
-    lease: int
-    at: float
-    linger: float
-
-
 class BookedBudget:
     """Slots of one scope, booked from a store; fulfils :class:`~hl_async.governor.slots.Slots`."""
 
     __slots__ = (
-        "_blocked_until", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling", "_ended", "_exchanged_at",
+        "_blocked_until", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling", "_exchanged_at",
         "_failures", "_foreign", "_full", "_gap", "_grant", "_held", "_holder", "_interval_text", "_late", "_lease",
-        "_max_text", "_news", "_next_probe", "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen", "_sent",
-        "_serial", "_spent", "_substitute", "_takes", "_ticket", "_told_news", "_told_warm", "_untold_at", "_unused",
+        "_max_text", "_news", "_next_probe", "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen",
+        "_serial", "_substitute", "_takes", "_ticket", "_told_news", "_told_warm", "_untold",
         "interval", "warm",
     )  # fmt: skip
 
@@ -71,17 +66,13 @@ class BookedBudget:
         """Ticket: the lease (0: without the store) and when it was taken."""
         self._ticket = 0
         # what the store has not been told yet, and since when
-        self._ended: list[_Ended] = []
-        self._unused: list[int] = []
-        self._spent: list[float] = []
+        self._untold = Untold()
         self._seen: tuple[int, float, float] | None = None
         self._refusal: float | None = None
         self._news = self._told_news = 0
         self._told_warm = False
-        self._untold_at = math.inf
         # what was said last, there and back
         self._serial = 0
-        self._sent = (0, 0, 0)
         self._exchanged_at = -math.inf
         self._grant: Grant | None = None
         self._retry_calls = self._retry_bulk = -math.inf
@@ -191,9 +182,9 @@ class BookedBudget:
                 self._seen = (remaining, now, now - taken)
         self._cooling.append(now + self.interval)
         if lease:
-            self._ended.append(_Ended(lease, now, 0.0))
+            self._untold.ended(lease, now, 0.0)
             return
-        self._spent.append(now + self.interval)
+        self._untold.spent(now + self.interval)
         if self._substitute is not None:
             self._substitute.answered(now, status, headers)
 
@@ -204,9 +195,9 @@ class BookedBudget:
         linger = self._policy.linger
         heapq.heappush(self._late, now + self.interval + linger)
         if lease:
-            self._ended.append(_Ended(lease, now, linger))
+            self._untold.ended(lease, now, linger)
             return
-        self._spent.append(now + self.interval + linger)
+        self._untold.spent(now + self.interval + linger)
         if self._substitute is not None:
             self._substitute.abandoned(now)
 
@@ -214,7 +205,7 @@ class BookedBudget:
         """Nothing was sent."""
         lease, _ = self._held.pop(ticket)
         if lease:
-            self._unused.append(lease)
+            self._untold.unused(lease)
         elif self._substitute is not None:
             self._substitute.returned()
 
@@ -228,7 +219,7 @@ class BookedBudget:
         for _ in range(requests):
             until = now + self.interval + self._policy.linger
             heapq.heappush(self._late, until)
-            self._spent.append(until)
+            self._untold.spent(until)
 
     def pause(self, now: float, seconds: float | None) -> float:
         """A 429: nothing is sent for ``seconds``, or one interval, by no process."""
@@ -294,10 +285,9 @@ class BookedBudget:
             when = self._retry_calls
         if bulk and len(self._bulk) <= min(reach - 1, max(1, reach // 8)) and self._wanted(bulk) > 0:
             when = min(when, self._retry_bulk)
-        if self._unused or self._spent or self._ended:
-            self._untold_at = min(self._untold_at, now)
-            hurry = self._unused or self._spent or self._grant is None or self._grant.others
-            when = min(when, self._untold_at + (_FLUSH if hurry else _FLUSH_ALONE) * self.interval)
+        if self._untold:
+            hurry = self._untold.presses or self._grant is None or self._grant.others
+            when = min(when, self._untold.since(now) + (_FLUSH if hurry else _FLUSH_ALONE) * self.interval)
         if self._bulk:
             when = min(when, self._bulk[0].end if bulk else self._bulk_at + _IDLE * self.interval)
         if self._calls:
@@ -314,9 +304,6 @@ class BookedBudget:
         self._advance(now)
         self._give_up(now, calls, bulk)
         self._serial += 1
-        self._sent = (len(self._ended), len(self._unused), len(self._spent))
-        interval = self.interval
-        ended = [Release(one.lease, one.at + interval + one.linger - now) for one in self._ended]
         seen = self._seen
         return Wish(
             holder=self._holder,
@@ -328,8 +315,8 @@ class BookedBudget:
             ahead=len(self._bulk),
             in_use=tuple(lease for lease, _ in self._held.values() if lease),
             unused=tuple(booking.lease for queue in (self._calls, self._bulk) for booking in queue),
-            releases=(*ended, *(Release(lease, None) for lease in self._unused)),
-            spent=tuple(max(0.0, moment - now) for moment in self._spent),
+            releases=self._untold.releases(now, self.interval),
+            spent=self._untold.cooling(now),
             seen=None if seen is None else Observation(seen[0], now - seen[1], seen[2]),
             pause=0.0 if self._refusal is None else max(0.0, self._refusal - now),
             refused=self._refusal is not None,
@@ -340,9 +327,7 @@ class BookedBudget:
 
     def granted(self, sent: float, now: float, wish: Wish, grant: Grant) -> None:
         """The store answered, now, the wish that was made at ``sent``."""
-        ended, unused, spent = self._sent
-        del self._ended[:ended], self._unused[:unused], self._spent[:spent]
-        self._untold_at = math.inf
+        self._untold.told()
         self._exchanged_at = sent
         self._grant = grant
         self._substitute = None
@@ -362,8 +347,10 @@ class BookedBudget:
         self._retry_calls, self._retry_bulk = now + grant.retry_interactive, now + grant.retry_bulk
         self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
         for lease, delay, bulk in grant.bookings:
-            # counted from when the answer came, none begins too early; from when the wish was made, none is used too late
-            insort(self._bulk if bulk else self._calls, _Booking(now + delay, sent + delay + grant.window, lease))
+            # counted from the answer, none begins too early; counted from the wish, none is used too late
+            insort(
+                self._bulk if bulk else self._calls, _Booking(now + delay, sent + delay + grant.window, lease)
+            )
 
     def failed(self) -> None:
         """The store could not be asked, or did not answer in time."""
@@ -377,9 +364,9 @@ class BookedBudget:
 
     def farewell(self, now: float) -> Wish | None:
         """The last wish: what is at hand goes back. None when there is nothing to tell."""
-        self._unused += [booking.lease for queue in (self._calls, self._bulk) for booking in queue]
-        self._calls, self._bulk = [], []
-        if self._grant is None and not self._spent:
+        self._drop(self._calls, 0)
+        self._drop(self._bulk, 0)
+        if self._grant is None and not self._untold:
             return None
         return msgspec.structs.replace(self.wish(now, 0, 0, now), leaving=True)
 
@@ -421,7 +408,7 @@ class BookedBudget:
         """Bookings that it is too late to use go back."""
         for queue in (self._calls, self._bulk):
             while queue and queue[0].end < now:
-                self._unused.append(queue.pop(0).lease)
+                self._untold.unused(queue.pop(0).lease)
                 if queue is self._bulk:
                     self._cap = max(1, min(self._cap, self._reach()) // 2)
 
@@ -433,7 +420,7 @@ class BookedBudget:
         self._drop(self._calls, calls + 1)  # one to spare for the next call, until it ends
 
     def _drop(self, queue: list[_Booking], keep: int) -> None:
-        self._unused += [booking.lease for booking in queue[keep:]]
+        self._untold.unused(*(booking.lease for booking in queue[keep:]))
         del queue[keep:]
 
     def _failed_at_server(self, now: float) -> None:

@@ -25,8 +25,8 @@ from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
 from hl_async.governor.day import Day
-from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.exchange import BudgetStore
+from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.slots import Slots
 from hl_async.governor.snapshot import ScopeSnapshot
@@ -352,11 +352,8 @@ class Scope:
     def _quota_exhausted(self) -> QuotaExhausted:
         day = self._day
         left = day.opens_in(self._governor.clock(), self._governor.wall())
-        text = (
-            "is spent"
-            if day.spent
-            else f"is down to {day.remaining} calls, which are kept for interactive use"
-        )
+        low = f"is down to {day.remaining} calls, which are kept for interactive use"
+        text = "is spent" if day.spent else low
         return QuotaExhausted(f"the budget of the day for {self.key[1]} {text}", resets_in=left)
 
     def __repr__(self) -> str:
@@ -371,8 +368,7 @@ class Governor:
     """All scopes of one client, and the limit of bulk requests in flight that they share.
 
     ``clock`` is monotonic, ``wall`` the time of day; both in seconds. ``budget`` is a store in which several processes
-    share their rate budgets; ``attempt_timeout`` is then how long a request may take at most, so that the slots of a
-    process that died come back when nothing of its can be under way any more.
+    share their rate budgets; ``attempt_timeout`` then bounds for how long a process that died may still have sent.
     """
 
     def __init__(

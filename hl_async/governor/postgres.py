@@ -1,9 +1,9 @@
 """Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
 
-One row per scope holds its whole book, in an unlogged table: nothing is written to disk for it, and when the server
-crashes, the budgets of one interval are what is lost. An exchange reads the row and the database's clock, applies the rules of
-:mod:`~hl_async.governor.book`, and writes the row if nobody else did in between; else it begins anew. So no lock is
-held by a process that may stop at any instruction, any pooler will do, and there are no rules but one set of them.
+One row per scope holds its whole book, in an unlogged table: the log has nothing to write for it, and what a crash
+of the server loses is known again an interval later. An exchange reads the row and the database's clock, applies the
+rules of :mod:`~hl_async.governor.book`, and writes the row if nobody else did in between; else it begins anew. So no
+process that stops at any instruction holds a lock, any pooler will do, and there is one set of rules for all stores.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ create unlogged table if not exists hl_async.budget (
 ) with (fillfactor = 40);
 alter table hl_async.budget alter column book set storage external;
 create unlogged table if not exists hl_async.budget_born (
-    only boolean primary key default true check (only), moment timestamptz not null default clock_timestamp()
+    one boolean primary key default true check (one), moment timestamptz not null default clock_timestamp()
 );
 """
 _BUDGETS: Final = Room("budget", (_TABLES,), BudgetStoreError)
 
 _READ: Final = """
 select extract(epoch from clock_timestamp())::float8 as now, version, book
-from (select) as one left join hl_async.budget on scope = $1
+from (values (1)) as always left join hl_async.budget on scope = $1
 """
 _WRITE: Final = """
 update hl_async.budget set version = version + 1, touched = clock_timestamp(), book = $3
@@ -42,7 +42,8 @@ insert into hl_async.budget values ($1, 1, clock_timestamp(), $2) on conflict do
 """
 _BORN: Final = """
 with made as (insert into hl_async.budget_born default values on conflict do nothing returning moment)
-select extract(epoch from min(moment))::float8 from (select moment from made union all select moment from hl_async.budget_born) as known
+select extract(epoch from min(moment))::float8
+from (select moment from made union all select moment from hl_async.budget_born) as known
 """
 _SWEEP: Final = "delete from hl_async.budget where touched < clock_timestamp() - interval '1 day'"
 

@@ -17,7 +17,7 @@ from hl_async import telemetry as events
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
 from hl_async.governor.booked import BookedBudget
-from hl_async.governor.exchange import BudgetStore, Wish
+from hl_async.governor.exchange import BudgetStore, Grant, Wish
 from hl_async.governor.governor import Permit, Scope
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _TIMER_SLACK: Final = 0.0005
 class SharedScope(Scope):
     """A scope that tells its exchanges when there may be something to tell or to ask."""
 
-    __slots__ = ("_ask_at", "_ask_timer", "asking", "name", "slots", "_exchanges")
+    __slots__ = ("_ask_at", "_ask_timer", "_exchanges", "asking", "name", "slots")
 
     def __init__(self, governor: Governor, key: tuple[str, str], name: str, exchanges: SharedScopes) -> None:
         self.slots = BookedBudget(governor.policy, holder=exchanges.holder, lease=exchanges.lease)
@@ -157,9 +157,7 @@ class SharedScopes:
             if self._tasks:
                 await asyncio.wait(self._tasks)
             if self._away_since is None:
-                wishes = [
-                    (scope, scope.slots.farewell(self._governor.clock())) for scope in self._scopes
-                ]
+                wishes = [(scope, scope.slots.farewell(self._governor.clock())) for scope in self._scopes]
                 told = [self._say(scope, wish) for scope, wish in wishes if wish is not None]
                 try:
                     async with asyncio.timeout(2 * self._patience):
@@ -184,6 +182,7 @@ class SharedScopes:
             sent = clock()
             wish = scope.wish(sent)
             problem = ""
+            grant: Grant | None = None
             try:
                 async with asyncio.timeout(self._patience):
                     grant = await self._store.exchange(scope.name, wish)
@@ -193,7 +192,7 @@ class SharedScopes:
                 problem = str(error)
             finally:
                 scope.asking = False
-        if problem:
+        if grant is None:
             scope.slots.failed()
             self._lost(problem)
         else:
@@ -208,6 +207,8 @@ class SharedScopes:
             self._pause = _FIRST_PAUSE
             if self._governor.telemetry.active:
                 self._governor.telemetry.emit(events.BudgetStoreLost(problem))
+            else:  # bulk stands still: nobody should have to guess why
+                events.logger.warning("the shared rate budget can't be used: %s", problem)
         self._probing = False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause, self._probe)

@@ -229,7 +229,9 @@ class Watch:
             if sign != before or row["waits"] or row["done"]:
                 since = now
             elif now - since > self.longest:
-                self.longest, self.where = now - since, key
+                self.longest = now - since
+                held = f"worked on by {row['holder']}" if row["held"] else "in nobody's hands"
+                self.where = f"{key}, {held}"
             self._moved[key] = sign, since
         return bool(rows) and all(row["done"] for row in rows)
 
@@ -241,7 +243,8 @@ class Watch:
         connection = await asyncpg.connect(self._dsn)
         try:
             rows: list[Any] = await connection.fetch(
-                "select l.location, l.done, l.wake_at > clock_timestamp() as waits, sum(i.attempt) as attempts,"
+                "select l.location, l.done, l.wake_at > clock_timestamp() as waits, l.holder,"
+                " l.until > clock_timestamp() as held, sum(i.attempt) as attempts,"
                 " count(*) filter (where i.state not in ('planned', 'sent')) as finished"
                 " from hl_async.lane l join hl_async.item i on i.run = l.run and i.location = l.location"
                 " group by l.run, l.location"

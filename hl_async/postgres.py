@@ -107,12 +107,12 @@ class Database:
                 pool = await self._prepared(room)
                 async with pool.acquire() as connection:
                     return await act(connection)
+            except TimeoutError:  # before its base class OSError
+                problem = f"took longer than {self._statement_timeout:g} s"
             except self._lost as error:
                 # the first repetition, without a pause, is for a pooled connection that died unseen
                 if pause and loop.time() + pause > until:
                     problem = f"can't be reached: {type(error).__name__}"
-            except TimeoutError:
-                problem = f"took longer than {self._statement_timeout:g} s"
             except self._driver.PostgresError as error:
                 problem = f"refused: {error}"
             if not problem:

@@ -19,7 +19,7 @@ from hl_async.bulk.postgres_schema import JOURNAL
 from hl_async.errors import JournalError
 from hl_async.postgres import Database
 
-LOST_AFTER: Final = 5.0
+LOST_AFTER: Final = 3.0
 """Seconds after which a slice that was submitted, and whose lane nobody leased, is asked after; and once more as long
 after which it is given up, when no engine has it in its queue."""
 

@@ -27,7 +27,15 @@ from hl_async.bulk.protocol import (
     surplus,
 )
 from hl_async.bulk.target import Target
-from hl_async.errors import ApiError, BulkError, CanaryFailed, HighLevelError, LaneLost, OutcomeUnknown
+from hl_async.errors import (
+    ApiError,
+    BulkError,
+    CanaryFailed,
+    HighLevelError,
+    JournalError,
+    LaneLost,
+    OutcomeUnknown,
+)
 
 _TAKE: Final = 200
 _MAX_TRIES: Final = 12
@@ -223,6 +231,8 @@ class LaneRun:
         except Paused:
             self._ambiguous += sent
             return Outcome.AMBIGUOUS
+        except JournalError:
+            raise  # what can't be written down concerns the lane, not the item
         except HighLevelError as error:
             failure = error
         else:

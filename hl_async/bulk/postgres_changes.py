@@ -74,8 +74,9 @@ class Changes:
                 columns = [list(column) for column in zip(*(change for change, _ in batch), strict=True)]
                 try:
                     rows = await self._fetch(_CHANGE, list(range(len(batch))), *columns)
-                except JournalError as error:
-                    _fail(batch, error)
+                except Exception as error:  # noqa: BLE001 - whatever it was, every waiter has to hear of it
+                    known = isinstance(error, JournalError)
+                    _fail(batch, error if known else JournalError(f"changes could not be written: {error!r}"))
                 else:
                     _answer(batch, {row["n"]: row["done"] for row in rows})
         finally:
@@ -92,7 +93,7 @@ def _answer(batch: list[tuple[Change, asyncio.Future[bool]]], done: dict[int, bo
             future.set_exception(LaneLost(f"another process works on {change.location} by now"))
 
 
-def _fail(batch: list[tuple[Change, asyncio.Future[bool]]], error: JournalError) -> None:
+def _fail(batch: list[tuple[Change, asyncio.Future[bool]]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(type(error)(str(error)))

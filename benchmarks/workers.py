@@ -60,7 +60,7 @@ def torture(server: Server, locations: int, each: int, kills: int, dice: random.
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with Sandbox(locations, "--faults", "migration", "--rate-max", "30", "--rate-interval", "10") as box:
+        with Sandbox(locations, "--faults", "migration", "--rate-max", "8", "--rate-interval", "10") as box:
             environment = {**os.environ, **box.environment, "HL_POSTGRES": server.dsn}
             source = folder / "torture.ndjson"
             write_source(source, box.locations, each)
@@ -75,7 +75,7 @@ def torture(server: Server, locations: int, each: int, kills: int, dice: random.
                 now = time.monotonic()
                 if hit < kills and now >= next_kill:
                     hit += crew.kill()
-                    next_kill = now + 1.0 + 2.5 * dice.random()
+                    next_kill = now + 2.5 + 3.0 * dice.random()
                 if server.is_ours and hit >= kills // 2 and not away:
                     away = server.crash()
                     watch.forgive()

@@ -144,9 +144,11 @@ def write_source(source: Path, locations: list[str], each: int) -> None:
             file.write(encode(draft(f"d{n}"))[:-1] + b',"sourceId":"d%d","altId":"%s"}\n' % (n, place))
 
 
-def hand_over(source: Path, environment: dict[str, str]) -> None:
+def hand_over(
+    source: Path, environment: dict[str, str], settle: float = SETTLE, attempt: float = ATTEMPT
+) -> None:
     """Plan the run and leave it to workers."""
-    times = ["--settle", str(SETTLE), "--attempt-timeout", str(ATTEMPT)]
+    times = ["--settle", str(settle), "--attempt-timeout", str(attempt)]
     subprocess.run(
         [*COMMAND, "migrate", str(source), "--engine", "dbos", "--detach", *times],
         env=environment,
@@ -272,15 +274,15 @@ def judge(box: Sandbox, each: int) -> tuple[int, int, float]:
 
 def fairness(server: Server, locations: int) -> bool:
     """A thousand locations of equal work: how many slices the most favoured one is ahead of the least, at any moment."""
-    seconds, each = 0.5, 40
+    seconds, each = 2.0, 40
     with (
         tempfile.TemporaryDirectory() as name,
-        Sandbox(locations, "--rate-max", "10", "--rate-interval", "1") as box,
+        Sandbox(locations, "--rate-max", "5", "--rate-interval", "5") as box,
     ):
         environment = {**os.environ, **box.environment, "HL_POSTGRES": server.dsn}
         source = Path(name) / "fair.ndjson"
         write_source(source, box.locations, each)
-        hand_over(source, environment)
+        hand_over(source, environment, attempt=30.0)
         command = [*COMMAND, "worker", "--slice", str(seconds), "--lanes", "100", "--max-in-flight", "4"]
         crew = [
             subprocess.Popen([*command, "--name", f"fair-{n}"], env=environment, stderr=subprocess.DEVNULL)
@@ -308,7 +310,7 @@ async def _spread(dsn: str, seconds: float) -> int:
     while time.monotonic() < ends:
         # turns that were completed: a lane that is worked on now is in the middle of one
         row = await connection.fetchrow(
-            "select max(turns), min(turns) from (select epoch - (until > clock_timestamp())::int as turns, done"
+            "select max(turns), min(turns) from (select turns - (until > clock_timestamp())::int as turns, done"
             " from hl_async.lane) as lanes where not done"
         )
         if row is None or row[0] is None:

@@ -103,7 +103,9 @@ class BudgetStoreContract:
     def test_a_used_slot_comes_back_when_its_holder_said(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             booked = await a.calls(10)
-            await a.ask(releases=tuple(Release(one.lease, 6.0 + place) for place, one in enumerate(booked[:2])))
+            await a.ask(
+                releases=tuple(Release(one.lease, 6.0 + place) for place, one in enumerate(booked[:2]))
+            )
             first, second = await b.calls(2)
             assert 6.0 - PATIENCE <= first.delay <= 6.0
             assert 7.0 - PATIENCE <= second.delay <= 7.0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 
 import pytest
 
-from benchmarks.virtual_loop import Server, VirtualLoop, run
+from benchmarks.virtual_loop import Server, VirtualLoop, busiest, run
 from benchmarks.virtual_shared import Distant, Process, together
 from hl_async import wire
 from hl_async.config import Lane
-from hl_async.errors import ClientClosed, DeadlineExceeded
+from hl_async.errors import BudgetStoreError, ClientClosed, DeadlineExceeded
 from hl_async.governor import Governor, GovernorPolicy, MemoryBudget, Scope
+from hl_async.governor.exchange import Grant, Wish
 from hl_async.governor.shared import SharedScope
 from hl_async.sandbox.windows import make_window
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event, Telemetry
@@ -323,3 +325,82 @@ def test_strangers_beside_several_processes_are_left_room() -> None:
     assert one.refusals <= 10
     assert 1000 * one.others_refused / one.others <= 50
     assert one.used(200) >= 45
+
+
+class Lossy(Distant):
+    """A store behind a network that loses wishes and answers, and hears some wishes long after they were given up."""
+
+    async def exchange(self, scope: str, wish: Wish) -> Grant:
+        await asyncio.sleep(self.dice.expovariate(10.0))
+        fate = self.dice.random()
+        if fate < 0.05:
+            asyncio.get_running_loop().call_later(self.dice.uniform(0, 4), self.hear, scope, wish)
+            raise BudgetStoreError("it was not heard, or not yet")
+        grant = self.hear(scope, wish)
+        if fate < 0.1:
+            raise BudgetStoreError("the answer was lost")
+        if fate < 0.15:
+            grant = self.hear(scope, wish)  # repeated, as after a lost connection
+        await asyncio.sleep(self.dice.expovariate(10.0))
+        return grant
+
+    def hear(self, scope: str, wish: Wish) -> Grant:
+        coroutine = self.store.exchange(scope, wish)
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            grant: Grant = done.value
+            return grant
+        raise AssertionError
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_lost_and_whoever_dies_no_window_holds_too_many(seed: int) -> None:
+    received: list[float] = []
+    dice = random.Random(seed)
+
+    async def play(loop: VirtualLoop) -> None:
+        memory = MemoryBudget(clock=lambda: loop.time() + 1e6)
+        policy = GovernorPolicy(max=5, interval=5.0, linger=2.0, reserve=0, pace=None)
+
+        def receive() -> None:
+            received.append(loop.time())
+
+        async def work(scope: Scope) -> None:
+            while True:
+                permit = await scope.acquire(Lane.BULK)
+                there, fate = dice.expovariate(3.0), dice.random()
+                if fate < 0.1:
+                    permit.unused()
+                elif fate < 0.25:  # given up after a while, and received by then or in the linger time
+                    waited = dice.uniform(0, 2)
+                    loop.call_later(waited + dice.uniform(0, 2), receive)
+                    await asyncio.sleep(waited)
+                    permit.failed()
+                else:
+                    loop.call_later(min(there, 2.0), receive)
+                    await asyncio.sleep(min(there, 2.0) + dice.expovariate(3.0))
+                    permit.answered(200, {}, there)
+
+        def born() -> tuple[Governor, list[asyncio.Task[None]]]:
+            store = Lossy(memory, seed=dice.randrange(1000))
+            governor = Governor(policy, clock=loop.time, wall=loop.wall, budget=store, attempt_timeout=2.0)
+            scope = governor.scope(("token", "location"))
+            return governor, [asyncio.create_task(work(scope)) for _ in range(8)]
+
+        living = [born() for _ in range(3)]
+        for _ in range(12):
+            await asyncio.sleep(dice.uniform(5, 40))
+            governor, tasks = living.pop(0)
+            governor.closed = True  # SIGKILL: it says nothing any more, and what is on its way gets there
+            for task in tasks:
+                task.cancel()
+            living.append(born())
+        for governor, tasks in living:
+            governor.closed = True
+            for task in tasks:
+                task.cancel()
+
+    run(play)
+    assert len(received) >= 100
+    assert busiest(received, 5.0) <= 5

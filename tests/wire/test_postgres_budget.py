@@ -116,7 +116,9 @@ async def test_closing_gives_back_what_was_booked_and_leaves_no_task(place: str)
             await asyncio.sleep(0.3)
         await asyncio.gather(calls, return_exceptions=True)
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not [task for task in others if "hl_async" in repr(task.get_coro()) and "sandbox" not in repr(task)]
+        assert not [
+            task for task in others if "hl_async" in repr(task.get_coro()) and "sandbox" not in repr(task)
+        ]
         sent = len(box.requests)
         store = PostgresBudget(place)
         connection = await asyncpg.connect(place)

@@ -113,8 +113,12 @@ async def work(url: str, dsn: str, seconds: float, calls: float) -> None:
     config = ClientConfig(timeouts=Timeouts(attempt=LEASE))
     token = f"pit-00000000-0000-4000-8000-{url.rpartition(':')[2].zfill(12)}"
     hl = HighLevel(
-        token, base_url=url, config=config, budget=Counted(dsn), governor=GovernorPolicy(linger=LEASE),
-        observers=[Watch()]
+        token,
+        base_url=url,
+        config=config,
+        budget=Counted(dsn),
+        governor=GovernorPolicy(linger=LEASE),
+        observers=[Watch()],
     )
     async with hl:
         shop = hl.location(LOCATION)
@@ -213,8 +217,10 @@ def endless(dsn: str, seconds: float) -> bool:
     """Four processes of endless bulk; two servers at a time."""
     good = True
     intervals = int(seconds / INTERVAL) - 2
-    print(f"4 processes, {LIMIT} per {INTERVAL:g} s, {intervals} intervals: budget used / refused / exchanges per s and
-    process") for pair in (("fixed", "sliding"), ("bucket", "counter")):
+    print(
+        f"4 processes, {LIMIT} per {INTERVAL:g} s, {intervals} intervals: used / refused / exchanges per s of one"
+    )
+    for pair in (("fixed", "sliding"), ("bucket", "counter")):
         runs = [Run(kind, dsn, seconds, bulk=4) for kind in pair]
         for run in runs:
             run.finish()
@@ -239,7 +245,9 @@ def lanes(dsn: str, seconds: float) -> bool:
         f"{len(waits)}; used {used:.2f} %, refused {run.refused}",
         flush=True,
     )
-    good = note(Row("wait of an interactive call among the bulk of 3 processes, p50", 1000 * middle, 25, "ms"))
+    good = note(
+        Row("wait of an interactive call among the bulk of 3 processes, p50", 1000 * middle, 25, "ms")
+    )
     return note(Row("refusals, lanes across processes", run.refused, 0, "")) and good
 
 
@@ -255,9 +263,12 @@ def killed(dsn: str, seconds: float) -> bool:
     # its window to send, an attempt and its linger time, and the interval
     after = at - begin + 0.1 * INTERVAL + 2 * LEASE + INTERVAL
     used = run.used(after, 2)
-    print(f"SIGKILL of one of 4: {while_gone:.1f} % in the interval after, {used:.1f} % once its slots are back;
-    refused {run.refused}") good = note(Row("budget used after a SIGKILL of 1 of 4, its slots back", used, BAR, "%",
-    at_least=True)) return note(Row("refusals, SIGKILL of a holder", run.refused, 0, "")) and good
+    print(
+        f"SIGKILL of one of 4: {while_gone:.1f} % in the interval after, {used:.1f} % once its slots are back; "
+        f"refused {run.refused}"
+    )
+    good = note(Row("budget used after a SIGKILL of 1 of 4, its slots back", used, BAR, "%", at_least=True))
+    return note(Row("refusals, SIGKILL of a holder", run.refused, 0, "")) and good
 
 
 def cost(dsn: str) -> None:

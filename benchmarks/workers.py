@@ -274,7 +274,7 @@ def judge(box: Sandbox, each: int) -> tuple[int, int, float]:
 
 def fairness(server: Server, locations: int) -> bool:
     """A thousand locations of equal work: how many slices the most favoured one is ahead of the least, at any moment."""
-    seconds, each = 4.0, 40
+    seconds, each = 2.0, 40
     with (
         tempfile.TemporaryDirectory() as name,
         Sandbox(locations, "--rate-max", "10", "--rate-interval", "10") as box,
@@ -283,13 +283,13 @@ def fairness(server: Server, locations: int) -> bool:
         source = Path(name) / "fair.ndjson"
         write_source(source, box.locations, each)
         hand_over(source, environment, attempt=30.0)
-        command = [*COMMAND, "worker", "--slice", str(seconds), "--lanes", "60", "--max-in-flight", "4"]
+        command = [*COMMAND, "worker", "--slice", str(seconds), "--lanes", "30", "--max-in-flight", "4"]
         crew = [
             subprocess.Popen([*command, "--name", f"fair-{n}"], env=environment, stderr=subprocess.DEVNULL)
             for n in range(2)
         ]
         try:
-            spread, turns = asyncio.run(_spread(server.dsn, seconds, 30 + 3.5 * seconds * locations / 120))
+            spread, turns = asyncio.run(_spread(server.dsn, seconds, 30 + 3.5 * seconds * locations / 60))
         finally:
             for process in crew:
                 process.terminate()

@@ -136,6 +136,10 @@ class Dispatch:
         rows.sort(key=lambda row: row["since"])
         return [Slice(row["name"], row["location"], row["epoch"]) for row in rows]
 
+    async def give_back(self, piece: Slice) -> None:
+        """Let a slice that was taken from the engine, and not begun, be submitted anew at once."""
+        await self._mark("epoch = l.epoch + 1", [piece])
+
     async def others_wait(self) -> bool:
         """Whether any lane is due that nobody works on."""
         return bool(await self._rows(f"select 1 {_OPEN} limit 1"))

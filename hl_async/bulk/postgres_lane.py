@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,9 @@ from hl_async.errors import LaneLost
 
 if TYPE_CHECKING:
     from hl_async.bulk.postgres import PostgresJournal
+
+_DRIFT: Final = 1e-4
+"""Seconds per second by which two clocks may run apart."""
 
 _RENEWALS: Final = 4
 """How often a lease is renewed before it would end."""
@@ -197,14 +201,25 @@ class PostgresLane:
 
 
 class DatabaseClock:
-    """The database's time of day, as far as it is known here."""
+    """The database's time of day, as far as it is known here.
+
+    Each answer bounds it by the moments of asking and of hearing; the best answer is kept, so that a slow one, or an
+    event loop that was busy meanwhile, doesn't make it jump.
+    """
 
     def __init__(self) -> None:
         self._ahead = 0.0
+        self._unsure = math.inf
+        self._set_at = 0.0
 
     def set(self, database: float, asked: float, answered: float) -> None:
         """The database said its time somewhere between these two moments of our own."""
-        self._ahead = database - (asked + answered) / 2
+        ahead = database - (asked + answered) / 2
+        unsure = (answered - asked) / 2
+        known = self._unsure + _DRIFT * (answered - self._set_at)
+        # outside of what both allow, one of the clocks was set
+        if unsure <= known or abs(ahead - self._ahead) > unsure + known:
+            self._ahead, self._unsure, self._set_at = ahead, unsure, answered
 
     def now(self) -> float:
         """Seconds."""

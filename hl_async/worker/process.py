@@ -111,6 +111,10 @@ class Worker:
 
     async def _work(self, piece: Slice) -> Slice | None:
         """One slice, and the lane's next ones as long as no other lane waits for its turn."""
+        if self.stop.is_set():
+            with contextlib.suppress(HighLevelError):
+                await self._dispatch.give_back(piece)
+            return None
         current: Slice | None = piece
         while current is not None and not self.stop.is_set():
             following = None

@@ -15,6 +15,7 @@ import pytest
 
 from hl_async.bulk.journal import Journal, JournalPlace, LaneJournal, Release
 from hl_async.bulk.postgres import PostgresPlace
+from hl_async.bulk.postgres_lane import DatabaseClock
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.records import Item, Reject
 from hl_async.bulk.sqlite import SqlitePlace
@@ -299,6 +300,16 @@ async def test_all_holders_share_the_time_of_the_database(at: Callable[..., Post
     lane = await leased(journal)
     assert abs(lane.now() - time.time()) < 1.0, "this database runs on the same machine"
     await journal.aclose()
+
+
+def test_a_slow_answer_does_not_make_the_shared_time_jump() -> None:
+    clock = DatabaseClock()
+    began = time.time()
+    clock.set(began + 100.0, began, began + 0.002)
+    clock.set(began + 101.0, began + 1.0, began + 9.0)  # the loop was busy for eight seconds
+    assert abs(clock.now() - time.time() - 100.0) < 0.01
+    clock.set(began + 130.0, began + 2.0, began + 2.004)  # somebody set a clock
+    assert abs(clock.now() - time.time() - 128.0) < 0.01
 
 
 async def test_a_lost_connection_is_made_again_and_a_change_is_not_made_twice(dsn: str) -> None:

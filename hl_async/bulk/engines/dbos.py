@@ -30,6 +30,9 @@ _WORKFLOW: Final = "hl_async_slice"
 _SCHEMA: Final = "hl_async_dbos"
 # DBOS gives a workflow only to executors of the version that it was enqueued by; a deploy must not strand the queue
 _VERSION: Final = "hl-bulk-1"
+_DRAIN: Final = 24 * 3600
+"""Seconds that slices have at most to end once they were told to; the stop ends them long before."""
+
 _TIDY_EVERY: Final = 600.0
 _TIDY_AT_ONCE: Final = 1000
 _STATES: Final = {
@@ -119,17 +122,23 @@ class DbosEngine:
         self._dbos = DBOS
         self._launched.set()
         tidying = asyncio.create_task(self._tidy())
+        patience = 0
         try:
             await self._stop.wait()
-            while running:
-                await asyncio.wait(running)
+            patience = _DRAIN
         finally:
             tidying.cancel()
-            for task in running:
-                task.cancel()
-            await asyncio.gather(tidying, *running, return_exceptions=True)
+            if not patience:
+                for task in running:
+                    task.cancel()
+            await asyncio.gather(tidying, return_exceptions=True)
             self._dbos = None
-            await asyncio.shield(asyncio.to_thread(DBOS.destroy, destroy_registry=True))
+            # takes no more from the queue, and returns when what runs has ended
+            await asyncio.shield(
+                asyncio.to_thread(
+                    DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=patience
+                )
+            )
 
     async def _tidy(self) -> None:
         """Slices that ended are of no use to anybody: delete their rows now and then."""

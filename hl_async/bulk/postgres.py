@@ -180,9 +180,10 @@ class PostgresJournal:
     async def lease(self, location: str, *, epoch: int | None = None) -> PostgresLane | None:
         asked, asked_wall = time.monotonic(), time.time()
         rows = await self.fetch(
-            "update hl_async.lane set epoch = epoch + 1, until = clock_timestamp() + make_interval(secs => $4),"
-            " holder = $5, reason = '', rate = 0 where run = $1 and location = $2 and until <= clock_timestamp()"
-            " and epoch = coalesce($3::int8, epoch) returning epoch, extract(epoch from clock_timestamp())::float8 at",
+            "update hl_async.lane set epoch = epoch + 1, turns = turns + 1, holder = $5, reason = '', rate = 0,"
+            " until = clock_timestamp() + make_interval(secs => $4)"
+            " where run = $1 and location = $2 and until <= clock_timestamp() and epoch = coalesce($3::int8, epoch)"
+            " returning epoch, extract(epoch from clock_timestamp())::float8 as at",
             location,
             epoch,
             self._lease,

@@ -262,7 +262,7 @@ class Book(msgspec.Struct, array_like=True):
         return True
 
     def _book_bulk(self, now: float, wish: Wish, bookings: list[Booking], *, due: bool = False) -> bool:
-        """Book a slot for bulk, at its pace. It leaves the reserve, unless it is ``due``: it got nothing for an interval."""
+        """Book a slot for bulk, at its pace. Leaves the reserve unless it is ``due``, having got nothing for long."""
         if not self.warm and self.leases:
             return False
         terms = wish.terms

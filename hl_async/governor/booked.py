@@ -1,9 +1,9 @@
 """The slots of one scope as one of several processes has them: booked ahead from a store. Pure, the clock passed in.
 
 What is at hand are bookings: each is good for one request between its start and its end. :meth:`BookedBudget.due`
-says when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted` takes
-its answer. Who gets what is decided in :mod:`~hl_async.governor.book`; here, how much is wanted, and which lane takes what is
-at hand: an interactive call takes a bulk booking rather than wait.
+says when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted`
+takes its answer. Who gets what is decided in :mod:`~hl_async.governor.book`; here, how much is wanted, and which lane
+takes what is at hand: an interactive call takes a bulk booking rather than wait.
 
 While the store is away, bulk waits, and interactive calls have an eighth of the slots, which are told to it afterwards.
 """
@@ -186,7 +186,7 @@ class BookedBudget:
             return
         self._untold.spent(now + self.interval)
         if self._substitute is not None:
-            self._substitute.answered(now, status, headers)
+            self._substitute.answered(now, status, {})  # the headers tell of all slots
 
     def abandoned(self, now: float, ticket: int) -> None:
         """No answer, and it may still be on its way."""
@@ -347,10 +347,12 @@ class BookedBudget:
         self._retry_calls, self._retry_bulk = now + grant.retry_interactive, now + grant.retry_bulk
         self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
         for lease, delay, bulk in grant.bookings:
+            if self._news != wish.news:  # booked after a budget that is known to be another by now
+                self._untold.unused(lease)
+                continue
             # counted from the answer, none begins too early; counted from the wish, none is used too late
-            insort(
-                self._bulk if bulk else self._calls, _Booking(now + delay, sent + delay + grant.window, lease)
-            )
+            booking = _Booking(now + delay, sent + delay + grant.window, lease)
+            insort(self._bulk if bulk else self._calls, booking)
 
     def failed(self) -> None:
         """The store could not be asked, or did not answer in time."""

@@ -46,10 +46,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
     ``holder`` names the process, ``serial`` grows with every exchange it tries. ``interactive`` and ``bulk`` are how
     many slots to book in each lane; ``bulk_waited`` is for how long bulk has got nothing, ``ahead`` how many bulk
-    bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was lost with an
-    answer. ``spent`` are requests that went out without a booking: when their slots come back. ``pause`` and
-    ``refused`` tell of a 429. ``called`` is how long ago an interactive call was last seen, ``news`` the number of times
-    that the headers told another budget; ``leaving`` says goodbye.
+    bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was
+    lost with an answer. ``spent`` are requests that went out without a booking: when their slots come back. ``pause``
+    and ``refused`` tell of a 429. ``called`` is how long ago an interactive call was last seen, ``news`` the number of
+    times that the headers told another budget; ``leaving`` says goodbye.
     """
 
     holder: str
@@ -83,10 +83,10 @@ class Booking(NamedTuple):
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """The store's half of an exchange.
 
-    ``window`` is for how long after its start a booking is good. ``retry_interactive`` and ``retry_bulk`` say when asking
-    again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``reach`` how many bulk bookings
-    this process should have at hand, ``others`` how many other processes use the scope, ``foreign`` what strangers were
-    seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
+    ``window`` is for how long after its start a booking is good. ``retry_interactive`` and ``retry_bulk`` say when
+    asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``reach`` how many
+    bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``foreign`` what
+    strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
     """
 
     max: int
@@ -108,8 +108,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetStore(Protocol):
     """Keeps the slots of scopes for several processes.
 
-    ``hl_async.testing.budgets`` has its promises as tests. All rules are in ``hl_async.governor.book``: a store that can
-    replace a value atomically needs no more than :class:`PostgresBudget` does.
+    ``hl_async.testing.budgets`` has its promises as tests. All rules are in ``hl_async.governor.book``: a store that
+    can replace a value atomically needs no more than :class:`PostgresBudget` does.
     """
 
     async def exchange(self, scope: str, wish: Wish) -> Grant:

@@ -67,7 +67,7 @@ class SharedScope(Scope):
         when = self.slots.due(now, len(self._interactive), len(self._bulk))
         if when <= now:
             self.forget_timer()
-            self._exchanges.ask(self, now)
+            self._exchanges.ask(self)
         elif when != self._ask_at:
             self.forget_timer()
             if when < math.inf:
@@ -121,7 +121,7 @@ class SharedScopes:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._away_since: float | None = None
         self._pause = _FIRST_PAUSE
-        self._probing = False
+        self._prober: SharedScope | None = None
         self._waiting: dict[SharedScope, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -133,16 +133,13 @@ class SharedScopes:
         self._scopes.append(scope)
         return scope
 
-    def ask(self, scope: SharedScope, now: float) -> None:
+    def ask(self, scope: SharedScope) -> None:
         """Exchange with the store, now, or when it is back."""
-        if self._away_since is not None and not self._probing and self._timer is None:
-            self._probing = True  # nobody asks, and the last pause is over
-        elif self._away_since is not None:
-            self._waiting[scope] = None
-            if not scope.slots.away:
-                scope.slots.failed()
-                asyncio.get_running_loop().call_soon(scope.pump)
-            return
+        if self._away_since is not None:
+            if self._prober is not None or self._timer is not None:
+                self._wait(scope)
+                return
+            self._prober = scope  # nobody asks, and the last pause is over
         scope.asking = True
         task = asyncio.get_running_loop().create_task(self._exchange(scope))
         self._tasks.add(task)
@@ -179,6 +176,10 @@ class SharedScopes:
         async with self._at_once:
             if self._governor.closed:
                 return
+            if self._away_since is not None and self._prober is not scope:
+                scope.asking = False
+                self._wait(scope)
+                return
             sent = clock()
             wish = scope.wish(sent)
             problem = ""
@@ -200,6 +201,13 @@ class SharedScopes:
             self._found()
         scope.pump()
 
+    def _wait(self, scope: SharedScope) -> None:
+        """``scope`` asks when the store is back; until then its interactive calls go on without it."""
+        self._waiting[scope] = None
+        if not scope.slots.away:
+            scope.slots.failed()
+            asyncio.get_running_loop().call_soon(scope.pump)
+
     def _lost(self, problem: str) -> None:
         now = self._governor.clock()
         if self._away_since is None:
@@ -209,7 +217,7 @@ class SharedScopes:
                 self._governor.telemetry.emit(events.BudgetStoreLost(problem))
             else:  # bulk stands still: nobody should have to guess why
                 events.logger.warning("the shared rate budget can't be used: %s", problem)
-        self._probing = False
+        self._prober = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause, self._probe)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -217,7 +225,7 @@ class SharedScopes:
     def _probe(self) -> None:
         """One of those who wait asks whether the store is back."""
         self._timer = None
-        while self._waiting and not self._probing:
+        while self._waiting and self._prober is None:
             scope = next(iter(self._waiting))
             del self._waiting[scope]
             scope.look()
@@ -227,7 +235,7 @@ class SharedScopes:
             return
         away = self._governor.clock() - self._away_since
         self._away_since = None
-        self._probing = False
+        self._prober = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

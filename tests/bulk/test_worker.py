@@ -377,3 +377,27 @@ async def test_a_worker_outlives_a_database_that_is_away_for_a_while(
     await killer.close()
     await fragile.aclose()
     assert [len(box.ledger.estimates(place)) for place in box.ledger.places] == [60, 60]
+
+
+async def test_a_stop_does_not_wait_for_what_waits_for_the_budget(database: Database) -> None:
+    """Sixty items wait for a budget of one a second: nothing of theirs was sent, so nobody waits for them."""
+    async with Sandbox(rate_max=5, rate_interval=5.0) as box:
+        name = await hand_over(database, box, [box.location_id], 80)
+        settings = WorkerSettings(lanes=1, slice=60.0, lease=60.0)
+        policy = GovernorPolicy(max=5, interval=5.0)
+        shared, stop = SharedQueue(), asyncio.Event()
+        async with HighLevel(box.token, base_url=box.url, config=CONFIG, governor=policy) as hl:
+            worker = Worker(database, QueueEngine(shared, stop), hl, stop, name="w", settings=settings)
+            running = asyncio.create_task(worker.run())
+
+            async def begun() -> bool:
+                return worker.counts["created"] >= 2
+
+            await until(begun)
+            async with asyncio.timeout(2):
+                stop.set()
+                await running
+        report = await report_of(database, name)
+        assert report.ambiguous == 0
+        assert report.created == len(box.ledger.estimates())
+        await Dispatch(database).withdraw(name)

@@ -114,7 +114,7 @@ def app() -> None:
     """Estimates and invoices of the HighLevel API: migrate, export, call, and a local sandbox.
 
     The token is read from HL_TOKEN (or see: hl-async auth), the location from HL_LOCATION_ID, the server from
-    HL_BASE_URL.
+    HL_BASE_URL, the database of shared runs from HL_POSTGRES.
     Data goes to stdout, everything said to people to stderr.
 
     \b
@@ -180,7 +180,10 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (ConnectFailed, "check HL_BASE_URL and the network; without an account: hl-async sandbox COMMAND"),
     (LaneLost, "the same command goes on with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
-    (JournalMismatch, "give another --journal, or resume the run it belongs to"),
+    (
+        JournalMismatch,
+        "did the source or its mapping change? give another --journal, or --resume the old run",
+    ),
 )
 
 _FIELD_HINTS: Final = {

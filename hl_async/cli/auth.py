@@ -41,6 +41,7 @@ def auth() -> None:
     HL_CLIENT_ID, HL_CLIENT_SECRET  the app, from its settings in the marketplace
     HL_REDIRECT_URI                 the redirect URL that is registered there
     HL_TOKEN_STORE                  the file of tokens; default ~/.local/state/hl_async/tokens.db
+    HL_POSTGRES                     without a file: the database that many processes share
     HL_STORE_KEY                    encrypts it: openssl rand -base64 32
 
     All other commands use these tokens when HL_TOKEN, a private integration token, is not set.

@@ -51,8 +51,14 @@ if TYPE_CHECKING:
     "--rejects", type=click.Path(path_type=Path), help="The reject file; default SOURCE.rejects.EXT."
 )
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API rejected.")
-@click.option("--max-in-flight", type=click.IntRange(1, 1000), default=64, show_default=True, metavar="N",
-              help="Requests under way at once, at most; fewer when the server gets slow.")  # fmt: skip
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(1, 1000),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Requests under way at once, at most; fewer when the server gets slow. Workers have their own.",
+)
 @click.option(
     "--max-rejects", default="10%", show_default=True, metavar="N|P%", help="Stop planning above this."
 )
@@ -61,7 +67,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.01, 1.0),
     default=1.0,
     metavar="PART",
-    help="Part of the rate budget to use.",
+    help="Part of the rate budget that this process uses.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N documents, as a trial.")
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
@@ -86,7 +92,7 @@ def migrate(**options: Any) -> int:
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate --resume orders.csv.hl.db
-    hl-async migrate orders.csv --map orders.toml --engine dbos   # by: hl-async worker
+    hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
     """
     arguments = _Arguments(**options)
     if (arguments.source is None) == (arguments.resume is None):
@@ -161,7 +167,7 @@ async def _migrate(arguments: _Arguments) -> ExitCode:
                 return ExitCode.OK
             report = found
         left_out = await write_left_out(run, beside, arguments.rejects)
-    return _finish(report, arguments, left_out)
+    return _finish(report, arguments, left_out, unwatched=by_workers and run.stop.is_set())
 
 
 async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
@@ -262,7 +268,7 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
             return None
         with (
             progress("created", arguments.as_json) as show,
-            draining(run.stop, f"the workers go on; hl-async pause {name} lets them rest"),
+            draining(run.stop, f"no longer watched: the workers go on; hl-async pause {name} lets them rest"),
         ):
             return await run.follow(lambda: dispatch.is_open(name), on_progress=show)
     finally:
@@ -285,7 +291,9 @@ async def _execute(run: Run, hl: HighLevel, counting: Counting, arguments: _Argu
     return msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
 
 
-def _finish(report: RunReport, arguments: _Arguments, left_out: LeftOut) -> ExitCode:
+def _finish(
+    report: RunReport, arguments: _Arguments, left_out: LeftOut, *, unwatched: bool = False
+) -> ExitCode:
     if arguments.as_json:
         put_json(report_json(report))
     else:
@@ -297,6 +305,9 @@ def _finish(report: RunReport, arguments: _Arguments, left_out: LeftOut) -> Exit
             click.echo(f"skipped    {left_out.skipped}")
     if left_out.problem:
         say(f"warning: {left_out.problem}")
+    if report.state != "done" and unwatched:
+        say(f"the workers go on; look at it with: hl-async status {report.journal}")
+        return ExitCode.STOPPED
     if report.state != "done":
         why = f" ({report.reason})" if report.reason else ""
         more = " --engine dbos" if arguments.engine == "dbos" else ""

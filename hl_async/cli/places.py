@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _SQLITE: Final = b"SQLite format 3\0"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,199}")
 
+_ADDRESS: Final = ("postgresql://", "postgres://")
+_GIVE_IT: Final = "give postgresql://USER:PASSWORD@HOST/DATABASE there, or in HL_POSTGRES"
+
 postgres_option = click.option(
     "--postgres",
     metavar="URL",
@@ -34,9 +37,9 @@ def required_postgres(given: str | None) -> Secret:
     """The address of the database; an error that says how to give it."""
     found = postgres_of(given)
     if found is None:
-        raise ConfigurationError(
-            "--postgres", "is missing; give the address of a database, or set HL_POSTGRES"
-        )
+        raise ConfigurationError("--postgres", f"is missing; {_GIVE_IT}")
+    if not found.reveal().startswith(_ADDRESS):
+        raise ConfigurationError("--postgres", f"is no postgresql:// address; {_GIVE_IT}")
     return found
 
 
@@ -52,7 +55,7 @@ def place_of(journal: str, given: str | None) -> Path | JournalPlace:
     from hl_async.bulk.postgres import PostgresPlace
     from hl_async.worker.process import worker_name
 
-    return PostgresPlace(postgres, run_name(journal), holder=worker_name())
+    return PostgresPlace(required_postgres(given), run_name(journal), holder=worker_name())
 
 
 def _is_journal(path: Path) -> bool:

@@ -147,7 +147,7 @@ def _lane_line(lane: LaneStatus, width: int) -> str:
         who = ""
     else:
         wait = f"in {span(lane.wakes_in)}" if lane.wakes_in else ""
-        who = f"- {' '.join(part for part in (wait, _cut(lane.reason)) if part)}".rstrip()
+        who = f"- {' '.join(part for part in (wait, _cut(lane.reason)) if part) or 'waits'}"
     rate = f"{lane.rate:.1f}/s" if lane.holder else ""
     done = f"{lane.done:,}/{lane.of:,}"
     return f"{lane.location:<{width}}  {done:>15}  {rate:>7}  {lane.ambiguous:>7,}  {who}".rstrip()

@@ -66,7 +66,9 @@ def client(
 
 
 @contextmanager
-def draining(stop: asyncio.Event, said: str = "what is in flight is finished first") -> Iterator[None]:
+def draining(
+    stop: asyncio.Event, said: str = "stopping: what is in flight is finished first"
+) -> Iterator[None]:
     """Ctrl-C and SIGTERM once set ``stop``, and what happens then is ``said``; a second one cancels."""
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
@@ -77,7 +79,7 @@ def draining(stop: asyncio.Event, said: str = "what is in flight is finished fir
             main.cancel()
             return
         stop.set()
-        say(f"stopping: {said}; Ctrl-C again stops now")
+        say(f"{said}; Ctrl-C again stops now")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, halt)

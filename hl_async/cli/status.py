@@ -30,13 +30,14 @@ _EVERY: Final = 1.0
 def status(journal: str | None, once: bool, postgres: str | None, as_json: bool) -> int:
     """Show how far the run JOURNAL has come, by location, also while others work on it; makes no request.
 
-    JOURNAL is a file, or the name of a run in a database; without it, the runs of the database are listed. On a
-    terminal it is shown until the run ends, or Ctrl-C.
+    JOURNAL is a file, or the name of a run in a database; without it, the runs and workers of the database are
+    listed. On a terminal it is shown until the run ends, or Ctrl-C. What is unclear was sent and has no answer yet.
 
     \b
     hl-async status orders.csv.hl.db
-    hl-async status orders.csv --postgres postgresql://db.example/hl
-    hl-async status --json orders.csv
+    hl-async status                     # all runs and workers of HL_POSTGRES
+    hl-async status orders.csv          # one of them
+    hl-async status orders.csv --json   # with every location
     """
     if journal is None:
         if postgres_of(postgres) is None:

@@ -105,7 +105,9 @@ async def _work(
                 await stack.enter_async_context(page)
                 say(f"health at {page.url}")
             await stack.enter_async_context(hl)
-            stack.enter_context(draining(stop, "what is in flight is finished, others take the rest over"))
+            stack.enter_context(
+                draining(stop, "stopping: what is in flight is finished, others take the rest over")
+            )
             say(f"worker {name}: {settings.lanes} locations at once")
             await worker.run()
     finally:

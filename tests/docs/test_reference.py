@@ -10,10 +10,12 @@ import pytest
 
 import hl_async
 import hl_async.bulk
+import hl_async.bulk.engines
 import hl_async.errors
 import hl_async.models
 import hl_async.telemetry
 import hl_async.webhooks
+import hl_async.worker
 
 REFERENCE = "\n".join(
     page.read_text("utf-8") for page in sorted((Path(__file__).parents[2] / "docs/reference").glob("*.md"))
@@ -39,7 +41,16 @@ def is_of(value: object, module: str) -> bool:
 
 
 SHOWN = _shown()
-PLACES = (hl_async, hl_async.bulk, hl_async.errors, hl_async.models, hl_async.telemetry, hl_async.webhooks)
+PLACES = (
+    hl_async,
+    hl_async.bulk,
+    hl_async.bulk.engines,
+    hl_async.errors,
+    hl_async.models,
+    hl_async.telemetry,
+    hl_async.webhooks,
+    hl_async.worker,
+)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)

@@ -4,7 +4,8 @@ A fenced ``python`` block is executed with what the blocks above it defined, and
 location) and ``box`` (the sandbox); a block with ``notest`` and a reason behind the language is shown only. A file name
 behind the language writes the block to that file. In a ``console`` block the lines behind ``$`` are run by a shell, and what
 stands below them must come out, in order; ``…`` stands for anything, ``# exit N`` for an exit code other than 0. HTML
-comments that begin with ``setup`` hold Python that a reader need not see.
+comments that begin with ``setup`` hold Python that a reader need not see. Pages with workers find a Postgres in
+``HL_POSTGRES``. A ``yaml`` block is read, and the commands in it are looked up.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import inspect
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
+import yaml
 from blockbuster import BlockBuster
 
 from hl_async import HighLevel
+from hl_async.cli.app import app as commands
 from hl_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +35,8 @@ SHOWN_ONLY = {
     "README.md": 2,
     "docs/credentials.md": 3,
     "docs/how-to/from-official-sdk.md": 5,
+    "docs/how-to/scale-out.md": 3,
+    "docs/migrating.md": 1,
     "docs/sandbox.md": 1,
     "docs/tutorial/first-answer.md": 3,
 }
@@ -72,7 +79,11 @@ def named(page: Path) -> str:
 
 @pytest.fixture
 def shell(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    box: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> dict[str, str]:
     """A folder with the commands a reader has after installing, and the environment that points at the sandbox."""
     folder = tmp_path / "bin"
@@ -92,6 +103,9 @@ def shell(
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
+    page = request.getfixturevalue("page")
+    if any(block.is_run and "HL_POSTGRES" in block.body for block in blocks(page)):
+        settings["HL_POSTGRES"] = request.getfixturevalue("dsn")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return {**os.environ}
@@ -172,6 +186,32 @@ def test_no_command_hides_in_a_block_without_a_language() -> None:
         for block in blocks(page):
             if block.language in ("", "sh", "bash", "shell"):
                 assert not block.body.startswith(_COMMANDS), f"{named(page)}:{block.line}: say console"
+
+
+def _command_lines(value: Any) -> Iterator[list[str]]:
+    """The words of every command in a manifest."""
+    for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
+        if key in ("command", "args"):
+            yield inside
+        if isinstance(inside, dict | list):
+            yield from _command_lines(inside)
+
+
+def test_every_manifest_can_be_read_and_names_commands_and_options_that_exist() -> None:
+    seen = 0
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language != "yaml":
+                continue
+            for manifest in yaml.safe_load_all(block.body):
+                assert isinstance(manifest, dict), f"{named(page)}:{block.line}"
+                for line in _command_lines(manifest):
+                    command = commands.get_command(click.Context(commands), line[0])
+                    assert command is not None, line
+                    known = {option for parameter in command.params for option in parameter.opts}
+                    assert {word for word in line if word.startswith("--")} <= known, line
+                    seen += 1
+    assert seen >= 4
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -221,6 +221,11 @@ class HighLevel:
         return Location(self._core, plain_id("location_id", chosen), self._options)
 
     @property
+    def base_url(self) -> str:
+        """The server that is called."""
+        return self._core.config.base_url
+
+    @property
     def oauth(self) -> OAuth:
         """The operations about tokens and installations."""
         core = self._core

@@ -399,6 +399,10 @@ class JournalError(BulkError):
     """The journal cannot be used."""
 
 
+class JournalMissing(JournalError):
+    """There is no such run."""
+
+
 class JournalLocked(JournalError):
     """Another process works on this journal."""
 

@@ -8,6 +8,7 @@ nowhere else.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -117,7 +118,7 @@ class Database:
             except self._lost as error:
                 # the first repetition, without a pause, is for a pooled connection that died unseen
                 if pause and loop.time() + pause > until:
-                    problem = f"can't be reached: {type(error).__name__}"
+                    problem = f"can't be reached: {_why(error)}"
             except self._driver.PostgresError as error:
                 problem = f"refused: {error}"
             if not problem:
@@ -164,7 +165,9 @@ class Database:
         """Make or upgrade the tables of ``room``, in one transaction and one process at a time."""
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _SETUP_LOCK)
-            await connection.execute(_FORMAT)
+            # nothing is created that is there: whoever uses it may have fewer rights than who set it up
+            if await connection.fetchval("select to_regclass('hl_async.format')") is None:
+                await connection.execute(_FORMAT)
             version = await connection.fetchval(
                 "select version from hl_async.format where room = $1", room.name
             )
@@ -189,6 +192,15 @@ class Database:
 
     def __repr__(self) -> str:
         return f"<Database {self.name}>"
+
+
+def _why(error: Exception) -> str:
+    """The reason in words where the driver's is the name of a class."""
+    if isinstance(error, socket.gaierror):
+        return "its name is unknown"
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "nobody listens there"
+    return str(error) or type(error).__name__
 
 
 async def _nothing(_: Any) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from hl_async.bulk.engines import LaneEngine, Slice, SliceState
 from hl_async.bulk.postgres_schema import JOURNAL
-from hl_async.errors import JournalError
+from hl_async.errors import JournalMissing
 from hl_async.postgres import Database
 
 LOST_AFTER: Final = 3.0
@@ -29,7 +29,8 @@ _WORKER_GONE: Final = 15.0
 
 _OPEN: Final = (
     "from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
-    " where not l.done and not l.stopped and l.until <= clock_timestamp() and l.wake_at <= clock_timestamp()"
+    " where r.server = $1 and not l.done and not l.stopped"
+    " and l.until <= clock_timestamp() and l.wake_at <= clock_timestamp()"
 )
 
 
@@ -59,22 +60,28 @@ class RunSettings(msgspec.Struct, frozen=True):
 
 
 class Dispatch:
-    """The lanes of all runs in ``database``, as their dispatchers see them; see :data:`LOST_AFTER`."""
+    """The lanes of all runs in ``database``, as their dispatchers see them; see :data:`LOST_AFTER`.
 
-    def __init__(self, database: Database, *, lost_after: float = LOST_AFTER) -> None:
+    ``server`` is the base URL of the API: only runs that were handed over for it are submitted, so that nobody creates
+    anybody's documents in the wrong place.
+    """
+
+    def __init__(self, database: Database, *, server: str = "", lost_after: float = LOST_AFTER) -> None:
         self._database = database
+        self._server = server.rstrip("/")
         self._lost_after = lost_after
         self._suspects: dict[Slice, float] = {}
 
     async def hand_over(self, run: str, settings: RunSettings) -> None:
         """Let workers take the lanes of a run, also those that were stopped for a person to look at."""
         await self._change(
-            "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3"
-            " where name = $1 returning id) update hl_async.lane set stopped = false, wake_at = '-infinity'"
+            "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3,"
+            " server = $4 where name = $1 returning id) update hl_async.lane set stopped = false, wake_at = '-infinity'"
             " where run in (select id from mine) and not done",
             run,
             settings.settle,
             settings.attempt_timeout,
+            self._server,
         )
 
     async def withdraw(self, run: str) -> None:
@@ -82,10 +89,10 @@ class Dispatch:
         await self._change("update hl_async.run set dispatched = null where name = $1", run)
 
     async def settings(self, run: str) -> RunSettings:
-        """What the run was handed over with; :class:`JournalError` when there is none of that name."""
+        """What the run was handed over with; :class:`JournalMissing` when there is none of that name."""
         rows = await self._rows("select settle, attempt_timeout from hl_async.run where name = $1", run)
         if not rows:
-            raise JournalError(f"there is no run {run!r} in {self._database.name}")
+            raise JournalMissing(f"there is no run {run!r} in {self._database.name}")
         return RunSettings(rows[0]["settle"], rows[0]["attempt_timeout"])
 
     async def pump(self, engine: LaneEngine) -> int:
@@ -103,8 +110,9 @@ class Dispatch:
                 break
         # the queue is first in, first out: what was lost is among the oldest
         old = await self._slices(
-            f"{_OPEN} and l.submitted = l.epoch and l.submitted_at < clock_timestamp() - make_interval(secs => $2)"
-            " order by l.submitted_at limit $1",
+            f"{_OPEN} and l.submitted = l.epoch and l.submitted_at < clock_timestamp() - make_interval(secs => $3)"
+            " order by l.submitted_at limit $2",
+            self._server,
             _AT_ONCE,
             self._lost_after,
         )
@@ -126,15 +134,16 @@ class Dispatch:
         If it dies before it submits them, they are found as lost.
         """
         rows = await self._rows(
-            f"with due as (select l.run, l.location {_OPEN} and l.submitted < l.epoch order by l.wake_at limit $1"  # noqa: S608
+            f"with due as (select l.run, l.location {_OPEN} and l.submitted < l.epoch order by l.wake_at limit $2"  # noqa: S608
             " for update of l skip locked) update hl_async.lane l"
             " set submitted = l.epoch, submitted_at = clock_timestamp() from due, hl_async.run r"
             " where l.run = due.run and l.location = due.location and r.id = l.run"
-            " returning r.name, l.location, l.epoch, extract(epoch from l.wake_at)::float8 as since",
+            " returning r.name, l.location, l.epoch, r.id, extract(epoch from l.wake_at)::float8 as since",
+            self._server,
             _AT_ONCE,
         )
         rows.sort(key=lambda row: row["since"])
-        return [Slice(row["name"], row["location"], row["epoch"]) for row in rows]
+        return [Slice(row["name"], row["location"], row["epoch"], row["id"]) for row in rows]
 
     async def give_back(self, piece: Slice) -> None:
         """Let a slice that was taken from the engine, and not begun, be submitted anew at once."""
@@ -142,13 +151,14 @@ class Dispatch:
 
     async def others_wait(self) -> bool:
         """Whether any lane is due that nobody works on."""
-        return bool(await self._rows(f"select 1 {_OPEN} limit 1"))
+        return bool(await self._rows(f"select 1 {_OPEN} limit 1", self._server))
 
     async def is_idle(self) -> bool:
         """Whether no lane of a handed-over run is left that workers could ever go on with."""
         rows = await self._rows(
             "select 1 from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
-            " where not l.done and not l.stopped limit 1"
+            " where r.server = $1 and not l.done and not l.stopped limit 1",
+            self._server,
         )
         return not rows
 
@@ -211,7 +221,7 @@ class Dispatch:
     # ------------------------------------------------------------------------------------- statements
 
     async def _slices(self, condition: str, *values: Any) -> list[Slice]:
-        rows = await self._rows(f"select r.name, l.location, l.epoch {condition}", *values)
+        rows = await self._rows(f"select r.name, l.location, l.epoch, r.id {condition}", *values)
         return [Slice(*row) for row in rows]
 
     async def _mark(self, assignment: str, pieces: Sequence[Slice]) -> None:
@@ -219,8 +229,8 @@ class Dispatch:
         if pieces:
             await self._change(
                 f"update hl_async.lane l set {assignment} from hl_async.run r,"  # noqa: S608
-                " unnest($1::text[], $2::text[], $3::int8[]) as p (run, location, epoch)"
-                " where r.name = p.run and l.run = r.id and l.location = p.location and l.epoch = p.epoch"
+                " unnest($1::text[], $2::text[], $3::int8[], $4::int8[]) as p (run, location, epoch, number)"
+                " where r.id = p.number and l.run = r.id and l.location = p.location and l.epoch = p.epoch"
                 " and l.until <= clock_timestamp()",
                 *(list(column) for column in zip(*pieces, strict=True)),
             )

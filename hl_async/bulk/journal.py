@@ -211,6 +211,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def withdraw(self) -> list[str]:
+        """Have no worker begin another turn of this run; those that are in the middle of one."""
+        ...
+
     async def retry_rejected(self) -> int:
         """Plan again what the API rejected, or a rollback deleted; what never became a request stays rejected."""
         ...

@@ -29,7 +29,7 @@ from hl_async.bulk.postgres_lane import DatabaseClock, PostgresLane
 from hl_async.bulk.postgres_schema import JOURNAL
 from hl_async.bulk.protocol import State
 from hl_async.bulk.records import Item, Reject
-from hl_async.errors import JournalError
+from hl_async.errors import JournalMissing
 from hl_async.postgres import Database, database_of
 from hl_async.secret import Secret
 
@@ -79,7 +79,7 @@ class PostgresPlace:
                 "select id from hl_async.run where name = $1", self.name
             )
             if run is None:
-                raise JournalError(f"there is no run {self.name!r} in {self._database.name}")
+                raise JournalMissing(f"there is no run {self.name!r} in {self._database.name}")
             return run
 
         return await self._journal(find)
@@ -203,6 +203,13 @@ class PostgresJournal:
             ordinal,
         )
         return done == 1
+
+    async def withdraw(self) -> list[str]:
+        await self.execute("update hl_async.run set dispatched = null where id = $1")
+        rows = await self.fetch(
+            "select distinct holder from hl_async.lane where run = $1 and until > clock_timestamp() order by holder"
+        )
+        return [row["holder"] for row in rows]
 
     async def retry_rejected(self) -> int:
         rows = await self.fetch(

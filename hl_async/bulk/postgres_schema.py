@@ -14,6 +14,8 @@ create table hl_async.run (
   made timestamptz not null default now(),
   -- null while nobody but its own process works on it
   dispatched timestamptz,
+  -- of which server's locations it is
+  server text not null default '',
   settle float8 not null default 150,
   attempt_timeout float8 not null default 30
 );

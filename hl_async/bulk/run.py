@@ -222,7 +222,7 @@ class Run:
         requests = planned + planned // 100 + locations
         each = requests / locations
         totals: dict[str, Decimal] = {}
-        for state in (State.PLANNED, State.SENT, State.CREATED):
+        for state in (State.PLANNED, State.SENT):
             for currency, total in counts.totals.get(state.value, {}).items():
                 totals[currency] = totals.get(currency, Decimal(0)) + total
         return Forecast(

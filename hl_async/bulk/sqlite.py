@@ -36,7 +36,7 @@ from hl_async.bulk.journal import (
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.records import Item, Reject
 from hl_async.bulk.sqlite_file import connect, lock_file, prepare, remove_file, unlock
-from hl_async.errors import JournalCorrupt, JournalError
+from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class SqliteJournal:
     def open_file(cls, path: Path, header: dict[str, str] | None, watch: bool = False) -> SqliteJournal:
         """Blocking; see :class:`SqlitePlace`."""
         if header is None and not path.is_file():
-            raise JournalError(f"there is no journal at {path}")
+            raise JournalMissing(f"there is no journal at {path}")
         lock = None if watch else lock_file(path)
         problem: JournalError
         try:
@@ -147,6 +147,10 @@ class SqliteJournal:
             " where ordinal = ? and state = 'created'",
             (ordinal,),
         )
+
+    async def withdraw(self) -> list[str]:
+        """Nobody else can work on it while the file is ours."""
+        return []
 
     async def retry_rejected(self) -> int:
         return await self.run(

@@ -109,6 +109,10 @@ async def rollback(
     """
     if not _is_listed(run.operation):
         raise BulkError(f"{run.operation.at} makes no documents that could be deleted")
+    if working := await run.journal.withdraw():
+        raise BulkError(
+            f"{', '.join(working)} still creates documents of this run, and was told to stop; try again in a moment"
+        )
     result: Counter[str] = Counter()
     rows = [row for row in await run.each(State.CREATED) if row.document]
     by_location: dict[str, list[Row]] = {}

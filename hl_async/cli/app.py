@@ -26,6 +26,7 @@ from hl_async.errors import (
     JournalError,
     JournalLocked,
     JournalMismatch,
+    JournalMissing,
     LaneLost,
     NotFound,
     OutcomeUnknown,
@@ -178,6 +179,7 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (QuotaExhausted, "the location's budget of the day is used up; the same command goes on tomorrow"),
     (OutcomeUnknown, "look whether it happened before you do it again"),
     (ConnectFailed, "check HL_BASE_URL and the network; without an account: hl-async sandbox COMMAND"),
+    (JournalMissing, "see the runs of a database with: hl-async status"),
     (LaneLost, "the same command goes on with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
     (

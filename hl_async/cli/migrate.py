@@ -23,11 +23,12 @@ from hl_async.cli.places import name_for, place_of, postgres_option, required_po
 from hl_async.cli.reject_files import LeftOut, check_rejects, write_left_out
 from hl_async.cli.render import money, progress, report_lines, span
 from hl_async.cli.running import Counting, base_url_option, client, draining, json_option, report_json
-from hl_async.config import Environment
+from hl_async.config import DEFAULT_BASE_URL, Environment, base_url
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError
 from hl_async.operations import plain_id
 
 if TYPE_CHECKING:
+    from hl_async.bulk.dispatch import Dispatch
     from hl_async.bulk.journal import JournalPlace
     from hl_async.client import HighLevel
 
@@ -99,6 +100,14 @@ def migrate(**options: Any) -> int:
         fail("give either a SOURCE or --resume JOURNAL")
     if arguments.engine == "dbos":
         required_postgres(arguments.postgres)
+        for option, given in (
+            ("--share", arguments.share != 1.0),
+            ("--max-in-flight", arguments.max_in_flight != 64),
+        ):
+            if given:
+                fail(
+                    f"{option} is for this process; workers have settings of their own: hl-async worker --help"
+                )
     elif arguments.detach:
         fail("--detach leaves the work to workers: it needs --engine dbos")
     if not arguments.dry_run or arguments.resume is not None:
@@ -256,12 +265,12 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
     from hl_async.postgres import Database
 
     database = Database(required_postgres(arguments.postgres))
-    dispatch = Dispatch(database)
+    server = arguments.base_url or Environment.read().base_url or DEFAULT_BASE_URL
+    dispatch = Dispatch(database, server=base_url(server))
     name = run.journal.name
     try:
         await dispatch.hand_over(name, RunSettings(arguments.settle, arguments.attempt_timeout))
-        workers = await dispatch.workers()
-        if not workers:
+        if not await dispatch.workers():
             say("no worker is there yet; start some with: hl-async worker")
         if arguments.detach:
             say(f"handed over; look at it with: hl-async status {name}")
@@ -270,9 +279,29 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
             progress("created", arguments.as_json) as show,
             draining(run.stop, f"no longer watched: the workers go on; hl-async pause {name} lets them rest"),
         ):
-            return await run.follow(lambda: dispatch.is_open(name), on_progress=show)
+            return await run.follow(_Following(dispatch, name).is_open, on_progress=show)
     finally:
         await database.aclose()
+
+
+class _Following:
+    """Whether a run goes on; says when the last worker is gone, or the first one comes."""
+
+    def __init__(self, dispatch: Dispatch, run: str) -> None:
+        self._dispatch = dispatch
+        self._run = run
+        self._alone: bool | None = None
+
+    async def is_open(self) -> bool:
+        alone = not await self._dispatch.workers()
+        if self._alone is not None and alone is not self._alone:
+            say(
+                "no worker is there any more; start some with: hl-async worker"
+                if alone
+                else "a worker is there"
+            )
+        self._alone = alone
+        return await self._dispatch.is_open(self._run)
 
 
 async def _execute(run: Run, hl: HighLevel, counting: Counting, arguments: _Arguments) -> RunReport:

@@ -54,7 +54,7 @@ def progress(title: str, quiet: bool) -> Iterator[Any]:
         task = bar.add_task(title, total=None, count="", eta="?", more="")
 
         def show(now: Progress) -> None:
-            more = f" · {now.ambiguous} unclear" if now.note else ""
+            more = f" · {now.ambiguous} unanswered" if now.note else ""
             more += f" · {now.rejected} rejected" if now.rejected else ""
             count = f"{now.done:,}/{now.of:,} · {now.rate:.1f}/s"
             bar.update(task, completed=now.done, total=now.of, count=count, eta=span(now.eta), more=more)
@@ -89,7 +89,7 @@ def report_lines(report: RunReport, reasons: Counter[str] | None = None) -> list
             f"held       {report.unknown:>8,}   nobody can tell whether these happened: look at them"
         )
     if report.planned or report.ambiguous:
-        lines.append(f"to do      {report.planned:>8,}   and {report.ambiguous:,} unclear")
+        lines.append(f"to do      {report.planned:>8,}   and {report.ambiguous:,} unanswered")
     if report.requests:
         took = f"took       {span(report.seconds):>8}"
         if report.seconds and report.requests >= report.created:  # else some were created before this time
@@ -131,7 +131,7 @@ def lane_lines(lanes: list[LaneStatus], *, rows: int) -> list[str]:
     lines = [
         "",
         f"{finished:,} of {len(lanes):,} locations are done",
-        f"{'location':<{width}}  {'done':>15}  {'rate':>7}  {'unclear':>7}  worked on by",
+        f"{'location':<{width}}  {'done':>15}  {'rate':>7}  {'unanswered':>10}  worked on by",
     ]
     ordered = sorted(lanes, key=lambda lane: (not lane.holder, lane.done == lane.of))
     lines += [_lane_line(lane, width) for lane in ordered[:rows]]
@@ -150,4 +150,4 @@ def _lane_line(lane: LaneStatus, width: int) -> str:
         who = f"- {' '.join(part for part in (wait, _cut(lane.reason)) if part) or 'waits'}"
     rate = f"{lane.rate:.1f}/s" if lane.holder else ""
     done = f"{lane.done:,}/{lane.of:,}"
-    return f"{lane.location:<{width}}  {done:>15}  {rate:>7}  {lane.ambiguous:>7,}  {who}".rstrip()
+    return f"{lane.location:<{width}}  {done:>15}  {rate:>7}  {lane.ambiguous:>10,}  {who}".rstrip()

@@ -9,7 +9,7 @@ import msgspec
 
 from hl_async.bulk.protocol import State
 from hl_async.bulk.run import Run
-from hl_async.cli.app import put_json, run_async
+from hl_async.cli.app import put_json, run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.places import place_of, postgres_option
 from hl_async.cli.reject_files import reject_text
@@ -37,11 +37,16 @@ def verify(journal: str, postgres: str | None, repair: bool, base_url: str | Non
         hl = client(base_url, Counting())
         async with await Run.open(place) as run, hl:
             found = await run.verify(hl, repair=repair)
+            left = await run.report()
         if as_json:
             put_json(msgspec.to_builtins(found))
         else:
             for line in verification_lines(found):
                 click.echo(line)
+            if not left.complete:
+                say(
+                    f"note: the run is not complete, {left.planned + left.ambiguous:,} documents are still to come"
+                )
         return ExitCode.DIFFERS if found.differences else ExitCode.OK
 
     return int(run_async(main))

@@ -31,7 +31,7 @@ def status(journal: str | None, once: bool, postgres: str | None, as_json: bool)
     """Show how far the run JOURNAL has come, by location, also while others work on it; makes no request.
 
     JOURNAL is a file, or the name of a run in a database; without it, the runs and workers of the database are
-    listed. On a terminal it is shown until the run ends, or Ctrl-C. What is unclear was sent and has no answer yet.
+    listed. On a terminal it is shown until the run ends, or Ctrl-C. What is unanswered was sent and has no answer yet.
 
     \b
     hl-async status orders.csv.hl.db
@@ -66,9 +66,13 @@ def pause(run: str, postgres: str | None) -> int:
         try:
             dispatch = Dispatch(database)
             await dispatch.settings(run_name(run))  # an error when there is no such run
+            was_open = await dispatch.is_open(run)
             await dispatch.withdraw(run)
         finally:
             await database.aclose()
+        if not was_open:
+            say("no worker had anything left to do with it")
+            return ExitCode.OK
         say(f"paused; go on with: hl-async migrate --resume {run} --engine dbos")
         return ExitCode.OK
 
@@ -80,7 +84,8 @@ async def _show(place: Path | JournalPlace, *, as_json: bool, live: bool) -> Exi
         report, lanes = await run.report(), await run.journal.lanes()
         if as_json:
             locations = [{**msgspec.to_builtins(lane), "of": lane.of} for lane in lanes]
-            put_json({**report_json(report), "locations": locations})
+            state = "running" if any(lane.holder for lane in lanes) and not report.complete else report.state
+            put_json({**report_json(report), "state": state, "locations": locations})
             return ExitCode.OK
         if live and not report.complete:
             await _watch(run)

@@ -86,7 +86,7 @@ class Worker:
         self._database = database
         self._engine = engine
         self._hl = hl
-        self._dispatch = Dispatch(database)
+        self._dispatch = Dispatch(database, server=hl.base_url)
         self._runs: dict[str, Run] = {}
         self._wake = asyncio.Event()
 
@@ -183,7 +183,7 @@ class Worker:
     async def _pump(self) -> None:
         """Keep the engine supplied, whatever the database does."""
         pause = _PUMP_EVERY
-        while True:
+        while not self.stop.is_set():
             try:
                 await self._dispatch.pump(self._engine)
                 await self._heed()
@@ -192,6 +192,8 @@ class Worker:
                 if self.settings.until_idle and not self.held and await self._dispatch.is_idle():
                     self.stop.set()
             except Exception as error:  # noqa: BLE001 - engines raise what they like; the next look may succeed
+                if self.stop.is_set():
+                    return
                 self.ready = False
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 _log.warning("no look at the lanes: %s", error)

@@ -64,14 +64,16 @@ async def test_every_lane_is_submitted_once_per_epoch_whoever_looks(
     assert await first.settings(journal.name) == SETTINGS
     await asyncio.gather(first.pump(engine), second.pump(engine))
     await second.pump(engine)
-    assert sorted(engine.shared.submitted) == [Slice(journal.name, f"loc{n}", 0) for n in range(3)]
+    assert sorted(engine.shared.submitted) == [
+        Slice(journal.name, f"loc{n}", 0, journal.run) for n in range(3)
+    ]
     lane = await journal.lease("loc1", epoch=0)
     assert lane is not None
     assert not await first.pump(engine), "it is worked on"
     await lane.release(Release())
     assert await first.others_wait()
     assert await first.pump(engine) == 1
-    assert engine.shared.submitted[-1] == Slice(journal.name, "loc1", 1)
+    assert engine.shared.submitted[-1] == Slice(journal.name, "loc1", 1, journal.run)
 
 
 async def test_lanes_that_wait_are_done_or_stopped_are_not_submitted(
@@ -90,10 +92,10 @@ async def test_lanes_that_wait_are_done_or_stopped_are_not_submitted(
     assert await dispatch.is_open(journal.name)
     await asyncio.sleep(0.35)
     assert await dispatch.pump(engine) == 1
-    assert engine.shared.submitted == [Slice(journal.name, "loc1", 1)]
+    assert engine.shared.submitted == [Slice(journal.name, "loc1", 1, journal.run)]
     await dispatch.hand_over(journal.name, SETTINGS)
     assert await dispatch.pump(engine) == 1, "handing it over again lets the stopped one try again"
-    assert engine.shared.submitted[-1] == Slice(journal.name, "loc2", 1)
+    assert engine.shared.submitted[-1] == Slice(journal.name, "loc2", 1, journal.run)
 
 
 async def test_a_slice_that_was_lost_comes_back_under_the_next_epoch(
@@ -130,7 +132,7 @@ async def test_a_lane_whose_holder_died_is_submitted_when_its_lease_ends(
     assert await dispatch.pump(engine) == 0
     await asyncio.sleep(0.35)
     assert await dispatch.pump(engine) == 1
-    assert engine.shared.submitted[-1] == Slice(journal.name, "loc0", 1)
+    assert engine.shared.submitted[-1] == Slice(journal.name, "loc0", 1, journal.run)
 
 
 async def test_runs_and_workers_are_listed(database: Database, journal: PostgresJournal) -> None:
@@ -205,3 +207,30 @@ async def test_what_a_turn_raises_ends_the_others() -> None:
     with pytest.raises(JournalError, match="away"):
         await engine.serve(work, at_once=2)
     assert ended == ["good"]
+
+
+async def test_workers_of_another_server_leave_a_run_alone(
+    database: Database, journal: PostgresJournal, engine: QueueEngine
+) -> None:
+    """One that calls a test server must not create what belongs into the real one."""
+    real, test = (
+        Dispatch(database, server="https://a.example/"),
+        Dispatch(database, server="http://127.0.0.1:1"),
+    )
+    await real.hand_over(journal.name, SETTINGS)
+    assert await test.pump(engine) == 0
+    assert await test.is_idle()
+    assert not await test.others_wait()
+    assert await Dispatch(database, server="https://a.example").pump(engine) == 3
+
+
+async def test_a_slice_that_was_not_begun_is_given_back(
+    database: Database, journal: PostgresJournal, engine: QueueEngine
+) -> None:
+    dispatch = Dispatch(database)
+    await dispatch.hand_over(journal.name, SETTINGS)
+    await dispatch.pump(engine)
+    piece = engine.shared.queued.popleft()
+    await dispatch.give_back(piece)
+    assert await dispatch.pump(engine) == 1
+    assert engine.shared.submitted[-1] == piece._replace(epoch=1)

@@ -23,7 +23,7 @@ from hl_async.bulk.protocol import Copy, State, Timing
 from hl_async.bulk.records import Item
 from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
-from hl_async.errors import ConfigurationError, JournalError, LaneLost
+from hl_async.errors import BulkError, ConfigurationError, JournalError, LaneLost
 from hl_async.models.codec import encode
 from hl_async.postgres import Database
 from hl_async.sandbox import Fault, Quirks, Sandbox
@@ -52,7 +52,7 @@ async def hand_over(database: Database, box: Sandbox, locations: list[str], each
             Item(n, f"d{n}", body, (), locations[n % len(locations)], Decimal("29.97"), "USD")
             for n in range(each * len(locations))
         )
-    await Dispatch(database).hand_over(name, RunSettings(settle=0.2, attempt_timeout=0.4))
+    await Dispatch(database, server=box.url).hand_over(name, RunSettings(settle=0.2, attempt_timeout=0.4))
     return name
 
 
@@ -131,7 +131,7 @@ async def test_a_run_that_is_paused_rests_until_it_is_handed_over_again(
 ) -> None:
     box.latency = 0.02
     name = await hand_over(database, box, [box.location_id], 150)
-    dispatch = Dispatch(database)
+    dispatch = Dispatch(database, server=box.url)
     async with workers(database, box, 1, WorkerSettings(slice=60.0, in_flight=2)) as (worker,):
 
         async def begun() -> bool:
@@ -184,6 +184,33 @@ async def test_a_canary_that_does_not_come_back_stops_its_lane_for_a_person(data
             (lane,) = await run.journal.lanes()
         assert "does not give its key back" in lane.reason
         assert len(box.ledger.estimates()) == 1
+
+
+async def test_a_run_that_is_worked_on_is_not_rolled_back(database: Database, box: Sandbox) -> None:
+    box.latency = 0.02
+    name = await hand_over(database, box, [box.location_id], 100)
+    async with (
+        workers(database, box, 1, WorkerSettings(slice=60.0, in_flight=2)) as (worker,),
+        HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
+        await Run.open(PostgresPlace(database, name)) as run,
+    ):
+
+        async def begun() -> bool:
+            return worker.counts["created"] > 5
+
+        async def rolled_back() -> bool:
+            try:
+                await run.rollback(hl)
+            except BulkError:
+                return False
+            return True
+
+        await until(begun)
+        with pytest.raises(BulkError, match="w0 still creates documents of this run"):
+            await run.rollback(hl)
+        await until(rolled_back)
+        worker.stop.set()
+    assert len(box.ledger.estimates()) == 0
 
 
 async def test_two_processes_may_resume_one_run_without_workers(database: Database, box: Sandbox) -> None:

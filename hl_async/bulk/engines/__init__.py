@@ -14,11 +14,13 @@ from typing import Any, NamedTuple, Protocol
 
 class Slice(NamedTuple):
     """A turn of one location of a run. ``epoch`` is the number of leases that the lane had seen when it was due; a
-    slice of another epoch is an old one, and nothing comes of it."""
+    slice of another epoch is an old one, and nothing comes of it. ``number`` tells runs of one name apart that came one
+    after the other."""
 
     run: str
     location: str
     epoch: int = 0
+    number: int = 0
 
 
 class SliceState(Enum):

@@ -30,8 +30,8 @@ _WORKFLOW: Final = "hl_async_slice"
 _SCHEMA: Final = "hl_async_dbos"
 # DBOS gives a workflow only to executors of the version that it was enqueued by; a deploy must not strand the queue
 _VERSION: Final = "hl-bulk-1"
-_DRAIN: Final = 24 * 3600
-"""Seconds that slices have at most to end once they were told to; the stop ends them long before."""
+_DRAIN: Final = 60
+"""Seconds for which DBOS is kept at most for slices that end after the stop; they end all the same, untold to it."""
 
 _TIDY_EVERY: Final = 600.0
 _TIDY_AT_ONCE: Final = 1000
@@ -96,9 +96,9 @@ class DbosEngine:
             if following is not None and not self._stop.is_set():
                 await self.submit(following)
 
-        async def hl_async_slice(run: str, location: str, epoch: int) -> None:
+        async def hl_async_slice(run: str, location: str, epoch: int, number: int) -> None:
             # in a context of its own: what is submitted from here is no child of this workflow
-            task = asyncio.create_task(work(Slice(run, location, epoch)), context=Context())
+            task = asyncio.create_task(work(Slice(run, location, epoch, number)), context=Context())
             running.add(task)
             task.add_done_callback(running.discard)
             await task
@@ -165,4 +165,4 @@ class DbosEngine:
 
 
 def _id_of(piece: Slice) -> str:
-    return f"{piece.run}-{piece.location}-{piece.epoch}"
+    return f"{piece.run}-{piece.number}-{piece.location}-{piece.epoch}"

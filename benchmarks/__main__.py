@@ -21,6 +21,7 @@ from benchmarks import (
     faults,
     governor,
     imports,
+    shared_budget,
     torture,
 )
 
@@ -50,7 +51,10 @@ def main() -> int:
     counts = LONG if options.long else SHORT
     began = time.perf_counter()
     broken = []
-    for module in (call_overhead, imports, decode, connections, bulk, faults, governor, credentials, torture):
+    modules = (
+        call_overhead, imports, decode, connections, bulk, faults, governor, shared_budget, credentials, torture,
+    )  # fmt: skip
+    for module in modules:
         name = module.__name__.rpartition(".")[2]
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
         sys.argv = [name, *(CALLS if module is call_overhead else counts)]

@@ -206,6 +206,7 @@ class Environment:
     company_id: str | None = None
     token_store: str | None = None
     store_key: Secret | None = None
+    postgres: Secret | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -218,6 +219,8 @@ class Environment:
         token = first("HL_TOKEN", "GHL_API_KEY")
         client_secret = first("HL_CLIENT_SECRET", "GHL_CLIENT_SECRET")
         store_key = first("HL_STORE_KEY")
+        postgres = first("HL_POSTGRES")
+        in_a_file = None if postgres else _state_path(first("XDG_STATE_HOME"), first("HOME"))
         return cls(
             token=Secret(token) if token else None,
             location_id=first("HL_LOCATION_ID", "GHL_LOCATION_ID"),
@@ -227,8 +230,9 @@ class Environment:
             client_secret=Secret(client_secret) if client_secret else None,
             redirect_uri=first("HL_REDIRECT_URI"),
             company_id=first("HL_COMPANY_ID", "GHL_COMPANY_ID"),
-            token_store=first("HL_TOKEN_STORE") or _state_path(first("XDG_STATE_HOME"), first("HOME")),
+            token_store=first("HL_TOKEN_STORE") or in_a_file,
             store_key=Secret(store_key) if store_key else None,
+            postgres=Secret(postgres) if postgres else None,
         )
 
 

@@ -411,6 +411,10 @@ class JournalCorrupt(JournalError):
     """The file is no journal, or one that this version cannot read."""
 
 
+class LaneLost(JournalError):
+    """Another process took this location over in the meantime; what this one wanted to write was not written."""
+
+
 class CanaryFailed(BulkError):
     """The first document came back without its key: resuming would not be safe. Choose another key place."""
 

@@ -105,9 +105,10 @@ class OAuthApp:
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
         """An app from ``HL_CLIENT_ID`` and ``HL_CLIENT_SECRET``, its tokens in the SQLite file ``HL_TOKEN_STORE``.
 
-        Without the latter, in the user's state directory. ``HL_STORE_KEY`` (32 bytes as base64 or hexadecimal
-        text) encrypts it, ``HL_REDIRECT_URI`` and ``HL_COMPANY_ID`` are the settings of those names. ``settings``
-        are the constructor's keywords and win. Raises :class:`ConfigurationError` for what is missing.
+        Without the latter, in the database ``HL_POSTGRES``, else in the user's state directory. ``HL_STORE_KEY`` (32
+        bytes as base64 or hexadecimal text) encrypts them, ``HL_REDIRECT_URI`` and ``HL_COMPANY_ID`` are the settings
+        of those names. ``settings`` are the constructor's keywords and win. Raises :class:`ConfigurationError` for
+        what is missing.
         """
         found = Environment.read(environ)
         if found.client_id is None or found.client_secret is None:
@@ -290,11 +291,18 @@ class OAuthApp:
 
 def _store_from(found: Environment) -> TokenStore:
     from hl_async.auth.sealing import SealedStore
-    from hl_async.auth.sqlite import SqliteStore
 
-    if found.token_store is None:
+    store: TokenStore
+    if found.token_store is not None:
+        from hl_async.auth.sqlite import SqliteStore
+
+        store = SqliteStore(found.token_store)
+    elif found.postgres is not None:
+        from hl_async.auth.postgres import PostgresTokenStore
+
+        store = PostgresTokenStore(found.postgres)
+    else:
         raise ConfigurationError("HL_TOKEN_STORE", "is not set; give the path of a file to keep tokens in")
-    store = SqliteStore(found.token_store)
     if found.store_key is None:
         return store
     # what was stored before a key was set is read, and encrypted when it is next renewed

@@ -7,12 +7,13 @@ that many locations can take turns; waits for settling and sweeping end it too, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from hl_async.bulk.journal import Planned, SqliteJournal
+from hl_async.bulk.journal import LaneJournal, Planned, Release
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
     Copy,
@@ -26,12 +27,25 @@ from hl_async.bulk.protocol import (
     surplus,
 )
 from hl_async.bulk.target import Target
-from hl_async.errors import ApiError, BulkError, CanaryFailed, HighLevelError, OutcomeUnknown
+from hl_async.errors import (
+    ApiError,
+    BulkError,
+    CanaryFailed,
+    HighLevelError,
+    JournalError,
+    LaneLost,
+    OutcomeUnknown,
+)
 
 _TAKE: Final = 200
 _MAX_TRIES: Final = 12
+_PAUSE: Final = 60.0
+"""Seconds that a lane rests which cannot go on, before somebody tries again."""
 _SKEW: Final = 3600.0
 """Seconds by which our clock and the API's may differ when listings are cut short."""
+
+
+_Sending: TypeAlias = "asyncio.Task[Outcome | None]"
 
 
 class Paused(BulkError):
@@ -39,7 +53,7 @@ class Paused(BulkError):
 
 
 class SliceEnd(NamedTuple):
-    """Why a slice ended: done, or go on at ``again`` (wall clock, seconds); ``reason`` when it can't go on."""
+    """Why a slice ended: done, or go on at ``again`` (the lane's clock, seconds); ``reason`` when it can't go on."""
 
     done: bool
     again: float = 0.0
@@ -47,45 +61,87 @@ class SliceEnd(NamedTuple):
 
 
 class LaneRun:
-    """The running of one location. ``stop`` ends it after what is in flight; ``wall`` is the time of day."""
+    """The running of one location, slice by slice. ``stop`` ends it after what is in flight."""
 
     def __init__(
         self,
-        location: str,
         target: Target,
-        journal: SqliteJournal,
         timing: Timing,
         *,
         idempotent: bool,
         workers: int,
         stop: asyncio.Event,
-        wall: Callable[[], float] = time.time,
         on_done: Callable[[Outcome | None], None] = lambda outcome: None,
     ) -> None:
-        self.location = location
         self._target = target
-        self._journal = journal
         self._timing = timing
         self._idempotent = idempotent
         self._workers = workers
         self._stop = stop
-        self._wall = wall
         self._on_done = on_done
+        self._journal: LaneJournal
         self._ambiguous = 0
         self._trouble = 0
         self._reason = ""
+        self._queued: set[asyncio.Task[Any] | None] = set()
+        self.finished = 0
+        """Items that came to an end, over all slices."""
         self.surplus_reported: list[Copy] = []
 
-    async def slice(self, seconds: float) -> SliceEnd:
+    async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:
+        """A slice of a lane that is kept alive meanwhile, and given back with what comes next.
+
+        Raises :class:`LaneLost` when somebody else took it over, :class:`CanaryFailed`, and journal errors; a lane is
+        given back whatever happens, unless it is lost.
+        """
+        keeping = asyncio.create_task(self._keep(lane))
+        slicing = asyncio.create_task(self.slice(lane, seconds))
+        release = Release(reason="interrupted")
+        try:
+            await asyncio.wait((keeping, slicing), return_when=asyncio.FIRST_COMPLETED)
+            if not slicing.done():
+                keeping.result()  # tells why the lane could not be kept
+            end = await slicing
+            if end.reason:
+                release = Release(wake_in=_PAUSE, reason=end.reason)
+            elif end.again:
+                wait = max(0.0, end.again - lane.now())
+                release = Release(wake_in=wait, reason="settling: some requests got no answer")
+            else:
+                release = Release(end.done)
+            return end
+        except CanaryFailed as error:
+            release = Release(reason=str(error), stopped=True)
+            raise
+        finally:
+            for task in (keeping, slicing):
+                task.cancel()
+            await asyncio.gather(keeping, slicing, return_exceptions=True)
+            with contextlib.suppress(LaneLost):
+                await lane.release(release)
+
+    async def _keep(self, lane: LaneJournal) -> None:
+        """Renew the lease until cancelled; returns by raising :class:`LaneLost`."""
+        before, since = self.finished, time.monotonic()
+        while True:
+            await asyncio.sleep(lane.renew_every)
+            now = time.monotonic()
+            rate = (self.finished - before) / (now - since)
+            before, since = self.finished, now
+            if not await lane.renew(rate):
+                raise LaneLost(f"another process works on {lane.location} by now")
+
+    async def slice(self, lane: LaneJournal, seconds: float) -> SliceEnd:
         """Work for about ``seconds``, or until there is nothing to do or to wait for."""
+        self._journal = lane
         until = time.monotonic() + seconds
         while not self._stop.is_set() and not self._reason:
-            facts = await self._journal.facts(self.location)
+            facts = await lane.facts()
             answerable = self._target.answerable and not self._idempotent
             if facts.ambiguous and not answerable:
                 await self._without_an_answer()
                 continue
-            decision = next_step(facts, self._wall(), self._timing, answerable=answerable)
+            decision = next_step(facts, lane.now(), self._timing, answerable=answerable)
             match decision.step:
                 case Step.DONE:
                     return SliceEnd(True)
@@ -95,60 +151,81 @@ class LaneRun:
                     await self._canary()
                 case Step.SEND:
                     await self._send_all(until)
-                    if time.monotonic() >= until:
-                        return SliceEnd(False, 0.0, self._reason)
+                    if time.monotonic() >= until or not lane.lasts(self._timing.guard):
+                        break
                 case Step.RECONCILE:
                     await self._reconcile()
                 case Step.SWEEP:
                     await self._sweep()
-        return SliceEnd(False, 0.0, self._reason or "stopped")
+        reason, self._reason = self._reason, ""
+        return SliceEnd(False, 0.0, reason)
 
     # ----------------------------------------------------------------------------------------- sending
 
     async def _canary(self) -> None:
         """The first item goes alone and must be found again by its key, or resuming would not be safe."""
-        items = await self._journal.take(self.location, -1, 1)
+        items = await self._journal.take(-1, 1)
         if not items or await self._send(items[0]) is not None:
             return  # rejected or unclear: the next item, or settling, comes first
         async for key, _ in self._target.listing():
             if key == items[0].key:
-                await self._journal.prove(self.location)
+                await self._journal.prove()
                 return
         raise CanaryFailed(
-            f"the first document of {self.location} was created, but the list does not give its key back; stopped "
-            "before the second one. Choose another place for the key (--key name)"
+            f"the first document of {self._journal.location} was created, but the list does not give its key back; "
+            "stopped before the second one. Choose another place for the key (--key name)"
         )
 
     async def _send_all(self, until: float) -> None:
-        """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear."""
+        """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear.
+
+        At the end, items that still wait for the rate budget are left as they are: nothing of theirs was written.
+        """
         after = -1
-        pending: set[asyncio.Task[Outcome | None]] = set()
+        pending: set[_Sending] = set()
+        stopping = asyncio.create_task(self._stop.wait())
         try:
-            while not self._must_rest(until):
-                items = await self._journal.take(self.location, after, _TAKE)
-                if not items:
-                    break
+            while not self._must_rest(until) and (items := await self._journal.take(after, _TAKE)):
                 for item in items:
+                    while len(pending) >= self._workers and not self._must_rest(until):
+                        pending = await self._next(pending, stopping, until)
                     if self._must_rest(until):
                         break
                     after = item.ordinal
-                    pending.add(asyncio.create_task(self._send(item)))
-                    if len(pending) >= self._workers:
-                        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if pending:
-                done, pending = await asyncio.wait(pending)
-                for task in done:
-                    task.result()
+                    task = asyncio.create_task(self._send(item))
+                    pending.add(task)
+                    self._queued.add(task)
+            while pending:
+                if self._must_rest(until):
+                    for queued in pending & self._queued:
+                        queued.cancel()
+                    pending = _ended(pending, (await asyncio.wait(pending))[0])
+                else:
+                    pending = await self._next(pending, stopping, until)
         finally:
-            for task in pending:
-                task.cancel()
-            if pending:
-                await asyncio.gather(*pending, return_exceptions=True)
+            for left in (stopping, *pending):
+                left.cancel()
+            await asyncio.gather(stopping, *pending, return_exceptions=True)
+            self._queued.clear()
+
+    async def _next(
+        self,
+        pending: set[_Sending],
+        stopping: asyncio.Task[Any],
+        until: float,
+    ) -> set[_Sending]:
+        """Wait until one of ``pending`` ends, the stop, or the end of the slice; those that are left."""
+        remaining = max(0.0, until - time.monotonic())
+        done, _ = await asyncio.wait(
+            {*pending, stopping}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED
+        )
+        return _ended(pending, done)
 
     def _must_rest(self, until: float) -> bool:
         return (
             self._stop.is_set()
             or bool(self._reason)
+            or not self._journal.lasts(self._timing.guard)
             or self._ambiguous >= AMBIGUOUS_AT_ONCE
             or time.monotonic() >= until
         )
@@ -157,15 +234,19 @@ class LaneRun:
         """One item, to its outcome in the journal; None is success."""
         attempt = item.attempt
         sent = False
+        task = asyncio.current_task()
 
         async def intend() -> None:
             nonlocal attempt, sent
-            at = self._wall()
+            self._queued.discard(task)  # from here on it is carried to its end
+            if not self._journal.lasts(self._timing.guard):
+                raise Paused("the lane may be somebody else's before the request has left")
+            at = self._journal.now()
             if not await self._journal.intend(item.ordinal, attempt, at):
                 raise Paused("another writer moved this item")
             attempt += 1
             sent = True
-            if not self._timing.may_send(at, self._wall()):
+            if not self._timing.may_send(at, self._journal.now()):
                 raise Paused("the process slept between the intent and the request; left to reconciliation")
 
         try:
@@ -173,11 +254,14 @@ class LaneRun:
         except Paused:
             self._ambiguous += sent
             return Outcome.AMBIGUOUS
+        except JournalError:
+            raise  # what can't be written down concerns the lane, not the item
         except HighLevelError as error:
             failure = error
         else:
             await self._journal.created(item.ordinal, attempt, document)
             self._trouble = 0
+            self.finished += 1
             self._on_done(None)
             return None
         return await self._settle(item, attempt, sent, failure)
@@ -188,12 +272,13 @@ class LaneRun:
             outcome = Outcome.NOT_EXECUTED if attempt < _MAX_TRIES else outcome
         match outcome:
             case Outcome.REJECTED:
+                self.finished += 1
                 await self._journal.rejected(item.ordinal, attempt, _reason(error))
             case Outcome.AMBIGUOUS:
                 self._ambiguous += 1
                 if not isinstance(error, OutcomeUnknown):
                     self._trouble += 1
-                await self._journal.note_ambiguous(self.location, self._wall())
+                await self._journal.note_ambiguous(self._journal.now())
             case Outcome.NOT_EXECUTED | Outcome.STOP:
                 if sent:
                     await self._journal.replan(item.ordinal, attempt)
@@ -211,7 +296,7 @@ class LaneRun:
 
     async def _without_an_answer(self) -> None:
         """Nobody can tell whether these happened: repeatable ones are planned again, the rest is held."""
-        for ordinal, _, attempt, _ in await self._journal.ambiguous(self.location):
+        for ordinal, _, attempt, _ in await self._journal.ambiguous():
             if self._idempotent and attempt < _MAX_TRIES:
                 await self._journal.replan(ordinal, attempt)
             else:
@@ -220,23 +305,23 @@ class LaneRun:
 
     async def _reconcile(self) -> None:
         """List once, and decide about every ambiguous item."""
-        items = await self._journal.ambiguous(self.location)
-        await self._journal.note_ambiguous(self.location, max(sent_at for *_, sent_at in items))
+        items = await self._journal.ambiguous()
+        await self._journal.note_ambiguous(max(sent_at for *_, sent_at in items))
         first = min(sent_at for *_, sent_at in items)
         copies = await self._copies(first, {key for _, key, _, _ in items})
         for ordinal, key, attempt, _ in items:
             found = copies.get(key, [])
             if after_listing(bool(found)) is State.CREATED:
                 await self._journal.created(ordinal, attempt, surplus(found)[0].id)
-                await self._journal.prove(self.location)
+                await self._journal.prove()
             else:
                 await self._journal.replan(ordinal, attempt)
         self._ambiguous = 0
 
     async def _sweep(self) -> None:
         """List once more, late enough that nothing can be committed any more, and remove younger copies."""
-        began = self._wall()
-        known = await self._journal.known(self.location)
+        began = self._journal.now()
+        known = await self._journal.known()
         for key, copies in (await self._copies(None, set(known))).items():
             ordinal, document = known[key]
             keep, delete, report = surplus(copies)
@@ -244,9 +329,11 @@ class LaneRun:
                 await self._journal.adopt(ordinal, keep.id)
             if len(copies) > 1:
                 for copy in delete:
+                    if not self._journal.lasts(self._timing.guard):
+                        raise LaneLost(f"another process may work on {self._journal.location} by now")
                     await self._target.delete(copy.id)
                 self.surplus_reported += report
-        await self._journal.swept(self.location, began)
+        await self._journal.swept(began)
 
     async def _copies(self, since: float | None, wanted: set[str]) -> dict[str, list[Copy]]:
         """Documents by key; the listing ends early once it is newest-first and older than ``since``."""
@@ -261,6 +348,14 @@ class LaneRun:
             if since is not None and descending and _is_older(copy.created_at, since - _SKEW):
                 break
         return found
+
+
+def _ended(pending: set[_Sending], done: set[asyncio.Task[Any]]) -> set[_Sending]:
+    """``pending`` without those that are done; raises what one of them raised."""
+    for task in pending & done:
+        if not task.cancelled():
+            task.result()
+    return pending - done
 
 
 def _reason(error: HighLevelError) -> str:

@@ -113,10 +113,12 @@ def make_key(source_id: str, repetition: int = 0) -> str:
 
 
 class Timing(NamedTuple):
-    """Seconds. ``attempt`` is the longest a request may be under way on our side."""
+    """Seconds. ``attempt`` is the longest a request may be under way on our side, ``guard`` the longest between the
+    durable intent and the first byte."""
 
     settle: float = SETTLE
     attempt: float = 30.0
+    guard: float = SEND_GUARD
 
     def settled_at(self, last_sent: float) -> float:
         """From when on a listing tells what became of a request sent at ``last_sent``."""
@@ -128,7 +130,7 @@ class Timing(NamedTuple):
 
     def may_send(self, intended_at: float, now: float) -> bool:
         """Whether a request may still leave for an intent made at ``intended_at``."""
-        return 0 <= now - intended_at <= SEND_GUARD
+        return 0 <= now - intended_at <= self.guard
 
 
 class Step(Enum):

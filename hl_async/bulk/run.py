@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -15,13 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.journal import Row, SqliteJournal
+from hl_async.bulk import verification
+from hl_async.bulk.engines import Slice
+from hl_async.bulk.engines.local import LocalEngine
+from hl_async.bulk.journal import Journal, JournalPlace, Row
 from hl_async.bulk.keys import KeyPlace, key_place
 from hl_async.bulk.lane import LaneRun
-from hl_async.bulk.protocol import SETTLE, State, Timing
+from hl_async.bulk.protocol import SETTLE, Outcome, State, Timing
 from hl_async.bulk.records import Item, Reject
-from hl_async.bulk.target import LocationTarget, SourceKey, Target
-from hl_async.errors import BulkError, InvalidRequest, JournalError, NotFound, TooManyRejects
+from hl_async.bulk.sqlite import SqlitePlace
+from hl_async.bulk.target import SourceKey, Target
+from hl_async.bulk.verification import Verification
+from hl_async.errors import InvalidRequest, JournalError, LaneLost, TooManyRejects
 from hl_async.operations import OPERATIONS, Operation, Replay
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 _PLAN_BATCH: Final = 1000
 _SLICE: Final = 5.0
 _LANES_AT_ONCE: Final = 50
+_ELSEWHERE: Final = 1.0
+"""Seconds after which a lane that another process has is asked for again."""
 _EARLY: Final = 200
 _DAILY_SHARE: Final = 190_000
 """Requests a day that bulk may use of a location's 200,000 (API.md (e)), the reserve left alone."""
@@ -86,29 +94,10 @@ class Forecast(msgspec.Struct, frozen=True):
     totals: dict[str, Decimal]
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """One finding of a verification: ``kind`` missing, extra, duplicate, amount or rejected_but_there."""
-
-    kind: str
-    source_id: str
-    document: str
-    detail: str
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """Source and location compared; equal when ``differences`` is empty."""
-
-    documents: int
-    total_source: dict[str, Decimal]
-    total_found: dict[str, Decimal]
-    differences: list[Difference]
-    repaired: int = 0
-
-
 class Run:
     """A journal with everything that can be done with it. ``async with Run.create(...)`` or ``Run.open(...)``."""
 
-    def __init__(self, journal: SqliteJournal, header: dict[str, str]) -> None:
+    def __init__(self, journal: Journal, header: dict[str, str]) -> None:
         self.journal = journal
         self.id = header["run"]
         self.operation: Operation[Any] = OPERATIONS[header["operation"]]
@@ -126,17 +115,22 @@ class Run:
     @classmethod
     async def create(
         cls,
-        path: Path,
+        place: Path | JournalPlace,
         *,
         fingerprint: str,
         location: str,
         operation: Operation[Any] = op.CREATE_ESTIMATE,
         key: str = "meta",
     ) -> Self:
-        """A new run, or the one that ``path`` holds if it is the same; see :meth:`SqliteJournal.create`."""
+        """A new run, or the one that ``place`` holds if it is the same.
+
+        ``place`` is the path of an embedded journal, or a
+        :class:`~hl_async.bulk.postgres.PostgresPlace`. Raises :class:`JournalMismatch` when it holds another run, and
+        the other journal errors.
+        """
         key_place(key)
         header = {"fingerprint": fingerprint, "location": location, "operation": operation.name, "key": key}
-        journal = await SqliteJournal.create(path, header)
+        journal = await _place_of(place).create(header)
         found = await journal.header()
         if "run" not in found:
             await journal.note(run=secrets.token_hex(6))
@@ -144,13 +138,13 @@ class Run:
         return cls(journal, found)
 
     @classmethod
-    async def open(cls, path: Path, *, watch: bool = False) -> Self:
+    async def open(cls, place: Path | JournalPlace, *, watch: bool = False) -> Self:
         """The run of an existing journal; with ``watch`` it is only read, also while another process works on it."""
-        journal = await SqliteJournal.open(path, watch=watch)
+        journal = await _place_of(place).open(watch=watch)
         header = await journal.header()
         if "run" not in header or header.get("operation") not in OPERATIONS:
             await journal.aclose()
-            raise JournalError(f"{path} was never planned; start the run again with its source")
+            raise JournalError(f"{journal.name} was never planned; start the run again with its source")
         return cls(journal, header)
 
     async def aclose(self) -> None:
@@ -259,47 +253,37 @@ class Run:
         ``state`` "stopped" and the reason, resumable.
         """
         self._began = time.monotonic()
-        counts = await self.journal.counts()
+        counts = await self.journal.counts(totals=False)
         timing = Timing(settle, attempt_timeout)
-        ring = deque(await self.journal.locations())
-        waiting: dict[str, float] = {}
+        engine = LocalEngine(self.stop)
+        lanes: dict[str, LaneRun] = {}
         reasons: list[str] = []
+
+        async def work(piece: Slice) -> Slice | None:
+            lane = await self.journal.lease(piece.location)
+            if lane is None:
+                engine.submit_later(piece, _ELSEWHERE)
+                return None
+            try:
+                end = await lanes[piece.location].work(lane, _SLICE)
+            except LaneLost:
+                engine.submit_later(piece, _ELSEWHERE)
+                return None
+            if end.reason:
+                reasons.append(end.reason)
+            elif end.again:
+                engine.submit_later(piece, end.again - lane.now())
+            elif not end.done:
+                return piece
+            return None
+
+        for location in await self.journal.locations():
+            lanes[location] = self.lane(targets(location), timing, workers=max_in_flight)
+            await engine.submit(Slice(self.id, location))
         ticker = asyncio.create_task(self._tick(on_progress, counts.all)) if on_progress else None
-        lanes = {
-            location: LaneRun(
-                location,
-                targets(location),
-                self.journal,
-                timing,
-                idempotent=self.operation.replay is not Replay.UNSAFE,
-                workers=max_in_flight,
-                stop=self.stop,
-            )
-            for location in ring
-        }
-        running: dict[asyncio.Task[Any], str] = {}
         try:
-            while (ring or waiting or running) and not (self.stop.is_set() and not running):
-                now = time.time()
-                for location in [one for one, again in waiting.items() if again <= now]:
-                    del waiting[location]
-                    ring.append(location)
-                while ring and len(running) < _LANES_AT_ONCE and not self.stop.is_set():
-                    location = ring.popleft()
-                    running[asyncio.create_task(lanes[location].slice(_SLICE))] = location
-                pause = min((again - now for again in waiting.values()), default=None)
-                await self._next(set(running), pause)
-                for task in [task for task in running if task.done()]:
-                    location = running.pop(task)
-                    end = task.result()
-                    if end.reason and end.reason != "stopped":
-                        reasons.append(end.reason)
-                    elif not end.done and not self.stop.is_set():
-                        waiting[location] = end.again
+            await engine.serve(work, at_once=_LANES_AT_ONCE)
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
             if ticker is not None:
                 ticker.cancel()
         if on_progress is not None:
@@ -307,15 +291,46 @@ class Run:
             on_progress(await self._progress(counts.all, self._began, first))
         return await self.report(reason="; ".join(dict.fromkeys(reasons)))
 
-    async def _next(self, running: set[asyncio.Task[Any]], pause: float | None) -> None:
-        """Wait for a lane, for the next one that is due, or for the stop."""
-        stopping = asyncio.create_task(self.stop.wait())
-        limit = None if pause is None else max(0.0, pause)
-        watched = {*running} if self.stop.is_set() else {*running, stopping}
-        try:
-            await asyncio.wait(watched, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
+    async def follow(
+        self,
+        is_open: Callable[[], Awaitable[bool]],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        every: float = 1.0,
+    ) -> RunReport:
+        """Watch others work on this run until it is not open any more, or ``stop`` is set; reports where it stands."""
+        self._began = time.monotonic()
+        counts = await self.journal.counts(totals=False)
+        first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
+        while await is_open() and not self.stop.is_set():
+            if on_progress is not None:
+                on_progress(await self._progress(counts.all, self._began, first))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self.stop.wait()
+        if on_progress is not None:
+            on_progress(await self._progress(counts.all, self._began, first))
+        waiting = [lane.reason for lane in await self.journal.lanes() if lane.reason and lane.planned]
+        return await self.report(reason="; ".join(dict.fromkeys(waiting)))
+
+    def lane(
+        self,
+        target: Target,
+        timing: Timing,
+        *,
+        workers: int,
+        stop: asyncio.Event | None = None,
+        on_done: Callable[[Outcome | None], None] = lambda outcome: None,
+    ) -> LaneRun:
+        """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRun`."""
+        return LaneRun(
+            target,
+            timing,
+            idempotent=self.operation.replay is not Replay.UNSAFE,
+            workers=workers,
+            stop=stop or self.stop,
+            on_done=on_done,
+        )
 
     async def _tick(self, on_progress: Callable[[Progress], None], of: int) -> None:
         began = time.monotonic()
@@ -326,7 +341,7 @@ class Run:
 
     async def _progress(self, of: int, began: float, first: int) -> Progress:
         """Where the run stands; ``first`` items were done already when this process ``began``."""
-        counts = await self.journal.counts()
+        counts = await self.journal.counts(totals=False)
         planned = counts.of(State.PLANNED)
         done = of - planned - counts.ambiguous
         elapsed = time.monotonic() - began
@@ -366,7 +381,7 @@ class Run:
             requests=self.requests,
             refused=self.refused,
             state="done" if done else "stopped",
-            journal=str(self.journal.path),
+            journal=self.journal.name,
             reason=reason,
         )
 
@@ -384,60 +399,7 @@ class Run:
 
         With ``repair`` younger draft copies are deleted. Only estimates and invoices can be compared.
         """
-        if not _is_listed(self.operation):
-            raise BulkError(f"{self.operation.at} makes no documents that could be listed")
-        differences: list[Difference] = []
-        found_total: dict[str, Decimal] = {}
-        source_total: dict[str, Decimal] = {}
-        documents = repaired = 0
-        rows = await self.each(State.CREATED, State.UNKNOWN, State.SENT, State.PLANNED)
-        by_location: dict[str, list[Row]] = {}
-        for row in rows:
-            by_location.setdefault(row.location, []).append(row)
-        for location, expected in by_location.items():
-            copies = await self._documents(hl, location)
-            for row in expected:
-                there = sorted(copies.pop(row.key or "", []), key=lambda one: (str(one.created_at), one.id))
-                documents += len(there)
-                if row.state is State.CREATED and row.total is not None:
-                    _add(source_total, row.currency, row.total)
-                if not there:
-                    if row.state is State.CREATED:
-                        differences.append(
-                            Difference("missing", row.source_id, row.document or "", "not in the list")
-                        )
-                    continue
-                _add(found_total, there[0].currency or "", there[0].total or Decimal(0))
-                if row.total is not None and there[0].total != row.total:
-                    detail = f"{there[0].total} in the location, {row.total} in the source"
-                    differences.append(Difference("amount", row.source_id, there[0].id, detail))
-                for extra in there[1:]:
-                    if repair and extra.status in (None, "draft"):
-                        await LocationTarget(hl.location(location), self.operation, self.keys).delete(
-                            extra.id
-                        )
-                        repaired += 1
-                    else:
-                        differences.append(
-                            Difference("duplicate", row.source_id, extra.id, f"a copy of {there[0].id}")
-                        )
-            for key, unexpected in copies.items():
-                differences += [
-                    Difference("extra", key, one.id, "carries a key of this run") for one in unexpected
-                ]
-        return Verification(documents, source_total, found_total, differences, repaired)
-
-    async def _documents(self, hl: HighLevel, location: str) -> dict[str, list[Any]]:
-        """The location's documents that carry a key, by key; those of other runs are left out."""
-        known = await self.journal.known(location)
-        place = hl.location(location)
-        pager: Any = place.estimates.list() if self.operation is op.CREATE_ESTIMATE else place.invoices.list()
-        found: dict[str, list[Any]] = {}
-        async for document in pager:
-            key = self.keys.read(document)
-            if key in known:
-                found.setdefault(key or "", []).append(document)
-        return found
+        return await verification.verify(self, hl, repair=repair)
 
     async def rollback(
         self, hl: HighLevel, *, on_progress: Callable[[int, int], None] | None = None
@@ -446,42 +408,7 @@ class Run:
 
         Returns counts: deleted, kept (no draft any more), gone (deleted by somebody else).
         """
-        if not _is_listed(self.operation):
-            raise BulkError(f"{self.operation.at} makes no documents that could be deleted")
-        result: Counter[str] = Counter()
-        rows = [row for row in await self.each(State.CREATED) if row.document]
-        by_location: dict[str, list[Row]] = {}
-        for row in rows:
-            by_location.setdefault(row.location, []).append(row)
-        for location, mine in by_location.items():
-            target = LocationTarget(hl.location(location), self.operation, self.keys)
-            drafts = {copy.id: copy.draft async for _, copy in target.listing()}
-            for row in mine:
-                document = row.document or ""
-                if document not in drafts:
-                    result["gone"] += 1
-                elif not drafts[document]:
-                    result["kept"] += 1
-                    continue
-                else:
-                    try:
-                        await target.delete(document)
-                    except NotFound:
-                        result["gone"] += 1
-                    else:
-                        result["deleted"] += 1
-                await self.journal.rolled_back(row.ordinal)
-                if on_progress is not None:
-                    on_progress(sum(result.values()), len(rows))
-        return result
-
-
-def _is_listed(operation: Operation[Any]) -> bool:
-    return operation in (op.CREATE_ESTIMATE, op.CREATE_INVOICE, op.CREATE_INVOICE_FROM_ESTIMATE)
-
-
-def _add(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
-    sums[currency] = sums.get(currency, Decimal(0)) + amount
+        return await verification.rollback(self, hl, on_progress=on_progress)
 
 
 async def _each(
@@ -496,6 +423,10 @@ async def _each(
     while batch := await asyncio.to_thread(lambda: list(islice(source, _PLAN_BATCH))):
         for record in batch:
             yield record
+
+
+def _place_of(place: Path | JournalPlace) -> JournalPlace:
+    return SqlitePlace(place) if isinstance(place, Path) else place
 
 
 def _allowance(text: str) -> Callable[[int, int], bool]:

@@ -73,13 +73,23 @@ def is_answerable(operation: Operation[Any]) -> bool:
 
 
 class LocationTarget:
-    """A :class:`Location` as a target: every call goes in the bulk lane and waits as long as it takes."""
+    """A :class:`Location` as a target: every call goes in the bulk lane and waits as long as it takes.
 
-    def __init__(self, location: Location, operation: Operation[Any], keys: KeyPlace) -> None:
+    ``attempt_timeout`` bounds one request, in seconds; without it the client's own setting does.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        operation: Operation[Any],
+        keys: KeyPlace,
+        *,
+        attempt_timeout: float | None = None,
+    ) -> None:
         self._location = location
         self._operation = operation
         self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
-        self._options = CallOptions(lane=Lane.BULK, timeout=math.inf)
+        self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
 
     @property
     def answerable(self) -> bool:
@@ -94,7 +104,9 @@ class LocationTarget:
 
     async def listing(self) -> AsyncIterator[tuple[str | None, Copy]]:
         operation = _LISTED[self._operation.name]
-        calm = self._location.with_options(lane=Lane.BULK, timeout=math.inf)
+        calm = self._location.with_options(
+            lane=Lane.BULK, timeout=math.inf, attempt_timeout=self._options.attempt_timeout
+        )
         async for document in calm.paginate(operation, {}, limit=None, offset=0):
             created = document.created_at.isoformat() if document.created_at else ""
             draft = document.status in (None, "draft")

@@ -26,6 +26,7 @@ from hl_async.errors import (
     JournalError,
     JournalLocked,
     JournalMismatch,
+    LaneLost,
     NotFound,
     OutcomeUnknown,
     QuotaExhausted,
@@ -47,11 +48,13 @@ _COMMANDS: Final = {
     "demo": "demo:demo",
     "export": "export:export_command",
     "migrate": "migrate:migrate",
-    "rejects": "migrate:rejects",
-    "rollback": "migrate:rollback",
+    "pause": "status:pause",
+    "rejects": "runs:rejects",
+    "rollback": "runs:rollback",
     "sandbox": "sandbox:sandbox",
-    "status": "migrate:status",
-    "verify": "migrate:verify",
+    "status": "status:status",
+    "verify": "runs:verify",
+    "worker": "worker:worker",
 }
 
 _SUMMARIES: Final = {
@@ -62,11 +65,13 @@ _SUMMARIES: Final = {
     "demo": "Migrate a sample export into a local sandbox; needs no account.",
     "export": "Write all estimates or invoices of a location to a file.",
     "migrate": "Turn an export file into estimates, exactly once.",
+    "pause": "Let workers begin nothing more of a run.",
     "rejects": "Print the documents of a run that were rejected.",
     "rollback": "Delete what a run created, as far as it is still draft.",
     "sandbox": "Serve a local HighLevel on loopback.",
     "status": "Show how far a run has come.",
     "verify": "Compare a finished run with the location, to the cent.",
+    "worker": "Work on the runs of a database, beside other workers.",
 }
 
 
@@ -173,6 +178,7 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (QuotaExhausted, "the location's budget of the day is used up; the same command goes on tomorrow"),
     (OutcomeUnknown, "look whether it happened before you do it again"),
     (ConnectFailed, "check HL_BASE_URL and the network; without an account: hl-async sandbox COMMAND"),
+    (LaneLost, "the same command goes on with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
     (JournalMismatch, "give another --journal, or resume the run it belongs to"),
 )

@@ -18,8 +18,8 @@ from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.migrate import Counting, draining
 from hl_async.cli.render import progress, report_lines, verification_lines
+from hl_async.cli.running import Counting, draining
 
 _RATE_MAX = 40
 _RATE_INTERVAL = 2.0
@@ -69,7 +69,7 @@ async def _demo(folder: Path) -> ExitCode:
             await Run.create(folder / "run.hl.db", fingerprint=mark, location=box.location_id) as run,
         ):
             await run.plan(read_source(source, mapping))
-            with progress("created", quiet=False) as show, draining(run):
+            with progress("created", quiet=False) as show, draining(run.stop):
                 report = await run.execute(
                     lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
                     settle=_SETTLE,

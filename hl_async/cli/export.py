@@ -16,8 +16,8 @@ from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.migrate import Counting, client, draining, report_json
 from hl_async.cli.render import progress, report_lines
+from hl_async.cli.running import Counting, client, draining, report_json
 from hl_async.errors import InvalidRequest
 from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 
@@ -102,7 +102,7 @@ def copy(
         async with client(base_url, counting, attempt_timeout=attempt_timeout) as hl:
 
             async def execute(run: Run) -> RunReport:
-                with progress("copied", as_json) as show, draining(run):
+                with progress("copied", as_json) as show, draining(run.stop):
                     return await run.execute(
                         lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
                         settle=settle,

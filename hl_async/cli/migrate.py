@@ -1,13 +1,9 @@
-"""``hl-async migrate`` and what follows it: status, verify, rejects, rollback."""
+"""``hl-async migrate``: plan, and run here or by workers."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,47 +12,40 @@ import msgspec
 
 from hl_async.bulk.keys import key_place
 from hl_async.bulk.mapping import Mapping
-from hl_async.bulk.protocol import SETTLE, State
+from hl_async.bulk.protocol import SETTLE
 from hl_async.bulk.readers import fingerprint, header_of, read_source
 from hl_async.bulk.run import Forecast, Run, RunReport
+from hl_async.bulk.sqlite import SqlitePlace
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.reject_files import LeftOut, check_rejects, reject_text, write_left_out
-from hl_async.cli.render import money, progress, report_lines, span, verification_lines
+from hl_async.cli.places import name_for, place_of, postgres_option, required_postgres, run_name
+from hl_async.cli.reject_files import LeftOut, check_rejects, write_left_out
+from hl_async.cli.render import money, progress, report_lines, span
+from hl_async.cli.running import Counting, base_url_option, client, draining, json_option, report_json
 from hl_async.config import Environment
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError
 from hl_async.operations import plain_id
-from hl_async.telemetry import AttemptFinished, Event
 
 if TYPE_CHECKING:
+    from hl_async.bulk.journal import JournalPlace
     from hl_async.client import HighLevel
-
-_base_url = click.option(
-    "--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
-
-
-class Counting:
-    """Counts requests and refusals for the report."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.refused = 0
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, AttemptFinished):
-            self.requests += 1
-            self.refused += event.status == 429
 
 
 @click.command()
 @click.argument("source", required=False, type=click.Path(path_type=Path))
 @click.option("--map", "mapping", type=click.Path(path_type=Path), help="The mapping file (TOML) of a table.")
 @click.option("--location", metavar="ID", help="Where to create; default HL_LOCATION_ID.")
-@click.option("--journal", type=click.Path(path_type=Path), help="The run's journal; default SOURCE.hl.db.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run of this journal.")
+@click.option(
+    "--journal",
+    metavar="FILE|NAME",
+    help="The run's journal; default SOURCE.hl.db, in a database SOURCE's name.",
+)
+@click.option("--resume", metavar="FILE|NAME", help="Go on with the run of this journal.")
+@click.option("--engine", type=click.Choice(["local", "dbos"]), default="local", show_default=True,
+              help="Who works: this process, or the workers of a database.")  # fmt: skip
+@postgres_option
+@click.option("--detach", is_flag=True, help="With --engine dbos: hand the run over, and don't watch.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, forecast, make no request.")
 @click.option(
     "--rejects", type=click.Path(path_type=Path), help="The reject file; default SOURCE.rejects.EXT."
@@ -85,8 +74,8 @@ class Counting:
     show_default=True,
     help="Where the run's key goes: meta, name, title, number:FIRST, field:X.",
 )
-@_base_url
-@_json
+@base_url_option
+@json_option
 def migrate(**options: Any) -> int:
     """Turn every document of SOURCE into one estimate, exactly once.
 
@@ -97,14 +86,20 @@ def migrate(**options: Any) -> int:
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate --resume orders.csv.hl.db
+    hl-async migrate orders.csv --map orders.toml --engine dbos   # by: hl-async worker
     """
     arguments = _Arguments(**options)
     if (arguments.source is None) == (arguments.resume is None):
         fail("give either a SOURCE or --resume JOURNAL")
+    if arguments.engine == "dbos":
+        required_postgres(arguments.postgres)
+    elif arguments.detach:
+        fail("--detach leaves the work to workers: it needs --engine dbos")
     if not arguments.dry_run or arguments.resume is not None:
         return int(run_async(lambda: _migrate(arguments)))
     with tempfile.TemporaryDirectory(prefix="hl-async-") as folder:
-        arguments.journal = Path(folder) / "dry-run.hl.db"
+        arguments.journal = str(Path(folder) / "dry-run.hl.db")
+        arguments.postgres, arguments.engine = None, "local"
         return int(run_async(lambda: _migrate(arguments)))
 
 
@@ -112,8 +107,11 @@ class _Arguments(msgspec.Struct):
     source: Path | None
     mapping: Path | None
     location: str | None
-    journal: Path | None
-    resume: Path | None
+    journal: str | None
+    resume: str | None
+    engine: str
+    postgres: str | None
+    detach: bool
     dry_run: bool
     rejects: Path | None
     retry_rejected: bool
@@ -130,17 +128,24 @@ class _Arguments(msgspec.Struct):
 
 async def _migrate(arguments: _Arguments) -> ExitCode:
     counting = Counting()
+    by_workers = arguments.engine == "dbos"
     # everything that can be refused is refused before the journal is touched
     hl = (
         None
-        if arguments.dry_run
-        else client(arguments.base_url, counting, arguments.share, arguments.attempt_timeout)
+        if arguments.dry_run or by_workers
+        else client(
+            arguments.base_url,
+            counting,
+            arguments.share,
+            arguments.attempt_timeout,
+            required_postgres(arguments.postgres) if arguments.postgres else None,
+        )
     )
     if arguments.rejects is not None:
         await asyncio.to_thread(check_rejects, arguments.rejects, arguments.source)
-    path, run = await _prepare(arguments)
+    beside, run = await _prepare(arguments)
     async with run:
-        if hl is None:
+        if arguments.dry_run:
             _say_forecast(await run.forecast(), arguments.as_json)
             return ExitCode.OK
         if arguments.retry_rejected:
@@ -148,25 +153,33 @@ async def _migrate(arguments: _Arguments) -> ExitCode:
         forecast = await run.forecast()
         if not arguments.as_json:
             say(_forecast_line(forecast))
-        report = await _execute(run, hl, counting, arguments)
-        left_out = await write_left_out(run, path, arguments.rejects)
+        if hl is not None:
+            report = await _execute(run, hl, counting, arguments)
+        else:
+            found = await _hand_over(run, arguments)
+            if found is None:
+                return ExitCode.OK
+            report = found
+        left_out = await write_left_out(run, beside, arguments.rejects)
     return _finish(report, arguments, left_out)
 
 
 async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
-    """The journal to work on, planned."""
+    """A path that files of the run stand beside, and the run, planned."""
     if arguments.resume is not None:
-        run = await Run.open(arguments.resume)
+        run = await Run.open(await asyncio.to_thread(place_of, arguments.resume, arguments.postgres))
         if not run.is_planned:
             await run.aclose()
             raise BulkError(
                 f"{arguments.resume} was interrupted while it was planned; start again with its source"
             )
-        return arguments.resume, run
+        return Path(arguments.resume), run
     found = await asyncio.to_thread(_inspect, arguments)
-    run = await Run.create(found.journal, fingerprint=found.mark, location=found.location, key=arguments.key)
+    place = found.place
+    existed = await place.exists()
+    run = await Run.create(place, fingerprint=found.mark, location=found.location, key=arguments.key)
     if run.is_planned:
-        return found.journal, run
+        return found.beside, run
     try:
         # the reject file needs these, also after a crash in the next moment
         await run.journal.note(
@@ -179,10 +192,10 @@ async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
         await run.plan(records, max_rejects=arguments.max_rejects, limit=arguments.limit)
     except BaseException as error:
         await run.aclose()
-        if not found.existed and isinstance(error, HighLevelError):
-            await asyncio.to_thread(_forget, found.journal)  # nothing was sent: leave nothing half done
+        if not existed and isinstance(error, HighLevelError):
+            await place.remove()  # nothing was sent: leave nothing half done
         raise
-    return found.journal, run
+    return found.beside, run
 
 
 class _Found(msgspec.Struct):
@@ -193,8 +206,8 @@ class _Found(msgspec.Struct):
     columns: list[str] | None
     mark: str
     location: str
-    journal: Path
-    existed: bool
+    place: JournalPlace
+    beside: Path
 
 
 def _inspect(arguments: _Arguments) -> _Found:
@@ -215,58 +228,50 @@ def _inspect(arguments: _Arguments) -> _Found:
         raise ConfigurationError("--location", "is missing; give one, or set HL_LOCATION_ID")
     if arguments.limit:
         mark += f":{arguments.limit}"
-    journal = arguments.journal or source.with_name(source.name + ".hl.db")
-    return _Found(source.absolute(), mapping, columns, mark, location, journal, journal.exists())
+    place, beside = _place_for(source, arguments)
+    return _Found(source.absolute(), mapping, columns, mark, location, place, beside)
 
 
-def _forget(path: Path) -> None:
-    for name in (path.name, path.name + "-wal", path.name + "-shm", path.name + ".lock"):
-        path.with_name(name).unlink(missing_ok=True)
+def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalPlace, Path]:
+    """Where a new run is kept: in the database if that is named, or needed for workers."""
+    if arguments.postgres is None and arguments.engine == "local":
+        path = Path(arguments.journal) if arguments.journal else source.with_name(source.name + ".hl.db")
+        return SqlitePlace(path), path
+    from hl_async.bulk.postgres import PostgresPlace
+    from hl_async.worker.process import worker_name
+
+    name = run_name(arguments.journal) if arguments.journal else name_for(source)
+    return PostgresPlace(required_postgres(arguments.postgres), name, holder=worker_name()), source
 
 
-def client(
-    base_url: str | None, counting: Counting, share: float = 1.0, attempt_timeout: float = 30.0
-) -> HighLevel:
-    from hl_async.client import HighLevel
-    from hl_async.config import ClientConfig, Timeouts
-    from hl_async.governor import GovernorPolicy
+async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
+    """Leave the run to workers, and watch them; None when nobody wants to watch."""
+    from hl_async.bulk.dispatch import Dispatch, RunSettings
+    from hl_async.postgres import Database
 
-    settings: dict[str, Any] = {
-        "observers": [counting],
-        "governor": GovernorPolicy(share=share, linger=attempt_timeout),
-    }
-    settings["config"] = ClientConfig(timeouts=Timeouts(attempt=attempt_timeout))
-    if base_url:
-        settings["base_url"] = base_url
-    return HighLevel.from_env(**settings)
-
-
-@contextmanager
-def draining(run: Run) -> Iterator[None]:
-    """Ctrl-C and SIGTERM once let what is in flight finish; a second Ctrl-C stops now."""
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-    assert main is not None
-
-    def stop() -> None:
-        if run.stop.is_set():
-            main.cancel()
-            return
-        run.stop.set()
-        say("stopping: what is in flight is finished first; Ctrl-C again stops now")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    database = Database(required_postgres(arguments.postgres))
+    dispatch = Dispatch(database)
+    name = run.journal.name
     try:
-        yield
+        await dispatch.hand_over(name, RunSettings(arguments.settle, arguments.attempt_timeout))
+        workers = await dispatch.workers()
+        if not workers:
+            say("no worker is there yet; start some with: hl-async worker")
+        if arguments.detach:
+            say(f"handed over; look at it with: hl-async status {name}")
+            return None
+        with (
+            progress("created", arguments.as_json) as show,
+            draining(run.stop, f"the workers go on; hl-async pause {name} lets them rest"),
+        ):
+            return await run.follow(lambda: dispatch.is_open(name), on_progress=show)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        await database.aclose()
 
 
 async def _execute(run: Run, hl: HighLevel, counting: Counting, arguments: _Arguments) -> RunReport:
     async with hl:
-        with progress("created", arguments.as_json) as show, draining(run):
+        with progress("created", arguments.as_json) as show, draining(run.stop):
             try:
                 report = await run.execute(
                     lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
@@ -294,23 +299,14 @@ def _finish(report: RunReport, arguments: _Arguments, left_out: LeftOut) -> Exit
         say(f"warning: {left_out.problem}")
     if report.state != "done":
         why = f" ({report.reason})" if report.reason else ""
-        say(f"stopped{why}; go on with: hl-async migrate --resume {report.journal}")
+        more = " --engine dbos" if arguments.engine == "dbos" else ""
+        say(f"stopped{why}; go on with: hl-async migrate --resume {report.journal}{more}")
         return ExitCode.STOPPED
     if report.unknown:
         return ExitCode.HELD
     if not arguments.as_json:
         say(f"compare source and location with: hl-async verify {report.journal}")
     return ExitCode.REJECTS if report.rejected else ExitCode.OK
-
-
-def report_json(report: RunReport) -> dict[str, Any]:
-    """The report as one JSON object; a total is a plain number of text when there is one currency."""
-
-    def total(sums: dict[str, Any]) -> Any:
-        return str(next(iter(sums.values()))) if len(sums) == 1 else {c: str(t) for c, t in sums.items()}
-
-    found = msgspec.to_builtins(report)
-    return {**found, "total_source": total(report.total_source), "total_created": total(report.total_created)}
 
 
 def _forecast_line(forecast: Forecast) -> str:
@@ -329,108 +325,3 @@ def _say_forecast(forecast: Forecast, as_json: bool) -> None:
         return
     tell(_forecast_line(forecast))
     tell(f"that is {forecast.days:.1%} of a location's budget for a day; nothing was sent")
-
-
-# -------------------------------------------------------------------------------------------- afterwards
-
-
-@click.command()
-@click.argument("journal", type=click.Path(path_type=Path))
-@_json
-def status(journal: Path, as_json: bool) -> int:
-    """Show how far the run of JOURNAL has come, also while it works; makes no request.
-
-    \b
-    hl-async status orders.csv.hl.db
-    watch hl-async status orders.csv.hl.db
-    """
-
-    async def main() -> ExitCode:
-        async with await Run.open(journal, watch=True) as run:
-            report = await run.report()
-        if as_json:
-            put_json(report_json(report))
-        else:
-            for line in report_lines(report):
-                if not line.startswith("took"):
-                    click.echo(line)
-        return ExitCode.OK
-
-    return int(run_async(main))
-
-
-@click.command()
-@click.argument("journal", type=click.Path(path_type=Path))
-@click.option("--repair", is_flag=True, help="Delete younger draft copies of the same document.")
-@_base_url
-@_json
-def verify(journal: Path, repair: bool, base_url: str | None, as_json: bool) -> int:
-    """Compare the run of JOURNAL with what is in the location: every document once, every total to the cent.
-
-    \b
-    hl-async verify orders.csv.hl.db           # exit code 7: it differs
-    hl-async verify orders.csv.hl.db --repair  # and deletes surplus drafts
-    """
-
-    async def main() -> ExitCode:
-        hl = client(base_url, Counting())
-        async with await Run.open(journal) as run, hl:
-            found = await run.verify(hl, repair=repair)
-        if as_json:
-            put_json(msgspec.to_builtins(found))
-        else:
-            for line in verification_lines(found):
-                click.echo(line)
-        return ExitCode.DIFFERS if found.differences else ExitCode.OK
-
-    return int(run_async(main))
-
-
-@click.command()
-@click.argument("journal", type=click.Path(path_type=Path))
-def rejects(journal: Path) -> int:
-    """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason.
-
-    \b
-    hl-async rejects orders.csv.hl.db > mended.csv
-    hl-async migrate mended.csv --map orders.toml   # once they are mended
-    """
-
-    async def main() -> ExitCode:
-        async with await Run.open(journal, watch=True) as run:
-            rows = await run.each(State.REJECTED)
-            header = await run.journal.header()
-        sys.stdout.buffer.write(b"".join(reject_text(rows, header)))
-        return ExitCode.OK
-
-    return int(run_async(main))
-
-
-@click.command()
-@click.argument("journal", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@_base_url
-@_json
-def rollback(journal: Path, yes: bool, base_url: str | None, as_json: bool) -> int:
-    """Delete what the run of JOURNAL created, as far as it is still a draft. Can be interrupted and repeated.
-
-    \b
-    hl-async rollback orders.csv.hl.db        # asks first
-    hl-async rollback orders.csv.hl.db --yes
-    """
-
-    async def main() -> ExitCode:
-        hl = client(base_url, Counting())
-        async with await Run.open(journal) as run, hl:
-            report = await run.report()
-            if not yes and not click.confirm(f"Delete up to {report.created:,} drafts?", err=True):
-                return ExitCode.STOPPED
-            found = await run.rollback(hl)
-        if as_json:
-            put_json(dict(found))
-        else:
-            text = f"{found['deleted']:,} deleted, {found['kept']:,} kept because they are no drafts any more"
-            click.echo(f"{text}, {found['gone']:,} were gone already")
-        return ExitCode.OK
-
-    return int(run_async(main))

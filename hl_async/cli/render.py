@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
-from hl_async.bulk.run import Progress, RunReport, Verification
+from hl_async.bulk.journal import LaneStatus
+from hl_async.bulk.run import Progress, RunReport
+from hl_async.bulk.verification import Verification
 from hl_async.cli.app import say
 
 _REASONS: Final = 5
@@ -118,3 +120,34 @@ def verification_lines(found: Verification) -> list[str]:
     if len(found.differences) > 50:
         lines.append(f"  … and {len(found.differences) - 50} more")
     return lines
+
+
+def lane_lines(lanes: list[LaneStatus], *, rows: int) -> list[str]:
+    """A table of locations, those that are worked on first; nothing for a single one that nobody works on."""
+    if len(lanes) == 1 and not lanes[0].holder and not lanes[0].reason:
+        return []
+    width = max((len(lane.location) for lane in lanes), default=8)
+    finished = sum(lane.done == lane.of for lane in lanes)
+    lines = [
+        "",
+        f"{finished:,} of {len(lanes):,} locations are done",
+        f"{'location':<{width}}  {'done':>15}  {'rate':>7}  {'unclear':>7}  worked on by",
+    ]
+    ordered = sorted(lanes, key=lambda lane: (not lane.holder, lane.done == lane.of))
+    lines += [_lane_line(lane, width) for lane in ordered[:rows]]
+    if len(ordered) > rows:
+        lines.append(f"… and {len(ordered) - rows:,} more locations (--json shows all)")
+    return lines
+
+
+def _lane_line(lane: LaneStatus, width: int) -> str:
+    if lane.holder:
+        who = lane.holder
+    elif lane.done == lane.of and not lane.reason:
+        who = ""
+    else:
+        wait = f"in {span(lane.wakes_in)}" if lane.wakes_in else ""
+        who = f"- {' '.join(part for part in (wait, _cut(lane.reason)) if part)}".rstrip()
+    rate = f"{lane.rate:.1f}/s" if lane.holder else ""
+    done = f"{lane.done:,}/{lane.of:,}"
+    return f"{lane.location:<{width}}  {done:>15}  {rate:>7}  {lane.ambiguous:>7,}  {who}".rstrip()

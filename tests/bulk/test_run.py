@@ -382,7 +382,8 @@ async def planned(path: Path, count: int) -> AsyncIterator[Run]:
 
 async def test_the_journal_moves_an_item_only_from_where_it_stands(tmp_path: Path) -> None:
     async with planned(tmp_path / "run.db", 2) as run:
-        journal = run.journal
+        journal = await run.journal.lease("loc")
+        assert journal is not None
         assert await journal.intend(0, 0, 1.0)
         assert not await journal.intend(0, 0, 1.0)
         assert not await journal.created(0, 0, "x")
@@ -392,7 +393,7 @@ async def test_the_journal_moves_an_item_only_from_where_it_stands(tmp_path: Pat
         assert await journal.intend(1, 0, 1.0)
         assert await journal.hold(1, 1, "unclear")
         assert (await run.report()).unknown == 1
-        assert "run.db" in repr(journal)
+        assert "run.db" in repr(run.journal)
 
 
 async def test_operations_that_make_nothing_listable_cannot_be_verified(box: Sandbox, tmp_path: Path) -> None:

@@ -1,0 +1,231 @@
+"""Which lanes of the runs in a database are due, and what became of those that were given to an engine.
+
+Any number of workers may look at the same time: submitting a slice twice makes one, and a lane is leased once per
+epoch. A slice that an engine lost, or that a dead worker took with it, is found by its age and submitted anew under the
+next epoch, after which the old one is worth nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.bulk.engines import LaneEngine, Slice, SliceState
+from hl_async.bulk.postgres_schema import JOURNAL
+from hl_async.errors import JournalError
+from hl_async.postgres import Database
+
+LOST_AFTER: Final = 3.0
+"""Seconds after which a slice that was submitted, and whose lane nobody leased, is asked after; and once more as long
+after which it is given up, when no engine has it in its queue."""
+
+_AT_ONCE: Final = 50
+_TOGETHER: Final = 10
+_WORKER_GONE: Final = 15.0
+
+_OPEN: Final = (
+    "from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
+    " where not l.done and not l.stopped and l.until <= clock_timestamp() and l.wake_at <= clock_timestamp()"
+)
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """A run in the database: ``dispatched`` when workers may take its lanes; lanes not done, leased and stopped."""
+
+    name: str
+    dispatched: bool
+    lanes: int
+    worked_on: int
+    stopped: int
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """A worker that was heard of in the last seconds, and how many lanes it works on."""
+
+    name: str
+    lanes: int
+    draining: bool
+
+
+class RunSettings(msgspec.Struct, frozen=True):
+    """What workers have to know of a run; seconds."""
+
+    settle: float
+    attempt_timeout: float
+
+
+class Dispatch:
+    """The lanes of all runs in ``database``, as their dispatchers see them; see :data:`LOST_AFTER`."""
+
+    def __init__(self, database: Database, *, lost_after: float = LOST_AFTER) -> None:
+        self._database = database
+        self._lost_after = lost_after
+        self._suspects: dict[Slice, float] = {}
+
+    async def hand_over(self, run: str, settings: RunSettings) -> None:
+        """Let workers take the lanes of a run, also those that were stopped for a person to look at."""
+        await self._change(
+            "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3"
+            " where name = $1 returning id) update hl_async.lane set stopped = false, wake_at = '-infinity'"
+            " where run in (select id from mine) and not done",
+            run,
+            settings.settle,
+            settings.attempt_timeout,
+        )
+
+    async def withdraw(self, run: str) -> None:
+        """Let workers begin no more slices of a run."""
+        await self._change("update hl_async.run set dispatched = null where name = $1", run)
+
+    async def settings(self, run: str) -> RunSettings:
+        """What the run was handed over with; :class:`JournalError` when there is none of that name."""
+        rows = await self._rows("select settle, attempt_timeout from hl_async.run where name = $1", run)
+        if not rows:
+            raise JournalError(f"there is no run {run!r} in {self._database.name}")
+        return RunSettings(rows[0]["settle"], rows[0]["attempt_timeout"])
+
+    async def pump(self, engine: LaneEngine) -> int:
+        """Submit every slice that is due, and again those that were lost; how many.
+
+        Those that have waited longest come first, so that all lanes get their turns evenly.
+        """
+        submitted = 0
+        # few at a time, so that dispatchers that work side by side hardly change the order
+        while due := await self._claim():
+            for batch in (due[at : at + _TOGETHER] for at in range(0, len(due), _TOGETHER)):
+                await asyncio.gather(*(engine.submit(piece) for piece in batch))
+            submitted += len(due)
+            if len(due) < _AT_ONCE:
+                break
+        # the queue is first in, first out: what was lost is among the oldest
+        old = await self._slices(
+            f"{_OPEN} and l.submitted = l.epoch and l.submitted_at < clock_timestamp() - make_interval(secs => $2)"
+            " order by l.submitted_at limit $1",
+            _AT_ONCE,
+            self._lost_after,
+        )
+        states = await engine.overview(old) if old else {}
+        now = time.monotonic()
+        # a slice that was taken a moment ago will lease its lane in the next: only what stays so is lost
+        self._suspects = {
+            piece: self._suspects.get(piece, now)
+            for piece, state in states.items()
+            if state is not SliceState.QUEUED
+        }
+        lost = [piece for piece, since in self._suspects.items() if now - since >= self._lost_after]
+        await self._mark("epoch = l.epoch + 1", lost)
+        return submitted
+
+    async def _claim(self) -> list[Slice]:
+        """Note lanes that are due as submitted, each by one dispatcher.
+
+        If it dies before it submits them, they are found as lost.
+        """
+        rows = await self._rows(
+            f"with due as (select l.run, l.location {_OPEN} and l.submitted < l.epoch order by l.wake_at limit $1"  # noqa: S608
+            " for update of l skip locked) update hl_async.lane l"
+            " set submitted = l.epoch, submitted_at = clock_timestamp() from due, hl_async.run r"
+            " where l.run = due.run and l.location = due.location and r.id = l.run"
+            " returning r.name, l.location, l.epoch, extract(epoch from l.wake_at)::float8 as since",
+            _AT_ONCE,
+        )
+        rows.sort(key=lambda row: row["since"])
+        return [Slice(row["name"], row["location"], row["epoch"]) for row in rows]
+
+    async def others_wait(self) -> bool:
+        """Whether any lane is due that nobody works on."""
+        return bool(await self._rows(f"select 1 {_OPEN} limit 1"))
+
+    async def is_idle(self) -> bool:
+        """Whether no lane of a handed-over run is left that workers could ever go on with."""
+        rows = await self._rows(
+            "select 1 from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
+            " where not l.done and not l.stopped limit 1"
+        )
+        return not rows
+
+    async def is_open(self, run: str) -> bool:
+        """Whether workers may still go on with any lane of a run."""
+        return bool(
+            await self._rows(
+                "select 1 from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
+                " where r.name = $1 and not l.done and not l.stopped limit 1",
+                run,
+            )
+        )
+
+    async def withdrawn(self, runs: Sequence[str]) -> set[str]:
+        """Those of ``runs`` that workers are to leave alone."""
+        rows = await self._rows(
+            "select name from hl_async.run where name = any($1::text[]) and dispatched is null", list(runs)
+        )
+        return {row["name"] for row in rows}
+
+    async def runs(self) -> list[RunStatus]:
+        """All runs, the latest first."""
+        rows = await self._rows(
+            "select r.name, r.dispatched is not null as dispatched, count(l.*) filter (where not l.done) as lanes,"
+            " count(l.*) filter (where l.until > clock_timestamp()) as worked_on,"
+            " count(l.*) filter (where l.stopped) as stopped"
+            " from hl_async.run r left join hl_async.lane l on l.run = r.id group by r.id order by r.id desc"
+        )
+        return [RunStatus(*row) for row in rows]
+
+    # ------------------------------------------------------------------------------------- workers
+
+    async def sign_in(self, worker: str, lanes: int, *, draining: bool) -> None:
+        """Tell that a worker is there."""
+        await self._change(
+            "insert into hl_async.worker values ($1, clock_timestamp(), $2, $3)"
+            " on conflict (name) do update"
+            " set seen = excluded.seen, lanes = excluded.lanes, draining = excluded.draining",
+            worker,
+            lanes,
+            draining,
+        )
+
+    async def sign_out(self, worker: str) -> None:
+        """Tell that it goes; those that died without a word are forgotten too, after a day."""
+        await self._change(
+            "delete from hl_async.worker where name = $1 or seen < clock_timestamp() - interval '1 day'",
+            worker,
+        )
+
+    async def workers(self) -> list[WorkerStatus]:
+        """Those that were heard of lately."""
+        rows = await self._rows(
+            "select name, lanes, draining from hl_async.worker"
+            " where seen > clock_timestamp() - make_interval(secs => $1) order by name",
+            _WORKER_GONE,
+        )
+        return [WorkerStatus(*row) for row in rows]
+
+    # ------------------------------------------------------------------------------------- statements
+
+    async def _slices(self, condition: str, *values: Any) -> list[Slice]:
+        rows = await self._rows(f"select r.name, l.location, l.epoch {condition}", *values)
+        return [Slice(*row) for row in rows]
+
+    async def _mark(self, assignment: str, pieces: Sequence[Slice]) -> None:
+        """Note something about lanes, as far as they still are in the epoch of these slices and in nobody's hands."""
+        if pieces:
+            await self._change(
+                f"update hl_async.lane l set {assignment} from hl_async.run r,"  # noqa: S608
+                " unnest($1::text[], $2::text[], $3::int8[]) as p (run, location, epoch)"
+                " where r.name = p.run and l.run = r.id and l.location = p.location and l.epoch = p.epoch"
+                " and l.until <= clock_timestamp()",
+                *(list(column) for column in zip(*pieces, strict=True)),
+            )
+
+    async def _rows(self, statement: str, *values: Any) -> list[Any]:
+        rows: list[Any] = await self._database.run(
+            JOURNAL, lambda connection: connection.fetch(statement, *values)
+        )
+        return rows
+
+    async def _change(self, statement: str, *values: Any) -> None:
+        await self._database.run(JOURNAL, lambda connection: connection.execute(statement, *values))

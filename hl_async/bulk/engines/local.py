@@ -1,0 +1,85 @@
+"""The embedded engine: the lanes of one process in a ring, first in, first out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+from hl_async.bulk.engines import Handler, Slice, SliceState
+
+
+class LocalEngine:
+    """Lanes take turns in this process. ``stop`` lets what runs end, and begins nothing more.
+
+    :meth:`serve` returns when no slice is left, also none that is due later, or after ``stop``; what a handler raises
+    ends it and is raised.
+    """
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self._ring: OrderedDict[Slice, None] = OrderedDict()
+        self._later: dict[Slice, float] = {}
+        self._running: dict[asyncio.Task[Slice | None], Slice] = {}
+
+    async def submit(self, piece: Slice) -> None:
+        self._ring.setdefault(piece)
+
+    def submit_later(self, piece: Slice, seconds: float) -> None:
+        """Have a slice worked on in so many seconds."""
+        self._later[piece] = time.monotonic() + seconds
+
+    async def overview(self, pieces: Iterable[Slice]) -> dict[Slice, SliceState]:
+        running = set(self._running.values())
+        return {
+            piece: SliceState.RUNNING
+            if piece in running
+            else SliceState.QUEUED
+            if piece in self._ring or piece in self._later
+            else SliceState.OVER
+            for piece in pieces
+        }
+
+    async def serve(self, handler: Handler, *, at_once: int) -> None:
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            while self._running or not (self._stop.is_set() or not (self._ring or self._later)):
+                self._begin(handler, at_once)
+                await self._wait(stopping)
+                for task in [task for task in self._running if task.done()]:
+                    del self._running[task]
+                    following = task.result()
+                    if following is not None:
+                        await self.submit(following)
+        finally:
+            tasks: list[asyncio.Task[Any]] = [stopping, *self._running]
+            self._running.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, handler: Handler, at_once: int) -> None:
+        """Start slices that are due, as far as there is room."""
+        now = time.monotonic()
+        for piece in [one for one, due in self._later.items() if due <= now]:
+            del self._later[piece]
+            self._ring.setdefault(piece)
+        while self._ring and len(self._running) < at_once and not self._stop.is_set():
+            piece, _ = self._ring.popitem(last=False)
+            self._running[asyncio.create_task(handler(piece))] = piece
+
+    async def _wait(self, stopping: asyncio.Task[bool]) -> None:
+        """Until a slice ends, a later one is due, or the stop."""
+        stopped = self._stop.is_set()
+        due = None if stopped or not self._later else min(self._later.values()) - time.monotonic()
+        watched: set[asyncio.Task[Any]] = {*self._running}
+        if not stopped:
+            watched.add(stopping)
+        if watched:
+            await asyncio.wait(
+                watched,
+                timeout=None if due is None else max(0.0, due),
+                return_when=asyncio.FIRST_COMPLETED,
+            )

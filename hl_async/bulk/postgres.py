@@ -1,0 +1,309 @@
+"""The journal in Postgres, for runs that many processes work on.
+
+A lane belongs to whoever holds its *lease*: every lease counts the lane's *epoch* up, ends by itself when it is not
+renewed, and every change names the epoch it was made under, so that a process that was believed dead changes nothing
+when it comes back. Times are the database's. Changes that wait at the same time share one statement. Needs the extra
+``postgres`` (asyncpg).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+from hl_async.bulk.journal import (
+    BATCH,
+    Counts,
+    ItemColumns,
+    LaneStatus,
+    Row,
+    add_up,
+    check_header,
+    columns_of,
+    lane_status,
+)
+from hl_async.bulk.postgres_changes import Changes, plain_text
+from hl_async.bulk.postgres_lane import DatabaseClock, PostgresLane
+from hl_async.bulk.postgres_schema import JOURNAL
+from hl_async.bulk.protocol import State
+from hl_async.bulk.records import Item, Reject
+from hl_async.errors import JournalError
+from hl_async.postgres import Database, database_of
+from hl_async.secret import Secret
+
+LEASE: Final = 20.0
+"""Seconds a lane stays with a holder that is not heard of."""
+
+
+class PostgresPlace:
+    """The run ``name`` in a database, an address or a :class:`~hl_async.postgres.Database`.
+
+    ``holder`` is how others see this process, ``lease`` how many seconds after its death they wait before they take
+    its lanes over. A database that was passed in is not closed with the journal.
+    """
+
+    def __init__(
+        self, database: Database | Secret | str, name: str, *, holder: str = "", lease: float = LEASE
+    ) -> None:
+        self._database, self._owns = database_of(database)
+        self.name = name
+        self._holder = holder
+        self._lease = lease
+
+    async def create(self, header: dict[str, str]) -> PostgresJournal:
+        """See :meth:`JournalPlace.create`."""
+
+        async def make(connection: Any) -> int:
+            run: int = await connection.fetchval(
+                "insert into hl_async.run (name) values ($1)"
+                " on conflict (name) do update set name = excluded.name returning id",
+                self.name,
+            )
+            rows = await connection.fetch("select name, value from hl_async.run_fact where run = $1", run)
+            check_header(self.name, {row["name"]: row["value"] for row in rows}, header)
+            await connection.executemany(
+                "insert into hl_async.run_fact values ($1, $2, $3) on conflict do nothing",
+                [(run, name, value) for name, value in header.items()],
+            )
+            return run
+
+        return await self._journal(make)
+
+    async def open(self, *, watch: bool = False) -> PostgresJournal:
+        """See :meth:`JournalPlace.open`; others may work on it, watched or not."""
+
+        async def find(connection: Any) -> int:
+            run: int | None = await connection.fetchval(
+                "select id from hl_async.run where name = $1", self.name
+            )
+            if run is None:
+                raise JournalError(f"there is no run {self.name!r} in {self._database.name}")
+            return run
+
+        return await self._journal(find)
+
+    async def exists(self) -> bool:
+        query = "select exists (select 1 from hl_async.run where name = $1)"
+        found: bool = await self._once(lambda connection: connection.fetchval(query, self.name))
+        return found
+
+    async def remove(self) -> None:
+        query = "delete from hl_async.run where name = $1"
+        await self._once(lambda connection: connection.execute(query, self.name))
+
+    async def _once(self, act: Any) -> Any:
+        try:
+            return await self._database.run(JOURNAL, act)
+        finally:
+            if self._owns:
+                await self._database.aclose()
+
+    async def _journal(self, find: Any) -> PostgresJournal:
+        try:
+            run = await self._database.run(JOURNAL, find)
+        except BaseException:
+            if self._owns:
+                await self._database.aclose()
+            raise
+        return PostgresJournal(self._database, run, self.name, self._holder, self._lease, owns=self._owns)
+
+
+class PostgresJournal:
+    """A run in a database; see :class:`~hl_async.bulk.journal.Journal`. Open it through :class:`PostgresPlace`."""
+
+    def __init__(
+        self, database: Database, run: int, name: str, holder: str, lease: float, *, owns: bool
+    ) -> None:
+        self._database = database
+        self._name = name
+        self._holder = holder
+        self._lease = lease
+        self._owns = owns
+        self.run = run
+        self.clock = DatabaseClock()
+        self.changes = Changes(self.fetch)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def aclose(self) -> None:
+        """Write what is queued."""
+        await self.changes.written()
+        if self._owns:
+            await self._database.aclose()
+
+    # ------------------------------------------------------------------------------------- planning
+
+    async def plan(self, records: Iterable[tuple[Item, str, bytes] | Reject]) -> None:
+        rows = [ItemColumns(*map(plain_text, columns_of(record))) for record in records]
+        if not rows:
+            return
+        locations = list(dict.fromkeys(row.location for row in rows if row.key is not None))
+
+        async def write(connection: Any) -> None:
+            async with connection.transaction():
+                await connection.execute(
+                    "insert into hl_async.item"
+                    " (run, ordinal, source_id, key, location, ids, body, raw, total, currency, place, state, reason)"
+                    " select $1, * from unnest($2::int8[], $3::text[], $4::text[], $5::text[],"
+                    " $6::text[], $7::bytea[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[],"
+                    " $13::text[]) on conflict (run, ordinal) do nothing",
+                    self.run,
+                    *(list(column) for column in zip(*rows, strict=True)),
+                )
+                await connection.execute(
+                    "insert into hl_async.lane (run, location) select $1, * from unnest($2::text[])"
+                    " on conflict (run, location) do update set done = false",
+                    self.run,
+                    locations,
+                )
+
+        await self._database.run(JOURNAL, write)
+
+    async def header(self) -> dict[str, str]:
+        rows = await self.fetch("select name, value from hl_async.run_fact where run = $1")
+        return {row["name"]: row["value"] for row in rows}
+
+    async def note(self, **facts: str) -> None:
+        async def write(connection: Any) -> None:
+            await connection.executemany(
+                "insert into hl_async.run_fact values ($1, $2, $3)"
+                " on conflict (run, name) do update set value = excluded.value",
+                [(self.run, name, plain_text(value)) for name, value in facts.items()],
+            )
+
+        await self._database.run(JOURNAL, write)
+
+    async def lease(self, location: str, *, epoch: int | None = None) -> PostgresLane | None:
+        asked, asked_wall = time.monotonic(), time.time()
+        rows = await self.fetch(
+            "update hl_async.lane set epoch = epoch + 1, turns = turns + 1, holder = $5, reason = '', rate = 0,"
+            " until = clock_timestamp() + make_interval(secs => $4)"
+            " where run = $1 and location = $2 and until <= clock_timestamp() and epoch = coalesce($3::int8, epoch)"
+            " returning epoch, extract(epoch from clock_timestamp())::float8 as at",
+            location,
+            epoch,
+            self._lease,
+            self._holder,
+        )
+        if not rows:
+            return None
+        self.clock.set(rows[0]["at"], asked_wall, time.time())
+        return PostgresLane(self, location, rows[0]["epoch"], self._lease, asked, asked_wall)
+
+    # ------------------------------------------------------------------------------------- changing
+
+    async def rolled_back(self, ordinal: int) -> bool:
+        done = await self.execute(
+            "update hl_async.item set state = 'rejected', reason = 'rolled back', document = null"
+            " where run = $1 and ordinal = $2 and state = 'created'",
+            ordinal,
+        )
+        return done == 1
+
+    async def retry_rejected(self) -> int:
+        rows = await self.fetch(
+            "with again as (update hl_async.item set state = 'planned', reason = null"
+            " where run = $1 and state = 'rejected' and body is not null returning location),"
+            " open as (update hl_async.lane l set done = false"
+            " where l.run = $1 and l.location in (select location from again))"
+            " select count(*) as number from again"
+        )
+        number: int = rows[0]["number"]
+        return number
+
+    # ------------------------------------------------------------------------------------- looking
+
+    async def known(self, location: str) -> dict[str, tuple[int, str | None]]:
+        rows = await self.fetch(
+            "select key, ordinal, document from hl_async.item where run = $1 and location = $2 and key is not null",
+            location,
+        )
+        return {row["key"]: (row["ordinal"], row["document"]) for row in rows}
+
+    async def locations(self) -> list[str]:
+        rows = await self.fetch(
+            "select location from hl_async.item where run = $1 and key is not null"
+            " group by location order by min(ordinal)"
+        )
+        return [row["location"] for row in rows]
+
+    async def counts(self, *, totals: bool = True) -> Counts:
+        rows = await self.fetch(
+            "select state, count(*) as number from hl_async.item where run = $1 group by state"
+        )
+        sums: list[Any] = []
+        if totals:
+            sums = await self.fetch(
+                "select state, currency, total, count(*) as number from hl_async.item"
+                " where run = $1 and total is not null group by 1, 2, 3"
+            )
+        return Counts(
+            {row["state"]: row["number"] for row in rows},
+            add_up((row["state"], row["currency"], row["total"], row["number"]) for row in sums),
+        )
+
+    async def lanes(self) -> list[LaneStatus]:
+        counts: dict[str, dict[str, int]] = {}
+        rows = await self.fetch(
+            "select location, state, count(*) as number from hl_async.item where run = $1 and key is not null"
+            " group by location, state order by min(ordinal)"
+        )
+        for row in rows:
+            counts.setdefault(row["location"], {})[row["state"]] = row["number"]
+        lanes = await self.fetch(
+            "select location, rate, holder, until > clock_timestamp() as held, reason, done,"
+            " case when wake_at > clock_timestamp() then extract(epoch from wake_at - clock_timestamp())::float8"
+            " else 0 end as wakes_in from hl_async.lane where run = $1"
+        )
+        found = {row["location"]: row for row in lanes}
+        return [_status(location, numbers, found.get(location)) for location, numbers in counts.items()]
+
+    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[Row]:
+        rows = await self.fetch(
+            "select ordinal, source_id, key, location, state, total, currency, place, document, reason, raw"
+            " from hl_async.item where run = $1 and state = any($2::text[]) and ordinal > $3 order by ordinal limit $4",
+            [state.value for state in states],
+            after,
+            limit,
+        )
+        return [
+            Row(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
+            for o, s, k, at, st, t, c, p, d, r, raw in rows
+        ]
+
+    # ------------------------------------------------------------------------------------- statements
+
+    async def fetch(self, statement: str, *values: Any) -> list[Any]:
+        """The rows of a statement whose first value is the run."""
+        rows: list[Any] = await self._database.run(
+            JOURNAL, lambda connection: connection.fetch(statement, self.run, *values)
+        )
+        return rows
+
+    async def execute(self, statement: str, *values: Any) -> int:
+        """How many rows a statement changed whose first value is the run."""
+        done: str = await self._database.run(
+            JOURNAL, lambda connection: connection.execute(statement, self.run, *values)
+        )
+        return int(done.rsplit(" ", 1)[-1])
+
+    def __repr__(self) -> str:
+        return f"<PostgresJournal {self._name} in {self._database.name}>"
+
+
+def _status(location: str, counts: dict[str, int], lane: Any) -> LaneStatus:
+    if lane is None:
+        return lane_status(location, counts)
+    held = lane["held"]
+    return lane_status(
+        location,
+        counts,
+        rate=lane["rate"] if held else 0.0,
+        holder=lane["holder"] if held else "",
+        wakes_in=0.0 if held or lane["done"] else lane["wakes_in"],
+        reason=lane["reason"],
+    )

@@ -1,0 +1,78 @@
+"""Where runs are kept: in a file, or in a database that many processes share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from hl_async.config import Environment
+from hl_async.errors import ConfigurationError
+from hl_async.secret import Secret
+
+if TYPE_CHECKING:
+    from hl_async.bulk.journal import JournalPlace
+
+_SQLITE: Final = b"SQLite format 3\0"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,199}")
+
+postgres_option = click.option(
+    "--postgres",
+    metavar="URL",
+    help="The database of shared runs; default HL_POSTGRES, which hides it from ps.",
+)
+
+
+def postgres_of(given: str | None) -> Secret | None:
+    """The address of the database, if there is one."""
+    return Secret(given) if given else Environment.read().postgres
+
+
+def required_postgres(given: str | None) -> Secret:
+    """The address of the database; an error that says how to give it."""
+    found = postgres_of(given)
+    if found is None:
+        raise ConfigurationError(
+            "--postgres", "is missing; give the address of a database, or set HL_POSTGRES"
+        )
+    return found
+
+
+def place_of(journal: str, given: str | None) -> Path | JournalPlace:
+    """The run that ``journal`` names: a journal file that is there, else one in the database, if there is any.
+
+    In a database a run has the name of its source, which may well lie in this folder: that is no journal.
+    """
+    path = Path(journal)
+    postgres = postgres_of(given)
+    if postgres is None or (given is None and _is_journal(path)):
+        return path
+    from hl_async.bulk.postgres import PostgresPlace
+    from hl_async.worker.process import worker_name
+
+    return PostgresPlace(postgres, run_name(journal), holder=worker_name())
+
+
+def _is_journal(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
+
+
+def run_name(text: str) -> str:
+    """``text`` as the name of a run in a database."""
+    if not _NAME.fullmatch(text):
+        raise ConfigurationError(
+            "run",
+            f"{text!r} is no name of a run: letters, digits and . _ : + @ - , at most 200, a letter or digit first",
+        )
+    return text
+
+
+def name_for(source: Path) -> str:
+    """The name that a run of ``source`` gets in a database unless it is given one."""
+    return re.sub(r"[^A-Za-z0-9._:+@-]+", "-", source.name).lstrip("._:+@-")[:200] or "run"

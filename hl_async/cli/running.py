@@ -1,0 +1,98 @@
+"""What commands that run something have in common: the client, its counts, an orderly stop, the report."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from hl_async.bulk.run import RunReport
+from hl_async.cli.app import say
+from hl_async.secret import Secret
+from hl_async.telemetry import AttemptFinished, Event, Observer
+
+if TYPE_CHECKING:
+    from hl_async.client import HighLevel
+    from hl_async.postgres import Database
+
+base_url_option = click.option(
+    "--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
+
+
+class Counting:
+    """Counts requests and refusals for the report."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.refused = 0
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, AttemptFinished):
+            self.requests += 1
+            self.refused += event.status == 429
+
+
+def client(
+    base_url: str | None,
+    observer: Observer,
+    share: float = 1.0,
+    attempt_timeout: float = 30.0,
+    postgres: Database | Secret | None = None,
+) -> HighLevel:
+    """The client of a command, from the environment; it shares its rate budgets with others in ``postgres``."""
+    from hl_async.client import HighLevel
+    from hl_async.config import ClientConfig, Timeouts
+    from hl_async.governor import GovernorPolicy
+
+    settings: dict[str, Any] = {
+        "observers": [observer],
+        "governor": GovernorPolicy(share=share, linger=attempt_timeout),
+    }
+    settings["config"] = ClientConfig(timeouts=Timeouts(attempt=attempt_timeout))
+    if base_url:
+        settings["base_url"] = base_url
+    if postgres is not None:
+        from hl_async.governor import PostgresBudget
+
+        settings["budget"] = PostgresBudget(postgres)
+    return HighLevel.from_env(**settings)
+
+
+@contextmanager
+def draining(stop: asyncio.Event, said: str = "what is in flight is finished first") -> Iterator[None]:
+    """Ctrl-C and SIGTERM once set ``stop``, and what happens then is ``said``; a second one cancels."""
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+
+    def halt() -> None:
+        if stop.is_set():
+            main.cancel()
+            return
+        stop.set()
+        say(f"stopping: {said}; Ctrl-C again stops now")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, halt)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def report_json(report: RunReport) -> dict[str, Any]:
+    """The report as one JSON object; a total is a plain number of text when there is one currency."""
+
+    def total(sums: dict[str, Any]) -> Any:
+        return str(next(iter(sums.values()))) if len(sums) == 1 else {c: str(t) for c, t in sums.items()}
+
+    found = msgspec.to_builtins(report)
+    return {**found, "total_source": total(report.total_source), "total_created": total(report.total_created)}

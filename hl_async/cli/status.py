@@ -1,0 +1,138 @@
+"""``hl-async status`` and ``hl-async pause``: a run, its locations, and who works on them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from hl_async.bulk.journal import JournalPlace, LaneStatus
+from hl_async.bulk.run import Run, RunReport
+from hl_async.cli.app import fail, put_json, run_async, say
+from hl_async.cli.exits import ExitCode
+from hl_async.cli.places import place_of, postgres_of, postgres_option, required_postgres, run_name
+from hl_async.cli.render import lane_lines, report_lines
+from hl_async.cli.running import json_option, report_json
+
+_EVERY: Final = 1.0
+
+
+@click.command()
+@click.argument("journal", required=False)
+@click.option("--once", is_flag=True, help="Show it once, also on a terminal.")
+@postgres_option
+@json_option
+def status(journal: str | None, once: bool, postgres: str | None, as_json: bool) -> int:
+    """Show how far the run JOURNAL has come, by location, also while others work on it; makes no request.
+
+    JOURNAL is a file, or the name of a run in a database; without it, the runs of the database are listed. On a
+    terminal it is shown until the run ends, or Ctrl-C.
+
+    \b
+    hl-async status orders.csv.hl.db
+    hl-async status orders.csv --postgres postgresql://db.example/hl
+    hl-async status --json orders.csv
+    """
+    if journal is None:
+        if postgres_of(postgres) is None:
+            fail("give a JOURNAL, or --postgres to list the runs of a database")
+        return int(run_async(lambda: _list(postgres, as_json)))
+    live = sys.stderr.isatty() and not once and not as_json
+    place = place_of(journal, postgres)
+    return int(run_async(lambda: _show(place, as_json=as_json, live=live)))
+
+
+@click.command()
+@click.argument("run")
+@postgres_option
+def pause(run: str, postgres: str | None) -> int:
+    """Let workers begin nothing more of RUN; what is in flight is finished.
+
+    \b
+    hl-async pause orders.csv
+    hl-async migrate --resume orders.csv --engine dbos   # and on again
+    """
+    from hl_async.bulk.dispatch import Dispatch
+    from hl_async.postgres import Database
+
+    async def main() -> ExitCode:
+        database = Database(required_postgres(postgres))
+        try:
+            dispatch = Dispatch(database)
+            await dispatch.settings(run_name(run))  # an error when there is no such run
+            await dispatch.withdraw(run)
+        finally:
+            await database.aclose()
+        say(f"paused; go on with: hl-async migrate --resume {run} --engine dbos")
+        return ExitCode.OK
+
+    return int(run_async(main))
+
+
+async def _show(place: Path | JournalPlace, *, as_json: bool, live: bool) -> ExitCode:
+    async with await Run.open(place, watch=True) as run:
+        report, lanes = await run.report(), await run.journal.lanes()
+        if as_json:
+            locations = [{**msgspec.to_builtins(lane), "of": lane.of} for lane in lanes]
+            put_json({**report_json(report), "locations": locations})
+            return ExitCode.OK
+        if live and not report.complete:
+            await _watch(run)
+            report, lanes = await run.report(), await run.journal.lanes()
+    for line in _lines(report, lanes):
+        click.echo(line)
+    return ExitCode.OK
+
+
+async def _watch(run: Run) -> None:
+    """Redraw on the terminal until the run is complete; Ctrl-C ends it."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as screen:
+        while True:
+            report, lanes = await run.report(), await run.journal.lanes()
+            screen.update(Text("\n".join(_lines(report, lanes))), refresh=True)
+            if report.complete:
+                return
+            await asyncio.sleep(_EVERY)
+
+
+def _lines(report: RunReport, lanes: list[LaneStatus]) -> list[str]:
+    facts = [line for line in report_lines(report) if not line.startswith("took")]
+    size = shutil.get_terminal_size((100, 40))
+    return [*facts, *lane_lines(lanes, rows=max(5, size.lines - len(facts) - 4))]
+
+
+async def _list(postgres: str | None, as_json: bool) -> ExitCode:
+    from hl_async.bulk.dispatch import Dispatch
+    from hl_async.postgres import Database
+
+    database = Database(required_postgres(postgres))
+    try:
+        dispatch = Dispatch(database)
+        runs, workers = await dispatch.runs(), await dispatch.workers()
+    finally:
+        await database.aclose()
+    if as_json:
+        put_json({"runs": msgspec.to_builtins(runs), "workers": msgspec.to_builtins(workers)})
+        return ExitCode.OK
+    for run in runs:
+        state = "done" if not run.lanes else "by workers" if run.dispatched else "waits"
+        stopped = f", {run.stopped:,} stopped" if run.stopped else ""
+        click.echo(
+            f"{run.name:<40} {state:<10} {run.lanes:>7,} locations open, {run.worked_on:,} worked on{stopped}"
+        )
+    if not runs:
+        say("no runs yet; plan one with: hl-async migrate SOURCE --engine dbos")
+    for worker in workers:
+        click.echo(
+            f"worker {worker.name}: {worker.lanes:,} locations{', draining' if worker.draining else ''}"
+        )
+    return ExitCode.OK

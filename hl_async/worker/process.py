@@ -1,0 +1,219 @@
+"""The worker: takes slices from an engine, works on their lanes under leases, and keeps the engine supplied."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from hl_async.bulk.dispatch import Dispatch
+from hl_async.bulk.engines import LaneEngine, Slice
+from hl_async.bulk.postgres import LEASE, PostgresPlace
+from hl_async.bulk.protocol import SEND_GUARD, Outcome, Timing
+from hl_async.bulk.run import Run
+from hl_async.bulk.target import LocationTarget
+from hl_async.errors import CanaryFailed, ConfigurationError, HighLevelError, LaneLost
+from hl_async.postgres import Database
+
+if TYPE_CHECKING:
+    from hl_async.client import HighLevel
+
+_log = logging.getLogger(__name__)
+
+_PUMP_EVERY: Final = 1.0
+_SIGN_EVERY: Final = 5.0
+_LONGEST_PAUSE: Final = 10.0
+
+
+def worker_name() -> str:
+    """A name for this process that no other one has, now or later."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How a worker works.
+
+    ``lanes`` locations at once, each for ``slice`` seconds before others have their turn, ``in_flight`` requests at a
+    time per location. ``lease`` is how many seconds after a worker's death others take its lanes over.
+    ``until_idle``: end when no run is left to work on.
+    """
+
+    lanes: int = 20
+    slice: float = 60.0
+    in_flight: int = 64
+    lease: float = LEASE
+    until_idle: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lanes", "in_flight"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"worker.{name}", f"{getattr(self, name)} is below 1")
+        if not self.slice > 0:
+            raise ConfigurationError("worker.slice", f"{self.slice} is no positive number of seconds")
+        if not self.lease >= 1:
+            raise ConfigurationError("worker.lease", f"{self.lease} seconds is below 1")
+
+
+class Worker:
+    """Works on all runs that were handed over in ``database`` until ``stop`` is set: then what is in flight ends, every
+    lane is given back, and :meth:`run` returns."""
+
+    def __init__(
+        self,
+        database: Database,
+        engine: LaneEngine,
+        hl: HighLevel,
+        stop: asyncio.Event,
+        *,
+        name: str,
+        settings: WorkerSettings | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings or WorkerSettings()
+        self.stop = stop
+        self.counts = Counter[str]()
+        """Items by their end: created, rejected, ambiguous, not_executed; and slices by theirs."""
+        self.ready = False
+        self.held: dict[tuple[str, str], Slice] = {}
+        """Lanes in these hands, by run and location."""
+        self._database = database
+        self._engine = engine
+        self._hl = hl
+        self._dispatch = Dispatch(database)
+        self._runs: dict[str, Run] = {}
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work; raises what ends the engine. Items and lanes have their own troubles, which end nothing here."""
+        await self._dispatch.workers()  # the tables are there, or this can't begin
+        serving = asyncio.create_task(self._engine.serve(self._work, at_once=self.settings.lanes))
+        keeping = [asyncio.create_task(keep) for keep in (self._pump(), self._sign(), self._end())]
+        try:
+            await serving
+        finally:
+            self.ready = False
+            for task in (serving, *keeping):
+                task.cancel()
+            await asyncio.gather(serving, *keeping, return_exceptions=True)
+            with contextlib.suppress(HighLevelError):
+                await self._dispatch.sign_out(self.name)
+            for run in self._runs.values():
+                await run.aclose()
+
+    # ------------------------------------------------------------------------------------- slices
+
+    async def _work(self, piece: Slice) -> Slice | None:
+        """One slice, and the lane's next ones as long as no other lane waits for its turn."""
+        current: Slice | None = piece
+        while current is not None and not self.stop.is_set():
+            following = None
+            try:
+                following = await self._slice(current)
+                if following is not None and await self._dispatch.others_wait():
+                    following = None
+            except LaneLost:
+                self.counts["slices_lost"] += 1
+                _log.warning("%s of %s was taken over by another worker", current.location, current.run)
+            except CanaryFailed as error:
+                _log.error("%s of %s waits for a person: %s", current.location, current.run, error)
+            except HighLevelError as error:
+                self.counts["slices_failed"] += 1
+                _log.error("%s of %s could not go on: %s", current.location, current.run, error)
+            current = following
+        self._wake.set()
+        return None
+
+    async def _slice(self, piece: Slice) -> Slice | None:
+        """Work on a lane until its time is up; the next slice, if that is due at once."""
+        run = await self._run_of(piece.run)
+        lane = await run.journal.lease(piece.location, epoch=piece.epoch)
+        if lane is None:
+            return None
+        settings = await self._dispatch.settings(piece.run)
+        guard = min(SEND_GUARD, self.settings.lease / 4)
+        working = run.lane(
+            LocationTarget(
+                self._hl.location(piece.location),
+                run.operation,
+                run.keys,
+                attempt_timeout=settings.attempt_timeout,
+            ),
+            Timing(settings.settle, settings.attempt_timeout, guard),
+            workers=self.settings.in_flight,
+            on_done=self._count,
+        )
+        at = (piece.run, piece.location)
+        self.held[at] = piece
+        try:
+            end = await working.work(lane, self.settings.slice)
+        finally:
+            del self.held[at]
+        self.counts["slices"] += 1
+        if end.reason:
+            _log.warning("%s of %s pauses: %s", piece.location, piece.run, end.reason)
+        if end.done or end.again or end.reason or run.stop.is_set():
+            return None
+        return piece._replace(epoch=piece.epoch + 1)
+
+    async def _run_of(self, name: str) -> Run:
+        run = self._runs.get(name)
+        if run is None:
+            place = PostgresPlace(self._database, name, holder=self.name, lease=self.settings.lease)
+            run = self._runs[name] = await Run.open(place)
+            if self.stop.is_set():
+                run.stop.set()
+        return run
+
+    def _count(self, outcome: Outcome | None) -> None:
+        self.counts["created" if outcome is None else outcome.value] += 1
+
+    # ------------------------------------------------------------------------------------- supply
+
+    async def _pump(self) -> None:
+        """Keep the engine supplied, whatever the database does."""
+        pause = _PUMP_EVERY
+        while True:
+            try:
+                await self._dispatch.pump(self._engine)
+                await self._heed()
+                self.ready = True
+                pause = _PUMP_EVERY
+                if self.settings.until_idle and not self.held and await self._dispatch.is_idle():
+                    self.stop.set()
+            except Exception as error:  # noqa: BLE001 - engines raise what they like; the next look may succeed
+                self.ready = False
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                _log.warning("no look at the lanes: %s", error)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _heed(self) -> None:
+        """Stop the lanes of runs that were withdrawn, and let others go on."""
+        withdrawn = await self._dispatch.withdrawn(list(self._runs))
+        for name, run in self._runs.items():
+            if name in withdrawn or self.stop.is_set():
+                run.stop.set()
+            else:
+                run.stop.clear()
+
+    async def _end(self) -> None:
+        """Stop every lane once the worker is to stop."""
+        await self.stop.wait()
+        for run in self._runs.values():
+            run.stop.set()
+
+    async def _sign(self) -> None:
+        """Tell others that this worker is there."""
+        while True:
+            with contextlib.suppress(HighLevelError):
+                await self._dispatch.sign_in(self.name, len(self.held), draining=self.stop.is_set())
+            await asyncio.sleep(_SIGN_EVERY)

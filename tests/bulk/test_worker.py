@@ -1,0 +1,403 @@
+"""Promises of workers that share runs: against a real Postgres and the sandbox, with an engine of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import aiohttp
+import asyncpg
+import pytest
+
+import samples
+from bulk.engines import QueueEngine, SharedQueue
+from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
+from hl_async.bulk.dispatch import Dispatch, RunSettings
+from hl_async.bulk.lane import LaneRun
+from hl_async.bulk.postgres import PostgresJournal, PostgresPlace
+from hl_async.bulk.protocol import Copy, State, Timing
+from hl_async.bulk.records import Item
+from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.target import LocationTarget
+from hl_async.errors import ConfigurationError, JournalError, LaneLost
+from hl_async.models.codec import encode
+from hl_async.postgres import Database
+from hl_async.sandbox import Fault, Quirks, Sandbox
+from hl_async.worker import Worker, WorkerSettings
+from hl_async.worker.health import HealthPage
+
+_names = (f"worker-{os.getpid()}-{n}" for n in itertools.count())
+CONFIG = ClientConfig(timeouts=Timeouts(attempt=0.4))
+POLICY = GovernorPolicy(interval=1.0, max=10_000, linger=0.5, pace=None)
+QUICK = WorkerSettings(lanes=4, slice=0.5, lease=2.0, until_idle=True)
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    opened = Database(dsn)
+    yield opened
+    await opened.aclose()
+
+
+async def hand_over(database: Database, box: Sandbox, locations: list[str], each: int) -> str:
+    """A planned run with ``each`` documents for each location, left to workers."""
+    body = encode(samples.estimate())
+    name = next(_names)
+    async with await Run.create(PostgresPlace(database, name), fingerprint="f", location="") as run:
+        await run.plan(
+            Item(n, f"d{n}", body, (), locations[n % len(locations)], Decimal("29.97"), "USD")
+            for n in range(each * len(locations))
+        )
+    await Dispatch(database).hand_over(name, RunSettings(settle=0.2, attempt_timeout=0.4))
+    return name
+
+
+@asynccontextmanager
+async def workers(
+    database: Database, box: Sandbox, count: int, settings: WorkerSettings = QUICK, token: str | None = None
+) -> AsyncIterator[list[Worker]]:
+    """So many workers, each with a client and a stop of its own, on one queue."""
+    shared = SharedQueue()
+    made: list[Worker] = []
+    async with asyncio.TaskGroup() as group:
+        for n in range(count):
+            hl = HighLevel(token or box.token, base_url=box.url, config=CONFIG, governor=POLICY)
+            stop = asyncio.Event()
+            made.append(
+                Worker(database, QueueEngine(shared, stop), hl, stop, name=f"w{n}", settings=settings)
+            )
+            group.create_task(_run(made[-1], hl))
+        yield made
+
+
+async def _run(worker: Worker, hl: HighLevel) -> None:
+    async with hl:
+        await worker.run()
+
+
+async def report_of(database: Database, name: str) -> RunReport:
+    async with await Run.open(PostgresPlace(database, name), watch=True) as run:
+        return await run.report()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_workers_share_a_run_and_create_every_document_once(database: Database, box: Sandbox) -> None:
+    locations = [box.location_id, *(box.add_location() for _ in range(5))]
+    for fault in (Fault.RESET_BEFORE_COMMIT, Fault.RESET_AFTER_COMMIT, Fault.LATE_ANSWER, Fault.HTML_502):
+        box.faults.script("create-new-estimate", fault, times=2)
+    name = await hand_over(database, box, locations, 10)
+    async with workers(database, box, 3) as made:
+        pass
+    report = await report_of(database, name)
+    assert (report.created, report.unknown, report.state) == (60, 0, "done")
+    assert all(len(box.ledger.estimates(place)) == 10 for place in locations)
+    assert sum(worker.counts["created"] for worker in made) >= 60 - 8
+    assert all(worker.counts["slices"] for worker in made), "each had a part of it"
+
+
+async def test_a_worker_that_is_told_to_stop_gives_its_lanes_back_at_once(
+    database: Database, box: Sandbox
+) -> None:
+    box.latency = 0.02
+    name = await hand_over(database, box, [box.location_id], 150)
+    patient = WorkerSettings(lanes=1, slice=60.0, lease=60.0, in_flight=2)
+    async with workers(database, box, 1, patient) as (first,):
+
+        async def begun() -> bool:
+            return first.counts["created"] > 5
+
+        await until(begun)
+        first.stop.set()
+    between = await report_of(database, name)
+    assert 5 < between.created < 150
+    assert between.ambiguous == 0, "what was in flight was finished"
+    async with workers(database, box, 1), asyncio.timeout(20):  # far less than the first one's lease
+        pass
+    assert (await report_of(database, name)).created == 150
+    assert len(box.ledger.estimates()) == 150
+
+
+async def test_a_run_that_is_paused_rests_until_it_is_handed_over_again(
+    database: Database, box: Sandbox
+) -> None:
+    box.latency = 0.02
+    name = await hand_over(database, box, [box.location_id], 150)
+    dispatch = Dispatch(database)
+    async with workers(database, box, 1, WorkerSettings(slice=60.0, in_flight=2)) as (worker,):
+
+        async def begun() -> bool:
+            return worker.counts["created"] > 5
+
+        async def resting() -> bool:
+            return not worker.held
+
+        await until(begun)
+        await dispatch.withdraw(name)
+        await until(resting)
+        seen = box.count
+        await asyncio.sleep(0.3)
+        assert box.count == seen
+        await dispatch.hand_over(name, RunSettings(settle=0.2, attempt_timeout=0.4))
+
+        async def complete() -> bool:
+            return (await report_of(database, name)).complete
+
+        await until(complete)
+        worker.stop.set()
+    assert len(box.ledger.estimates()) == 150
+
+
+async def test_a_token_that_is_refused_rests_the_lane_and_says_why(database: Database, box: Sandbox) -> None:
+    name = await hand_over(database, box, [box.location_id], 3)
+    settings = WorkerSettings(slice=60.0)
+    async with workers(database, box, 1, settings, token="pit-5ent1nel-wrong") as (worker,):
+
+        async def told() -> bool:
+            async with await Run.open(PostgresPlace(database, name), watch=True) as run:
+                (lane,) = await run.journal.lanes()
+            return bool(lane.reason) and 50 < lane.wakes_in <= 60
+
+        await until(told)
+        worker.stop.set()
+    report = await report_of(database, name)
+    assert (report.planned, report.created) == (3, 0)
+    await Dispatch(database).withdraw(name)
+
+
+async def test_a_canary_that_does_not_come_back_stops_its_lane_for_a_person(database: Database) -> None:
+    async with Sandbox(rate_max=10_000, rate_interval=1.0, quirks=Quirks(meta_in_lists=False)) as box:
+        name = await hand_over(database, box, [box.location_id], 3)
+        async with workers(database, box, 1):
+            pass
+        report = await report_of(database, name)
+        assert (report.created, report.planned) == (1, 2)
+        async with await Run.open(PostgresPlace(database, name), watch=True) as run:
+            (lane,) = await run.journal.lanes()
+        assert "does not give its key back" in lane.reason
+        assert len(box.ledger.estimates()) == 1
+
+
+async def test_two_processes_may_resume_one_run_without_workers(database: Database, box: Sandbox) -> None:
+    """The embedded engine with the shared journal: lanes that another process has are left to it."""
+    locations = [box.location_id, *(box.add_location() for _ in range(3))]
+    name = await hand_over(database, box, locations, 12)
+    await Dispatch(database).withdraw(name)
+
+    async def resume() -> RunReport:
+        async with (
+            HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
+            await Run.open(PostgresPlace(database, name)) as run,
+        ):
+            return await run.execute(
+                lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
+                settle=0.2,
+                attempt_timeout=0.4,
+            )
+
+    first, second = await asyncio.gather(resume(), resume())
+    assert first.complete
+    assert second.complete
+    assert all(len(box.ledger.estimates(place)) == 12 for place in locations)
+
+
+# -------------------------------------------------------------------------------------------- a lane that is lost
+
+
+class SlowTarget:
+    """Takes as long as the test wants."""
+
+    answerable = True
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.started = asyncio.Event()
+        self.sent: list[bytes] = []
+
+    async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
+        await intend()
+        self.sent.append(body)
+        self.started.set()
+        await self.go_on.wait()
+        return "document"
+
+    async def listing(self) -> AsyncIterator[tuple[str | None, Copy]]:
+        for found in ():
+            yield found
+
+    async def delete(self, document_id: str) -> None:
+        raise AssertionError("nothing is to be deleted")
+
+
+@pytest.fixture
+async def journal(database: Database) -> AsyncIterator[PostgresJournal]:
+    opened = await PostgresPlace(database, next(_names), lease=0.6).create({})
+    await opened.plan([(Item(n, f"d{n}", b"", (), "loc"), f"k{n}", b"%d" % n) for n in range(3)])
+    yield opened
+    await opened.aclose()
+
+
+def lane_run(target: SlowTarget, stop: asyncio.Event, guard: float = 0.1) -> LaneRun:
+    return LaneRun(target, Timing(0.1, 1.0, guard), idempotent=False, workers=2, stop=stop)
+
+
+async def test_an_answer_after_the_lane_was_lost_is_not_written(journal: PostgresJournal) -> None:
+    """The process stood still, another one took over: what it learns later is left to reconciliation."""
+    target = SlowTarget()
+    lane = await journal.lease("loc")
+    assert lane is not None
+    await lane.prove()
+    working = asyncio.create_task(lane_run(target, asyncio.Event()).work(lane, 60.0))
+    await target.started.wait()
+    await journal.execute("update hl_async.lane set until = clock_timestamp() where run = $1")
+    assert await journal.lease("loc") is not None
+    target.go_on.set()
+    with pytest.raises(LaneLost):
+        await working
+    counts = await journal.counts()
+    assert counts.of(State.CREATED) == 0
+    assert counts.of(State.SENT) >= 1
+
+
+async def test_a_process_that_may_have_lost_its_lane_sends_nothing_more(journal: PostgresJournal) -> None:
+    target = SlowTarget()
+    lane = await journal.lease("loc")
+    assert lane is not None
+    await lane.prove()
+    end = await lane_run(target, asyncio.Event(), guard=60.0).work(lane, 60.0)
+    assert (end.done, target.sent) == (False, [])
+
+
+# -------------------------------------------------------------------------------------------- settings and health
+
+
+async def test_the_health_page_tells_what_an_orchestrator_asks(database: Database, box: Sandbox) -> None:
+    settings = WorkerSettings(lanes=2, slice=60.0, lease=60.0)
+    name = await hand_over(database, box, [box.location_id], 5)
+    async with workers(database, box, 1, settings) as (worker,):
+        async with HealthPage(worker, "127.0.0.1:0") as page, aiohttp.ClientSession() as session:
+
+            async def ask(path: str) -> tuple[int, str]:
+                async with session.get(page.url + path) as answer:
+                    return answer.status, await answer.text()
+
+            async def complete() -> bool:
+                return (await report_of(database, name)).complete
+
+            await until(complete)
+            assert await ask("/live") == (200, "alive\n")
+            assert await ask("/ready") == (200, "ready\n")
+            status, figures = await ask("/metrics")
+            assert status == 200
+            assert 'hl_async_items_total{outcome="created"} 5' in figures.splitlines()
+            assert "# TYPE hl_async_items_total counter" in figures.splitlines()
+            worker.stop.set()
+            assert await ask("/ready") == (503, "draining\n")
+            worker.ready = False
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("lanes", 0), ("in_flight", 0), ("slice", 0.0), ("lease", 0.5), ("slice", float("nan"))],
+)
+def test_settings_that_make_no_sense_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ConfigurationError, match=setting):
+        WorkerSettings(**{setting: value})
+
+
+async def test_a_health_address_needs_a_port(database: Database, box: Sandbox) -> None:
+    async with HighLevel(box.token, base_url=box.url) as hl:
+        stop = asyncio.Event()
+        worker = Worker(database, QueueEngine(SharedQueue(), stop), hl, stop, name="w")
+        for address in ("localhost", "127.0.0.1:http", "127.0.0.1:70000"):
+            with pytest.raises(ConfigurationError, match="HOST:PORT"):
+                HealthPage(worker, address)
+
+
+# -------------------------------------------------------------------------------------------- a database in trouble
+
+
+async def test_what_cannot_be_written_down_is_not_sent(dsn: str, database: Database, box: Sandbox) -> None:
+    """The database takes no writes: nothing leaves, and the run goes on when it does again."""
+    name = await hand_over(database, box, [box.location_id], 5)
+    await Dispatch(database).withdraw(name)
+    impatient = Database(dsn, statement_timeout=0.3)
+
+    async def resume() -> RunReport:
+        async with (
+            HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
+            await Run.open(PostgresPlace(impatient, name)) as run,
+        ):
+            return await run.execute(
+                lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
+                settle=0.2,
+                attempt_timeout=0.4,
+            )
+
+    blocker = await asyncpg.connect(dsn)
+    async with blocker.transaction():
+        await blocker.execute("lock table hl_async.item in exclusive mode")
+        with pytest.raises(JournalError, match="took longer than"):
+            await resume()
+    await blocker.close()
+    assert box.count == 0
+    assert (await resume()).created == 5
+    assert len(box.ledger.estimates()) == 5
+    await impatient.aclose()
+
+
+async def test_a_worker_outlives_a_database_that_is_away_for_a_while(
+    dsn: str, database: Database, box: Sandbox
+) -> None:
+    """Every connection dies in the middle of the work, again and again."""
+    box.latency = 0.01
+    name = await hand_over(database, box, [box.location_id, box.add_location()], 60)
+    separator = "&" if "?" in dsn else "?"
+    mine = f"hl-worker-{os.getpid()}"
+    fragile = Database(f"{dsn}{separator}application_name={mine}")
+    killer = await asyncpg.connect(dsn)
+    async with workers(fragile, box, 2):
+
+        async def complete() -> bool:
+            await killer.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1", mine
+            )
+            await asyncio.sleep(0.2)
+            return (await report_of(database, name)).complete
+
+        await until(complete)
+    await killer.close()
+    await fragile.aclose()
+    assert [len(box.ledger.estimates(place)) for place in box.ledger.places] == [60, 60]
+
+
+async def test_a_stop_does_not_wait_for_what_waits_for_the_budget(database: Database) -> None:
+    """Sixty items wait for a budget of one a second: nothing of theirs was sent, so nobody waits for them."""
+    async with Sandbox(rate_max=5, rate_interval=5.0) as box:
+        name = await hand_over(database, box, [box.location_id], 80)
+        settings = WorkerSettings(lanes=1, slice=60.0, lease=60.0)
+        policy = GovernorPolicy(max=5, interval=5.0)
+        shared, stop = SharedQueue(), asyncio.Event()
+        async with HighLevel(box.token, base_url=box.url, config=CONFIG, governor=policy) as hl:
+            worker = Worker(database, QueueEngine(shared, stop), hl, stop, name="w", settings=settings)
+            running = asyncio.create_task(worker.run())
+
+            async def begun() -> bool:
+                return worker.counts["created"] >= 2
+
+            await until(begun)
+            async with asyncio.timeout(2):
+                stop.set()
+                await running
+        report = await report_of(database, name)
+        assert report.ambiguous == 0
+        assert report.created == len(box.ledger.estimates())
+        await Dispatch(database).withdraw(name)

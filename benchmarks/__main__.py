@@ -21,6 +21,7 @@ from benchmarks import (
     faults,
     governor,
     imports,
+    shared_budget,
     torture,
     workers,
 )
@@ -62,6 +63,7 @@ def main() -> int:
         bulk,
         faults,
         governor,
+        shared_budget,
         credentials,
         torture,
         workers,

@@ -147,12 +147,12 @@ class SharedScopes:
 
     async def aclose(self) -> None:
         """Give back what is at hand, and close the store."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         try:
             if self._tasks:
                 await asyncio.wait(self._tasks)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             if self._away_since is None:
                 wishes = [(scope, scope.slots.farewell(self._governor.clock())) for scope in self._scopes]
                 told = [self._say(scope, wish) for scope, wish in wishes if wish is not None]
@@ -191,6 +191,8 @@ class SharedScopes:
                 problem = f"no answer within {self._patience:g} s"
             except BudgetStoreError as error:
                 problem = str(error)
+            except Exception as error:  # noqa: BLE001 - a store of the user's own: whatever it raises, it can't be used
+                problem = f"{type(error).__name__}: {error}"
             finally:
                 scope.asking = False
         if grant is None:

@@ -34,6 +34,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN_ONLY = {
     "README.md": 2,
     "docs/credentials.md": 3,
+    "docs/governor.md": 1,
     "docs/how-to/from-official-sdk.md": 5,
     "docs/how-to/scale-out.md": 3,
     "docs/migrating.md": 1,

@@ -166,6 +166,29 @@ def test_a_store_that_is_too_slow_is_as_good_as_away(caplog: pytest.LogCaptureFi
     assert "no answer within 1 s" in caplog.text
 
 
+def test_a_store_that_raises_anything_at_all_is_as_good_as_away(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        async def exchange(self, scope: str, wish: Wish) -> Grant:
+            raise LookupError("a bug")
+
+        async def aclose(self) -> None: ...
+
+    async def play(loop: VirtualLoop) -> None:
+        governor = Governor(clock=loop.time, wall=loop.wall, budget=Broken())
+        permit = await governor.scope(("token", "location")).acquire(Lane.INTERACTIVE)
+        permit.unused()
+        waiting = asyncio.create_task(governor.scope(("token", "location")).acquire(Lane.BULK))
+        await asyncio.sleep(1.0)
+        await governor.aclose()
+        with pytest.raises(ClientClosed):
+            await waiting
+        assert all(timer.cancelled() for timer in loop._scheduled)  # type: ignore[attr-defined]
+
+    with caplog.at_level(logging.WARNING):
+        run(play)
+    assert "LookupError: a bug" in caplog.text
+
+
 def test_of_many_scopes_one_asks_whether_the_store_is_back() -> None:
     async def play(loop: VirtualLoop) -> None:
         store = Distant(MemoryBudget(clock=loop.time))

@@ -44,7 +44,7 @@ from hl_async.errors import (
     WireKind,
     WrongEventLoop,
 )
-from hl_async.wire import USER_AGENT, WireResponse
+from hl_async.wire import ACCEPT_ENCODING, USER_AGENT, WireResponse
 
 MAX_ERROR_BODY: Final = 64 * 1024
 _LARGE_REQUEST: Final = 1 << 20
@@ -52,7 +52,9 @@ _LARGE_REQUEST: Final = 1 << 20
 _NO_BODY: Final = ("Content-Type",)
 _NEVER_RESENT: Final = frozenset(("POST", "PATCH"))
 _CONTENT_ENCODING: Final = istr("Content-Encoding")
-_KNOWN_ENCODINGS: Final = frozenset(("", "identity", "gzip", "deflate", "x-gzip"))
+CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
+"""What aiohttp can decompress here, as it would ask for it: ``br`` and ``zstd`` where their packages are installed."""
+_KNOWN_ENCODINGS: Final = frozenset(("", "identity", "x-gzip", *CODINGS.split(", ")))
 
 _forks = 0
 

@@ -22,6 +22,7 @@ from benchmarks import (
     governor,
     imports,
     torture,
+    workers,
 )
 
 LONG = [
@@ -38,6 +39,8 @@ LONG = [
 ]
 SHORT = ["--items", "100000", "--kills", "20", "--rounds", "20", "--documents", "300", "--locations", "500"]
 CALLS = ["--rounds", "15"]
+LONG_WORKERS = ["--locations", "100", "--documents", "100", "--kills", "40", "--fair", "1000"]
+SHORT_WORKERS = ["--locations", "10", "--documents", "60", "--kills", "4", "--fair", "200"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -48,12 +51,24 @@ def main() -> int:
     parser.add_argument("--long", action="store_true")
     options = parser.parse_args()
     counts = LONG if options.long else SHORT
+    shared = LONG_WORKERS if options.long else SHORT_WORKERS
     began = time.perf_counter()
     broken = []
-    for module in (call_overhead, imports, decode, connections, bulk, faults, governor, credentials, torture):
+    for module in (
+        call_overhead,
+        imports,
+        decode,
+        connections,
+        bulk,
+        faults,
+        governor,
+        credentials,
+        torture,
+        workers,
+    ):
         name = module.__name__.rpartition(".")[2]
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        sys.argv = [name, *(CALLS if module is call_overhead else counts)]
+        sys.argv = [name, *(CALLS if module is call_overhead else shared if module is workers else counts)]
         if module.main():
             broken.append(name)
     missed = [row.what for row in bars.TABLE if not row.held]

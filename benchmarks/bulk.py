@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.bars import Row, note
+from benchmarks.postgres import postgres
 from hl_async.bulk import bulk_map
+from hl_async.bulk.journal import JournalPlace
+from hl_async.bulk.postgres import PostgresPlace
 from hl_async.bulk.records import Item
 from hl_async.bulk.run import Run
 
@@ -32,25 +35,24 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-async def journal(count: int, in_flight: int = 400) -> float:
-    """Items per second through plan, intend and outcome, each durable."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with await Run.create(Path(folder) / "run.hl.db", fingerprint="f", location="loc") as run:
-            await run.plan(items(count))
-            store = await run.journal.lease("loc")
-            assert store is not None
-            began = time.perf_counter()
-            after, done = -1, 0
+async def journal(place: Path | JournalPlace, count: int, in_flight: int = 400) -> tuple[float, float]:
+    """(items per second, CPU seconds per item) through intend and outcome, each durable."""
+    async with await Run.create(place, fingerprint="f", location="loc") as run:
+        await run.plan(items(count))
+        store = await run.journal.lease("loc")
+        assert store is not None
+        began, used = time.perf_counter(), time.process_time()
+        after, done = -1, 0
 
-            async def one(ordinal: int) -> None:
-                await store.intend(ordinal, 0, 1.0)
-                await store.created(ordinal, 1, "document")
+        async def one(ordinal: int) -> None:
+            await store.intend(ordinal, 0, 1.0)
+            await store.created(ordinal, 1, "document")
 
-            while batch := await store.take(after, in_flight):
-                await asyncio.gather(*(one(item.ordinal) for item in batch))
-                after = batch[-1].ordinal
-                done += len(batch)
-            return done / (time.perf_counter() - began)
+        while batch := await store.take(after, in_flight):
+            await asyncio.gather(*(one(item.ordinal) for item in batch))
+            after = batch[-1].ordinal
+            done += len(batch)
+        return done / (time.perf_counter() - began), (time.process_time() - used) / done
 
 
 async def runner(count: int) -> tuple[float, int]:
@@ -75,7 +77,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=50_000)
     options, _ = parser.parse_known_args()
-    rate = asyncio.run(journal(options.items))
+    with tempfile.TemporaryDirectory() as folder:
+        rate, cost = asyncio.run(journal(Path(folder) / "run.hl.db", options.items))
+    with postgres() as server:
+        shared, shared_cost = asyncio.run(
+            journal(PostgresPlace(server.dsn, "bench", lease=600.0), min(options.items, 50_000))
+        )
     speed, growth = asyncio.run(runner(options.items))
     good = (
         note(Row("journal, two durable changes per item", rate, JOURNAL_BAR, "items/s", at_least=True)),
@@ -91,6 +98,8 @@ def main() -> int:
     print(
         f"journal    {rate:9,.0f} items/s, two durable changes each, 400 in flight; bar {JOURNAL_BAR:,.0f}: {'met' if good[0] else 'MISSED'}"
     )
+    print(f"           {cost * 1e6:9,.0f} µs of CPU per item")
+    print(f"in Postgres {shared:8,.0f} items/s, {shared_cost * 1e6:,.0f} µs of CPU per item in this process")
     print(
         f"runner     {speed:9,.0f} items/s; memory grew {growth / 1024:.1f} MB over {options.items:,} items; bar 50 MB: {'met' if good[1] else 'MISSED'}"
     )

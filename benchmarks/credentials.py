@@ -1,6 +1,6 @@
 """Tokens under fire: one refresh per expiry however many ask, kills in the middle of refreshes, 2,000 locations.
 
-``--rounds`` expiries seen by 4 processes that share one SQLite store, ``--kills`` SIGKILLs of a process that refreshes
+``--rounds`` expiries seen by 4 processes that share one store, in SQLite and in Postgres, ``--kills`` SIGKILLs of a process that refreshes
 without a pause, ``--locations`` of one agency. Counts are exact, and a run that misses one ends with status 1.
 """
 
@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import Row, note
+from benchmarks.postgres import postgres
 from benchmarks.torture import COMMAND, control
-from hl_async import HighLevel, OAuthApp, RefreshPolicy, SqliteStore
+from hl_async import HighLevel, OAuthApp, PostgresTokenStore, RefreshPolicy, SqliteStore, TokenStore
 from hl_async.errors import GrantLost
 
 PROCESSES = 4
@@ -31,10 +32,15 @@ CALLS = 50
 POLICY = RefreshPolicy(rejection_pause=0.0, backoff=0.05)
 
 
+def store_at(place: str) -> TokenStore:
+    """The store of an address, or of a file."""
+    return PostgresTokenStore(place) if place.startswith("postgres") else SqliteStore(place)
+
+
 class Setup:
     """A sandbox in its own process with one app, and a store that one location's consent is in."""
 
-    def __init__(self, url: str, location: str, store: Path) -> None:
+    def __init__(self, url: str, location: str, store: str) -> None:
         self.url = url
         self.location = location
         self.store = store
@@ -44,7 +50,7 @@ class Setup:
 
     def app(self) -> OAuthApp:
         """The app, as each process makes it."""
-        store = SqliteStore(self.store)
+        store = store_at(self.store)
         return OAuthApp(
             self.client_id, self.client_secret, store=store, redirect_uri=f"{self.url}/done", refresh=POLICY
         )
@@ -63,7 +69,7 @@ class Setup:
 
     def worker(self, job: str) -> subprocess.Popen[str]:
         """Another process that does ``job`` with the same store."""
-        given = [job, self.url, self.location, str(self.store), self.client_id, self.client_secret]
+        given = [job, self.url, self.location, self.store, self.client_id, self.client_secret]
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.credentials", "--worker", json.dumps(given)],
             stdin=subprocess.PIPE,
@@ -77,7 +83,7 @@ class Setup:
 
 
 @contextmanager
-def setup(folder: Path, *options: str) -> Iterator[Setup]:
+def setup(folder: Path, *options: str, store: str = "") -> Iterator[Setup]:
     """A :class:`Setup`, its sandbox ended afterwards."""
     sandbox = subprocess.Popen(
         [*COMMAND, "sandbox", "--json", "--rate-max", "100000", "--rate-interval", "1", *options],
@@ -87,7 +93,7 @@ def setup(folder: Path, *options: str) -> Iterator[Setup]:
     assert sandbox.stdout is not None
     try:
         ready = json.loads(sandbox.stdout.readline())
-        yield Setup(ready["url"], ready["location_id"], folder / "tokens.db")
+        yield Setup(ready["url"], ready["location_id"], store or str(folder / "tokens.db"))
     finally:
         sandbox.terminate()
         sandbox.wait()
@@ -98,7 +104,7 @@ def setup(folder: Path, *options: str) -> Iterator[Setup]:
 
 
 async def _serve(job: str, url: str, location: str, store: str, client_id: str, client_secret: str) -> None:
-    app = OAuthApp(client_id, client_secret, store=SqliteStore(store), refresh=POLICY)
+    app = OAuthApp(client_id, client_secret, store=store_at(store), refresh=POLICY)
     async with HighLevel(app, base_url=url) as hl:
         shop = hl.location(location)
         if job == "calls":
@@ -214,6 +220,13 @@ def main() -> int:
     print(
         f"{len(found)} expiries, {PROCESSES} processes of {CALLS} calls each: refreshes per expiry {set(found)}"
     )
+    with (
+        tempfile.TemporaryDirectory() as place,
+        postgres() as server,
+        setup(Path(place), store=server.dsn) as here,
+    ):
+        shared = expiries(here, options.rounds)
+    print(f"{len(shared)} expiries, the same with the store in Postgres: refreshes per expiry {set(shared)}")
     with tempfile.TemporaryDirectory() as place, setup(Path(place)) as here:
         seen = kills(here, options.kills, random.Random(options.seed))
     print("; ".join(f"{name} {value}" for name, value in seen.items()))
@@ -233,6 +246,14 @@ def main() -> int:
                     Row(
                         f"most refreshes for one expiry, {PROCESSES} processes, {len(found)} expiries",
                         max(found),
+                        1,
+                        "",
+                    )
+                ),
+                note(
+                    Row(
+                        f"the same with the store in Postgres, {len(shared)} expiries",
+                        max(shared),
                         1,
                         "",
                     )

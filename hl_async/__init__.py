@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hl_async.client import HighLevel, Location
     from hl_async.config import CallOptions, ClientConfig, Lane, Timeouts
     from hl_async.errors import HighLevelError
-    from hl_async.governor import Governor, GovernorPolicy
+    from hl_async.governor import BudgetStore, Governor, GovernorPolicy, MemoryBudget, PostgresBudget
     from hl_async.operations import OPERATIONS, Operation
     from hl_async.pagination import Page, Pager
     from hl_async.retry import RetryPolicy
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPERATIONS",
+    "BudgetStore",
     "CallOptions",
     "ClientConfig",
     "ConsentFlow",
@@ -51,12 +52,14 @@ __all__ = [
     "Lane",
     "Location",
     "LoggingObserver",
+    "MemoryBudget",
     "MemoryStore",
     "OAuthApp",
     "Observer",
     "Operation",
     "Page",
     "Pager",
+    "PostgresBudget",
     "PostgresTokenStore",
     "PrivateToken",
     "RefreshPolicy",
@@ -89,7 +92,7 @@ _HOMES = {
     "client": ("HighLevel", "Location"),
     "config": ("CallOptions", "ClientConfig", "Lane", "Timeouts"),
     "errors": ("HighLevelError",),
-    "governor": ("Governor", "GovernorPolicy"),
+    "governor": ("BudgetStore", "Governor", "GovernorPolicy", "MemoryBudget", "PostgresBudget"),
     "operations": ("OPERATIONS", "Operation"),
     "pagination": ("Page", "Pager"),
     "retry": ("RetryPolicy",),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from hl_async.auth.credentials import Credentials, PrivateToken
 from hl_async.config import CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
-from hl_async.governor import Governor, GovernorPolicy
+from hl_async.governor import BudgetStore, Governor, GovernorPolicy
 from hl_async.operations import OPERATIONS, Operation, plain_id
 from hl_async.resources.estimate_templates import EstimateTemplates
 from hl_async.resources.estimates import Estimates
@@ -47,15 +47,26 @@ class _Core:
         observers: Iterable[Observer],
         session: aiohttp.ClientSession | None,
         ssl: ssl_module.SSLContext | None,
+        budget: BudgetStore | None,
     ) -> None:
         self.config = config
         self.credentials = credentials
         self.telemetry = Telemetry(observers)
         self.session = SessionManager(config, session=session, ssl=ssl)
         if isinstance(governor, Governor):
+            if budget is not None:
+                raise ConfigurationError(
+                    "budget", "belongs to the governor that is passed in; give it to that"
+                )
             self.governor = governor
         else:
-            self.governor = Governor(governor, telemetry=self.telemetry, max_in_flight=config.max_connections)
+            self.governor = Governor(
+                governor,
+                telemetry=self.telemetry,
+                max_in_flight=config.max_connections,
+                budget=budget,
+                attempt_timeout=config.timeouts.attempt,
+            )
         self.transport = Transport(
             config,
             self.session,
@@ -79,8 +90,9 @@ class HighLevel:
 
     ``credentials`` is a :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
     ``config`` holds all settings; ``base_url`` and ``api_version`` replace two of them. ``session`` may be an
-    aiohttp session of your own, which is used and never closed. Leaving the block lets requests on the wire
-    finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
+    aiohttp session of your own, which is used and never closed. ``budget`` is a store in which several processes
+    share their rate budgets, :class:`PostgresBudget`; it is closed with the client. Leaving the block lets requests on
+    the wire finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
     """
 
     __slots__ = ("_core", "_location_id", "_options", "_owner")
@@ -98,6 +110,7 @@ class HighLevel:
         observers: Iterable[Observer] = (),
         session: aiohttp.ClientSession | None = None,
         ssl: ssl_module.SSLContext | None = None,
+        budget: BudgetStore | None = None,
     ) -> None:
         if isinstance(credentials, str | Secret):
             credentials = PrivateToken(credentials)
@@ -106,7 +119,7 @@ class HighLevel:
             config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
         )
         self._location_id = None if location_id is None else plain_id("location_id", location_id)
-        self._core = _Core(credentials, settings, governor, retry, observers, session, ssl)
+        self._core = _Core(credentials, settings, governor, retry, observers, session, ssl, budget)
         self._options = CallOptions()
         self._owner = True
 
@@ -177,9 +190,12 @@ class HighLevel:
             await core.transport.aclose(core.config.close_grace)
         finally:
             try:
-                await core.credentials.aclose()
+                await core.governor.aclose()
             finally:
-                await core.session.aclose()
+                try:
+                    await core.credentials.aclose()
+                finally:
+                    await core.session.aclose()
 
     def with_options(self, **changes: Any) -> HighLevel:
         """A copy of this client whose calls use other options; pool, budget and tokens stay shared.

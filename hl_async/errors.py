@@ -12,6 +12,7 @@ The tree, root first::
         OutcomeUnknown                    an unsafe operation may or may not have been executed
         DecodeError                       a 2xx whose body is not the promised document
         QuotaExhausted · DeadlineExceeded · WriteConflict
+      BudgetStoreError
       AuthError                           TokenMissing · RefreshRejected · GrantLost · TokenStoreError · …
       BulkError                           JournalLocked · JournalMismatch · JournalCorrupt · …
       WebhookError
@@ -378,6 +379,13 @@ class TokenStoreError(AuthError):
 
 class StateMismatch(AuthError):
     """The ``state`` that came back from the consent page is missing, unknown, expired or used already."""
+
+
+# --------------------------------------------------------------------------------------------- the budget
+
+
+class BudgetStoreError(HighLevelError):
+    """The store of a shared rate budget can't be reached, is too slow, or refuses. Calls never see it."""
 
 
 # ------------------------------------------------------------------------------------------------- bulk

@@ -72,6 +72,7 @@ class Database:
         self._lost = (
             asyncpg.PostgresConnectionError,
             asyncpg.InterfaceError,
+            asyncpg.InternalClientError,  # the driver's state machine, when a connection ends in the wrong moment
             # shutting down, crashed, starting up; a fail-over that made this server read-only
             asyncpg.exceptions.OperatorInterventionError,
             asyncpg.exceptions.ReadOnlySQLTransactionError,
@@ -106,13 +107,17 @@ class Database:
             try:
                 pool = await self._prepared(room)
                 async with pool.acquire() as connection:
-                    return await act(connection)
+                    try:
+                        return await act(connection)
+                    except self._driver.InternalClientError:
+                        connection.terminate()
+                        raise
+            except TimeoutError:  # before its base class OSError
+                problem = f"took longer than {self._statement_timeout:g} s"
             except self._lost as error:
                 # the first repetition, without a pause, is for a pooled connection that died unseen
                 if pause and loop.time() + pause > until:
                     problem = f"can't be reached: {type(error).__name__}"
-            except TimeoutError:
-                problem = f"took longer than {self._statement_timeout:g} s"
             except self._driver.PostgresError as error:
                 problem = f"refused: {error}"
             if not problem:

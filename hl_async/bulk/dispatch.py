@@ -19,11 +19,11 @@ from hl_async.bulk.postgres_schema import JOURNAL
 from hl_async.errors import JournalError
 from hl_async.postgres import Database
 
-LOST_AFTER: Final = 5.0
+LOST_AFTER: Final = 3.0
 """Seconds after which a slice that was submitted, and whose lane nobody leased, is asked after; and once more as long
 after which it is given up, when no engine has it in its queue."""
 
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 50
 _TOGETHER: Final = 10
 _WORKER_GONE: Final = 15.0
 
@@ -89,16 +89,23 @@ class Dispatch:
         return RunSettings(rows[0]["settle"], rows[0]["attempt_timeout"])
 
     async def pump(self, engine: LaneEngine) -> int:
-        """Submit every slice that is due, and again those that were lost; how many."""
-        due = await self._slices(f"{_OPEN} and l.submitted < l.epoch order by l.wake_at limit $1", _AT_ONCE)
-        for batch in (due[at : at + _TOGETHER] for at in range(0, len(due), _TOGETHER)):
-            await asyncio.gather(*(engine.submit(piece) for piece in batch))
-        await self._mark("submitted = l.epoch, submitted_at = clock_timestamp()", due)
+        """Submit every slice that is due, and again those that were lost; how many.
+
+        Those that have waited longest come first, so that all lanes get their turns evenly.
+        """
+        submitted = 0
+        # few at a time, so that dispatchers that work side by side hardly change the order
+        while due := await self._claim():
+            for batch in (due[at : at + _TOGETHER] for at in range(0, len(due), _TOGETHER)):
+                await asyncio.gather(*(engine.submit(piece) for piece in batch))
+            submitted += len(due)
+            if len(due) < _AT_ONCE:
+                break
         # the queue is first in, first out: what was lost is among the oldest
         old = await self._slices(
             f"{_OPEN} and l.submitted = l.epoch and l.submitted_at < clock_timestamp() - make_interval(secs => $2)"
             " order by l.submitted_at limit $1",
-            _AT_ONCE // 10,
+            _AT_ONCE,
             self._lost_after,
         )
         states = await engine.overview(old) if old else {}
@@ -111,7 +118,23 @@ class Dispatch:
         }
         lost = [piece for piece, since in self._suspects.items() if now - since >= self._lost_after]
         await self._mark("epoch = l.epoch + 1", lost)
-        return len(due)
+        return submitted
+
+    async def _claim(self) -> list[Slice]:
+        """Note lanes that are due as submitted, each by one dispatcher.
+
+        If it dies before it submits them, they are found as lost.
+        """
+        rows = await self._rows(
+            f"with due as (select l.run, l.location {_OPEN} and l.submitted < l.epoch order by l.wake_at limit $1"  # noqa: S608
+            " for update of l skip locked) update hl_async.lane l"
+            " set submitted = l.epoch, submitted_at = clock_timestamp() from due, hl_async.run r"
+            " where l.run = due.run and l.location = due.location and r.id = l.run"
+            " returning r.name, l.location, l.epoch, extract(epoch from l.wake_at)::float8 as since",
+            _AT_ONCE,
+        )
+        rows.sort(key=lambda row: row["since"])
+        return [Slice(row["name"], row["location"], row["epoch"]) for row in rows]
 
     async def others_wait(self) -> bool:
         """Whether any lane is due that nobody works on."""

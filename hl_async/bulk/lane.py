@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from hl_async.bulk.journal import LaneJournal, Planned, Release
 from hl_async.bulk.protocol import (
@@ -27,7 +27,15 @@ from hl_async.bulk.protocol import (
     surplus,
 )
 from hl_async.bulk.target import Target
-from hl_async.errors import ApiError, BulkError, CanaryFailed, HighLevelError, LaneLost, OutcomeUnknown
+from hl_async.errors import (
+    ApiError,
+    BulkError,
+    CanaryFailed,
+    HighLevelError,
+    JournalError,
+    LaneLost,
+    OutcomeUnknown,
+)
 
 _TAKE: Final = 200
 _MAX_TRIES: Final = 12
@@ -35,6 +43,9 @@ _PAUSE: Final = 60.0
 """Seconds that a lane rests which cannot go on, before somebody tries again."""
 _SKEW: Final = 3600.0
 """Seconds by which our clock and the API's may differ when listings are cut short."""
+
+
+_Sending: TypeAlias = "asyncio.Task[Outcome | None]"
 
 
 class Paused(BulkError):
@@ -72,6 +83,7 @@ class LaneRun:
         self._ambiguous = 0
         self._trouble = 0
         self._reason = ""
+        self._queued: set[asyncio.Task[Any] | None] = set()
         self.finished = 0
         """Items that came to an end, over all slices."""
         self.surplus_reported: list[Copy] = []
@@ -165,32 +177,49 @@ class LaneRun:
         )
 
     async def _send_all(self, until: float) -> None:
-        """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear."""
+        """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear.
+
+        At the end, items that still wait for the rate budget are left as they are: nothing of theirs was written.
+        """
         after = -1
-        pending: set[asyncio.Task[Outcome | None]] = set()
+        pending: set[_Sending] = set()
+        stopping = asyncio.create_task(self._stop.wait())
         try:
-            while not self._must_rest(until):
-                items = await self._journal.take(after, _TAKE)
-                if not items:
-                    break
+            while not self._must_rest(until) and (items := await self._journal.take(after, _TAKE)):
                 for item in items:
+                    while len(pending) >= self._workers and not self._must_rest(until):
+                        pending = await self._next(pending, stopping, until)
                     if self._must_rest(until):
                         break
                     after = item.ordinal
-                    pending.add(asyncio.create_task(self._send(item)))
-                    if len(pending) >= self._workers:
-                        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                        for task in done:
-                            task.result()
-            if pending:
-                done, pending = await asyncio.wait(pending)
-                for task in done:
-                    task.result()
+                    task = asyncio.create_task(self._send(item))
+                    pending.add(task)
+                    self._queued.add(task)
+            while pending:
+                if self._must_rest(until):
+                    for queued in pending & self._queued:
+                        queued.cancel()
+                    pending = _ended(pending, (await asyncio.wait(pending))[0])
+                else:
+                    pending = await self._next(pending, stopping, until)
         finally:
-            for task in pending:
-                task.cancel()
-            if pending:
-                await asyncio.gather(*pending, return_exceptions=True)
+            for left in (stopping, *pending):
+                left.cancel()
+            await asyncio.gather(stopping, *pending, return_exceptions=True)
+            self._queued.clear()
+
+    async def _next(
+        self,
+        pending: set[_Sending],
+        stopping: asyncio.Task[Any],
+        until: float,
+    ) -> set[_Sending]:
+        """Wait until one of ``pending`` ends, the stop, or the end of the slice; those that are left."""
+        remaining = max(0.0, until - time.monotonic())
+        done, _ = await asyncio.wait(
+            {*pending, stopping}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED
+        )
+        return _ended(pending, done)
 
     def _must_rest(self, until: float) -> bool:
         return (
@@ -205,9 +234,11 @@ class LaneRun:
         """One item, to its outcome in the journal; None is success."""
         attempt = item.attempt
         sent = False
+        task = asyncio.current_task()
 
         async def intend() -> None:
             nonlocal attempt, sent
+            self._queued.discard(task)  # from here on it is carried to its end
             if not self._journal.lasts(self._timing.guard):
                 raise Paused("the lane may be somebody else's before the request has left")
             at = self._journal.now()
@@ -223,6 +254,8 @@ class LaneRun:
         except Paused:
             self._ambiguous += sent
             return Outcome.AMBIGUOUS
+        except JournalError:
+            raise  # what can't be written down concerns the lane, not the item
         except HighLevelError as error:
             failure = error
         else:
@@ -315,6 +348,14 @@ class LaneRun:
             if since is not None and descending and _is_older(copy.created_at, since - _SKEW):
                 break
         return found
+
+
+def _ended(pending: set[_Sending], done: set[asyncio.Task[Any]]) -> set[_Sending]:
+    """``pending`` without those that are done; raises what one of them raised."""
+    for task in pending & done:
+        if not task.cancelled():
+            task.result()
+    return pending - done
 
 
 def _reason(error: HighLevelError) -> str:

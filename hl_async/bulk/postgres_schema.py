@@ -47,8 +47,9 @@ create unique index item_by_key on hl_async.item (run, location, key);
 create table hl_async.lane (
   run bigint not null references hl_async.run on delete cascade,
   location text not null,
-  -- who has it: how often it was leased, until when, by whom
+  -- who has it: the number that changes hands with it, how often it was leased, until when, by whom
   epoch bigint not null default 0,
+  turns bigint not null default 0,
   until timestamptz not null default '-infinity',
   holder text not null default '',
   rate float8 not null default 0,

@@ -133,7 +133,13 @@ async def _migrate(arguments: _Arguments) -> ExitCode:
     hl = (
         None
         if arguments.dry_run or by_workers
-        else client(arguments.base_url, counting, arguments.share, arguments.attempt_timeout)
+        else client(
+            arguments.base_url,
+            counting,
+            arguments.share,
+            arguments.attempt_timeout,
+            required_postgres(arguments.postgres) if arguments.postgres else None,
+        )
     )
     if arguments.rejects is not None:
         await asyncio.to_thread(check_rejects, arguments.rejects, arguments.source)

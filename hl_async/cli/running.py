@@ -13,6 +13,7 @@ import msgspec
 
 from hl_async.bulk.run import RunReport
 from hl_async.cli.app import say
+from hl_async.secret import Secret
 from hl_async.telemetry import AttemptFinished, Event, Observer
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def client(
     observer: Observer,
     share: float = 1.0,
     attempt_timeout: float = 30.0,
-    database: Database | None = None,
+    postgres: Database | Secret | None = None,
 ) -> HighLevel:
-    """The client of a command, from the environment; tokens and budgets in ``database`` if there is one."""
+    """The client of a command, from the environment; it shares its rate budgets with others in ``postgres``."""
     from hl_async.client import HighLevel
     from hl_async.config import ClientConfig, Timeouts
     from hl_async.governor import GovernorPolicy
@@ -57,6 +58,10 @@ def client(
     settings["config"] = ClientConfig(timeouts=Timeouts(attempt=attempt_timeout))
     if base_url:
         settings["base_url"] = base_url
+    if postgres is not None:
+        from hl_async.governor import PostgresBudget
+
+        settings["budget"] = PostgresBudget(postgres)
     return HighLevel.from_env(**settings)
 
 

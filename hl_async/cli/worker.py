@@ -96,7 +96,7 @@ async def _work(
     counted = _Counted()
     engine = DbosEngine(dsn, stop, name=name)
     database = Database(dsn, patience=settings.lease / 2)
-    hl = client(base_url, counted, attempt_timeout=attempt_timeout, database=database)
+    hl = client(base_url, counted, attempt_timeout=attempt_timeout, postgres=database)
     counted.worker = worker = Worker(database, engine, hl, stop, name=name, settings=settings)
     try:
         async with contextlib.AsyncExitStack() as stack:

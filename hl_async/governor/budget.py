@@ -47,8 +47,8 @@ _RATE_LIMIT: Final = istr(wire.RATE_LIMIT)
 _RATE_INTERVAL_MS: Final = istr(wire.RATE_INTERVAL_MS)
 _RATE_REMAINING: Final = istr(wire.RATE_REMAINING)
 
-_LARGEST_MAX: Final = 10_000_000
-_LARGEST_INTERVAL_MS: Final = 86_400_000
+LARGEST_MAX: Final = 10_000_000
+LARGEST_INTERVAL_MS: Final = 86_400_000
 
 BRAKE_AFTER: Final = 10
 """Consecutive failures of the server after which bulk only probes."""
@@ -94,8 +94,8 @@ class Budget:
         self.interval = policy.interval
         self.held = 0
         self.warm = False
-        self.expired = 0
-        """Slots that have come back so far, ever: what tells how many came back during one request."""
+        self.expired = 1
+        """Slots that have come back so far, ever, and one: what tells how many came back during one request."""
         # ready times of slots in use lately: answered ones return in order, abandoned ones later
         self._cooling: deque[float] = deque()
         self._late: list[float] = []
@@ -114,39 +114,39 @@ class Budget:
 
     # ------------------------------------------------------------------------------------------ taking
 
-    def try_take_interactive(self, now: float) -> bool:
-        """Take a slot for a call somebody waits for; False when none is free."""
+    def try_take_interactive(self, now: float) -> int:
+        """Take a slot for a call somebody waits for: its ticket, or 0 when none is free."""
         self._last_interactive = now
         if now < self._blocked_until:
-            return False
+            return 0
         if self._cooling or self._late:
             self._advance(now)
         if not self.warm and self.held >= self._policy.cold_interactive:
-            return False
+            return 0
         free = self.max - self.held - len(self._cooling) - len(self._late)
         if self._foreign:
             free -= self.foreign(now)
         if free <= 0:
-            return False
+            return 0
         self.held += 1
-        return True
+        return self.expired
 
-    def try_take_bulk(self, now: float, since: float) -> bool:
-        """Take a slot for bulk work, at its pace and leaving the reserve; False when it has to wait.
+    def try_take_bulk(self, now: float, since: float) -> int:
+        """Take a slot for bulk work, at its pace and leaving the reserve: its ticket, or 0 when it has to wait.
 
         ``since`` is when the oldest bulk waiter came: kept waiting for an interval, it may take the reserve.
         """
         if now < self._blocked_until or now < self._next_bulk:
-            return False
+            return 0
         if self._failures >= BRAKE_AFTER and now < self._next_probe:
-            return False
+            return 0
         self._advance(now)
         if not self.warm and self.held > 0:
-            return False
+            return 0
         foreign, withheld = self._withheld(now)
         free = self.max - self.held - len(self._cooling) - len(self._late) - foreign
         if free - withheld <= self._kept_back(now) and not (free > 0 and self.is_bulk_overdue(now, since)):
-            return False
+            return 0
         if self._strain and now - self._strained_at > RELAX_AFTER * self.interval:
             self._strain -= 1
             self._strained_at = now
@@ -157,7 +157,7 @@ class Budget:
         self._next_bulk = max(self._next_bulk, now - gap) + gap
         if self._failures >= BRAKE_AFTER:
             self._next_probe = now + PROBE_EVERY
-        return True
+        return self.expired
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
         """Whether bulk got nothing for a whole interval: then the next slot is its, before interactive calls."""
@@ -202,13 +202,10 @@ class Budget:
 
     # ---------------------------------------------------------------------------------------- settling
 
-    def answered(
-        self, now: float, status: int, headers: Mapping[str, str], expired: int | None = None
-    ) -> None:
+    def answered(self, now: float, status: int, headers: Mapping[str, str], ticket: int = 0) -> None:
         """The answer to one held request is complete: its slot returns after the interval.
 
-        ``expired`` is what :attr:`expired` was when the slot was taken; without it, a slot that came back during
-        the round trip may be taken for a stranger's.
+        Without its ``ticket``, a slot that came back during the round trip may be taken for a stranger's.
         """
         self.held -= 1
         self.warm = True
@@ -221,19 +218,19 @@ class Budget:
         if text is not None:
             if text != self._max_text or headers.get(_RATE_INTERVAL_MS) != self._interval_text:
                 self._learn(text, headers.get(_RATE_INTERVAL_MS))
-            self._note_remaining(now, headers.get(_RATE_REMAINING), expired)
+            self._note_remaining(now, headers.get(_RATE_REMAINING), ticket)
 
-    def abandoned(self, now: float) -> None:
+    def abandoned(self, now: float, ticket: int = 0) -> None:
         """One held request ended without an answer and may still reach the server."""
         self.held -= 1
         heapq.heappush(self._late, now + self.interval + self._policy.linger)
         self._failed_at_server(now)
 
-    def returned(self) -> None:
+    def returned(self, ticket: int = 0) -> None:
         """One held slot was not used: nothing was sent."""
         self.held -= 1
 
-    def refused_connection(self, now: float) -> None:
+    def refused_connection(self, now: float, ticket: int = 0) -> None:
         """One held slot was not used, because the server could not be reached."""
         self.held -= 1
         self._failed_at_server(now)
@@ -317,10 +314,10 @@ class Budget:
         """Adopt the server's own Max and Interval; values that make no sense change nothing."""
         self._max_text = max_text
         self._interval_text = interval_text
-        limit = parse_count(max_text, _LARGEST_MAX)
+        limit = parse_count(max_text, LARGEST_MAX)
         if limit:
             self.max = max(1, math.floor(limit * self._policy.share))
-        milliseconds = parse_count(interval_text, _LARGEST_INTERVAL_MS)
+        milliseconds = parse_count(interval_text, LARGEST_INTERVAL_MS)
         if milliseconds:
             interval = milliseconds / 1000
             difference = interval - self.interval
@@ -329,13 +326,13 @@ class Budget:
                 self._cooling = deque(moment + difference for moment in self._cooling)
                 self._late = [moment + difference for moment in self._late]
 
-    def _note_remaining(self, now: float, text: str | None, expired: int | None) -> None:
-        remaining = parse_count(text, _LARGEST_MAX)
+    def _note_remaining(self, now: float, text: str | None, ticket: int) -> None:
+        remaining = parse_count(text, LARGEST_MAX)
         if remaining is None:
             return
         # Ours that the server may have counted: what is out or cooling now, and what came back while this request
         # was on its way. With a share of the budget, what it counted beyond our part and that is somebody else's.
-        came_back = 0 if expired is None else self.expired - expired
+        came_back = self.expired - ticket if ticket else 0
         ours = self.held + len(self._cooling) + len(self._late) + came_back
         others = self.max - remaining - ours
         if others > 0:

@@ -14,9 +14,8 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from multidict import istr
 
 from hl_async import telemetry as events
@@ -26,44 +25,30 @@ from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
 from hl_async.governor.day import Day
+from hl_async.governor.exchange import BudgetStore
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.slots import Slots
+from hl_async.governor.snapshot import ScopeSnapshot
 from hl_async.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from hl_async.governor.shared import SharedScopes
 
 _TOO_MANY: Final = 429
 _DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
 _TIMER_SLACK: Final = 0.0005
 
 
-class ScopeSnapshot(msgspec.Struct, frozen=True):
-    """What a scope looks like at one moment; times in seconds.
-
-    ``free`` and ``cooling`` count slots, ``foreign`` what others were seen to spend of them; ``pace`` is how far two
-    bulk requests are kept apart, 0 when they may burst.
-    """
-
-    max: int
-    interval: float
-    free: int
-    cooling: int
-    in_flight: int
-    waiting_interactive: int
-    waiting_bulk: int
-    foreign: int
-    daily_remaining: int | None
-    braked: bool
-    pace: float
-
-
 class Permit:
     """The right to send one request. Settle it exactly once; a second settlement does nothing."""
 
-    __slots__ = ("_bulk", "_expired", "_open", "_scope")
+    __slots__ = ("_bulk", "_open", "_scope", "_ticket")
 
-    def __init__(self, scope: Scope, bulk: bool) -> None:
+    def __init__(self, scope: Scope, bulk: bool, ticket: int) -> None:
         self._scope = scope
         self._bulk = bulk
-        self._expired = scope._budget.expired
+        self._ticket = ticket
         self._open = True
 
     def answered(self, status: int, headers: Mapping[str, str], elapsed: float = 0.0) -> None:
@@ -76,19 +61,19 @@ class Permit:
         """No answer, but bytes may have left: the slot returns after the interval and the linger time."""
         if self._open:
             self._open = False
-            self._scope._abandoned(self._bulk)
+            self._scope._abandoned(self)
 
     def unused(self) -> None:
         """Nothing was sent: the slot is back at once."""
         if self._open:
             self._open = False
-            self._scope._returned(self._bulk)
+            self._scope._returned(self)
 
     def connect_failed(self) -> None:
         """Nothing was sent because the server could not be reached: the slot is back, the brake takes note."""
         if self._open:
             self._open = False
-            self._scope._unreachable(self._bulk)
+            self._scope._unreachable(self)
 
     def resent(self, requests: int) -> None:
         """``requests`` more than one went out under this permit: each is charged a slot."""
@@ -132,10 +117,10 @@ class Scope:
         "key",
     )
 
-    def __init__(self, governor: Governor, key: tuple[str, str]) -> None:
+    def __init__(self, governor: Governor, key: tuple[str, str], slots: Slots | None = None) -> None:
         self._governor = governor
         self.key = key
-        self._budget = Budget(governor.policy)
+        self._budget: Slots = Budget(governor.policy) if slots is None else slots
         self._day = Day(governor.policy.daily_reserve)
         self._interactive: _Queue = OrderedDict()
         self._bulk: _Queue = OrderedDict()
@@ -150,12 +135,10 @@ class Scope:
         if governor.closed or self._day.spent:
             return None
         if lane is Lane.INTERACTIVE:
-            if (
-                not self._interactive
-                and not self._bulk
-                and self._budget.try_take_interactive(governor.clock())
-            ):
-                return Permit(self, False)
+            if not self._interactive and not self._bulk:
+                ticket = self._budget.try_take_interactive(governor.clock())
+                if ticket:
+                    return Permit(self, False, ticket)
             return None
         if self._bulk or self._interactive:
             return None
@@ -221,7 +204,7 @@ class Scope:
         budget = self._budget
         now = governor.clock()
         limit, interval = budget.max, budget.interval
-        budget.answered(now, status, headers, permit._expired)
+        budget.answered(now, status, headers, permit._ticket)
         if status == _TOO_MANY:
             asked = parse_retry_after(headers.get(wire.RETRY_AFTER), governor.wall())
             length = budget.pause(now, asked)
@@ -237,23 +220,23 @@ class Scope:
         if self._interactive or self._bulk:
             self._pump()
 
-    def _abandoned(self, bulk: bool) -> None:
+    def _abandoned(self, permit: Permit) -> None:
         now = self._governor.clock()
-        self._budget.abandoned(now)
-        if bulk:
+        self._budget.abandoned(now, permit._ticket)
+        if permit._bulk:
             self._governor._left(now, 0.0, True)
         self._pump()
 
-    def _returned(self, bulk: bool) -> None:
-        self._budget.returned()
-        if bulk:
+    def _returned(self, permit: Permit) -> None:
+        self._budget.returned(permit._ticket)
+        if permit._bulk:
             self._governor._left(self._governor.clock(), 0.0, False)
         self._pump()
 
-    def _unreachable(self, bulk: bool) -> None:
+    def _unreachable(self, permit: Permit) -> None:
         now = self._governor.clock()
-        self._budget.refused_connection(now)
-        if bulk:
+        self._budget.refused_connection(now, permit._ticket)
+        if permit._bulk:
             self._governor._left(now, 0.0, True)
         self._pump()
 
@@ -267,10 +250,11 @@ class Scope:
         if not concurrency.try_enter():
             self._governor._wants_place(self)
             return None
-        if self._is_day_closed(True) or not self._budget.try_take_bulk(now, min(since, now)):
+        ticket = 0 if self._is_day_closed(True) else self._budget.try_take_bulk(now, min(since, now))
+        if not ticket:
             concurrency.leave()
             return None
-        return Permit(self, True)
+        return Permit(self, True, ticket)
 
     def _pump(self) -> None:
         """Admit every waiter that may go now, in order, and set the timer for the next."""
@@ -290,10 +274,11 @@ class Scope:
                     del bulk[bulk_first]
                     bulk_first.future.set_result(permit)
                     continue
-            if first is None or not budget.try_take_interactive(now):
+            ticket = 0 if first is None else budget.try_take_interactive(now)
+            if first is None or not ticket:
                 break
             del interactive[first]
-            first.future.set_result(Permit(self, False))
+            first.future.set_result(Permit(self, False, ticket))
         self._set_timer(now)
 
     def _set_timer(self, now: float) -> None:
@@ -367,11 +352,8 @@ class Scope:
     def _quota_exhausted(self) -> QuotaExhausted:
         day = self._day
         left = day.opens_in(self._governor.clock(), self._governor.wall())
-        text = (
-            "is spent"
-            if day.spent
-            else f"is down to {day.remaining} calls, which are kept for interactive use"
-        )
+        low = f"is down to {day.remaining} calls, which are kept for interactive use"
+        text = "is spent" if day.spent else low
         return QuotaExhausted(f"the budget of the day for {self.key[1]} {text}", resets_in=left)
 
     def __repr__(self) -> str:
@@ -385,7 +367,8 @@ class Scope:
 class Governor:
     """All scopes of one client, and the limit of bulk requests in flight that they share.
 
-    ``clock`` is monotonic, ``wall`` the time of day; both in seconds.
+    ``clock`` is monotonic, ``wall`` the time of day; both in seconds. ``budget`` is a store in which several processes
+    share their rate budgets; ``attempt_timeout`` then bounds for how long a process that died may still have sent.
     """
 
     def __init__(
@@ -396,6 +379,8 @@ class Governor:
         wall: Callable[[], float] = time.time,
         telemetry: Telemetry | None = None,
         max_in_flight: int = 100,
+        budget: BudgetStore | None = None,
+        attempt_timeout: float = 30.0,
     ) -> None:
         self.policy = policy or GovernorPolicy()
         self.clock = clock
@@ -405,12 +390,18 @@ class Governor:
         self.closed = False
         self._scopes: dict[tuple[str, str], Scope] = {}
         self._want_place: OrderedDict[Scope, None] = OrderedDict()
+        self._shared: SharedScopes | None = None
+        if budget is not None:
+            from hl_async.governor.shared import SharedScopes
+
+            self._shared = SharedScopes(self, budget, lease=attempt_timeout + self.policy.linger)
 
     def scope(self, key: tuple[str, str]) -> Scope:
         """The scope of (principal, location); the same object for the same key."""
         scope = self._scopes.get(key)
         if scope is None:
-            scope = self._scopes[key] = Scope(self, key)
+            shared = self._shared
+            scope = self._scopes[key] = Scope(self, key) if shared is None else shared.scope(key)
         return scope
 
     def close(self) -> None:
@@ -419,6 +410,12 @@ class Governor:
         for scope in self._scopes.values():
             scope._close()
         self._want_place.clear()
+
+    async def aclose(self) -> None:
+        """Close, give back what was booked of a shared budget, and close its store."""
+        self.close()
+        if self._shared is not None:
+            await self._shared.aclose()
 
     @property
     def waiting(self) -> int:

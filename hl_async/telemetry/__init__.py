@@ -9,6 +9,8 @@ from __future__ import annotations
 from hl_async.telemetry.events import (
     AttemptFinished,
     AttemptStarted,
+    BudgetStoreBack,
+    BudgetStoreLost,
     CallFinished,
     CallStarted,
     ConcurrencyChanged,
@@ -25,6 +27,8 @@ from hl_async.telemetry.observing import Observer, Telemetry, logger
 __all__ = [
     "AttemptFinished",
     "AttemptStarted",
+    "BudgetStoreBack",
+    "BudgetStoreLost",
     "CallFinished",
     "CallStarted",
     "ConcurrencyChanged",

@@ -75,6 +75,19 @@ class Throttled(Event, frozen=True):
     pause: float
 
 
+class BudgetStoreLost(Event, frozen=True):
+    """The store of the shared rate budget can't be used; until it can, bulk waits and interactive calls have an
+    eighth of the budget. ``error`` says why."""
+
+    error: str
+
+
+class BudgetStoreBack(Event, frozen=True):
+    """The store of the shared rate budget can be used again, after ``away`` seconds."""
+
+    away: float
+
+
 class ConcurrencyChanged(Event, frozen=True):
     """The limit of bulk requests in flight was learned anew."""
 

@@ -6,7 +6,13 @@ import logging
 
 import msgspec
 
-from hl_async.telemetry.events import Event, RetryScheduled, Throttled, TokenRefreshFailed
+from hl_async.telemetry.events import (
+    BudgetStoreLost,
+    Event,
+    RetryScheduled,
+    Throttled,
+    TokenRefreshFailed,
+)
 from hl_async.telemetry.observing import logger
 
 
@@ -17,7 +23,7 @@ class LoggingObserver:
         self._logger = to
 
     def on_event(self, event: Event) -> None:
-        loud = isinstance(event, RetryScheduled | Throttled | TokenRefreshFailed)
+        loud = isinstance(event, RetryScheduled | Throttled | TokenRefreshFailed | BudgetStoreLost)
         level = logging.WARNING if loud else logging.DEBUG
         if self._logger.isEnabledFor(level):
             fields = msgspec.structs.asdict(event)

@@ -110,14 +110,14 @@ class Worker:
     # ------------------------------------------------------------------------------------- slices
 
     async def _work(self, piece: Slice) -> Slice | None:
-        """One slice, and the lane's next ones as long as no other lane waits."""
+        """One slice, and the lane's next ones as long as no other lane waits for its turn."""
         current: Slice | None = piece
         while current is not None and not self.stop.is_set():
             following = None
             try:
                 following = await self._slice(current)
                 if following is not None and await self._dispatch.others_wait():
-                    return following
+                    following = None
             except LaneLost:
                 self.counts["slices_lost"] += 1
                 _log.warning("%s of %s was taken over by another worker", current.location, current.run)

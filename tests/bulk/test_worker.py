@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import aiohttp
+import asyncpg
 import pytest
 
 import samples
@@ -22,7 +23,7 @@ from hl_async.bulk.protocol import Copy, State, Timing
 from hl_async.bulk.records import Item
 from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
-from hl_async.errors import ConfigurationError, LaneLost
+from hl_async.errors import ConfigurationError, JournalError, LaneLost
 from hl_async.models.codec import encode
 from hl_async.postgres import Database
 from hl_async.sandbox import Fault, Quirks, Sandbox
@@ -319,3 +320,84 @@ async def test_a_health_address_needs_a_port(database: Database, box: Sandbox) -
         for address in ("localhost", "127.0.0.1:http", "127.0.0.1:70000"):
             with pytest.raises(ConfigurationError, match="HOST:PORT"):
                 HealthPage(worker, address)
+
+
+# -------------------------------------------------------------------------------------------- a database in trouble
+
+
+async def test_what_cannot_be_written_down_is_not_sent(dsn: str, database: Database, box: Sandbox) -> None:
+    """The database takes no writes: nothing leaves, and the run goes on when it does again."""
+    name = await hand_over(database, box, [box.location_id], 5)
+    await Dispatch(database).withdraw(name)
+    impatient = Database(dsn, statement_timeout=0.3)
+
+    async def resume() -> RunReport:
+        async with (
+            HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
+            await Run.open(PostgresPlace(impatient, name)) as run,
+        ):
+            return await run.execute(
+                lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
+                settle=0.2,
+                attempt_timeout=0.4,
+            )
+
+    blocker = await asyncpg.connect(dsn)
+    async with blocker.transaction():
+        await blocker.execute("lock table hl_async.item in exclusive mode")
+        with pytest.raises(JournalError, match="took longer than"):
+            await resume()
+    await blocker.close()
+    assert box.count == 0
+    assert (await resume()).created == 5
+    assert len(box.ledger.estimates()) == 5
+    await impatient.aclose()
+
+
+async def test_a_worker_outlives_a_database_that_is_away_for_a_while(
+    dsn: str, database: Database, box: Sandbox
+) -> None:
+    """Every connection dies in the middle of the work, again and again."""
+    box.latency = 0.01
+    name = await hand_over(database, box, [box.location_id, box.add_location()], 60)
+    separator = "&" if "?" in dsn else "?"
+    mine = f"hl-worker-{os.getpid()}"
+    fragile = Database(f"{dsn}{separator}application_name={mine}")
+    killer = await asyncpg.connect(dsn)
+    async with workers(fragile, box, 2):
+
+        async def complete() -> bool:
+            await killer.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1", mine
+            )
+            await asyncio.sleep(0.2)
+            return (await report_of(database, name)).complete
+
+        await until(complete)
+    await killer.close()
+    await fragile.aclose()
+    assert [len(box.ledger.estimates(place)) for place in box.ledger.places] == [60, 60]
+
+
+async def test_a_stop_does_not_wait_for_what_waits_for_the_budget(database: Database) -> None:
+    """Sixty items wait for a budget of one a second: nothing of theirs was sent, so nobody waits for them."""
+    async with Sandbox(rate_max=5, rate_interval=5.0) as box:
+        name = await hand_over(database, box, [box.location_id], 80)
+        settings = WorkerSettings(lanes=1, slice=60.0, lease=60.0)
+        policy = GovernorPolicy(max=5, interval=5.0)
+        shared, stop = SharedQueue(), asyncio.Event()
+        async with HighLevel(box.token, base_url=box.url, config=CONFIG, governor=policy) as hl:
+            worker = Worker(database, QueueEngine(shared, stop), hl, stop, name="w", settings=settings)
+            running = asyncio.create_task(worker.run())
+
+            async def begun() -> bool:
+                return worker.counts["created"] >= 2
+
+            await until(begun)
+            async with asyncio.timeout(2):
+                stop.set()
+                await running
+        report = await report_of(database, name)
+        assert report.ambiguous == 0
+        assert report.created == len(box.ledger.estimates())
+        await Dispatch(database).withdraw(name)

@@ -102,8 +102,33 @@ def webhooks() -> None:
     raise AssertionError("a delivery without a signature was accepted")
 
 
+def postgres() -> None:
+    from hl_async.bulk.postgres import PostgresPlace
+    from hl_async.postgres import Database
+
+    database = Database("postgresql://nobody:secret@127.0.0.1:1/none", patience=0.0)
+    for made in (hl_async.PostgresTokenStore(database), hl_async.PostgresBudget(database)):
+        assert "secret" not in repr(made)
+    try:
+        asyncio.run(PostgresPlace(database, "run").exists())
+    except hl_async.HighLevelError as error:
+        assert "can't be reached" in str(error), error
+    else:
+        raise AssertionError("a database that is not there was reached")
+
+
+def dbos() -> None:
+    from dbos import DBOS
+
+    from hl_async.bulk.engines.dbos import DbosEngine
+
+    postgres()
+    assert "nobody" not in repr(DbosEngine("postgresql://nobody@127.0.0.1:1/none", asyncio.Event(), name="w"))
+    assert DBOS.enqueue_workflow_with_options_async
+
+
 def everything() -> None:
-    for check in (cli, speedups, xlsx, webhooks):
+    for check in (cli, speedups, xlsx, webhooks, dbos):
         check()
 
 
@@ -113,6 +138,8 @@ CHECKS: dict[str, Callable[[], None]] = {
     "speedups": speedups,
     "xlsx": xlsx,
     "webhooks": webhooks,
+    "postgres": postgres,
+    "dbos": dbos,
     "all": everything,
     "lowest": everything,
 }

@@ -1,0 +1,211 @@
+"""A lane in Postgres: the items of one location, under a lease that ends by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from hl_async.bulk.journal import Planned, Release, ids_of
+from hl_async.bulk.postgres_changes import Change, plain_text
+from hl_async.bulk.protocol import LaneFacts, State
+from hl_async.errors import LaneLost
+
+if TYPE_CHECKING:
+    from hl_async.bulk.postgres import PostgresJournal
+
+_RENEWALS: Final = 4
+"""How often a lease is renewed before it would end."""
+
+
+class PostgresLane:
+    """The items of one location under a lease; see :class:`~hl_async.bulk.journal.LaneJournal`."""
+
+    def __init__(
+        self,
+        journal: PostgresJournal,
+        location: str,
+        epoch: int,
+        lease: float,
+        leased: float,
+        leased_wall: float,
+    ) -> None:
+        self.location = location
+        self.epoch = epoch
+        self.renew_every = lease / _RENEWALS
+        self._journal = journal
+        self._lease = lease
+        self._leased = leased
+        self._leased_wall = leased_wall
+
+    def now(self) -> float:
+        return self._journal.clock.now()
+
+    def lasts(self, seconds: float) -> bool:
+        """By both clocks: the monotonic one may stand still while the machine sleeps, the other may be set."""
+        held = max(time.monotonic() - self._leased, time.time() - self._leased_wall)
+        return held + seconds < self._lease
+
+    async def renew(self, rate: float) -> bool:
+        asked, asked_wall = time.monotonic(), time.time()
+        rows = await self._journal.fetch(
+            "update hl_async.lane set until = clock_timestamp() + make_interval(secs => $4), rate = $5"
+            " where run = $1 and location = $2 and epoch = $3 and until > clock_timestamp()"
+            " returning extract(epoch from clock_timestamp())::float8 as at",
+            self.location,
+            self.epoch,
+            self._lease,
+            rate,
+        )
+        if not rows:
+            return False
+        self._journal.clock.set(rows[0]["at"], asked_wall, time.time())
+        self._leased, self._leased_wall = asked, asked_wall
+        return True
+
+    async def release(self, release: Release) -> None:
+        await self._journal.execute(
+            "update hl_async.lane set until = clock_timestamp(), holder = '', rate = 0, done = $4, stopped = $5,"
+            " wake_at = clock_timestamp() + make_interval(secs => $6), reason = $7"
+            " where run = $1 and location = $2 and epoch = $3",
+            self.location,
+            self.epoch,
+            release.done,
+            release.stopped,
+            release.wake_in,
+            plain_text(release.reason),
+        )
+
+    async def facts(self) -> LaneFacts:
+        counts = {
+            row["state"]: row["number"]
+            for row in await self._journal.fetch(
+                "select state, count(*) as number from hl_async.item where run = $1 and location = $2 group by state",
+                self.location,
+            )
+        }
+        (lane,) = await self._journal.fetch(
+            "select proven, swept_at, ambiguous_at, (select max(sent_at) from hl_async.item i"
+            " where i.run = $1 and i.location = $2 and i.state = 'sent') as last"
+            " from hl_async.lane where run = $1 and location = $2",
+            self.location,
+        )
+        last = lane["last"]
+        ever = max((moment for moment in (last, lane["ambiguous_at"]) if moment is not None), default=None)
+        return LaneFacts(
+            counts.get("planned", 0), counts.get("sent", 0), lane["proven"], last, ever, lane["swept_at"]
+        )
+
+    async def take(self, after: int, limit: int) -> list[Planned]:
+        rows = await self._journal.fetch(
+            "select ordinal, key, ids, body, attempt from hl_async.item"
+            " where run = $1 and location = $2 and state = 'planned' and ordinal > $3 order by ordinal limit $4",
+            self.location,
+            after,
+            limit,
+        )
+        return [Planned(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
+
+    async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
+        return await self._change(ordinal, attempt, "planned sent", State.SENT, sent_at=at)
+
+    async def created(self, ordinal: int, attempt: int, document: str) -> bool:
+        return await self._change(ordinal, attempt, "sent", State.CREATED, document=document)
+
+    async def rejected(self, ordinal: int, attempt: int, reason: str) -> bool:
+        return await self._change(ordinal, attempt, "planned sent", State.REJECTED, reason=reason)
+
+    async def replan(self, ordinal: int, attempt: int) -> bool:
+        return await self._change(ordinal, attempt, "sent", State.PLANNED)
+
+    async def hold(self, ordinal: int, attempt: int, reason: str) -> bool:
+        return await self._change(ordinal, attempt, "sent", State.UNKNOWN, reason=reason)
+
+    async def adopt(self, ordinal: int, document: str) -> bool:
+        (found,) = await self._journal.fetch(
+            "with mine as (select 1 from hl_async.lane where run = $1 and location = $2 and epoch = $3"
+            " and until > clock_timestamp()), done as (update hl_async.item set state = 'created', document = $5,"
+            " reason = null where run = $1 and ordinal = $4 and key is not null"
+            " and state in ('rejected', 'unknown', 'planned') and exists (select 1 from mine) returning 1)"
+            " select exists (select 1 from mine) as mine, exists (select 1 from done) as done",
+            self.location,
+            self.epoch,
+            ordinal,
+            document,
+        )
+        if not found["mine"]:
+            raise self._lost()
+        changed: bool = found["done"]
+        return changed
+
+    async def note_ambiguous(self, at: float) -> None:
+        await self._note("ambiguous_at = greatest(ambiguous_at, $4)", at)
+
+    async def prove(self) -> None:
+        await self._note("proven = $4", True)
+
+    async def swept(self, at: float) -> None:
+        await self._note("swept_at = greatest(swept_at, $4)", at)
+
+    async def ambiguous(self) -> list[tuple[int, str, int, float]]:
+        rows = await self._journal.fetch(
+            "select ordinal, key, attempt, sent_at from hl_async.item"
+            " where run = $1 and location = $2 and state = 'sent'",
+            self.location,
+        )
+        return [(row["ordinal"], row["key"], row["attempt"], row["sent_at"]) for row in rows]
+
+    async def known(self) -> dict[str, tuple[int, str | None]]:
+        return await self._journal.known(self.location)
+
+    async def _change(
+        self,
+        ordinal: int,
+        attempt: int,
+        origin: str,
+        state: State,
+        *,
+        sent_at: float | None = None,
+        document: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        change = Change(
+            self.location,
+            self.epoch,
+            ordinal,
+            attempt,
+            origin,
+            state.value,
+            sent_at,
+            document,
+            plain_text(reason),
+        )
+        return await self._journal.changes.make(change)
+
+    async def _note(self, assignment: str, value: float | bool) -> None:
+        done = await self._journal.execute(
+            f"update hl_async.lane set {assignment} where run = $1 and location = $2 and epoch = $3"  # noqa: S608
+            " and until > clock_timestamp()",
+            self.location,
+            self.epoch,
+            value,
+        )
+        if not done:
+            raise self._lost()
+
+    def _lost(self) -> LaneLost:
+        return LaneLost(f"another process works on {self.location} by now")
+
+
+class DatabaseClock:
+    """The database's time of day, as far as it is known here."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def set(self, database: float, asked: float, answered: float) -> None:
+        """The database said its time somewhere between these two moments of our own."""
+        self._ahead = database - (asked + answered) / 2
+
+    def now(self) -> float:
+        """Seconds."""
+        return time.time() + self._ahead

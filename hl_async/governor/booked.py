@@ -1,0 +1,445 @@
+"""The slots of one scope as one of several processes has them: booked ahead from a store. Pure, the clock passed in.
+
+What is at hand are bookings: each is good for one request between its start and its end. :meth:`BookedBudget.due`
+says when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted`
+takes its answer. Who gets what is decided in :mod:`~hl_async.governor.book`; here, how much is wanted, and which lane
+takes what is at hand: an interactive call takes a bulk booking rather than wait.
+
+While the store is away, bulk waits, and interactive calls have an eighth of the slots, which are told to it afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import math
+from bisect import insort
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from hl_async import wire
+from hl_async.governor.budget import BRAKE_AFTER, LARGEST_INTERVAL_MS, LARGEST_MAX, PROBE_EVERY, Budget
+from hl_async.governor.exchange import Grant, Observation, Terms, Wish
+from hl_async.governor.headers import parse_count
+from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.untold import Untold
+
+PART_WITHOUT_STORE: Final = 8
+"""Interactive calls have one of so many slots while the store is away."""
+
+_FLUSH: Final = 0.1
+_FLUSH_ALONE: Final = 0.4
+_IDLE: Final = 0.05
+
+
+class _Booking(NamedTuple):
+    start: float
+    end: float
+    lease: int
+
+
+class BookedBudget:
+    """Slots of one scope, booked from a store; fulfils :class:`~hl_async.governor.slots.Slots`."""
+
+    __slots__ = (
+        "_blocked_until", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling", "_exchanged_at",
+        "_failures", "_foreign", "_full", "_gap", "_grant", "_held", "_holder", "_interval_text", "_late", "_lease",
+        "_max_text", "_news", "_next_probe", "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen",
+        "_serial", "_substitute", "_takes", "_ticket", "_told_news", "_told_warm", "_untold",
+        "interval", "warm",
+    )  # fmt: skip
+
+    def __init__(self, policy: GovernorPolicy, *, holder: str, lease: float) -> None:
+        self._policy = policy
+        self._holder = holder
+        self._lease = lease
+        self._full = policy.max
+        self.interval = policy.interval
+        self.warm = False
+        # bookings at hand, by their start
+        self._calls: list[_Booking] = []
+        self._bulk: list[_Booking] = []
+        self._held: dict[int, tuple[int, float]] = {}
+        """Ticket: the lease (0: without the store) and when it was taken."""
+        self._ticket = 0
+        # what the store has not been told yet, and since when
+        self._untold = Untold()
+        self._seen: tuple[int, float, float] | None = None
+        self._refusal: float | None = None
+        self._news = self._told_news = 0
+        self._told_warm = False
+        # what was said last, there and back
+        self._serial = 0
+        self._exchanged_at = -math.inf
+        self._grant: Grant | None = None
+        self._retry_calls = self._retry_bulk = -math.inf
+        self._blocked_until = -math.inf
+        self._foreign: tuple[float, int] = (-math.inf, 0)
+        self._gap = 0.0
+        # how this process spends
+        self._cooling: deque[float] = deque()
+        self._late: list[float] = []
+        self._takes: deque[float] = deque()
+        self._cap = 1_000_000
+        """Bulk books no further ahead than it could use lately."""
+        self._bulk_at = -math.inf
+        self._called_at = -math.inf
+        self._failures = 0
+        self._next_probe = -math.inf
+        self._substitute: Budget | None = None
+        self._max_text: str | None = None
+        self._interval_text: str | None = None
+
+    # ------------------------------------------------------------------------------------------- taking
+
+    def try_take_interactive(self, now: float) -> int:
+        """Take a booking of either lane; its ticket, or 0."""
+        self._called_at = now
+        if now < self._blocked_until:
+            return 0
+        for queue in (self._calls, self._bulk):
+            if queue and queue[0].start <= now:
+                self._expire(now)
+                if queue and queue[0].start <= now:
+                    return self._take(queue, now)
+        if self._substitute is not None and self._substitute.try_take_interactive(now):
+            return self._hold(0, now)
+        return 0
+
+    def try_take_bulk(self, now: float, since: float) -> int:
+        """Take a bulk booking; its ticket, or 0. Its pace and the reserve were minded when it was booked."""
+        self._bulk_at = max(self._bulk_at, now)
+        queue = self._bulk
+        if not queue or queue[0].start > now or now < self._blocked_until:
+            return 0
+        if self._failures >= BRAKE_AFTER and now < self._next_probe:
+            return 0
+        self._expire(now)
+        if not queue or queue[0].start > now:
+            return 0
+        if self._failures >= BRAKE_AFTER:
+            self._next_probe = now + PROBE_EVERY
+        self._takes.append(now)
+        return self._take(queue, now)
+
+    def _take(self, queue: list[_Booking], now: float) -> int:
+        return self._hold(queue.pop(0).lease, now)
+
+    def _hold(self, lease: int, now: float) -> int:
+        self._ticket += 1
+        self._held[self._ticket] = (lease, now)
+        return self._ticket
+
+    def is_bulk_overdue(self, now: float, since: float) -> bool:
+        """Whether bulk got nothing for a whole interval: then the next booking is its."""
+        return self._bulk_waited(now, since) >= self.interval
+
+    def _bulk_waited(self, now: float, since: float) -> float:
+        return now - max(self._takes[-1] if self._takes else -math.inf, since)
+
+    def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
+        """When the ``ahead``-th waiter can be admitted at the soonest, as far as is known here."""
+        queue = self._bulk if bulk else self._calls
+        when = max(now, self._blocked_until)
+        if ahead < len(queue):
+            return max(when, queue[ahead].start)
+        return when + (ahead - len(queue)) // self._full * self.interval
+
+    def next_change(self, now: float, *, bulk: bool) -> float:
+        """When trying again may succeed without news from the store; infinity when it takes news."""
+        floor = max(self._blocked_until, self._next_probe if bulk and self.braked else -math.inf)
+        starts = [booking.start for booking in self._bulk[:1]]
+        if not bulk:
+            starts += [booking.start for booking in self._calls[:1]]
+        when = max(floor, min(starts, default=math.inf))
+        if when <= now:
+            when = math.inf if floor <= now else floor
+        if self._substitute is not None and not bulk:
+            when = min(when, self._substitute.next_change(now, bulk=False))
+        return when
+
+    # ----------------------------------------------------------------------------------------- settling
+
+    def answered(self, now: float, status: int, headers: Mapping[str, str], ticket: int) -> None:
+        """The answer is complete: the slot returns after the interval."""
+        lease, taken = self._held.pop(ticket)
+        self.warm = True
+        if status >= 500:
+            self._failed_at_server(now)
+        elif self._failures:
+            self._failures = 0
+        text = headers.get(wire.RATE_LIMIT)
+        if text is not None:
+            told = headers.get(wire.RATE_INTERVAL_MS)
+            if text != self._max_text or told != self._interval_text:
+                self._learn(text, told)
+            remaining = parse_count(headers.get(wire.RATE_REMAINING), LARGEST_MAX)
+            # the fewest left tell most about strangers
+            if remaining is not None and (self._seen is None or remaining <= self._seen[0]):
+                self._seen = (remaining, now, now - taken)
+        self._cooling.append(now + self.interval)
+        if lease:
+            self._untold.ended(lease, now, 0.0)
+            return
+        self._untold.spent(now + self.interval)
+        if self._substitute is not None:
+            self._substitute.answered(now, status, {})  # the headers tell of all slots
+
+    def abandoned(self, now: float, ticket: int) -> None:
+        """No answer, and it may still be on its way."""
+        lease, _ = self._held.pop(ticket)
+        self._failed_at_server(now)
+        linger = self._policy.linger
+        heapq.heappush(self._late, now + self.interval + linger)
+        if lease:
+            self._untold.ended(lease, now, linger)
+            return
+        self._untold.spent(now + self.interval + linger)
+        if self._substitute is not None:
+            self._substitute.abandoned(now)
+
+    def returned(self, ticket: int) -> None:
+        """Nothing was sent."""
+        lease, _ = self._held.pop(ticket)
+        if lease:
+            self._untold.unused(lease)
+        elif self._substitute is not None:
+            self._substitute.returned()
+
+    def refused_connection(self, now: float, ticket: int) -> None:
+        """Nothing was sent, because the server could not be reached."""
+        self.returned(ticket)
+        self._failed_at_server(now)
+
+    def charge(self, now: float, requests: int) -> None:
+        """More requests than one went out under a permit: each costs a slot from now on."""
+        for _ in range(requests):
+            until = now + self.interval + self._policy.linger
+            heapq.heappush(self._late, until)
+            self._untold.spent(until)
+
+    def pause(self, now: float, seconds: float | None) -> float:
+        """A 429: nothing is sent for ``seconds``, or one interval, by no process."""
+        length = self.interval if seconds is None else seconds
+        self._refusal = self._blocked_until = max(self._blocked_until, now + length)
+        return length
+
+    # ------------------------------------------------------------------------------------------ looking
+
+    @property
+    def max(self) -> int:
+        """How many slots this process may use."""
+        return max(1, math.floor(self._full * self._policy.share))
+
+    @property
+    def held(self) -> int:
+        """Requests on their way."""
+        return len(self._held)
+
+    @property
+    def cooling(self) -> int:
+        """Slots that this process used and that are not back yet."""
+        return len(self._cooling) + len(self._late)
+
+    @property
+    def braked(self) -> bool:
+        """Whether bulk only probes, because the server failed again and again."""
+        return self._failures >= BRAKE_AFTER
+
+    @property
+    def away(self) -> bool:
+        """Whether the store could not be used when it was last asked."""
+        return self._substitute is not None
+
+    def foreign(self, now: float) -> int:
+        """What strangers were last seen to spend."""
+        until, count = self._foreign
+        return count if now < until else 0
+
+    def free(self, now: float) -> int:
+        """Slots at hand, and those that nobody had when the store was last asked."""
+        self._advance(now)
+        unknown = self._full if self._grant is None else self._grant.free
+        return min(self.max, unknown + len(self._calls) + len(self._bulk))
+
+    def spacing(self, now: float) -> float:
+        """Seconds that two bulk requests of any two processes are kept apart."""
+        return self._gap
+
+    # -------------------------------------------------------------------------------- towards the store
+
+    def due(self, now: float, calls: int, bulk: int) -> float:
+        """When the store has to be asked, with so many waiting in the lanes; infinity when it needn't be."""
+        if bulk:
+            self._bulk_at = now
+        if self._refusal is not None or self._news != self._told_news or self.warm != self._told_warm:
+            return now
+        reach = self._reach()
+        if len(self._bulk) > reach:
+            return now
+        when = math.inf
+        if calls > len(self._calls):
+            when = self._retry_calls
+        if bulk and len(self._bulk) <= min(reach - 1, max(1, reach // 8)) and self._wanted(bulk) > 0:
+            when = min(when, self._retry_bulk)
+        if self._untold:
+            hurry = self._untold.presses or self._grant is None or self._grant.others
+            when = min(when, self._untold.since(now) + (_FLUSH if hurry else _FLUSH_ALONE) * self.interval)
+        if self._bulk:
+            when = min(when, self._bulk[0].end if bulk else self._bulk_at + _IDLE * self.interval)
+        if self._calls:
+            when = min(when, self._calls[0].end)
+        if self._held:
+            # the store takes nobody for dead of whom it hears
+            first = next(iter(self._held.values()))[1]
+            when = min(when, max(first, self._exchanged_at) + self._lease / 2)
+        return max(when, now)
+
+    def wish(self, now: float, calls: int, bulk: int, since: float) -> Wish:
+        """What to tell and to ask now; ``since`` is when the oldest bulk waiter came."""
+        self._expire(now)
+        self._advance(now)
+        self._give_up(now, calls, bulk)
+        self._serial += 1
+        seen = self._seen
+        return Wish(
+            holder=self._holder,
+            serial=self._serial,
+            terms=self._terms(),
+            interactive=max(0, calls - len(self._calls)),
+            bulk=max(0, self._wanted(bulk)) if bulk else 0,
+            bulk_waited=max(0.0, self._bulk_waited(now, since)) if bulk else 0.0,
+            ahead=len(self._bulk),
+            in_use=tuple(lease for lease, _ in self._held.values() if lease),
+            unused=tuple(booking.lease for queue in (self._calls, self._bulk) for booking in queue),
+            releases=self._untold.releases(now, self.interval),
+            spent=self._untold.cooling(now),
+            seen=None if seen is None else Observation(seen[0], now - seen[1], seen[2]),
+            pause=0.0 if self._refusal is None else max(0.0, self._refusal - now),
+            refused=self._refusal is not None,
+            called=None if self._called_at == -math.inf else now - self._called_at,
+            warm=self.warm,
+            news=self._news,
+        )
+
+    def granted(self, sent: float, now: float, wish: Wish, grant: Grant) -> None:
+        """The store answered, now, the wish that was made at ``sent``."""
+        self._untold.told()
+        self._exchanged_at = sent
+        self._grant = grant
+        self._substitute = None
+        if self._seen is not None and self._seen[1] <= sent:
+            self._seen = None
+        if self._refusal is not None and self._refusal - sent <= wish.pause:
+            self._refusal = None
+        self._told_news, self._told_warm = wish.news, wish.warm
+        if self._news == wish.news:
+            self._full, self.interval = grant.max, grant.interval
+        if grant.warm and not self.warm:
+            self.warm = self._told_warm = True
+        if grant.blocked:
+            self._blocked_until = max(self._blocked_until, now + grant.blocked)
+        self._foreign = (now + self.interval, grant.foreign)
+        self._gap = grant.gap
+        self._retry_calls, self._retry_bulk = now + grant.retry_interactive, now + grant.retry_bulk
+        self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
+        for lease, delay, bulk in grant.bookings:
+            if self._news != wish.news:  # booked after a budget that is known to be another by now
+                self._untold.unused(lease)
+                continue
+            # counted from the answer, none begins too early; counted from the wish, none is used too late
+            booking = _Booking(now + delay, sent + delay + grant.window, lease)
+            insort(self._bulk if bulk else self._calls, booking)
+
+    def failed(self) -> None:
+        """The store could not be asked, or did not answer in time."""
+        if self._substitute is None:
+            part = max(1, self.max // PART_WITHOUT_STORE)
+            self._substitute = Budget(
+                dataclasses.replace(
+                    self._policy, max=part, interval=self.interval, share=1.0, cold_interactive=part
+                )
+            )
+
+    def farewell(self, now: float) -> Wish | None:
+        """The last wish: what is at hand goes back. None when there is nothing to tell."""
+        self._drop(self._calls, 0)
+        self._drop(self._bulk, 0)
+        if self._grant is None and not self._untold:
+            return None
+        return msgspec.structs.replace(self.wish(now, 0, 0, now), leaving=True)
+
+    # ---------------------------------------------------------------------------------------- internals
+
+    def _terms(self) -> Terms:
+        policy = self._policy
+        return Terms(
+            max=self._full,
+            interval=self.interval,
+            learned=self._news != self._told_news,
+            lease=self._lease,
+            pace=policy.pace,
+            reserve=policy.reserve,
+            foreign_margin=policy.foreign_margin,
+            cold_interactive=policy.cold_interactive,
+            share=policy.share,
+        )
+
+    def _reach(self) -> int:
+        return 1 if self._grant is None else max(1, min(self._grant.reach, self._cap))
+
+    def _wanted(self, bulk: int) -> int:
+        """How many more bulk bookings to have at hand: for those who wait, and for as many as came lately."""
+        if self.braked:
+            return 1 - len(self._bulk)
+        return min(self._reach(), bulk + len(self._takes)) - len(self._bulk)
+
+    def _advance(self, now: float) -> None:
+        cooling, late, takes = self._cooling, self._late, self._takes
+        while cooling and cooling[0] <= now:
+            cooling.popleft()
+        while late and late[0] <= now:
+            heapq.heappop(late)
+        while len(takes) > 1 and takes[0] <= now - self.interval / 2:
+            takes.popleft()
+
+    def _expire(self, now: float) -> None:
+        """Bookings that it is too late to use go back."""
+        for queue in (self._calls, self._bulk):
+            while queue and queue[0].end < now:
+                self._untold.unused(queue.pop(0).lease)
+                if queue is self._bulk:
+                    self._cap = max(1, min(self._cap, self._reach()) // 2)
+
+    def _give_up(self, now: float, calls: int, bulk: int) -> None:
+        """Bookings that nobody needs go back."""
+        if not bulk and now >= self._bulk_at + _IDLE * self.interval:
+            self._drop(self._bulk, 0)
+        self._drop(self._bulk, self._reach())
+        self._drop(self._calls, calls + 1)  # one to spare for the next call, until it ends
+
+    def _drop(self, queue: list[_Booking], keep: int) -> None:
+        self._untold.unused(*(booking.lease for booking in queue[keep:]))
+        del queue[keep:]
+
+    def _failed_at_server(self, now: float) -> None:
+        self._failures += 1
+        if self._failures == BRAKE_AFTER:
+            self._next_probe = now + PROBE_EVERY
+
+    def _learn(self, max_text: str, interval_text: str | None) -> None:
+        """Adopt the server's own Max and Interval, and tell the store; values that make no sense change nothing."""
+        self._max_text, self._interval_text = max_text, interval_text
+        limit = parse_count(max_text, LARGEST_MAX) or self._full
+        milliseconds = parse_count(interval_text, LARGEST_INTERVAL_MS)
+        interval = milliseconds / 1000 if milliseconds else self.interval
+        if limit == self._full and interval == self.interval:
+            return
+        if interval > self.interval:  # what was booked after the shorter one may begin too early
+            self._drop(self._calls, 0)
+            self._drop(self._bulk, 0)
+        self._full, self.interval = limit, interval
+        self._news += 1

@@ -1,0 +1,125 @@
+"""What a process and the store of a shared budget tell each other: durations only, so that no two clocks must agree."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+
+
+class Release(NamedTuple):
+    """A slot comes back ``cool`` seconds from now; None: it was not used, and is what it was before."""
+
+    lease: int
+    cool: float | None
+
+
+class Observation(NamedTuple):
+    """The server had ``remaining`` requests left; told ``age`` seconds ago, after a round trip of ``trip``."""
+
+    remaining: int
+    age: float
+    trip: float
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How one caller wants the budget spent, from its policy, and what it knows of the budget.
+
+    ``max`` and ``interval`` are news that it ``learned`` from the server, or count while nobody did. ``lease`` is how
+    long after the last moment at which it may be sent a request may still be on its way. ``share`` is the part of the
+    slots that it may use.
+    """
+
+    max: int
+    interval: float
+    learned: bool
+    lease: float
+    pace: float | None
+    reserve: int
+    foreign_margin: float
+    cold_interactive: int
+    share: float
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """One process's half of an exchange.
+
+    ``holder`` names the process, ``serial`` grows with every exchange it tries. ``interactive`` and ``bulk`` are how
+    many slots to book in each lane; ``bulk_waited`` is for how long bulk has got nothing, ``ahead`` how many bulk
+    bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was
+    lost with an answer. ``spent`` are requests that went out without a booking: when their slots come back. ``pause``
+    and ``refused`` tell of a 429. ``called`` is how long ago an interactive call was last seen, ``news`` the number of
+    times that the headers told another budget; ``leaving`` says goodbye.
+    """
+
+    holder: str
+    serial: int
+    terms: Terms
+    interactive: int = 0
+    bulk: int = 0
+    bulk_waited: float = 0.0
+    ahead: int = 0
+    in_use: tuple[int, ...] = ()
+    unused: tuple[int, ...] = ()
+    releases: tuple[Release, ...] = ()
+    spent: tuple[float, ...] = ()
+    seen: Observation | None = None
+    pause: float = 0.0
+    refused: bool = False
+    called: float | None = None
+    warm: bool = False
+    news: int = 0
+    leaving: bool = False
+
+
+class Booking(NamedTuple):
+    """The right to send one request between ``delay`` seconds from now and ``Grant.window`` seconds later."""
+
+    lease: int
+    delay: float
+    bulk: bool
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's half of an exchange.
+
+    ``window`` is for how long after its start a booking is good. ``retry_interactive`` and ``retry_bulk`` say when
+    asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``reach`` how many
+    bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``foreign`` what
+    strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
+    """
+
+    max: int
+    interval: float
+    window: float
+    bookings: tuple[Booking, ...] = ()
+    retry_interactive: float = 0.0
+    retry_bulk: float = 0.0
+    blocked: float = 0.0
+    reach: int = 1
+    others: int = 0
+    foreign: int = 0
+    free: int = 0
+    gap: float = 0.0
+    warm: bool = False
+
+
+@runtime_checkable
+class BudgetStore(Protocol):
+    """Keeps the slots of scopes for several processes.
+
+    ``hl_async.testing.budgets`` has its promises as tests. All rules are in ``hl_async.governor.book``: a store that
+    can replace a value atomically needs no more than :class:`PostgresBudget` does.
+    """
+
+    async def exchange(self, scope: str, wish: Wish) -> Grant:
+        """Apply ``wish`` to the slots of ``scope``, atomically.
+
+        Raises :class:`BudgetStoreError` when the store can't be used; then it may have been applied or not, or be
+        applied later.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        ...

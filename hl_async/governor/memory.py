@@ -1,0 +1,37 @@
+"""A store for the clients of one process that share their rate budgets."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from hl_async.governor.book import Book
+from hl_async.governor.exchange import Grant, Wish
+
+
+class MemoryBudget:
+    """Rate budgets that several clients of one process share; also the model of every other store.
+
+    ``clock`` is monotonic, in seconds. ``born`` is when it was made: what was sent in the interval before is taken for
+    unknown. By default nothing was.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, born: float = -math.inf) -> None:
+        self._clock = clock
+        self._born = born
+        self._books: dict[str, Book] = {}
+
+    async def exchange(self, scope: str, wish: Wish) -> Grant:
+        """See :meth:`BudgetStore.exchange`."""
+        now = self._clock()
+        book = self._books.get(scope)
+        if book is None:
+            book = self._books[scope] = Book.opened(wish.terms, self._born, now)
+        return book.exchange(now, wish)
+
+    async def aclose(self) -> None:
+        """Nothing to close: what is here stays for the other clients."""
+
+    def __repr__(self) -> str:
+        return f"<MemoryBudget of {len(self._books)} scopes>"

@@ -1,0 +1,103 @@
+"""Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
+
+One row per scope holds its whole book, in an unlogged table: the log has nothing to write for it, and what a crash
+of the server loses is known again an interval later. An exchange reads the row and the database's clock, applies the
+rules of :mod:`~hl_async.governor.book`, and writes the row if nobody else did in between; else it begins anew. So no
+process that stops at any instruction holds a lock, any pooler will do, and there is one set of rules for all stores.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.errors import BudgetStoreError
+from hl_async.governor.book import Book
+from hl_async.governor.exchange import Grant, Wish
+from hl_async.postgres import Database, Room, database_of
+from hl_async.secret import Secret
+
+_TABLES: Final = """
+create unlogged table if not exists hl_async.budget (
+    scope text primary key, version bigint not null, touched timestamptz not null, book bytea not null
+) with (fillfactor = 40);
+alter table hl_async.budget alter column book set storage external;
+create unlogged table if not exists hl_async.budget_born (
+    one boolean primary key default true check (one), moment timestamptz not null default clock_timestamp()
+);
+"""
+_BUDGETS: Final = Room("budget", (_TABLES,), BudgetStoreError)
+
+_READ: Final = """
+select extract(epoch from clock_timestamp())::float8 as now, version, book
+from (values (1)) as always left join hl_async.budget on scope = $1
+"""
+_WRITE: Final = """
+update hl_async.budget set version = version + 1, touched = clock_timestamp(), book = $3
+where scope = $1 and version = $2
+"""
+_OPEN: Final = """
+insert into hl_async.budget values ($1, 1, clock_timestamp(), $2) on conflict do nothing
+"""
+_BORN: Final = """
+with made as (insert into hl_async.budget_born default values on conflict do nothing returning moment)
+select extract(epoch from min(moment))::float8
+from (select moment from made union all select moment from hl_async.budget_born) as known
+"""
+_SWEEP: Final = "delete from hl_async.budget where touched < clock_timestamp() - interval '1 day'"
+
+_MOST_TRIES: Final = 100
+
+_decoder: Final = msgspec.msgpack.Decoder(Book)
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+class PostgresBudget:
+    """Rate budgets in a database, an address or a :class:`~hl_async.postgres.Database`, in the schema ``hl_async``.
+
+    Give it to every client that spends from the same budgets: ``HighLevel(..., budget=PostgresBudget(dsn))``. A
+    database that was passed in is not closed with it. Raises :class:`ConfigurationError` without asyncpg.
+    """
+
+    __slots__ = ("_database", "_owns")
+
+    def __init__(self, database: Database | Secret | str) -> None:
+        self._database, self._owns = database_of(database)
+
+    async def exchange(self, scope: str, wish: Wish) -> Grant:
+        """See :meth:`BudgetStore.exchange`."""
+
+        async def act(connection: Any) -> Grant:
+            for _ in range(_MOST_TRIES):
+                grant = await _try(connection, scope, wish)
+                if grant is not None:
+                    return grant
+            raise BudgetStoreError(f"others changed the budget of {scope} {_MOST_TRIES} times in a row")
+
+        # what is away now is asked again by whoever needs it: nobody waits here for it to come back
+        return await self._database.run(_BUDGETS, act, patience=0.0)
+
+    async def aclose(self) -> None:
+        """Close all connections that are its own."""
+        if self._owns:
+            await self._database.aclose()
+
+    def __repr__(self) -> str:
+        return f"<PostgresBudget {self._database.name}>"
+
+
+async def _try(connection: Any, scope: str, wish: Wish) -> Grant | None:
+    """One exchange; None when somebody else's came in between."""
+    row = await connection.fetchrow(_READ, scope)
+    now = row["now"]
+    if row["version"] is not None:
+        book = _decoder.decode(row["book"])
+        grant = book.exchange(now, wish)
+        done = await connection.execute(_WRITE, scope, row["version"], _encoder.encode(book))
+    else:
+        book = Book.opened(wish.terms, await connection.fetchval(_BORN), now)
+        grant = book.exchange(now, wish)
+        await connection.execute(_SWEEP)
+        done = await connection.execute(_OPEN, scope, _encoder.encode(book))
+    return grant if done.endswith(" 1") else None

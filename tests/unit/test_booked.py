@@ -1,0 +1,199 @@
+"""Promises of booked slots, as one process has them; the book beside them runs by another clock."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hl_async import wire
+from hl_async.governor.book import Book
+from hl_async.governor.booked import BookedBudget
+from hl_async.governor.exchange import Grant, Wish
+from hl_async.governor.policy import GovernorPolicy
+
+STORE_CLOCK = 5_000.0
+ANSWER = {wire.RATE_LIMIT: "20", wire.RATE_INTERVAL_MS: "10000"}
+
+
+class Shared:
+    """One process's slots, and the book they are booked from."""
+
+    def __init__(self, **policy: float) -> None:
+        settings = GovernorPolicy(**{"max": 20, "interval": 10.0, "pace": None, "reserve": 0, **policy})  # type: ignore[arg-type]
+        self.slots = BookedBudget(settings, holder="me", lease=60.0)
+        self.slots.warm = True
+        self.book: Book | None = None
+        self.last: Wish | None = None
+        self.exchange(0.0)
+
+    def exchange(self, now: float, *, calls: int = 0, bulk: int = 0, took: float = 0.0) -> Grant:
+        wish = self.last = self.slots.wish(now, calls, bulk, now)
+        if self.book is None:
+            self.book = Book.opened(wish.terms, -math.inf, now)
+        grant = self.book.exchange(now + STORE_CLOCK, wish)
+        self.slots.granted(now, now + took, wish, grant)
+        return grant
+
+
+def test_a_booking_is_used_between_its_start_and_its_end_or_given_back() -> None:
+    shared = Shared(pace=1.0)
+    slots = shared.slots
+    shared.exchange(0.0, bulk=3, took=0.2)
+    assert not slots.try_take_bulk(0.1, 0.0), "the answer is what its start counts from"
+    assert slots.try_take_bulk(0.2, 0.0)
+    assert slots.try_take_bulk(0.2, 0.0), "one gap of catching up"
+    assert slots.next_change(0.2, bulk=True) == pytest.approx(0.7)
+    assert not slots.try_take_bulk(1.6, 0.0), "its end counts from the wish"
+    wish = slots.wish(1.6, 0, 1, 0.0)
+    assert [release.cool for release in wish.releases] == [None]
+    assert len(wish.in_use) == 2
+
+
+def test_an_interactive_call_takes_a_bulk_booking_rather_than_wait() -> None:
+    shared = Shared()
+    shared.exchange(0.0, bulk=1)
+    assert not shared.slots.try_take_bulk(-1.0, 0.0)
+    assert shared.slots.try_take_interactive(0.0)
+    assert not shared.slots.try_take_interactive(0.0)
+    shared.exchange(1.0)
+    assert shared.last is not None
+    assert shared.last.called == 1.0, "the store keeps a reserve for those to come"
+
+
+def test_a_slot_is_booked_again_an_interval_after_its_answer_by_any_clock() -> None:
+    shared = Shared(max=1)
+    shared.exchange(0.0, calls=1)
+    ticket = shared.slots.try_take_interactive(0.0)
+    shared.slots.answered(0.5, 200, {}, ticket)
+    (booking,) = shared.exchange(3.0, calls=1).bookings
+    assert booking.delay == pytest.approx(7.5)
+    assert shared.slots.earliest(3.0, 0, bulk=False) == pytest.approx(10.5)
+    assert shared.slots.earliest(3.0, 2, bulk=False) == pytest.approx(13.0)
+
+
+def test_what_was_abandoned_lingers_and_what_was_repeated_costs_a_slot_each() -> None:
+    shared = Shared(linger=30.0)
+    slots = shared.slots
+    shared.exchange(0.0, calls=2)
+    first, second = slots.try_take_interactive(0.0), slots.try_take_interactive(0.0)
+    slots.abandoned(1.0, first)
+    slots.refused_connection(1.0, second)
+    slots.charge(1.0, 2)
+    assert (slots.held, slots.cooling) == (0, 3)
+    shared.exchange(2.0)
+    assert shared.last is not None
+    assert [release.cool for release in shared.last.releases] == [39.0, None]
+    assert shared.last.spent == (39.0, 39.0)
+    assert slots.free(2.0) == 17
+    assert slots.free(50.0) == 17, "as the store said last"
+    shared.exchange(50.0)
+    assert slots.free(50.0) == 20
+
+
+def test_what_was_told_to_a_store_that_did_not_answer_is_told_again() -> None:
+    shared = Shared()
+    slots = shared.slots
+    shared.exchange(0.0, calls=1)
+    ticket = slots.try_take_interactive(0.0)
+    slots.answered(0.5, 200, {**ANSWER, wire.RATE_LIMIT: "30"}, ticket)
+    lost = slots.wish(1.0, 0, 0, 1.0)
+    slots.failed()
+    assert slots.away
+    again = slots.wish(2.0, 0, 0, 2.0)
+    assert lost.terms.learned
+    assert again.terms.learned
+    assert (lost.releases[0].cool, again.releases[0].cool) == (9.5, 8.5)
+    grant = shared.exchange(3.0)
+    assert grant.max == slots.max == 30
+    assert not slots.away
+    assert not slots.wish(4.0, 0, 0, 4.0).terms.learned
+
+
+def test_a_longer_interval_makes_what_was_booked_by_the_shorter_one_void() -> None:
+    shared = Shared()
+    slots = shared.slots
+    shared.exchange(0.0, bulk=4)
+    ticket = slots.try_take_bulk(0.0, 0.0)
+    under_way = slots.wish(0.1, 2, 0, 0.1)
+    assert shared.book is not None
+    grant = shared.book.exchange(STORE_CLOCK, under_way)
+    slots.answered(0.2, 200, {**ANSWER, wire.RATE_INTERVAL_MS: "20000"}, ticket)
+    assert not slots.try_take_bulk(0.2, 0.2)
+    slots.granted(0.1, 0.3, under_way, grant)
+    assert not slots.try_take_interactive(0.3), "booked before the store knew"
+    assert slots.due(0.3, 0, 0) == 0.3
+    assert shared.exchange(0.3).interval == slots.interval == 20.0
+
+
+def test_bulk_books_no_further_ahead_than_it_could_use_lately() -> None:
+    shared = Shared()
+    slots = shared.slots
+    shared.exchange(0.0, bulk=20)
+    assert shared.exchange(0.1, bulk=20).reach == 10
+    shared.exchange(5.0, bulk=20)  # none was used in time
+    assert shared.last is not None
+    assert 0 < shared.last.bulk <= 5
+    for _ in range(40):
+        while slots.try_take_bulk(5.0, 5.0):
+            slots.returned(slots._ticket)
+        shared.exchange(5.0, bulk=20)
+    assert len(slots._bulk) >= 9
+
+
+def test_bookings_that_nobody_waits_for_go_back_soon() -> None:
+    shared = Shared()
+    slots = shared.slots
+    shared.exchange(0.0, bulk=5, calls=3)
+    assert slots.due(0.0, 3, 5) > 0.0
+    assert slots.due(0.1, 0, 0) == pytest.approx(0.5, abs=0.1)
+    shared.exchange(0.6)
+    assert shared.last is not None
+    assert len(shared.last.releases) == 7, "all but one for the next call"
+    assert slots.due(0.7, 0, 0) == pytest.approx(1.0)
+    shared.exchange(1.1)
+    assert slots.due(1.2, 0, 0) == math.inf
+
+
+def test_while_the_server_fails_bulk_only_probes() -> None:
+    shared = Shared()
+    slots = shared.slots
+    for n in range(10):
+        shared.exchange(float(n), calls=1)
+        slots.answered(n + 0.1, 503, {}, slots.try_take_interactive(float(n)))
+    assert slots.braked
+    shared.exchange(9.5, bulk=5)
+    assert not slots.try_take_bulk(9.5, 9.5)
+    assert slots.next_change(9.5, bulk=True) == pytest.approx(10.1)
+    ticket = slots.try_take_bulk(10.2, 9.5)
+    assert ticket
+    slots.answered(10.3, 200, ANSWER, ticket)
+    assert not slots.braked
+
+
+def test_a_request_that_takes_long_is_spoken_of_before_its_lease_ends() -> None:
+    shared = Shared()
+    shared.exchange(0.0, calls=1)
+    assert shared.slots.try_take_interactive(0.0)
+    assert shared.slots.due(0.1, 0, 0) == pytest.approx(30.0)
+    shared.exchange(30.0)
+    assert shared.slots.due(30.0, 0, 0) == pytest.approx(60.0)
+
+
+def test_a_holder_that_died_may_have_sent_until_its_window_and_its_lease_are_over() -> None:
+    shared = Shared(max=1)
+    shared.exchange(0.0, calls=1)
+    wish = BookedBudget(GovernorPolicy(max=1), holder="other", lease=60.0).wish(0.0, 1, 0, 0.0)
+    assert shared.book is not None
+    assert not shared.book.exchange(STORE_CLOCK + 1.0 + 60.0 + 9.9, wish).bookings
+    assert shared.book.exchange(STORE_CLOCK + 1.0 + 60.0 + 10.0, wish).bookings[0].delay == 0.0
+
+
+def test_who_never_asked_has_nothing_to_say_in_the_end() -> None:
+    assert BookedBudget(GovernorPolicy(), holder="me", lease=60.0).farewell(0.0) is None
+    shared = Shared()
+    shared.exchange(0.0, bulk=3)
+    goodbye = shared.slots.farewell(1.0)
+    assert goodbye is not None
+    assert goodbye.leaving
+    assert len(goodbye.releases) == 3

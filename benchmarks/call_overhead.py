@@ -1,7 +1,8 @@
 """CPU per call of the whole client against bare aiohttp, on loopback, in one interleaved run.
 
 The server answers canned bytes from a process of its own, so that only the client's CPU is measured (getrusage).
-Peers are measured when they are installed. ``python -m benchmarks.call_overhead [--calls N] [--rounds N]``
+Peers are measured when they are installed. ``python -m benchmarks.call_overhead [--calls N] [--rounds N] [--loop uvloop]``;
+every client runs on the same loop, asyncio's own unless said otherwise.
 """
 
 from __future__ import annotations
@@ -236,10 +237,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     options, _ = parser.parse_known_args()
-    with responder(ROUTES) as url:
-        found = asyncio.run(measure(url, options.calls, options.rounds))
-    print("CPU per call in µs (medians), and the ratio to bare aiohttp")
+    loop_factory = None
+    if options.loop == "uvloop":
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with responder(ROUTES) as url, asyncio.Runner(loop_factory=loop_factory) as runner:
+        found = runner.run(measure(url, options.calls, options.rounds))
+    print(f"CPU per call in µs (medians) on {options.loop}, and the ratio to bare aiohttp")
     for work in WORK:
         for in_flight in (1, 50, 200):
             floor = statistics.median(found[work, "bare aiohttp", in_flight])

@@ -22,7 +22,7 @@ from hl_async.resources.oauth import OAuth
 from hl_async.resources.requesting import Body, Query, Requester
 from hl_async.retry import RetryPolicy
 from hl_async.secret import Secret
-from hl_async.session import SessionManager
+from hl_async.session import CODINGS, SessionManager
 from hl_async.telemetry import Observer, Telemetry
 from hl_async.transport import Transport
 from hl_async.wire import WireResponse
@@ -75,6 +75,7 @@ class _Core:
             retry=retry,
             telemetry=self.telemetry,
             guard=self.session.check_usable,
+            codings=CODINGS,
         )
         self.state = "new"
 

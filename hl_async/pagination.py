@@ -151,12 +151,16 @@ class _Walk(Generic[T]):
     def _take(self, envelope: Envelope[T]) -> Page[T]:
         entries = envelope.entries
         identities = [self._identity(entry) for entry in entries]
-        fresh = [
-            entry
-            for entry, identity in zip(entries, identities, strict=True)
-            if identity is None or not any(identity in page for page in self._recent)
-        ]
-        self._recent.append(frozenset(identity for identity in identities if identity is not None))
+        if self._recent:
+            seen = frozenset[object]().union(*self._recent)
+            fresh: Sequence[T] = [
+                entry
+                for entry, identity in zip(entries, identities, strict=True)
+                if identity is None or identity not in seen
+            ]
+        else:
+            fresh = entries
+        self._recent.append(frozenset(identities) - {None})
         self._largest = max(self._largest, len(entries))
         start = self._offset
         self._offset = end = start + len(entries)

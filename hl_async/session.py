@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl as ssl_module
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from io import BytesIO
 from time import perf_counter
 from typing import Any, Final
@@ -44,13 +44,17 @@ from hl_async.errors import (
     WireKind,
     WrongEventLoop,
 )
-from hl_async.wire import USER_AGENT, WireResponse
+from hl_async.wire import ACCEPT_ENCODING, USER_AGENT, WireResponse
 
 MAX_ERROR_BODY: Final = 64 * 1024
 _LARGE_REQUEST: Final = 1 << 20
+# a body-less POST is not given a content type by aiohttp; for a GET it invents none
+_NO_BODY: Final = ("Content-Type",)
 _NEVER_RESENT: Final = frozenset(("POST", "PATCH"))
 _CONTENT_ENCODING: Final = istr("Content-Encoding")
-_KNOWN_ENCODINGS: Final = frozenset(("", "identity", "gzip", "deflate", "x-gzip"))
+CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
+"""What aiohttp can decompress here, as it would ask for it: ``br`` and ``zstd`` where their packages are installed."""
+_KNOWN_ENCODINGS: Final = frozenset(("", "identity", "x-gzip", *CODINGS.split(", ")))
 
 _forks = 0
 
@@ -69,9 +73,11 @@ class _Body(payload.BytesPayload):
 
     started = False
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> Coroutine[Any, Any, None]:
         self.started = True
-        await super().write_with_length(writer, content_length)
+        return super().write_with_length(writer, content_length)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self.started = True
@@ -245,6 +251,7 @@ class SessionManager:
                 method,
                 URL(url, encoded=True),
                 headers=headers,
+                skip_auto_headers=_NO_BODY if data is None and method != "GET" else None,
                 data=data,
                 allow_redirects=False,
                 timeout=self._unwatched if timeout is None else self._client_timeout(timeout),
@@ -255,7 +262,9 @@ class SessionManager:
             )
             status = response.status
             if _is_plain(response, MAX_ERROR_BODY if status >= 400 else limit):
-                content: bytes | None = await response.read()
+                # a connection that is back in the pool means that the answer is here, whole: nothing to wait for
+                arrived = response.connection is None
+                content: bytes | None = response.content.read_nowait() if arrived else await response.read()
             else:
                 content = await _read(response, MAX_ERROR_BODY if status >= 400 else limit, cut=status >= 400)
         except asyncio.CancelledError:
@@ -302,7 +311,6 @@ class SessionManager:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             headers=CIMultiDict({USER_AGENT: config.user_agent}),
-            skip_auto_headers=("Content-Type",),
         )
         if hasattr(session, "_retry_connection"):
             session._retry_connection = False  # noqa: SLF001 - aiohttp has no public switch for its hidden re-send

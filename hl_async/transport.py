@@ -53,7 +53,6 @@ from hl_async.wire import (
 R = TypeVar("R")
 
 DEFAULT_OPTIONS: Final = CallOptions()
-_COMPRESSED: Final = "gzip, deflate"
 _PLAIN: Final = "identity"
 # ready for a multidict, which would else fold their case in every request
 _ACCEPT: Final = istr(ACCEPT)
@@ -128,7 +127,8 @@ class _Call:
 class Transport:
     """Sends operations through the governor, the credentials and the wire; shared by all resources.
 
-    ``guard`` is called before anything else and raises when the client may not be used from here.
+    ``guard`` is called before anything else and raises when the client may not be used from here; ``codings`` are the
+    compressed forms that the wire can read.
     """
 
     def __init__(
@@ -141,6 +141,7 @@ class Transport:
         retry: RetryPolicy | None = None,
         telemetry: Telemetry | None = None,
         guard: Callable[[], None] = lambda: None,
+        codings: str = "gzip, deflate",
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._wire = wire
@@ -150,6 +151,7 @@ class Transport:
         self.budget = RetryBudget(self._policy)
         self._telemetry = telemetry or Telemetry()
         self._guard = guard
+        self._codings = codings
         self._random = random
         self._config = config
         self._base_url = config.base_url
@@ -411,7 +413,7 @@ class Transport:
                 _VERSION: api_version or self._config.api_version,
                 _ACCEPT: JSON,
                 # decompressing a small body costs more than it saves on the way
-                _ACCEPT_ENCODING: _COMPRESSED if is_list and self._config.compress else _PLAIN,
+                _ACCEPT_ENCODING: self._codings if is_list and self._config.compress else _PLAIN,
             }
         )
         if bearer:

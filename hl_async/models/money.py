@@ -102,19 +102,42 @@ def guard_document(
 
     One pass over the whole document: a guard in every line and tax was a fifth of the time it takes to decode it.
     """
-    values = list(amounts)
+    try:
+        if _document_is_sound(items, discount, amounts):
+            return
+    except (ArithmeticError, TypeError):
+        pass  # no sound amount, or (in a document that was not decoded) something that is no amount at all
     if discount is not None:
-        values.append(discount.value)
+        amounts = (*amounts, discount.value)
+    for index, item in enumerate(items or ()):
+        if not _all_sound((item.amount, item.qty, *(tax.rate for tax in item.taxes or ()))):
+            raise InvalidRequest(f"items[{index}]", f"a number {_UNSOUND}")
+    guard(*amounts)
+
+
+def _document_is_sound(
+    items: Iterable[_Line] | None, discount: _Reduction | None, amounts: Iterable[Any]
+) -> bool:
+    """The usual case as fast as it goes, spelled out: no call and no list but what the check itself needs."""
+    for value in amounts:
+        if value is not None and not _plus(value).is_finite():
+            return False
+    if discount is not None:
+        value = discount.value
+        if value is not None and not _plus(value).is_finite():
+            return False
     for item in items or ():
-        values.append(item.amount)
-        values.append(item.qty)
-        if item.taxes:
-            values.extend([tax.rate for tax in item.taxes])
-    if not _all_sound(values):
-        for index, item in enumerate(items or ()):
-            if not _all_sound((item.amount, item.qty, *(tax.rate for tax in item.taxes or ()))):
-                raise InvalidRequest(f"items[{index}]", f"a number {_UNSOUND}")
-        raise InvalidRequest("number", _UNSOUND)
+        value = item.amount
+        if value is not None and not _plus(value).is_finite():
+            return False
+        value = item.qty
+        if value is not None and not _plus(value).is_finite():
+            return False
+        for tax in item.taxes or ():
+            value = tax.rate
+            if value is not None and not _plus(value).is_finite():
+                return False
+    return True
 
 
 def minor_units(currency: str) -> int:

@@ -67,6 +67,9 @@ def demo() -> None:
 def speedups() -> None:
     import uvloop
 
+    from hl_async.session import CODINGS
+
+    assert "zstd" in CODINGS
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(one_estimate()) == "29.97"
 

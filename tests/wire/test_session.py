@@ -27,7 +27,7 @@ from hl_async.errors import (
     WireKind,
     WrongEventLoop,
 )
-from hl_async.session import SessionManager
+from hl_async.session import CODINGS, SessionManager
 
 HEADERS = {"Authorization": "Bearer pit-5ent1nel-000000000000"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -170,7 +170,7 @@ async def test_a_redirect_is_an_error_and_the_other_host_sees_nothing() -> None:
             WireKind.TRUNCATED,
         ),
         (
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 5\r\nConnection: close\r\n\r\nabcde",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: compress\r\nContent-Length: 5\r\nConnection: close\r\n\r\nabcde",
             WireKind.ENCODING,
         ),
     ],
@@ -215,6 +215,26 @@ async def test_compressed_and_chunked_bodies_are_read_whole() -> None:
         assert (await session.attempt("GET", server.url + "/x", HEADERS)).body == b'{"a":1}'
         assert (await session.attempt("GET", server.url + "/x", HEADERS)).body == b'{"b":2}'
         assert server.connections == 1
+
+
+async def test_zstd_is_asked_for_and_read_where_its_package_is_installed_and_bombs_are_dropped_too() -> None:
+    zstd = pytest.importorskip("backports.zstd")
+    assert "zstd" in CODINGS
+    replies = [
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+        for packed in (zstd.compress(b'{"a":1}'), zstd.compress(b"0" * 20_000_000))
+    ]
+    async with scripted(*replies) as server, opened(max_body=100_000) as session:
+        assert (await session.attempt("GET", server.url + "/x", HEADERS)).body == b'{"a":1}'
+        with pytest.raises(ResponseTooLarge, match="100,000 bytes"):
+            await session.attempt("GET", server.url + "/x", HEADERS)
+
+
+async def test_a_request_without_a_body_names_no_content_type() -> None:
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        async with scripted(OK) as server, opened() as session:
+            await session.attempt(method, server.url + "/x", HEADERS)
+            assert b"content-type" not in server.requests[0].lower()
 
 
 async def test_a_late_answer_is_a_timeout_that_was_sent() -> None:

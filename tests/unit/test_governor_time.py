@@ -117,7 +117,7 @@ def test_in_an_outage_bulk_probes_once_a_second_and_comes_back_at_once() -> None
     assert sum(100 < moment < 120 for moment in sent) >= 180
 
 
-@pytest.mark.parametrize(("locations", "ceiling", "bar"), [(30, 100, 95.0), (60, 20, 28.0)])
+@pytest.mark.parametrize(("locations", "ceiling", "bar"), [(15, 50, 95.0), (30, 10, 28.0)])
 def test_locations_share_the_places_in_flight_evenly(locations: int, ceiling: int, bar: float) -> None:
     servers = [Server(SlidingLog(100, 10.0), rtt=0.1, seed=n, count_from=30) for n in range(locations)]
 

@@ -47,7 +47,7 @@ def server(kind: str = "sliding", *, rtt: float = 0.05, limit: int = 100, interv
 
 
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
-@pytest.mark.parametrize(("processes", "most_exchanges"), [(1, 4), (2, 16), (4, 16)])
+@pytest.mark.parametrize(("processes", "most_exchanges"), [(1, 4), (4, 16)])
 def test_processes_that_share_fill_the_budget_and_are_never_refused(
     kind: str, processes: int, most_exchanges: float
 ) -> None:
@@ -377,7 +377,7 @@ class Lossy(Distant):
         raise AssertionError
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_is_lost_and_whoever_dies_no_window_holds_too_many(seed: int) -> None:
     received: list[float] = []
     dice = random.Random(seed)

@@ -13,6 +13,7 @@ import msgspec
 
 from hl_async.bulk.run import RunReport
 from hl_async.cli.app import say
+from hl_async.config import environment_with
 from hl_async.secret import Secret
 from hl_async.telemetry import AttemptFinished, Event, Observer
 
@@ -46,7 +47,7 @@ def client(
     attempt_timeout: float = 30.0,
     postgres: Database | Secret | None = None,
 ) -> HighLevel:
-    """The client of a command, from the environment; it shares its rate budgets with others in ``postgres``."""
+    """The client of a command, from the environment; it shares its rate budgets, and OAuth tokens, in ``postgres``."""
     from hl_async.client import HighLevel
     from hl_async.config import ClientConfig, Timeouts
     from hl_async.governor import GovernorPolicy
@@ -60,8 +61,11 @@ def client(
         settings["base_url"] = base_url
     if postgres is not None:
         from hl_async.governor import PostgresBudget
+        from hl_async.postgres import Database
 
+        dsn = postgres.dsn if isinstance(postgres, Database) else postgres
         settings["budget"] = PostgresBudget(postgres)
+        settings["environ"] = environment_with({"HL_POSTGRES": dsn.reveal()})
     return HighLevel.from_env(**settings)
 
 

@@ -87,7 +87,7 @@ class Worker:
         self._engine = engine
         self._hl = hl
         self._dispatch = Dispatch(database, server=hl.base_url)
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[tuple[str, int], Run] = {}
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -136,7 +136,7 @@ class Worker:
 
     async def _slice(self, piece: Slice) -> Slice | None:
         """Work on a lane until its time is up; the next slice, if that is due at once."""
-        run = await self._run_of(piece.run)
+        run = await self._run_of(piece)
         lane = await run.journal.lease(piece.location, epoch=piece.epoch)
         if lane is None:
             return None
@@ -166,11 +166,13 @@ class Worker:
             return None
         return piece._replace(epoch=piece.epoch + 1)
 
-    async def _run_of(self, name: str) -> Run:
-        run = self._runs.get(name)
+    async def _run_of(self, piece: Slice) -> Run:
+        # a run that was deleted, and made again under its name, is another one
+        key = (piece.run, piece.number)
+        run = self._runs.get(key)
         if run is None:
-            place = PostgresPlace(self._database, name, holder=self.name, lease=self.settings.lease)
-            run = self._runs[name] = await Run.open(place)
+            place = PostgresPlace(self._database, piece.run, holder=self.name, lease=self.settings.lease)
+            run = self._runs[key] = await Run.open(place)
             if self.stop.is_set():
                 run.stop.set()
         return run
@@ -204,8 +206,8 @@ class Worker:
 
     async def _heed(self) -> None:
         """Stop the lanes of runs that were withdrawn, and let others go on."""
-        withdrawn = await self._dispatch.withdrawn(list(self._runs))
-        for name, run in self._runs.items():
+        withdrawn = await self._dispatch.withdrawn([name for name, _ in self._runs])
+        for (name, _), run in self._runs.items():
             if name in withdrawn or self.stop.is_set():
                 run.stop.set()
             else:

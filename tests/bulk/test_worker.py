@@ -428,3 +428,27 @@ async def test_a_stop_does_not_wait_for_what_waits_for_the_budget(database: Data
         assert report.ambiguous == 0
         assert report.created == len(box.ledger.estimates())
         await Dispatch(database).withdraw(name)
+
+
+async def test_a_run_that_was_deleted_and_made_again_is_another_one(database: Database, box: Sandbox) -> None:
+    """The same worker sees both; the second one's documents are its own."""
+    body = encode(samples.estimate())
+    place = PostgresPlace(database, next(_names))
+
+    async def again() -> None:
+        async with await Run.create(place, fingerprint="f", location=box.location_id) as run:
+            await run.plan([Item(0, "d0", body, (), "", Decimal("29.97"), "USD")])
+        await Dispatch(database, server=box.url).hand_over(place.name, RunSettings(0.2, 0.4))
+
+    await again()
+    async with workers(database, box, 1, WorkerSettings(slice=60.0)) as (worker,):
+
+        async def complete() -> bool:
+            return (await report_of(database, place.name)).complete
+
+        await until(complete)
+        await place.remove()
+        await again()
+        await until(complete)
+        worker.stop.set()
+    assert len(box.ledger.estimates()) == 2

@@ -38,7 +38,7 @@ LONG = [
     "--locations",
     "2000",
 ]
-SHORT = ["--items", "100000", "--kills", "20", "--rounds", "20", "--documents", "300", "--locations", "500"]
+SHORT = ["--items", "100000", "--kills", "20", "--rounds", "20", "--documents", "300", "--locations", "2000"]
 CALLS = ["--rounds", "15"]
 LONG_WORKERS = ["--locations", "100", "--documents", "100", "--kills", "40", "--fair", "1000"]
 SHORT_WORKERS = ["--locations", "10", "--documents", "60", "--kills", "4", "--fair", "200"]

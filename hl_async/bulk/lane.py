@@ -106,7 +106,7 @@ class LaneRun:
                 release = Release(wake_in=_PAUSE, reason=end.reason)
             elif end.again:
                 wait = max(0.0, end.again - lane.now())
-                release = Release(wake_in=wait, reason="settling: some requests got no answer")
+                release = Release(wake_in=wait, reason="settling")
             else:
                 release = Release(end.done)
             return end

@@ -23,8 +23,6 @@ from hl_async.secret import Secret
 if TYPE_CHECKING:
     from dbos import DBOSConfig
 
-_log = logging.getLogger(__name__)
-
 _QUEUE: Final = "hl-async-lanes"
 _WORKFLOW: Final = "hl_async_slice"
 _SCHEMA: Final = "hl_async_dbos"
@@ -134,11 +132,9 @@ class DbosEngine:
             await asyncio.gather(tidying, return_exceptions=True)
             self._dbos = None
             # takes no more from the queue, and returns when what runs has ended
-            await asyncio.shield(
-                asyncio.to_thread(
-                    DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=patience
-                )
-            )
+            logging.getLogger("dbos").setLevel(logging.CRITICAL)
+            await asyncio.shield(asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=patience))
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def _tidy(self) -> None:
         """Slices that ended are of no use to anybody: delete their rows now and then."""

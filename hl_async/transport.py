@@ -16,8 +16,6 @@ from time import monotonic, time
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
-from multidict import CIMultiDict, istr
-
 from hl_async import telemetry as events
 from hl_async.config import CallOptions, ClientConfig, Lane
 from hl_async.errors import (
@@ -46,6 +44,7 @@ from hl_async.wire import (
     JSON,
     RETRY_AFTER,
     VERSION,
+    Headers,
     Wire,
     WireResponse,
 )
@@ -54,12 +53,6 @@ R = TypeVar("R")
 
 DEFAULT_OPTIONS: Final = CallOptions()
 _PLAIN: Final = "identity"
-# ready for a multidict, which would else fold their case in every request
-_ACCEPT: Final = istr(ACCEPT)
-_ACCEPT_ENCODING: Final = istr(ACCEPT_ENCODING)
-_AUTHORIZATION: Final = istr(AUTHORIZATION)
-_CONTENT_TYPE: Final = istr(CONTENT_TYPE)
-_VERSION: Final = istr(VERSION)
 
 _HeaderKind: TypeAlias = tuple[str | None, bool, str | None]
 
@@ -91,7 +84,7 @@ class Account:
         self.alt_query = f"altId={quote(key, safe='')}&altType=location"
         self.alt_body = alt_prefix(key)
         self.bearer: str | None = None
-        self.headers: dict[_HeaderKind, CIMultiDict[str]] = {}
+        self.headers: dict[_HeaderKind, Headers] = {}
 
 
 class _Call:
@@ -390,7 +383,7 @@ class Transport:
         bearer: str,
         body: bytes | None,
         options: CallOptions,
-    ) -> CIMultiDict[str]:
+    ) -> Headers:
         """The headers of one request, made once per account, bearer and kind of request."""
         if account.bearer is not bearer:
             account.bearer = bearer
@@ -407,19 +400,19 @@ class Transport:
 
     def _new_headers(
         self, bearer: str, content_type: str | None, is_list: bool, api_version: str | None
-    ) -> CIMultiDict[str]:
-        headers = CIMultiDict(
+    ) -> Headers:
+        headers = Headers(
             {
-                _VERSION: api_version or self._config.api_version,
-                _ACCEPT: JSON,
+                VERSION: api_version or self._config.api_version,
+                ACCEPT: JSON,
                 # decompressing a small body costs more than it saves on the way
-                _ACCEPT_ENCODING: self._codings if is_list and self._config.compress else _PLAIN,
+                ACCEPT_ENCODING: self._codings if is_list and self._config.compress else _PLAIN,
             }
         )
         if bearer:
-            headers[_AUTHORIZATION] = bearer
+            headers[AUTHORIZATION] = bearer
         if content_type is not None:
-            headers[_CONTENT_TYPE] = content_type
+            headers[CONTENT_TYPE] = content_type
         return headers
 
     def _observe(self, call: _Call, response: WireResponse | None, error: str) -> None:

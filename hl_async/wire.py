@@ -34,6 +34,22 @@ DATE: Final = "Date"
 CLOUDFLARE_RAY: Final = "cf-ray"
 
 
+class Headers(dict[str, str]):
+    """Request headers that many requests share; not to be changed after the first one.
+
+    ``written`` is kept for the wire, which notes there how they look when they are sent.
+    """
+
+    __slots__ = ("written",)
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(fields)
+        self.written: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Headers {', '.join(self)}>"  # no values: one of them is the bearer
+
+
 class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One answer of the server, of any status, with its body read in full.
 

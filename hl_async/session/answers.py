@@ -1,0 +1,86 @@
+"""Bodies of answers, read within their limit, and what is refused although it arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import aiohttp
+from multidict import istr
+from yarl import URL
+
+from hl_async.errors import ResponseTooLarge, WireError, WireKind
+from hl_async.wire import ACCEPT_ENCODING
+
+MAX_ERROR_BODY: Final = 64 * 1024
+CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
+"""What aiohttp can decompress here, as it would ask for it: ``br`` and ``zstd`` where their packages are installed."""
+_KNOWN_ENCODINGS: Final = frozenset(("", "identity", "x-gzip", *CODINGS.split(", ")))
+_CONTENT_ENCODING: Final = istr("Content-Encoding")
+_CONTENT_LENGTH: Final = istr("Content-Length")
+_LOCATION: Final = istr("Location")
+
+Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None]
+"""Status, headers, body; the body is None where :func:`refusal` says why."""
+
+
+async def read_body(
+    content: aiohttp.StreamReader, status: int, headers: Mapping[str, str], limit: int
+) -> bytes | None:
+    """The body, decoded; None when it is not to be had: over ``limit``, or encoded in a way that was not asked for.
+
+    The body of an error is cut instead, at :data:`MAX_ERROR_BODY`. Afterwards the stream may not be at its end: then
+    the connection is of no more use. A body of unknown or compressed length is counted while it arrives, so a
+    small bomb cannot become a large one in memory.
+    """
+    cut = status >= 400
+    if cut:
+        limit = MAX_ERROR_BODY
+    if _CONTENT_ENCODING not in headers:
+        length = headers.get(_CONTENT_LENGTH)
+        if length is not None:
+            if int(length) <= limit:
+                # usually all of it came with the head: nothing to wait for
+                return content.read_nowait() if content.is_eof() else await content.read()
+            if not cut:
+                return None  # its own length says so: nothing of it need be read
+    elif headers[_CONTENT_ENCODING].lower() not in _KNOWN_ENCODINGS:
+        return None
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"".join(parts)[:limit] if cut else None
+    return b"".join(parts)
+
+
+def refusal(answer: Answer, limit: int) -> WireError:
+    """The error for an answer that arrived and is not taken: a redirect, a body over the limit, an unknown encoding."""
+    status, headers, _ = answer
+    if 300 <= status < 400:
+        host = _location_host(headers.get(_LOCATION))
+        return WireError(
+            f"{status} redirect{f' to {host}' if host else ''}; redirects are not followed, "
+            "because they would take the token along: check the base URL",
+            kind=WireKind.REDIRECT,
+            sent=True,
+        )
+    encoding = headers.get(_CONTENT_ENCODING, "")
+    if encoding.lower() not in _KNOWN_ENCODINGS:
+        return WireError(
+            f"the body came with the content encoding {encoding[:40]!r}, which was not asked for",
+            kind=WireKind.ENCODING,
+            sent=True,
+        )
+    return ResponseTooLarge(
+        f"the body is larger than the limit of {limit:,} bytes", kind=WireKind.TOO_LARGE, sent=True
+    )
+
+
+def _location_host(location: str | None) -> str:
+    try:
+        return URL(location or "").host or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,177 @@
+"""The session manager: whose pool it is, in which state, and what one attempt comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl as ssl_module
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDict
+
+from hl_async.config import ClientConfig
+from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, WrongEventLoop
+from hl_async.session.answers import refusal
+from hl_async.session.delegated import LARGE_BODY, Delegated
+from hl_async.session.direct import Direct, is_free
+from hl_async.session.failures import WIRE_FAILURES, wire_error
+from hl_async.session.watch import Watch
+from hl_async.wire import USER_AGENT, WireResponse
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - a process-wide fact, counted where the process learns it
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - every POSIX system
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class SessionManager:
+    """Owns the connection pool of one client; fulfils :class:`~hl_async.wire.Wire`.
+
+    ``session`` may be the caller's own: it is used and never closed. ``ssl`` replaces the default verification context.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        self._config = config
+        self._given = session
+        self._ssl: ssl_module.SSLContext | bool = True if ssl is None else ssl
+        self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
+        self._direct: Direct | None = None
+        self._delegated = Delegated(
+            connect_timeout=config.timeouts.connect, proxy=config.proxy, ssl=self._ssl
+        )
+        self._watch: Watch | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._forks = _forks
+        self._closed = False
+
+    async def open(self) -> None:
+        """Create the pool in the running loop; the first request opens the first connection."""
+        if self._closed:
+            raise ClientClosed("this client was closed; make a new one")
+        config = self._config
+        self._loop = asyncio.get_running_loop()
+        self._forks = _forks
+        self._watch = Watch(self._loop, config.timeouts.attempt)
+        self._session = self._given or self._new_session(force_close=False)
+        if self._given is None and config.proxy is None and self._session.connector is not None:
+            self._direct = Direct(
+                self._session.connector,
+                connect_timeout=config.timeouts.connect,
+                user_agent=config.user_agent,
+                ssl=self._ssl,
+            )
+
+    async def aclose(self) -> None:
+        """Close the pool's connections; a session that was passed in stays open."""
+        self._closed = True
+        if self._watch is not None:
+            self._watch.close()
+        sessions, self._session, self._fresh = (self._session, self._fresh), None, None
+        for session in sessions:
+            if session is not None and session is not self._given:
+                await session.close()
+        # TLS transports finish closing one turn of the loop later
+        await asyncio.sleep(0)
+
+    def check_usable(self) -> None:
+        """Raise the client-state error that fits, if any: a plain call of about 0.1 µs."""
+        if self._session is None:
+            if self._closed:
+                raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
+            raise NotEntered("the client is not open yet; use 'async with HighLevel(...) as hl:'")
+        if self._forks != _forks:
+            raise ForkedClient("the process was forked after the client opened; open a new one in the child")
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongEventLoop("the client belongs to another event loop; open one client per loop")
+
+    async def attempt(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        timeout: float | None = None,
+        max_body: int | None = None,
+        fresh_connection: bool = False,
+    ) -> WireResponse:
+        """Send one request; see :class:`~hl_async.wire.Wire`. ``url`` is used as it stands."""
+        session, watch, direct = self._session, self._watch, self._direct
+        if session is None or watch is None:
+            self.check_usable()
+            raise AssertionError("unreachable: an unusable session has raised")
+        limit = max_body or self._config.max_body
+        started = perf_counter()
+        attempt = watch.begin(timeout)
+        failure: WireError
+        try:
+            if (
+                direct is None
+                or fresh_connection
+                or (body is not None and len(body) >= LARGE_BODY)
+                or not is_free(session)
+            ):
+                if fresh_connection:
+                    session = self._fresh_session()
+                answer = await self._delegated.exchange(session, attempt, method, url, headers, body, limit)
+            else:
+                answer = await direct.exchange(attempt, method, url, headers, body, limit)
+        except asyncio.CancelledError:
+            if not attempt.is_up():
+                raise  # the caller's doing, whether or not the time is up too
+            failure = wire_error(TimeoutError(), sent=attempt.sent, answered=attempt.answered)
+        except WIRE_FAILURES as error:
+            failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
+        except RuntimeError as error:
+            if not self._closed:
+                raise  # a bug or a misuse, not the wire; aiohttp says "Session is closed" this way
+            failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
+        else:
+            status, answered, content = answer
+            if content is not None and not 300 <= status < 400:
+                return WireResponse(status, answered, content, perf_counter() - started)
+            failure = refusal(answer, limit)
+        finally:
+            watch.end(attempt)
+        raise failure
+
+    def _fresh_session(self) -> aiohttp.ClientSession:
+        if self._fresh is None:
+            self._fresh = self._new_session(force_close=True)
+        return self._fresh
+
+    def _new_session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        config = self._config
+        reuse: dict[str, Any] = {} if force_close else {"keepalive_timeout": config.keep_alive}
+        connector = aiohttp.TCPConnector(
+            limit=config.max_connections,
+            ttl_dns_cache=int(config.dns_ttl) or 1,
+            force_close=force_close,
+            **reuse,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            headers=CIMultiDict({USER_AGENT: config.user_agent}),
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._session is not None else "new"
+        return f"<SessionManager {state}, {self._config.base_url}, at most {self._config.max_connections} connections>"

@@ -1,0 +1,83 @@
+"""Timeouts of attempts: one timer for all that have the usual one, since they end in the order they began."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+class Attempt:
+    """One attempt under way: how far it got, who to wake when its time is up, and whether that happened.
+
+    ``sent`` is set before the first byte of the request is written, ``answered`` when the answer's head is here.
+    """
+
+    __slots__ = ("answered", "at", "cancelling", "expired", "sent", "task", "timer")
+
+    def __init__(self, task: asyncio.Task[Any], at: float) -> None:
+        self.task = task
+        self.at = at
+        self.cancelling = task.cancelling()
+        self.timer: asyncio.TimerHandle | None = None
+        self.expired = False
+        self.sent = False
+        self.answered = False
+
+    def is_up(self) -> bool:
+        """Whether a cancellation that arrives now is the timeout's doing, and nobody else's; takes it back if so."""
+        return self.expired and self.task.uncancel() <= self.cancelling
+
+    def expire(self) -> None:
+        """Its time is up."""
+        self.expired = True
+        self.task.cancel()
+
+
+class Watch:
+    """Ends attempts that outlast ``seconds``, or a time of their own."""
+
+    __slots__ = ("_loop", "_running", "_seconds", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._running: dict[Attempt, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float | None = None) -> Attempt:
+        """Watch the running task from now on."""
+        task = asyncio.current_task()
+        assert task is not None
+        if seconds is not None:
+            attempt = Attempt(task, self._loop.time() + seconds)
+            attempt.timer = self._loop.call_at(attempt.at, attempt.expire)
+            return attempt
+        attempt = Attempt(task, self._loop.time() + self._seconds)
+        self._running[attempt] = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(attempt.at, self._ring)
+        return attempt
+
+    def end(self, attempt: Attempt) -> None:
+        """The attempt is over, however it ended."""
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        else:
+            self._running.pop(attempt, None)
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._running:
+            attempt = next(iter(self._running))
+            if attempt.at > now:
+                self._timer = self._loop.call_at(attempt.at, self._ring)
+                return
+            del self._running[attempt]
+            attempt.expire()

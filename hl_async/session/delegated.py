@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from hl_async.session.answers import Answer, read_body
+from hl_async.session.requests import check_fields
 from hl_async.session.watch import Attempt
 
 # a larger one is written piece by piece, as the connection takes it
@@ -86,7 +87,8 @@ class Delegated:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """One request, one answer. Raises aiohttp's exceptions."""
+        """One request, one answer. Raises aiohttp's exceptions, and ValueError for a header that would be two."""
+        check_fields(headers)
         if body is not None and len(body) < LARGE_BODY:
             data: Any = _Body(body, attempt)
         else:

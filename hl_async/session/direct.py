@@ -7,7 +7,6 @@ there in the versions of :data:`KNOWN`; with any other one, requests are delegat
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl as ssl_module
 from collections.abc import Mapping
 from types import FunctionType
@@ -18,11 +17,11 @@ import aiohttp.client
 from yarl import URL
 
 from hl_async.session.answers import Answer, read_body
+from hl_async.session.requests import check_fields, head, lines
 from hl_async.session.watch import Attempt
 from hl_async.wire import USER_AGENT, Headers
 
 KNOWN: Final = ("3.14.",)
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # more idle connections than a pool holds
 _MOST_STALE: Final = 1000
 _NO_TRACES: Final[list[aiohttp.tracing.Trace]] = []
@@ -74,24 +73,15 @@ class Direct:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """One request, one answer. Raises aiohttp's exceptions, and ValueError for what HTTP has no room for."""
+        """One request, one answer. Raises aiohttp's exceptions, and ValueError for a header that would be two."""
         slash = url.index("/", 8)  # the one behind https://host
-        target = url[slash:]
-        if not (method.isalpha() and target.isascii() and target.isprintable()) or " " in target:
-            raise ValueError("the method or the URL holds characters that HTTP does not allow there")
         host, origin = self._origins.get(url[:slash]) or self._origin(url[:slash])
-        head = f"{method} {target} HTTP/1.1\r\n{host}{self._fields(headers)}"
-        if body is not None:
-            request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        elif method == "GET":
-            request = f"{head}\r\n".encode()
-        else:
-            request = f"{head}Content-Length: 0\r\n\r\n".encode()
+        request = head(method, url[slash:], host + self._fields(headers), body)
         connection, protocol, transport = await self._connected(origin)
         try:
             protocol.set_response_params(read_until_eof=True)
             attempt.sent = True
-            transport.write(request)
+            transport.write(request if body is None else request + body)
             message, content = await protocol.read()
             while message.code < 200 and message.code != 101:
                 message, content = await protocol.read()  # interim answers, such as 103
@@ -123,7 +113,7 @@ class Direct:
     def _origin(self, url: str) -> tuple[str, aiohttp.ClientRequest]:
         """The header field that names a server, and what the pool needs to know about it: made once for each."""
         request = aiohttp.ClientRequest("GET", URL(url), loop=self._loop, ssl=self._ssl)
-        origin = self._origins[url] = f"Host: {request.headers['Host']}\r\n", request
+        origin = self._origins[url] = lines({"Host": request.headers["Host"]}), request
         return origin
 
     def _fields(self, headers: Mapping[str, str]) -> str:
@@ -135,8 +125,5 @@ class Direct:
         return self._written(headers)
 
     def _written(self, headers: Mapping[str, str]) -> str:
-        fields = {USER_AGENT: self._user_agent, **headers}
-        for name, value in fields.items():
-            if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
-                raise ValueError(f"the header {name!r} holds a control character")
-        return "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        check_fields(headers)
+        return lines({USER_AGENT: self._user_agent, **headers})

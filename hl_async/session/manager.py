@@ -18,6 +18,7 @@ from hl_async.session.answers import refusal
 from hl_async.session.delegated import LARGE_BODY, Delegated
 from hl_async.session.direct import Direct, is_free
 from hl_async.session.failures import WIRE_FAILURES, wire_error
+from hl_async.session.requests import check_line
 from hl_async.session.watch import Watch
 from hl_async.wire import USER_AGENT, WireResponse
 
@@ -121,6 +122,7 @@ class SessionManager:
         attempt = watch.begin(timeout)
         failure: WireError
         try:
+            check_line(method, url)
             if (
                 direct is None
                 or fresh_connection

@@ -9,7 +9,8 @@ import socket
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -28,6 +29,8 @@ from hl_async.errors import (
     WrongEventLoop,
 )
 from hl_async.session import CODINGS, SessionManager
+from hl_async.session.direct import is_free
+from hl_async.wire import Headers
 
 HEADERS = {"Authorization": "Bearer pit-5ent1nel-000000000000"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -93,8 +96,11 @@ async def scripted(*replies: bytes | None, delay: float = 0.0, hold: bool = Fals
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+Opened = Callable[..., AbstractAsyncContextManager[SessionManager]]
+
+
 @asynccontextmanager
-async def opened(url: str = "http://127.0.0.1", **settings: object) -> AsyncIterator[SessionManager]:
+async def opened_directly(url: str = "http://127.0.0.1", **settings: object) -> AsyncIterator[SessionManager]:
     session = SessionManager(ClientConfig(base_url=url, **settings))  # type: ignore[arg-type]
     await session.open()
     try:
@@ -103,7 +109,29 @@ async def opened(url: str = "http://127.0.0.1", **settings: object) -> AsyncIter
         await session.aclose()
 
 
-async def test_any_status_is_an_answer_with_headers_and_body() -> None:
+@asynccontextmanager
+async def opened_delegating(
+    url: str = "http://127.0.0.1", *, max_connections: int = 50, **settings: object
+) -> AsyncIterator[SessionManager]:
+    """With an aiohttp session that was passed in."""
+    config = ClientConfig(base_url=url, **settings)  # type: ignore[arg-type]
+    connector = aiohttp.TCPConnector(limit=max_connections)
+    async with aiohttp.ClientSession(connector=connector, headers={"User-Agent": config.user_agent}) as own:
+        session = SessionManager(config, session=own)
+        await session.open()
+        try:
+            yield session
+        finally:
+            await session.aclose()
+
+
+@pytest.fixture(params=["direct", "delegated"])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    """What a session promises holds both ways."""
+    return opened_directly if request.param == "direct" else opened_delegating
+
+
+async def test_any_status_is_an_answer_with_headers_and_body(opened: Opened) -> None:
     reply = b"HTTP/1.1 418 T\r\nX-RateLimit-Max: 7\r\nContent-Length: 3\r\n\r\nabc"
     async with scripted(reply) as server, opened() as session:
         answer = await session.attempt("GET", server.url + "/x", HEADERS)
@@ -113,7 +141,7 @@ async def test_any_status_is_an_answer_with_headers_and_body() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "PATCH"])
-async def test_one_attempt_is_one_request_when_the_server_hangs_up(method: str) -> None:
+async def test_one_attempt_is_one_request_when_the_server_hangs_up(opened: Opened, method: str) -> None:
     async with scripted(OK, None) as server, opened() as session:
         await session.attempt(method, server.url + "/x", HEADERS, b"{}")
         with pytest.raises(ConnectionLost) as caught:
@@ -123,7 +151,7 @@ async def test_one_attempt_is_one_request_when_the_server_hangs_up(method: str) 
     assert caught.value.kind is WireKind.DISCONNECTED
 
 
-async def test_connections_are_pooled() -> None:
+async def test_connections_are_pooled(opened: Opened) -> None:
     async with scripted(OK) as server, opened() as session:
         for _ in range(5):
             await session.attempt("GET", server.url + "/x", HEADERS)
@@ -132,7 +160,7 @@ async def test_connections_are_pooled() -> None:
         assert server.connections == 2
 
 
-async def test_a_delete_carries_its_body_and_the_url_goes_as_it_stands() -> None:
+async def test_a_delete_carries_its_body_and_the_url_goes_as_it_stands(opened: Opened) -> None:
     async with scripted(OK) as server, opened() as session:
         await session.attempt("DELETE", server.url + "/a%2Fb%3B?x=%20", HEADERS, b'{"altId":"x"}')
     assert server.requests[0].startswith(b"DELETE /a%2Fb%3B?x=%20 HTTP/1.1\r\n")
@@ -140,7 +168,7 @@ async def test_a_delete_carries_its_body_and_the_url_goes_as_it_stands() -> None
     assert b"User-Agent: hl_async/" in server.requests[0]
 
 
-async def test_a_redirect_is_an_error_and_the_other_host_sees_nothing() -> None:
+async def test_a_redirect_is_an_error_and_the_other_host_sees_nothing(opened: Opened) -> None:
     async with scripted(OK) as other:
         reply = b"HTTP/1.1 307 R\r\nLocation: " + other.url.encode() + b"/x\r\nContent-Length: 0\r\n\r\n"
         async with scripted(reply) as server, opened() as session:
@@ -175,7 +203,9 @@ async def test_a_redirect_is_an_error_and_the_other_host_sees_nothing() -> None:
         ),
     ],
 )
-async def test_a_broken_answer_is_a_wire_error_and_never_an_api_error(reply: bytes, kind: WireKind) -> None:
+async def test_a_broken_answer_is_a_wire_error_and_never_an_api_error(
+    opened: Opened, reply: bytes, kind: WireKind
+) -> None:
     async with scripted(reply) as server, opened() as session:
         with pytest.raises(WireError) as caught:
             await session.attempt("GET", server.url + "/x", HEADERS)
@@ -183,7 +213,7 @@ async def test_a_broken_answer_is_a_wire_error_and_never_an_api_error(reply: byt
     assert caught.value.sent
 
 
-async def test_a_body_over_the_limit_is_dropped_while_it_arrives() -> None:
+async def test_a_body_over_the_limit_is_dropped_while_it_arrives(opened: Opened) -> None:
     bomb = gzip.compress(b"0" * 20_000_000)
     reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb
     async with scripted(reply) as server, opened(max_body=100_000) as session:
@@ -193,21 +223,21 @@ async def test_a_body_over_the_limit_is_dropped_while_it_arrives() -> None:
             await session.attempt("GET", server.url + "/x", HEADERS, max_body=5_000)
 
 
-async def test_a_large_plain_body_is_refused_by_its_length() -> None:
+async def test_a_large_plain_body_is_refused_by_its_length(opened: Opened) -> None:
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n" + b"x" * 200_000
     async with scripted(reply) as server, opened(max_body=100_000) as session:
         with pytest.raises(ResponseTooLarge):
             await session.attempt("GET", server.url + "/x", HEADERS)
 
 
-async def test_an_error_body_is_cut_and_still_an_answer() -> None:
+async def test_an_error_body_is_cut_and_still_an_answer(opened: Opened) -> None:
     reply = b"HTTP/1.1 502 B\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n" + b"x" * 200_000
     async with scripted(reply) as server, opened() as session:
         answer = await session.attempt("GET", server.url + "/x", HEADERS)
     assert (answer.status, len(answer.body)) == (502, 64 * 1024)
 
 
-async def test_compressed_and_chunked_bodies_are_read_whole() -> None:
+async def test_compressed_and_chunked_bodies_are_read_whole(opened: Opened) -> None:
     packed = gzip.compress(b'{"a":1}')
     first = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
     second = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"b\r\n4\r\n":2}\r\n0\r\n\r\n'
@@ -217,7 +247,9 @@ async def test_compressed_and_chunked_bodies_are_read_whole() -> None:
         assert server.connections == 1
 
 
-async def test_zstd_is_asked_for_and_read_where_its_package_is_installed_and_bombs_are_dropped_too() -> None:
+async def test_zstd_is_asked_for_and_read_where_its_package_is_installed_and_bombs_are_dropped_too(
+    opened: Opened,
+) -> None:
     zstd = pytest.importorskip("backports.zstd")
     assert "zstd" in CODINGS
     replies = [
@@ -230,21 +262,21 @@ async def test_zstd_is_asked_for_and_read_where_its_package_is_installed_and_bom
             await session.attempt("GET", server.url + "/x", HEADERS)
 
 
-async def test_a_request_without_a_body_names_no_content_type() -> None:
+async def test_a_request_without_a_body_names_no_content_type(opened: Opened) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         async with scripted(OK) as server, opened() as session:
             await session.attempt(method, server.url + "/x", HEADERS)
             assert b"content-type" not in server.requests[0].lower()
 
 
-async def test_a_late_answer_is_a_timeout_that_was_sent() -> None:
+async def test_a_late_answer_is_a_timeout_that_was_sent(opened: Opened) -> None:
     async with scripted(OK, delay=2.0) as server, opened() as session:
         with pytest.raises(AttemptTimeout) as caught:
             await session.attempt("POST", server.url + "/x", HEADERS, b"{}", timeout=0.1)
     assert caught.value.sent
 
 
-async def test_attempts_with_the_usual_timeout_end_each_in_its_time() -> None:
+async def test_attempts_with_the_usual_timeout_end_each_in_its_time(opened: Opened) -> None:
     async with (
         scripted(OK, delay=2.0) as server,
         opened(timeouts=Timeouts(attempt=0.15, connect=0.1)) as session,
@@ -265,7 +297,7 @@ async def test_attempts_with_the_usual_timeout_end_each_in_its_time() -> None:
     assert all(0.14 < one < 0.4 for one in took), took
 
 
-async def test_a_caller_that_cancels_in_the_moment_of_the_timeout_is_cancelled() -> None:
+async def test_a_caller_that_cancels_in_the_moment_of_the_timeout_is_cancelled(opened: Opened) -> None:
     async with (
         scripted(OK, delay=2.0) as server,
         opened(timeouts=Timeouts(attempt=0.1, connect=0.1)) as session,
@@ -289,18 +321,7 @@ async def test_a_caller_that_cancels_in_the_moment_of_the_timeout_is_cancelled()
             await stubborn
 
 
-async def test_in_a_session_that_was_given_one_attempt_is_one_request_too() -> None:
-    async with scripted(OK, None) as server, aiohttp.ClientSession() as own:
-        session = SessionManager(ClientConfig(), session=own)
-        await session.open()
-        await session.attempt("GET", server.url + "/x", HEADERS)
-        with pytest.raises(ConnectionLost):
-            await session.attempt("GET", server.url + "/x", HEADERS)
-        assert len(server.requests) == 2
-        await session.aclose()
-
-
-async def test_a_refused_connection_is_known_not_to_have_been_sent() -> None:
+async def test_a_refused_connection_is_known_not_to_have_been_sent(opened: Opened) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -311,7 +332,7 @@ async def test_a_refused_connection_is_known_not_to_have_been_sent() -> None:
     assert caught.value.kind is WireKind.CONNECT
 
 
-async def test_a_host_that_has_no_address_is_a_dns_failure() -> None:
+async def test_a_host_that_has_no_address_is_a_dns_failure(opened: Opened) -> None:
     async with opened() as session:
         with pytest.raises(ConnectFailed) as caught:
             await session.attempt("GET", "http://no-such-host.invalid/x", HEADERS)
@@ -342,7 +363,7 @@ async def test_connecting_has_a_timeout_of_its_own() -> None:
     assert not caught.value.sent
 
 
-async def test_a_full_pool_is_no_dead_host() -> None:
+async def test_a_full_pool_is_no_dead_host(opened: Opened) -> None:
     async with (
         scripted(OK, delay=0.3) as server,
         opened(max_connections=1, timeouts=Timeouts(connect=0.1)) as session,
@@ -353,7 +374,9 @@ async def test_a_full_pool_is_no_dead_host() -> None:
     assert [answer.status for answer in answers] == [200, 200, 200]
 
 
-async def test_a_certificate_nobody_vouches_for_is_refused_before_anything_is_sent(tmp_path: object) -> None:
+async def test_a_certificate_nobody_vouches_for_is_refused_before_anything_is_sent(
+    opened: Opened, tmp_path: object
+) -> None:
     context = _self_signed(str(tmp_path))
     seen: list[bytes] = []
 
@@ -372,7 +395,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused_before_anything_is_se
     assert not any(b"5ent1nel" in data for data in seen)
 
 
-async def test_no_trace_of_the_bearer_leaves_with_an_error() -> None:
+async def test_no_trace_of_the_bearer_leaves_with_an_error(opened: Opened) -> None:
     async with scripted(b"garbage\r\n\r\n") as server, opened() as session:
         try:
             await session.attempt("GET", server.url + "/x", HEADERS)
@@ -383,7 +406,7 @@ async def test_no_trace_of_the_bearer_leaves_with_an_error() -> None:
             assert "5ent1nel" not in text + repr(error) + error.cause
 
 
-async def test_cancelling_an_attempt_closes_its_connection() -> None:
+async def test_cancelling_an_attempt_closes_its_connection(opened: Opened) -> None:
     async with scripted(OK, delay=5.0) as server, opened() as session:
         task = asyncio.create_task(session.attempt("GET", server.url + "/x", HEADERS))
         while not server.requests:
@@ -402,6 +425,103 @@ async def test_a_session_of_the_callers_own_is_used_and_left_open() -> None:
         assert not own.closed
 
 
+async def test_interim_answers_are_passed_over(opened: Opened) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    async with scripted(early * 3 + OK) as server, opened() as session:
+        for _ in range(2):
+            assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 200
+        assert server.connections == 1
+
+
+async def test_an_answer_without_a_body_leaves_the_connection_in_the_pool(opened: Opened) -> None:
+    async with scripted(b"HTTP/1.1 204 No Content\r\n\r\n") as server, opened() as session:
+        for _ in range(3):
+            assert (await session.attempt("DELETE", server.url + "/x", HEADERS)).body == b""
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/x y", HEADERS),
+        ("GET", "/x\r\nEvil: 1", HEADERS),
+        ("GET", "/ü", HEADERS),
+        ("GET /evil HTTP/1.1\r\n", "/x", HEADERS),
+        ("GET", "/x", {**HEADERS, "Version": "1\r\nEvil: 1"}),
+        ("GET", "/x", {**HEADERS, "Evil:\n": "1"}),
+    ],
+)
+async def test_what_would_split_a_request_is_refused_before_anything_is_sent(
+    opened: Opened, method: str, path: str, headers: dict[str, str]
+) -> None:
+    async with scripted(OK) as server, opened() as session:
+        with pytest.raises(WireError, match="cannot be written as HTTP") as caught:
+            await session.attempt(method, server.url + path, headers)
+        assert not caught.value.sent
+        assert server.requests == []
+        assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 200
+
+
+async def test_bytes_that_nobody_asked_for_are_no_answer_to_the_next_request() -> None:
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(OK)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                writer.write(late)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server, opened_directly() as session:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        for _ in range(3):
+            assert (await session.attempt("GET", url, HEADERS)).status == 200
+            await asyncio.sleep(0.05)
+
+
+async def test_with_the_installed_aiohttp_requests_go_directly() -> None:
+    async with aiohttp.ClientSession() as session:
+        assert is_free(session)
+
+
+async def test_a_stand_in_for_aiohttps_requests_gets_them(mockable_response: Any) -> None:
+    async with scripted(OK) as server, opened_directly() as session:
+        with aioresponses() as mocked:
+            mocked.get(server.url + "/x", status=201, body=b"[]", response_class=mockable_response)
+            assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 201
+        assert server.requests == []
+        assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 200
+
+
+async def test_a_tracer_that_adds_itself_to_every_session_sees_the_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+    trace = aiohttp.TraceConfig()
+
+    async def note(session: object, context: object, params: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(f"{params.method} {params.url.path}")
+
+    trace.on_request_start.append(note)
+    plain = aiohttp.ClientSession.__init__
+
+    def traced(self: aiohttp.ClientSession, *args: Any, **settings: Any) -> None:
+        plain(self, *args, trace_configs=[trace], **settings)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", traced)
+    async with scripted(OK) as server, opened_directly() as session:
+        await session.attempt("PUT", server.url + "/x", HEADERS, b"{}")
+    assert seen == ["PUT /x"]
+
+
+def test_shared_headers_never_print_their_values() -> None:
+    assert repr(Headers(HEADERS)) == "<Headers Authorization>"
+
+
 async def test_use_before_opening_and_after_closing_is_told() -> None:
     session = SessionManager(ClientConfig())
     with pytest.raises(NotEntered, match="async with HighLevel"):
@@ -417,7 +537,7 @@ async def test_use_before_opening_and_after_closing_is_told() -> None:
     assert "closed" in repr(session)
 
 
-async def test_use_from_another_loop_is_told() -> None:
+async def test_use_from_another_loop_is_told(opened: Opened) -> None:
     async with opened() as session:
 
         async def elsewhere() -> None:
@@ -428,7 +548,7 @@ async def test_use_from_another_loop_is_told() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-async def test_use_after_a_fork_is_told() -> None:
+async def test_use_after_a_fork_is_told(opened: Opened) -> None:
     async with opened() as session:
         read, write = os.pipe()
         child = os.fork()
@@ -446,7 +566,7 @@ async def test_use_after_a_fork_is_told() -> None:
         os.close(write)
 
 
-async def test_a_large_request_body_goes_out_whole() -> None:
+async def test_a_large_request_body_goes_out_whole(opened: Opened) -> None:
     async with scripted(OK) as server, opened() as session:
         await session.attempt("POST", server.url + "/x", HEADERS, b"x" * 2_000_000)
     assert len(server.requests[0]) > 2_000_000
@@ -464,7 +584,7 @@ async def test_a_large_request_body_goes_out_whole() -> None:
     ],
 )
 async def test_every_exception_below_becomes_ours(
-    raised: Exception, kind: WireKind, sent: bool, mockable_response: object
+    opened: Opened, raised: Exception, kind: WireKind, sent: bool, mockable_response: object
 ) -> None:
     async with opened() as session:
         with aioresponses() as mocked:

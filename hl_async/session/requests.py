@@ -1,0 +1,36 @@
+"""How a request looks on the wire, and what can't be written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def check_line(method: str, url: str) -> None:
+    """Raise ValueError for what would make two lines, or other parts, of a request's first one."""
+    if not (method.isalpha() and url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("the method or the URL holds characters that HTTP does not allow there")
+
+
+def check_fields(headers: Mapping[str, str]) -> None:
+    """Raise ValueError for a header field that would become two."""
+    for name, value in headers.items():
+        if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
+            raise ValueError(f"the header {name!r} holds a control character")
+
+
+def head(method: str, target: str, fields: str, body: bytes | None) -> bytes:
+    """Everything in front of the body; ``fields`` are whole lines."""
+    if body is not None:
+        return f"{method} {target} HTTP/1.1\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode()
+    if method == "GET":
+        return f"{method} {target} HTTP/1.1\r\n{fields}\r\n".encode()
+    return f"{method} {target} HTTP/1.1\r\n{fields}Content-Length: 0\r\n\r\n".encode()
+
+
+def lines(fields: Mapping[str, str]) -> str:
+    """Header fields as lines."""
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items())

@@ -1,8 +1,9 @@
 """CPU per call of the whole client against bare aiohttp, on loopback, in one interleaved run.
 
-The server answers canned bytes from a process of its own, so that only the client's CPU is measured (getrusage).
-Peers are measured when they are installed. ``python -m benchmarks.call_overhead [--calls N] [--rounds N] [--loop uvloop]``;
-every client runs on the same loop, asyncio's own unless said otherwise.
+The server answers canned bytes from a process of its own, so that only the client's CPU is measured (getrusage): nginx
+where it is installed, else a raw-protocol responder in Python. Peers are measured when they are installed.
+``python -m benchmarks.call_overhead [--calls N] [--rounds N] [--loop uvloop] [--server nginx|raw]``; every client runs on
+the same loop, asyncio's own unless said otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from yarl import URL
 
 from benchmarks.bars import TABLE, Row, note, of_ratios
 from benchmarks.documents import NUMBER, estimate_bytes, list_bytes, update_body
-from benchmarks.responder import responder
+from benchmarks.responder import has_nginx, nginx, responder
 from hl_async import GovernorPolicy, HighLevel, PrivateToken
 from hl_async.models import Estimate
 from hl_async.models.codec import decoder
@@ -238,15 +239,19 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--server", choices=("nginx", "raw"), default="nginx" if has_nginx() else "raw")
     options, _ = parser.parse_known_args()
     loop_factory = None
     if options.loop == "uvloop":
         import uvloop
 
         loop_factory = uvloop.new_event_loop
-    with responder(ROUTES) as url, asyncio.Runner(loop_factory=loop_factory) as runner:
+    serve = nginx if options.server == "nginx" else responder
+    with serve(ROUTES) as url, asyncio.Runner(loop_factory=loop_factory) as runner:
         found = runner.run(measure(url, options.calls, options.rounds))
-    print(f"CPU per call in µs (medians) on {options.loop}, and the ratio to bare aiohttp")
+    print(
+        f"CPU per call in µs (medians) on {options.loop}, server {options.server}, and the ratio to bare aiohttp"
+    )
     for work in WORK:
         for in_flight in (1, 50, 200):
             floor = statistics.median(found[work, "bare aiohttp", in_flight])

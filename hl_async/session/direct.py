@@ -83,7 +83,7 @@ class Direct:
             attempt.sent = True
             transport.write(request if body is None else request + body)
             message, content = await protocol.read()
-            while message.code < 200 and message.code != 101:
+            while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()  # interim answers, such as 103
             attempt.answered = True
             received = await read_body(content, message.code, message.headers, limit)

@@ -8,8 +8,10 @@ import os
 import socket
 import ssl
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -592,6 +594,87 @@ async def test_every_exception_below_becomes_ours(
             with pytest.raises(WireError) as caught:
                 await session.attempt("GET", "http://127.0.0.1/x", HEADERS)
     assert (caught.value.kind, caught.value.sent) == (kind, sent)
+
+
+GZIPPED = gzip.compress(b'{"a":1}' * 20)
+ANSWERS = (
+    OK[:-2] + b"{}",
+    b'HTTP/1.1 200 OK\r\nX-RateLimit-Max: 100\r\nContent-Length: 22\r\n\r\n{"estimateNumber":118}',
+    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"b":\r\n4\r\n2.5}\r\n0\r\n\r\n',
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(GZIPPED), GZIPPED),
+)
+INSERTED = (
+    b"\r\n",
+    b"\0",
+    b"HTTP/1.1 103 E\r\n\r\n",
+    b"Content-Length: 5\r\n",
+    b"Connection: close\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"x" * 9000,
+)
+
+
+def mutated(random: Random) -> bytes:
+    """An answer with up to four places broken: a bit, bytes too many, bytes too few, an early end."""
+    answer = bytearray(random.choice(ANSWERS))
+    for _ in range(random.randint(1, 4)):
+        at = random.randrange(len(answer)) if answer else 0
+        match random.choice(("bit", "bit", "more", "less", "end")):
+            case "bit" if answer:
+                answer[at] ^= 1 << random.randrange(8)
+            case "more":
+                answer[at:at] = random.choice(INSERTED)
+            case "less":
+                del answer[at : at + random.randint(1, 20)]
+            case "end":
+                del answer[at:]
+    return bytes(answer)
+
+
+async def test_broken_answers_end_as_our_errors_and_the_same_both_ways() -> None:
+    """600 of them: no foreign exception, nothing taken for an answer one way that is refused the other, nothing left."""
+
+    async def outcomes(opened: Opened) -> Counter[str]:
+        random = Random(7)
+        script = iter([(mutated(random), random.random() < 0.5) for _ in range(600)])
+        found: Counter[str] = Counter()
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+                answer, hold = next(script)
+                writer.write(answer)
+                await writer.drain()
+                if hold:
+                    await reader.read()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        async with (
+            server,
+            opened(max_connections=200, timeouts=Timeouts(attempt=0.5, connect=0.5)) as session,
+        ):
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+            for _ in range(600 // 200):
+                ends = await asyncio.gather(
+                    *(session.attempt("GET", url, HEADERS) for _ in range(200)), return_exceptions=True
+                )
+                for end in ends:
+                    if isinstance(end, BaseException):
+                        assert isinstance(end, WireError), repr(end)
+                        found[end.kind] += 1
+                    else:
+                        found[str(end.status)] += 1
+            assert session._session is not None
+            assert not session._session.connector._acquired  # type: ignore[union-attr]
+        return found
+
+    directly, delegated = await outcomes(opened_directly), await outcomes(opened_delegating)
+    assert directly == delegated
+    assert len(directly) > 5
 
 
 def _self_signed(folder: str) -> ssl.SSLContext:

@@ -40,7 +40,7 @@ def base_url(value: str, *, insecure: bool = False) -> str:
         raise ConfigurationError(field, "is no URL; give something like https://host") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ConfigurationError(field, "must start with https:// and name a host")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "?" in value or "#" in value or "@" in value:
         raise ConfigurationError(field, "must not carry user information, a query or a fragment")
     if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
         raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
@@ -95,7 +95,7 @@ class Lane(Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: ``connect`` for DNS + TCP + TLS, ``attempt`` for one request, ``total`` for the whole call.
+    """Seconds: ``connect`` for TCP + TLS with one address, ``attempt`` for one request, ``total`` for the whole call.
 
     ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between
     them; bulk calls have no total unless one is given, because their waiting is the point.

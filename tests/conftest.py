@@ -40,6 +40,14 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         yield guard
 
 
+@pytest.fixture(autouse=True)
+def untraced_subprocesses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test starts is no more traced than the test: ``no_cover`` marks what would take several times as long."""
+    if request.node.get_closest_marker("no_cover"):
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def dsn() -> Iterator[str]:
     """A Postgres that pip installs, or the server of ``HL_TEST_POSTGRES``."""

@@ -15,7 +15,7 @@ from hl_async.wire import ACCEPT_ENCODING
 MAX_ERROR_BODY: Final = 64 * 1024
 CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
 """What aiohttp can decompress here, as it would ask for it: ``br`` and ``zstd`` where their packages are installed."""
-_KNOWN_ENCODINGS: Final = frozenset(("", "identity", "x-gzip", *CODINGS.split(", ")))
+_KNOWN_ENCODINGS: Final = frozenset(("", "identity", *CODINGS.split(", ")))
 _CONTENT_ENCODING: Final = istr("Content-Encoding")
 _CONTENT_LENGTH: Final = istr("Content-Length")
 _LOCATION: Final = istr("Location")
@@ -57,8 +57,10 @@ async def read_body(
 
 
 def refusal(answer: Answer, limit: int) -> WireError:
-    """The error for an answer that arrived and is not taken: a redirect, a body over the limit, an unknown encoding."""
+    """The error for an answer that is not taken: no final one, a redirect, a body that is not to be had."""
     status, headers, _ = answer
+    if status < 200:
+        return WireError(f"an answer of status {status} is none", kind=WireKind.PROTOCOL, sent=True)
     if 300 <= status < 400:
         host = _location_host(headers.get(_LOCATION))
         return WireError(

@@ -14,6 +14,9 @@ from typing import Final
 
 import aiohttp
 import aiohttp.client
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
 from yarl import URL
 
 from hl_async.session.answers import Answer, read_body
@@ -22,25 +25,31 @@ from hl_async.session.watch import Attempt
 from hl_async.wire import USER_AGENT, Headers
 
 KNOWN: Final = ("3.14.",)
-# more idle connections than a pool holds
-_MOST_STALE: Final = 1000
 _NO_TRACES: Final[list[aiohttp.tracing.Trace]] = []
 
 _request: Final = aiohttp.ClientSession._request  # noqa: SLF001 - compared, never called
-_UNTOUCHED: Final = (
-    aiohttp.__version__.startswith(KNOWN)
-    and type(_request) is FunctionType
-    and _request.__code__.co_filename == aiohttp.client.__file__
+_public: Final = aiohttp.ClientSession.request
+_code: Final = getattr(_request, "__code__", None)
+_UNTOUCHED: Final = aiohttp.__version__.startswith(KNOWN) and all(
+    type(own) is FunctionType and own.__code__.co_filename == aiohttp.client.__file__
+    for own in (_request, _public)
 )
 
 
 def is_free(session: aiohttp.ClientSession) -> bool:
     """Whether nobody but us has a say in the requests of ``session``.
 
-    aioresponses, VCR and the tracers of some vendors replace ``ClientSession._request``, others add trace
+    aioresponses, VCR and the tracers of some vendors replace methods of ``ClientSession``, others add trace
     configurations to every session: their users get what they asked for.
     """
-    return _UNTOUCHED and type(session)._request is _request and not session.trace_configs  # noqa: SLF001
+    kind = type(session)
+    return (
+        _UNTOUCHED
+        and getattr(kind, "_request", None) is _request
+        and getattr(kind, "request", None) is _public
+        and _request.__code__ is _code
+        and not session.trace_configs
+    )
 
 
 class Direct:
@@ -86,28 +95,43 @@ class Direct:
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()  # interim answers, such as 103
             attempt.answered = True
-            received = await read_body(content, message.code, message.headers, limit)
+            if content.is_eof():
+                received = await read_body(content, message.code, message.headers, limit)
+            else:
+                received = await _read_on(protocol, message, content, limit)
+            unsent = body is not None and transport.get_write_buffer_size()
         except BaseException:
+            if transport.get_write_buffer_size():
+                transport.abort()  # close() would first send what is given up here
             connection.close()
             raise
-        connection.release()  # which closes it unless the answer was read to its end
+        if unsent:
+            connection.close()  # answered before it was read: what comes next would queue up behind the rest of it
+        else:
+            connection.release()  # which closes it unless the answer was read to its end
         return message.code, message.headers, received
 
     async def _connected(
         self, origin: aiohttp.ClientRequest
-    ) -> tuple[aiohttp.connector.Connection, aiohttp.client_proto.ResponseHandler, asyncio.Transport]:
+    ) -> tuple[Connection, ResponseHandler, asyncio.Transport]:
         """A connection that is open and silent: bytes that wait on it already are no answer to what is asked next."""
-        for _ in range(_MOST_STALE):
+        while True:
             try:
                 connection = await self._connector.connect(origin, _NO_TRACES, self._timeout)
             except TimeoutError:
                 break
             protocol, transport = connection.protocol, connection.transport
-            if protocol is not None and transport is not None and not protocol.should_close:
+            if protocol is None or transport is None or transport.is_closing():
+                problem = "the connection was closed as soon as it was open"
+            elif not protocol.should_close:
                 return connection, protocol, transport
+            elif protocol._parser is None:  # noqa: SLF001 - only a new one has never parsed anything
+                problem = "the server spoke before it was asked"
+            else:
+                connection.close()
+                continue
             connection.close()
-        else:
-            raise aiohttp.ClientConnectionError("every connection held bytes that nobody had asked for")
+            raise aiohttp.ClientConnectionError(problem)
         raise aiohttp.ConnectionTimeoutError("the host did not accept the connection in time")
 
     def _origin(self, url: str) -> tuple[str, aiohttp.ClientRequest]:
@@ -127,3 +151,36 @@ class Direct:
     def _written(self, headers: Mapping[str, str]) -> str:
         check_fields(headers)
         return lines({USER_AGENT: self._user_agent, **headers})
+
+
+async def _read_on(
+    protocol: ResponseHandler, message: RawResponseMessage, content: aiohttp.StreamReader, limit: int
+) -> bytes | None:
+    """A body that is still arriving. aiohttp alone would not wake its reader when the parser gives it up."""
+
+    def lost(closed: asyncio.Future[None]) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(
+                protocol.exception() or aiohttp.ClientPayloadError("the connection was closed")
+            )
+
+    closed = protocol.closed
+    if closed is not None:
+        closed.add_done_callback(lost)
+        closed.remove_done_callback(_look_at)
+        closed.add_done_callback(_look_at)
+    try:
+        received = await read_body(content, message.code, message.headers, limit)
+    finally:
+        if closed is not None:
+            closed.remove_done_callback(lost)
+    delimited = message.chunked or "Content-Length" in message.headers
+    if not delimited and isinstance(protocol.exception(), OSError):
+        raise aiohttp.ClientPayloadError("the connection broke where the answer may have gone on")
+    return received
+
+
+def _look_at(closed: asyncio.Future[None]) -> None:
+    """A pooled connection that breaks is nobody's error: asyncio is told that it was seen."""
+    if not closed.cancelled():
+        closed.exception()

@@ -11,7 +11,9 @@ from aiohttp.http import HttpProcessingError
 
 from hl_async.errors import AttemptTimeout, ConnectFailed, ConnectionLost, WireError, WireKind
 
-WIRE_FAILURES: Final = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError)
+WIRE_FAILURES: Final = (
+    aiohttp.ClientError, aiohttp.EofStream, HttpProcessingError, OSError, TimeoutError, ValueError,
+)  # fmt: skip
 """What a network that misbehaves can raise below us."""
 
 
@@ -57,6 +59,15 @@ def wire_error(error: Exception, *, sent: bool, answered: bool) -> WireError:
         )
     problem = "the answer is not valid HTTP" if sent else "the request cannot be written as HTTP"
     return WireError(problem, kind=WireKind.PROTOCOL, sent=sent, cause=text)
+
+
+def given_up(*, sent: bool, answered: bool, closed: bool) -> WireError:
+    """The error for an attempt that was ended from here: its time was up, or the client was ``closed``."""
+    if closed:
+        return ConnectionLost(
+            "the client was closed before the answer came", kind=WireKind.DISCONNECTED, sent=sent
+        )
+    return wire_error(TimeoutError(), sent=sent, answered=answered)
 
 
 def _describe(error: Exception) -> str:

@@ -17,7 +17,7 @@ from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, W
 from hl_async.session.answers import refusal
 from hl_async.session.delegated import LARGE_BODY, Delegated
 from hl_async.session.direct import Direct, is_free
-from hl_async.session.failures import WIRE_FAILURES, wire_error
+from hl_async.session.failures import WIRE_FAILURES, given_up, wire_error
 from hl_async.session.requests import check_line
 from hl_async.session.watch import Watch
 from hl_async.wire import USER_AGENT, WireResponse
@@ -123,30 +123,27 @@ class SessionManager:
         failure: WireError
         try:
             check_line(method, url)
-            if (
-                direct is None
-                or fresh_connection
-                or (body is not None and len(body) >= LARGE_BODY)
-                or not is_free(session)
-            ):
-                if fresh_connection:
+            large = body is not None and len(body) >= LARGE_BODY
+            if direct is not None and not (fresh_connection or large) and is_free(session):
+                answer = await direct.exchange(attempt, method, url, headers, body, limit)
+            else:
+                # a large body goes piece by piece, and over no pooled connection: aiohttp doesn't look what waits there
+                if fresh_connection or (large and direct is not None):
                     session = self._fresh_session()
                 answer = await self._delegated.exchange(session, attempt, method, url, headers, body, limit)
-            else:
-                answer = await direct.exchange(attempt, method, url, headers, body, limit)
         except asyncio.CancelledError:
             if not attempt.is_up():
                 raise  # the caller's doing, whether or not the time is up too
-            failure = wire_error(TimeoutError(), sent=attempt.sent, answered=attempt.answered)
+            failure = given_up(sent=attempt.sent, answered=attempt.answered, closed=self._closed)
         except WIRE_FAILURES as error:
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         except RuntimeError as error:
-            if not self._closed:
+            if not (self._closed or attempt.answered):
                 raise  # a bug or a misuse, not the wire; aiohttp says "Session is closed" this way
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         else:
             status, answered, content = answer
-            if content is not None and not 300 <= status < 400:
+            if content is not None and (200 <= status < 300 or status >= 400):
                 return WireResponse(status, answered, content, perf_counter() - started)
             failure = refusal(answer, limit)
         finally:

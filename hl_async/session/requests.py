@@ -11,7 +11,7 @@ _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 def check_line(method: str, url: str) -> None:
     """Raise ValueError for what would make two lines, or other parts, of a request's first one."""
-    if not (method.isalpha() and url.isascii() and url.isprintable()) or " " in url:
+    if not (method.isalpha() and url.isascii() and url.isprintable()) or " " in url or "#" in url:
         raise ValueError("the method or the URL holds characters that HTTP does not allow there")
 
 

@@ -24,7 +24,7 @@ class Attempt:
         self.answered = False
 
     def is_up(self) -> bool:
-        """Whether a cancellation that arrives now is the timeout's doing, and nobody else's; takes it back if so."""
+        """Whether a cancellation that arrives now is the watch's doing, and nobody else's; takes it back if so."""
         return self.expired and self.task.uncancel() <= self.cancelling
 
     def expire(self) -> None:
@@ -34,14 +34,15 @@ class Attempt:
 
 
 class Watch:
-    """Ends attempts that outlast ``seconds``, or a time of their own."""
+    """Ends attempts that outlast ``seconds``, or a time of their own, and all of them when it is closed."""
 
-    __slots__ = ("_loop", "_running", "_seconds", "_timer")
+    __slots__ = ("_loop", "_running", "_seconds", "_timed", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop = loop
         self._seconds = seconds
         self._running: dict[Attempt, None] = {}
+        self._timed: set[Attempt] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, seconds: float | None = None) -> Attempt:
@@ -51,6 +52,7 @@ class Watch:
         if seconds is not None:
             attempt = Attempt(task, self._loop.time() + seconds)
             attempt.timer = self._loop.call_at(attempt.at, attempt.expire)
+            self._timed.add(attempt)
             return attempt
         attempt = Attempt(task, self._loop.time() + self._seconds)
         self._running[attempt] = None
@@ -62,14 +64,18 @@ class Watch:
         """The attempt is over, however it ended."""
         if attempt.timer is not None:
             attempt.timer.cancel()
+            self._timed.discard(attempt)
         else:
             self._running.pop(attempt, None)
 
     def close(self) -> None:
-        """Watch nobody any more."""
+        """End all attempts now: nothing else would wake one whose connection is closed in the middle of a body."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for attempt in (*self._running, *self._timed):
+            self.end(attempt)
+            attempt.expire()
 
     def _ring(self) -> None:
         self._timer = None

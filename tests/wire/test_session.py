@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
+import re
 import socket
 import ssl
+import struct
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -31,12 +35,14 @@ from hl_async.errors import (
     WrongEventLoop,
 )
 from hl_async.session import CODINGS, SessionManager
+from hl_async.session.delegated import LARGE_BODY
 from hl_async.session.direct import is_free
 from hl_async.wire import Headers
 
 HEADERS = {"Authorization": "Bearer pit-5ent1nel-000000000000"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Scripted"], Awaitable[None]]
 
 
@@ -485,6 +491,263 @@ async def test_bytes_that_nobody_asked_for_are_no_answer_to_the_next_request() -
             await asyncio.sleep(0.05)
 
 
+@asynccontextmanager
+async def serving(handle: Handler, **settings: Any) -> AsyncIterator[str]:
+    """A server whose connections are handled by ``handle``, whatever becomes of them; gives its URL."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())  # type: ignore[arg-type]
+        try:
+            await handle(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
+    )  # so that a client's bytes have to wait for its reader
+    server = await asyncio.start_server(guarded, sock=listener, **settings)
+    try:
+        scheme = "https" if "ssl" in settings else "http"
+        yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+
+
+HALF = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n{",
+    b"",
+)
+
+
+@pytest.mark.parametrize("half", HALF)
+@pytest.mark.parametrize("own_timeout", [None, 30.0])
+async def test_closing_ends_what_is_on_the_wire_at_once(
+    opened: Opened, half: bytes, own_timeout: float | None
+) -> None:
+    begun = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(half)
+        await writer.drain()
+        begun.set()
+        await asyncio.sleep(30)
+
+    async with serving(handle) as url, opened(max_connections=1) as session:
+        attempts = [
+            asyncio.create_task(session.attempt("PUT", url, HEADERS, b"{}", timeout=own_timeout))
+            for _ in range(3)
+        ]
+        await begun.wait()
+        await asyncio.sleep(0.05)
+        await session.aclose()
+        done, pending = await asyncio.wait(attempts, timeout=1.0)
+        assert not pending
+        errors = [attempt.exception() for attempt in attempts]
+    assert all(isinstance(error, ConnectionLost) for error in errors), errors
+    assert all("the client was closed" in str(error) for error in errors), errors
+    assert [error.sent for error in errors] == [True, False, False]  # type: ignore[union-attr]
+    assert done and all(attempt.cancelling() == 0 for attempt in done)
+
+
+def with_small_send_buffers(session: SessionManager) -> None:
+    """Let the kernel take a few KB of a request, so that the rest has to wait in the process."""
+
+    def small(address: Any) -> socket.socket:
+        made = socket.socket(*address[:3])
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        return made
+
+    assert session._session is not None
+    session._session.connector._socket_factory = small  # type: ignore[union-attr]
+
+
+async def test_an_answer_that_came_before_the_body_was_read_costs_the_connection_and_nothing_else() -> None:
+    opened_connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened_connections
+        opened_connections += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"Content-Length: 0" not in head and b"POST" in head:
+            writer.transport.pause_reading()
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")
+            await asyncio.sleep(30)
+        writer.write(OK)
+        await writer.drain()
+        await reader.read()
+
+    async with serving(handle, limit=1024) as url, opened_directly() as session:
+        with_small_send_buffers(session)
+        body = b"x" * (LARGE_BODY - 1)
+        assert (await session.attempt("POST", url, HEADERS, body, timeout=5.0)).status == 401
+        assert (await session.attempt("GET", url, HEADERS, timeout=1.0)).status == 200
+    assert opened_connections == 2
+
+
+async def test_a_large_body_takes_no_stale_bytes_for_its_answer_either() -> None:
+    stale = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale"
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = re.search(rb"Content-Length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            writer.write(OK)
+            await asyncio.sleep(0.02)
+            writer.write(stale)
+
+    async with serving(handle) as url, opened_directly() as session:
+        for body in (None, b"x" * LARGE_BODY, b"x", b"x" * LARGE_BODY):
+            assert (await session.attempt("POST", url, HEADERS, body)).body == b"{}"
+            await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_speaks_first_is_connected_to_once(tmp_path: Path) -> None:
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    context = _self_signed(str(tmp_path))
+    context.maximum_version = (
+        ssl.TLSVersion.TLSv1_2
+    )  # there the server's words can follow its handshake at once
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
+    trusting.check_hostname = False
+    accepted = 0
+
+    def serve(listener: socket.socket) -> None:
+        nonlocal accepted
+        with contextlib.suppress(OSError):
+            while True:
+                plain, _ = listener.accept()
+                accepted += 1
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = context.wrap_bio(incoming, outgoing, server_side=True)
+                with plain, contextlib.suppress(OSError):
+                    while True:
+                        try:
+                            tls.do_handshake()
+                            break
+                        except ssl.SSLWantReadError:
+                            plain.sendall(outgoing.read())
+                            incoming.write(plain.recv(1 << 16))
+                    tls.write(busy)
+                    plain.sendall(outgoing.read())  # the end of the handshake and the answer, in one piece
+                    plain.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = asyncio.create_task(asyncio.to_thread(serve, listener))
+        session = SessionManager(ClientConfig(base_url="https://127.0.0.1"), ssl=trusting)
+        await session.open()
+        with pytest.raises(ConnectionLost) as caught:
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}/x"
+            await session.attempt("POST", url, HEADERS, b"{}", timeout=1.0)
+        await session.aclose()
+        listener.shutdown(socket.SHUT_RDWR)
+        await server
+    assert not caught.value.sent
+    assert accepted == 1
+
+
+async def test_requests_over_tls_use_one_connection(tmp_path: Path) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await reader.readexactly(200_000 if b"POST" in head else 0)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"y" * 3_000_000)
+
+    trusting = ssl.create_default_context()
+    context = _self_signed(str(tmp_path))
+    trusting.load_verify_locations(str(tmp_path / "server.pem"))
+    trusting.check_hostname = False
+    async with serving(handle, ssl=context) as url:
+        session = SessionManager(ClientConfig(base_url="https://127.0.0.1"), ssl=trusting)
+        await session.open()
+        for method, body in (("GET", None), ("POST", b"x" * 200_000), ("GET", None)):
+            answer = await session.attempt(method, url, HEADERS, body)
+            assert answer.body == b"y" * 3_000_000
+        assert len(session._session.connector._conns) == 1  # type: ignore[union-attr]
+        await session.aclose()
+
+
+async def test_chunks_that_break_behind_the_head_are_told_at_once() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HALF[1])
+        await asyncio.sleep(0.05)
+        writer.write(b"zz!!\r\n")
+        await asyncio.sleep(30)
+
+    async with serving(handle) as url, opened_directly() as session:
+        with pytest.raises(WireError) as caught:
+            await session.attempt("GET", url, HEADERS, timeout=5.0)
+    assert caught.value.kind is WireKind.PROTOCOL
+    assert caught.value.sent
+
+
+async def test_an_answer_of_unknown_length_is_whole_after_a_close_and_lost_after_a_reset() -> None:
+    reset = False
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"a":1}')
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            writer.close()
+            await writer.wait_closed()
+
+    async with serving(handle) as url, opened_directly() as session:
+        assert (await session.attempt("GET", url, HEADERS)).body == b'{"a":1}'
+        reset = True
+        with pytest.raises(ConnectionLost):
+            await session.attempt("GET", url, HEADERS)
+
+
+async def test_a_request_that_is_given_up_does_not_go_on_being_sent() -> None:
+    received = 0
+    ended = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        writer.transport.pause_reading()
+        await asyncio.sleep(0.4)
+        writer.transport.resume_reading()
+        try:
+            while data := await reader.read(1 << 16):
+                received += len(data)
+        finally:
+            ended.set()
+
+    async with serving(handle, limit=1024) as url, opened_directly() as session:
+        with_small_send_buffers(session)
+        attempts = [
+            session.attempt("POST", url, HEADERS, b"x" * (LARGE_BODY - 1), timeout=0.2) for _ in range(8)
+        ]
+        outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+        await session.aclose()
+        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.sleep(0.3)
+    assert all(isinstance(outcome, AttemptTimeout) and outcome.sent for outcome in outcomes)
+    assert received < 8 * LARGE_BODY
+
+
+async def test_a_switch_of_protocols_is_no_answer(opened: Opened) -> None:
+    reply = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    async with scripted(reply) as server, opened() as session:
+        with pytest.raises(WireError) as caught:
+            await session.attempt("GET", server.url + "/x", HEADERS)
+    assert caught.value.kind is WireKind.PROTOCOL
+
+
 async def test_with_the_installed_aiohttp_requests_go_directly() -> None:
     async with aiohttp.ClientSession() as session:
         assert is_free(session)
@@ -497,6 +760,21 @@ async def test_a_stand_in_for_aiohttps_requests_gets_them(mockable_response: Any
             assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 201
         assert server.requests == []
         assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 200
+
+
+async def test_a_wrapper_around_aiohttps_requests_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    plain = aiohttp.ClientSession.request
+
+    def request(self: aiohttp.ClientSession, method: str, url: Any, **settings: Any) -> Any:
+        seen.append(method)
+        return plain(self, method, url, **settings)
+
+    async with scripted(OK) as server, opened_directly() as session:
+        await session.attempt("GET", server.url + "/x", HEADERS)
+        monkeypatch.setattr(aiohttp.ClientSession, "request", request)
+        await session.attempt("PUT", server.url + "/x", HEADERS, b"{}")
+    assert seen == ["PUT"]
 
 
 async def test_a_tracer_that_adds_itself_to_every_session_sees_the_requests(
@@ -631,6 +909,7 @@ def mutated(random: Random) -> bytes:
     return bytes(answer)
 
 
+@pytest.mark.no_cover
 async def test_broken_answers_end_as_our_errors_and_the_same_both_ways() -> None:
     """600 of them: no foreign exception, nothing taken for an answer one way that is refused the other, nothing left."""
 

@@ -172,5 +172,9 @@ class SessionManager:
         )
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._session is not None else "new"
-        return f"<SessionManager {state}, {self._config.base_url}, at most {self._config.max_connections} connections>"
+        config, session = self._config, self._session
+        if session is None:
+            state = "closed" if self._closed else "new"
+        else:
+            state = "direct" if self._direct is not None and is_free(session) else "delegating"
+        return f"<SessionManager {state}, {config.base_url}, at most {config.max_connections} connections>"

@@ -757,6 +757,7 @@ async def test_a_stand_in_for_aiohttps_requests_gets_them(mockable_response: Any
     async with scripted(OK) as server, opened_directly() as session:
         with aioresponses() as mocked:
             mocked.get(server.url + "/x", status=201, body=b"[]", response_class=mockable_response)
+            assert "delegating" in repr(session)
             assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 201
         assert server.requests == []
         assert (await session.attempt("GET", server.url + "/x", HEADERS)).status == 200
@@ -808,7 +809,7 @@ async def test_use_before_opening_and_after_closing_is_told() -> None:
         await session.attempt("GET", "http://127.0.0.1:1/x", HEADERS)
     assert "new" in repr(session)
     await session.open()
-    assert "open" in repr(session)
+    assert "direct" in repr(session)
     await session.aclose()
     with pytest.raises(ClientClosed):
         await session.attempt("GET", "http://127.0.0.1:1/x", HEADERS)

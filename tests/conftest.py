@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import coverage
 import pytest
 from aiohttp.client_reqrep import ClientResponse
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -40,10 +41,25 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         yield guard
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """``untraced`` marks simulations of many thousand steps: traced for coverage, they take four times as long."""
+    paused = []
+    if item.get_closest_marker("untraced") is not None:
+        while (tracing := coverage.Coverage.current()) is not None:
+            tracing.stop()
+            paused.append(tracing)
+    try:
+        return (yield)
+    finally:
+        for tracing in reversed(paused):
+            tracing.start()
+
+
 @pytest.fixture(autouse=True)
-def untraced_subprocesses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test starts is no more traced than the test: ``no_cover`` marks what would take several times as long."""
-    if request.node.get_closest_marker("no_cover"):
+def untraced_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an untraced test starts is not traced either."""
+    if request.node.get_closest_marker("untraced"):
         for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
             monkeypatch.delenv(name, raising=False)
 

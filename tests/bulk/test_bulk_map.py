@@ -130,7 +130,7 @@ async def test_cancelling_the_caller_cancels_everything() -> None:
     assert running == 0
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 async def test_memory_stays_flat() -> None:
     async def nothing(n: int) -> int:
         return n

@@ -41,7 +41,7 @@ async def migrated(window: str, mapping: Mapping, path: Path) -> tuple[set[str],
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_the_real_export_becomes_estimates_to_the_cent(window: str, tmp_path: Path) -> None:
     mapping = Mapping.load(ROOT / "examples" / "online_retail.toml")
     created, found, reported = asyncio.run(migrated(window, mapping, tmp_path / "run.db"))

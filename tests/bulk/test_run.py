@@ -407,7 +407,7 @@ async def test_operations_that_make_nothing_listable_cannot_be_verified(box: San
                 await run.rollback(hl)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 async def test_a_thousand_locations_in_one_run(tmp_path: Path) -> None:
     async with Sandbox(rate_max=100, rate_interval=1.0) as box:
         places = [box.add_location() for _ in range(1000)]

@@ -281,7 +281,7 @@ def test_ctrl_c_drains_and_the_run_goes_on(served: Served, tmp_path: Path) -> No
     assert set(commits.values()) == {1}
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """The short form of the torture test: SIGKILL again and again, with faults on."""
     with serving("--faults", "migration", "--fault-seed", "5") as served:

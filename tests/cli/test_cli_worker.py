@@ -91,7 +91,7 @@ async def forget_workers(dispatch: Dispatch) -> None:
         await dispatch.sign_out(one.name)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_worker_dies_and_another_one_creates_the_rest(
     source: str, shared: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:

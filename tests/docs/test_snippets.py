@@ -150,7 +150,7 @@ async def run_console(block: Block, env: dict[str, str], where: str) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.is_run for b in blocks(page))], ids=named)
-@pytest.mark.no_cover
+@pytest.mark.untraced
 async def test_every_snippet_of_a_page_runs(
     page: Path,
     box: Sandbox,

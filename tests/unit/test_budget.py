@@ -25,7 +25,7 @@ SERVERS = {
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize(("rtt", "bar"), [(0.01, 0.99), (0.05, 0.99), (0.1, 0.985), (0.3, 0.96)])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: float) -> None:
     world = World(SERVERS[kind](), GovernorPolicy(linger=3.0, reserve=0), rtt=rtt).run(600)
     assert world.refused == 0
@@ -34,7 +34,7 @@ def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: 
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_unpaced_slots_are_never_refused_either(kind: str) -> None:
     world = World(SERVERS[kind](), GovernorPolicy(pace=None, reserve=0), rtt=0.1).run(600)
     assert world.refused == 0
@@ -80,7 +80,7 @@ def test_others_who_spend_the_same_budget_are_left_their_share() -> None:
     interactive=st.sampled_from([0.0, 2.0, 30.0]),
     seed=st.integers(0, 1000),
 )
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_no_schedule_is_ever_refused(
     kind: str,
     rtt: float,
@@ -273,7 +273,7 @@ def test_a_policy_that_makes_no_sense_is_refused(name: str, value: float) -> Non
 
 @settings(deadline=None, max_examples=50, derandomize=True)
 @given(st.integers(0, 10_000))
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_the_reference_windows_never_admit_too_many(seed: int) -> None:
     dice = random.Random(seed)
     log, fixed, bucket = SlidingLog(5, 1.0), FixedWindow(5, 1.0, 0.3), TokenBucket(5, 1.0)

@@ -10,7 +10,7 @@ from benchmarks.virtual import simulate
 from hl_async.governor.concurrency import ConcurrencyLimit
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_the_limit_finds_the_knee_and_stays_near_it() -> None:
     limit = ConcurrencyLimit(400)
     history = simulate(limit, capacity=40, seconds=60)
@@ -30,7 +30,7 @@ def test_a_brownout_shrinks_it_and_it_comes_back() -> None:
 
 
 @pytest.mark.parametrize("quick", [0.05, 0.2, 0.5, 0.95])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_mix_of_quick_and_slow_operations_is_no_queue(quick: float) -> None:
     dice = random.Random(5)
     limit = ConcurrencyLimit(100)
@@ -38,7 +38,7 @@ def test_a_mix_of_quick_and_slow_operations_is_no_queue(quick: float) -> None:
     assert min(value for now, value in history if now > 20) >= 80
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_it_does_not_creep_upwards_over_the_hours() -> None:
     history = simulate(ConcurrencyLimit(400), capacity=10, seconds=3600)
     assert max(value for _, value in history) <= 40

@@ -22,7 +22,7 @@ EXACT = ("fixed", "sliding", "bucket")
 
 @pytest.mark.parametrize("kind", EXACT)
 @pytest.mark.parametrize(("rtt", "bar"), [(0.01, 99.0), (0.05, 99.0), (0.1, 98.5), (0.3, 96.0)])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: float) -> None:
     server = Server(make_window(kind, 100, 10.0), rtt=rtt, count_from=20)
     run(lambda loop: govern(loop, server, GovernorPolicy(), 420))
@@ -34,7 +34,7 @@ def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: 
     ("limit", "interval", "rtt", "bar"),
     [(100, 1.0, 0.05, 93.0), (1000, 10.0, 0.3, 96.0), (25, 10.0, 0.1, 98.0), (100, 10.0, 2.0, 80.0)],
 )
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_the_limit_in_flight_never_holds_a_healthy_server_back(
     limit: int, interval: float, rtt: float, bar: float
 ) -> None:
@@ -44,7 +44,7 @@ def test_the_limit_in_flight_never_holds_a_healthy_server_back(
     assert server.used(60) >= bar
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_sliding_counter_refuses_two_per_thousand_at_most() -> None:
     server = Server(make_window("counter", 100, 10.0), rtt=0.1, count_from=20)
     run(lambda loop: govern(loop, server, GovernorPolicy(), 1220))
@@ -52,7 +52,7 @@ def test_a_sliding_counter_refuses_two_per_thousand_at_most() -> None:
     assert server.used(1200) >= 94
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_interactive_calls_among_endless_bulk_hardly_wait() -> None:
     server = Server(SlidingLog(100, 10.0), rtt=0.1, count_from=20)
     waits = run(lambda loop: govern(loop, server, GovernorPolicy(), 820, interactive=0.5))
@@ -62,7 +62,7 @@ def test_interactive_calls_among_endless_bulk_hardly_wait() -> None:
     assert server.used(800) >= 97
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_stranger_and_we_leave_each_other_room() -> None:
     server = Server(make_window("fixed", 100, 10.0), rtt=0.1, count_from=20)
     run(lambda loop: govern(loop, server, GovernorPolicy(), 620, foreign=3.0))
@@ -123,7 +123,7 @@ def test_in_an_outage_bulk_probes_once_a_second_and_comes_back_at_once() -> None
 
 
 @pytest.mark.parametrize(("locations", "ceiling", "bar"), [(15, 50, 95.0), (30, 10, 28.0)])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_locations_share_the_places_in_flight_evenly(locations: int, ceiling: int, bar: float) -> None:
     servers = [Server(SlidingLog(100, 10.0), rtt=0.1, seed=n, count_from=30) for n in range(locations)]
 
@@ -203,7 +203,7 @@ def schedule(dice: random.Random) -> list[Call]:
 
 @settings(deadline=None, max_examples=100, derandomize=True)
 @given(dice=st.randoms(use_true_random=True), pace=st.sampled_from([None, 0.95]), reserve=st.integers(0, 2))
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_whatever_calls_do_no_window_holds_too_many_and_nothing_leaks(
     dice: random.Random, pace: float | None, reserve: int
 ) -> None:
@@ -298,7 +298,7 @@ def test_a_wait_that_is_given_up_at_its_await_leaves_no_trace(
     run(play)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_slot_passes_over_waiters_that_were_cancelled_in_the_same_turn() -> None:
     async def play(loop: VirtualLoop) -> None:
         scope, held = full(loop)

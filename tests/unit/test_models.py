@@ -460,7 +460,7 @@ def values(kind: Any, depth: int) -> Any:
 )
 @settings(deadline=None, max_examples=15, derandomize=True)
 @given(data=st.data())
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_every_answer_decodes_with_keys_missing_added_and_swapped(row: Any, data: Any) -> None:
     row.decode(json.dumps(data.draw(documents(row.response))).encode())
 

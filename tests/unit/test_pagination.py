@@ -57,7 +57,7 @@ def expected(size: int) -> list[str]:
     total=st.one_of(st.none(), st.integers(-5, 200)),
     cap=st.integers(1, 30),
 )
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_every_item_comes_once_whatever_the_total_says_and_wherever_pages_end(
     size: int, limit: int, total: int | None, cap: int
 ) -> None:

@@ -198,7 +198,7 @@ def explore(variant: Variant) -> Counter[str]:
     return found
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_no_execution_of_the_protocol_loses_or_doubles() -> None:
     found = explore(Variant())
     print(f"{sum(found.values())} executions: {dict(found)}")
@@ -224,7 +224,7 @@ def test_no_execution_of_the_protocol_loses_or_doubles() -> None:
         "a sweep that comes too early",
     ],
 )
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_each_part_is_needed_and_the_explorer_finds_what_it_is_for(variant: Variant) -> None:
     assert explore(variant)["duplicate"] > 0
 

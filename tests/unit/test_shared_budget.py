@@ -48,7 +48,7 @@ def server(kind: str = "sliding", *, rtt: float = 0.05, limit: int = 100, interv
 
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
 @pytest.mark.parametrize(("processes", "most_exchanges"), [(1, 4), (4, 16)])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_processes_that_share_fill_the_budget_and_are_never_refused(
     kind: str, processes: int, most_exchanges: float
 ) -> None:
@@ -60,7 +60,7 @@ def test_processes_that_share_fill_the_budget_and_are_never_refused(
 
 
 @pytest.mark.parametrize(("limit", "interval", "rtt", "bar"), [(25, 5.0, 0.05, 97.0), (100, 10.0, 1.0, 88.0)])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_few_slots_and_long_round_trips_are_shared_too(
     limit: int, interval: float, rtt: float, bar: float
 ) -> None:
@@ -70,7 +70,7 @@ def test_few_slots_and_long_round_trips_are_shared_too(
     assert one.used(150 - 2 * interval) >= bar
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_sliding_counter_refuses_few() -> None:
     one = server("counter")
     run(lambda loop: together(loop, one, 320))
@@ -78,7 +78,7 @@ def test_a_sliding_counter_refuses_few() -> None:
     assert one.used(300) >= 94
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_interactive_calls_of_one_process_pass_the_bulk_of_others() -> None:
     one = server()
     waits, _ = run(lambda loop: together(loop, one, 320, bulk=3, interactive=1))
@@ -340,7 +340,7 @@ def test_a_share_of_the_budget_is_all_that_is_used() -> None:
     assert one.refused == 0
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_strangers_beside_several_processes_are_left_room() -> None:
     one = server("fixed")
 
@@ -383,7 +383,7 @@ class Lossy(Distant):
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_whatever_is_lost_and_whoever_dies_no_window_holds_too_many(seed: int) -> None:
     received: list[float] = []
     dice = random.Random(seed)

@@ -342,7 +342,7 @@ def mutated(rng: random.Random, body: bytes, signature: str) -> tuple[bytes, str
     return (bytes(target), signature) if is_body else (body, target.decode("latin-1"))
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_no_mutated_delivery_is_ever_accepted() -> None:
     rng = random.Random(20)
     accepted = 0

@@ -85,7 +85,7 @@ async def test_an_agency_installs_the_app_and_every_location_works(
     assert set(places) <= set(listed)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 async def test_a_thousand_calls_that_hit_one_expiry_cause_one_refresh(
     box: Sandbox, registered: App, app: OAuthApp, client: HighLevel
 ) -> None:

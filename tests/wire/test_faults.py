@@ -131,7 +131,7 @@ async def test_a_storm_of_401s_costs_one_renewal_and_is_told(box: Sandbox) -> No
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.no_cover
+@pytest.mark.untraced
 async def test_a_thousand_calls_through_the_mix(seed: int) -> None:
     """R1 in short: right results or typed errors, no unsafe operation twice, no connection, slot or task left."""
     plan = FaultPlan("rough", seed)

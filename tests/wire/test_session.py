@@ -910,7 +910,7 @@ def mutated(random: Random) -> bytes:
     return bytes(answer)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 async def test_broken_answers_end_as_our_errors_and_the_same_both_ways() -> None:
     """600 of them: no foreign exception, nothing taken for an answer one way that is refused the other, nothing left."""
 

@@ -26,7 +26,7 @@ demo: $(STAMP)  ## migrate a sample export into a local sandbox
 	$(BIN)/hl-async demo
 
 test: $(STAMP)  ## the whole suite, with the coverage gate
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy strict, layer contracts
 	$(BIN)/ruff check .

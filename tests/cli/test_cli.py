@@ -383,6 +383,7 @@ def test_completion_scripts_are_printed(shell: str, capsys: pytest.CaptureFixtur
     assert "hl_async" in capsys.readouterr().out.lower().replace("-", "_")
 
 
+@pytest.mark.untraced
 def test_the_demo_shows_a_bar_on_a_terminal_and_ends_verified(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}

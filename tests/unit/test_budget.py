@@ -41,12 +41,14 @@ def test_unpaced_slots_are_never_refused_either(kind: str) -> None:
     assert world.share(600) >= 0.98
 
 
+@pytest.mark.untraced
 def test_a_sliding_counter_refuses_a_few_per_thousand_at_most_when_paced() -> None:
     world = World(SlidingCounter(100, 10.0), GovernorPolicy(), rtt=0.1).run(1200)
     assert world.refused / (world.admitted + world.refused) <= 0.002
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.untraced
 def test_interactive_calls_among_endless_bulk_hardly_wait(kind: str) -> None:
     world = World(SERVERS[kind](), GovernorPolicy(), rtt=0.1, interactive=0.5).run(1200)
     waits = sorted(world.waits)
@@ -57,11 +59,13 @@ def test_interactive_calls_among_endless_bulk_hardly_wait(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.untraced
 def test_abandoned_requests_that_arrive_late_are_never_too_many(kind: str) -> None:
     world = World(SERVERS[kind](), GovernorPolicy(linger=3.0, reserve=0), rtt=0.1, lost=0.05).run(600)
     assert world.refused == 0
 
 
+@pytest.mark.untraced
 def test_others_who_spend_the_same_budget_are_left_their_share() -> None:
     world = World(FixedWindow(100, 10.0), GovernorPolicy(), rtt=0.1, foreign=3.0).run(1200)
     ours = world.admitted + world.refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -127,4 +128,4 @@ class Schedules(RuleBasedStateMachine):
 Schedules.TestCase.settings = settings(
     deadline=None, max_examples=100, stateful_step_count=60, derandomize=True
 )
-TestSchedules = Schedules.TestCase
+TestSchedules = pytest.mark.untraced(Schedules.TestCase)

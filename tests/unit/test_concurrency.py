@@ -19,6 +19,7 @@ def test_the_limit_finds_the_knee_and_stays_near_it() -> None:
     assert max(settled) / min(settled) < 3.5
 
 
+@pytest.mark.untraced
 def test_a_brownout_shrinks_it_and_it_comes_back() -> None:
     limit = ConcurrencyLimit(400)
     simulate(limit, 40, 30)
@@ -46,6 +47,7 @@ def test_it_does_not_creep_upwards_over_the_hours() -> None:
     assert sum(value < 10 for value in dips) / len(dips) <= 0.02
 
 
+@pytest.mark.untraced
 def test_work_that_takes_longer_for_good_is_accepted_as_such() -> None:
     limit = ConcurrencyLimit(100)
     simulate(limit, 500, 30, base=lambda now: 0.05)

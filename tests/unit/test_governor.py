@@ -84,6 +84,7 @@ async def test_waiters_are_served_in_order_and_interactive_ones_first() -> None:
     assert order[:3] == ["i1", "i2", "b1"]
 
 
+@pytest.mark.untraced
 async def test_an_interactive_call_passes_ten_thousand_bulk_calls() -> None:
     policy = GovernorPolicy(max=50, interval=30.0, pace=None, reserve=0)
     governor, scope = warm(policy)
@@ -278,6 +279,7 @@ async def test_a_closed_governor_admits_nobody() -> None:
     assert scope.try_acquire(Lane.INTERACTIVE) is None
 
 
+@pytest.mark.untraced
 def test_ten_thousand_idle_scopes_are_cheap() -> None:
     import tracemalloc
 

@@ -88,6 +88,7 @@ def test_interactive_calls_of_one_process_pass_the_bulk_of_others() -> None:
     assert waits[int(len(waits) * 0.98)] <= 0.25
 
 
+@pytest.mark.untraced
 def test_the_slots_of_a_process_that_died_come_back_and_nobody_is_refused() -> None:
     one = server()
     one.count_from = 60.0

@@ -169,9 +169,14 @@ class Webhooks:
         self._loop = asyncio.get_running_loop()
 
     async def settled(self) -> None:
-        """Wait until every delivery was tried; those that wait for another try may stay."""
-        while any(not delivery.statuses for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
+        """Wait until every try that is due by now has its answer; those that wait for a later one may stay."""
+        while any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
             await asyncio.sleep(_TICK)
+
+    def _under_way(self, delivery: Delivery) -> bool:
+        if delivery.due is None:
+            return not delivery.statuses
+        return delivery.due <= self._clock.monotonic()
 
     async def aclose(self) -> None:
         """Stop delivering."""

@@ -32,9 +32,11 @@ class Receiver:
         self.script: list[int] = []
         self.arrived: list[tuple[bytes, dict[str, str]]] = []
         self.url = ""
+        self.slow = 0.0
 
     async def handle(self, request: web.Request) -> web.Response:
         self.arrived.append((await request.read(), dict(request.headers)))
+        await asyncio.sleep(self.slow)
         return web.Response(status=self.script.pop(0) if self.script else 200)
 
     async def count(self, wanted: int) -> None:
@@ -136,6 +138,16 @@ async def test_only_a_429_is_tried_again_every_ten_minutes_and_at_most_six_times
         assert len({one.webhook_id for one in told}) == 1, "the same event, under the same id"
         assert len({one.timestamp for one in told}) == TRIES, "dated anew, for the receiver's five minutes"
         assert box.webhooks.log[0].state == "lost"
+
+
+async def test_settled_waits_for_the_answer_of_a_later_try_too() -> None:
+    async with receiving() as receiver, Sandbox(webhook_url=receiver.url) as box:
+        receiver.script, receiver.slow = [429, 429], 0.1
+        box.webhooks.announce("InvoiceCreate", {"_id": "x"})
+        for answers in ([429], [429, 429], [429, 429, 200]):
+            await box.webhooks.settled()
+            assert box.webhooks.log[0].statuses == answers
+            box.clock.advance(RETRY_EVERY * 1.2)
 
 
 async def test_any_other_answer_is_final_and_no_call_notices() -> None:

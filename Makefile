@@ -25,6 +25,8 @@ $(DOCS_STAMP): $(STAMP)
 demo: $(STAMP)  ## migrate a sample export into a local sandbox
 	$(BIN)/hl-async demo
 
+# The programs that tests start need not compile the package again, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP)  ## the whole suite, with the coverage gate
 	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(ARGS)
 

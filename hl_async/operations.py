@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from hl_async import models as m
 from hl_async.errors import InvalidRequest
+from hl_async.models.checks import check_text
 from hl_async.models.codec import decoder
 
 T = TypeVar("T")
@@ -139,11 +140,9 @@ def path_segment(field: str, value: str) -> str:
         raise InvalidRequest(field, "is a relative path segment, not an id")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
         raise InvalidRequest(field, "contains control characters")
-    try:
-        # quote() never touches dots; unreserved characters stay, everything else is escaped
-        return quote(value, safe="")
-    except UnicodeEncodeError:
-        raise InvalidRequest(field, "contains a lone surrogate, which has no UTF-8 form") from None
+    check_text(value, field)
+    # quote() never touches dots; unreserved characters stay, everything else is escaped
+    return quote(value, safe="")
 
 
 def plain_id(field: str, value: str) -> str:

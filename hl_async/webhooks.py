@@ -20,7 +20,6 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar, overload
 
@@ -40,7 +39,7 @@ from hl_async.errors import (
     SignatureMissing,
     WebhookError,
 )
-from hl_async.models.codec import decoder
+from hl_async.models.codec import decoder, json_object
 from hl_async.models.invoices import Invoice
 from hl_async.models.webhooks import (
     APP_EVENTS,
@@ -326,7 +325,6 @@ def _check_time(envelope: Envelope, max_age: float, required: bool, now: float) 
 
 # ------------------------------------------------------------------------------------------------- parse
 
-_json: Final = msgspec.json.Decoder(float_hook=Decimal)
 _invoice: Final = decoder(Invoice)
 _app: Final = {name: decoder(kind) for name, kind in APP_EVENTS.items()}
 _ENVELOPE_NAMES: Final = ("timestamp", "webhookId", "locationId", "companyId", "appId", "versionId")
@@ -344,13 +342,10 @@ def parse(body: bytes, *, event_type: str | None = None) -> WebhookEvent:
 
 def _document(body: bytes) -> dict[str, Any]:
     try:
-        document = _json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ArithmeticError) as error:
-        problem = str(error) or type(error).__name__
-        raise DeliveryUnreadable(f"the body is no JSON: {problem[:200]}") from None
-    if not isinstance(document, dict):
-        raise DeliveryUnreadable("the body is no JSON object")
-    return document
+        return json_object(body)
+    except DecodeError as error:
+        problem = error.message
+    raise DeliveryUnreadable(problem.replace("the answer", "the body", 1))
 
 
 def _event(body: bytes, document: dict[str, Any], hint: str | None) -> WebhookEvent:

@@ -2,11 +2,13 @@
 
 A checker is compiled once per type, from its annotations. Amounts may be given as Decimal, int, numeric text
 or float; a float is taken as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused, because
-which day it is depends on a time zone. Errors name the field as the caller spells it.
+which day it is depends on a time zone. Mappings of the caller's own are looked through to the last entry: what JSON
+has no form for is refused here rather than sent. Errors name the field as the caller spells it.
 """
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -19,6 +21,8 @@ from msgspec import UNSET, UnsetType
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES, is_sound
+
+_MAX_DEPTH: Final = 100
 
 Check: TypeAlias = Callable[[Any, str], Any]
 """Takes a value and its path; gives the value to keep; raises InvalidRequest."""
@@ -136,7 +140,18 @@ def _amount(value: Any, path: str) -> Any:
 def _text(value: Any, path: str) -> Any:
     if not isinstance(value, str):
         raise InvalidRequest(path, f"takes text, got {type(value).__name__}")
+    check_text(value, path)
     return value
+
+
+def check_text(value: str, path: str) -> None:
+    """Refuse half a character: text that was cut between the two halves of one, in UTF-16, cannot be sent."""
+    try:
+        value.isascii() or value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            path, "contains a lone surrogate, which has no UTF-8 form; was it cut inside a character?"
+        ) from None
 
 
 def _truth(value: Any, path: str) -> Any:
@@ -159,10 +174,46 @@ def _moment(value: Any, path: str) -> Any:
     return value
 
 
-def _mapping(value: Any, path: str) -> Any:
+def check_mapping(value: Any, path: str) -> Any:
+    """``value``, a mapping; refuses what JSON has no form for, anywhere inside, by its place."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(path, f"takes a mapping, got {type(value).__name__}")
+    _check_entry(value, path, _MAX_DEPTH)
     return value
+
+
+def _check_entry(value: Any, path: str, depth: int) -> None:
+    if isinstance(value, str):
+        check_text(value, path)
+    elif isinstance(value, Mapping | list | tuple):
+        if not depth:
+            raise InvalidRequest(
+                path.partition(".")[0], f"is nested more than {_MAX_DEPTH} deep, or holds itself"
+            )
+        if not isinstance(value, Mapping):
+            for index, entry in enumerate(value):
+                _check_entry(entry, f"{path}[{index}]", depth - 1)
+            return
+        for name, entry in value.items():
+            if not isinstance(name, str):
+                raise InvalidRequest(path, f"has the key {name!r}, which is no text")
+            check_text(name, path)
+            _check_entry(entry, f"{path}.{name}", depth - 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidRequest(path, f"{value} has no form in JSON")
+    elif isinstance(value, Decimal):
+        if not is_sound(value):
+            raise InvalidRequest(
+                path, f"{value} is not finite, has more than 28 digits or an absurd exponent"
+            )
+    elif value is not None and not isinstance(value, int):
+        try:
+            msgspec.json.encode(value)
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidRequest(
+                path, f"values of type {type(value).__name__} have no form in JSON"
+            ) from None
 
 
 _PLAIN: Final[dict[Any, Check]] = {
@@ -172,7 +223,7 @@ _PLAIN: Final[dict[Any, Check]] = {
     Decimal: _amount,
     datetime: _moment,
     date: _day,
-    dict: _mapping,
+    dict: check_mapping,
 }
 
 

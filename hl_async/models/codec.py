@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from hl_async.errors import DecodeError, InvalidRequest, bounded_text
+from hl_async.models.checks import check_mapping
 from hl_async.models.money import is_sound
 
 T = TypeVar("T")
@@ -19,7 +20,12 @@ T = TypeVar("T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _exact: Final = msgspec.json.Decoder(float_hook=Decimal)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|[\t\n\r]")
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ArithmeticError)
 _BOM: Final = b"\xef\xbb\xbf"
+# an escape: both halves of a pair, half of one (the group), or any other
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
 def encode(value: Any) -> bytes:
@@ -36,28 +42,37 @@ def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix:
     """Encode a request body once, with ``prefix`` (see :func:`alt_prefix`) in front of its members.
 
     A struct is encoded as it is, a mapping is in the wire's spelling already, bytes are the text of a JSON
-    object. Raises :class:`InvalidRequest` for anything else, and for numbers that JSON cannot hold.
+    object. Raises :class:`InvalidRequest` for anything else, and for what JSON cannot hold.
     """
     if body is None:
         return prefix + b"}" if prefix else b"{}"
+    try:
+        text = _text_of(body)
+    except InvalidRequest:
+        raise
+    except (TypeError, ValueError, RecursionError) as error:
+        # it was checked when it was built, and changed since
+        raise InvalidRequest("body", f"holds what JSON cannot: {error}") from None
+    return _joined(prefix, text) if prefix else text
+
+
+def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
     if isinstance(body, msgspec.Struct):
         extra = getattr(body, "extra", UNSET)
         if extra is UNSET or not extra:
-            text = _encoder.encode(body)
-        else:
-            _check_mapping(extra, "extra")
-            known = _encoder.encode(msgspec.structs.replace(body, extra=UNSET))
-            text = _joined(known[:-1], _encoder.encode(extra))
-    elif isinstance(body, bytes):
+            return _encoder.encode(body)
+        check_mapping(extra, "extra")  # once more: it may have been changed since
+        known = _encoder.encode(msgspec.structs.replace(body, extra=UNSET))
+        return _joined(known[:-1], _encoder.encode(extra))
+    if isinstance(body, bytes):
         text = body.strip()
         if not text.startswith(b"{") or not text.endswith(b"}"):
             raise InvalidRequest("body", "must be the text of a JSON object")
-    elif isinstance(body, Mapping):
-        _check_mapping(body, "body")
-        text = _encoder.encode(body)
-    else:
-        raise InvalidRequest("body", f"must be a request struct or a mapping, got {type(body).__name__}")
-    return _joined(prefix, text) if prefix else text
+        return text
+    if isinstance(body, Mapping):
+        check_mapping(body, "body")
+        return _encoder.encode(body)
+    raise InvalidRequest("body", f"must be a request struct or a mapping, got {type(body).__name__}")
 
 
 def bind(body: T, location_id: str) -> T:
@@ -74,7 +89,7 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
 
     The callable raises :class:`DecodeError` with the place inside the document. Well-formed answers take one
     exact pass; what does not fit is tried again tolerantly: numbers for text and the reverse, raw control
-    characters inside strings, broken timestamps as None. Amounts are never guessed.
+    characters and half characters inside strings, broken timestamps as None. Amounts are never guessed.
     """
     if response is None:
         return lambda body: None  # type: ignore[return-value]
@@ -84,7 +99,7 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
     def run(body: bytes) -> T:
         try:
             return decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             failure = error
         return decode_again(response, body, failure)
 
@@ -93,22 +108,54 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
         try:
             result: T = msgspec.convert(whole(_exact.decode(body)), response, strict=False)
             return result
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, AttributeError) as error:
+        except (*_BROKEN, AttributeError) as error:
             failure = error
         return decode_again(response, body, failure)
 
     return run if whole is None else reshape
 
 
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in an answer that nothing more is promised of; numbers are Decimal.
+
+    As tolerant of text as :func:`decoder`. Raises :class:`DecodeError`.
+    """
+    try:
+        document = _document(body)
+        if isinstance(document, dict):
+            return document
+        problem = "it is no object"
+    except _BROKEN as error:
+        problem = str(error) or type(error).__name__
+    raise DecodeError(f"the answer is no JSON object: {problem[:200]}", path="$", body=bounded_text(body))
+
+
+def _document(body: bytes) -> Any:
+    """Text is mended where it goes wrong on its way.
+
+    A byte order mark, raw control characters inside strings (API.md (f)), and the escape of half a character,
+    which JavaScript writes for text that was cut inside an emoji.
+    """
+    try:
+        return _exact.decode(body)
+    except msgspec.DecodeError:
+        mended = _CONTROL.sub(b" ", body.removeprefix(_BOM))
+        return _exact.decode(_ESCAPE.sub(_whole_characters, mended))
+
+
+def _whole_characters(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[1] else escape[0]
+
+
 def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
     """The tolerant second pass; raises :class:`DecodeError` in the words of the last failure."""
     try:
-        document = _exact.decode(_CONTROL.sub(b" ", body.removeprefix(_BOM)))
+        document = _document(body)
         reshape = getattr(response, "__reshape__", None)
         if reshape is not None:
             document = reshape(document)
         return msgspec.convert(_fit(document, inspect.type_info(response)), response, strict=False)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, AttributeError) as error:
+    except (*_BROKEN, AttributeError) as error:
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
     path = path.rstrip("`") or "$"
@@ -228,21 +275,3 @@ def _joined(prefix: bytes, text: bytes) -> bytes:
     if members == b"}":
         return prefix + b"}"
     return prefix + b"," + members if len(prefix) > 1 else b"{" + members
-
-
-def _check_mapping(value: Any, path: str) -> None:
-    """Refuse what JSON has no number for, anywhere inside ``value``."""
-    if isinstance(value, Mapping):
-        for name, entry in value.items():
-            if not isinstance(name, str):
-                raise InvalidRequest(path, f"has the key {name!r}, which is no text")
-            _check_mapping(entry, f"{path}.{name}")
-    elif isinstance(value, list | tuple):
-        for index, entry in enumerate(value):
-            _check_mapping(entry, f"{path}[{index}]")
-    elif isinstance(value, float | Decimal) and not is_sound(
-        Decimal(repr(value) if isinstance(value, float) else value)
-    ):
-        raise InvalidRequest(
-            path, f"{value} is no amount: not finite, more than 28 digits or an absurd exponent"
-        )

@@ -11,6 +11,7 @@ import msgspec
 
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
+from hl_async.models.checks import check_text
 from hl_async.models.codec import bind, encode_body
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager
@@ -111,6 +112,7 @@ def encode_query(query: Mapping[str, Any]) -> str:
 
 def _text(name: str, value: object) -> str:
     if isinstance(value, str):
+        check_text(value, name)
         return value
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -333,7 +333,9 @@ def test_any_operation_can_be_called(
     made = json.loads(capsys.readouterr().out.splitlines()[0])
     assert made["total"] == 29.97
     assert run(["call", "list-estimates", "-q", "limit=2", "--all"]) == ExitCode.OK
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all('"total":29.97' in line for line in lines)
     assert run(["call", "estimates.list", "--pretty", "--location", served.location]) == ExitCode.OK
     assert '\n  "estimates"' in capsys.readouterr().out
     assert (

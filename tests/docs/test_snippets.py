@@ -81,7 +81,6 @@ def named(page: Path) -> str:
 @pytest.fixture
 def shell(
     tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
     box: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -98,9 +97,7 @@ def shell(
         "HL_BASE_URL": box.url,
         "HL_TOKEN": box.token,
         "HL_LOCATION_ID": box.location_id,
-        # compiled once for all the commands of the docs, wherever the source may not be written to
-        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.getbasetemp() / "compiled"),
-        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONDONTWRITEBYTECODE": "",  # compiled once for all the commands of the docs
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }

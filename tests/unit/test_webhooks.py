@@ -392,6 +392,13 @@ def test_an_invoice_without_a_name_is_typed_by_its_receiver_or_as_any_invoice_ev
     assert type(parse(body, event_type="InvoicePaid")) is InvoicePaidEvent
 
 
+def test_text_that_was_cut_inside_an_emoji_does_not_lose_the_event() -> None:
+    body = json.dumps({"type": "InvoicePaid", "_id": "i", "name": "cut \ud83d"}).encode()
+    event = parse(body)
+    assert isinstance(event, InvoicePaidEvent)
+    assert event.invoice.name == "cut \ufffd"
+
+
 def test_an_invoice_event_that_fits_no_invoice_is_unreadable_instead_of_guessed() -> None:
     body, _ = SENDER.deliver("InvoicePaid", total="a lot")
     with pytest.raises(DeliveryUnreadable, match=r"InvoicePaid: .* at \$.total"):

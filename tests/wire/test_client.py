@@ -203,6 +203,8 @@ async def test_bad_bodies_and_queries_are_refused_before_any_request(hl: HighLev
         shop.estimates.list(start=__import__("datetime").datetime(2026, 1, 1))
     with pytest.raises(InvalidRequest, match="cannot go into a query"):
         shop.estimates.list(search=1.5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="search: contains a lone surrogate"):
+        shop.estimates.list(search="cut \ud83d")
     assert box.count == 0
 
 

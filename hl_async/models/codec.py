@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -154,7 +155,7 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
         reshape = getattr(response, "__reshape__", None)
         if reshape is not None:
             document = reshape(document)
-        return msgspec.convert(_fit(document, inspect.type_info(response)), response, strict=False)
+        return msgspec.convert(_fit(document, _shape(response)), response, strict=False)  # type: ignore[arg-type]
     except (*_BROKEN, AttributeError) as error:
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
@@ -171,6 +172,12 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
 # ------------------------------------------------------------------------------- the tolerant second pass
 
 
+@cache
+def _shape(kind: Any) -> inspect.Type:
+    """What a type is made of; finding it out takes longer than decoding a page."""
+    return inspect.type_info(kind)
+
+
 def _fit(value: Any, kind: inspect.Type) -> Any:
     """``value`` bent towards ``kind`` where nothing is lost; left alone otherwise, for convert() to judge."""
     if isinstance(kind, inspect.UnionType):
@@ -178,10 +185,21 @@ def _fit(value: Any, kind: inspect.Type) -> Any:
     if isinstance(kind, inspect.StructType):
         return _fit_struct(value, kind)
     if isinstance(kind, inspect.ListType) and isinstance(value, list):
-        return [_fit(entry, kind.item_type) for entry in value]
+        item = kind.item_type
+        if isinstance(item, inspect.StructType):
+            return [_fit_entry(entry, item) for entry in value]
+        return [_fit(entry, item) for entry in value]
     if isinstance(kind, inspect.StrType) and isinstance(value, int | float | Decimal):
         return _number_text(value)
     return value
+
+
+def _fit_entry(value: Any, kind: inspect.StructType) -> Any:
+    """One document of a page: most of them need no bending, and that is told ten times as fast as they are bent."""
+    try:
+        return msgspec.convert(value, kind.cls, strict=False)
+    except msgspec.ValidationError:
+        return _fit_struct(value, kind)
 
 
 def _fit_struct(value: Any, kind: inspect.StructType) -> Any:

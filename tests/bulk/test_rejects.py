@@ -98,7 +98,11 @@ def test_a_reason_the_encoding_lacks_is_spelled_out() -> None:
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(
     st.lists(
-        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00")), min_size=2, max_size=4),
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+            min_size=2,
+            max_size=4,
+        ),
         max_size=6,
     ),
     st.sampled_from([",", ";", "\t", "|"]),

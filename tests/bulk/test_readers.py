@@ -456,6 +456,7 @@ WHOLE = st.characters(exclude_categories=["Cs"])
         max_size=12,
     )
 )
+@pytest.mark.untraced
 def test_every_document_of_any_table_is_accounted_for_once(
     tmp_path: Path, cells: list[tuple[str, str, str]]
 ) -> None:

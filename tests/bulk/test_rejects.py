@@ -107,6 +107,7 @@ def test_a_reason_the_encoding_lacks_is_spelled_out() -> None:
     ),
     st.sampled_from([",", ";", "\t", "|"]),
 )
+@pytest.mark.untraced
 def test_any_rows_come_back_as_they_were(rows: list[list[str]], delimiter: str) -> None:
     text = io.StringIO(table_text(rows, delimiter), newline="")
     assert list(csv.reader(text, delimiter=delimiter, strict=True)) == rows

@@ -22,6 +22,7 @@ def test_every_public_name_is_there() -> None:
 @pytest.mark.parametrize(
     "module", ["hl_async", "hl_async.models", "hl_async.errors", "hl_async.cli.app", "hl_async.operations"]
 )
+@pytest.mark.untraced
 def test_importing_what_needs_no_http_imports_no_http_library(module: str) -> None:
     code = f"import sys, {module}; sys.exit(int('aiohttp' in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -80,6 +80,7 @@ def test_an_id_that_is_no_text_is_refused() -> None:
 @example("a/b?c#d")
 @example("a;b=1")
 @example("ünïcode")
+@pytest.mark.untraced
 def test_any_id_stays_one_segment_of_its_own_route_or_is_refused(value: str) -> None:
     try:
         path = op.GET_INVOICE.expand(value)

@@ -263,6 +263,7 @@ def test_closing_gives_everything_back_at_once() -> None:
     assert one.refused == 0
 
 
+@pytest.mark.untraced
 def test_a_run_that_joins_gets_its_part_within_an_interval() -> None:
     one = server()
 
@@ -290,6 +291,7 @@ def test_a_run_that_joins_gets_its_part_within_an_interval() -> None:
     assert one.refused == 0
 
 
+@pytest.mark.untraced
 def test_a_store_that_lost_everything_is_no_reason_for_a_storm_of_refusals() -> None:
     one = server()
 

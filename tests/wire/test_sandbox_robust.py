@@ -31,6 +31,7 @@ FIELDS = (
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.untraced
 async def test_junk_in_any_field_of_any_operation_is_refused_or_taken(box: Sandbox, seed: int) -> None:
     dice = random.Random(seed)
     alt = {"altId": box.location_id, "altType": "location"}

@@ -9,6 +9,8 @@ its way. So what holds for one process holds for all: two uses of one slot reach
 - The end of a use is told as the rest of its interval, counted from when that is received: later again.
 - A holder that is never heard of again: its slots come back when nothing of its can be under way any more, that is
   after the window in which it may send, the lease, and the interval.
+- A store that was made anew, after it was lost, knows nothing of an interval that others remember: it books no bulk
+  until that is over, and whoever has bookings of its former life gives them up and tells what it used of them.
 - Pace, reserve and the margin beside strangers are applied to bookings, so they hold over all processes.
 """
 
@@ -84,12 +86,14 @@ class Book(msgspec.Struct, array_like=True):
     blocked_until: float = _FREE
     strain: int = 0
     strained_at: float = _FREE
+    quiet_until: float = _FREE
 
     @classmethod
-    def opened(cls, terms: Terms, born: float, now: float) -> Book:
+    def opened(cls, terms: Terms, born: float, now: float, *, lost: bool = False) -> Book:
         """The book of a scope that the store, made at ``born``, has never seen.
 
         What was sent before the store was made is unknown: its slots come back one after the other, over one interval.
+        ``lost``: there was a store before it, so bulk waits for all of them.
         """
         book = cls(terms.max, terms.interval)
         step = terms.interval / terms.max
@@ -97,10 +101,13 @@ class Book(msgspec.Struct, array_like=True):
             (born + step * (place + 1) for place in range(terms.max)) if born + terms.interval > now else ()
         )
         book.uses = [Use(moment, _FREE, _FREE) for moment in moments if moment > now]
+        if lost:
+            book.quiet_until = born + terms.interval
         return book
 
     def exchange(self, now: float, wish: Wish) -> Grant:
         """Apply one process's wish: first what it tells, then what it wants."""
+        lost = self._is_lost(wish)
         self._learn(wish.terms)
         self._settle(now, wish)
         self._hear(now, wish)
@@ -123,9 +130,19 @@ class Book(msgspec.Struct, array_like=True):
             free=max(0, self.max - self._out(now)),
             gap=self._gap(wish.terms, sum(self._withheld(now, wish.terms))),
             warm=self.warm,
+            lost=lost,
         )
 
     # ------------------------------------------------------------------------------------------ telling
+
+    def _is_lost(self, wish: Wish) -> bool:
+        """Whether its holder comes from a former life of the store, with bookings that nobody here knows of."""
+        if wish.holder in self.holders:
+            return False
+        named = {*wish.in_use, *wish.unused, *(release.lease for release in wish.releases)}
+        return bool(named) and not any(
+            lease.holder == wish.holder and lease.id in named for lease in self.leases
+        )
 
     def _learn(self, terms: Terms) -> None:
         if self.learned and not terms.learned:
@@ -247,7 +264,7 @@ class Book(msgspec.Struct, array_like=True):
                 break
         for _ in range(bulk):
             if not self._book_bulk(now, wish, bookings):
-                retry[1] = self.interval / 20
+                retry[1] = max(self.interval / 20, self.quiet_until - now)
                 break
 
     def _book_call(self, now: float, wish: Wish, bookings: list[Booking]) -> bool:
@@ -263,7 +280,7 @@ class Book(msgspec.Struct, array_like=True):
 
     def _book_bulk(self, now: float, wish: Wish, bookings: list[Booking], *, due: bool = False) -> bool:
         """Book a slot for bulk, at its pace. Leaves the reserve unless it is ``due``, having got nothing for long."""
-        if not self.warm and self.leases:
+        if (not self.warm and self.leases) or now < self.quiet_until:
             return False
         terms = wish.terms
         foreign, margin = self._withheld(now, terms)

@@ -33,6 +33,7 @@ PART_WITHOUT_STORE: Final = 8
 _FLUSH: Final = 0.1
 _FLUSH_ALONE: Final = 0.4
 _IDLE: Final = 0.05
+_REFRESH: Final = 0.4
 
 
 class _Booking(NamedTuple):
@@ -292,6 +293,9 @@ class BookedBudget:
             when = min(when, self._bulk[0].end if bulk else self._bulk_at + _IDLE * self.interval)
         if self._calls:
             when = min(when, self._calls[0].end)
+        if self._bulk or self._calls:
+            # one that was made anew books them to others, an interval after it was made
+            when = min(when, self._exchanged_at + _REFRESH * self.interval)
         if self._held:
             # the store takes nobody for dead of whom it hears
             first = next(iter(self._held.values()))[1]
@@ -342,6 +346,8 @@ class BookedBudget:
             self.warm = self._told_warm = True
         if grant.blocked:
             self._blocked_until = max(self._blocked_until, now + grant.blocked)
+        if grant.lost:
+            self._forget_bookings(sent, wish)
         self._foreign = (now + self.interval, grant.foreign)
         self._gap = grant.gap
         self._retry_calls, self._retry_bulk = now + grant.retry_interactive, now + grant.retry_bulk
@@ -363,6 +369,18 @@ class BookedBudget:
                     self._policy, max=part, interval=self.interval, share=1.0, cold_interactive=part
                 )
             )
+
+    def _forget_bookings(self, sent: float, wish: Wish) -> None:
+        """The store lost what it had booked: what was used of it is told as a use of any slot, the rest is void."""
+        void = {*wish.unused, *wish.in_use}
+        for queue in (self._calls, self._bulk):
+            queue[:] = [booking for booking in queue if booking.lease not in void]
+        for ticket, (lease, taken) in self._held.items():
+            if lease in void:
+                self._held[ticket] = (0, taken)
+        for _, cool in wish.releases:
+            if cool is not None and cool > 0:
+                self._untold.spent(sent + cool)
 
     def farewell(self, now: float) -> Wish | None:
         """The last wish: what is at hand goes back. None when there is nothing to tell."""

@@ -87,6 +87,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``reach`` how many
     bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``foreign`` what
     strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
+    ``lost``: the store has been made anew and knows none of the bookings that the wish names.
     """
 
     max: int
@@ -102,6 +103,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     free: int = 0
     gap: float = 0.0
     warm: bool = False
+    lost: bool = False
 
 
 @runtime_checkable

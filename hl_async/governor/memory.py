@@ -13,8 +13,8 @@ from hl_async.governor.exchange import Grant, Wish
 class MemoryBudget:
     """Rate budgets that several clients of one process share; also the model of every other store.
 
-    ``clock`` is monotonic, in seconds. ``born`` is when it was made: what was sent in the interval before is taken for
-    unknown. By default nothing was.
+    ``clock`` is monotonic, in seconds. ``born`` is when it was made, if there was one before it that is lost: what was
+    sent in the interval before is unknown then. By default nothing was.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, born: float = -math.inf) -> None:
@@ -27,7 +27,7 @@ class MemoryBudget:
         now = self._clock()
         book = self._books.get(scope)
         if book is None:
-            book = self._books[scope] = Book.opened(wish.terms, self._born, now)
+            book = self._books[scope] = Book.opened(wish.terms, self._born, now, lost=self._born > -math.inf)
         return book.exchange(now, wish)
 
     async def aclose(self) -> None:

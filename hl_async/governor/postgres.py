@@ -1,9 +1,10 @@
 """Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
 
 One row per scope holds its whole book, in an unlogged table: the log has nothing to write for it, and what a crash
-of the server loses is known again an interval later. An exchange reads the row and the database's clock, applies the
-rules of :mod:`~hl_async.governor.book`, and writes the row if nobody else did in between; else it begins anew. So no
-process that stops at any instruction holds a lock, any pooler will do, and there is one set of rules for all stores.
+of the server loses is known again an interval later; a logged table tells that there was something to lose. An
+exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.book`, and writes the
+row if nobody else did in between; else it begins anew. So no process that stops at any instruction holds a lock, any
+pooler will do, and there is one set of rules for all stores.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ create unlogged table if not exists hl_async.budget_born (
     one boolean primary key default true check (one), moment timestamptz not null default clock_timestamp()
 );
 """
-_BUDGETS: Final = Room("budget", (_TABLES,), BudgetStoreError)
+_LOST: Final = """
+create table if not exists hl_async.budget_known (one boolean primary key default true check (one));
+alter table hl_async.budget_born add column if not exists again boolean not null default false;
+"""
+_BUDGETS: Final = Room("budget", (_TABLES, _LOST), BudgetStoreError)
 
 _READ: Final = """
 select extract(epoch from clock_timestamp())::float8 as now, version, book
@@ -41,9 +46,12 @@ _OPEN: Final = """
 insert into hl_async.budget values ($1, 1, clock_timestamp(), $2) on conflict do nothing
 """
 _BORN: Final = """
-with made as (insert into hl_async.budget_born default values on conflict do nothing returning moment)
-select extract(epoch from min(moment))::float8
-from (select moment from made union all select moment from hl_async.budget_born) as known
+with made as (
+    insert into hl_async.budget_born (again) select exists (select from hl_async.budget_known)
+    on conflict do nothing returning moment, again
+), known as (insert into hl_async.budget_known select from made on conflict do nothing)
+select extract(epoch from moment)::float8 as moment, again
+from (select * from made union all select moment, again from hl_async.budget_born) as either limit 1
 """
 _SWEEP: Final = "delete from hl_async.budget where touched < clock_timestamp() - interval '1 day'"
 
@@ -96,7 +104,8 @@ async def _try(connection: Any, scope: str, wish: Wish) -> Grant | None:
         grant = book.exchange(now, wish)
         done = await connection.execute(_WRITE, scope, row["version"], _encoder.encode(book))
     else:
-        book = Book.opened(wish.terms, await connection.fetchval(_BORN), now)
+        born = await connection.fetchrow(_BORN)
+        book = Book.opened(wish.terms, born["moment"], now, lost=born["again"])
         grant = book.exchange(now, wish)
         await connection.execute(_SWEEP)
         done = await connection.execute(_OPEN, scope, _encoder.encode(book))

@@ -225,6 +225,20 @@ class BudgetStoreContract:
 
         self._run(check)
 
+    def test_after_a_loss_bulk_waits_for_an_interval_and_who_had_bookings_is_told(self) -> None:
+        async def check(a: Caller, b: Caller) -> None:
+            await a.calls(2)
+            if not await self.lose(a.store):
+                return
+            newcomer = await b.ask(bulk=1)
+            assert (newcomer.bookings, newcomer.lost) == ((), False)
+            assert abs(newcomer.retry_bulk - 10.0) <= PATIENCE
+            assert (await a.ask()).lost, "it names bookings that nobody knows"
+            a.unused = []
+            assert not (await a.ask(interactive=1)).lost, "it is known by now"
+
+        self._run(check)
+
     # ------------------------------------------------------------------------------------------- lanes
 
     def test_bulk_of_all_processes_together_keeps_its_pace(self) -> None:

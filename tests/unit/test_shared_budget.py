@@ -292,21 +292,31 @@ def test_a_run_that_joins_gets_its_part_within_an_interval() -> None:
 
 
 @pytest.mark.untraced
-def test_a_store_that_lost_everything_is_no_reason_for_a_storm_of_refusals() -> None:
-    one = server()
+@pytest.mark.parametrize("limit", [8, 100])
+@pytest.mark.parametrize("kind", ["fixed", "sliding"])
+def test_when_the_store_loses_everything_and_a_process_dies_nobody_is_refused(kind: str, limit: int) -> None:
+    for seed in range(6):
+        one = server(kind, limit=limit)
+        dice = random.Random(seed)
 
-    async def play(loop: VirtualLoop) -> None:
-        store = Distant(MemoryBudget(clock=loop.time))
-        processes = [Process(loop, one, store, GovernorPolicy()).start(workers=30) for _ in range(3)]
-        await asyncio.sleep(33)
-        store.store = MemoryBudget(clock=loop.time, born=loop.time())
-        await asyncio.sleep(60)
-        for process in processes:
-            await process.end()
+        async def play(loop: VirtualLoop, one: Server = one, dice: random.Random = dice) -> None:
+            store = Distant(MemoryBudget(clock=loop.time), seed=dice.randrange(1000))
+            policy = GovernorPolicy(max=limit)
+            workers = dice.choice((2, 8, 30))
+            processes = [Process(loop, one, store, policy).start(workers=workers) for _ in range(3)]
+            await asyncio.sleep(33 + 10 * dice.random())
+            store.away = True
+            processes.pop().die()
+            await asyncio.sleep(dice.choice((0.0, 0.5, 2.0)))
+            store.store, store.away = MemoryBudget(clock=loop.time, born=loop.time()), False
+            processes.append(Process(loop, one, store, policy).start(workers=workers))
+            await asyncio.sleep(40)
+            for process in processes:
+                await process.end()
 
-    run(play)
-    assert one.refused <= 3
-    assert one.used(70) >= 85
+        run(play)
+        assert one.refused == 0
+        assert one.admitted >= 5 * limit, "it rests for an interval, and goes on"
 
 
 def test_a_429_seen_by_one_process_stops_the_other() -> None:

@@ -102,7 +102,8 @@ def torture(server: Server, locations: int, each: int, kills: int, dice: random.
         )
     )
     stuck = note(Row("longest time that a lane stood still under SIGKILLs", watch.longest, STUCK_BAR, "s"))
-    return bad and stuck and total == wanted and hit == kills
+    refused = note(Row("requests refused under SIGKILLs and a crash of Postgres", requests["refused"], 0, ""))
+    return bad and stuck and refused and total == wanted and hit == kills
 
 
 class Sandbox:

@@ -31,9 +31,9 @@ from hl_async.errors import (
     ServerError,
     WireError,
     WireKind,
-    is_token_bad,
 )
 from hl_async.operations import Replay
+from hl_async.refusals import is_token_bad
 
 _REQUEST_TIMEOUT: Final = 408
 

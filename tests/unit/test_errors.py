@@ -27,9 +27,8 @@ from hl_async.errors import (
     WireKind,
     WrongTokenType,
     bounded_text,
-    error_from_response,
-    is_token_bad,
 )
+from hl_async.refusals import error_from_response, is_token_bad
 from hl_async.wire import WireResponse
 
 

@@ -373,8 +373,8 @@ async def test_connecting_has_a_timeout_of_its_own() -> None:
 
 async def test_a_full_pool_is_no_dead_host(opened: Opened) -> None:
     async with (
-        scripted(OK, delay=0.3) as server,
-        opened(max_connections=1, timeouts=Timeouts(connect=0.1)) as session,
+        scripted(OK, delay=0.6) as server,
+        opened(max_connections=1, timeouts=Timeouts(connect=1.0)) as session,
     ):
         answers = await asyncio.gather(
             *(session.attempt("GET", server.url + "/x", HEADERS) for _ in range(3))

@@ -1,0 +1,190 @@
+"""What an answer outside 2xx means: the one mapper from a response to an exception, and what is read of its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from hl_async import wire
+from hl_async.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    MissingAlt,
+    NotFound,
+    RateLimited,
+    ScopeMissing,
+    ServerError,
+    Unauthorized,
+    ValidationFailed,
+    WrongTokenType,
+    bounded_text,
+)
+from hl_async.secret import redact
+
+
+class ErrorFacts(msgspec.Struct, frozen=True):
+    """The parts of an error body, whatever its shape (API.md (f))."""
+
+    messages: tuple[str, ...]
+    code: str | None
+    trace_id: str | None
+
+
+_NO_FACTS: Final = ErrorFacts((), None, None)
+
+# The invoices service says 400 where others say 404 (API.md (f), row 400).
+_NOT_FOUND_MESSAGES: Final = (
+    "unable to find an invoice",
+    "unable to find a",
+    "unable to find the",
+    "not found",
+)
+
+_SCOPE: Final = ("not authorized for this scope",)
+_TOKEN_TYPE: Final = ("authclass type is not allowed", "user type mismatch")
+_REQUEST_SHAPE: Final = ("version header", "altid", "alttype")
+_STATIC_TOKEN: Final = ("private integration token",)
+
+_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: NotFound,
+    422: ValidationFailed,
+    429: RateLimited,
+}
+
+
+def error_from_response(
+    operation: str, response: wire.WireResponse, *, retry_after: float | None = None, located: bool = True
+) -> ApiError:
+    """Turn any answer outside 2xx into the exception that says what it means. Never raises itself.
+
+    ``retry_after`` is what the server asked for, in seconds, already parsed. A request that was not ``located``
+    carried no altId where one belongs: its 401 says "bad token" and means that.
+    """
+    facts = error_facts(response.body)
+    status = response.status
+    kind = _classify(status, facts.messages)
+    if kind is Unauthorized and not located:
+        kind = MissingAlt
+    ray = response.headers.get(wire.CLOUDFLARE_RAY)
+    trace_id = facts.trace_id or _trace_header(response.headers)
+    return kind(
+        _headline(status, facts, response),
+        status=status,
+        messages=facts.messages,
+        code=facts.code,
+        trace_id=trace_id,
+        ray=ray,
+        body=bounded_text(response.body),
+        retry_after=retry_after,
+        operation=operation,
+    )
+
+
+def is_token_bad(error: ApiError) -> bool:
+    """Whether this 401 means that the token which was sent is no longer good (API.md (f), the 401 table).
+
+    Scope, token type, version header, missing altId and private integration tokens are not: a refresh
+    would burn a single-use refresh token for nothing. An unknown message counts as bad, once per call.
+    """
+    if type(error) is not Unauthorized:
+        return False
+    text = " ".join(error.messages).lower()
+    return not any(mark in text for mark in _STATIC_TOKEN)
+
+
+def error_facts(body: bytes) -> ErrorFacts:
+    """Read messages, code and trace id out of an error body of any shape: JSON, HTML, text or nothing."""
+    if not body:
+        return _NO_FACTS
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ErrorFacts((_plain_summary(body),), None, None)
+    if not isinstance(document, dict):
+        return ErrorFacts((_clean(str(document)),), None, None)
+    inner = document.get("error")
+    source: dict[str, Any] = {**inner, **document} if isinstance(inner, dict) else document
+    messages = [*_messages(source.get("message"))]
+    description = document.get("error_description")
+    if description:
+        messages += _messages(description)
+    if not messages and isinstance(inner, str):
+        messages = [_clean(inner)]
+    code = source.get("code")
+    trace = source.get("traceId")
+    return ErrorFacts(
+        tuple(messages),
+        _clean(str(code)) if code is not None else None,
+        _clean(str(trace)) if trace else None,
+    )
+
+
+def _classify(status: int, messages: Sequence[str]) -> type[ApiError]:
+    text = " ".join(messages).lower()
+    if status == 400 and any(mark in text for mark in _NOT_FOUND_MESSAGES):
+        return NotFound
+    if status == 401:
+        if any(mark in text for mark in _SCOPE):
+            return ScopeMissing
+        if any(mark in text for mark in _TOKEN_TYPE):
+            return WrongTokenType
+        if any(mark in text for mark in _REQUEST_SHAPE):
+            return MissingAlt
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, ApiError)
+
+
+def _headline(status: int, facts: ErrorFacts, response: wire.WireResponse) -> str:
+    if facts.messages:
+        more = len(facts.messages) - 3
+        text = "; ".join(facts.messages[:3]) + (f"; and {more} more" if more > 0 else "")
+    else:
+        text = "no body" if not response.body else "no message"
+    return f"{status} {text}"
+
+
+def _messages(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [_clean(value)] if value else []
+    if isinstance(value, list):
+        return [text for item in value[:100] for text in _messages(item)]
+    if isinstance(value, dict):
+        nested = value.get("message")
+        if nested is not None:
+            return _messages(nested)
+    return [_clean(str(value))]
+
+
+def _plain_summary(body: bytes) -> str:
+    text = bounded_text(body)
+    if "<" in text[:200]:
+        start = text.lower().find("<title>")
+        end = text.lower().find("</title>")
+        title = text[start + 7 : end].strip() if 0 <= start < end else ""
+        return f"HTML page{f': {title[:200]}' if title else ''}"
+    return _clean(text)
+
+
+def _clean(text: str) -> str:
+    return redact("".join(c if c.isprintable() else " " for c in text[:2000]))[:500].strip()
+
+
+def _trace_header(headers: Mapping[str, str]) -> str | None:
+    # The header's name is not documented (API.md (j) 11): keep anything that calls itself a trace.
+    for name, value in headers.items():
+        lowered = name.lower()
+        if lowered.startswith("x-") and "trace" in lowered:
+            return value[:200]
+    return None

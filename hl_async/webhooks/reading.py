@@ -1,0 +1,76 @@
+"""A body as a typed event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.errors import DecodeError, DeliveryUnreadable
+from hl_async.models.codec import decoder, json_object
+from hl_async.models.invoices import Invoice
+from hl_async.models.webhooks import (
+    APP_EVENTS,
+    INVOICE_EVENTS,
+    Envelope,
+    InvoiceEvent,
+    PlanChangeEvent,
+    UnknownEvent,
+    WebhookEvent,
+)
+
+_invoice: Final = decoder(Invoice)
+_app: Final = {name: decoder(kind) for name, kind in APP_EVENTS.items()}
+_ENVELOPE_NAMES: Final = ("timestamp", "webhookId", "locationId", "companyId", "appId", "versionId")
+
+
+def parse(body: bytes, *, event_type: str | None = None) -> WebhookEvent:
+    """Read a body as an event; it proves nothing, so :func:`verify` comes first.
+
+    ``event_type`` names the event for deliveries that don't (the published samples). A flat invoice without any name is
+    an :class:`InvoiceEvent`; a name this version does not know gives :class:`UnknownEvent` with everything in it.
+    Raises :class:`DeliveryUnreadable` when it is no JSON object, or no document of its kind: amounts are not guessed.
+    """
+    return _event(bytes(body), json_body(body), event_type)
+
+
+def json_body(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body; raises :class:`DeliveryUnreadable`."""
+    try:
+        return json_object(body)
+    except DecodeError as error:
+        problem = error.message
+    raise DeliveryUnreadable(problem.replace("the answer", "the body", 1))
+
+
+def _event(body: bytes, document: dict[str, Any], hint: str | None) -> WebhookEvent:
+    envelope = Envelope.of(document)
+    name = envelope.type or hint or ""
+    shared: dict[str, Any] = {
+        field: getattr(envelope, field) for field in Envelope.__struct_fields__ if field != "type"
+    }
+    kind = INVOICE_EVENTS.get(name)
+    if kind is None and not name and "_id" in document and "invoiceNumber" in document:
+        kind = InvoiceEvent
+    if kind is not None:
+        return kind(type=name, invoice=_decode(_invoice, body, name), **shared)
+    if name in _app:
+        # what the envelope has read already must not fail a second time
+        rest = {key: value for key, value in document.items() if key not in _ENVELOPE_NAMES and key != "data"}
+        event: WebhookEvent = _decode(_app[name], msgspec.json.encode(rest), name)
+        event.type = name
+        for field, value in shared.items():
+            setattr(event, field, value)
+        if isinstance(event, PlanChangeEvent):
+            event.data = document
+        return event
+    return UnknownEvent(type=name, data=document, **shared)
+
+
+def _decode(decode: Callable[[bytes], Any], body: bytes, name: str) -> Any:
+    try:
+        return decode(body)
+    except DecodeError as error:
+        problem = f"{error.message} at {error.path}"
+    raise DeliveryUnreadable(f"{name or 'an invoice event'}: {problem}")

@@ -1,0 +1,190 @@
+"""Each delivery once, to the functions that asked for its type, and what to answer."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar, overload
+
+from hl_async.errors import (
+    ConfigurationError,
+    DeliveryReplayed,
+    DeliveryTooLarge,
+    DeliveryUnreadable,
+    InvalidRequest,
+    WebhookError,
+)
+from hl_async.models.webhooks import WebhookEvent
+from hl_async.webhooks.reading import parse
+from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, prepare
+from hl_async.webhooks.verification import MAX_AGE, MAX_BODY, Delivery, verify
+
+RETENTION: Final = 86_400.0
+"""Seconds for which accepted deliveries are remembered: redelivery lasts for hours (API.md (g) 7)."""
+
+E = TypeVar("E", bound=WebhookEvent)
+Handler = Callable[[E], Awaitable[None]]
+
+
+class SeenStore(Protocol):
+    """Remembers deliveries, in memory or for many processes (``SET key 1 NX EX ttl``, ``INSERT … ON CONFLICT``)."""
+
+    async def claim(self, key: str, ttl: float) -> bool:
+        """Remember ``key`` for ``ttl`` seconds, atomically; False when it is remembered already."""
+        ...
+
+    async def release(self, key: str) -> None:
+        """Forget ``key``: the delivery was not handled and may come again."""
+        ...
+
+
+class MemorySeenStore:
+    """Remembers within one process. Bounded by age: a key takes about 200 bytes until its time is over.
+
+    ``clock`` is monotonic, in seconds.
+    """
+
+    __slots__ = ("_clock", "_ends", "_queue")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends: dict[str, float] = {}
+        self._queue: deque[tuple[float, str]] = deque()
+
+    async def claim(self, key: str, ttl: float) -> bool:
+        """See :meth:`SeenStore.claim`."""
+        now = self._clock()
+        while self._queue and self._queue[0][0] <= now:
+            end, old = self._queue.popleft()
+            if self._ends.get(old) == end:
+                del self._ends[old]
+        if self._ends.get(key, now) > now:
+            return False
+        end = now + ttl
+        self._ends[key] = end
+        self._queue.append((end, key))
+        return True
+
+    async def release(self, key: str) -> None:
+        """See :meth:`SeenStore.release`."""
+        self._ends.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+
+class Router:
+    """Verifies deliveries and hands each event to the functions that asked for its type.
+
+    The keywords are those of :func:`verify`. ``seen`` remembers accepted deliveries for a day (and never shorter than
+    ``max_age``); share one between processes. ``wall`` is the time of day in seconds. Wrong keys, and a missing
+    package ``cryptography``, fail here and not in a request.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Sequence[str] = (HIGHLEVEL_ED25519,),
+        legacy_keys: Sequence[str] = (),
+        max_age: float = MAX_AGE,
+        require_timestamp: bool = True,
+        max_body: int = MAX_BODY,
+        seen: SeenStore | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        for name, value in (("keys", keys), ("legacy_keys", legacy_keys)):
+            if isinstance(value, str):
+                raise ConfigurationError(name, "must be a sequence of keys, not one text")
+        if not keys and not legacy_keys:
+            raise ConfigurationError("keys", "is empty; give at least one public key")
+        if not max_age > 0:
+            raise ConfigurationError("max_age", "must be a positive number of seconds")
+        prepare(keys, legacy_keys)
+        self._keys = tuple(keys)
+        self._legacy_keys = tuple(legacy_keys)
+        self._max_age = max_age
+        self._require_timestamp = require_timestamp
+        self._max_body = max_body
+        self._seen: SeenStore = MemorySeenStore() if seen is None else seen
+        # A delivery may be dated max_age ahead, so it stays fresh for twice as long.
+        self._retention = max(RETENTION, 2 * max_age)
+        self._wall = wall
+        self._handlers: list[tuple[type[WebhookEvent] | str, Callable[[Any], Awaitable[None]]]] = []
+
+    @overload
+    def on(self, kind: type[E]) -> Callable[[Handler[E]], Handler[E]]: ...
+    @overload
+    def on(self, kind: str) -> Callable[[Handler[WebhookEvent]], Handler[WebhookEvent]]: ...
+
+    def on(self, kind: Any) -> Callable[[Handler[Any]], Handler[Any]]:
+        """Decorate an async function that is to get events of ``kind``.
+
+        A class takes its subclasses along: ``InvoiceEvent`` is all seven, ``WebhookEvent`` everything. A text is the
+        event's name on the wire, for events without a class of their own (``"ContactCreate"``).
+        """
+        if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, WebhookEvent)):
+            raise InvalidRequest("kind", f"{kind!r} is neither an event class nor the name of an event")
+
+        def register(handler: Handler[Any]) -> Handler[Any]:
+            self._handlers.append((kind, handler))
+            return handler
+
+        return register
+
+    def accept(self, body: bytes, headers: Headers) -> Delivery:
+        """:func:`verify` with this router's settings; no handler runs and nothing is remembered."""
+        return verify(
+            body,
+            headers,
+            keys=self._keys,
+            legacy_keys=self._legacy_keys,
+            max_age=self._max_age,
+            require_timestamp=self._require_timestamp,
+            max_body=self._max_body,
+            now=self._wall(),
+        )
+
+    async def dispatch(self, body: bytes, headers: Headers, *, event_type: str | None = None) -> WebhookEvent:
+        """Verify, read and remember one delivery, and await its handlers one after the other.
+
+        Returns the event, also when nobody asked for it. Raises :class:`WebhookError` before any handler ran; a
+        handler's own exception (or a cancellation) goes through, and the delivery is forgotten so that it is
+        accepted when it comes again: the handlers before the failing one then run twice. Answer with
+        :func:`status_for`. ``event_type`` is as in :func:`parse`.
+        """
+        delivery = self.accept(body, headers)
+        event = parse(delivery.body, event_type=event_type)
+        if not await self._seen.claim(delivery.key, self._retention):
+            raise DeliveryReplayed(f"the delivery {delivery.key} was accepted before")
+        try:
+            for handler in self._wanting(event):
+                await handler(event)
+        except BaseException:
+            await self._seen.release(delivery.key)
+            raise
+        return event
+
+    def _wanting(self, event: WebhookEvent) -> list[Callable[[Any], Awaitable[None]]]:
+        return [
+            handler
+            for kind, handler in self._handlers
+            if (kind == event.type if isinstance(kind, str) else isinstance(event, kind))
+        ]
+
+
+def status_for(error: BaseException | None) -> int:
+    """The HTTP status to answer a delivery with; None stands for one that was handled.
+
+    HighLevel delivers again only after a 429, and a 500 loses the event (API.md (g) 7): so a handler's failure is
+    429, what was handled before is 200, and what nobody could accept is 400, 401 or 413.
+    """
+    if error is None or isinstance(error, DeliveryReplayed):
+        return 200
+    if isinstance(error, DeliveryTooLarge):
+        return 413
+    if isinstance(error, DeliveryUnreadable):
+        return 400
+    if isinstance(error, WebhookError):
+        return 401
+    return 429

@@ -63,9 +63,9 @@ def prepare(connection: sqlite3.Connection, path: Path, header: dict[str, str] |
     (version,) = connection.execute("pragma user_version").fetchone()
     (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
     if tables == 0 and header is not None:
-        connection.executescript(f"begin immediate; {_SCHEMA} commit;")
-        connection.execute(f"pragma application_id = {_APPLICATION_ID}")
-        connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        # all or nothing: tables without their marks would be a stranger's database to whoever comes next
+        marks = f"pragma application_id = {_APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION};"
+        connection.executescript(f"begin immediate; {_SCHEMA} {marks} commit;")
     elif application != _APPLICATION_ID:
         raise JournalCorrupt(f"{path} is a database, but no journal of this program")
     elif version != SCHEMA_VERSION:

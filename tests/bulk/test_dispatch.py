@@ -82,7 +82,7 @@ async def test_lanes_that_wait_are_done_or_stopped_are_not_submitted(
     dispatch = Dispatch(database)
     await dispatch.hand_over(journal.name, SETTINGS)
     for location, release in (
-        ("loc0", Release(done=True)), ("loc1", Release(wake_in=0.3)), ("loc2", Release(stopped=True, reason="canary")),
+        ("loc0", Release(done=True)), ("loc1", Release(wake_in=3600.0)), ("loc2", Release(stopped=True, reason="canary")),
     ):  # fmt: skip
         lane = await journal.lease(location)
         assert lane is not None
@@ -90,7 +90,9 @@ async def test_lanes_that_wait_are_done_or_stopped_are_not_submitted(
     assert await dispatch.pump(engine) == 0
     assert not await dispatch.others_wait()
     assert await dispatch.is_open(journal.name)
-    await asyncio.sleep(0.35)
+    await journal.execute(
+        "update hl_async.lane set wake_at = clock_timestamp() where run = $1 and wake_at is not null"
+    )
     assert await dispatch.pump(engine) == 1
     assert engine.shared.submitted == [Slice(journal.name, "loc1", 1, journal.run)]
     await dispatch.hand_over(journal.name, SETTINGS)
@@ -127,10 +129,12 @@ async def test_a_lane_whose_holder_died_is_submitted_when_its_lease_ends(
     dispatch = Dispatch(database)
     await dispatch.hand_over(journal.name, SETTINGS)
     await dispatch.pump(engine)
-    dying = await PostgresPlace(database, journal.name, lease=0.3).open()
+    dying = await PostgresPlace(database, journal.name, lease=60.0).open()
     assert await dying.lease("loc0", epoch=0) is not None
     assert await dispatch.pump(engine) == 0
-    await asyncio.sleep(0.35)
+    await journal.execute(
+        "update hl_async.lane set until = clock_timestamp() where run = $1 and location = 'loc0'"
+    )
     assert await dispatch.pump(engine) == 1
     assert engine.shared.submitted[-1] == Slice(journal.name, "loc0", 1, journal.run)
 

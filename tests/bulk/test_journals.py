@@ -261,13 +261,13 @@ async def test_a_slice_of_an_earlier_epoch_gets_no_lane(at: Callable[..., Postgr
 
 
 async def test_whoever_lost_a_lane_changes_nothing_in_it(at: Callable[..., PostgresPlace]) -> None:
-    slow, quick = await at("slow", 0.3).create(HEADER), await at("quick").create(HEADER)
+    slow, quick = await at("slow", 2.0).create(HEADER), await at("quick").create(HEADER)
     await slow.plan(records())
     lost = await leased(slow)
     assert await lost.intend(0, 0, 1.0)
     assert lost.lasts(0.0)
-    assert not lost.lasts(0.3)
-    await asyncio.sleep(0.35)
+    assert not lost.lasts(2.0)
+    await asyncio.sleep(2.05)
     assert not lost.lasts(0.0)
     assert not await lost.renew(0.0), "it had ended before anybody else took it"
     mine = await leased(quick)
@@ -284,10 +284,11 @@ async def test_whoever_lost_a_lane_changes_nothing_in_it(at: Callable[..., Postg
 
 
 async def test_a_lane_that_is_renewed_stays(at: Callable[..., PostgresPlace]) -> None:
-    journal, other = await at("a", 0.4).create(HEADER), await at("b").create(HEADER)
+    journal, other = await at("a", 3.0).create(HEADER), await at("b").create(HEADER)
     await journal.plan(records())
     lane = await leased(journal)
-    for _ in range(6):
+    ends = asyncio.get_running_loop().time() + 3.1
+    while asyncio.get_running_loop().time() < ends:
         await asyncio.sleep(lane.renew_every)
         assert await lane.renew(1.0)
     assert await other.lease("one") is None
@@ -307,7 +308,7 @@ def test_a_slow_answer_does_not_make_the_shared_time_jump() -> None:
     began = time.time()
     clock.set(began + 100.0, began, began + 0.002)
     clock.set(began + 101.0, began + 1.0, began + 9.0)  # the loop was busy for eight seconds
-    assert abs(clock.now() - time.time() - 100.0) < 0.01
+    assert abs(clock.now() - time.time() - 100.0) < 0.5
     clock.set(began + 130.0, began + 2.0, began + 2.004)  # somebody set a clock
     assert abs(clock.now() - time.time() - 128.0) < 0.01
 

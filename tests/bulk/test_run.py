@@ -40,7 +40,7 @@ from hl_async.operations import (
 )
 from hl_async.sandbox import Fault, Quirks, Sandbox
 
-CONFIG = ClientConfig(timeouts=Timeouts(attempt=0.4))
+CONFIG = ClientConfig(timeouts=Timeouts(attempt=1.0))
 POLICY = GovernorPolicy(interval=1.0, max=10_000, linger=0.5, pace=None)
 
 
@@ -56,7 +56,7 @@ async def go(
     *,
     operation: Operation[Any] = CREATE_ESTIMATE,
     key: str = "meta",
-    stop_after: float | None = None,
+    stop_after: int | None = None,
     location: str | None = None,
     settle: float = 0.2,
 ) -> RunReport:
@@ -68,13 +68,22 @@ async def go(
         ) as run:
             if not run.is_planned:
                 await run.plan(source or [], max_rejects="100%")
-            if stop_after is not None:
-                asyncio.get_running_loop().call_later(stop_after, run.stop.set)
-            return await run.execute(
-                lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
-                settle=settle,
-                attempt_timeout=0.4,
-            )
+            stopping = asyncio.create_task(stop_when(box, stop_after, run.stop))
+            try:
+                return await run.execute(
+                    lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
+                    settle=settle,
+                    attempt_timeout=1.0,
+                )
+            finally:
+                stopping.cancel()
+
+
+async def stop_when(box: Sandbox, documents: int | None, stop: asyncio.Event) -> None:
+    while documents is not None and not stop.is_set():
+        await asyncio.sleep(0.005)
+        if len(box.ledger.estimates()) >= documents:
+            stop.set()
 
 
 def creations(box: Sandbox, operation: str = "create-new-estimate") -> dict[str, int]:
@@ -108,6 +117,7 @@ async def test_a_fault_at_any_moment_neither_loses_nor_doubles(
     box: Sandbox, tmp_path: Path, fault: Fault
 ) -> None:
     """One row of the failure matrix each: bytes partly out, committed and unanswered, 5xx, truncated, 429."""
+    box.faults.times.late = 1.5
     box.faults.script("create-new-estimate", fault, times=3)
     report = await go(tmp_path / "run.db", box, items(12))
     assert (report.created, report.unknown, report.state) == (12, 0, "done")
@@ -116,7 +126,7 @@ async def test_a_fault_at_any_moment_neither_loses_nor_doubles(
 
 async def test_a_commit_later_than_the_settle_time_is_swept(box: Sandbox, tmp_path: Path) -> None:
     """The request commits after the listing said it had not: the sweep deletes the younger draft."""
-    box.faults.times.late = 0.75
+    box.faults.times.late = 1.4
     await go(tmp_path / "warm.db", box, items(1))
     box.faults.script("create-new-estimate", Fault.LATE_COMMIT)
     body = items(3)
@@ -143,7 +153,7 @@ async def test_what_the_api_will_never_take_is_rejected_with_its_words(box: Sand
 
 async def test_a_stopped_run_goes_on_without_creating_twice(box: Sandbox, tmp_path: Path) -> None:
     box.latency = 0.02
-    first = await go(tmp_path / "run.db", box, items(300), stop_after=0.15)
+    first = await go(tmp_path / "run.db", box, items(300), stop_after=5)
     assert first.state == "stopped"
     assert 0 < first.created < 300
     second = await go(tmp_path / "run.db", box)

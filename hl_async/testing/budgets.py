@@ -21,12 +21,12 @@ import msgspec
 from hl_async.governor.exchange import Booking, BudgetStore, Grant, Observation, Release, Terms, Wish
 
 TERMS = Terms(
-    max=10, interval=10.0, learned=False, lease=20.0, pace=None, reserve=0, foreign_margin=1.0, cold_interactive=3,
+    max=10, interval=100.0, learned=False, lease=20.0, pace=None, reserve=0, foreign_margin=1.0, cold_interactive=3,
     share=1.0,
 )  # fmt: skip
-"""What the callers of these tests ask for, unless a test says otherwise: ten requests in ten seconds, unpaced."""
+"""What the callers of these tests ask for, unless a test says otherwise: ten requests in a hundred seconds, unpaced."""
 
-PATIENCE = 1.0
+PATIENCE = 8.0
 """By how much durations may be off in a store with a clock of its own: it is asked in real time."""
 
 
@@ -103,11 +103,13 @@ class BudgetStoreContract:
         async def check(a: Caller, b: Caller) -> None:
             booked = await a.calls(10)
             await a.ask(
-                releases=tuple(Release(one.lease, 6.0 + place) for place, one in enumerate(booked[:2]))
+                releases=tuple(
+                    Release(one.lease, 60.0 + 10.0 * place) for place, one in enumerate(booked[:2])
+                )
             )
             first, second = await b.calls(2)
-            assert 6.0 - PATIENCE <= first.delay <= 6.0
-            assert 7.0 - PATIENCE <= second.delay <= 7.0
+            assert 60.0 - PATIENCE <= first.delay <= 60.0
+            assert 70.0 - PATIENCE <= second.delay <= 70.0
             assert await b.calls(1) == ()
 
         self._run(check)
@@ -115,12 +117,12 @@ class BudgetStoreContract:
     def test_an_unused_slot_is_what_it_was_before(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             booked = await a.calls(10)
-            await a.ask(releases=(Release(booked[0].lease, 6.0), Release(booked[1].lease, None)))
+            await a.ask(releases=(Release(booked[0].lease, 60.0), Release(booked[1].lease, None)))
             fresh, cooling = await b.calls(2)
             assert fresh.delay == 0.0
             await b.ask(releases=(Release(cooling.lease, None),))
             (again,) = await a.calls(1)
-            assert 6.0 - PATIENCE <= again.delay <= 6.0
+            assert 60.0 - PATIENCE <= again.delay <= 60.0
 
         self._run(check)
 
@@ -141,7 +143,7 @@ class BudgetStoreContract:
 
     def test_a_request_without_a_booking_takes_a_slot_too(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
-            await a.ask(spent=(5.0, 5.0))
+            await a.ask(spent=(50.0, 50.0))
             booked = await b.calls(10)
             assert sum(booking.delay > 0 for booking in booked) == 2
 
@@ -152,7 +154,7 @@ class BudgetStoreContract:
     def test_a_release_that_comes_too_late_changes_nothing(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             (first,) = await a.calls(1)
-            await a.ask(releases=(Release(first.lease, 5.0),))
+            await a.ask(releases=(Release(first.lease, 50.0),))
             await a.ask(releases=(Release(first.lease, 0.0),))  # said before, of a lease that is over
             booked = await b.calls(10)
             assert sum(booking.delay > 0 for booking in booked) == 1
@@ -191,11 +193,11 @@ class BudgetStoreContract:
 
     def test_the_slots_of_a_holder_that_died_come_back_when_nothing_of_it_can_be_on_its_way(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
-            quick = {"interval": 0.2, "lease": 0.1}
+            quick = {"interval": 1.0, "lease": 0.5}
             a, b = Caller(a.store, a.scope, **quick), Caller(b.store, b.scope, **quick)
             assert len(await a.calls(10)) == 10
             assert await b.calls(10) == ()
-            await self.pass_time(0.33)  # the window in which to send, the lease, the interval
+            await self.pass_time(1.65)  # the window in which to send, the lease, the interval
             assert [booking.delay for booking in await b.calls(10)] == [0.0] * 10
             await a.ask(releases=tuple(Release(lease, 0.0) for lease in a.unused))
             assert await a.calls(1) == ()
@@ -204,11 +206,11 @@ class BudgetStoreContract:
 
     def test_a_holder_that_is_heard_of_keeps_what_it_uses(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
-            a = Caller(a.store, a.scope, interval=0.2, lease=0.2)
+            a = Caller(a.store, a.scope, interval=1.0, lease=1.0)
             await a.calls(10)
             a.in_use, a.unused = a.unused, []
             for _ in range(3):
-                await self.pass_time(0.15)
+                await self.pass_time(0.75)
                 await a.ask()
             assert await b.calls(1) == ()
 
@@ -221,7 +223,7 @@ class BudgetStoreContract:
                 return
             booked = await b.calls(10)
             assert len(booked) == 10
-            assert all(abs(one.delay - place) <= PATIENCE / 2 for place, one in enumerate(booked, 1))
+            assert all(abs(one.delay - 10 * place) <= PATIENCE for place, one in enumerate(booked, 1))
 
         self._run(check)
 
@@ -232,7 +234,7 @@ class BudgetStoreContract:
                 return
             newcomer = await b.ask(bulk=1)
             assert (newcomer.bookings, newcomer.lost) == ((), False)
-            assert abs(newcomer.retry_bulk - 10.0) <= PATIENCE
+            assert abs(newcomer.retry_bulk - 100.0) <= PATIENCE
             assert (await a.ask()).lost, "it names bookings that nobody knows"
             a.unused = []
             assert not (await a.ask(interactive=1)).lost, "it is known by now"
@@ -247,7 +249,7 @@ class BudgetStoreContract:
             moments = [one.delay for caller in (a, b, a) for one in (await caller.ask(bulk=1)).bookings]
             assert moments == sorted(moments)
             # one gap of catching up is allowed in the beginning
-            assert abs(moments[2] - moments[1] - 1.0) <= PATIENCE / 2
+            assert abs(moments[2] - moments[1] - 10.0) <= PATIENCE
 
         self._run(check)
 
@@ -266,7 +268,7 @@ class BudgetStoreContract:
     def test_bulk_leaves_a_reserve_while_anybody_makes_interactive_calls(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             bulk = Caller(a.store, a.scope, reserve=2)
-            await b.ask(called=1.0, spent=(9.0,) * 6)
+            await b.ask(called=1.0, spent=(90.0,) * 6)
             booked: list[Booking] = []
             for _ in range(4):
                 booked += (await bulk.ask(bulk=1)).bookings
@@ -280,7 +282,7 @@ class BudgetStoreContract:
             bulk = Caller(a.store, a.scope, reserve=9)
             await b.ask(called=0.0)
             assert (await bulk.ask(bulk=3)).bookings == ()
-            assert len((await bulk.ask(bulk=3, bulk_waited=10.0)).bookings) == 1
+            assert len((await bulk.ask(bulk=3, bulk_waited=100.0)).bookings) == 1
 
         self._run(check)
 
@@ -289,9 +291,9 @@ class BudgetStoreContract:
             a = Caller(a.store, a.scope, share=0.35)
             booked = await a.calls(10)
             assert len(booked) == 3
-            await a.ask(releases=tuple(Release(one.lease, 5.0) for one in booked))
+            await a.ask(releases=tuple(Release(one.lease, 50.0) for one in booked))
             (later,) = await a.calls(1)
-            assert later.delay >= 5.0 - PATIENCE
+            assert later.delay >= 50.0 - PATIENCE
             assert len(await b.calls(10)) == 9
 
         self._run(check)
@@ -323,13 +325,13 @@ class BudgetStoreContract:
     def test_a_refusal_of_one_stops_all_and_slows_bulk_down(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             before = await a.ask()
-            await a.ask(pause=6.0, refused=True)
+            await a.ask(pause=60.0, refused=True)
             grant = await b.ask(interactive=1, bulk=1)
             assert grant.bookings == ()
-            assert 6.0 - PATIENCE <= grant.blocked <= 6.0
+            assert 60.0 - PATIENCE <= grant.blocked <= 60.0
             assert grant.retry_interactive == grant.retry_bulk == grant.blocked
             assert before.gap == 0.0
-            assert grant.gap > 1.0
+            assert grant.gap > 10.0
 
         self._run(check)
 

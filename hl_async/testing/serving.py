@@ -24,12 +24,12 @@ def served(**settings: Any) -> Iterator[Sandbox]:
     thread = threading.Thread(target=loop.run_forever, name="hl_async-sandbox", daemon=True)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(box.__aenter__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(box.__aenter__(), loop).result(60)
         try:
             yield box
         finally:
-            asyncio.run_coroutine_threadsafe(box.__aexit__(None, None, None), loop).result(10)
+            asyncio.run_coroutine_threadsafe(box.__aexit__(None, None, None), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

@@ -189,7 +189,7 @@ async def test_a_later_turn_waits_and_the_stop_ends_waiting() -> None:
         ]  # fmt: skip
         stop.set()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await engine.serve(work, at_once=2)
     assert seen == ["a"]
 

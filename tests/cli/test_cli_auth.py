@@ -41,7 +41,7 @@ def served(shared: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S
 
 def choose(page: str, **form: str) -> str:
     """What the browser does on the consent page; gives the address it ends at."""
-    with urlopen(Request(page, urlencode(form).encode()), timeout=10) as answer:
+    with urlopen(Request(page, urlencode(form).encode()), timeout=60) as answer:
         return str(answer.url)
 
 
@@ -106,11 +106,11 @@ def test_logging_in_by_a_loopback_listener_ignores_everything_but_the_right_retu
         (f"?state={state}", 404),
     ):
         with pytest.raises(HTTPError) as caught:
-            urlopen(back + wrong, timeout=10)
+            urlopen(back + wrong, timeout=60)
         assert caught.value.code == status
         caught.value.close()
     assert choose(page, location=served.location).startswith(back)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=90)
     assert process.returncode == ExitCode.OK and served.location in out
 
 

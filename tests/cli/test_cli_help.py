@@ -57,7 +57,7 @@ def on_a_terminal(arguments: list[str], columns: int, **env: str) -> str:
             break
         shown += part
     os.close(ours)
-    process.wait(10)
+    process.wait(60)
     return shown.decode().replace("\r\n", "\n")
 
 

@@ -71,7 +71,7 @@ def status(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < ends, "it never came true"
         time.sleep(0.1)
@@ -98,13 +98,16 @@ def test_a_worker_dies_and_another_one_creates_the_rest(
     assert run(["migrate", source, "--engine", "dbos", "--detach", *TIMES]) == ExitCode.OK
     said = capsys.readouterr().err
     assert "hl-async status" in said
+    # slow enough that it is seen in the middle of its work
+    shared.control("faults", {"rates": {"latency": 1.0}, "times": {"latency": 0.4}}, "PUT")
     with worker() as first:
-        until(lambda: int(str(status(source, capsys)["created"])) >= 10)
+        until(lambda: int(str(status(source, capsys)["created"])) >= 2)
         first.send_signal(signal.SIGKILL)
+    shared.control("faults", {"rates": {}}, "PUT")
     left = status(source, capsys)
     assert int(str(left["created"])) < DOCUMENTS
     with worker("--until-idle") as second:
-        _, told = second.communicate(timeout=40)
+        _, told = second.communicate(timeout=90)
         assert second.returncode == 0, told
     assert "ended:" in told
     report = status(source, capsys)
@@ -122,10 +125,10 @@ def test_sigterm_lets_a_worker_finish_and_give_everything_back(
     source: str, dsn: str, shared: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["migrate", source, "--engine", "dbos", "--detach", *TIMES]) == ExitCode.OK
-    with worker("--lanes", "2", "--slice", "60", "--lease", "60") as process:
+    with worker("--lanes", "2", "--slice", "60", "--lease", "60", "--attempt-timeout", "10") as process:
         until(lambda: int(str(status(source, capsys)["created"])) >= 5)
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=90)
         assert process.returncode == 0, told
     assert "stopping: what is in flight is finished" in told
     report = status(source, capsys)

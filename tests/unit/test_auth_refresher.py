@@ -167,7 +167,7 @@ class World:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the background work until ``condition`` holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 

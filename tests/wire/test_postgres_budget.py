@@ -113,7 +113,9 @@ async def test_closing_gives_back_what_was_booked_and_leaves_no_task(place: str)
         hl = client(box, PostgresBudget(place))
         async with hl:
             calls = asyncio.create_task(bulk(hl, 200))
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(30):
+                while box.count < 5:
+                    await asyncio.sleep(0.01)
         await asyncio.gather(calls, return_exceptions=True)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         assert not [

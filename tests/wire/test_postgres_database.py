@@ -19,7 +19,7 @@ _names = (f"test{os.getpid()}x{n}" for n in itertools.count())
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
-    opened = Database(dsn, patience=0.2, statement_timeout=1.0)
+    opened = Database(dsn, patience=0.2)
     yield opened
     await opened.aclose()
 
@@ -67,12 +67,14 @@ async def test_an_upgrade_that_fails_leaves_the_version_before(database: Databas
     assert await database.run(room(name), lambda c: c.fetchval("select 1")) == 1
 
 
-async def test_a_statement_that_takes_too_long_is_told_in_the_words_of_its_room(database: Database) -> None:
+async def test_a_statement_that_takes_too_long_is_told_in_the_words_of_its_room(dsn: str) -> None:
     slow = Room(next(_names), (), TokenStoreError)
+    hurried = Database(dsn, statement_timeout=1.0)
     began = time.monotonic()
     with pytest.raises(TokenStoreError, match="took longer than 1 s"):
-        await database.run(slow, lambda c: c.fetchval("select pg_sleep(30)"))
-    assert time.monotonic() - began < 5
+        await hurried.run(slow, lambda c: c.fetchval("select pg_sleep(60)"))
+    assert time.monotonic() - began < 30
+    await hurried.aclose()
 
 
 async def test_a_database_that_is_away_is_waited_for_no_longer_than_allowed() -> None:
@@ -80,12 +82,14 @@ async def test_a_database_that_is_away_is_waited_for_no_longer_than_allowed() ->
     began = time.monotonic()
     with pytest.raises(JournalError, match="can't be reached: nobody listens there"):
         await away.run(room("r"), lambda c: c.fetchval("select 1"))
-    assert 0.1 < time.monotonic() - began < 3
+    assert 0.1 < time.monotonic() - began < 30
+    await away.aclose()
+    patient = Database(Secret("postgresql://127.0.0.1:1/none"), patience=60.0)
     began = time.monotonic()
     with pytest.raises(JournalError):
-        await away.run(room("r"), lambda c: c.fetchval("select 1"), patience=0.0)
-    assert time.monotonic() - began < 0.3
-    await away.aclose()
+        await patient.run(room("r"), lambda c: c.fetchval("select 1"), patience=0.0)
+    assert time.monotonic() - began < 30, "what this one statement may take"
+    await patient.aclose()
 
 
 def test_an_address_shows_neither_user_nor_password() -> None:

@@ -40,7 +40,7 @@ class Receiver:
         return web.Response(status=self.script.pop(0) if self.script else 200)
 
     async def count(self, wanted: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.arrived) < wanted:
                 await asyncio.sleep(0.005)
 

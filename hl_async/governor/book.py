@@ -10,7 +10,7 @@ its way. So what holds for one process holds for all: two uses of one slot reach
 - A holder that is never heard of again: its slots come back when nothing of its can be under way any more, that is
   after the window in which it may send, the lease, and the interval.
 - A store that was made anew, after it was lost, knows nothing of an interval that others remember: it books no bulk
-  until that is over, and whoever has bookings of its former life gives them up and tells what it used of them.
+  until that is over, and whoever comes from its former life gives up what that had booked and tells what it used.
 - Pace, reserve and the margin beside strangers are applied to bookings, so they hold over all processes.
 """
 
@@ -87,6 +87,7 @@ class Book(msgspec.Struct, array_like=True):
     strain: int = 0
     strained_at: float = _FREE
     quiet_until: float = _FREE
+    life: float = _FREE
 
     @classmethod
     def opened(cls, terms: Terms, born: float, now: float, *, lost: bool = False) -> Book:
@@ -95,7 +96,7 @@ class Book(msgspec.Struct, array_like=True):
         What was sent before the store was made is unknown: its slots come back one after the other, over one interval.
         ``lost``: there was a store before it, so bulk waits for all of them.
         """
-        book = cls(terms.max, terms.interval)
+        book = cls(terms.max, terms.interval, life=born)
         step = terms.interval / terms.max
         moments = (
             (born + step * (place + 1) for place in range(terms.max)) if born + terms.interval > now else ()
@@ -107,7 +108,6 @@ class Book(msgspec.Struct, array_like=True):
 
     def exchange(self, now: float, wish: Wish) -> Grant:
         """Apply one process's wish: first what it tells, then what it wants."""
-        lost = self._is_lost(wish)
         self._learn(wish.terms)
         self._settle(now, wish)
         self._hear(now, wish)
@@ -130,19 +130,11 @@ class Book(msgspec.Struct, array_like=True):
             free=max(0, self.max - self._out(now)),
             gap=self._gap(wish.terms, sum(self._withheld(now, wish.terms))),
             warm=self.warm,
-            lost=lost,
+            life=self.life,
+            lost=wish.life is not None and wish.life != self.life,
         )
 
     # ------------------------------------------------------------------------------------------ telling
-
-    def _is_lost(self, wish: Wish) -> bool:
-        """Whether its holder comes from a former life of the store, with bookings that nobody here knows of."""
-        if wish.holder in self.holders:
-            return False
-        named = {*wish.in_use, *wish.unused, *(release.lease for release in wish.releases)}
-        return bool(named) and not any(
-            lease.holder == wish.holder and lease.id in named for lease in self.leases
-        )
 
     def _learn(self, terms: Terms) -> None:
         if self.learned and not terms.learned:
@@ -152,6 +144,7 @@ class Book(msgspec.Struct, array_like=True):
         difference = terms.interval - self.interval
         if difference:
             self.interval = terms.interval
+            self.quiet_until += difference
             for use in self.uses:
                 use.ready += difference
             for lease in self.leases:

@@ -34,6 +34,7 @@ _FLUSH: Final = 0.1
 _FLUSH_ALONE: Final = 0.4
 _IDLE: Final = 0.05
 _REFRESH: Final = 0.4
+_VOID: Final = -1
 
 
 class _Booking(NamedTuple):
@@ -48,7 +49,7 @@ class BookedBudget:
     __slots__ = (
         "_blocked_until", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling", "_exchanged_at",
         "_failures", "_foreign", "_full", "_gap", "_grant", "_held", "_holder", "_interval_text", "_late", "_lease",
-        "_max_text", "_news", "_next_probe", "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen",
+        "_life", "_max_text", "_news", "_next_probe", "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen",
         "_serial", "_substitute", "_takes", "_ticket", "_told_news", "_told_warm", "_untold",
         "interval", "warm",
     )  # fmt: skip
@@ -64,7 +65,7 @@ class BookedBudget:
         self._calls: list[_Booking] = []
         self._bulk: list[_Booking] = []
         self._held: dict[int, tuple[int, float]] = {}
-        """Ticket: the lease (0: without the store) and when it was taken."""
+        """Ticket: the lease (0: without the store; -1: one that the store lost) and when it was taken."""
         self._ticket = 0
         # what the store has not been told yet, and since when
         self._untold = Untold()
@@ -76,6 +77,7 @@ class BookedBudget:
         self._serial = 0
         self._exchanged_at = -math.inf
         self._grant: Grant | None = None
+        self._life: float | None = None
         self._retry_calls = self._retry_bulk = -math.inf
         self._blocked_until = -math.inf
         self._foreign: tuple[float, int] = (-math.inf, 0)
@@ -182,11 +184,11 @@ class BookedBudget:
             if remaining is not None and (self._seen is None or remaining <= self._seen[0]):
                 self._seen = (remaining, now, now - taken)
         self._cooling.append(now + self.interval)
-        if lease:
+        if lease > 0:
             self._untold.ended(lease, now, 0.0)
             return
         self._untold.spent(now + self.interval)
-        if self._substitute is not None:
+        if self._substitute is not None and not lease:
             self._substitute.answered(now, status, {})  # the headers tell of all slots
 
     def abandoned(self, now: float, ticket: int) -> None:
@@ -195,19 +197,19 @@ class BookedBudget:
         self._failed_at_server(now)
         linger = self._policy.linger
         heapq.heappush(self._late, now + self.interval + linger)
-        if lease:
+        if lease > 0:
             self._untold.ended(lease, now, linger)
             return
         self._untold.spent(now + self.interval + linger)
-        if self._substitute is not None:
+        if self._substitute is not None and not lease:
             self._substitute.abandoned(now)
 
     def returned(self, ticket: int) -> None:
         """Nothing was sent."""
         lease, _ = self._held.pop(ticket)
-        if lease:
+        if lease > 0:
             self._untold.unused(lease)
-        elif self._substitute is not None:
+        elif self._substitute is not None and not lease:
             self._substitute.returned()
 
     def refused_connection(self, now: float, ticket: int) -> None:
@@ -317,7 +319,7 @@ class BookedBudget:
             bulk=max(0, self._wanted(bulk)) if bulk else 0,
             bulk_waited=max(0.0, self._bulk_waited(now, since)) if bulk else 0.0,
             ahead=len(self._bulk),
-            in_use=tuple(lease for lease, _ in self._held.values() if lease),
+            in_use=tuple(lease for lease, _ in self._held.values() if lease > 0),
             unused=tuple(booking.lease for queue in (self._calls, self._bulk) for booking in queue),
             releases=self._untold.releases(now, self.interval),
             spent=self._untold.cooling(now),
@@ -327,11 +329,11 @@ class BookedBudget:
             called=None if self._called_at == -math.inf else now - self._called_at,
             warm=self.warm,
             news=self._news,
+            life=self._life,
         )
 
     def granted(self, sent: float, now: float, wish: Wish, grant: Grant) -> None:
         """The store answered, now, the wish that was made at ``sent``."""
-        self._untold.told()
         self._exchanged_at = sent
         self._grant = grant
         self._substitute = None
@@ -340,14 +342,17 @@ class BookedBudget:
         if self._refusal is not None and self._refusal - sent <= wish.pause:
             self._refusal = None
         self._told_news, self._told_warm = wish.news, wish.warm
-        if self._news == wish.news:
+        self._life = grant.life
+        if grant.lost:
+            self._begin_anew()
+        else:
+            self._untold.told()
+        if self._news == wish.news and not (grant.lost and self._news):
             self._full, self.interval = grant.max, grant.interval
         if grant.warm and not self.warm:
             self.warm = self._told_warm = True
         if grant.blocked:
             self._blocked_until = max(self._blocked_until, now + grant.blocked)
-        if grant.lost:
-            self._forget_bookings(sent, wish)
         self._foreign = (now + self.interval, grant.foreign)
         self._gap = grant.gap
         self._retry_calls, self._retry_bulk = now + grant.retry_interactive, now + grant.retry_bulk
@@ -370,17 +375,15 @@ class BookedBudget:
                 )
             )
 
-    def _forget_bookings(self, sent: float, wish: Wish) -> None:
-        """The store lost what it had booked: what was used of it is told as a use of any slot, the rest is void."""
-        void = {*wish.unused, *wish.in_use}
-        for queue in (self._calls, self._bulk):
-            queue[:] = [booking for booking in queue if booking.lease not in void]
+    def _begin_anew(self) -> None:
+        """The store lost what it had booked: all of that is void, and what was used of it is told once more."""
+        self._calls.clear()
+        self._bulk.clear()
         for ticket, (lease, taken) in self._held.items():
-            if lease in void:
-                self._held[ticket] = (0, taken)
-        for _, cool in wish.releases:
-            if cool is not None and cool > 0:
-                self._untold.spent(sent + cool)
+            if lease:
+                self._held[ticket] = (_VOID, taken)
+        self._untold.retell([*self._cooling, *self._late])
+        self._told_news = -1 if self._news else 0
 
     def farewell(self, now: float) -> Wish | None:
         """The last wish: what is at hand goes back. None when there is nothing to tell."""

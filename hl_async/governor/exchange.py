@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -49,7 +50,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was
     lost with an answer. ``spent`` are requests that went out without a booking: when their slots come back. ``pause``
     and ``refused`` tell of a 429. ``called`` is how long ago an interactive call was last seen, ``news`` the number of
-    times that the headers told another budget; ``leaving`` says goodbye.
+    times that the headers told another budget; ``leaving`` says goodbye. ``life`` repeats what the last answer said.
     """
 
     holder: str
@@ -70,6 +71,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     warm: bool = False
     news: int = 0
     leaving: bool = False
+    life: float | None = None
 
 
 class Booking(NamedTuple):
@@ -87,7 +89,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``reach`` how many
     bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``foreign`` what
     strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
-    ``lost``: the store has been made anew and knows none of the bookings that the wish names.
+    ``life`` names the store's life; ``lost``: the wish comes from a former one, whose bookings nobody knows any more.
     """
 
     max: int
@@ -103,6 +105,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     free: int = 0
     gap: float = 0.0
     warm: bool = False
+    life: float = -math.inf
     lost: bool = False
 
 

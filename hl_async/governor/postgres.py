@@ -31,6 +31,7 @@ create unlogged table if not exists hl_async.budget_born (
 _LOST: Final = """
 create table if not exists hl_async.budget_known (one boolean primary key default true check (one));
 alter table hl_async.budget_born add column if not exists again boolean not null default false;
+insert into hl_async.budget_known select from hl_async.budget_born on conflict do nothing;
 """
 _BUDGETS: Final = Room("budget", (_TABLES, _LOST), BudgetStoreError)
 
@@ -105,6 +106,8 @@ async def _try(connection: Any, scope: str, wish: Wish) -> Grant | None:
         done = await connection.execute(_WRITE, scope, row["version"], _encoder.encode(book))
     else:
         born = await connection.fetchrow(_BORN)
+        if born is None:  # somebody else's, in the same moment: it can be seen from the next statement on
+            return None
         book = Book.opened(wish.terms, born["moment"], now, lost=born["again"])
         grant = book.exchange(now, wish)
         await connection.execute(_SWEEP)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from hl_async.governor.exchange import Release
@@ -60,6 +62,18 @@ class Untold:
     def cooling(self, now: float) -> tuple[float, ...]:
         """For how long slots that nobody booked are taken."""
         return tuple(max(0.0, until - now) for until in self._spent)
+
+    def retell(self, cooling: Iterable[float]) -> None:
+        """The store lost all bookings, and knows but what it was told last: tell it of every use that is not back."""
+        known = Counter(self._spent[: self._sent[2]])
+        self._ended, self._unused, self._spent = [], [], []
+        for until in cooling:
+            if known[until]:
+                known[until] -= 1
+            else:
+                self._spent.append(until)
+        self._sent = (0, 0, 0)
+        self._since = math.inf
 
     def told(self) -> None:
         """The store knows what was told last."""

@@ -197,3 +197,34 @@ def test_who_never_asked_has_nothing_to_say_in_the_end() -> None:
     assert goodbye is not None
     assert goodbye.leaving
     assert len(goodbye.releases) == 3
+
+
+def test_a_store_that_was_made_anew_is_told_every_use_that_is_not_back_and_no_booking_of_the_former_is_used() -> (
+    None
+):
+    shared = Shared()
+    slots = shared.slots
+    shared.exchange(0.0, calls=4)
+    tickets = [slots.try_take_interactive(0.0) for _ in range(3)]
+    slots.answered(1.0, 200, {}, tickets[0])
+    shared.exchange(2.0)
+    slots.answered(2.5, 200, {}, tickets[1])
+    assert shared.book is not None
+    shared.book = Book.opened(
+        slots.wish(2.5, 0, 0, 2.5).terms, 3.0 + STORE_CLOCK, 3.0 + STORE_CLOCK, lost=True
+    )
+    unheard = shared.book.exchange(3.0 + STORE_CLOCK, slots.wish(3.0, 0, 0, 3.0))
+    slots.failed()
+    assert unheard.lost
+    wish = slots.wish(4.0, 1, 5, 4.0)
+    grant = shared.book.exchange(4.0 + STORE_CLOCK, wish)
+    slots.answered(4.05, 200, {}, tickets[2])  # while the answer is on its way
+    slots.granted(4.0, 4.1, wish, grant)
+    assert grant.lost, "nobody heard it when it was told first"
+    assert [booking.bulk for booking in grant.bookings] == [False], "bulk rests"
+    assert not slots.try_take_bulk(4.1, 4.1)
+    told = slots.wish(4.2, 0, 0, 4.2)
+    assert told.releases == ()
+    assert sorted(told.spent) == pytest.approx([6.8, 8.3, 9.85])
+    assert not shared.exchange(4.2).lost
+    assert shared.exchange(14.0, bulk=1).bookings

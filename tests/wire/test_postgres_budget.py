@@ -107,6 +107,19 @@ async def test_two_clients_spend_one_budget_and_are_never_refused(place: str) ->
         await database.aclose()
 
 
+async def test_many_that_come_first_at_once_are_all_served(place: str) -> None:
+    stores = [PostgresBudget(place) for _ in range(8)]
+    for n in range(3):
+        await execute(place, "truncate hl_async.budget, hl_async.budget_born")
+        callers = [Caller(store, f"crowd/{n}/{k}") for k, store in enumerate(stores)]
+        grants = await asyncio.gather(*(caller.ask(bulk=1) for caller in callers))
+        assert len({grant.life for grant in grants}) == 1
+        assert all(grant.retry_bulk > 0 for grant in grants), "there was a store before"
+    for store in stores:
+        await store.aclose()
+    await age(place)
+
+
 async def test_closing_gives_back_what_was_booked_and_leaves_no_task(place: str) -> None:
     await execute(place, "delete from hl_async.budget")  # every sandbox has the same token
     async with Sandbox(rate_max=40, rate_interval=30.0) as box:

@@ -24,7 +24,7 @@ from hl_async.bulk.records import Item, Reject
 from hl_async.config import Lane
 from hl_async.errors import InvalidRequest, SourceError
 from hl_async.models import document_total
-from hl_async.models.codec import encode, json_object
+from hl_async.models.codec import encode, json_page
 from hl_async.operations import Operation
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def _pages(
 ) -> AsyncIterator[list[dict[str, Any]]]:
     while True:
         answer = await location.raw(operation, query={"limit": _PAGE, "offset": offset})
-        page = json_object(answer.body).get(operation.items or "") or []
+        page = json_page(answer.body, operation.items)
         if not page:
             return
         yield page

@@ -13,7 +13,7 @@ import msgspec
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.errors import InvalidRequest
-from hl_async.models.codec import encode, json_object
+from hl_async.models.codec import encode, json_page
 from hl_async.operations import OPERATIONS, Alt, Operation
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ async def _call(
         seen: set[str] = set()
         while True:
             answer = await place.raw(row, *ids, query={**query, "offset": offset, "limit": limit})
-            entries = json_object(answer.body).get(row.items or "") or []
-            fresh = [entry for entry in entries if entry.get("_id") not in seen]
+            entries = json_page(answer.body, row.items)
+            fresh = [entry for entry in entries if str(entry.get("_id")) not in seen]
             for entry in fresh:
-                seen.add(entry.get("_id"))
+                seen.add(str(entry.get("_id")))
                 click.echo(encode(entry))
             offset += len(entries)
             if not fresh or len(entries) < limit:

@@ -23,6 +23,7 @@ from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES, is_sound
 
 _MAX_DEPTH: Final = 100
+_MAX_EXPONENT: Final = 400
 
 Check: TypeAlias = Callable[[Any, str], Any]
 """Takes a value and its path; gives the value to keep; raises InvalidRequest."""
@@ -127,7 +128,7 @@ def _amount(value: Any, path: str) -> Any:
         )
     else:
         try:
-            number = Decimal(repr(value) if isinstance(value, float) else value)
+            number = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         except InvalidOperation:
             number = Decimal("NaN")
     if not is_sound(number):
@@ -178,42 +179,61 @@ def check_mapping(value: Any, path: str) -> Any:
     """``value``, a mapping; refuses what JSON has no form for, anywhere inside, by its place."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(path, f"takes a mapping, got {type(value).__name__}")
-    _check_entry(value, path, _MAX_DEPTH)
+    _check_entry(value, path, set())
     return value
 
 
-def _check_entry(value: Any, path: str, depth: int) -> None:
+def plain_form(value: Any) -> Any:
+    """What the encoder asks for types that it does not know: subclasses and mappings as what they stand for."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (int, float, Decimal):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"values of type {type(value).__name__} have no form in JSON")
+
+
+def _check_entry(value: Any, path: str, around: set[int]) -> None:
+    """``around`` holds what ``value`` is inside of."""
     if isinstance(value, str):
         check_text(value, path)
     elif isinstance(value, Mapping | list | tuple):
-        if not depth:
+        if id(value) in around or len(around) >= _MAX_DEPTH:
             raise InvalidRequest(
                 path.partition(".")[0], f"is nested more than {_MAX_DEPTH} deep, or holds itself"
             )
-        if not isinstance(value, Mapping):
+        around.add(id(value))
+        if isinstance(value, Mapping):
+            for name, entry in value.items():
+                if not isinstance(name, str):
+                    raise InvalidRequest(path, f"has the key {name!r}, which is no text")
+                check_text(name, path)
+                _check_entry(entry, f"{path}.{name}", around)
+        else:
             for index, entry in enumerate(value):
-                _check_entry(entry, f"{path}[{index}]", depth - 1)
-            return
-        for name, entry in value.items():
-            if not isinstance(name, str):
-                raise InvalidRequest(path, f"has the key {name!r}, which is no text")
-            check_text(name, path)
-            _check_entry(entry, f"{path}.{name}", depth - 1)
+                _check_entry(entry, f"{path}[{index}]", around)
+        around.discard(id(value))
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidRequest(path, f"{value} has no form in JSON")
     elif isinstance(value, Decimal):
-        if not is_sound(value):
-            raise InvalidRequest(
-                path, f"{value} is not finite, has more than 28 digits or an absurd exponent"
-            )
+        if not value.is_finite() or abs(value.adjusted()) > _MAX_EXPONENT:
+            raise InvalidRequest(path, f"{value} is not finite, or has an absurd exponent")
     elif value is not None and not isinstance(value, int):
         try:
-            msgspec.json.encode(value)
+            plain = msgspec.to_builtins(value, builtin_types=(Decimal,), enc_hook=plain_form)
         except (TypeError, ValueError, RecursionError):
             raise InvalidRequest(
                 path, f"values of type {type(value).__name__} have no form in JSON"
             ) from None
+        _check_entry(plain, path, around)
+
+
+def _json(value: Any, path: str) -> Any:
+    _check_entry(value, path, set())
+    return value
 
 
 _PLAIN: Final[dict[Any, Check]] = {
@@ -224,6 +244,7 @@ _PLAIN: Final[dict[Any, Check]] = {
     datetime: _moment,
     date: _day,
     dict: check_mapping,
+    Any: _json,
 }
 
 
@@ -267,6 +288,8 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
     checks = [compiled(kind) for kind in kinds if kind not in (type(None), UnsetType)]
     if _anything in checks:
         return _anything
+    if _json in checks:
+        return _json
 
     def check(value: Any, path: str) -> Any:
         if value is UNSET or (value is None and nullable):

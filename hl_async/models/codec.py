@@ -13,16 +13,18 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from hl_async.errors import DecodeError, InvalidRequest, bounded_text
-from hl_async.models.checks import check_mapping
+from hl_async.models.checks import check_mapping, plain_form
 from hl_async.models.money import is_sound
 
 T = TypeVar("T")
 
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_encoder: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=plain_form)
 _exact: Final = msgspec.json.Decoder(float_hook=Decimal)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|[\t\n\r]")
-_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ArithmeticError)
+# ValueError: text that is no UTF-8, and moments after the year 9999
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError)
 _BOM: Final = b"\xef\xbb\xbf"
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 # an escape: both halves of a pair, half of one (the group), or any other
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -131,6 +133,14 @@ def json_object(body: bytes) -> dict[str, Any]:
     raise DecodeError(f"the answer is no JSON object: {problem[:200]}", path="$", body=bounded_text(body))
 
 
+def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:
+    """The documents under ``name`` in a list's answer, like :func:`json_object`."""
+    page = json_object(body).get(name or "") or []
+    if isinstance(page, list) and all(isinstance(one, dict) for one in page):
+        return page
+    raise DecodeError("the answer holds no list of documents", path=f"$.{name}", body=bounded_text(body))
+
+
 def _document(body: bytes) -> Any:
     """Text is mended where it goes wrong on its way.
 
@@ -141,7 +151,9 @@ def _document(body: bytes) -> Any:
         return _exact.decode(body)
     except msgspec.DecodeError:
         mended = _CONTROL.sub(b" ", body.removeprefix(_BOM))
-        return _exact.decode(_ESCAPE.sub(_whole_characters, mended))
+        if _SURROGATE.search(mended):
+            mended = _ESCAPE.sub(_whole_characters, mended)
+        return _exact.decode(mended)
 
 
 def _whole_characters(escape: re.Match[bytes]) -> bytes:
@@ -198,7 +210,7 @@ def _fit_entry(value: Any, kind: inspect.StructType) -> Any:
     """One document of a page: most of them need no bending, and that is told ten times as fast as they are bent."""
     try:
         return msgspec.convert(value, kind.cls, strict=False)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, ValueError):
         return _fit_struct(value, kind)
 
 
@@ -267,7 +279,7 @@ def _is_number(value: Any) -> bool:
 def _parses(kind: type[date], value: Any) -> bool:
     try:
         msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, ValueError):
         return False
     return True
 
@@ -281,6 +293,8 @@ def _number_text(value: float | Decimal) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     number = Decimal(str(value))
+    if not is_sound(number):
+        return value  # its text may have a million digits
     return format(number.to_integral_value() if number == number.to_integral_value() else number, "f")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -26,6 +26,9 @@ Body: TypeAlias = msgspec.Struct | Mapping[str, Any] | bytes | None
 
 Query: TypeAlias = Mapping[str, Any] | None
 """Query parameters in the wire's spelling; None values are left out."""
+
+
+_LARGEST: Final = 1 << 63
 
 
 class Requester:
@@ -104,6 +107,12 @@ class Requester:
 
 def encode_query(query: Mapping[str, Any]) -> str:
     """Percent-encode query parameters; dates as ``YYYY-MM-DD``, booleans in lower case, None left out."""
+    if not isinstance(query, Mapping):
+        raise InvalidRequest("query", f"takes a mapping, got {type(query).__name__}")
+    for name in query:
+        if not isinstance(name, str):
+            raise InvalidRequest("query", f"has the key {name!r}, which is no text")
+        check_text(name, "query")
     return urlencode(
         [(name, _text(name, value)) for name, value in query.items() if value is not None],
         quote_via=quote_plus,
@@ -113,11 +122,13 @@ def encode_query(query: Mapping[str, Any]) -> str:
 def _text(name: str, value: object) -> str:
     if isinstance(value, str):
         check_text(value, name)
-        return value
+        return str.__str__(value)  # what an enum of text stands for
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        if abs(value) > _LARGEST:
+            raise InvalidRequest(name, "is no number that a server could read")
+        return int.__repr__(value)
     if isinstance(value, datetime):
         raise InvalidRequest(name, "takes a date, not a datetime; give value.date()")
     if isinstance(value, date):

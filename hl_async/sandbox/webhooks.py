@@ -170,7 +170,7 @@ class Webhooks:
 
     async def settled(self) -> None:
         """Wait until every try that is due by now has its answer; those that wait for a later one may stay."""
-        while any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
+        while self._loop is not None and any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
             await asyncio.sleep(_TICK)
 
     def _under_way(self, delivery: Delivery) -> bool:

@@ -32,7 +32,8 @@ def parse(body: bytes, *, event_type: str | None = None) -> WebhookEvent:
     an :class:`InvoiceEvent`; a name this version does not know gives :class:`UnknownEvent` with everything in it.
     Raises :class:`DeliveryUnreadable` when it is no JSON object, or no document of its kind: amounts are not guessed.
     """
-    return _event(bytes(body), json_body(body), event_type)
+    body = bytes(body)
+    return _event(body, json_body(body), event_type)
 
 
 def json_body(body: bytes) -> dict[str, Any]:

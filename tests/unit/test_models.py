@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -45,7 +47,7 @@ from hl_async.models import (
     document_total,
     minor_units,
 )
-from hl_async.models.codec import alt_prefix, bind, decoder, encode, encode_body, json_object
+from hl_async.models.codec import alt_prefix, bind, decoder, encode, encode_body, json_object, json_page
 from hl_async.operations import OPERATIONS
 
 
@@ -170,6 +172,15 @@ def test_undeclared_keys_go_through_extra() -> None:
         encode_body(samples.estimate(extra={"x": float("nan")}), b"")
 
 
+@dataclasses.dataclass
+class Amounts:
+    one: Any
+
+
+class Words(str):
+    __slots__ = ()
+
+
 def holding_itself() -> dict[str, Any]:
     found: dict[str, Any] = {}
     found["a"] = [found]
@@ -182,7 +193,10 @@ def holding_itself() -> dict[str, Any]:
         ({"a": float("nan")}, "meta.a", "nan has no form in JSON"),
         ({"a": [1, {"b": float("inf")}]}, "meta.a[1].b", "inf has no form"),
         ({"a": Decimal("NaN")}, "meta.a", "not finite"),
-        ({"a": (Decimal("1e99"),)}, "meta.a[0]", "absurd exponent"),
+        ({"a": (Decimal("1e999"),)}, "meta.a[0]", "absurd exponent"),
+        ({"a": {Decimal("NaN")}}, "meta.a[0]", "not finite"),
+        ({"a": Amounts(Decimal("NaN"))}, "meta.a.one", "not finite"),
+        ({"a": Amounts("cut \ud83d")}, "meta.a.one", "lone surrogate"),
         ({"a": {"b": "cut \ud83d"}}, "meta.a.b", "lone surrogate"),
         ({"\ud83d": 1}, "meta", "lone surrogate"),
         ({"a": {7: 1}}, "meta.a", "has the key 7, which is no text"),
@@ -209,6 +223,35 @@ def test_a_mapping_that_was_changed_after_it_was_checked_is_refused_before_it_is
         draft.meta.update(change)
         with pytest.raises(InvalidRequest, match="body"):
             encode_body(draft, alt_prefix("loc"))
+
+
+def test_entries_of_any_kind_are_looked_at_too() -> None:
+    with pytest.raises(InvalidRequest, match=r"custom_fields\[0\]: NaN is not finite"):
+        samples.estimate(contact_details=samples.contact(custom_fields=[Decimal("NaN")]))
+
+
+def test_subclasses_and_mappings_are_sent_as_what_they_stand_for() -> None:
+    meta = MappingProxyType({"a": Words("x"), "b": MappingProxyType({"c": Decimal("1e-30")})})
+    body = json.loads(encode_body(samples.estimate(name=Words("n"), meta=meta), b""))
+    assert (body["name"], body["meta"]) == ("n", {"a": "x", "b": {"c": 1e-30}})
+    assert encode_body(meta, b"") == encode(meta)
+
+
+@pytest.mark.parametrize(("name", "value"), [("createdAt", "253402300800"), ("name", "1e99999999")])
+def test_a_value_beyond_all_measure_is_left_out_or_told(name: str, value: str) -> None:
+    body = b'{"_id":"a","%s":%s}' % (name.encode(), value.encode())
+    try:
+        assert decoder(Estimate)(body).created_at is None
+    except DecodeError as error:
+        assert error.path == f"$.{name}"
+
+
+@pytest.mark.parametrize("page", ["[1]", "[null]", '{"a":1}', '"abc"', "5", "true"])
+def test_a_page_that_is_no_list_of_documents_is_a_decode_error(page: str) -> None:
+    with pytest.raises(DecodeError, match="no list of documents") as caught:
+        json_page(b'{"estimates":%s}' % page.encode(), "estimates")
+    assert caught.value.path == "$.estimates"
+    assert json_page(b'{"estimates":null}', "estimates") == json_page(b"{}", "estimates") == []
 
 
 @pytest.mark.parametrize("value", [1e-30, 1e99, 2**70, True, None, date(2026, 1, 2), ["x", {"é": "😀"}]])

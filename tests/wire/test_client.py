@@ -37,7 +37,7 @@ from hl_async.errors import (
     Unauthorized,
     WireError,
 )
-from hl_async.operations import CREATE_ESTIMATE, GET_INVOICE, Alt, Operation, Replay
+from hl_async.operations import CREATE_ESTIMATE, GET_INVOICE, LIST_ESTIMATES, Alt, Operation, Replay
 from hl_async.sandbox import Fault, Sandbox
 
 
@@ -203,6 +203,9 @@ async def test_bad_bodies_and_queries_are_refused_before_any_request(hl: HighLev
         shop.estimates.list(start=__import__("datetime").datetime(2026, 1, 1))
     with pytest.raises(InvalidRequest, match="cannot go into a query"):
         shop.estimates.list(search=1.5)  # type: ignore[arg-type]
+    for query in ({"\ud83d": "x"}, {"n": 10**5000}, {7: "x"}, ["x"]):
+        with pytest.raises(InvalidRequest):
+            shop.raw(LIST_ESTIMATES, query=query)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="search: contains a lone surrogate"):
         shop.estimates.list(search="cut \ud83d")
     assert box.count == 0

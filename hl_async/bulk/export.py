@@ -130,7 +130,9 @@ def _append(path: Path, documents: list[dict[str, Any]]) -> None:
 
 
 def _row(one: dict[str, Any]) -> list[Any]:
-    contact = one.get("contactDetails") or {}
+    contact = one.get("contactDetails")
+    if not isinstance(contact, dict):
+        contact = {}
     number = one.get("invoiceNumber", one.get("estimateNumber"))
     status = one.get("status", one.get("estimateStatus"))
     lines = one.get("invoiceItems") or one.get("items") or []
@@ -145,7 +147,7 @@ def _row(one: dict[str, Any]) -> list[Any]:
         one.get("total"),
         *dates,
         *who,
-        len(lines),
+        len(lines) if isinstance(lines, list) else "",
     ]
 
 

@@ -17,7 +17,7 @@ from hl_async.operations import Operation
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import encode_query
 from hl_async.secret import Secret
-from hl_async.transport import Transport
+from hl_async.transport.calls import Transport
 
 V3: Final = "v3"
 _TOKEN_KEY: Final = "oauth"

@@ -15,7 +15,7 @@ from hl_async.models.checks import check_text
 from hl_async.models.codec import bind, encode_body
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager
-from hl_async.transport import Account, Transport
+from hl_async.transport.calls import Account, Transport
 from hl_async.wire import WireResponse
 
 R = TypeVar("R")

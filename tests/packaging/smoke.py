@@ -67,7 +67,7 @@ def demo() -> None:
 def speedups() -> None:
     import uvloop
 
-    from hl_async.session import CODINGS
+    from hl_async.transport.bodies import CODINGS
 
     assert "zstd" in CODINGS
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

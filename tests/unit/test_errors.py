@@ -28,7 +28,7 @@ from hl_async.errors import (
     WrongTokenType,
     bounded_text,
 )
-from hl_async.refusals import error_from_response, is_token_bad
+from hl_async.transport.responses import error_from_response, is_token_bad
 from hl_async.wire import WireResponse
 
 

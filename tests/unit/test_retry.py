@@ -26,7 +26,7 @@ from hl_async.errors import (
     WireKind,
 )
 from hl_async.operations import Replay
-from hl_async.retry import Decision, RetryBudget, RetryPolicy, Verdict, backoff, decide
+from hl_async.transport.retry import Decision, RetryBudget, RetryPolicy, Verdict, backoff, decide
 
 POLICY = RetryPolicy()
 

@@ -12,9 +12,9 @@ from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from hl_async.session.answers import Answer, read_body
-from hl_async.session.requests import check_fields
-from hl_async.session.watch import Attempt
+from hl_async.transport.bodies import Answer, read_body
+from hl_async.transport.request_head import check_fields
+from hl_async.transport.timeouts import Attempt
 
 # a larger one is written piece by piece, as the connection takes it
 LARGE_BODY: Final = 1 << 20

@@ -33,7 +33,7 @@ from hl_async.errors import (
     WireKind,
 )
 from hl_async.operations import Replay
-from hl_async.refusals import is_token_bad
+from hl_async.transport.responses import is_token_bad
 
 _REQUEST_TIMEOUT: Final = 408
 

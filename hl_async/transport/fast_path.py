@@ -19,9 +19,9 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from yarl import URL
 
-from hl_async.session.answers import Answer, read_body
-from hl_async.session.requests import check_fields, head, lines
-from hl_async.session.watch import Attempt
+from hl_async.transport.bodies import Answer, read_body
+from hl_async.transport.request_head import check_fields, head, lines
+from hl_async.transport.timeouts import Attempt
 from hl_async.wire import USER_AGENT, Headers
 
 KNOWN: Final = ("3.14.",)

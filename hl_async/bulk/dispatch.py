@@ -17,7 +17,7 @@ import msgspec
 from hl_async.bulk.engines import LaneEngine, Slice, SliceState
 from hl_async.bulk.postgres_schema import JOURNAL
 from hl_async.errors import JournalMissing
-from hl_async.postgres import Database
+from hl_async.storage.postgres import Database
 
 LOST_AFTER: Final = 3.0
 """Seconds after which a slice that was submitted, and whose lane nobody leased, is asked after; and once more as long

@@ -30,7 +30,7 @@ from hl_async.bulk.postgres_schema import JOURNAL
 from hl_async.bulk.protocol import State
 from hl_async.bulk.records import Item, Reject
 from hl_async.errors import JournalMissing
-from hl_async.postgres import Database, database_of
+from hl_async.storage.postgres import Database, database_of
 from hl_async.secret import Secret
 
 LEASE: Final = 20.0
@@ -38,7 +38,7 @@ LEASE: Final = 20.0
 
 
 class PostgresPlace:
-    """The run ``name`` in a database, an address or a :class:`~hl_async.postgres.Database`.
+    """The run ``name`` in a database, an address or a :class:`~hl_async.storage.postgres.Database`.
 
     ``holder`` is how others see this process, ``lease`` how many seconds after its death they wait before they take
     its lanes over. A database that was passed in is not closed with the journal.

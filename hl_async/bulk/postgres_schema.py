@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hl_async.errors import JournalError
-from hl_async.postgres import Room
+from hl_async.storage.postgres import Room
 
 _RUNS: Final = """
 create table hl_async.run (

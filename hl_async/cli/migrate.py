@@ -262,7 +262,7 @@ def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalPlace, Path]
 async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
     """Leave the run to workers, and watch them; None when nobody wants to watch."""
     from hl_async.bulk.dispatch import Dispatch, RunSettings
-    from hl_async.postgres import Database
+    from hl_async.storage.postgres import Database
 
     database = Database(required_postgres(arguments.postgres))
     server = arguments.base_url or Environment.read().base_url or DEFAULT_BASE_URL

@@ -19,7 +19,7 @@ from hl_async.telemetry import AttemptFinished, Event, Observer
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
-    from hl_async.postgres import Database
+    from hl_async.storage.postgres import Database
 
 base_url_option = click.option(
     "--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API."
@@ -61,7 +61,7 @@ def client(
         settings["base_url"] = base_url
     if postgres is not None:
         from hl_async.governor import PostgresBudget
-        from hl_async.postgres import Database
+        from hl_async.storage.postgres import Database
 
         dsn = postgres.dsn if isinstance(postgres, Database) else postgres
         settings["budget"] = PostgresBudget(postgres)

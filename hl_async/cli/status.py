@@ -59,7 +59,7 @@ def pause(run: str, postgres: str | None) -> int:
     hl-async migrate --resume orders.csv --engine dbos   # and on again
     """
     from hl_async.bulk.dispatch import Dispatch
-    from hl_async.postgres import Database
+    from hl_async.storage.postgres import Database
 
     async def main() -> ExitCode:
         database = Database(required_postgres(postgres))
@@ -118,7 +118,7 @@ def _lines(report: RunReport, lanes: list[LaneStatus]) -> list[str]:
 
 async def _list(postgres: str | None, as_json: bool) -> ExitCode:
     from hl_async.bulk.dispatch import Dispatch
-    from hl_async.postgres import Database
+    from hl_async.storage.postgres import Database
 
     database = Database(required_postgres(postgres))
     try:

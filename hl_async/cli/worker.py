@@ -89,7 +89,7 @@ async def _work(
     base_url: str | None,
 ) -> ExitCode:
     from hl_async.bulk.engines.dbos import DbosEngine
-    from hl_async.postgres import Database
+    from hl_async.storage.postgres import Database
     from hl_async.worker.health import HealthPage
 
     stop = asyncio.Event()

@@ -16,7 +16,7 @@ import msgspec
 from hl_async.errors import BudgetStoreError
 from hl_async.governor.book import Book
 from hl_async.governor.exchange import Grant, Wish
-from hl_async.postgres import Database, Room, database_of
+from hl_async.storage.postgres import Database, Room, database_of
 from hl_async.secret import Secret
 
 _TABLES: Final = """
@@ -63,7 +63,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class PostgresBudget:
-    """Rate budgets in a database, an address or a :class:`~hl_async.postgres.Database`, in the schema ``hl_async``.
+    """Rate budgets in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema ``hl_async``.
 
     Give it to every client that spends from the same budgets: ``HighLevel(..., budget=PostgresBudget(dsn))``. A
     database that was passed in is not closed with it. Raises :class:`ConfigurationError` without asyncpg.

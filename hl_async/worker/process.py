@@ -19,7 +19,7 @@ from hl_async.bulk.protocol import SEND_GUARD, Outcome, Timing
 from hl_async.bulk.run import Run
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import CanaryFailed, ConfigurationError, HighLevelError, LaneLost
-from hl_async.postgres import Database
+from hl_async.storage.postgres import Database
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel

@@ -17,7 +17,7 @@ from hl_async.bulk.journal import Release
 from hl_async.bulk.postgres import PostgresJournal, PostgresPlace
 from hl_async.bulk.records import Item
 from hl_async.errors import JournalError
-from hl_async.postgres import Database
+from hl_async.storage.postgres import Database
 
 _names = (f"dispatch-{os.getpid()}-{n}" for n in itertools.count())
 SETTINGS = RunSettings(settle=1.0, attempt_timeout=2.0)

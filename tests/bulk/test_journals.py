@@ -20,7 +20,7 @@ from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.records import Item, Reject
 from hl_async.bulk.sqlite import SqlitePlace
 from hl_async.errors import JournalError, JournalMismatch, LaneLost
-from hl_async.postgres import Database
+from hl_async.storage.postgres import Database
 
 HEADER = {"fingerprint": "f", "operation": "create-new-estimate"}
 _names = (f"run-{os.getpid()}-{n}" for n in itertools.count())

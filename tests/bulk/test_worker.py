@@ -25,7 +25,7 @@ from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import BulkError, ConfigurationError, JournalError, LaneLost
 from hl_async.models.codec import encode
-from hl_async.postgres import Database
+from hl_async.storage.postgres import Database
 from hl_async.sandbox import Fault, Quirks, Sandbox
 from hl_async.worker import Worker, WorkerSettings
 from hl_async.worker.health import HealthPage

@@ -22,7 +22,7 @@ from hl_async.bulk.dispatch import Dispatch
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
 from hl_async.models.codec import encode
-from hl_async.postgres import Database
+from hl_async.storage.postgres import Database
 
 DOCUMENTS = 60
 QUICK = ("--slice", "1", "--lease", "2", "--attempt-timeout", "0.6", "--max-in-flight", "8")

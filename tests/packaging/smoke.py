@@ -104,7 +104,7 @@ def webhooks() -> None:
 
 def postgres() -> None:
     from hl_async.bulk.postgres import PostgresPlace
-    from hl_async.postgres import Database
+    from hl_async.storage.postgres import Database
 
     database = Database("postgresql://nobody:secret@127.0.0.1:1/none", patience=0.0)
     for made in (hl_async.PostgresTokenStore(database), hl_async.PostgresBudget(database)):

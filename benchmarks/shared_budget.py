@@ -256,7 +256,7 @@ def cost(dsn: str) -> None:
 
     async def main() -> tuple[float, float]:
         from hl_async import PostgresBudget
-        from hl_async.governor.exchange import Release
+        from hl_async.governor.shared.messages import Release
         from hl_async.testing.budgets import Caller
 
         store = PostgresBudget(dsn)

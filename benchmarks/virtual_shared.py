@@ -10,7 +10,7 @@ from benchmarks.virtual_loop import Server, VirtualLoop
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
 from hl_async.governor import BudgetStore, Governor, GovernorPolicy, MemoryBudget, Permit, Scope
-from hl_async.governor.exchange import Grant, Wish
+from hl_async.governor.shared.messages import Grant, Wish
 
 LAG = 0.003
 """Seconds that one way to the store takes, on average."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
-from hl_async.governor.exchange import BudgetStore
+from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.governor import Governor, Permit, Scope
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.snapshot import ScopeSnapshot
 
 if TYPE_CHECKING:
-    from hl_async.governor.memory import MemoryBudget
-    from hl_async.governor.postgres import PostgresBudget
+    from hl_async.governor.shared.memory import MemoryBudget
+    from hl_async.governor.shared.postgres import PostgresBudget
 
 _HOME_OF = {"MemoryBudget": "memory", "PostgresBudget": "postgres"}
 

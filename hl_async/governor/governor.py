@@ -24,8 +24,8 @@ from hl_async.config import Lane
 from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
-from hl_async.governor.day import Day
-from hl_async.governor.exchange import BudgetStore
+from hl_async.governor.daily_quota import Day
+from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.slots import Slots
@@ -33,7 +33,7 @@ from hl_async.governor.snapshot import ScopeSnapshot
 from hl_async.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from hl_async.governor.shared import SharedScopes
+    from hl_async.governor.shared.scopes import SharedScopes
 
 _TOO_MANY: Final = 429
 _DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
@@ -392,7 +392,7 @@ class Governor:
         self._want_place: OrderedDict[Scope, None] = OrderedDict()
         self._shared: SharedScopes | None = None
         if budget is not None:
-            from hl_async.governor.shared import SharedScopes
+            from hl_async.governor.shared.scopes import SharedScopes
 
             self._shared = SharedScopes(self, budget, lease=attempt_timeout + self.policy.linger)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from hl_async.governor.exchange import Booking, BudgetStore, Grant, Observation, Release, Terms, Wish
+from hl_async.governor.shared.messages import Booking, BudgetStore, Grant, Observation, Release, Terms, Wish
 
 TERMS = Terms(
     max=10, interval=100.0, learned=False, lease=20.0, pace=None, reserve=0, foreign_margin=1.0, cold_interactive=3,

@@ -7,9 +7,9 @@ import math
 import pytest
 
 from hl_async import wire
-from hl_async.governor.book import Book
-from hl_async.governor.booked import BookedBudget
-from hl_async.governor.exchange import Grant, Wish
+from hl_async.governor.shared.allocator import Book
+from hl_async.governor.shared.reservations import BookedBudget
+from hl_async.governor.shared.messages import Grant, Wish
 from hl_async.governor.policy import GovernorPolicy
 
 STORE_CLOCK = 5_000.0

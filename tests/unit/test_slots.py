@@ -8,7 +8,7 @@ import pytest
 
 from hl_async import wire
 from hl_async.governor.budget import RELAX_AFTER, Budget
-from hl_async.governor.day import Day
+from hl_async.governor.daily_quota import Day
 from hl_async.governor.policy import GovernorPolicy
 
 

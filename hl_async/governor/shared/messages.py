@@ -113,7 +113,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetStore(Protocol):
     """Keeps the slots of scopes for several processes.
 
-    ``hl_async.testing.budgets`` has its promises as tests. All rules are in ``hl_async.governor.book``: a store that
+    ``hl_async.testing.budgets`` has its promises as tests. All rules are in ``hl_async.governor.shared.allocator``: a store that
     can replace a value atomically needs no more than :class:`PostgresBudget` does.
     """
 

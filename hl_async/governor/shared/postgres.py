@@ -2,7 +2,7 @@
 
 One row per scope holds its whole book, in an unlogged table: the log has nothing to write for it, and what a crash
 of the server loses is known again an interval later; a logged table tells that there was something to lose. An
-exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.book`, and writes the
+exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`, and writes the
 row if nobody else did in between; else it begins anew. So no process that stops at any instruction holds a lock, any
 pooler will do, and there is one set of rules for all stores.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from hl_async.errors import BudgetStoreError
-from hl_async.governor.book import Book
-from hl_async.governor.exchange import Grant, Wish
+from hl_async.governor.shared.allocator import Book
+from hl_async.governor.shared.messages import Grant, Wish
 from hl_async.storage.postgres import Database, Room, database_of
 from hl_async.secret import Secret
 

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from hl_async.governor.exchange import Booking, Grant, Observation, Terms, Wish
+from hl_async.governor.shared.messages import Booking, Grant, Observation, Terms, Wish
 
 WINDOW: Final = 0.1
 """In which part of an interval after its start a booked slot has to be used."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from hl_async.governor.exchange import Release
+from hl_async.governor.shared.messages import Release
 
 
 class _Ended(NamedTuple):

@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from hl_async.governor.book import Book
-from hl_async.governor.exchange import Grant, Wish
+from hl_async.governor.shared.allocator import Book
+from hl_async.governor.shared.messages import Grant, Wish
 
 
 class MemoryBudget:

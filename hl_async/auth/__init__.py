@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hl_async.auth.consent import Consent, ConsentFlow
+    from hl_async.auth.authorization import Consent, ConsentFlow
     from hl_async.auth.credentials import Credentials, PrivateToken
-    from hl_async.auth.grants import Installation
+    from hl_async.auth.tokens import Installation
     from hl_async.auth.oauth import OAuthApp
-    from hl_async.auth.postgres import PostgresTokenStore
-    from hl_async.auth.renewal import RefreshPolicy
-    from hl_async.auth.sealing import SealedStore
-    from hl_async.auth.sqlite import SqliteStore
-    from hl_async.auth.stores import MemoryStore, Stored, TokenStore
+    from hl_async.auth.stores.postgres import PostgresTokenStore
+    from hl_async.auth.policy import RefreshPolicy
+    from hl_async.auth.stores.encrypted import SealedStore
+    from hl_async.auth.stores.sqlite import SqliteStore
+    from hl_async.auth.stores.memory import MemoryStore, Stored, TokenStore
 
 _HOME_OF = {
     "Consent": "consent",

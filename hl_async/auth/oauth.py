@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
-from hl_async.auth.authserver import Answered, AuthorizationServer, Refused
-from hl_async.auth.consent import (
+from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused
+from hl_async.auth.authorization import (
     CONSENT_HOST,
     DEFAULT_SCOPES,
     STATE_LIFE,
@@ -16,11 +16,11 @@ from hl_async.auth.consent import (
     authorize_url,
     check_redirect,
 )
-from hl_async.auth.grants import COMPANY, LOCATION, Installation, grant_from_answer, installation
+from hl_async.auth.tokens import COMPANY, LOCATION, Installation, grant_from_answer, installation
 from hl_async.auth.refresher import CompanyOf, Refresher
-from hl_async.auth.renewal import RefreshPolicy, missing, rejected
-from hl_async.auth.stores import MemoryStore, TokenStore
-from hl_async.auth.vault import Vault
+from hl_async.auth.policy import RefreshPolicy, missing, rejected
+from hl_async.auth.stores.memory import MemoryStore, TokenStore
+from hl_async.auth.repository import Vault
 from hl_async.config import Environment, header_text
 from hl_async.errors import (
     ClientStateError,
@@ -290,15 +290,15 @@ class OAuthApp:
 
 
 def _store_from(found: Environment) -> TokenStore:
-    from hl_async.auth.sealing import SealedStore
+    from hl_async.auth.stores.encrypted import SealedStore
 
     store: TokenStore
     if found.token_store is not None:
-        from hl_async.auth.sqlite import SqliteStore
+        from hl_async.auth.stores.sqlite import SqliteStore
 
         store = SqliteStore(found.token_store)
     elif found.postgres is not None:
-        from hl_async.auth.postgres import PostgresTokenStore
+        from hl_async.auth.stores.postgres import PostgresTokenStore
 
         store = PostgresTokenStore(found.postgres)
     else:

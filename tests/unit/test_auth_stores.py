@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hl_async.auth import MemoryStore, SealedStore, SqliteStore, Stored, TokenStore
-from hl_async.auth.sqlite import explain
+from hl_async.auth.stores.sqlite import explain
 from hl_async.errors import ConfigurationError, TokenStoreError
 from hl_async.secret import Secret
 from hl_async.testing.stores import NAME, OTHER, TokenStoreContract

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
 
-from hl_async.auth.stores import Stored, TokenStore
+from hl_async.auth.stores.memory import Stored, TokenStore
 from hl_async.errors import ConfigurationError, TokenStoreError
 from hl_async.secret import Secret
 

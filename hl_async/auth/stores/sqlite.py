@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from hl_async.auth.stores import Stored
+from hl_async.auth.stores.memory import Stored
 from hl_async.errors import TokenStoreError
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from hl_async import operations as op
-from hl_async.auth.grants import is_usable
+from hl_async.auth.tokens import is_usable
 from hl_async.config import Lane
 from hl_async.errors import (
     ApiError,

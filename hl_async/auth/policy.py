@@ -7,8 +7,8 @@ import math
 from enum import Enum
 from typing import Final
 
-from hl_async.auth.authserver import Refused
-from hl_async.auth.grants import COMPANY, Grant, fingerprint
+from hl_async.auth.token_endpoint import Refused
+from hl_async.auth.tokens import COMPANY, Grant, fingerprint
 from hl_async.config import positive_seconds
 from hl_async.errors import ConfigurationError, GrantLost, RefreshRejected, TokenMissing
 

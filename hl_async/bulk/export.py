@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.readers import draft_of_estimate
-from hl_async.bulk.records import Item, Reject
+from hl_async.bulk.sources.readers import draft_of_estimate
+from hl_async.bulk.sources.records import Item, Reject
 from hl_async.config import Lane
 from hl_async.errors import InvalidRequest, SourceError
 from hl_async.models import document_total

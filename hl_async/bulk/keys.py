@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from hl_async.bulk.protocol import make_key
-from hl_async.bulk.records import Item
+from hl_async.bulk.sources.records import Item
 from hl_async.errors import ConfigurationError
 
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)

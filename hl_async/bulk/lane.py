@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from hl_async.bulk.journal import LaneJournal, Planned, Release
+from hl_async.bulk.journals.protocol import LaneJournal, Planned, Release
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
     Copy,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hl_async import operations as op
 from hl_async.bulk.keys import KeyPlace
 from hl_async.bulk.protocol import Copy
-from hl_async.bulk.records import Item
+from hl_async.bulk.sources.records import Item
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import NotFound
 from hl_async.operations import Operation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.journal import Row
+from hl_async.bulk.journals.protocol import Row
 from hl_async.bulk.protocol import State
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import BulkError, NotFound

@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from hl_async.bulk.keys import key_place
-from hl_async.bulk.mapping import Mapping
+from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.protocol import SETTLE
-from hl_async.bulk.readers import fingerprint, header_of, read_source
+from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.run import Forecast, Run, RunReport
-from hl_async.bulk.sqlite import SqlitePlace
+from hl_async.bulk.journals.sqlite import SqlitePlace
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
@@ -28,8 +28,8 @@ from hl_async.errors import BulkError, ConfigurationError, HighLevelError
 from hl_async.operations import plain_id
 
 if TYPE_CHECKING:
-    from hl_async.bulk.dispatch import Dispatch
-    from hl_async.bulk.journal import JournalPlace
+    from hl_async.bulk.workers.dispatcher import Dispatch
+    from hl_async.bulk.journals.protocol import JournalPlace
     from hl_async.client import HighLevel
 
 
@@ -252,8 +252,8 @@ def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalPlace, Path]
     if arguments.postgres is None and arguments.engine == "local":
         path = Path(arguments.journal) if arguments.journal else source.with_name(source.name + ".hl.db")
         return SqlitePlace(path), path
-    from hl_async.bulk.postgres import PostgresPlace
-    from hl_async.worker.process import worker_name
+    from hl_async.bulk.journals.postgres import PostgresPlace
+    from hl_async.bulk.workers.worker import worker_name
 
     name = run_name(arguments.journal) if arguments.journal else name_for(source)
     return PostgresPlace(required_postgres(arguments.postgres), name, holder=worker_name()), source
@@ -261,7 +261,7 @@ def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalPlace, Path]
 
 async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
     """Leave the run to workers, and watch them; None when nobody wants to watch."""
-    from hl_async.bulk.dispatch import Dispatch, RunSettings
+    from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
     from hl_async.storage.postgres import Database
 
     database = Database(required_postgres(arguments.postgres))

@@ -13,7 +13,7 @@ from hl_async.errors import ConfigurationError
 from hl_async.secret import Secret
 
 if TYPE_CHECKING:
-    from hl_async.bulk.journal import JournalPlace
+    from hl_async.bulk.journals.protocol import JournalPlace
 
 _SQLITE: Final = b"SQLite format 3\0"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,199}")
@@ -52,8 +52,8 @@ def place_of(journal: str, given: str | None) -> Path | JournalPlace:
     postgres = postgres_of(given)
     if postgres is None or (given is None and _is_journal(path)):
         return path
-    from hl_async.bulk.postgres import PostgresPlace
-    from hl_async.worker.process import worker_name
+    from hl_async.bulk.journals.postgres import PostgresPlace
+    from hl_async.bulk.workers.worker import worker_name
 
     return PostgresPlace(required_postgres(given), run_name(journal), holder=worker_name())
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
-from hl_async.bulk.journal import LaneStatus
+from hl_async.bulk.journals.protocol import LaneStatus
 from hl_async.bulk.run import Progress, RunReport
 from hl_async.bulk.verification import Verification
 from hl_async.cli.app import say

@@ -11,7 +11,7 @@ from typing import Final
 import click
 import msgspec
 
-from hl_async.bulk.journal import JournalPlace, LaneStatus
+from hl_async.bulk.journals.protocol import JournalPlace, LaneStatus
 from hl_async.bulk.run import Run, RunReport
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
@@ -58,7 +58,7 @@ def pause(run: str, postgres: str | None) -> int:
     hl-async pause orders.csv
     hl-async migrate --resume orders.csv --engine dbos   # and on again
     """
-    from hl_async.bulk.dispatch import Dispatch
+    from hl_async.bulk.workers.dispatcher import Dispatch
     from hl_async.storage.postgres import Database
 
     async def main() -> ExitCode:
@@ -117,7 +117,7 @@ def _lines(report: RunReport, lanes: list[LaneStatus]) -> list[str]:
 
 
 async def _list(postgres: str | None, as_json: bool) -> ExitCode:
-    from hl_async.bulk.dispatch import Dispatch
+    from hl_async.bulk.workers.dispatcher import Dispatch
     from hl_async.storage.postgres import Database
 
     database = Database(required_postgres(postgres))

@@ -8,14 +8,14 @@ import logging
 
 import click
 
-from hl_async.bulk.postgres import LEASE
+from hl_async.bulk.journals.postgres import LEASE
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.places import postgres_option, required_postgres
 from hl_async.cli.running import base_url_option, client, draining
 from hl_async.secret import Secret
 from hl_async.telemetry import AttemptFinished, Event
-from hl_async.worker.process import Worker, WorkerSettings, worker_name
+from hl_async.bulk.workers.worker import Worker, WorkerSettings, worker_name
 
 
 @click.command()
@@ -88,9 +88,9 @@ async def _work(
     health: str | None,
     base_url: str | None,
 ) -> ExitCode:
-    from hl_async.bulk.engines.dbos import DbosEngine
+    from hl_async.bulk.workers.dbos import DbosEngine
     from hl_async.storage.postgres import Database
-    from hl_async.worker.health import HealthPage
+    from hl_async.bulk.workers.health import HealthPage
 
     stop = asyncio.Event()
     counted = _Counted()

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hl_async.bulk.mapping import Mapping
+from hl_async.bulk.sources.mapping import Mapping
 from hl_async.errors import InvalidRequest
 
 TEXT = """

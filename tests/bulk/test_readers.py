@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import samples
-from hl_async.bulk.mapping import Mapping, fill
-from hl_async.bulk.readers import fingerprint, header_of, read_source
-from hl_async.bulk.records import Item, Reject
-from hl_async.bulk.rejects import reject_lines
+from hl_async.bulk.sources.mapping import Mapping, fill
+from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
+from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.errors import SourceError
 from hl_async.models.codec import encode
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hl_async.bulk.mapping import Mapping
-from hl_async.bulk.readers import header_of, read_source
-from hl_async.bulk.records import Item, Reject
-from hl_async.bulk.rejects import reject_lines, table_text
+from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.sources.readers import header_of, read_source
+from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.rejects import reject_lines, table_text
 
 TEXT = """
 [document]

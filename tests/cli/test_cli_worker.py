@@ -18,7 +18,7 @@ import pytest
 from test_cli import Served, serving
 
 import samples
-from hl_async.bulk.dispatch import Dispatch
+from hl_async.bulk.workers.dispatcher import Dispatch
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
 from hl_async.models.codec import encode

@@ -10,12 +10,12 @@ import pytest
 
 import hl_async
 import hl_async.bulk
-import hl_async.bulk.engines
+import hl_async.bulk.workers.engine
 import hl_async.errors
 import hl_async.models
 import hl_async.telemetry
 import hl_async.webhooks
-import hl_async.worker
+import hl_async.bulk.workers
 
 REFERENCE = "\n".join(
     page.read_text("utf-8") for page in sorted((Path(__file__).parents[2] / "docs/reference").glob("*.md"))
@@ -44,12 +44,12 @@ SHOWN = _shown()
 PLACES = (
     hl_async,
     hl_async.bulk,
-    hl_async.bulk.engines,
+    hl_async.bulk.workers.engine,
     hl_async.errors,
     hl_async.models,
     hl_async.telemetry,
     hl_async.webhooks,
-    hl_async.worker,
+    hl_async.bulk.workers,
 )
 
 

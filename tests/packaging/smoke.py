@@ -103,7 +103,7 @@ def webhooks() -> None:
 
 
 def postgres() -> None:
-    from hl_async.bulk.postgres import PostgresPlace
+    from hl_async.bulk.journals.postgres import PostgresPlace
     from hl_async.storage.postgres import Database
 
     database = Database("postgresql://nobody:secret@127.0.0.1:1/none", patience=0.0)
@@ -120,7 +120,7 @@ def postgres() -> None:
 def dbos() -> None:
     from dbos import DBOS
 
-    from hl_async.bulk.engines.dbos import DbosEngine
+    from hl_async.bulk.workers.dbos import DbosEngine
 
     postgres()
     assert "nobody" not in repr(DbosEngine("postgresql://nobody@127.0.0.1:1/none", asyncio.Event(), name="w"))

@@ -21,9 +21,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from hl_async.bulk.mapping import Line, Mapping, fill
-from hl_async.bulk.records import Item, Reject
-from hl_async.bulk.rejects import MAX_FIELD, REASON, table_text
+from hl_async.bulk.sources.mapping import Line, Mapping, fill
+from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.rejects import MAX_FIELD, REASON, table_text
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, document_total
 from hl_async.models.codec import decoder, encode

@@ -6,13 +6,13 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from hl_async.bulk.journal import Planned, Release, ids_of
-from hl_async.bulk.postgres_changes import Change, plain_text
+from hl_async.bulk.journals.protocol import Planned, Release, ids_of
+from hl_async.bulk.journals.postgres_changes import Change, plain_text
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.errors import LaneLost
 
 if TYPE_CHECKING:
-    from hl_async.bulk.postgres import PostgresJournal
+    from hl_async.bulk.journals.postgres import PostgresJournal
 
 _DRIFT: Final = 1e-4
 """Seconds per second by which two clocks may run apart."""
@@ -22,7 +22,7 @@ _RENEWALS: Final = 4
 
 
 class PostgresLane:
-    """The items of one location under a lease; see :class:`~hl_async.bulk.journal.LaneJournal`."""
+    """The items of one location under a lease; see :class:`~hl_async.bulk.journals.protocol.LaneJournal`."""
 
     def __init__(
         self,

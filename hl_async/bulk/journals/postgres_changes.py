@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from hl_async.bulk.journal import BATCH
+from hl_async.bulk.journals.protocol import BATCH
 from hl_async.errors import JournalError, LaneLost
 
 

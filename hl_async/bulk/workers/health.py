@@ -10,7 +10,7 @@ from aiohttp import web
 from hl_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from hl_async.worker.process import Worker
+    from hl_async.bulk.workers.worker import Worker
 
 _TEXT = "text/plain; version=0.0.4"
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from hl_async.bulk.protocol import LaneFacts, State
-from hl_async.bulk.records import Item, Reject
+from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalMismatch
 
 BATCH: Final = 2000

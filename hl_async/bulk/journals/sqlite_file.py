@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from hl_async.bulk.journal import check_header
+from hl_async.bulk.journals.protocol import check_header
 from hl_async.errors import JournalCorrupt, JournalError, JournalLocked
 
 SCHEMA_VERSION: Final = 1

@@ -12,9 +12,9 @@ import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from hl_async.bulk.dispatch import Dispatch
-from hl_async.bulk.engines import LaneEngine, Slice
-from hl_async.bulk.postgres import LEASE, PostgresPlace
+from hl_async.bulk.workers.dispatcher import Dispatch
+from hl_async.bulk.workers.engine import LaneEngine, Slice
+from hl_async.bulk.journals.postgres import LEASE, PostgresPlace
 from hl_async.bulk.protocol import SEND_GUARD, Outcome, Timing
 from hl_async.bulk.run import Run
 from hl_async.bulk.target import LocationTarget

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hl_async.worker.process import Worker, WorkerSettings
+from hl_async.bulk.workers.worker import Worker, WorkerSettings
 
 __all__ = ["Worker", "WorkerSettings"]

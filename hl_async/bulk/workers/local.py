@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from hl_async.bulk.engines import Handler, Slice, SliceState
+from hl_async.bulk.workers.engine import Handler, Slice, SliceState
 
 
 class LocalEngine:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from hl_async.bulk.journal import (
+from hl_async.bulk.journals.protocol import (
     BATCH,
     Counts,
     ItemColumns,
@@ -24,11 +24,11 @@ from hl_async.bulk.journal import (
     columns_of,
     lane_status,
 )
-from hl_async.bulk.postgres_changes import Changes, plain_text
-from hl_async.bulk.postgres_lane import DatabaseClock, PostgresLane
-from hl_async.bulk.postgres_schema import JOURNAL
+from hl_async.bulk.journals.postgres_changes import Changes, plain_text
+from hl_async.bulk.journals.postgres_lane import DatabaseClock, PostgresLane
+from hl_async.bulk.journals.postgres_schema import JOURNAL
 from hl_async.bulk.protocol import State
-from hl_async.bulk.records import Item, Reject
+from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalMissing
 from hl_async.storage.postgres import Database, database_of
 from hl_async.secret import Secret
@@ -111,7 +111,7 @@ class PostgresPlace:
 
 
 class PostgresJournal:
-    """A run in a database; see :class:`~hl_async.bulk.journal.Journal`. Open it through :class:`PostgresPlace`."""
+    """A run in a database; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through :class:`PostgresPlace`."""
 
     def __init__(
         self, database: Database, run: int, name: str, holder: str, lease: float, *, owns: bool

@@ -18,7 +18,7 @@ from unittest import mock
 from benchmarks.bars import Row, note
 from benchmarks.virtual_loop import Server, VirtualLoop, govern, limited, run
 from hl_async.governor import GovernorPolicy
-from hl_async.sandbox.windows import make_window
+from hl_async.sandbox.rate_limits import make_window
 
 KINDS = ("fixed", "sliding", "bucket", "counter")
 ROUND_TRIPS = (0.010, 0.050, 0.100, 0.300)

@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.bars import Row, note
 from benchmarks.postgres import postgres
 from hl_async import wire
-from hl_async.sandbox.windows import make_window
+from hl_async.sandbox.rate_limits import make_window
 
 LIMIT, INTERVAL, ROUND_TRIP, JITTER = 100, 5.0, 0.025, 0.3
 LOCATION = "6578278e879ad2646715ba9c"

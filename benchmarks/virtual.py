@@ -11,7 +11,7 @@ from hl_async import wire
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
 from hl_async.governor.policy import GovernorPolicy
-from hl_async.sandbox.windows import Window
+from hl_async.sandbox.rate_limits import Window
 
 
 class World:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from hl_async import wire
 from hl_async.config import Lane
 from hl_async.governor import Governor, GovernorPolicy, Permit
-from hl_async.sandbox.windows import Window
+from hl_async.sandbox.rate_limits import Window
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.config import environment_with
 from hl_async.sandbox import PROFILES, Sandbox
-from hl_async.sandbox.windows import WINDOWS
+from hl_async.sandbox.rate_limits import WINDOWS
 
 
 @click.command(context_settings={"allow_interspersed_args": False})

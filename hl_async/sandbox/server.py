@@ -29,7 +29,7 @@ from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, Act, make_routes
 from hl_async.sandbox.rules import Refusal, bad_request, not_found, unauthorised, unprocessable
 from hl_async.sandbox.tokens import App, Grant, Tokens
 from hl_async.sandbox.webhooks import Webhooks
-from hl_async.sandbox.windows import Window, make_window
+from hl_async.sandbox.rate_limits import Window, make_window
 
 _VERSIONS: Final = frozenset(("v3", "2023-02-21", "2021-07-28", "2021-04-15", "legacy"))
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")

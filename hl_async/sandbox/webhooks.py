@@ -24,7 +24,7 @@ from hl_async.sandbox.clock import Clock
 
 if TYPE_CHECKING:
     from hl_async.sandbox.ledger import Place
-    from hl_async.testing.deliveries import WebhookSender
+    from hl_async.sandbox.deliveries import WebhookSender
 
 Document = Mapping[str, Any]
 
@@ -219,7 +219,7 @@ class Webhooks:
 
     def _signer(self) -> WebhookSender:
         if self._sender is None:
-            from hl_async.testing.deliveries import WebhookSender
+            from hl_async.sandbox.deliveries import WebhookSender
 
             self._sender = WebhookSender(seed=self._seed.to_bytes(32, "big"), wall=self._clock.wall)
         return self._sender

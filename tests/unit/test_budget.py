@@ -14,7 +14,7 @@ from hl_async.errors import ConfigurationError
 from hl_async.governor.budget import BRAKE_AFTER, Budget
 from hl_async.governor.headers import parse_count, parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
-from hl_async.sandbox.windows import FixedWindow, SlidingCounter, SlidingLog, TokenBucket, make_window
+from hl_async.sandbox.rate_limits import FixedWindow, SlidingCounter, SlidingLog, TokenBucket, make_window
 
 SERVERS = {
     "fixed": lambda: FixedWindow(100, 10.0, phase=3.7),

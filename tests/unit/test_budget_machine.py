@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hl_async import wire
 from hl_async.governor.budget import Budget
 from hl_async.governor.policy import GovernorPolicy
-from hl_async.sandbox.windows import FixedWindow, SlidingLog, TokenBucket, Window
+from hl_async.sandbox.rate_limits import FixedWindow, SlidingLog, TokenBucket, Window
 
 MAX, INTERVAL, LINGER = 5, 10.0, 4.0
 

@@ -15,7 +15,7 @@ from hl_async import wire
 from hl_async.config import Lane
 from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor import Governor, GovernorPolicy, Permit, Scope
-from hl_async.sandbox.windows import SlidingLog, make_window
+from hl_async.sandbox.rate_limits import SlidingLog, make_window
 
 EXACT = ("fixed", "sliding", "bucket")
 

@@ -16,7 +16,7 @@ from hl_async.errors import BudgetStoreError, ClientClosed, DeadlineExceeded
 from hl_async.governor import Governor, GovernorPolicy, MemoryBudget, Scope
 from hl_async.governor.shared.messages import Grant, Wish
 from hl_async.governor.shared.scopes import SharedScope
-from hl_async.sandbox.windows import make_window
+from hl_async.sandbox.rate_limits import make_window
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event, Telemetry
 from hl_async.testing.budgets import BudgetStoreContract
 

@@ -33,7 +33,7 @@ from hl_async.errors import (
     WebhookError,
 )
 from hl_async.models.webhooks import INVOICE_EVENTS, moment
-from hl_async.testing.deliveries import CURRENT_HEADER, LEGACY_HEADER, WebhookSender, invoice_payload
+from hl_async.sandbox.deliveries import CURRENT_HEADER, LEGACY_HEADER, WebhookSender, invoice_payload
 from hl_async.webhooks import (
     HIGHLEVEL_ED25519,
     HIGHLEVEL_RSA,

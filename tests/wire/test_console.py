@@ -14,7 +14,7 @@ from hl_async import HighLevel
 from hl_async.errors import ServerError
 from hl_async.models import Discount
 from hl_async.sandbox import Fault, Sandbox
-from hl_async.sandbox.console.paper import money, paper, plain, sums
+from hl_async.sandbox.console.document_view import money, paper, plain, sums
 from hl_async.testing.builders import Builder
 
 EVIL = '<script>alert("x")</script>'

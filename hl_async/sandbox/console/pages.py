@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from hl_async.operations import OPERATIONS
 from hl_async.sandbox.console.layout import cards, choice, field, form, page, table, text
-from hl_async.sandbox.console.paper import money, paper
+from hl_async.sandbox.console.document_view import money, paper
 from hl_async.sandbox.faults import PROFILES, Fault
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from hl_async import models as m
 from hl_async.errors import InvalidRequest
-from hl_async.models.checks import check_text
+from hl_async.models.validation import check_text
 from hl_async.models.codec import decoder
 
 T = TypeVar("T")

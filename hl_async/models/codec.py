@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from hl_async.errors import DecodeError, InvalidRequest, bounded_text
-from hl_async.models.checks import check_mapping, plain_form
+from hl_async.models.validation import check_mapping, plain_form
 from hl_async.models.money import is_sound
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from hl_async.models.checks import Currency, Filled, Quantity, Request
+from hl_async.models.validation import Currency, Filled, Quantity, Request
 from hl_async.models.money import guard
 
 ZERO = Decimal(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, field
 
-from hl_async.models.checks import Currency, Filled, Request
+from hl_async.models.validation import Currency, Filled, Request
 from hl_async.models.common import (
     Answer,
     Attachment,

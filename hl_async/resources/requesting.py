@@ -11,7 +11,7 @@ import msgspec
 
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
-from hl_async.models.checks import check_text
+from hl_async.models.validation import check_text
 from hl_async.models.codec import bind, encode_body
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager

@@ -19,7 +19,7 @@ from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.render import progress, report_lines, verification_lines
-from hl_async.cli.running import Counting, draining
+from hl_async.cli.sessions import Counting, draining
 
 _RATE_MAX = 40
 _RATE_INTERVAL = 2.0

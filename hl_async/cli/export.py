@@ -17,7 +17,7 @@ from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.render import progress, report_lines
-from hl_async.cli.running import Counting, client, draining, report_json
+from hl_async.cli.sessions import Counting, client, draining, report_json
 from hl_async.errors import InvalidRequest
 from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 

@@ -19,10 +19,10 @@ from hl_async.bulk.journals.sqlite import SqlitePlace
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.places import name_for, place_of, postgres_option, required_postgres, run_name
+from hl_async.cli.journal_options import name_for, place_of, postgres_option, required_postgres, run_name
 from hl_async.cli.reject_files import LeftOut, check_rejects, write_left_out
 from hl_async.cli.render import money, progress, report_lines, span
-from hl_async.cli.running import Counting, base_url_option, client, draining, json_option, report_json
+from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option, report_json
 from hl_async.config import DEFAULT_BASE_URL, Environment, base_url
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError
 from hl_async.operations import plain_id

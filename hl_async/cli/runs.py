@@ -11,10 +11,10 @@ from hl_async.bulk.protocol import State
 from hl_async.bulk.run import Run
 from hl_async.cli.app import put_json, run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.places import place_of, postgres_option
+from hl_async.cli.journal_options import place_of, postgres_option
 from hl_async.cli.reject_files import reject_text
 from hl_async.cli.render import verification_lines
-from hl_async.cli.running import Counting, base_url_option, client, json_option
+from hl_async.cli.sessions import Counting, base_url_option, client, json_option
 
 
 @click.command()

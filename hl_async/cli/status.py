@@ -15,9 +15,9 @@ from hl_async.bulk.journals.protocol import JournalPlace, LaneStatus
 from hl_async.bulk.run import Run, RunReport
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.places import place_of, postgres_of, postgres_option, required_postgres, run_name
+from hl_async.cli.journal_options import place_of, postgres_of, postgres_option, required_postgres, run_name
 from hl_async.cli.render import lane_lines, report_lines
-from hl_async.cli.running import json_option, report_json
+from hl_async.cli.sessions import json_option, report_json
 
 _EVERY: Final = 1.0
 

@@ -11,8 +11,8 @@ import click
 from hl_async.bulk.journals.postgres import LEASE
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.places import postgres_option, required_postgres
-from hl_async.cli.running import base_url_option, client, draining
+from hl_async.cli.journal_options import postgres_option, required_postgres
+from hl_async.cli.sessions import base_url_option, client, draining
 from hl_async.secret import Secret
 from hl_async.telemetry import AttemptFinished, Event
 from hl_async.bulk.workers.worker import Worker, WorkerSettings, worker_name

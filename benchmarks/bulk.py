@@ -14,10 +14,10 @@ from pathlib import Path
 from benchmarks.bars import Row, note
 from benchmarks.postgres import postgres
 from hl_async.bulk import bulk_map
-from hl_async.bulk.journals.protocol import JournalPlace
 from hl_async.bulk.journals.postgres import PostgresPlace
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.journals.protocol import JournalPlace
 from hl_async.bulk.run import Run
+from hl_async.bulk.sources.records import Item
 
 JOURNAL_BAR = 5_000.0
 MEMORY_BAR = 50 * 1024

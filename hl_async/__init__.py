@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from hl_async.governor import BudgetStore, Governor, GovernorPolicy, MemoryBudget, PostgresBudget
     from hl_async.operations import OPERATIONS, Operation
     from hl_async.pagination import Page, Pager
-    from hl_async.transport.retry import RetryPolicy
     from hl_async.secret import Secret
     from hl_async.telemetry import LoggingObserver, Observer
+    from hl_async.transport.retry import RetryPolicy
     from hl_async.wire import WireResponse
 
 __all__ = [

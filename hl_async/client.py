@@ -20,12 +20,12 @@ from hl_async.resources.invoice_templates import InvoiceTemplates
 from hl_async.resources.invoices import Invoices
 from hl_async.resources.oauth import OAuth
 from hl_async.resources.requesting import Body, Query, Requester
-from hl_async.transport.retry import RetryPolicy
 from hl_async.secret import Secret
-from hl_async.transport.bodies import CODINGS
-from hl_async.transport.session import SessionManager
 from hl_async.telemetry import Observer, Telemetry
+from hl_async.transport.bodies import CODINGS
 from hl_async.transport.calls import Transport
+from hl_async.transport.retry import RetryPolicy
+from hl_async.transport.session import SessionManager
 from hl_async.wire import WireResponse
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from urllib.parse import quote, unquote
 
 from hl_async import models as m
 from hl_async.errors import InvalidRequest
-from hl_async.models.validation import check_text
 from hl_async.models.codec import decoder
+from hl_async.models.validation import check_text
 
 T = TypeVar("T")
 

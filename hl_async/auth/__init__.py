@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hl_async.auth.authorization import Consent, ConsentFlow
     from hl_async.auth.credentials import Credentials, PrivateToken
-    from hl_async.auth.tokens import Installation
     from hl_async.auth.oauth import OAuthApp
-    from hl_async.auth.stores.postgres import PostgresTokenStore
     from hl_async.auth.policy import RefreshPolicy
     from hl_async.auth.stores.encrypted import SealedStore
-    from hl_async.auth.stores.sqlite import SqliteStore
     from hl_async.auth.stores.memory import MemoryStore, Stored, TokenStore
+    from hl_async.auth.stores.postgres import PostgresTokenStore
+    from hl_async.auth.stores.sqlite import SqliteStore
+    from hl_async.auth.tokens import Installation
 
 _HOME_OF = {
     "Consent": "consent",

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from hl_async.auth.tokens import Installation
 from hl_async.auth.repository import Vault
+from hl_async.auth.tokens import Installation
 from hl_async.config import base_url
 from hl_async.errors import ConfigurationError, RefreshRejected, StateMismatch
 from hl_async.secret import redact

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
-from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused
 from hl_async.auth.authorization import (
     CONSENT_HOST,
     DEFAULT_SCOPES,
@@ -16,11 +15,12 @@ from hl_async.auth.authorization import (
     authorize_url,
     check_redirect,
 )
-from hl_async.auth.tokens import COMPANY, LOCATION, Installation, grant_from_answer, installation
-from hl_async.auth.refresher import CompanyOf, Refresher
 from hl_async.auth.policy import RefreshPolicy, missing, rejected
-from hl_async.auth.stores.memory import MemoryStore, TokenStore
+from hl_async.auth.refresher import CompanyOf, Refresher
 from hl_async.auth.repository import Vault
+from hl_async.auth.stores.memory import MemoryStore, TokenStore
+from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused
+from hl_async.auth.tokens import COMPANY, LOCATION, Installation, grant_from_answer, installation
 from hl_async.config import Environment, header_text
 from hl_async.errors import (
     ClientStateError,

@@ -17,10 +17,10 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from hl_async import telemetry as events
-from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused, Reply, Silent
-from hl_async.auth.tokens import COMPANY, LOCATION, Grant, fingerprint, grant_from_answer
 from hl_async.auth.policy import RefreshPolicy, Step, is_final, lost, missing, next_step, rejected, subject
 from hl_async.auth.repository import Found, Vault
+from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused, Reply, Silent
+from hl_async.auth.tokens import COMPANY, LOCATION, Grant, fingerprint, grant_from_answer
 from hl_async.errors import (
     AuthError,
     GrantLost,

@@ -25,8 +25,8 @@ from hl_async.errors import (
 from hl_async.governor import Governor, Scope, parse_retry_after
 from hl_async.models import TokenGrant
 from hl_async.operations import Operation
-from hl_async.transport.responses import error_facts, error_from_response, is_token_bad
 from hl_async.secret import Secret
+from hl_async.transport.responses import error_facts, error_from_response, is_token_bad
 from hl_async.wire import (
     ACCEPT,
     ACCEPT_ENCODING,

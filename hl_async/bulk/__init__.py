@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from hl_async.bulk.map import Outcome, bulk_map
+from hl_async.bulk.run import Forecast, Progress, Run, RunReport
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import read_source
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.bulk.run import Forecast, Progress, Run, RunReport
-from hl_async.bulk.map import Outcome, bulk_map
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Verification
 

@@ -17,14 +17,13 @@ import msgspec
 
 from hl_async import operations as op
 from hl_async.bulk import verification
-from hl_async.bulk.workers.engine import Slice
-from hl_async.bulk.workers.local import LocalEngine
+from hl_async.bulk.engine import LocalEngine, Slice
 from hl_async.bulk.journals.protocol import Journal, JournalPlace, Row
+from hl_async.bulk.journals.sqlite import SqlitePlace
 from hl_async.bulk.keys import KeyPlace, key_place
 from hl_async.bulk.lane import LaneRun
 from hl_async.bulk.protocol import SETTLE, Outcome, State, Timing
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.bulk.journals.sqlite import SqlitePlace
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Verification
 from hl_async.errors import InvalidRequest, JournalError, LaneLost, TooManyRejects
@@ -125,8 +124,8 @@ class Run:
         """A new run, or the one that ``place`` holds if it is the same.
 
         ``place`` is the path of an embedded journal, or a
-        :class:`~hl_async.bulk.journals.postgres.PostgresPlace`. Raises :class:`JournalMismatch` when it holds another run, and
-        the other journal errors.
+        :class:`~hl_async.bulk.journals.postgres.PostgresPlace`. Raises :class:`JournalMismatch` when it holds
+        another run, and the other journal errors.
         """
         key_place(key)
         header = {"fingerprint": fingerprint, "location": location, "operation": operation.name, "key": key}

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.protocol import State
+from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import reject_lines
-from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode

@@ -11,8 +11,8 @@ import msgspec
 from hl_async.bulk.export import LISTS, copy_source, export, invoiced
 from hl_async.bulk.journals.protocol import Row
 from hl_async.bulk.protocol import SETTLE, State
-from hl_async.bulk.sources.records import Item
 from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.sources.records import Item
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hl_async.bulk.keys import key_place
-from hl_async.bulk.sources.mapping import Mapping
-from hl_async.bulk.protocol import SETTLE
-from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
-from hl_async.bulk.run import Forecast, Run, RunReport
 from hl_async.bulk.journals.sqlite import SqlitePlace
+from hl_async.bulk.keys import key_place
+from hl_async.bulk.protocol import SETTLE
+from hl_async.bulk.run import Forecast, Run, RunReport
+from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
@@ -28,8 +28,8 @@ from hl_async.errors import BulkError, ConfigurationError, HighLevelError
 from hl_async.operations import plain_id
 
 if TYPE_CHECKING:
-    from hl_async.bulk.workers.dispatcher import Dispatch
     from hl_async.bulk.journals.protocol import JournalPlace
+    from hl_async.bulk.workers.dispatcher import Dispatch
     from hl_async.client import HighLevel
 
 

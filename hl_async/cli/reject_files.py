@@ -12,8 +12,8 @@ import msgspec
 
 from hl_async.bulk.journals.protocol import Row
 from hl_async.bulk.protocol import State
-from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.bulk.run import Run
+from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.errors import ConfigurationError
 
 

@@ -9,13 +9,13 @@ import logging
 import click
 
 from hl_async.bulk.journals.postgres import LEASE
+from hl_async.bulk.workers.worker import Worker, WorkerSettings, worker_name
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.journal_options import postgres_option, required_postgres
 from hl_async.cli.sessions import base_url_option, client, draining
 from hl_async.secret import Secret
 from hl_async.telemetry import AttemptFinished, Event
-from hl_async.bulk.workers.worker import Worker, WorkerSettings, worker_name
 
 
 @click.command()
@@ -89,8 +89,8 @@ async def _work(
     base_url: str | None,
 ) -> ExitCode:
     from hl_async.bulk.workers.dbos import DbosEngine
-    from hl_async.storage.postgres import Database
     from hl_async.bulk.workers.health import HealthPage
+    from hl_async.storage.postgres import Database
 
     stop = asyncio.Event()
     counted = _Counted()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
-from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.governor import Governor, Permit, Scope
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.snapshot import ScopeSnapshot
 
 if TYPE_CHECKING:

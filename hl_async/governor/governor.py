@@ -25,9 +25,9 @@ from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
 from hl_async.governor.daily_quota import Day
-from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.slots import Slots
 from hl_async.governor.snapshot import ScopeSnapshot
 from hl_async.telemetry import Telemetry

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from hl_async.errors import DecodeError, InvalidRequest, bounded_text
-from hl_async.models.validation import check_mapping, plain_form
 from hl_async.models.money import is_sound
+from hl_async.models.validation import check_mapping, plain_form
 
 T = TypeVar("T")
 

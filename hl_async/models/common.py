@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from hl_async.models.validation import Currency, Filled, Quantity, Request
 from hl_async.models.money import guard
+from hl_async.models.validation import Currency, Filled, Quantity, Request
 
 ZERO = Decimal(0)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, field
 
-from hl_async.models.validation import Currency, Filled, Request
 from hl_async.models.common import (
     Answer,
     Attachment,
@@ -27,6 +26,7 @@ from hl_async.models.common import (
 )
 from hl_async.models.invoices import Invoice
 from hl_async.models.money import guard_document
+from hl_async.models.validation import Currency, Filled, Request
 
 
 class InvoiceScheduleUpdate(Request, frozen=True):

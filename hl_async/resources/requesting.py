@@ -11,8 +11,8 @@ import msgspec
 
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
-from hl_async.models.validation import check_text
 from hl_async.models.codec import bind, encode_body
+from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager
 from hl_async.transport.calls import Account, Transport

@@ -21,15 +21,15 @@ from aiohttp import web
 from hl_async.config import is_loopback
 from hl_async.errors import ConfigurationError
 from hl_async.operations import Alt, Operation, Replay
-from hl_async.sandbox import consent, console, control, mischief
+from hl_async.sandbox import authorization, console, control, mischief
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import Fault, FaultPlan
 from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
+from hl_async.sandbox.rate_limits import Window, make_window
 from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, Act, make_routes
 from hl_async.sandbox.rules import Refusal, bad_request, not_found, unauthorised, unprocessable
 from hl_async.sandbox.tokens import App, Grant, Tokens
 from hl_async.sandbox.webhooks import Webhooks
-from hl_async.sandbox.rate_limits import Window, make_window
 
 _VERSIONS: Final = frozenset(("v3", "2023-02-21", "2021-07-28", "2021-04-15", "legacy"))
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -220,8 +220,8 @@ class Sandbox:
             return await control.handle(self, request)
         if path == console.PREFIX or path.startswith(f"{console.PREFIX}/"):
             return await console.handle(self, request)
-        if path in consent.PATHS:
-            return await consent.handle(self, request)
+        if path in authorization.PATHS:
+            return await authorization.handle(self, request)
         body = await request.read()
         self.count += 1
         record = Recorded(

@@ -23,8 +23,8 @@ from hl_async.errors import ConfigurationError
 from hl_async.sandbox.clock import Clock
 
 if TYPE_CHECKING:
-    from hl_async.sandbox.ledger import Place
     from hl_async.sandbox.deliveries import WebhookSender
+    from hl_async.sandbox.ledger import Place
 
 Document = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""Internal. Databases under token stores, budgets and journals."""

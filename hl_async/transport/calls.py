@@ -32,9 +32,9 @@ from hl_async.errors import (
 from hl_async.governor import Governor, Permit, Scope, parse_retry_after
 from hl_async.models.codec import alt_prefix
 from hl_async.operations import Operation, names_no_location
+from hl_async.telemetry import Telemetry
 from hl_async.transport.responses import error_from_response
 from hl_async.transport.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
-from hl_async.telemetry import Telemetry
 from hl_async.wire import (
     ACCEPT,
     ACCEPT_ENCODING,

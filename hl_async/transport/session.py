@@ -14,10 +14,10 @@ from multidict import CIMultiDict
 
 from hl_async.config import ClientConfig
 from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, WrongEventLoop
-from hl_async.transport.bodies import refusal
 from hl_async.transport.aiohttp_path import LARGE_BODY, Delegated
-from hl_async.transport.fast_path import Direct, is_free
+from hl_async.transport.bodies import refusal
 from hl_async.transport.error_mapping import WIRE_FAILURES, given_up, wire_error
+from hl_async.transport.fast_path import Direct, is_free
 from hl_async.transport.request_head import check_line
 from hl_async.transport.timeouts import Watch
 from hl_async.wire import USER_AGENT, WireResponse

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from hl_async.bulk.workers.engine import Handler, Slice, SliceState
+from hl_async.bulk.engine import Handler, Slice, SliceState
 
 
 class SharedQueue:

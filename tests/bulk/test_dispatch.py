@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bulk.engines import QueueEngine, SharedQueue
-from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
-from hl_async.bulk.workers.engine import Slice
-from hl_async.bulk.workers.local import LocalEngine
-from hl_async.bulk.journals.protocol import Release
+from hl_async.bulk.engine import LocalEngine, Slice
 from hl_async.bulk.journals.postgres import PostgresJournal, PostgresPlace
+from hl_async.bulk.journals.protocol import Release
 from hl_async.bulk.sources.records import Item
+from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
 from hl_async.errors import JournalError
 from hl_async.storage.postgres import Database
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from hl_async.bulk.journals.protocol import Journal, JournalPlace, LaneJournal, Release
 from hl_async.bulk.journals.postgres import PostgresPlace
 from hl_async.bulk.journals.postgres_lane import DatabaseClock
+from hl_async.bulk.journals.protocol import Journal, JournalPlace, LaneJournal, Release
+from hl_async.bulk.journals.sqlite import SqlitePlace
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.bulk.journals.sqlite import SqlitePlace
 from hl_async.errors import JournalError, JournalMismatch, LaneLost
 from hl_async.storage.postgres import Database
 

@@ -15,8 +15,8 @@ import pytest
 import samples
 from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
 from hl_async.bulk.protocol import State
-from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.run import Progress, Run, RunReport
+from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import (
     BulkError,

@@ -16,19 +16,19 @@ import pytest
 import samples
 from bulk.engines import QueueEngine, SharedQueue
 from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
-from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
-from hl_async.bulk.lane import LaneRun
 from hl_async.bulk.journals.postgres import PostgresJournal, PostgresPlace
+from hl_async.bulk.lane import LaneRun
 from hl_async.bulk.protocol import Copy, State, Timing
-from hl_async.bulk.sources.records import Item
 from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.sources.records import Item
 from hl_async.bulk.target import LocationTarget
+from hl_async.bulk.workers import Worker, WorkerSettings
+from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
+from hl_async.bulk.workers.health import HealthPage
 from hl_async.errors import BulkError, ConfigurationError, JournalError, LaneLost
 from hl_async.models.codec import encode
-from hl_async.storage.postgres import Database
 from hl_async.sandbox import Fault, Quirks, Sandbox
-from hl_async.bulk.workers import Worker, WorkerSettings
-from hl_async.bulk.workers.health import HealthPage
+from hl_async.storage.postgres import Database
 
 _names = (f"worker-{os.getpid()}-{n}" for n in itertools.count())
 CONFIG = ClientConfig(timeouts=Timeouts(attempt=2.0))

@@ -10,12 +10,12 @@ import pytest
 
 import hl_async
 import hl_async.bulk
-import hl_async.bulk.workers.engine
+import hl_async.bulk.engine
+import hl_async.bulk.workers
 import hl_async.errors
 import hl_async.models
 import hl_async.telemetry
 import hl_async.webhooks
-import hl_async.bulk.workers
 
 REFERENCE = "\n".join(
     page.read_text("utf-8") for page in sorted((Path(__file__).parents[2] / "docs/reference").glob("*.md"))
@@ -44,7 +44,7 @@ SHOWN = _shown()
 PLACES = (
     hl_async,
     hl_async.bulk,
-    hl_async.bulk.workers.engine,
+    hl_async.bulk.engine,
     hl_async.errors,
     hl_async.models,
     hl_async.telemetry,

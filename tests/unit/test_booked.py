@@ -7,10 +7,10 @@ import math
 import pytest
 
 from hl_async import wire
-from hl_async.governor.shared.allocator import Book
-from hl_async.governor.shared.reservations import BookedBudget
-from hl_async.governor.shared.messages import Grant, Wish
 from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.shared.allocator import Book
+from hl_async.governor.shared.messages import Grant, Wish
+from hl_async.governor.shared.reservations import BookedBudget
 
 STORE_CLOCK = 5_000.0
 ANSWER = {wire.RATE_LIMIT: "20", wire.RATE_INTERVAL_MS: "10000"}

@@ -30,9 +30,9 @@ from hl_async.errors import (
     WireKind,
 )
 from hl_async.governor import Governor, GovernorPolicy
-from hl_async.transport.retry import RetryPolicy
 from hl_async.telemetry import Event, Telemetry
 from hl_async.transport.calls import Account, Transport
+from hl_async.transport.retry import RetryPolicy
 from hl_async.wire import WireResponse
 
 LOST = ConnectionLost("lost", kind=WireKind.DISCONNECTED, sent=True)

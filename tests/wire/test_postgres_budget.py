@@ -18,8 +18,8 @@ from hl_async import GovernorPolicy, HighLevel, Lane, MemoryBudget, PostgresBudg
 from hl_async.config import ClientConfig, Timeouts
 from hl_async.errors import BudgetStoreError, ConfigurationError
 from hl_async.governor import BudgetStore, Governor
-from hl_async.storage.postgres import Database
 from hl_async.sandbox import Sandbox
+from hl_async.storage.postgres import Database
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event
 from hl_async.testing.budgets import BudgetStoreContract, Caller
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hl_async.errors import ConfigurationError, JournalError, TokenStoreError
-from hl_async.storage.postgres import Database, Room
 from hl_async.secret import Secret
+from hl_async.storage.postgres import Database, Room
 
 _names = (f"test{os.getpid()}x{n}" for n in itertools.count())
 

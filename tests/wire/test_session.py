@@ -34,10 +34,10 @@ from hl_async.errors import (
     WireKind,
     WrongEventLoop,
 )
-from hl_async.transport.bodies import CODINGS
-from hl_async.transport.session import SessionManager
 from hl_async.transport.aiohttp_path import LARGE_BODY
+from hl_async.transport.bodies import CODINGS
 from hl_async.transport.fast_path import is_free
+from hl_async.transport.session import SessionManager
 from hl_async.wire import Headers
 
 HEADERS = {"Authorization": "Bearer pit-5ent1nel-000000000000"}

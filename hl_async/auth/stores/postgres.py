@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from hl_async.auth.stores.memory import Stored
 from hl_async.errors import TokenStoreError
-from hl_async.storage.postgres import Database, Room, database_of
 from hl_async.secret import Secret
+from hl_async.storage.postgres import Database, Room, database_of
 
 _TABLES: Final = """
 create table if not exists hl_async.token (name text primary key, version bigint not null, data bytea not null);
@@ -24,7 +24,8 @@ _TOKENS: Final = Room("token", (_TABLES,), TokenStoreError)
 
 
 class PostgresTokenStore:
-    """Keeps tokens in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema ``hl_async``.
+    """Keeps tokens in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema
+    ``hl_async``.
 
     ``locks`` bounds the connections for locks, which are opened when needed. ``lock_timeout`` is how many seconds to
     wait for another process's refresh. The database must be reached directly or through a pooler in session mode,

@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
+from hl_async.bulk.journals.postgres_changes import Changes, plain_text
+from hl_async.bulk.journals.postgres_lane import DatabaseClock, PostgresLane
+from hl_async.bulk.journals.postgres_schema import JOURNAL
 from hl_async.bulk.journals.protocol import (
     BATCH,
     Counts,
@@ -24,14 +27,11 @@ from hl_async.bulk.journals.protocol import (
     columns_of,
     lane_status,
 )
-from hl_async.bulk.journals.postgres_changes import Changes, plain_text
-from hl_async.bulk.journals.postgres_lane import DatabaseClock, PostgresLane
-from hl_async.bulk.journals.postgres_schema import JOURNAL
 from hl_async.bulk.protocol import State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalMissing
-from hl_async.storage.postgres import Database, database_of
 from hl_async.secret import Secret
+from hl_async.storage.postgres import Database, database_of
 
 LEASE: Final = 20.0
 """Seconds a lane stays with a holder that is not heard of."""
@@ -111,7 +111,8 @@ class PostgresPlace:
 
 
 class PostgresJournal:
-    """A run in a database; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through :class:`PostgresPlace`."""
+    """A run in a database; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
+    :class:`PostgresPlace`."""
 
     def __init__(
         self, database: Database, run: int, name: str, holder: str, lease: float, *, owns: bool

@@ -6,8 +6,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from hl_async.bulk.journals.protocol import Planned, Release, ids_of
 from hl_async.bulk.journals.postgres_changes import Change, plain_text
+from hl_async.bulk.journals.protocol import Planned, Release, ids_of
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.errors import LaneLost
 

@@ -70,7 +70,7 @@ create table hl_async.lane (
   primary key (run, location)
 );
 create index lane_open on hl_async.lane (run) where not done;
-create table hl_async.bulk.workers (
+create table hl_async.worker (
   name text primary key,
   seen timestamptz not null,
   lanes integer not null default 0,

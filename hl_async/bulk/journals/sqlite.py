@@ -33,9 +33,9 @@ from hl_async.bulk.journals.protocol import (
     ids_of,
     lane_status,
 )
+from hl_async.bulk.journals.sqlite_file import connect, lock_file, prepare, remove_file, unlock
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.bulk.journals.sqlite_file import connect, lock_file, prepare, remove_file, unlock
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
 
 T = TypeVar("T")
@@ -65,7 +65,8 @@ class SqlitePlace(NamedTuple):
 
 
 class SqliteJournal:
-    """A journal in one file; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through :class:`SqlitePlace`."""
+    """A journal in one file; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
+    :class:`SqlitePlace`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         self.path = path
@@ -283,7 +284,8 @@ class SqliteJournal:
 
 
 class SqliteLane:
-    """The items of one location of a :class:`SqliteJournal`; see :class:`~hl_async.bulk.journals.protocol.LaneJournal`."""
+    """The items of one location of a :class:`SqliteJournal`; see
+    :class:`~hl_async.bulk.journals.protocol.LaneJournal`."""
 
     renew_every = _RENEW_EVERY
 

@@ -16,7 +16,7 @@ from contextvars import Context
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from hl_async.bulk.workers.engine import Handler, Slice, SliceState
+from hl_async.bulk.engine import Handler, Slice, SliceState
 from hl_async.errors import BulkError, ConfigurationError
 from hl_async.secret import Secret
 

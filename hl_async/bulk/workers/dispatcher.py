@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hl_async.bulk.workers.engine import LaneEngine, Slice, SliceState
+from hl_async.bulk.engine import LaneEngine, Slice, SliceState
 from hl_async.bulk.journals.postgres_schema import JOURNAL
 from hl_async.errors import JournalMissing
 from hl_async.storage.postgres import Database
@@ -194,7 +194,7 @@ class Dispatch:
     async def sign_in(self, worker: str, lanes: int, *, draining: bool) -> None:
         """Tell that a worker is there."""
         await self._change(
-            "insert into hl_async.bulk.workers values ($1, clock_timestamp(), $2, $3)"
+            "insert into hl_async.worker values ($1, clock_timestamp(), $2, $3)"
             " on conflict (name) do update"
             " set seen = excluded.seen, lanes = excluded.lanes, draining = excluded.draining",
             worker,
@@ -205,14 +205,14 @@ class Dispatch:
     async def sign_out(self, worker: str) -> None:
         """Tell that it goes; those that died without a word are forgotten too, after a day."""
         await self._change(
-            "delete from hl_async.bulk.workers where name = $1 or seen < clock_timestamp() - interval '1 day'",
+            "delete from hl_async.worker where name = $1 or seen < clock_timestamp() - interval '1 day'",
             worker,
         )
 
     async def workers(self) -> list[WorkerStatus]:
         """Those that were heard of lately."""
         rows = await self._rows(
-            "select name, lanes, draining from hl_async.bulk.workers"
+            "select name, lanes, draining from hl_async.worker"
             " where seen > clock_timestamp() - make_interval(secs => $1) order by name",
             _WORKER_GONE,
         )

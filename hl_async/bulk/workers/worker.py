@@ -12,12 +12,12 @@ import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from hl_async.bulk.workers.dispatcher import Dispatch
-from hl_async.bulk.workers.engine import LaneEngine, Slice
+from hl_async.bulk.engine import LaneEngine, Slice
 from hl_async.bulk.journals.postgres import LEASE, PostgresPlace
 from hl_async.bulk.protocol import SEND_GUARD, Outcome, Timing
 from hl_async.bulk.run import Run
 from hl_async.bulk.target import LocationTarget
+from hl_async.bulk.workers.dispatcher import Dispatch
 from hl_async.errors import CanaryFailed, ConfigurationError, HighLevelError, LaneLost
 from hl_async.storage.postgres import Database
 

@@ -1,0 +1,1 @@
+"""Internal. One rate budget for several processes: slots reserved ahead from a shared store."""

@@ -113,8 +113,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetStore(Protocol):
     """Keeps the slots of scopes for several processes.
 
-    ``hl_async.testing.budgets`` has its promises as tests. All rules are in ``hl_async.governor.shared.allocator``: a store that
-    can replace a value atomically needs no more than :class:`PostgresBudget` does.
+    ``hl_async.testing.budgets`` has its promises as tests. All rules are in
+    ``hl_async.governor.shared.allocator``: a store that can replace a value atomically needs no more than
+    :class:`PostgresBudget` does.
     """
 
     async def exchange(self, scope: str, wish: Wish) -> Grant:

@@ -2,9 +2,9 @@
 
 One row per scope holds its whole book, in an unlogged table: the log has nothing to write for it, and what a crash
 of the server loses is known again an interval later; a logged table tells that there was something to lose. An
-exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`, and writes the
-row if nobody else did in between; else it begins anew. So no process that stops at any instruction holds a lock, any
-pooler will do, and there is one set of rules for all stores.
+exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`,
+and writes the row if nobody else did in between; else it begins anew. So no process that stops at any instruction
+holds a lock, any pooler will do, and there is one set of rules for all stores.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 from hl_async.errors import BudgetStoreError
 from hl_async.governor.shared.allocator import Book
 from hl_async.governor.shared.messages import Grant, Wish
-from hl_async.storage.postgres import Database, Room, database_of
 from hl_async.secret import Secret
+from hl_async.storage.postgres import Database, Room, database_of
 
 _TABLES: Final = """
 create unlogged table if not exists hl_async.budget (
@@ -63,7 +63,8 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class PostgresBudget:
-    """Rate budgets in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema ``hl_async``.
+    """Rate budgets in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema
+    ``hl_async``.
 
     Give it to every client that spends from the same budgets: ``HighLevel(..., budget=PostgresBudget(dsn))``. A
     database that was passed in is not closed with it. Raises :class:`ConfigurationError` without asyncpg.

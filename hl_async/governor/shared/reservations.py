@@ -2,8 +2,8 @@
 
 What is at hand are bookings: each is good for one request between its start and its end. :meth:`BookedBudget.due`
 says when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted`
-takes its answer. Who gets what is decided in :mod:`~hl_async.governor.shared.allocator`; here, how much is wanted, and which lane
-takes what is at hand: an interactive call takes a bulk booking rather than wait.
+takes its answer. Who gets what is decided in :mod:`~hl_async.governor.shared.allocator`; here, how much is wanted,
+and which lane takes what is at hand: an interactive call takes a bulk booking rather than wait.
 
 While the store is away, bulk waits, and interactive calls have an eighth of the slots, which are told to it afterwards.
 """
@@ -22,9 +22,9 @@ import msgspec
 
 from hl_async import wire
 from hl_async.governor.budget import BRAKE_AFTER, LARGEST_INTERVAL_MS, LARGEST_MAX, PROBE_EVERY, Budget
-from hl_async.governor.shared.messages import Grant, Observation, Terms, Wish
 from hl_async.governor.headers import parse_count
 from hl_async.governor.policy import GovernorPolicy
+from hl_async.governor.shared.messages import Grant, Observation, Terms, Wish
 from hl_async.governor.shared.pending import Untold
 
 PART_WITHOUT_STORE: Final = 8

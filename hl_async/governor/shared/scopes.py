@@ -1,4 +1,5 @@
-"""Scopes whose slots are booked from a store: the thin asynchronous shell around :mod:`~hl_async.governor.shared.reservations`.
+"""Scopes whose slots are booked from a store: the thin asynchronous shell around
+:mod:`~hl_async.governor.shared.reservations`.
 
 Per scope at most one exchange is under way, which carries everything there is to tell and to ask; one timer, and none
 while there is nothing. While the store can't be used, one scope at a time asks whether it is back, for all.
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from hl_async import telemetry as events
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
-from hl_async.governor.shared.reservations import BookedBudget
-from hl_async.governor.shared.messages import BudgetStore, Grant, Wish
 from hl_async.governor.governor import Permit, Scope
+from hl_async.governor.shared.messages import BudgetStore, Grant, Wish
+from hl_async.governor.shared.reservations import BookedBudget
 
 if TYPE_CHECKING:
     from hl_async.governor.governor import Governor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from hl_async.operations import OPERATIONS
-from hl_async.sandbox.console.layout import cards, choice, field, form, page, table, text
 from hl_async.sandbox.console.document_view import money, paper
+from hl_async.sandbox.console.layout import cards, choice, field, form, page, table, text
 from hl_async.sandbox.faults import PROFILES, Fault
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def beside_a_stranger(verdicts: Verdicts) -> None:
         row = f"{name:<20}"
         for kind in KINDS:
             one = server(kind, 0.1)
-            run(lambda loop: govern(loop, one, policy, SECONDS, workers=WORKERS, foreign=3.0))  # noqa: B023
+            run(lambda loop: govern(loop, one, policy, SECONDS, workers=WORKERS, external_use=3.0))  # noqa: B023
             theirs = 1000 * one.others_refused / max(1, one.others)
             both = one.used(SECONDS - WARM_UP) + (one.others - one.others_refused) / (SECONDS / 10.0)
             fine = policy is BURST or (one.refusals <= 10 and theirs <= 50)

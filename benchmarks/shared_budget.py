@@ -104,9 +104,9 @@ async def work(url: str, dsn: str, seconds: float, calls: float) -> None:
     class Counted(PostgresBudget):
         exchanges = 0
 
-        async def exchange(self, scope: str, wish: Any) -> Any:
+        async def exchange(self, scope: str, request: Any) -> Any:
             Counted.exchanges += 1
-            return await super().exchange(scope, wish)
+            return await super().exchange(scope, request)
 
     config = ClientConfig(timeouts=Timeouts(attempt=LEASE))
     token = f"pit-00000000-0000-4000-8000-{url.rpartition(':')[2].zfill(12)}"
@@ -266,7 +266,7 @@ def cost(dsn: str) -> None:
         began, processor, rounds = time.perf_counter(), time.process_time(), 500
         for _ in range(rounds):
             told = tuple(Release(one.lease, 1000.0) for one in booked)
-            booked = (await caller.ask(bulk=20, releases=told)).bookings
+            booked = (await caller.ask(bulk=20, releases=told)).reservations
         took = time.perf_counter() - began, time.process_time() - processor
         await store.aclose()
         return 1000 * took[0] / rounds, 1000 * took[1] / rounds

@@ -29,7 +29,7 @@ class World:
         jitter: float = 0.3,
         seed: int = 0,
         headers: bool = True,
-        foreign: float = 0.0,
+        external_use: float = 0.0,
         interactive: float = 0.0,
         lost: float = 0.0,
         limit: int = 100,
@@ -47,8 +47,8 @@ class World:
         self.waits: list[float] = []
         self.waiting: list[float] = []
         self.bulk_since = self.now
-        if foreign:
-            self.after(self.dice.expovariate(foreign), lambda: self._foreign(foreign))
+        if external_use:
+            self.after(self.dice.expovariate(external_use), lambda: self._external_use(external_use))
         if interactive:
             self.after(self.dice.expovariate(interactive), lambda: self._interactive(interactive))
 
@@ -114,10 +114,10 @@ class World:
         if status == 429:
             self.budget.pause(self.now, None)
 
-    def _foreign(self, rate: float) -> None:
+    def _external_use(self, rate: float) -> None:
         self.foreign_sent += 1
         self.foreign_refused += not self.window.admit(self.now)
-        self.after(self.dice.expovariate(rate), lambda: self._foreign(rate))
+        self.after(self.dice.expovariate(rate), lambda: self._external_use(rate))
 
     def _interactive(self, rate: float) -> None:
         self.waiting.append(self.now)

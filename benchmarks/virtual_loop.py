@@ -142,7 +142,7 @@ async def govern(
     *,
     workers: int = 120,
     interactive: float = 0.0,
-    foreign: float = 0.0,
+    external_use: float = 0.0,
     bursts: bool = False,
 ) -> list[float]:
     """Endless bulk through a whole governor until ``seconds``; returns the waits of interactive calls, sorted.
@@ -185,8 +185,8 @@ async def govern(
         tasks.append(asyncio.create_task(open_and_close(gate, server.dice)))
     if interactive:
         tasks.append(asyncio.create_task(people()))
-    if foreign:
-        tasks.append(asyncio.create_task(server.stranger(foreign)))
+    if external_use:
+        tasks.append(asyncio.create_task(server.stranger(external_use)))
     await asyncio.sleep(seconds)
     for task in tasks:
         task.cancel()

@@ -10,7 +10,7 @@ from benchmarks.virtual_loop import Server, VirtualLoop
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
 from hl_async.governor import BudgetStore, Governor, GovernorPolicy, MemoryBudget, Permit, Scope
-from hl_async.governor.shared.messages import Grant, Wish
+from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 
 LAG = 0.003
 """Seconds that one way to the store takes, on average."""
@@ -26,12 +26,12 @@ class Distant:
         self.away = False
         self.exchanges = 0
 
-    async def exchange(self, scope: str, wish: Wish) -> Grant:
+    async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
         await asyncio.sleep(2 * self.lag * self.dice.random())
         if self.away:
             raise BudgetStoreError("it is away")
         self.exchanges += 1
-        grant = await self.store.exchange(scope, wish)
+        grant = await self.store.exchange(scope, request)
         await asyncio.sleep(2 * self.lag * self.dice.random())
         return grant
 

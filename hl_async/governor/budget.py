@@ -104,7 +104,7 @@ class Budget:
         self._last_bulk = -math.inf
         self._last_interactive = -math.inf
         # (when seen, how many), falling: the first is the most over the last interval; nearly always empty
-        self._foreign: list[tuple[float, int]] = []
+        self._external_use: list[tuple[float, int]] = []
         self._failures = 0
         self._strain = 0
         self._strained_at = -math.inf
@@ -124,8 +124,8 @@ class Budget:
         if not self.warm and self.held >= self._policy.cold_interactive:
             return 0
         free = self.max - self.held - len(self._cooling) - len(self._late)
-        if self._foreign:
-            free -= self.foreign(now)
+        if self._external_use:
+            free -= self.external_use(now)
         if free <= 0:
             return 0
         self.held += 1
@@ -143,8 +143,8 @@ class Budget:
         self._advance(now)
         if not self.warm and self.held > 0:
             return 0
-        foreign, withheld = self._withheld(now)
-        free = self.max - self.held - len(self._cooling) - len(self._late) - foreign
+        external_use, withheld = self._withheld(now)
+        free = self.max - self.held - len(self._cooling) - len(self._late) - external_use
         if free - withheld <= self._kept_back(now) and not (free > 0 and self.is_bulk_overdue(now, since)):
             return 0
         if self._strain and now - self._strained_at > RELAX_AFTER * self.interval:
@@ -152,7 +152,7 @@ class Budget:
             self._strained_at = now
         self.held += 1
         self._last_bulk = now
-        gap = self._gap(foreign + withheld)
+        gap = self._gap(external_use + withheld)
         # one gap of catching up makes good for a late timer without becoming a burst
         self._next_bulk = max(self._next_bulk, now - gap) + gap
         if self._failures >= BRAKE_AFTER:
@@ -194,8 +194,8 @@ class Budget:
             if self.max > self.held + len(self._cooling) + len(self._late):
                 return floor
             return max(floor, min(returning, default=math.inf))
-        if self._foreign:
-            returning.append(self._foreign[0][0] + self.interval)
+        if self._external_use:
+            returning.append(self._external_use[0][0] + self.interval)
         if bulk:
             returning += (self._last_interactive + 2 * self.interval, self._last_bulk + self.interval)
         return min((moment for moment in returning if moment > now), default=math.inf)
@@ -251,9 +251,9 @@ class Budget:
 
     # ---------------------------------------------------------------------------------------- looking
 
-    def foreign(self, now: float) -> int:
+    def external_use(self, now: float) -> int:
         """The most that others were seen to have spent, over the last interval."""
-        seen = self._foreign
+        seen = self._external_use
         while seen and seen[0][0] + self.interval <= now:
             del seen[0]
         return seen[0][1] if seen else 0
@@ -294,10 +294,10 @@ class Budget:
 
     def _withheld(self, now: float) -> tuple[int, int]:
         """What others spent, and the margin that bulk leaves beyond it (BULK: F + z * sqrt(F) + 1)."""
-        foreign = self.foreign(now) if self._foreign else 0
-        if foreign <= 1:
-            return foreign, 0
-        return foreign, math.ceil(self._policy.foreign_margin * math.sqrt(foreign)) + 1
+        external_use = self.external_use(now) if self._external_use else 0
+        if external_use <= 1:
+            return external_use, 0
+        return external_use, math.ceil(self._policy.external_margin * math.sqrt(external_use)) + 1
 
     def _gap(self, withheld: int) -> float:
         pace = self._policy.pace or 0.0
@@ -336,7 +336,7 @@ class Budget:
         ours = self.held + len(self._cooling) + len(self._late) + came_back
         others = self.max - remaining - ours
         if others > 0:
-            seen = self._foreign
+            seen = self._external_use
             while seen and seen[-1][1] <= others:
                 seen.pop()
             seen.append((now, others))

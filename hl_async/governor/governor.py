@@ -191,7 +191,7 @@ class Scope:
             in_flight=budget.held,
             waiting_interactive=len(self._interactive),
             waiting_bulk=len(self._bulk),
-            foreign=budget.foreign(now),
+            external_use=budget.external_use(now),
             daily_remaining=self._day.remaining,
             braked=budget.braked,
             pace=budget.spacing(now),

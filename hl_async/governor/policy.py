@@ -28,7 +28,7 @@ class GovernorPolicy:
     linger: float = 30.0
     daily_reserve: float = 0.05
     cold_interactive: int = 8
-    foreign_margin: float = 1.0
+    external_margin: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.max, bool) or self.max < 1:
@@ -47,7 +47,7 @@ class GovernorPolicy:
             raise ConfigurationError(
                 "governor.daily_reserve", f"{self.daily_reserve!r} is not from 0 to below 1"
             )
-        if self.reserve < 0 or self.linger < 0 or self.cold_interactive < 1 or self.foreign_margin < 0:
+        if self.reserve < 0 or self.linger < 0 or self.cold_interactive < 1 or self.external_margin < 0:
             raise ConfigurationError(
                 "governor", "reserve, linger and margin can't be negative, cold_interactive below 1"
             )

@@ -8,7 +8,7 @@ import msgspec
 class ScopeSnapshot(msgspec.Struct, frozen=True):
     """What a scope looks like at one moment; times in seconds.
 
-    ``free`` and ``cooling`` count slots, ``foreign`` what others were seen to spend of them; ``pace`` is how far two
+    ``free`` and ``cooling`` count slots, ``external_use`` what others were seen to spend of them; ``pace`` is how far two
     bulk requests are kept apart, 0 when they may burst.
     """
 
@@ -19,7 +19,7 @@ class ScopeSnapshot(msgspec.Struct, frozen=True):
     in_flight: int
     waiting_interactive: int
     waiting_bulk: int
-    foreign: int
+    external_use: int
     daily_remaining: int | None
     braked: bool
     pace: float

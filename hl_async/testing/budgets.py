@@ -18,10 +18,18 @@ from typing import Any
 
 import msgspec
 
-from hl_async.governor.shared.messages import Booking, BudgetStore, Grant, Observation, Release, Terms, Wish
+from hl_async.governor.shared.messages import (
+    BudgetStore,
+    ExchangeReply,
+    ExchangeRequest,
+    Observation,
+    Release,
+    Reservation,
+    Terms,
+)
 
 TERMS = Terms(
-    max=10, interval=100.0, learned=False, lease=20.0, pace=None, reserve=0, foreign_margin=1.0, cold_interactive=3,
+    max=10, interval=100.0, learned=False, lease=20.0, pace=None, reserve=0, external_margin=1.0, cold_interactive=3,
     share=1.0,
 )  # fmt: skip
 """What the callers of these tests ask for, unless a test says otherwise: ten requests in a hundred seconds, unpaced."""
@@ -39,29 +47,29 @@ class Caller:
         self.name = secrets.token_hex(6)
         self.serial = 0
         self.terms = msgspec.structs.replace(TERMS, **terms)
-        self.life: float | None = None
+        self.generation: float | None = None
         self.unused: list[int] = []
         self.in_use: list[int] = []
 
-    async def ask(self, *, learned: bool = False, **wish: Any) -> Grant:
+    async def ask(self, *, learned: bool = False, **request: Any) -> ExchangeReply:
         """Exchange; what is granted is at hand afterwards."""
         self.serial += 1
-        told = {release.lease for release in wish.get("releases", ())}
+        told = {release.lease for release in request.get("releases", ())}
         self.unused = [lease for lease in self.unused if lease not in told]
         self.in_use = [lease for lease in self.in_use if lease not in told]
         known: dict[str, Any] = {
             "holder": self.name, "serial": self.serial, "warm": True, "in_use": tuple(self.in_use),
             "unused": tuple(self.unused), "terms": msgspec.structs.replace(self.terms, learned=learned),
-            "life": self.life,
+            "life": self.generation,
         }  # fmt: skip
-        grant = await self.store.exchange(self.scope, Wish(**{**known, **wish}))
-        self.life = grant.life
-        self.unused += [booking.lease for booking in grant.bookings]
+        grant = await self.store.exchange(self.scope, ExchangeRequest(**{**known, **request}))
+        self.generation = grant.generation
+        self.unused += [booking.lease for booking in grant.reservations]
         return grant
 
-    async def calls(self, count: int) -> tuple[Booking, ...]:
+    async def calls(self, count: int) -> tuple[Reservation, ...]:
         """Book slots for interactive calls."""
-        return (await self.ask(interactive=count)).bookings
+        return (await self.ask(interactive=count)).reservations
 
 
 class BudgetStoreContract:
@@ -91,12 +99,12 @@ class BudgetStoreContract:
 
     def test_there_are_as_many_slots_as_the_budget_has(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
-            bookings = await a.calls(6)
-            assert [booking.delay for booking in bookings] == [0.0] * 6
-            bookings = await b.calls(6)
-            assert len(bookings) == 4
+            reservations = await a.calls(6)
+            assert [booking.delay for booking in reservations] == [0.0] * 6
+            reservations = await b.calls(6)
+            assert len(reservations) == 4
             grant = await a.ask(interactive=1, bulk=1)
-            assert grant.bookings == ()
+            assert grant.reservations == ()
             assert min(grant.retry_interactive, grant.retry_bulk) > 0
             assert grant.free == 0
 
@@ -146,7 +154,7 @@ class BudgetStoreContract:
 
     def test_a_request_without_a_booking_takes_a_slot_too(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
-            await a.ask(spent=(50.0, 50.0))
+            await a.ask(unreserved_uses=(50.0, 50.0))
             booked = await b.calls(10)
             assert sum(booking.delay > 0 for booking in booked) == 2
 
@@ -236,11 +244,11 @@ class BudgetStoreContract:
             if not await self.lose(a.store):
                 return
             newcomer = await b.ask(bulk=1)
-            assert (newcomer.bookings, newcomer.lost) == ((), False)
+            assert (newcomer.reservations, newcomer.lost) == ((), False)
             assert abs(newcomer.retry_bulk - 100.0) <= PATIENCE
-            former = a.life
+            former = a.generation
             assert (await a.ask()).lost, "it comes from the former life"
-            a.life = former
+            a.generation = former
             assert (await a.ask()).lost, "the answer may have been lost"
             assert not (await a.ask()).lost
 
@@ -251,7 +259,7 @@ class BudgetStoreContract:
     def test_bulk_of_all_processes_together_keeps_its_pace(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             a, b = Caller(a.store, a.scope, pace=1.0), Caller(b.store, b.scope, pace=1.0)
-            moments = [one.delay for caller in (a, b, a) for one in (await caller.ask(bulk=1)).bookings]
+            moments = [one.delay for caller in (a, b, a) for one in (await caller.ask(bulk=1)).reservations]
             assert moments == sorted(moments)
             # one gap of catching up is allowed in the beginning
             assert abs(moments[2] - moments[1] - 10.0) <= PATIENCE
@@ -261,22 +269,22 @@ class BudgetStoreContract:
     def test_bulk_books_far_ahead_alone_and_a_short_way_beside_others(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             grant = await a.ask(bulk=10)
-            assert (len(grant.bookings), grant.reach, grant.others) == (5, 5, 0)
+            assert (len(grant.reservations), grant.lookahead, grant.others) == (5, 5, 0)
             assert (await b.ask(bulk=10)).others == 1
             grant = await a.ask(ahead=5)
-            assert (grant.reach, grant.others) == (1, 1)
+            assert (grant.lookahead, grant.others) == (1, 1)
             await b.ask(leaving=True)
-            assert (await a.ask(ahead=5)).reach == 5
+            assert (await a.ask(ahead=5)).lookahead == 5
 
         self._run(check)
 
     def test_bulk_leaves_a_reserve_while_anybody_makes_interactive_calls(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             bulk = Caller(a.store, a.scope, reserve=2)
-            await b.ask(called=1.0, spent=(90.0,) * 6)
-            booked: list[Booking] = []
+            await b.ask(since_interactive=1.0, unreserved_uses=(90.0,) * 6)
+            booked: list[Reservation] = []
             for _ in range(4):
-                booked += (await bulk.ask(bulk=1)).bookings
+                booked += (await bulk.ask(bulk=1)).reservations
             assert sum(booking.delay == 0.0 for booking in booked) == 1
             assert [booking.delay for booking in await b.calls(3)] == [0.0] * 3
 
@@ -285,9 +293,9 @@ class BudgetStoreContract:
     def test_bulk_that_got_nothing_for_an_interval_may_take_one_of_the_reserve(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
             bulk = Caller(a.store, a.scope, reserve=9)
-            await b.ask(called=0.0)
-            assert (await bulk.ask(bulk=3)).bookings == ()
-            assert len((await bulk.ask(bulk=3, bulk_waited=100.0)).bookings) == 1
+            await b.ask(since_interactive=0.0)
+            assert (await bulk.ask(bulk=3)).reservations == ()
+            assert len((await bulk.ask(bulk=3, bulk_waited=100.0)).reservations) == 1
 
         self._run(check)
 
@@ -305,13 +313,13 @@ class BudgetStoreContract:
 
     def test_nobody_knows_a_scope_in_the_beginning_so_few_are_sent(self) -> None:
         async def check(a: Caller, b: Caller) -> None:
-            assert len((await a.ask(bulk=5, warm=False)).bookings) == 1
-            assert (await b.ask(bulk=5, warm=False)).bookings == ()
-            assert len((await b.ask(interactive=5, warm=False)).bookings) == 2
+            assert len((await a.ask(bulk=5, warm=False)).reservations) == 1
+            assert (await b.ask(bulk=5, warm=False)).reservations == ()
+            assert len((await b.ask(interactive=5, warm=False)).reservations) == 2
             assert not (await b.ask(warm=False)).warm
             await a.ask()
             assert (await b.ask(warm=False)).warm
-            assert len((await b.ask(interactive=5, warm=False)).bookings) == 5
+            assert len((await b.ask(interactive=5, warm=False)).reservations) == 5
 
         self._run(check)
 
@@ -323,7 +331,7 @@ class BudgetStoreContract:
             a.terms = msgspec.structs.replace(a.terms, max=4, interval=5.0)
             await a.ask(learned=True)
             grant = await b.ask(interactive=10)
-            assert (grant.max, grant.interval, len(grant.bookings)) == (4, 5.0, 4)
+            assert (grant.max, grant.interval, len(grant.reservations)) == (4, 5.0, 4)
 
         self._run(check)
 
@@ -332,7 +340,7 @@ class BudgetStoreContract:
             before = await a.ask()
             await a.ask(pause=60.0, refused=True)
             grant = await b.ask(interactive=1, bulk=1)
-            assert grant.bookings == ()
+            assert grant.reservations == ()
             assert 60.0 - PATIENCE <= grant.blocked <= 60.0
             assert grant.retry_interactive == grant.retry_bulk == grant.blocked
             assert before.gap == 0.0
@@ -344,10 +352,10 @@ class BudgetStoreContract:
         async def check(a: Caller, b: Caller) -> None:
             await a.calls(2)
             grant = await a.ask(seen=Observation(remaining=8, age=0.0, trip=0.1))
-            assert grant.foreign == 0, "our own requests are not a stranger's"
+            assert grant.external_use == 0, "our own requests are not a stranger's"
             await a.ask(seen=Observation(remaining=4, age=0.0, trip=0.1))
             grant = await b.ask(interactive=10)
-            assert (grant.foreign, len(grant.bookings)) == (4, 4)
+            assert (grant.external_use, len(grant.reservations)) == (4, 4)
 
         self._run(check)
 

@@ -30,7 +30,7 @@ def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: 
     world = World(SERVERS[kind](), GovernorPolicy(linger=3.0, reserve=0), rtt=rtt).run(600)
     assert world.refused == 0
     assert world.share(600) >= bar
-    assert world.budget.foreign(world.now) == 0  # alone, and never suspects anybody
+    assert world.budget.external_use(world.now) == 0  # alone, and never suspects anybody
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -67,7 +67,7 @@ def test_abandoned_requests_that_arrive_late_are_never_too_many(kind: str) -> No
 
 @pytest.mark.untraced
 def test_others_who_spend_the_same_budget_are_left_their_share() -> None:
-    world = World(FixedWindow(100, 10.0), GovernorPolicy(), rtt=0.1, foreign=3.0).run(1200)
+    world = World(FixedWindow(100, 10.0), GovernorPolicy(), rtt=0.1, external_use=3.0).run(1200)
     ours = world.admitted + world.refused
     assert world.refused / ours <= 0.01
     assert world.foreign_refused / world.foreign_sent <= 0.05
@@ -181,10 +181,10 @@ def test_what_others_spent_is_withheld_for_an_interval() -> None:
     budget = Budget(GovernorPolicy(max=10, interval=10.0))
     budget.try_take_interactive(0.0)
     budget.answered(0.1, 200, headers(10, remaining=3))
-    assert budget.foreign(0.2) == 6
+    assert budget.external_use(0.2) == 6
     taken = sum(budget.try_take_interactive(0.3) for _ in range(10))
     assert taken == 3
-    assert budget.foreign(10.2) == 0
+    assert budget.external_use(10.2) == 0
 
 
 def test_bulk_goes_first_after_it_got_nothing_for_an_interval() -> None:

@@ -65,7 +65,7 @@ def test_interactive_calls_among_endless_bulk_hardly_wait() -> None:
 @pytest.mark.untraced
 def test_a_stranger_and_we_leave_each_other_room() -> None:
     server = Server(make_window("fixed", 100, 10.0), rtt=0.1, count_from=20)
-    run(lambda loop: govern(loop, server, GovernorPolicy(), 620, foreign=3.0))
+    run(lambda loop: govern(loop, server, GovernorPolicy(), 620, external_use=3.0))
     assert server.refusals <= 10
     assert 1000 * server.others_refused / server.others <= 50
     assert server.used(600) >= 50

@@ -14,7 +14,7 @@ from hl_async import wire
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError, ClientClosed, DeadlineExceeded
 from hl_async.governor import Governor, GovernorPolicy, MemoryBudget, Scope
-from hl_async.governor.shared.messages import Grant, Wish
+from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.governor.shared.scopes import SharedScope
 from hl_async.sandbox.rate_limits import make_window
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event, Telemetry
@@ -173,7 +173,7 @@ def test_a_store_that_is_too_slow_is_as_good_as_away(caplog: pytest.LogCaptureFi
 
 def test_a_store_that_raises_anything_at_all_is_as_good_as_away(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
-        async def exchange(self, scope: str, wish: Wish) -> Grant:
+        async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
             raise LookupError("a bug")
 
         async def aclose(self) -> None: ...
@@ -202,10 +202,10 @@ def test_of_many_scopes_one_asks_whether_the_store_is_back() -> None:
         inner = store.exchange
 
         class Counting(Distant):
-            async def exchange(self, scope: str, wish: object) -> object:  # type: ignore[override]
+            async def exchange(self, scope: str, request: object) -> object:  # type: ignore[override]
                 nonlocal tries
                 tries += 1
-                return await inner(scope, wish)  # type: ignore[arg-type]
+                return await inner(scope, request)  # type: ignore[arg-type]
 
         governor = Governor(clock=loop.time, wall=loop.wall, budget=Counting(store))
         scopes = [governor.scope(("token", str(n))) for n in range(200)]
@@ -371,26 +371,26 @@ def test_strangers_beside_several_processes_are_left_room() -> None:
 class Lossy(Distant):
     """A store behind a network that loses wishes and answers, and hears some wishes long after they were given up."""
 
-    async def exchange(self, scope: str, wish: Wish) -> Grant:
+    async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
         await asyncio.sleep(self.dice.expovariate(10.0))
         fate = self.dice.random()
         if fate < 0.05:
-            asyncio.get_running_loop().call_later(self.dice.uniform(0, 4), self.hear, scope, wish)
+            asyncio.get_running_loop().call_later(self.dice.uniform(0, 4), self.hear, scope, request)
             raise BudgetStoreError("it was not heard, or not yet")
-        grant = self.hear(scope, wish)
+        grant = self.hear(scope, request)
         if fate < 0.1:
             raise BudgetStoreError("the answer was lost")
         if fate < 0.15:
-            grant = self.hear(scope, wish)  # repeated, as after a lost connection
+            grant = self.hear(scope, request)  # repeated, as after a lost connection
         await asyncio.sleep(self.dice.expovariate(10.0))
         return grant
 
-    def hear(self, scope: str, wish: Wish) -> Grant:
-        coroutine = self.store.exchange(scope, wish)
+    def hear(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
+        coroutine = self.store.exchange(scope, request)
         try:
             coroutine.send(None)
         except StopIteration as done:
-            grant: Grant = done.value
+            grant: ExchangeReply = done.value
             return grant
         raise AssertionError
 

@@ -67,7 +67,7 @@ def test_a_slot_that_comes_back_during_a_request_is_not_taken_for_a_strangers() 
     mark = budget.expired
     budget.free(10.2)  # ... while it comes back here
     budget.answered(10.3, 200, {**told, wire.RATE_REMAINING: "8"}, mark)
-    assert budget.foreign(10.3) == 0
+    assert budget.external_use(10.3) == 0
 
 
 # --------------------------------------------------------------------------------------------- the day

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from hl_async.governor.shared.messages import Booking, Grant, Observation, Terms, Wish
+from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Observation, Reservation, Terms
 
 WINDOW: Final = 0.1
 """In which part of an interval after its start a booked slot has to be used."""
@@ -33,7 +33,7 @@ REACH_BESIDE_CALLS: Final = 0.05
 """For which part of an interval bulk books ahead: alone, all processes together, while there are interactive calls."""
 
 RELAX_AFTER: Final = 100
-MOST_STRAIN: Final = 9
+MOST_SLOWDOWN: Final = 9
 
 _FREE: Final = -math.inf
 _MOST_PER_EXCHANGE: Final = 4096
@@ -70,7 +70,7 @@ class Holder(msgspec.Struct, array_like=True):
     bulk: float
 
 
-class Book(msgspec.Struct, array_like=True):
+class SlotAllocator(msgspec.Struct, array_like=True):
     """The slots of one scope. All moments are of the clock that :meth:`exchange` is given."""
 
     max: int
@@ -80,23 +80,23 @@ class Book(msgspec.Struct, array_like=True):
     uses: list[Use] = []
     leases: list[Lease] = []
     holders: dict[str, Holder] = {}
-    foreign: list[tuple[float, int]] = []
+    external_use: list[tuple[float, int]] = []
     next_bulk: float = _FREE
     interactive_at: float = _FREE
     blocked_until: float = _FREE
-    strain: int = 0
-    strained_at: float = _FREE
+    slowdown: int = 0
+    slowed_at: float = _FREE
     quiet_until: float = _FREE
-    life: float = _FREE
+    generation: float = _FREE
 
     @classmethod
-    def opened(cls, terms: Terms, born: float, now: float, *, lost: bool = False) -> Book:
+    def opened(cls, terms: Terms, born: float, now: float, *, lost: bool = False) -> SlotAllocator:
         """The book of a scope that the store, made at ``born``, has never seen.
 
         What was sent before the store was made is unknown: its slots come back one after the other, over one interval.
         ``lost``: there was a store before it, so bulk waits for all of them.
         """
-        book = cls(terms.max, terms.interval, life=born)
+        book = cls(terms.max, terms.interval, generation=born)
         step = terms.interval / terms.max
         moments = (
             (born + step * (place + 1) for place in range(terms.max)) if born + terms.interval > now else ()
@@ -106,32 +106,32 @@ class Book(msgspec.Struct, array_like=True):
             book.quiet_until = born + terms.interval
         return book
 
-    def exchange(self, now: float, wish: Wish) -> Grant:
+    def exchange(self, now: float, request: ExchangeRequest) -> ExchangeReply:
         """Apply one process's wish: first what it tells, then what it wants."""
-        self._learn(wish.terms)
-        self._settle(now, wish)
-        self._hear(now, wish)
+        self._learn(request.terms)
+        self._settle(now, request)
+        self._hear(now, request)
         self._forget(now)
-        bookings: list[Booking] = []
+        reservations: list[Reservation] = []
         retry = [0.0, 0.0]
-        reach = self._reach(now, wish)
-        self._book(now, wish, reach, bookings, retry)
-        return Grant(
+        lookahead = self._lookahead(now, request)
+        self._book(now, request, lookahead, reservations, retry)
+        return ExchangeReply(
             max=self.max,
             interval=self.interval,
             window=WINDOW * self.interval,
-            bookings=tuple(bookings),
+            reservations=tuple(reservations),
             retry_interactive=retry[0],
             retry_bulk=retry[1],
             blocked=max(0.0, self.blocked_until - now),
-            reach=reach,
-            others=len(self.holders) - (wish.holder in self.holders),
-            foreign=self._foreign(now),
+            lookahead=lookahead,
+            others=len(self.holders) - (request.holder in self.holders),
+            external_use=self._external_use(now),
             free=max(0, self.max - self._out(now)),
-            gap=self._gap(wish.terms, sum(self._withheld(now, wish.terms))),
+            gap=self._gap(request.terms, sum(self._withheld(now, request.terms))),
             warm=self.warm,
-            life=self.life,
-            lost=wish.life is not None and wish.life != self.life,
+            generation=self.generation,
+            lost=request.generation is not None and request.generation != self.generation,
         )
 
     # ------------------------------------------------------------------------------------------ telling
@@ -150,24 +150,24 @@ class Book(msgspec.Struct, array_like=True):
             for lease in self.leases:
                 lease.until += difference
 
-    def _settle(self, now: float, wish: Wish) -> None:
+    def _settle(self, now: float, request: ExchangeRequest) -> None:
         """Take back what came back, and what the holder doesn't know it has."""
-        ends = dict(wish.releases)
-        in_use, unused = set(wish.in_use), set(wish.unused)
+        ends = dict(request.releases)
+        in_use, unused = set(request.in_use), set(request.unused)
         kept = []
         rewound = False
         for lease in self.leases:
             cool: float | None = None
-            if lease.holder == wish.holder:
+            if lease.holder == request.holder:
                 if lease.id in in_use:
                     # a request may take longer than any lease, as long as its holder is heard of
                     lease.used = True
-                    lease.until = max(lease.until, now + wish.terms.lease + self.interval)
+                    lease.until = max(lease.until, now + request.terms.lease + self.interval)
                     kept.append(lease)
                     continue
                 if lease.id in ends:
                     cool = ends[lease.id]
-                elif lease.id in unused or lease.id >> 12 > wish.serial:
+                elif lease.id in unused or lease.id >> 12 > request.serial:
                     # a later exchange than this one, which was overtaken, booked it
                     kept.append(lease)
                     continue
@@ -177,17 +177,17 @@ class Book(msgspec.Struct, array_like=True):
             else:
                 cool = lease.until - now  # its holder is gone, and so is whatever it had sent
             if cool is not None:
-                holder = wish.holder if wish.terms.share < 1 and lease.holder == wish.holder else ""
+                holder = request.holder if request.terms.share < 1 and lease.holder == request.holder else ""
                 insort(self.uses, Use(now + cool, lease.start, lease.before, holder))
             else:
                 rewound = rewound or lease.bulk
                 if lease.before > _FREE:
                     insort(self.uses, Use(lease.before, _FREE, _FREE))
         self.leases = kept
-        for cool in wish.spent:
+        for cool in request.unreserved_uses:
             insort(self.uses, Use(now + cool, now, _FREE))
         if rewound:
-            self._rewind(now, wish.terms)
+            self._rewind(now, request.terms)
 
     def _rewind(self, now: float, terms: Terms) -> None:
         """Bulk that was booked ahead will not be sent: what comes next need not keep its distance from it."""
@@ -195,25 +195,25 @@ class Book(msgspec.Struct, array_like=True):
         gap = self._gap(terms, sum(self._withheld(now, terms)))
         self.next_bulk = min(self.next_bulk, max(now, last + gap))
 
-    def _hear(self, now: float, wish: Wish) -> None:
-        self.warm = self.warm or wish.warm
-        if wish.called is not None:
-            self.interactive_at = max(self.interactive_at, now - wish.called)
-        if wish.interactive:
+    def _hear(self, now: float, request: ExchangeRequest) -> None:
+        self.warm = self.warm or request.warm
+        if request.since_interactive is not None:
+            self.interactive_at = max(self.interactive_at, now - request.since_interactive)
+        if request.interactive:
             self.interactive_at = now
-        if wish.pause:
-            self.blocked_until = max(self.blocked_until, now + wish.pause)
-        if wish.refused and now - self.strained_at > self.interval and self.strain < MOST_STRAIN:
-            self.strain += 1
-            self.strained_at = now
-        if wish.seen is not None:
-            self._compare(now, wish.seen)
-        if wish.leaving:
-            self.holders.pop(wish.holder, None)
+        if request.pause:
+            self.blocked_until = max(self.blocked_until, now + request.pause)
+        if request.refused and now - self.slowed_at > self.interval and self.slowdown < MOST_SLOWDOWN:
+            self.slowdown += 1
+            self.slowed_at = now
+        if request.seen is not None:
+            self._compare(now, request.seen)
+        if request.leaving:
+            self.holders.pop(request.holder, None)
         else:
-            known = self.holders.get(wish.holder)
-            bulk = now if wish.bulk or wish.ahead else known.bulk if known else _FREE
-            self.holders[wish.holder] = Holder(now, bulk)
+            known = self.holders.get(request.holder)
+            bulk = now if request.bulk or request.ahead else known.bulk if known else _FREE
+            self.holders[request.holder] = Holder(now, bulk)
 
     def _compare(self, now: float, seen: Observation) -> None:
         """What the server counted beyond all of ours that it may have counted is somebody else's."""
@@ -224,97 +224,112 @@ class Book(msgspec.Struct, array_like=True):
         ) + sum(lease.start <= latest or lease.before > earliest for lease in self.leases)
         others = self.max - seen.remaining - ours
         if others > 0:
-            while self.foreign and self.foreign[-1][1] <= others:
-                self.foreign.pop()
-            self.foreign.append((latest, others))
+            while self.external_use and self.external_use[-1][1] <= others:
+                self.external_use.pop()
+            self.external_use.append((latest, others))
 
     def _forget(self, now: float) -> None:
         # a slot that is back still tells for a while what the server may have counted when an answer left it
         del self.uses[: bisect_right(self.uses, now - self.interval / 2, key=_ready)]
-        while self.foreign and self.foreign[0][0] + self.interval <= now:
-            del self.foreign[0]
+        while self.external_use and self.external_use[0][0] + self.interval <= now:
+            del self.external_use[0]
         gone = [name for name, holder in self.holders.items() if holder.seen < now - 2 * self.interval]
         for name in gone:
             del self.holders[name]
-        if self.strain and now - self.strained_at > RELAX_AFTER * self.interval:
-            self.strain -= 1
-            self.strained_at = now
+        if self.slowdown and now - self.slowed_at > RELAX_AFTER * self.interval:
+            self.slowdown -= 1
+            self.slowed_at = now
 
     # ------------------------------------------------------------------------------------------ wanting
 
-    def _book(self, now: float, wish: Wish, reach: int, bookings: list[Booking], retry: list[float]) -> None:
+    def _book(
+        self,
+        now: float,
+        request: ExchangeRequest,
+        lookahead: int,
+        reservations: list[Reservation],
+        retry: list[float],
+    ) -> None:
         blocked = self.blocked_until - now
         if blocked > 0:
             retry[:] = [blocked, blocked]
             return
-        calls = min(wish.interactive, _MOST_PER_EXCHANGE // 2)
-        bulk = min(wish.bulk, reach - wish.ahead, _MOST_PER_EXCHANGE // 2)
-        if bulk > 0 and wish.bulk_waited >= self.interval and self._book_bulk(now, wish, bookings, due=True):
+        calls = min(request.interactive, _MOST_PER_EXCHANGE // 2)
+        bulk = min(request.bulk, lookahead - request.ahead, _MOST_PER_EXCHANGE // 2)
+        if (
+            bulk > 0
+            and request.bulk_waited >= self.interval
+            and self._book_bulk(now, request, reservations, due=True)
+        ):
             bulk -= 1
         for _ in range(calls):
-            if not self._book_call(now, wish, bookings):
+            if not self._book_call(now, request, reservations):
                 retry[0] = self.interval / 40
                 break
         for _ in range(bulk):
-            if not self._book_bulk(now, wish, bookings):
+            if not self._book_bulk(now, request, reservations):
                 retry[1] = max(self.interval / 20, self.quiet_until - now)
                 break
 
-    def _book_call(self, now: float, wish: Wish, bookings: list[Booking]) -> bool:
+    def _book_call(self, now: float, request: ExchangeRequest, reservations: list[Reservation]) -> bool:
         """Book the slot that is ready first for an interactive call."""
-        if not self.warm and len(self.leases) >= wish.terms.cold_interactive:
+        if not self.warm and len(self.leases) >= request.terms.cold_interactive:
             return False
-        allowed = self._allowed(now, wish)
-        ready = None if allowed is None else self._pick(now, self._foreign(now))
+        allowed = self._allowed(now, request)
+        ready = None if allowed is None else self._pick(now, self._external_use(now))
         if allowed is None or ready is None:
             return False
-        self._lease(wish, bookings, max(now, ready, allowed), ready, bulk=False, now=now)
+        self._lease(request, reservations, max(now, ready, allowed), ready, bulk=False, now=now)
         return True
 
-    def _book_bulk(self, now: float, wish: Wish, bookings: list[Booking], *, due: bool = False) -> bool:
+    def _book_bulk(
+        self, now: float, request: ExchangeRequest, reservations: list[Reservation], *, due: bool = False
+    ) -> bool:
         """Book a slot for bulk, at its pace. Leaves the reserve unless it is ``due``, having got nothing for long."""
         if (not self.warm and self.leases) or now < self.quiet_until:
             return False
-        terms = wish.terms
-        foreign, margin = self._withheld(now, terms)
-        allowed = self._allowed(now, wish)
+        terms = request.terms
+        external_use, margin = self._withheld(now, terms)
+        allowed = self._allowed(now, request)
         if allowed is None:
             return False
-        ready = self._pick(now, foreign if due else foreign + margin + self._kept_back(now, wish))
+        ready = self._pick(
+            now, external_use if due else external_use + margin + self._kept_back(now, request)
+        )
         if ready is None:
             return False
         start = max(now, ready, self.next_bulk)
-        gap = self._gap(terms, foreign + margin)
+        gap = self._gap(terms, external_use + margin)
         # one gap of catching up makes good for lateness without becoming a burst
         self.next_bulk = max(self.next_bulk, start - gap) + gap
-        self._lease(wish, bookings, max(start, allowed), ready, bulk=True, now=now)
+        self._lease(request, reservations, max(start, allowed), ready, bulk=True, now=now)
         return True
 
-    def _allowed(self, now: float, wish: Wish) -> float | None:
+    def _allowed(self, now: float, request: ExchangeRequest) -> float | None:
         """When the holder's share of the slots has room for one more; None when that takes news from it."""
-        if wish.terms.share >= 1:
+        if request.terms.share >= 1:
             return now
-        limit = max(1, math.floor(wish.terms.share * self.max))
-        cooling = [use.ready for use in self.uses if use.holder == wish.holder and use.ready > now]
-        leased = sum(lease.holder == wish.holder for lease in self.leases)
+        limit = max(1, math.floor(request.terms.share * self.max))
+        cooling = [use.ready for use in self.uses if use.holder == request.holder and use.ready > now]
+        leased = sum(lease.holder == request.holder for lease in self.leases)
         surplus = len(cooling) + leased - limit
         if surplus < 0:
             return now
         return cooling[surplus] if surplus < len(cooling) else None
 
-    def _kept_back(self, now: float, wish: Wish) -> int:
-        if not wish.terms.reserve or not self._are_calls_seen(now):
+    def _kept_back(self, now: float, request: ExchangeRequest) -> int:
+        if not request.terms.reserve or not self._are_calls_seen(now):
             return 0
         # What callers have at hand is a reserve too. One more than alone: a reserve that was used is made good
         # only by bulk that is not booked yet.
-        kept = wish.terms.reserve + self._is_shared(wish)
+        kept = request.terms.reserve + self._is_shared(request)
         return max(0, kept - sum(not lease.bulk and not lease.used for lease in self.leases))
 
     def _are_calls_seen(self, now: float) -> bool:
         return now - self.interactive_at < 2 * self.interval
 
-    def _is_shared(self, wish: Wish) -> bool:
-        return len(self.holders) > (wish.holder in self.holders)
+    def _is_shared(self, request: ExchangeRequest) -> bool:
+        return len(self.holders) > (request.holder in self.holders)
 
     def _pick(self, now: float, skip: int) -> float | None:
         """Take the slot that is ready first, or after ``skip`` others; when it is ready, or None."""
@@ -329,19 +344,26 @@ class Book(msgspec.Struct, array_like=True):
         return self.uses.pop(back + place).ready
 
     def _lease(
-        self, wish: Wish, bookings: list[Booking], start: float, before: float, *, bulk: bool, now: float
+        self,
+        request: ExchangeRequest,
+        reservations: list[Reservation],
+        start: float,
+        before: float,
+        *,
+        bulk: bool,
+        now: float,
     ) -> None:
         # unlike any other, in whatever life of the store: no late release can meet a lease it doesn't mean
-        lease = wish.serial << 12 | len(bookings)
-        until = start + WINDOW * self.interval + wish.terms.lease + self.interval
-        self.leases.append(Lease(wish.holder, lease, start, before, until, bulk))
-        bookings.append(Booking(lease, start - now, bulk))
+        lease = request.serial << 12 | len(reservations)
+        until = start + WINDOW * self.interval + request.terms.lease + self.interval
+        self.leases.append(Lease(request.holder, lease, start, before, until, bulk))
+        reservations.append(Reservation(lease, start - now, bulk))
 
     # ------------------------------------------------------------------------------------------ looking
 
-    def _reach(self, now: float, wish: Wish) -> int:
+    def _lookahead(self, now: float, request: ExchangeRequest) -> int:
         """How many bulk bookings a process should have at hand: far ahead alone, a short way together."""
-        others = [holder for name, holder in self.holders.items() if name != wish.holder]
+        others = [holder for name, holder in self.holders.items() if name != request.holder]
         if not others:
             return max(1, math.ceil(REACH_ALONE * self.max))
         bulk = 1 + sum(holder.bulk > now - self.interval for holder in others)
@@ -351,19 +373,23 @@ class Book(msgspec.Struct, array_like=True):
     def _out(self, now: float) -> int:
         return len(self.leases) + len(self.uses) - bisect_right(self.uses, now, key=_ready)
 
-    def _foreign(self, now: float) -> int:
-        return self.foreign[0][1] if self.foreign and self.foreign[0][0] + self.interval > now else 0
+    def _external_use(self, now: float) -> int:
+        return (
+            self.external_use[0][1]
+            if self.external_use and self.external_use[0][0] + self.interval > now
+            else 0
+        )
 
     def _withheld(self, now: float, terms: Terms) -> tuple[int, int]:
-        foreign = self._foreign(now)
-        if foreign <= 1:
-            return foreign, 0
-        return foreign, math.ceil(terms.foreign_margin * math.sqrt(foreign)) + 1
+        external_use = self._external_use(now)
+        if external_use <= 1:
+            return external_use, 0
+        return external_use, math.ceil(terms.external_margin * math.sqrt(external_use)) + 1
 
     def _gap(self, terms: Terms, withheld: int) -> float:
         pace = terms.pace or 0.0
-        if self.strain:
-            pace = max(pace, 1.01 + 0.01 * self.strain)
+        if self.slowdown:
+            pace = max(pace, 1.01 + 0.01 * self.slowdown)
         return pace * self.interval / max(1, self.max - withheld)
 
 

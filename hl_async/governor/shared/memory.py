@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from hl_async.governor.shared.allocator import Book
-from hl_async.governor.shared.messages import Grant, Wish
+from hl_async.governor.shared.allocator import SlotAllocator
+from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 
 
 class MemoryBudget:
@@ -20,15 +20,17 @@ class MemoryBudget:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, born: float = -math.inf) -> None:
         self._clock = clock
         self._born = born
-        self._books: dict[str, Book] = {}
+        self._books: dict[str, SlotAllocator] = {}
 
-    async def exchange(self, scope: str, wish: Wish) -> Grant:
+    async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
         """See :meth:`BudgetStore.exchange`."""
         now = self._clock()
         book = self._books.get(scope)
         if book is None:
-            book = self._books[scope] = Book.opened(wish.terms, self._born, now, lost=self._born > -math.inf)
-        return book.exchange(now, wish)
+            book = self._books[scope] = SlotAllocator.opened(
+                request.terms, self._born, now, lost=self._born > -math.inf
+            )
+        return book.exchange(now, request)
 
     async def aclose(self) -> None:
         """Nothing to close: what is here stays for the other clients."""

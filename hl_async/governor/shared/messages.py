@@ -37,20 +37,20 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     lease: float
     pace: float | None
     reserve: int
-    foreign_margin: float
+    external_margin: float
     cold_interactive: int
     share: float
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One process's half of an exchange.
 
     ``holder`` names the process, ``serial`` grows with every exchange it tries. ``interactive`` and ``bulk`` are how
     many slots to book in each lane; ``bulk_waited`` is for how long bulk has got nothing, ``ahead`` how many bulk
     bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was
-    lost with an answer. ``spent`` are requests that went out without a booking: when their slots come back. ``pause``
-    and ``refused`` tell of a 429. ``called`` is how long ago an interactive call was last seen, ``news`` the number of
-    times that the headers told another budget; ``leaving`` says goodbye. ``life`` repeats what the last answer said.
+    lost with an answer. ``unreserved_uses`` are requests that went out without a booking: when their slots come back. ``pause``
+    and ``refused`` tell of a 429. ``since_interactive`` is how long ago an interactive call was last seen, ``limits_revision`` the number of
+    times that the headers told another budget; ``leaving`` says goodbye. ``generation`` repeats what the last answer said.
     """
 
     holder: str
@@ -63,49 +63,49 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     in_use: tuple[int, ...] = ()
     unused: tuple[int, ...] = ()
     releases: tuple[Release, ...] = ()
-    spent: tuple[float, ...] = ()
+    unreserved_uses: tuple[float, ...] = ()
     seen: Observation | None = None
     pause: float = 0.0
     refused: bool = False
-    called: float | None = None
+    since_interactive: float | None = None
     warm: bool = False
-    news: int = 0
+    limits_revision: int = 0
     leaving: bool = False
-    life: float | None = None
+    generation: float | None = None
 
 
-class Booking(NamedTuple):
-    """The right to send one request between ``delay`` seconds from now and ``Grant.window`` seconds later."""
+class Reservation(NamedTuple):
+    """The right to send one request between ``delay`` seconds from now and ``ExchangeReply.window`` seconds later."""
 
     lease: int
     delay: float
     bulk: bool
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
     """The store's half of an exchange.
 
     ``window`` is for how long after its start a booking is good. ``retry_interactive`` and ``retry_bulk`` say when
-    asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``reach`` how many
-    bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``foreign`` what
+    asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``lookahead`` how many
+    bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``external_use`` what
     strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
-    ``life`` names the store's life; ``lost``: the wish comes from a former one, whose bookings nobody knows any more.
+    ``generation`` names the store's life; ``lost``: the wish comes from a former one, whose bookings nobody knows any more.
     """
 
     max: int
     interval: float
     window: float
-    bookings: tuple[Booking, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
     retry_interactive: float = 0.0
     retry_bulk: float = 0.0
     blocked: float = 0.0
-    reach: int = 1
+    lookahead: int = 1
     others: int = 0
-    foreign: int = 0
+    external_use: int = 0
     free: int = 0
     gap: float = 0.0
     warm: bool = False
-    life: float = -math.inf
+    generation: float = -math.inf
     lost: bool = False
 
 
@@ -118,8 +118,8 @@ class BudgetStore(Protocol):
     :class:`PostgresBudget` does.
     """
 
-    async def exchange(self, scope: str, wish: Wish) -> Grant:
-        """Apply ``wish`` to the slots of ``scope``, atomically.
+    async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
+        """Apply ``request`` to the slots of ``scope``, atomically.
 
         Raises :class:`BudgetStoreError` when the store can't be used; then it may have been applied or not, or be
         applied later.

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from hl_async.errors import BudgetStoreError
-from hl_async.governor.shared.allocator import Book
-from hl_async.governor.shared.messages import Grant, Wish
+from hl_async.governor.shared.allocator import SlotAllocator
+from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.secret import Secret
 from hl_async.storage.postgres import Database, Room, database_of
 
@@ -58,7 +58,7 @@ _SWEEP: Final = "delete from hl_async.budget where touched < clock_timestamp() -
 
 _MOST_TRIES: Final = 100
 
-_decoder: Final = msgspec.msgpack.Decoder(Book)
+_decoder: Final = msgspec.msgpack.Decoder(SlotAllocator)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -75,14 +75,14 @@ class PostgresBudget:
     def __init__(self, database: Database | Secret | str) -> None:
         self._database, self._owns = database_of(database)
 
-    async def exchange(self, scope: str, wish: Wish) -> Grant:
+    async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
         """See :meth:`BudgetStore.exchange`."""
 
-        async def act(connection: Any) -> Grant:
+        async def act(connection: Any) -> ExchangeReply:
             for _ in range(_MOST_TRIES):
-                grant = await _try(connection, scope, wish)
-                if grant is not None:
-                    return grant
+                reply = await _try(connection, scope, request)
+                if reply is not None:
+                    return reply
             raise BudgetStoreError(f"others changed the budget of {scope} {_MOST_TRIES} times in a row")
 
         # what is away now is asked again by whoever needs it: nobody waits here for it to come back
@@ -97,20 +97,20 @@ class PostgresBudget:
         return f"<PostgresBudget {self._database.name}>"
 
 
-async def _try(connection: Any, scope: str, wish: Wish) -> Grant | None:
+async def _try(connection: Any, scope: str, request: ExchangeRequest) -> ExchangeReply | None:
     """One exchange; None when somebody else's came in between."""
     row = await connection.fetchrow(_READ, scope)
     now = row["now"]
     if row["version"] is not None:
         book = _decoder.decode(row["book"])
-        grant = book.exchange(now, wish)
+        reply = book.exchange(now, request)
         done = await connection.execute(_WRITE, scope, row["version"], _encoder.encode(book))
     else:
         born = await connection.fetchrow(_BORN)
         if born is None:  # somebody else's, in the same moment: it can be seen from the next statement on
             return None
-        book = Book.opened(wish.terms, born["moment"], now, lost=born["again"])
-        grant = book.exchange(now, wish)
+        book = SlotAllocator.opened(request.terms, born["moment"], now, lost=born["again"])
+        reply = book.exchange(now, request)
         await connection.execute(_SWEEP)
         done = await connection.execute(_OPEN, scope, _encoder.encode(book))
-    return grant if done.endswith(" 1") else None
+    return reply if done.endswith(" 1") else None

@@ -1,7 +1,7 @@
 """The slots of one scope as one of several processes has them: booked ahead from a store. Pure, the clock passed in.
 
-What is at hand are bookings: each is good for one request between its start and its end. :meth:`BookedBudget.due`
-says when to ask the store again, :meth:`BookedBudget.wish` what to tell and to ask it, :meth:`BookedBudget.granted`
+What is at hand are bookings: each is good for one request between its start and its end. :meth:`ReservedBudget.next_exchange_at`
+says when to ask the store again, :meth:`ReservedBudget.request` what to tell and to ask it, :meth:`ReservedBudget.apply_reply`
 takes its answer. Who gets what is decided in :mod:`~hl_async.governor.shared.allocator`; here, how much is wanted,
 and which lane takes what is at hand: an interactive call takes a bulk booking rather than wait.
 
@@ -24,8 +24,8 @@ from hl_async import wire
 from hl_async.governor.budget import BRAKE_AFTER, LARGEST_INTERVAL_MS, LARGEST_MAX, PROBE_EVERY, Budget
 from hl_async.governor.headers import parse_count
 from hl_async.governor.policy import GovernorPolicy
-from hl_async.governor.shared.messages import Grant, Observation, Terms, Wish
-from hl_async.governor.shared.pending import Untold
+from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Observation, Terms
+from hl_async.governor.shared.pending import PendingReports
 
 PART_WITHOUT_STORE: Final = 8
 """Interactive calls have one of so many slots while the store is away."""
@@ -43,7 +43,7 @@ class _Booking(NamedTuple):
     lease: int
 
 
-class BookedBudget:
+class ReservedBudget:
     """Slots of one scope, booked from a store; fulfils :class:`~hl_async.governor.slots.Slots`."""
 
     __slots__ = (
@@ -68,19 +68,19 @@ class BookedBudget:
         """Ticket: the lease (0: without the store; -1: one that the store lost) and when it was taken."""
         self._ticket = 0
         # what the store has not been told yet, and since when
-        self._untold = Untold()
+        self._pending = PendingReports()
         self._seen: tuple[int, float, float] | None = None
         self._refusal: float | None = None
-        self._news = self._told_news = 0
+        self._limits_revision = self._told_news = 0
         self._told_warm = False
         # what was said last, there and back
         self._serial = 0
         self._exchanged_at = -math.inf
-        self._grant: Grant | None = None
-        self._life: float | None = None
+        self._grant: ExchangeReply | None = None
+        self._generation: float | None = None
         self._retry_calls = self._retry_bulk = -math.inf
         self._blocked_until = -math.inf
-        self._foreign: tuple[float, int] = (-math.inf, 0)
+        self._external_use: tuple[float, int] = (-math.inf, 0)
         self._gap = 0.0
         # how this process spends
         self._cooling: deque[float] = deque()
@@ -176,18 +176,18 @@ class BookedBudget:
             self._failures = 0
         text = headers.get(wire.RATE_LIMIT)
         if text is not None:
-            told = headers.get(wire.RATE_INTERVAL_MS)
-            if text != self._max_text or told != self._interval_text:
-                self._learn(text, told)
+            acknowledged = headers.get(wire.RATE_INTERVAL_MS)
+            if text != self._max_text or acknowledged != self._interval_text:
+                self._learn(text, acknowledged)
             remaining = parse_count(headers.get(wire.RATE_REMAINING), LARGEST_MAX)
             # the fewest left tell most about strangers
             if remaining is not None and (self._seen is None or remaining <= self._seen[0]):
                 self._seen = (remaining, now, now - taken)
         self._cooling.append(now + self.interval)
         if lease > 0:
-            self._untold.ended(lease, now, 0.0)
+            self._pending.ended(lease, now, 0.0)
             return
-        self._untold.spent(now + self.interval)
+        self._pending.unreserved_uses(now + self.interval)
         if self._substitute is not None and not lease:
             self._substitute.answered(now, status, {})  # the headers tell of all slots
 
@@ -198,9 +198,9 @@ class BookedBudget:
         linger = self._policy.linger
         heapq.heappush(self._late, now + self.interval + linger)
         if lease > 0:
-            self._untold.ended(lease, now, linger)
+            self._pending.ended(lease, now, linger)
             return
-        self._untold.spent(now + self.interval + linger)
+        self._pending.unreserved_uses(now + self.interval + linger)
         if self._substitute is not None and not lease:
             self._substitute.abandoned(now)
 
@@ -208,7 +208,7 @@ class BookedBudget:
         """Nothing was sent."""
         lease, _ = self._held.pop(ticket)
         if lease > 0:
-            self._untold.unused(lease)
+            self._pending.unused(lease)
         elif self._substitute is not None and not lease:
             self._substitute.returned()
 
@@ -222,7 +222,7 @@ class BookedBudget:
         for _ in range(requests):
             until = now + self.interval + self._policy.linger
             heapq.heappush(self._late, until)
-            self._untold.spent(until)
+            self._pending.unreserved_uses(until)
 
     def pause(self, now: float, seconds: float | None) -> float:
         """A 429: nothing is sent for ``seconds``, or one interval, by no process."""
@@ -253,13 +253,13 @@ class BookedBudget:
         return self._failures >= BRAKE_AFTER
 
     @property
-    def away(self) -> bool:
+    def is_store_down(self) -> bool:
         """Whether the store could not be used when it was last asked."""
         return self._substitute is not None
 
-    def foreign(self, now: float) -> int:
+    def external_use(self, now: float) -> int:
         """What strangers were last seen to spend."""
-        until, count = self._foreign
+        until, count = self._external_use
         return count if now < until else 0
 
     def free(self, now: float) -> int:
@@ -274,23 +274,27 @@ class BookedBudget:
 
     # -------------------------------------------------------------------------------- towards the store
 
-    def due(self, now: float, calls: int, bulk: int) -> float:
+    def next_exchange_at(self, now: float, calls: int, bulk: int) -> float:
         """When the store has to be asked, with so many waiting in the lanes; infinity when it needn't be."""
         if bulk:
             self._bulk_at = now
-        if self._refusal is not None or self._news != self._told_news or self.warm != self._told_warm:
+        if (
+            self._refusal is not None
+            or self._limits_revision != self._told_news
+            or self.warm != self._told_warm
+        ):
             return now
-        reach = self._reach()
-        if len(self._bulk) > reach:
+        lookahead = self._lookahead()
+        if len(self._bulk) > lookahead:
             return now
         when = math.inf
         if calls > len(self._calls):
             when = self._retry_calls
-        if bulk and len(self._bulk) <= min(reach - 1, max(1, reach // 8)) and self._wanted(bulk) > 0:
+        if bulk and len(self._bulk) <= min(lookahead - 1, max(1, lookahead // 8)) and self._wanted(bulk) > 0:
             when = min(when, self._retry_bulk)
-        if self._untold:
-            hurry = self._untold.presses or self._grant is None or self._grant.others
-            when = min(when, self._untold.since(now) + (_FLUSH if hurry else _FLUSH_ALONE) * self.interval)
+        if self._pending:
+            hurry = self._pending.is_urgent or self._grant is None or self._grant.others
+            when = min(when, self._pending.since(now) + (_FLUSH if hurry else _FLUSH_ALONE) * self.interval)
         if self._bulk:
             when = min(when, self._bulk[0].end if bulk else self._bulk_at + _IDLE * self.interval)
         if self._calls:
@@ -304,14 +308,14 @@ class BookedBudget:
             when = min(when, max(first, self._exchanged_at) + self._lease / 2)
         return max(when, now)
 
-    def wish(self, now: float, calls: int, bulk: int, since: float) -> Wish:
+    def request(self, now: float, calls: int, bulk: int, since: float) -> ExchangeRequest:
         """What to tell and to ask now; ``since`` is when the oldest bulk waiter came."""
         self._expire(now)
         self._advance(now)
         self._give_up(now, calls, bulk)
         self._serial += 1
         seen = self._seen
-        return Wish(
+        return ExchangeRequest(
             holder=self._holder,
             serial=self._serial,
             terms=self._terms(),
@@ -321,48 +325,50 @@ class BookedBudget:
             ahead=len(self._bulk),
             in_use=tuple(lease for lease, _ in self._held.values() if lease > 0),
             unused=tuple(booking.lease for queue in (self._calls, self._bulk) for booking in queue),
-            releases=self._untold.releases(now, self.interval),
-            spent=self._untold.cooling(now),
+            releases=self._pending.releases(now, self.interval),
+            unreserved_uses=self._pending.cooling(now),
             seen=None if seen is None else Observation(seen[0], now - seen[1], seen[2]),
             pause=0.0 if self._refusal is None else max(0.0, self._refusal - now),
             refused=self._refusal is not None,
-            called=None if self._called_at == -math.inf else now - self._called_at,
+            since_interactive=None if self._called_at == -math.inf else now - self._called_at,
             warm=self.warm,
-            news=self._news,
-            life=self._life,
+            limits_revision=self._limits_revision,
+            generation=self._generation,
         )
 
-    def granted(self, sent: float, now: float, wish: Wish, grant: Grant) -> None:
+    def apply_reply(self, sent: float, now: float, request: ExchangeRequest, reply: ExchangeReply) -> None:
         """The store answered, now, the wish that was made at ``sent``."""
         self._exchanged_at = sent
-        self._grant = grant
+        self._grant = reply
         self._substitute = None
         if self._seen is not None and self._seen[1] <= sent:
             self._seen = None
-        if self._refusal is not None and self._refusal - sent <= wish.pause:
+        if self._refusal is not None and self._refusal - sent <= request.pause:
             self._refusal = None
-        self._told_news, self._told_warm = wish.news, wish.warm
-        self._life = grant.life
-        if grant.lost:
+        self._told_news, self._told_warm = request.limits_revision, request.warm
+        self._generation = reply.generation
+        if reply.lost:
             self._begin_anew()
         else:
-            self._untold.told()
-        if self._news == wish.news and not (grant.lost and self._news):
-            self._full, self.interval = grant.max, grant.interval
-        if grant.warm and not self.warm:
+            self._pending.acknowledged()
+        if self._limits_revision == request.limits_revision and not (reply.lost and self._limits_revision):
+            self._full, self.interval = reply.max, reply.interval
+        if reply.warm and not self.warm:
             self.warm = self._told_warm = True
-        if grant.blocked:
-            self._blocked_until = max(self._blocked_until, now + grant.blocked)
-        self._foreign = (now + self.interval, grant.foreign)
-        self._gap = grant.gap
-        self._retry_calls, self._retry_bulk = now + grant.retry_interactive, now + grant.retry_bulk
+        if reply.blocked:
+            self._blocked_until = max(self._blocked_until, now + reply.blocked)
+        self._external_use = (now + self.interval, reply.external_use)
+        self._gap = reply.gap
+        self._retry_calls, self._retry_bulk = now + reply.retry_interactive, now + reply.retry_bulk
         self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
-        for lease, delay, bulk in grant.bookings:
-            if self._news != wish.news:  # booked after a budget that is known to be another by now
-                self._untold.unused(lease)
+        for lease, delay, bulk in reply.reservations:
+            if (
+                self._limits_revision != request.limits_revision
+            ):  # booked after a budget that is known to be another by now
+                self._pending.unused(lease)
                 continue
             # counted from the answer, none begins too early; counted from the wish, none is used too late
-            booking = _Booking(now + delay, sent + delay + grant.window, lease)
+            booking = _Booking(now + delay, sent + delay + reply.window, lease)
             insort(self._bulk if bulk else self._calls, booking)
 
     def failed(self) -> None:
@@ -382,16 +388,16 @@ class BookedBudget:
         for ticket, (lease, taken) in self._held.items():
             if lease:
                 self._held[ticket] = (_VOID, taken)
-        self._untold.retell([*self._cooling, *self._late])
-        self._told_news = -1 if self._news else 0
+        self._pending.retell([*self._cooling, *self._late])
+        self._told_news = -1 if self._limits_revision else 0
 
-    def farewell(self, now: float) -> Wish | None:
+    def closing_request(self, now: float) -> ExchangeRequest | None:
         """The last wish: what is at hand goes back. None when there is nothing to tell."""
         self._drop(self._calls, 0)
         self._drop(self._bulk, 0)
-        if self._grant is None and not self._untold:
+        if self._grant is None and not self._pending:
             return None
-        return msgspec.structs.replace(self.wish(now, 0, 0, now), leaving=True)
+        return msgspec.structs.replace(self.request(now, 0, 0, now), leaving=True)
 
     # ---------------------------------------------------------------------------------------- internals
 
@@ -400,23 +406,23 @@ class BookedBudget:
         return Terms(
             max=self._full,
             interval=self.interval,
-            learned=self._news != self._told_news,
+            learned=self._limits_revision != self._told_news,
             lease=self._lease,
             pace=policy.pace,
             reserve=policy.reserve,
-            foreign_margin=policy.foreign_margin,
+            external_margin=policy.external_margin,
             cold_interactive=policy.cold_interactive,
             share=policy.share,
         )
 
-    def _reach(self) -> int:
-        return 1 if self._grant is None else max(1, min(self._grant.reach, self._cap))
+    def _lookahead(self) -> int:
+        return 1 if self._grant is None else max(1, min(self._grant.lookahead, self._cap))
 
     def _wanted(self, bulk: int) -> int:
         """How many more bulk bookings to have at hand: for those who wait, and for as many as came lately."""
         if self.braked:
             return 1 - len(self._bulk)
-        return min(self._reach(), bulk + len(self._takes)) - len(self._bulk)
+        return min(self._lookahead(), bulk + len(self._takes)) - len(self._bulk)
 
     def _advance(self, now: float) -> None:
         cooling, late, takes = self._cooling, self._late, self._takes
@@ -431,19 +437,19 @@ class BookedBudget:
         """Bookings that it is too late to use go back."""
         for queue in (self._calls, self._bulk):
             while queue and queue[0].end < now:
-                self._untold.unused(queue.pop(0).lease)
+                self._pending.unused(queue.pop(0).lease)
                 if queue is self._bulk:
-                    self._cap = max(1, min(self._cap, self._reach()) // 2)
+                    self._cap = max(1, min(self._cap, self._lookahead()) // 2)
 
     def _give_up(self, now: float, calls: int, bulk: int) -> None:
         """Bookings that nobody needs go back."""
         if not bulk and now >= self._bulk_at + _IDLE * self.interval:
             self._drop(self._bulk, 0)
-        self._drop(self._bulk, self._reach())
+        self._drop(self._bulk, self._lookahead())
         self._drop(self._calls, calls + 1)  # one to spare for the next call, until it ends
 
     def _drop(self, queue: list[_Booking], keep: int) -> None:
-        self._untold.unused(*(booking.lease for booking in queue[keep:]))
+        self._pending.unused(*(booking.lease for booking in queue[keep:]))
         del queue[keep:]
 
     def _failed_at_server(self, now: float) -> None:
@@ -463,4 +469,4 @@ class BookedBudget:
             self._drop(self._calls, 0)
             self._drop(self._bulk, 0)
         self._full, self.interval = limit, interval
-        self._news += 1
+        self._limits_revision += 1

@@ -18,8 +18,8 @@ from hl_async import telemetry as events
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
 from hl_async.governor.governor import Permit, Scope
-from hl_async.governor.shared.messages import BudgetStore, Grant, Wish
-from hl_async.governor.shared.reservations import BookedBudget
+from hl_async.governor.shared.messages import BudgetStore, ExchangeReply, ExchangeRequest
+from hl_async.governor.shared.reservations import ReservedBudget
 
 if TYPE_CHECKING:
     from hl_async.governor.governor import Governor
@@ -39,7 +39,7 @@ class SharedScope(Scope):
     __slots__ = ("_ask_at", "_ask_timer", "_exchanges", "asking", "name", "slots")
 
     def __init__(self, governor: Governor, key: tuple[str, str], name: str, exchanges: SharedScopes) -> None:
-        self.slots = BookedBudget(governor.policy, holder=exchanges.holder, lease=exchanges.lease)
+        self.slots = ReservedBudget(governor.policy, holder=exchanges.holder, lease=exchanges.lease)
         super().__init__(governor, key, self.slots)
         self.name = name
         self.asking = False
@@ -54,18 +54,18 @@ class SharedScope(Scope):
             self.look()
         return permit
 
-    def wish(self, now: float) -> Wish:
+    def request(self, now: float) -> ExchangeRequest:
         """What this scope has to tell and to ask."""
         bulk = self._bulk
         since = next(iter(bulk)).since if bulk else now
-        return self.slots.wish(now, len(self._interactive), len(bulk), since)
+        return self.slots.request(now, len(self._interactive), len(bulk), since)
 
     def look(self) -> None:
         """Ask the store when that is due, or set the timer for it."""
         if self.asking or self._governor.closed:
             return
         now = self._governor.clock()
-        when = self.slots.due(now, len(self._interactive), len(self._bulk))
+        when = self.slots.next_exchange_at(now, len(self._interactive), len(self._bulk))
         if when <= now:
             self.forget_timer()
             self._exchanges.ask(self)
@@ -155,20 +155,22 @@ class SharedScopes:
                 self._timer.cancel()
                 self._timer = None
             if self._away_since is None:
-                wishes = [(scope, scope.slots.farewell(self._governor.clock())) for scope in self._scopes]
-                told = [self._say(scope, wish) for scope, wish in wishes if wish is not None]
+                wishes = [
+                    (scope, scope.slots.closing_request(self._governor.clock())) for scope in self._scopes
+                ]
+                acknowledged = [self._say(scope, request) for scope, request in wishes if request is not None]
                 try:
                     async with asyncio.timeout(2 * self._patience):
-                        await asyncio.gather(*told)
+                        await asyncio.gather(*acknowledged)
                 except TimeoutError:
                     pass  # their leases end by themselves
         finally:
             await self._store.aclose()
 
-    async def _say(self, scope: SharedScope, wish: Wish) -> None:
+    async def _say(self, scope: SharedScope, request: ExchangeRequest) -> None:
         async with self._at_once:
             try:
-                await self._store.exchange(scope.name, wish)
+                await self._store.exchange(scope.name, request)
             except BudgetStoreError:
                 return
 
@@ -182,12 +184,12 @@ class SharedScopes:
                 self._wait(scope)
                 return
             sent = clock()
-            wish = scope.wish(sent)
+            request = scope.request(sent)
             problem = ""
-            grant: Grant | None = None
+            reply: ExchangeReply | None = None
             try:
                 async with asyncio.timeout(self._patience):
-                    grant = await self._store.exchange(scope.name, wish)
+                    reply = await self._store.exchange(scope.name, request)
             except TimeoutError:
                 problem = f"no answer within {self._patience:g} s"
             except BudgetStoreError as error:
@@ -196,22 +198,22 @@ class SharedScopes:
                 problem = f"{type(error).__name__}: {error}"
             finally:
                 scope.asking = False
-        if grant is None:
+        if reply is None:
             scope.slots.failed()
-            self._lost(problem)
+            self._store_failed(problem)
         else:
-            scope.slots.granted(sent, clock(), wish, grant)
-            self._found()
+            scope.slots.apply_reply(sent, clock(), request, reply)
+            self._store_recovered()
         scope.pump()
 
     def _wait(self, scope: SharedScope) -> None:
         """``scope`` asks when the store is back; until then its interactive calls go on without it."""
         self._waiting[scope] = None
-        if not scope.slots.away:
+        if not scope.slots.is_store_down:
             scope.slots.failed()
             asyncio.get_running_loop().call_soon(scope.pump)
 
-    def _lost(self, problem: str) -> None:
+    def _store_failed(self, problem: str) -> None:
         now = self._governor.clock()
         if self._away_since is None:
             self._away_since = now
@@ -233,7 +235,7 @@ class SharedScopes:
             del self._waiting[scope]
             scope.look()
 
-    def _found(self) -> None:
+    def _store_recovered(self) -> None:
         if self._away_since is None:
             return
         away = self._governor.clock() - self._away_since

@@ -19,7 +19,7 @@ _LARGEST: Final = 10**12
 _DAY: Final = 86_400.0
 
 
-class Day:
+class DailyQuota:
     """How much of today is left. ``now`` is monotonic, ``wall`` the time of day, both in seconds."""
 
     __slots__ = (

@@ -24,7 +24,7 @@ from hl_async.config import Lane
 from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor.budget import Budget
 from hl_async.governor.concurrency import ConcurrencyLimit
-from hl_async.governor.daily_quota import Day
+from hl_async.governor.daily_quota import DailyQuota
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.shared.messages import BudgetStore
@@ -121,7 +121,7 @@ class Scope:
         self._governor = governor
         self.key = key
         self._budget: Slots = Budget(governor.policy) if slots is None else slots
-        self._day = Day(governor.policy.daily_reserve)
+        self._daily_quota = DailyQuota(governor.policy.daily_reserve)
         self._interactive: _Queue = OrderedDict()
         self._bulk: _Queue = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
@@ -132,7 +132,7 @@ class Scope:
     def try_acquire(self, lane: Lane) -> Permit | None:
         """A permit when a slot is free and nobody waits before this call, else None. Never suspends."""
         governor = self._governor
-        if governor.closed or self._day.spent:
+        if governor.closed or self._daily_quota.spent:
             return None
         if lane is Lane.INTERACTIVE:
             if not self._interactive and not self._bulk:
@@ -165,7 +165,7 @@ class Scope:
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(future, now, bulk)
         queue[waiter] = None
-        self._pump()
+        self._admit_waiters()
         if timeout is not None and not future.done():
             waiter.timer = asyncio.get_running_loop().call_later(timeout, self._expire, waiter, timeout)
         try:
@@ -192,7 +192,7 @@ class Scope:
             waiting_interactive=len(self._interactive),
             waiting_bulk=len(self._bulk),
             external_use=budget.external_use(now),
-            daily_remaining=self._day.remaining,
+            daily_remaining=self._daily_quota.remaining,
             braked=budget.braked,
             pace=budget.spacing(now),
         )
@@ -213,32 +213,34 @@ class Scope:
         if (budget.max != limit or budget.interval != interval) and governor.telemetry.active:
             governor.telemetry.emit(events.RateLimitLearned(self.key[1], budget.max, budget.interval))
         text = headers.get(_DAILY_REMAINING)
-        if text is not None and (text != self._day.text or self._day.spent):
-            self._day.note(text, headers, now, governor.wall, budget.held + budget.cooling)
+        if text is not None and (text != self._daily_quota.text or self._daily_quota.spent):
+            self._daily_quota.note(text, headers, now, governor.wall, budget.held + budget.cooling)
         if permit._bulk:
-            governor._left(now, elapsed if status < 500 and status != _TOO_MANY else 0.0, status >= 500)
+            governor._bulk_finished(
+                now, elapsed if status < 500 and status != _TOO_MANY else 0.0, status >= 500
+            )
         if self._interactive or self._bulk:
-            self._pump()
+            self._admit_waiters()
 
     def _abandoned(self, permit: Permit) -> None:
         now = self._governor.clock()
         self._budget.abandoned(now, permit._ticket)
         if permit._bulk:
-            self._governor._left(now, 0.0, True)
-        self._pump()
+            self._governor._bulk_finished(now, 0.0, True)
+        self._admit_waiters()
 
     def _returned(self, permit: Permit) -> None:
         self._budget.returned(permit._ticket)
         if permit._bulk:
-            self._governor._left(self._governor.clock(), 0.0, False)
-        self._pump()
+            self._governor._bulk_finished(self._governor.clock(), 0.0, False)
+        self._admit_waiters()
 
     def _unreachable(self, permit: Permit) -> None:
         now = self._governor.clock()
         self._budget.refused_connection(now, permit._ticket)
         if permit._bulk:
-            self._governor._left(now, 0.0, True)
-        self._pump()
+            self._governor._bulk_finished(now, 0.0, True)
+        self._admit_waiters()
 
     def _charge(self, requests: int) -> None:
         self._budget.charge(self._governor.clock(), requests)
@@ -248,7 +250,7 @@ class Scope:
     def _try_bulk(self, now: float, since: float) -> Permit | None:
         concurrency = self._governor.concurrency
         if not concurrency.try_enter():
-            self._governor._wants_place(self)
+            self._governor._await_concurrency(self)
             return None
         ticket = 0 if self._is_day_closed(True) else self._budget.try_take_bulk(now, min(since, now))
         if not ticket:
@@ -256,7 +258,7 @@ class Scope:
             return None
         return Permit(self, True, ticket)
 
-    def _pump(self) -> None:
+    def _admit_waiters(self) -> None:
         """Admit every waiter that may go now, in order, and set the timer for the next."""
         now = self._governor.clock()
         interactive, bulk = self._interactive, self._bulk
@@ -296,12 +298,12 @@ class Scope:
         self._timer_at = when
         if when < math.inf:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, when - now) + _TIMER_SLACK, self._ring)
+            self._timer = loop.call_later(max(0.0, when - now) + _TIMER_SLACK, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        self._pump()
+        self._admit_waiters()
 
     def _expire(self, waiter: _Waiter, timeout: float) -> None:
         if not waiter.future.done():
@@ -344,13 +346,13 @@ class Scope:
             raise self._quota_exhausted()
 
     def _is_day_closed(self, bulk: bool) -> bool:
-        day = self._day
+        day = self._daily_quota
         if not day.spent and not (bulk and day.low):
             return False
         return day.is_closed(self._governor.clock(), self._governor.wall(), bulk=bulk)
 
     def _quota_exhausted(self) -> QuotaExhausted:
-        day = self._day
+        day = self._daily_quota
         left = day.opens_in(self._governor.clock(), self._governor.wall())
         low = f"is down to {day.remaining} calls, which are kept for interactive use"
         text = "is spent" if day.spent else low
@@ -422,10 +424,10 @@ class Governor:
         """Calls that wait in any lane of any scope."""
         return sum(len(scope._interactive) + len(scope._bulk) for scope in self._scopes.values())
 
-    def _wants_place(self, scope: Scope) -> None:
+    def _await_concurrency(self, scope: Scope) -> None:
         self._want_place[scope] = None
 
-    def _left(self, now: float, elapsed: float, overloaded: bool) -> None:
+    def _bulk_finished(self, now: float, elapsed: float, overloaded: bool) -> None:
         """A bulk request ended: learn from it, and let scopes that waited for a place try, in turn."""
         limit = self.concurrency
         if overloaded:
@@ -442,7 +444,7 @@ class Governor:
                 return
             scope, _ = self._want_place.popitem(last=False)
             if scope._bulk:
-                scope._pump()
+                scope._admit_waiters()
 
     def __repr__(self) -> str:
         return f"<Governor of {len(self._scopes)} scopes, {self.waiting} waiting, {self.concurrency!r}>"

@@ -8,7 +8,7 @@ import pytest
 
 from hl_async import wire
 from hl_async.governor.budget import RELAX_AFTER, Budget
-from hl_async.governor.daily_quota import Day
+from hl_async.governor.daily_quota import DailyQuota
 from hl_async.governor.policy import GovernorPolicy
 
 
@@ -75,14 +75,16 @@ def test_a_slot_that_comes_back_during_a_request_is_not_taken_for_a_strangers() 
 NOON = 1_800_014_400.0  # 2027-01-15T12:00:00Z
 
 
-def day_with(remaining: int, limit: int = 1000, *, now: float = 0.0, wall: float = NOON, **more: str) -> Day:
-    day = Day(0.05)
+def day_with(
+    remaining: int, limit: int = 1000, *, now: float = 0.0, wall: float = NOON, **more: str
+) -> DailyQuota:
+    day = DailyQuota(0.05)
     tell(day, remaining, limit, now=now, wall=wall, **more)
     return day
 
 
 def tell(
-    day: Day,
+    day: DailyQuota,
     remaining: int | str,
     limit: int = 1000,
     *,
@@ -154,7 +156,7 @@ def test_what_is_no_number_changes_nothing_about_the_day() -> None:
     for junk in ("", "-1", "many", "9" * 40, "٣"):
         tell(day, junk)
         assert (day.remaining, day.spent, day.low) == (500, False, False)
-    unknown = Day(0.05)
+    unknown = DailyQuota(0.05)
     unknown.note("3", {}, 0.0, lambda: NOON, 0)  # no limit known: nothing to keep back a part of
     assert not unknown.low
     assert not math.isfinite(unknown.opens_in(0.0, NOON))

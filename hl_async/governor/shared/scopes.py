@@ -85,7 +85,7 @@ class SharedScope(Scope):
 
     def pump(self) -> None:
         """Admit whoever may go now."""
-        self._pump()
+        self._admit_waiters()
 
     def _rung(self) -> None:
         self._ask_timer = None
@@ -96,9 +96,9 @@ class SharedScope(Scope):
         super()._answered(permit, status, headers, elapsed)
         self.look()
 
-    def _pump(self) -> None:
+    def _admit_waiters(self) -> None:
         if not self._governor.closed:
-            super()._pump()
+            super()._admit_waiters()
             self.look()
 
     def _close(self) -> None:

@@ -327,7 +327,7 @@ class Location(Requester):
             if row is None:
                 raise InvalidRequest("operation", f"{operation!r} is no operationId of the table")
             operation = row
-        return self.exchange(operation, ids, body, query, options, lambda response: response)
+        return self.send_with(operation, ids, body, query, options, lambda response: response)
 
     def __repr__(self) -> str:
         return f"<Location {self.id}>"

@@ -57,7 +57,7 @@ class Requester:
         path, text, content = self._prepare(operation, ids, body, query)
         return self._transport.send(operation, self._account, path, text, content, options or self._options)
 
-    def exchange(
+    def send_with(
         self,
         operation: Operation[Any],
         ids: tuple[str, ...],
@@ -68,7 +68,7 @@ class Requester:
     ) -> Coroutine[Any, Any, R]:
         """Like :meth:`call`, with a decoder of the caller's."""
         path, text, content = self._prepare(operation, ids, body, query)
-        return self._transport.exchange(
+        return self._transport.send_with(
             operation, self._account, path, text, content, options or self._options, finish
         )
 

@@ -62,7 +62,7 @@ class _WireTap:
             raise
 
 
-class Delegated:
+class AiohttpPath:
     """Sends requests through any ``aiohttp.ClientSession``; middlewares of its own are not applied.
 
     A middleware would run inside the attempt's timeout and could re-send.

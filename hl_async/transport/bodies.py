@@ -21,7 +21,7 @@ _CONTENT_LENGTH: Final = istr("Content-Length")
 _LOCATION: Final = istr("Location")
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None]
-"""Status, headers, body; the body is None where :func:`refusal` says why."""
+"""Status, headers, body; the body is None where :func:`reject_response` says why."""
 
 
 async def read_body(
@@ -56,7 +56,7 @@ async def read_body(
     return b"".join(parts)
 
 
-def refusal(answer: Answer, limit: int) -> WireError:
+def reject_response(answer: Answer, limit: int) -> WireError:
     """The error for an answer that is not taken: no final one, a redirect, a body that is not to be had."""
     status, headers, _ = answer
     if status < 200:

@@ -178,11 +178,11 @@ class Transport:
         all attempts. Raises :class:`CallError` and :class:`AuthError` subclasses, nothing else of its own.
         """
         decode = operation.decode
-        return self.exchange(
+        return self.send_with(
             operation, account, path, query, body, options, lambda answer: decode(answer.body)
         )
 
-    async def exchange(
+    async def send_with(
         self,
         operation: Operation[Any],
         account: Account,

@@ -61,7 +61,7 @@ def wire_error(error: Exception, *, sent: bool, answered: bool) -> WireError:
     return WireError(problem, kind=WireKind.PROTOCOL, sent=sent, cause=text)
 
 
-def given_up(*, sent: bool, answered: bool, closed: bool) -> WireError:
+def aborted(*, sent: bool, answered: bool, closed: bool) -> WireError:
     """The error for an attempt that was ended from here: its time was up, or the client was ``closed``."""
     if closed:
         return ConnectionLost(

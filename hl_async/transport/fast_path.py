@@ -36,7 +36,7 @@ _UNTOUCHED: Final = aiohttp.__version__.startswith(KNOWN) and all(
 )
 
 
-def is_free(session: aiohttp.ClientSession) -> bool:
+def is_unpatched(session: aiohttp.ClientSession) -> bool:
     """Whether nobody but us has a say in the requests of ``session``.
 
     aioresponses, VCR and the tracers of some vendors replace methods of ``ClientSession``, others add trace
@@ -52,7 +52,7 @@ def is_free(session: aiohttp.ClientSession) -> bool:
     )
 
 
-class Direct:
+class FastPath:
     """Sends requests over the connections of ``connector``, which stays its owner's."""
 
     __slots__ = ("_connector", "_loop", "_origins", "_ssl", "_timeout", "_user_agent")

@@ -14,12 +14,12 @@ from multidict import CIMultiDict
 
 from hl_async.config import ClientConfig
 from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, WrongEventLoop
-from hl_async.transport.aiohttp_path import LARGE_BODY, Delegated
-from hl_async.transport.bodies import refusal
-from hl_async.transport.error_mapping import WIRE_FAILURES, given_up, wire_error
-from hl_async.transport.fast_path import Direct, is_free
+from hl_async.transport.aiohttp_path import LARGE_BODY, AiohttpPath
+from hl_async.transport.bodies import reject_response
+from hl_async.transport.error_mapping import WIRE_FAILURES, aborted, wire_error
+from hl_async.transport.fast_path import FastPath, is_unpatched
 from hl_async.transport.request_head import check_line
-from hl_async.transport.timeouts import Watch
+from hl_async.transport.timeouts import AttemptTimeouts
 from hl_async.wire import USER_AGENT, WireResponse
 
 _forks = 0
@@ -52,11 +52,11 @@ class SessionManager:
         self._ssl: ssl_module.SSLContext | bool = True if ssl is None else ssl
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
-        self._direct: Direct | None = None
-        self._delegated = Delegated(
+        self._direct: FastPath | None = None
+        self._delegated = AiohttpPath(
             connect_timeout=config.timeouts.connect, proxy=config.proxy, ssl=self._ssl
         )
-        self._watch: Watch | None = None
+        self._watch: AttemptTimeouts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forks = _forks
         self._closed = False
@@ -68,10 +68,10 @@ class SessionManager:
         config = self._config
         self._loop = asyncio.get_running_loop()
         self._forks = _forks
-        self._watch = Watch(self._loop, config.timeouts.attempt)
+        self._watch = AttemptTimeouts(self._loop, config.timeouts.attempt)
         self._session = self._given or self._new_session(force_close=False)
         if self._given is None and config.proxy is None and self._session.connector is not None:
-            self._direct = Direct(
+            self._direct = FastPath(
                 self._session.connector,
                 connect_timeout=config.timeouts.connect,
                 user_agent=config.user_agent,
@@ -124,7 +124,7 @@ class SessionManager:
         try:
             check_line(method, url)
             large = body is not None and len(body) >= LARGE_BODY
-            if direct is not None and not (fresh_connection or large) and is_free(session):
+            if direct is not None and not (fresh_connection or large) and is_unpatched(session):
                 answer = await direct.exchange(attempt, method, url, headers, body, limit)
             else:
                 # a large body goes piece by piece, and over no pooled connection: aiohttp doesn't look what waits there
@@ -134,7 +134,7 @@ class SessionManager:
         except asyncio.CancelledError:
             if not attempt.is_up():
                 raise  # the caller's doing, whether or not the time is up too
-            failure = given_up(sent=attempt.sent, answered=attempt.answered, closed=self._closed)
+            failure = aborted(sent=attempt.sent, answered=attempt.answered, closed=self._closed)
         except WIRE_FAILURES as error:
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         except RuntimeError as error:
@@ -145,7 +145,7 @@ class SessionManager:
             status, answered, content = answer
             if content is not None and (200 <= status < 300 or status >= 400):
                 return WireResponse(status, answered, content, perf_counter() - started)
-            failure = refusal(answer, limit)
+            failure = reject_response(answer, limit)
         finally:
             watch.end(attempt)
         raise failure
@@ -176,5 +176,5 @@ class SessionManager:
         if session is None:
             state = "closed" if self._closed else "new"
         else:
-            state = "direct" if self._direct is not None and is_free(session) else "delegating"
+            state = "direct" if self._direct is not None and is_unpatched(session) else "delegating"
         return f"<SessionManager {state}, {config.base_url}, at most {config.max_connections} connections>"

@@ -33,7 +33,7 @@ class Attempt:
         self.task.cancel()
 
 
-class Watch:
+class AttemptTimeouts:
     """Ends attempts that outlast ``seconds``, or a time of their own, and all of them when it is closed."""
 
     __slots__ = ("_loop", "_running", "_seconds", "_timed", "_timer")

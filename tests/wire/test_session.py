@@ -36,7 +36,7 @@ from hl_async.errors import (
 )
 from hl_async.transport.aiohttp_path import LARGE_BODY
 from hl_async.transport.bodies import CODINGS
-from hl_async.transport.fast_path import is_free
+from hl_async.transport.fast_path import is_unpatched
 from hl_async.transport.session import SessionManager
 from hl_async.wire import Headers
 
@@ -728,12 +728,12 @@ async def test_an_answer_of_unknown_length_is_whole_after_a_close_and_lost_after
 
 async def test_a_request_that_is_given_up_does_not_go_on_being_sent() -> None:
     received = 0
-    given_up, ended = asyncio.Event(), asyncio.Event()
+    aborted, ended = asyncio.Event(), asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal received
         writer.transport.pause_reading()
-        await given_up.wait()
+        await aborted.wait()
         writer.transport.resume_reading()
         try:
             while data := await reader.read(1 << 16):
@@ -747,7 +747,7 @@ async def test_a_request_that_is_given_up_does_not_go_on_being_sent() -> None:
             session.attempt("POST", url, HEADERS, b"x" * (LARGE_BODY - 1), timeout=1.5) for _ in range(8)
         ]
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
-        given_up.set()
+        aborted.set()
         await session.aclose()
         await asyncio.wait_for(ended.wait(), 30)
         await asyncio.sleep(0.3)
@@ -765,7 +765,7 @@ async def test_a_switch_of_protocols_is_no_answer(opened: Opened) -> None:
 
 async def test_with_the_installed_aiohttp_requests_go_directly() -> None:
     async with aiohttp.ClientSession() as session:
-        assert is_free(session)
+        assert is_unpatched(session)
 
 
 async def test_a_stand_in_for_aiohttps_requests_gets_them(mockable_response: Any) -> None:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from hl_async.auth import (
         ConsentFlow,
         Credentials,
+        EncryptedStore,
         Installation,
         MemoryStore,
         OAuthApp,
         PostgresTokenStore,
         PrivateToken,
         RefreshPolicy,
-        SealedStore,
         SqliteStore,
         TokenStore,
     )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hl_async.auth.credentials import Credentials, PrivateToken
     from hl_async.auth.oauth import OAuthApp
     from hl_async.auth.policy import RefreshPolicy
-    from hl_async.auth.stores.encrypted import SealedStore
+    from hl_async.auth.stores.encrypted import EncryptedStore
     from hl_async.auth.stores.memory import MemoryStore, Stored, TokenStore
     from hl_async.auth.stores.postgres import PostgresTokenStore
     from hl_async.auth.stores.sqlite import SqliteStore

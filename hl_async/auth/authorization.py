@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from hl_async.auth.repository import Vault
+from hl_async.auth.repository import TokenRepository
 from hl_async.auth.tokens import Installation
 from hl_async.config import base_url
 from hl_async.errors import ConfigurationError, RefreshRejected, StateMismatch
@@ -108,10 +108,15 @@ class ConsentFlow:
     __slots__ = ("_app", "_life", "_vault", "_wall")
 
     def __init__(
-        self, app: OAuthApp, vault: Vault, wall: Callable[[], float], *, life: float = STATE_LIFE
+        self,
+        app: OAuthApp,
+        repository: TokenRepository,
+        wall: Callable[[], float],
+        *,
+        life: float = STATE_LIFE,
     ) -> None:
         self._app = app
-        self._vault = vault
+        self._repository = repository
         self._wall = wall
         self._life = life
 
@@ -121,7 +126,7 @@ class ConsentFlow:
         url = self._app.authorize_url(state, **options)
         redirect_uri = dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
         await self._forget_expired()
-        await self._vault.remember(state, msgspec.json.encode(_State(self._wall(), redirect_uri)))
+        await self._repository.remember(state, msgspec.json.encode(_State(self._wall(), redirect_uri)))
         return Consent(url, state)
 
     async def finish(self, returned: str | Mapping[str, str], bound: str | None) -> Installation:
@@ -142,7 +147,7 @@ class ConsentFlow:
             raise StateMismatch("the return's state is not the one this browser was given; start again")
         if not state.isascii() or not state.replace("-", "").replace("_", "").isalnum():
             raise StateMismatch("the return's state is none of ours; start again")
-        kept = await self._vault.recall(state)
+        kept = await self._repository.recall(state)
         if kept is None:
             raise StateMismatch("the return's state is unknown or was used already; start again")
         known = msgspec.json.decode(kept, type=_State)
@@ -156,9 +161,9 @@ class ConsentFlow:
     async def _forget_expired(self) -> None:
         """Remove the states of people who never came back; recalling one uses it up."""
         oldest = self._wall() - self._life
-        for state in await self._vault.states():
+        for state in await self._repository.states():
             if int(state.partition("-")[0], 16) < oldest:
-                await self._vault.recall(state)
+                await self._repository.recall(state)
 
 
 def _query(returned: str | Mapping[str, str]) -> dict[str, str]:

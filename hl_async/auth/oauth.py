@@ -17,9 +17,9 @@ from hl_async.auth.authorization import (
 )
 from hl_async.auth.policy import RefreshPolicy, missing, rejected
 from hl_async.auth.refresher import CompanyOf, Refresher
-from hl_async.auth.repository import Vault
+from hl_async.auth.repository import TokenRepository
 from hl_async.auth.stores.memory import MemoryStore, TokenStore
-from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused
+from hl_async.auth.token_endpoint import Denied, Issued, TokenEndpoint
 from hl_async.auth.tokens import COMPANY, LOCATION, Installation, grant_from_answer, installation
 from hl_async.config import Environment, header_text
 from hl_async.errors import (
@@ -88,7 +88,7 @@ class OAuthApp:
         self._policy = refresh or RefreshPolicy()
         self._wall = wall
         self._store = store if store is not None else MemoryStore()
-        self._vault = Vault(client_id, self._store)
+        self._repository = TokenRepository(client_id, self._store)
         company_of: CompanyOf | None = None
         if isinstance(company_id, str):
             company: str = company_id
@@ -98,7 +98,7 @@ class OAuthApp:
         elif company_id is not None:
             company_of = company_id
         self._refresher = Refresher(
-            self._vault, self._policy, company_of, monotonic=monotonic, wall=wall, random=random
+            self._repository, self._policy, company_of, monotonic=monotonic, wall=wall, random=random
         )
 
     @classmethod
@@ -160,7 +160,7 @@ class OAuthApp:
 
     def consent(self, *, life: float = STATE_LIFE) -> ConsentFlow:
         """Makes states for web apps and checks them on return; a state lives ``life`` seconds."""
-        return ConsentFlow(self, self._vault, self._wall, life=life)
+        return ConsentFlow(self, self._repository, self._wall, life=life)
 
     async def exchange_code(
         self, code: Secret | str, *, redirect_uri: str | None = None, user_type: str | None = None
@@ -181,9 +181,9 @@ class OAuthApp:
             raise InvalidRequest("user_type", f"{user_type!r} is neither {COMPANY!r} nor {LOCATION!r}")
         given = redirect_uri or self._redirect_uri
         reply = await self._refresher.server.exchange(secret, redirect_uri=given, user_type=user_type)
-        if isinstance(reply, Refused):
+        if isinstance(reply, Denied):
             raise rejected("", "exchange the code", reply)
-        if not isinstance(reply, Answered):
+        if not isinstance(reply, Issued):
             raise RefreshUnavailable(
                 f"the authorisation server gave no verdict on the code: {reply.reason}. It may be spent: begin again",
                 retry_after=reply.retry_after,
@@ -193,7 +193,7 @@ class OAuthApp:
             raise RefreshUnavailable(
                 "the authorisation server did not say who installed the app; begin again"
             )
-        await self._refresher.take(self._vault.name_of(grant.kind, grant.key), grant)
+        await self._refresher.adopt(self._repository.name_of(grant.kind, grant.key), grant)
         return installation(grant, self._wall())
 
     # ------------------------------------------------------------------------------ what is installed
@@ -205,9 +205,9 @@ class OAuthApp:
         """
         found = []
         for kind in (COMPANY, LOCATION):
-            for name in await self._vault.names(kind):
+            for name in await self._repository.names(kind):
                 try:
-                    entry = await self._vault.load(name)
+                    entry = await self._repository.load(name)
                 except TokenStoreError:
                     continue
                 if entry is not None and (minted or not entry.grant.minted):
@@ -217,7 +217,7 @@ class OAuthApp:
     async def refresh(self, key: str) -> Installation:
         """Renew the token of a location or company now, also when its grant was taken for lost."""
         await self._refresher.renew(key)
-        found = await self._vault.find(key)
+        found = await self._repository.find(key)
         if found is None:
             raise missing(key)
         return installation(found.grant, self._wall())
@@ -230,11 +230,11 @@ class OAuthApp:
         """
         removed = False
         for kind in (LOCATION, COMPANY):
-            removed = await self._vault.remove(self._vault.name_of(kind, key)) or removed
+            removed = await self._repository.remove(self._repository.name_of(kind, key)) or removed
         self._refresher.forget(key)
         for other in await self.installations(minted=True):
             if other.minted and other.company_id == key:
-                await self._vault.remove(self._vault.name_of(other.kind, other.key))
+                await self._repository.remove(self._repository.name_of(other.kind, other.key))
                 self._refresher.forget(other.key)
         return removed
 
@@ -263,7 +263,7 @@ class OAuthApp:
         """Called by the client that opens. Raises :class:`ClientStateError` while another one uses the app."""
         if self._refresher.is_open:
             raise ClientStateError("this OAuthApp belongs to another open client; share that client")
-        server = AuthorizationServer(
+        server = TokenEndpoint(
             wire,
             governor,
             base_url=base_url,
@@ -280,7 +280,7 @@ class OAuthApp:
         try:
             await self._refresher.aclose()
         finally:
-            await self._vault.aclose()
+            await self._repository.aclose()
 
     def _redirect(self, given: str | None) -> str:
         return check_redirect(given or self._redirect_uri)
@@ -290,7 +290,7 @@ class OAuthApp:
 
 
 def _store_from(found: Environment) -> TokenStore:
-    from hl_async.auth.stores.encrypted import SealedStore
+    from hl_async.auth.stores.encrypted import EncryptedStore
 
     store: TokenStore
     if found.token_store is not None:
@@ -306,4 +306,4 @@ def _store_from(found: Environment) -> TokenStore:
     if found.store_key is None:
         return store
     # what was stored before a key was set is read, and encrypted when it is next renewed
-    return SealedStore(store, [found.store_key], accept_plain=True)
+    return EncryptedStore(store, [found.store_key], accept_plain=True)

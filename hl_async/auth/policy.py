@@ -7,8 +7,8 @@ import math
 from enum import Enum
 from typing import Final
 
-from hl_async.auth.token_endpoint import Refused
-from hl_async.auth.tokens import COMPANY, Grant, fingerprint
+from hl_async.auth.token_endpoint import Denied
+from hl_async.auth.tokens import COMPANY, TokenSet, fingerprint
 from hl_async.config import positive_seconds
 from hl_async.errors import ConfigurationError, GrantLost, RefreshRejected, TokenMissing
 
@@ -74,7 +74,9 @@ class Step(Enum):
     STUCK = "stuck"
 
 
-def next_step(grant: Grant, policy: RefreshPolicy, *, wall: float, unwanted: str | None, force: bool) -> Step:
+def next_step(
+    grant: TokenSet, policy: RefreshPolicy, *, wall: float, unwanted: str | None, force: bool
+) -> Step:
     """What to do with ``grant``, as it was just read from the store.
 
     ``unwanted`` is a header that is not good enough: refused by the server, or due for renewal. Any other one that
@@ -91,7 +93,7 @@ def next_step(grant: Grant, policy: RefreshPolicy, *, wall: float, unwanted: str
     return Step.REFRESH
 
 
-def is_final(refused: Refused) -> bool:
+def is_final(refused: Denied) -> bool:
     """Whether a refusal of a refresh says that the refresh token itself is worth nothing any more.
 
     Wrong app credentials and a suspended sub-account (API.md (d) 7) are somebody's to mend; the token stays good.
@@ -100,7 +102,7 @@ def is_final(refused: Refused) -> bool:
     return refused.status in (400, 401) and not any(word in words for word in _OPERATOR_WORDS)
 
 
-def lost(grant: Grant, refused: Refused | None) -> GrantLost:
+def lost(grant: TokenSet, refused: Denied | None) -> GrantLost:
     """The error for a grant whose refresh token the server does not take."""
     said = f"refused ({refused})" if refused is not None else "refused earlier"
     doubt = ""
@@ -115,7 +117,7 @@ def lost(grant: Grant, refused: Refused | None) -> GrantLost:
     )
 
 
-def rejected(key: str, action: str, refused: Refused) -> RefreshRejected:
+def rejected(key: str, action: str, refused: Denied) -> RefreshRejected:
     """The error for a refusal that leaves the stored grant as it was."""
     hint = ""
     if any(word in " ".join(refused.messages).lower() for word in _OPERATOR_WORDS):
@@ -136,6 +138,6 @@ def missing(key: str, why: str = "no token is stored for it") -> TokenMissing:
     )
 
 
-def subject(grant: Grant) -> str:
+def subject(grant: TokenSet) -> str:
     """What a grant is for, in words."""
     return f"{'company' if grant.kind == COMPANY else 'location'} {grant.key}"

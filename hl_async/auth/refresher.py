@@ -18,9 +18,9 @@ from typing import Final, TypeAlias
 
 from hl_async import telemetry as events
 from hl_async.auth.policy import RefreshPolicy, Step, is_final, lost, missing, next_step, rejected, subject
-from hl_async.auth.repository import Found, Vault
-from hl_async.auth.token_endpoint import Answered, AuthorizationServer, Refused, Reply, Silent
-from hl_async.auth.tokens import COMPANY, LOCATION, Grant, fingerprint, grant_from_answer
+from hl_async.auth.repository import Found, TokenRepository
+from hl_async.auth.token_endpoint import Denied, Issued, NoAnswer, Reply, TokenEndpoint
+from hl_async.auth.tokens import COMPANY, LOCATION, TokenSet, fingerprint, grant_from_answer
 from hl_async.errors import (
     AuthError,
     GrantLost,
@@ -57,7 +57,7 @@ class _Entry:
         self.failures = 0
         self.retry_at = _NEVER
         self.error: AuthError | None = None
-        self.unsaved: tuple[str, Grant, str] | None = None
+        self.unsaved: tuple[str, TokenSet, str] | None = None
         self.task: asyncio.Task[AuthError | None] | None = None
 
 
@@ -66,7 +66,7 @@ class Refresher:
 
     def __init__(
         self,
-        vault: Vault,
+        repository: TokenRepository,
         policy: RefreshPolicy,
         company_of: CompanyOf | None,
         *,
@@ -74,7 +74,7 @@ class Refresher:
         wall: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        self._vault = vault
+        self._repository = repository
         self._policy = policy
         self._company_of = company_of
         self._monotonic = monotonic
@@ -82,13 +82,13 @@ class Refresher:
         self._random = random
         self._entries: dict[str, _Entry] = {}
         self._tasks: set[asyncio.Task[AuthError | None]] = set()
-        self._server: AuthorizationServer | None = None
+        self._server: TokenEndpoint | None = None
         self._telemetry = Telemetry()
         self._closing = False
 
     # ------------------------------------------------------------------------------ life cycle
 
-    def open(self, server: AuthorizationServer, telemetry: Telemetry) -> None:
+    def open(self, server: TokenEndpoint, telemetry: Telemetry) -> None:
         """Begin to work with ``server``."""
         self._server = server
         self._telemetry = telemetry
@@ -114,7 +114,7 @@ class Refresher:
         return self._server is not None
 
     @property
-    def server(self) -> AuthorizationServer:
+    def server(self) -> TokenEndpoint:
         """The authorisation server; :class:`NotEntered` outside the client's block."""
         if self._server is None:
             raise NotEntered(
@@ -172,11 +172,11 @@ class Refresher:
         self._start(key, entry, background=False, force=True)
         await self._join(key, entry)
 
-    async def take(self, name: str, grant: Grant) -> None:
+    async def adopt(self, name: str, grant: TokenSet) -> None:
         """Store a grant that comes from a new consent, and use it from now on."""
         entry = self._entries.setdefault(grant.key, _Entry())
         try:
-            await self._vault.put(name, grant)
+            await self._repository.put(name, grant)
         except TokenStoreError:
             entry.unsaved = (name, grant, "")  # the code is spent: this pair is all there is
             raise
@@ -222,7 +222,7 @@ class Refresher:
             raise copy.copy(error)
 
     async def _work(
-        self, server: AuthorizationServer, key: str, entry: _Entry, background: bool, force: bool
+        self, server: TokenEndpoint, key: str, entry: _Entry, background: bool, force: bool
     ) -> AuthError | None:
         started = self._monotonic()
         try:
@@ -240,7 +240,7 @@ class Refresher:
         self._failed(key, entry, failure, background)
         return failure
 
-    def _adopt(self, entry: _Entry, grant: Grant, renewed: bool) -> None:
+    def _adopt(self, entry: _Entry, grant: TokenSet, renewed: bool) -> None:
         now = self._monotonic()
         remaining = grant.remaining(self._wall())
         age = grant.life - remaining
@@ -273,10 +273,10 @@ class Refresher:
     # ------------------------------------------------------------------------------ obtaining a token
 
     async def _obtain(
-        self, server: AuthorizationServer, key: str, entry: _Entry, unwanted: str | None, force: bool
-    ) -> tuple[Grant, bool]:
+        self, server: TokenEndpoint, key: str, entry: _Entry, unwanted: str | None, force: bool
+    ) -> tuple[TokenSet, bool]:
         """A grant whose header is not ``unwanted``, and whether it was made just now."""
-        found = await self._vault.find(key)
+        found = await self._repository.find(key)
         step = Step.MINT if found is None else self._step(found.grant, unwanted, force)
         if found is not None and step is Step.USE:
             return found.grant, False
@@ -285,16 +285,16 @@ class Refresher:
         assert found is not None
         return await self._refresh(server, found.name, entry, unwanted, force)
 
-    def _step(self, grant: Grant, unwanted: str | None, force: bool) -> Step:
+    def _step(self, grant: TokenSet, unwanted: str | None, force: bool) -> Step:
         return next_step(grant, self._policy, wall=self._wall(), unwanted=unwanted, force=force)
 
     async def _refresh(
-        self, server: AuthorizationServer, name: str, entry: _Entry, unwanted: str | None, force: bool
-    ) -> tuple[Grant, bool]:
+        self, server: TokenEndpoint, name: str, entry: _Entry, unwanted: str | None, force: bool
+    ) -> tuple[TokenSet, bool]:
         """Spend the refresh token under the store's lock, unless somebody else has done so meanwhile."""
-        async with self._vault.locked(name):
+        async with self._repository.locked(name):
             for _ in range(_RACES):
-                found = await self._vault.load(name)
+                found = await self._repository.load(name)
                 if found is None:
                     raise missing(name.rpartition("/")[2], "its tokens were removed from the store")
                 grant = found.grant
@@ -305,14 +305,14 @@ class Refresher:
                     raise lost(grant, None)
                 if step is not Step.REFRESH or grant.refresh_token is None:
                     raise missing(grant.key, "its token has run out, and it came without a refresh token")
-                done = await self._spend(server, found, entry)
+                done = await self._use_refresh_token(server, found, entry)
                 if done is not None:
                     return done
         raise TokenStoreError(f"the entry for {name.rpartition('/')[2]} is written by others all the time")
 
-    async def _spend(
-        self, server: AuthorizationServer, found: Found, entry: _Entry
-    ) -> tuple[Grant, bool] | None:
+    async def _use_refresh_token(
+        self, server: TokenEndpoint, found: Found, entry: _Entry
+    ) -> tuple[TokenSet, bool] | None:
         """One refresh of what was ``found``; None when the store was written by others and is to be read again."""
         name, grant, version = found
         token = grant.refresh_token
@@ -322,49 +322,51 @@ class Refresher:
         # written before the request: whoever reads it later knows that this token may be spent, and a store that
         # can't be written stops us before anything is
         since = grant.refreshing_since if doubtful else self._wall()
-        if not await self._vault.save(name, grant.replace(refreshing=spent, refreshing_since=since), version):
+        if not await self._repository.save(
+            name, grant.replace(refreshing=spent, refreshing_since=since), version
+        ):
             return None
         reply, unanswered = await self._ask(partial(server.refresh, token, user_type=grant.kind))
-        if isinstance(reply, Answered):
+        if isinstance(reply, Issued):
             fresh = grant_from_answer(reply.grant, self._wall(), grant)
             return await self._keep(entry, name, fresh, version + 1, spent)
-        if isinstance(reply, Refused):
-            now = await self._vault.load(name)
+        if isinstance(reply, Denied):
+            now = await self._repository.load(name)
             if now is None or fingerprint(now.grant.refresh_token) != spent:
                 return None  # another process won, or a person logged in or out
             final = is_final(reply)
             before = grant.replace(refreshing=spent) if unanswered else grant
             after = before.replace(lost=spent) if final else grant
             with suppress(TokenStoreError):  # the refusal is the news, not the note about it
-                await self._vault.save(name, after, now.version)
+                await self._repository.save(name, after, now.version)
             raise lost(before, reply) if final else rejected(grant.key, f"refresh {subject(grant)}", reply)
         if not reply.sent and not unanswered:
             with suppress(TokenStoreError):
-                await self._vault.save(name, grant, version + 1)
+                await self._repository.save(name, grant, version + 1)
         raise _unavailable(grant.key, reply)
 
-    async def _mint(self, server: AuthorizationServer, key: str, found: Found | None) -> tuple[Grant, bool]:
+    async def _mint(self, server: TokenEndpoint, key: str, found: Found | None) -> tuple[TokenSet, bool]:
         """Make a location's token from its company's. Repeatable, so no lock: a race costs one request."""
         company = (found.grant.company_id if found else None) or await self._company(key)
         if company is None or company == key:
             raise missing(key)
-        reply: Reply = Silent("it was never asked", sent=False)
+        reply: Reply = NoAnswer("it was never asked", sent=False)
         for last in (False, True):
             bearer = await self.bearer(company)
             reply, _ = await self._ask(partial(server.mint, company, key, bearer))
-            if isinstance(reply, Refused) and reply.token_bad and not last and self.reject(company, bearer):
+            if isinstance(reply, Denied) and reply.token_bad and not last and self.reject(company, bearer):
                 continue
             break
-        if isinstance(reply, Answered):
+        if isinstance(reply, Issued):
             # its refresh token is worth less than the care it would need: the company's makes new ones
             fresh = grant_from_answer(reply.grant, self._wall()).replace(
                 kind=LOCATION, location_id=key, company_id=company, refresh_token=None, minted=True
             )
             with suppress(TokenStoreError):  # it can be made again
-                name = self._vault.name_of(LOCATION, key)
-                await self._vault.save(name, fresh, found.version if found else 0)
+                name = self._repository.name_of(LOCATION, key)
+                await self._repository.save(name, fresh, found.version if found else 0)
             return fresh, True
-        if isinstance(reply, Refused):
+        if isinstance(reply, Denied):
             raise rejected(key, f"mint a token for location {key} from company {company}", reply)
         raise _unavailable(key, reply)
 
@@ -372,7 +374,7 @@ class Refresher:
         """The company that mints for a location nothing is stored for."""
         if self._company_of is not None:
             return self._company_of(key)
-        names = await self._vault.names(COMPANY)
+        names = await self._repository.names(COMPANY)
         if len(names) > 1:
             raise missing(
                 key, f"no token is stored for it, and {len(names)} companies could mint one: give company_id"
@@ -387,10 +389,10 @@ class Refresher:
         """
         started = self._monotonic()
         unanswered = False
-        reply: Reply = Silent("it was never asked", sent=False)
+        reply: Reply = NoAnswer("it was never asked", sent=False)
         for attempt in range(1, self._policy.attempts + 1):
             reply = await send()
-            if not isinstance(reply, Silent):
+            if not isinstance(reply, NoAnswer):
                 break
             pause = max(reply.retry_after, self._policy.pause(attempt, self._random()))
             late = self._monotonic() - started + pause >= self._policy.timeout
@@ -403,14 +405,14 @@ class Refresher:
     # ------------------------------------------------------------------------------ the new pair
 
     async def _keep(
-        self, entry: _Entry, name: str, grant: Grant, version: int, spent: str
-    ) -> tuple[Grant, bool]:
+        self, entry: _Entry, name: str, grant: TokenSet, version: int, spent: str
+    ) -> tuple[TokenSet, bool]:
         """Make a new pair durable; nobody uses it before that. A store that fails is tried again, then later."""
         entry.unsaved = (name, grant, spent)
         failure: TokenStoreError | None = None
         for attempt in range(1, _SAVES + 1):
             try:
-                kept = await self._vault.replace_spent(name, grant, version, spent)
+                kept = await self._repository.replace_spent(name, grant, version, spent)
             except TokenStoreError as error:
                 failure = error
             else:
@@ -433,15 +435,15 @@ class Refresher:
         assert entry.unsaved is not None
         name, grant, spent = entry.unsaved
         if not spent:  # of a new consent: newer than anything that is stored
-            await self._vault.put(name, grant)
+            await self._repository.put(name, grant)
         else:
-            found = await self._vault.load(name)
+            found = await self._repository.load(name)
             if found is not None:  # removed meanwhile by a person: it stays so
-                await self._vault.replace_spent(name, grant, found.version, spent)
+                await self._repository.replace_spent(name, grant, found.version, spent)
         entry.unsaved = None
 
 
-def _unavailable(key: str, reply: Silent) -> RefreshUnavailable:
+def _unavailable(key: str, reply: NoAnswer) -> RefreshUnavailable:
     return RefreshUnavailable(
         f"the authorisation server gave no verdict: {reply.reason}. The stored token was kept; it is asked "
         "again by a later call",

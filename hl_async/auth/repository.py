@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from hl_async.auth.stores.memory import TokenStore
-from hl_async.auth.tokens import COMPANY, LOCATION, Grant, decode_grant, encode_grant, fingerprint
+from hl_async.auth.tokens import COMPANY, LOCATION, TokenSet, decode_grant, encode_grant, fingerprint
 from hl_async.errors import TokenStoreError
 from hl_async.secret import redact
 
@@ -22,11 +22,11 @@ class Found(NamedTuple):
     """A grant as it was read; ``version`` is what a later write has to name."""
 
     name: str
-    grant: Grant
+    grant: TokenSet
     version: int
 
 
-class Vault:
+class TokenRepository:
     """The grants of one app in a store that may hold others too.
 
     Every method raises :class:`TokenStoreError`, and nothing else, when the store fails.
@@ -52,12 +52,12 @@ class Vault:
         """The grant of a location, or of a company, of that id."""
         return await self.load(self.name_of(LOCATION, key)) or await self.load(self.name_of(COMPANY, key))
 
-    async def save(self, name: str, grant: Grant, version: int) -> bool:
+    async def save(self, name: str, grant: TokenSet, version: int) -> bool:
         """Write if the entry is still at ``version``; durable when this returns True."""
         data = encode_grant(grant)
         return await self._guarded(grant.key, "written", lambda: self._store.save(name, data, version))
 
-    async def replace_spent(self, name: str, grant: Grant, version: int, spent: str) -> Grant | None:
+    async def replace_spent(self, name: str, grant: TokenSet, version: int, spent: str) -> TokenSet | None:
         """Write ``grant``, which came for the refresh token with the fingerprint ``spent``, whatever others did.
 
         Returns what stands in the store then: ``grant``, or that of a newer consent; None when the entry was removed.
@@ -74,7 +74,7 @@ class Vault:
             version = found.version  # a lock that was lost must not cost the only valid pair
         raise TokenStoreError(f"the entry for {grant.key} is written by others all the time", key=grant.key)
 
-    async def put(self, name: str, grant: Grant) -> None:
+    async def put(self, name: str, grant: TokenSet) -> None:
         """Write whatever is there: for a grant that comes from a new consent and is newer than anything stored."""
         data = encode_grant(grant)
         for _ in range(_RACES):

@@ -44,13 +44,13 @@ V3: Final = "v3"
 MAX_BODY: Final = 1024 * 1024
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Issued(msgspec.Struct, frozen=True):
     """The server gave a grant, with an access token that can be used."""
 
     grant: TokenGrant
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Denied(msgspec.Struct, frozen=True):
     """The server understood and said no, in ``messages``; ``token_bad`` when it meant the bearer."""
 
     status: int
@@ -61,7 +61,7 @@ class Refused(msgspec.Struct, frozen=True):
         return f"{self.status} {'; '.join(self.messages[:3]) or 'without a reason'}"
 
 
-class Silent(msgspec.Struct, frozen=True):
+class NoAnswer(msgspec.Struct, frozen=True):
     """No usable answer. ``sent`` is False when the server provably did not act on the request."""
 
     reason: str
@@ -69,10 +69,10 @@ class Silent(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
-Reply: TypeAlias = Answered | Refused | Silent
+Reply: TypeAlias = Issued | Denied | NoAnswer
 
 
-class AuthorizationServer:
+class TokenEndpoint:
     """The endpoints of one app at one server. ``timeout`` is seconds per request, ``wall`` the time of day."""
 
     __slots__ = (
@@ -142,7 +142,7 @@ class AuthorizationServer:
 
     async def _governed(
         self, operation: Operation[Any], company_id: str, bearer: str, body: bytes
-    ) -> WireResponse | Silent:
+    ) -> WireResponse | NoAnswer:
         scope: Scope = self._governor.scope((self._client_id, company_id))
         permit = scope.try_acquire(Lane.INTERACTIVE)
         try:
@@ -158,9 +158,9 @@ class AuthorizationServer:
                 return response
             finally:
                 permit.failed()  # after an answer it does nothing
-        return Silent(failure, sent=False)
+        return NoAnswer(failure, sent=False)
 
-    async def _send(self, operation: Operation[Any], bearer: str, body: bytes) -> WireResponse | Silent:
+    async def _send(self, operation: Operation[Any], bearer: str, body: bytes) -> WireResponse | NoAnswer:
         headers = {VERSION: self._version, ACCEPT: JSON, ACCEPT_ENCODING: "identity", CONTENT_TYPE: FORM}
         if bearer:
             headers[AUTHORIZATION] = bearer
@@ -177,12 +177,12 @@ class AuthorizationServer:
                 fresh_connection=operation is op.GET_ACCESS_TOKEN,
             )
         except WireError as error:
-            silent = Silent(error.message, error.sent)
+            silent = NoAnswer(error.message, error.sent)
         return silent
 
-    def _reply(self, operation: Operation[TokenGrant], response: WireResponse | Silent) -> Reply:
+    def _reply(self, operation: Operation[TokenGrant], response: WireResponse | NoAnswer) -> Reply:
         """Read an answer of any kind; what is not the server's own JSON was never its verdict."""
-        if isinstance(response, Silent):
+        if isinstance(response, NoAnswer):
             return response
         if 200 <= response.status < 300:
             try:
@@ -191,14 +191,14 @@ class AuthorizationServer:
                 problem = error.message
             else:
                 if is_usable(answer):
-                    return Answered(answer)
+                    return Issued(answer)
                 problem = "no usable access token in it"
-            return Silent(f"{response.status} with a body that is no grant ({problem})", sent=True)
+            return NoAnswer(f"{response.status} with a body that is no grant ({problem})", sent=True)
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
         refusal = error_from_response(operation.name, response)
         if isinstance(refusal, RateLimited) or response.status == 408 or not _is_verdict(response):
-            return Silent(refusal.message, sent=not isinstance(refusal, RateLimited), retry_after=pause)
-        return Refused(response.status, _words(refusal, response), is_token_bad(refusal))
+            return NoAnswer(refusal.message, sent=not isinstance(refusal, RateLimited), retry_after=pause)
+        return Denied(response.status, _words(refusal, response), is_token_bad(refusal))
 
     def _cased(self, name: str) -> str:
         if self._version != V3:

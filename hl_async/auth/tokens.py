@@ -31,7 +31,7 @@ _ABSURD: Final = 7 * LONGEST_LIFE
 _FORMAT: Final = 1
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The tokens of one company or location. Times are seconds since the epoch, ``life`` is seconds.
 
     ``minted`` grants were made from the company's token and can be made again; they keep no refresh token.
@@ -73,7 +73,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Seconds of life left at ``wall``; never more than ``life``, should the clock have gone back."""
         return self.life - max(wall - self.obtained_at, 0.0)
 
-    def replace(self, **changes: Any) -> Grant:
+    def replace(self, **changes: Any) -> TokenSet:
         """A copy with ``changes``."""
         return msgspec.structs.replace(self, **changes)
 
@@ -98,7 +98,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
-def installation(grant: Grant, wall: float) -> Installation:
+def installation(grant: TokenSet, wall: float) -> Installation:
     """The public side of ``grant`` as it stands at ``wall``."""
     refresh = fingerprint(grant.refresh_token)
     if grant.lost is not None and grant.lost == refresh:
@@ -147,7 +147,7 @@ def is_usable(answer: TokenGrant) -> bool:
     return bool(access) and all(0x21 <= ord(character) <= 0x7E for character in access or "")
 
 
-def grant_from_answer(answer: TokenGrant, wall: float, previous: Grant | None = None) -> Grant:
+def grant_from_answer(answer: TokenGrant, wall: float, previous: TokenSet | None = None) -> TokenSet:
     """The grant in a usable answer of the token endpoint.
 
     What the answer leaves out (ids, scope, the refresh token) is taken from ``previous``.
@@ -160,7 +160,7 @@ def grant_from_answer(answer: TokenGrant, wall: float, previous: Grant | None = 
     if kind not in (COMPANY, LOCATION):
         kind = LOCATION if location else COMPANY
     refresh = Secret(answer.refresh_token) if answer.refresh_token else None
-    return Grant(
+    return TokenSet(
         kind=kind,
         access_token=Secret(access),
         refresh_token=refresh or (previous.refresh_token if previous else None),
@@ -186,15 +186,15 @@ def _conceal(kind: type[Any], value: Any) -> Any:
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_reveal)
-_decoder: Final = msgspec.json.Decoder(Grant, dec_hook=_conceal)
+_decoder: Final = msgspec.json.Decoder(TokenSet, dec_hook=_conceal)
 
 
-def encode_grant(grant: Grant) -> bytes:
-    """The blob for a store. It holds the tokens in the clear; see ``SealedStore`` for encryption."""
+def encode_grant(grant: TokenSet) -> bytes:
+    """The blob for a store. It holds the tokens in the clear; see ``EncryptedStore`` for encryption."""
     return _encoder.encode(grant)
 
 
-def decode_grant(data: bytes, key: str) -> Grant:
+def decode_grant(data: bytes, key: str) -> TokenSet:
     """The grant in a blob. Raises :class:`TokenStoreError` when it is none, or of a later version."""
     try:
         grant = _decoder.decode(data)

@@ -962,7 +962,7 @@ async def test_a_code_is_never_sent_twice(
 
 
 async def test_nothing_that_is_printed_shows_a_secret(world: World, app: OAuthApp) -> None:
-    found = await app._vault.find(SHOP)
+    found = await app._repository.find(SHOP)
     assert found is not None
     shown = [repr(found.grant), str(found), repr(app), repr(await app.installations()), repr(world.store)]
     shown += [repr(event) for event in world.events] + [repr(app._refresher.__dict__)]

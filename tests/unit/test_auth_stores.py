@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hl_async.auth import MemoryStore, SealedStore, SqliteStore, Stored, TokenStore
+from hl_async.auth import EncryptedStore, MemoryStore, SqliteStore, Stored, TokenStore
 from hl_async.auth.stores.sqlite import explain
 from hl_async.errors import ConfigurationError, TokenStoreError
 from hl_async.secret import Secret
@@ -39,10 +39,10 @@ class TestSqliteStore(TokenStoreContract):
 
 class TestSealedStore(TestSqliteStore):
     async def open_store(self) -> TokenStore:
-        return SealedStore(await super().open_store(), [NEW, OLD])
+        return EncryptedStore(await super().open_store(), [NEW, OLD])
 
     async def open_again(self) -> TokenStore:
-        return SealedStore(await super().open_again(), [NEW, OLD])
+        return EncryptedStore(await super().open_again(), [NEW, OLD])
 
 
 # ---------------------------------------------------------------------------------------- SQLite
@@ -207,26 +207,26 @@ async def test_a_caller_that_is_cancelled_does_not_undo_its_write(path: Path) ->
 
 async def test_what_is_stored_is_not_readable() -> None:
     inside = MemoryStore()
-    await SealedStore(inside, [NEW]).save(NAME, SECRET, 0)
+    await EncryptedStore(inside, [NEW]).save(NAME, SECRET, 0)
     stored = await inside.load(NAME)
     assert stored is not None and SECRET not in stored.data
-    assert "SealedStore around" in repr(SealedStore(inside, [NEW])) and "bytes" in repr(stored)
+    assert "SealedStore around" in repr(EncryptedStore(inside, [NEW])) and "bytes" in repr(stored)
 
 
 async def test_keys_rotate_entry_by_entry() -> None:
     inside = MemoryStore()
-    await SealedStore(inside, [OLD]).save(NAME, SECRET, 0)
-    both = SealedStore(inside, [NEW, OLD])
+    await EncryptedStore(inside, [OLD]).save(NAME, SECRET, 0)
+    both = EncryptedStore(inside, [NEW, OLD])
     assert await both.load(NAME) == Stored(1, SECRET)
     await both.save(NAME, SECRET, 1)
-    assert await SealedStore(inside, [NEW]).load(NAME) == Stored(2, SECRET)
+    assert await EncryptedStore(inside, [NEW]).load(NAME) == Stored(2, SECRET)
     with pytest.raises(TokenStoreError, match="another key"):
-        await SealedStore(inside, [OLD]).load(NAME)
+        await EncryptedStore(inside, [OLD]).load(NAME)
 
 
 async def test_an_entry_can_be_neither_changed_nor_moved_to_another_location() -> None:
     inside = MemoryStore()
-    store = SealedStore(inside, [NEW])
+    store = EncryptedStore(inside, [NEW])
     await store.save(NAME, SECRET, 0)
     stored = await inside.load(NAME)
     assert stored is not None
@@ -241,15 +241,15 @@ async def test_plain_entries_are_read_only_if_asked_for() -> None:
     inside = MemoryStore()
     await inside.save(NAME, SECRET, 0)
     with pytest.raises(TokenStoreError, match="is not encrypted"):
-        await SealedStore(inside, [NEW]).load(NAME)
-    assert await SealedStore(inside, [NEW], accept_plain=True).load(NAME) == Stored(1, SECRET)
+        await EncryptedStore(inside, [NEW]).load(NAME)
+    assert await EncryptedStore(inside, [NEW], accept_plain=True).load(NAME) == Stored(1, SECRET)
 
 
 @pytest.mark.parametrize("key", [NEW, NEW.hex(), b64encode(NEW).decode(), Secret(b64encode(NEW).decode())])
 async def test_a_key_may_be_bytes_hexadecimal_or_base64(key: bytes | str | Secret) -> None:
     inside = MemoryStore()
-    await SealedStore(inside, [NEW]).save(NAME, SECRET, 0)
-    assert await SealedStore(inside, [key]).load(NAME) == Stored(1, SECRET)
+    await EncryptedStore(inside, [NEW]).save(NAME, SECRET, 0)
+    assert await EncryptedStore(inside, [key]).load(NAME) == Stored(1, SECRET)
 
 
 async def test_keys_may_come_from_a_key_service() -> None:
@@ -259,16 +259,16 @@ async def test_keys_may_come_from_a_key_service() -> None:
         asked.append(1)
         return [NEW]
 
-    store = SealedStore(MemoryStore(), service)
+    store = EncryptedStore(MemoryStore(), service)
     await store.save(NAME, SECRET, 0)
     assert await store.load(NAME) == Stored(1, SECRET)
     assert asked == [1]
-    plain = SealedStore(MemoryStore(), lambda: [OLD])
+    plain = EncryptedStore(MemoryStore(), lambda: [OLD])
     assert await plain.save(NAME, SECRET, 0)
 
 
 @pytest.mark.parametrize("keys", [[], [b"short"], ["not a key"], [""], NEW, [5], ["ä" * 64]])
 def test_a_bad_key_is_refused_at_once_and_not_printed(keys: object) -> None:
     with pytest.raises(ConfigurationError, match="keys: ") as caught:
-        SealedStore(MemoryStore(), keys)  # type: ignore[arg-type]
+        EncryptedStore(MemoryStore(), keys)  # type: ignore[arg-type]
     assert "not a key" not in str(caught.value)

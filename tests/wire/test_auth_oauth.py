@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from hl_async import ConsentFlow, HighLevel, OAuthApp, RefreshPolicy, SealedStore, SqliteStore
+from hl_async import ConsentFlow, EncryptedStore, HighLevel, OAuthApp, RefreshPolicy, SqliteStore
 from hl_async.errors import (
     ConfigurationError,
     GrantLost,
@@ -36,7 +36,7 @@ def registered(box: Sandbox) -> App:
 
 @pytest.fixture
 def app(registered: App, tmp_path: Path) -> OAuthApp:
-    store = SealedStore(SqliteStore(tmp_path / "tokens.db"), [bytes(32)])
+    store = EncryptedStore(SqliteStore(tmp_path / "tokens.db"), [bytes(32)])
     policy = RefreshPolicy(backoff=0.01)
     return OAuthApp(
         registered.client_id, registered.client_secret, store=store, redirect_uri=BACK, refresh=policy
@@ -201,7 +201,7 @@ async def test_a_return_that_is_forged_repeated_late_or_of_another_browser_spend
     box: Sandbox, registered: App, client: HighLevel, app: OAuthApp
 ) -> None:
     now = 1_800_000_000.0
-    flow = ConsentFlow(app, app._vault, lambda: now)
+    flow = ConsentFlow(app, app._repository, lambda: now)
     code = box.authorise(registered.client_id, box.location_id)
     mine, theirs = await flow.begin(), await flow.begin()
     assert mine.state != theirs.state and len(mine.state) > 40
@@ -220,7 +220,7 @@ async def test_a_return_that_is_forged_repeated_late_or_of_another_browser_spend
     with pytest.raises(StateMismatch, match="longer than 600 s"):
         await flow.finish({"code": code, "state": late.state}, late.state)
     await flow.begin()
-    assert len(await app._vault.states()) == 1, "states of people who never came back are removed"
+    assert len(await app._repository.states()) == 1, "states of people who never came back are removed"
     assert not [one for one in box.requests if one.operation == "get-access-token"]
 
 

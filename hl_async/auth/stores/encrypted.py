@@ -25,7 +25,7 @@ _NONCE: Final = 12
 _ID: Final = 4
 
 
-class SealedStore:
+class EncryptedStore:
     """Encrypts what ``store`` keeps.
 
     ``keys`` are tried in order of their ids and the first one encrypts, so that ``[new, old]`` rotates: an entry is

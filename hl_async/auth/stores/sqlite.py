@@ -44,7 +44,7 @@ class SqliteStore:
     replace is overwritten in the file. ``lock_timeout`` is how many seconds to wait for another process's refresh.
     Opens when it is first used, and again after :meth:`aclose`. Raises :class:`TokenStoreError`, with advice,
     for a file that is locked, read-only, corrupt, no token store or of a later version. Tokens are in the
-    clear unless it is wrapped in a ``SealedStore``.
+    clear unless it is wrapped in a ``EncryptedStore``.
     """
 
     __slots__ = ("_connection", "_lock_timeout", "_mutex", "_path", "_threads")

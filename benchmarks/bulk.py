@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.bars import Row, note
 from benchmarks.postgres import postgres
 from hl_async.bulk import bulk_map
-from hl_async.bulk.journals.postgres import PostgresPlace
-from hl_async.bulk.journals.protocol import JournalPlace
+from hl_async.bulk.journals.postgres import PostgresJournals
+from hl_async.bulk.journals.protocol import JournalStore
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import Item
 
@@ -35,7 +35,7 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-async def journal(place: Path | JournalPlace, count: int, in_flight: int = 400) -> tuple[float, float]:
+async def journal(place: Path | JournalStore, count: int, in_flight: int = 400) -> tuple[float, float]:
     """(items per second, CPU seconds per item) through intend and outcome, each durable."""
     async with await Run.create(place, fingerprint="f", location="loc") as run:
         await run.plan(items(count))
@@ -81,7 +81,7 @@ def main() -> int:
         rate, cost = asyncio.run(journal(Path(folder) / "run.hl.db", options.items))
     with postgres() as server:
         shared, shared_cost = asyncio.run(
-            journal(PostgresPlace(server.dsn, "bench", lease=600.0), min(options.items, 50_000))
+            journal(PostgresJournals(server.dsn, "bench", lease=600.0), min(options.items, 50_000))
         )
     speed, growth = asyncio.run(runner(options.items))
     good = (

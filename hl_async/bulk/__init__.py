@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hl_async.bulk.map import Outcome, bulk_map
+from hl_async.bulk.map import MapResult, bulk_map
 from hl_async.bulk.run import Forecast, Progress, Run, RunReport
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import read_source

@@ -43,7 +43,7 @@ Handler = Callable[[Slice], Coroutine[Any, Any, Slice | None]]
 class LaneEngine(Protocol):
     """The three verbs."""
 
-    async def submit(self, piece: Slice) -> None:
+    async def submit(self, slice_: Slice) -> None:
         """Have a slice worked on, after those that were submitted before it; the same slice twice is one."""
         ...
 
@@ -51,7 +51,7 @@ class LaneEngine(Protocol):
         """Work on slices, so many at a time, until there is no reason to go on; see each engine."""
         ...
 
-    async def overview(self, pieces: Iterable[Slice]) -> dict[Slice, SliceState]:
+    async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
         """What became of these."""
         ...
 
@@ -69,22 +69,22 @@ class LocalEngine:
         self._later: dict[Slice, float] = {}
         self._running: dict[asyncio.Task[Slice | None], Slice] = {}
 
-    async def submit(self, piece: Slice) -> None:
-        self._ring.setdefault(piece)
+    async def submit(self, slice_: Slice) -> None:
+        self._ring.setdefault(slice_)
 
-    def submit_later(self, piece: Slice, seconds: float) -> None:
+    def submit_later(self, slice_: Slice, seconds: float) -> None:
         """Have a slice worked on in so many seconds."""
-        self._later[piece] = time.monotonic() + seconds
+        self._later[slice_] = time.monotonic() + seconds
 
-    async def overview(self, pieces: Iterable[Slice]) -> dict[Slice, SliceState]:
+    async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
         running = set(self._running.values())
         return {
-            piece: SliceState.RUNNING
-            if piece in running
+            slice_: SliceState.RUNNING
+            if slice_ in running
             else SliceState.QUEUED
-            if piece in self._ring or piece in self._later
+            if slice_ in self._ring or slice_ in self._later
             else SliceState.OVER
-            for piece in pieces
+            for slice_ in slices
         }
 
     async def serve(self, handler: Handler, *, at_once: int) -> None:
@@ -108,12 +108,12 @@ class LocalEngine:
     def _begin(self, handler: Handler, at_once: int) -> None:
         """Start slices that are due, as far as there is room."""
         now = time.monotonic()
-        for piece in [one for one, due in self._later.items() if due <= now]:
-            del self._later[piece]
-            self._ring.setdefault(piece)
+        for slice_ in [one for one, due in self._later.items() if due <= now]:
+            del self._later[slice_]
+            self._ring.setdefault(slice_)
         while self._ring and len(self._running) < at_once and not self._stop.is_set():
-            piece, _ = self._ring.popitem(last=False)
-            self._running[asyncio.create_task(handler(piece))] = piece
+            slice_, _ = self._ring.popitem(last=False)
+            self._running[asyncio.create_task(handler(slice_))] = slice_
 
     async def _wait(self, stopping: asyncio.Task[bool]) -> None:
         """Until a slice ends, a later one is due, or the stop."""

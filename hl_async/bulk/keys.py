@@ -19,7 +19,7 @@ _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
-class KeyPlace(Protocol):
+class KeyCarrier(Protocol):
     """A strategy; ``name`` is what the command line and the journal call it."""
 
     name: str
@@ -113,7 +113,7 @@ class TextKey(_HashedKey):
         return text[text.rindex("[") + 1 : -1]
 
 
-def key_place(name: str) -> KeyPlace:
+def key_carrier(name: str) -> KeyCarrier:
     """The strategy called ``name``: meta, name, title, ``number:FIRST``, or ``field:X`` for a text field of yours."""
     if name == "meta":
         return MetaKey()

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from hl_async.bulk.journals.protocol import LaneJournal, Planned, Release
+from hl_async.bulk.journals.protocol import LaneJournal, LaneRelease, PlannedItem
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
+    AttemptOutcome,
     Copy,
-    Outcome,
     State,
     Step,
     Timing,
@@ -60,7 +60,7 @@ class SliceEnd(NamedTuple):
     reason: str = ""
 
 
-class LaneRun:
+class LaneRunner:
     """The running of one location, slice by slice. ``stop`` ends it after what is in flight."""
 
     def __init__(
@@ -71,7 +71,7 @@ class LaneRun:
         idempotent: bool,
         workers: int,
         stop: asyncio.Event,
-        on_done: Callable[[Outcome | None], None] = lambda outcome: None,
+        on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
     ) -> None:
         self._target = target
         self._timing = timing
@@ -96,22 +96,22 @@ class LaneRun:
         """
         keeping = asyncio.create_task(self._keep(lane))
         slicing = asyncio.create_task(self.slice(lane, seconds))
-        release = Release(reason="interrupted")
+        release = LaneRelease(reason="interrupted")
         try:
             await asyncio.wait((keeping, slicing), return_when=asyncio.FIRST_COMPLETED)
             if not slicing.done():
                 keeping.result()  # tells why the lane could not be kept
             end = await slicing
             if end.reason:
-                release = Release(wake_in=_PAUSE, reason=end.reason)
+                release = LaneRelease(wake_in=_PAUSE, reason=end.reason)
             elif end.again:
                 wait = max(0.0, end.again - lane.now())
-                release = Release(wake_in=wait, reason="settling")
+                release = LaneRelease(wake_in=wait, reason="settling")
             else:
-                release = Release(end.done)
+                release = LaneRelease(end.done)
             return end
         except CanaryFailed as error:
-            release = Release(reason=str(error), stopped=True)
+            release = LaneRelease(reason=str(error), stopped=True)
             raise
         finally:
             for task in (keeping, slicing):
@@ -230,7 +230,7 @@ class LaneRun:
             or time.monotonic() >= until
         )
 
-    async def _send(self, item: Planned) -> Outcome | None:
+    async def _send(self, item: PlannedItem) -> AttemptOutcome | None:
         """One item, to its outcome in the journal; None is success."""
         attempt = item.attempt
         sent = False
@@ -253,7 +253,7 @@ class LaneRun:
             document = await self._target.perform(item.ids, item.body, intend)
         except Paused:
             self._ambiguous += sent
-            return Outcome.AMBIGUOUS
+            return AttemptOutcome.AMBIGUOUS
         except JournalError:
             raise  # what can't be written down concerns the lane, not the item
         except HighLevelError as error:
@@ -266,24 +266,26 @@ class LaneRun:
             return None
         return await self._settle(item, attempt, sent, failure)
 
-    async def _settle(self, item: Planned, attempt: int, sent: bool, error: HighLevelError) -> Outcome:
+    async def _settle(
+        self, item: PlannedItem, attempt: int, sent: bool, error: HighLevelError
+    ) -> AttemptOutcome:
         outcome = judge(error)
-        if outcome is Outcome.AMBIGUOUS and self._idempotent:
-            outcome = Outcome.NOT_EXECUTED if attempt < _MAX_TRIES else outcome
+        if outcome is AttemptOutcome.AMBIGUOUS and self._idempotent:
+            outcome = AttemptOutcome.NOT_EXECUTED if attempt < _MAX_TRIES else outcome
         match outcome:
-            case Outcome.REJECTED:
+            case AttemptOutcome.REJECTED:
                 self.finished += 1
                 await self._journal.rejected(item.ordinal, attempt, _reason(error))
-            case Outcome.AMBIGUOUS:
+            case AttemptOutcome.AMBIGUOUS:
                 self._ambiguous += 1
                 if not isinstance(error, OutcomeUnknown):
                     self._trouble += 1
                 await self._journal.note_ambiguous(self._journal.now())
-            case Outcome.NOT_EXECUTED | Outcome.STOP:
+            case AttemptOutcome.NOT_EXECUTED | AttemptOutcome.STOP:
                 if sent:
-                    await self._journal.replan(item.ordinal, attempt)
+                    await self._journal.mark_planned(item.ordinal, attempt)
                 self._trouble += 1
-                if outcome is Outcome.STOP:
+                if outcome is AttemptOutcome.STOP:
                     self._reason = self._reason or str(error)
                 else:
                     await asyncio.sleep(min(0.1 * 2**self._trouble, 5.0))
@@ -298,9 +300,11 @@ class LaneRun:
         """Nobody can tell whether these happened: repeatable ones are planned again, the rest is held."""
         for ordinal, _, attempt, _ in await self._journal.ambiguous():
             if self._idempotent and attempt < _MAX_TRIES:
-                await self._journal.replan(ordinal, attempt)
+                await self._journal.mark_planned(ordinal, attempt)
             else:
-                await self._journal.hold(ordinal, attempt, "sent, and no answer says whether it happened")
+                await self._journal.mark_unknown(
+                    ordinal, attempt, "sent, and no answer says whether it happened"
+                )
         self._ambiguous = 0
 
     async def _reconcile(self) -> None:
@@ -315,7 +319,7 @@ class LaneRun:
                 await self._journal.created(ordinal, attempt, surplus(found)[0].id)
                 await self._journal.prove()
             else:
-                await self._journal.replan(ordinal, attempt)
+                await self._journal.mark_planned(ordinal, attempt)
         self._ambiguous = 0
 
     async def _sweep(self) -> None:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Outcome(msgspec.Struct, Generic[T, R], frozen=True):
+class MapResult(msgspec.Struct, Generic[T, R], frozen=True):
     """What became of one item: ``value`` or ``error``; ``index`` is its place in the input."""
 
     index: int
@@ -33,7 +33,7 @@ class Outcome(msgspec.Struct, Generic[T, R], frozen=True):
 @asynccontextmanager
 async def bulk_map(
     function: Callable[[T], Awaitable[R]], items: Iterable[T] | AsyncIterable[T], *, limit: int = 50
-) -> AsyncIterator[AsyncIterator[Outcome[T, R]]]:
+) -> AsyncIterator[AsyncIterator[MapResult[T, R]]]:
     """Run ``function`` over ``items``, at most ``limit`` at a time, and iterate over the outcomes as they finish::
 
         async with bulk_map(shop.invoices.void, ids, limit=20) as outcomes:
@@ -48,7 +48,7 @@ async def bulk_map(
     """
     if isinstance(limit, bool) or limit < 1:
         raise InvalidRequest("limit", f"{limit!r} is below 1")
-    send, receive = anyio.create_memory_object_stream[Outcome[T, R]](0)
+    send, receive = anyio.create_memory_object_stream[MapResult[T, R]](0)
     source = _Source(items)
     failed: Exception | None = None
     async with anyio.create_task_group() as group:
@@ -103,15 +103,15 @@ class _Source(Generic[T]):
 
 
 async def _work(
-    function: Callable[[T], Awaitable[R]], source: _Source[T], send: MemoryObjectSendStream[Outcome[T, R]]
+    function: Callable[[T], Awaitable[R]], source: _Source[T], send: MemoryObjectSendStream[MapResult[T, R]]
 ) -> None:
     async with send:
         while (pulled := await source.pull()) is not None:
             index, item = pulled
             try:
-                outcome: Outcome[T, R] = Outcome(index, item, await function(item))
+                outcome: MapResult[T, R] = MapResult(index, item, await function(item))
             except Exception as error:  # noqa: BLE001 - whatever went wrong is this item's outcome
-                outcome = Outcome(index, item, None, error)
+                outcome = MapResult(index, item, None, error)
             try:
                 await send.send(outcome)
             except anyio.BrokenResourceError:

@@ -66,7 +66,7 @@ class State(StrEnum):
 TERMINAL: Final = frozenset((State.CREATED, State.REJECTED, State.SKIPPED, State.UNKNOWN))
 
 
-class Outcome(Enum):
+class AttemptOutcome(Enum):
     """What an attempt's end means for its item."""
 
     REJECTED = "rejected"
@@ -79,26 +79,26 @@ class Outcome(Enum):
     """Nothing happened, and nothing will for any item: the run stops, resumable."""
 
 
-def judge(error: HighLevelError) -> Outcome:
+def judge(error: HighLevelError) -> AttemptOutcome:
     """The meaning of a failed attempt."""
     if isinstance(error, OutcomeUnknown | DecodeError):
-        return Outcome.AMBIGUOUS
+        return AttemptOutcome.AMBIGUOUS
     if isinstance(error, RateLimited):
-        return Outcome.NOT_EXECUTED
+        return AttemptOutcome.NOT_EXECUTED
     if isinstance(error, InvalidRequest | BadRequest | ValidationFailed | NotFound | Conflict):
-        return Outcome.REJECTED
+        return AttemptOutcome.REJECTED
     if isinstance(error, AuthError | QuotaExhausted | ClientStateError):
-        return Outcome.STOP
+        return AttemptOutcome.STOP
     if isinstance(error, DeadlineExceeded):
-        return Outcome.NOT_EXECUTED if error.reason is None else judge(error.reason)
+        return AttemptOutcome.NOT_EXECUTED if error.reason is None else judge(error.reason)
     if isinstance(error, WireError):
         if error.kind in (WireKind.REDIRECT, WireKind.TLS):
-            return Outcome.STOP
-        return Outcome.AMBIGUOUS if error.sent else Outcome.NOT_EXECUTED
+            return AttemptOutcome.STOP
+        return AttemptOutcome.AMBIGUOUS if error.sent else AttemptOutcome.NOT_EXECUTED
     if isinstance(error, ApiError):
         # 401 and 403 concern the token, not the document; 5xx hide what happened
-        return Outcome.AMBIGUOUS if error.status >= 500 or error.status == 408 else Outcome.STOP
-    return Outcome.STOP
+        return AttemptOutcome.AMBIGUOUS if error.status >= 500 or error.status == 408 else AttemptOutcome.STOP
+    return AttemptOutcome.STOP
 
 
 def make_key(source_id: str, repetition: int = 0) -> str:

@@ -18,11 +18,11 @@ import msgspec
 from hl_async import operations as op
 from hl_async.bulk import verification
 from hl_async.bulk.engine import LocalEngine, Slice
-from hl_async.bulk.journals.protocol import Journal, JournalPlace, Row
-from hl_async.bulk.journals.sqlite import SqlitePlace
-from hl_async.bulk.keys import KeyPlace, key_place
-from hl_async.bulk.lane import LaneRun
-from hl_async.bulk.protocol import SETTLE, Outcome, State, Timing
+from hl_async.bulk.journals.protocol import ItemRow, Journal, JournalStore
+from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.keys import KeyCarrier, key_carrier
+from hl_async.bulk.lane import LaneRunner
+from hl_async.bulk.protocol import SETTLE, AttemptOutcome, State, Timing
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Verification
@@ -100,8 +100,8 @@ class Run:
         self.journal = journal
         self.id = header["run"]
         self.operation: Operation[Any] = OPERATIONS[header["operation"]]
-        self.keys: KeyPlace = (
-            SourceKey() if self.operation is op.CREATE_INVOICE_FROM_ESTIMATE else key_place(header["key"])
+        self.keys: KeyCarrier = (
+            SourceKey() if self.operation is op.CREATE_INVOICE_FROM_ESTIMATE else key_carrier(header["key"])
         )
         self.location = header.get("location", "")
         self.is_planned = header.get("planned") == "yes"
@@ -114,7 +114,7 @@ class Run:
     @classmethod
     async def create(
         cls,
-        place: Path | JournalPlace,
+        place: Path | JournalStore,
         *,
         fingerprint: str,
         location: str,
@@ -124,10 +124,10 @@ class Run:
         """A new run, or the one that ``place`` holds if it is the same.
 
         ``place`` is the path of an embedded journal, or a
-        :class:`~hl_async.bulk.journals.postgres.PostgresPlace`. Raises :class:`JournalMismatch` when it holds
+        :class:`~hl_async.bulk.journals.postgres.PostgresJournals`. Raises :class:`JournalMismatch` when it holds
         another run, and the other journal errors.
         """
-        key_place(key)
+        key_carrier(key)
         header = {"fingerprint": fingerprint, "location": location, "operation": operation.name, "key": key}
         journal = await _place_of(place).create(header)
         found = await journal.header()
@@ -137,7 +137,7 @@ class Run:
         return cls(journal, found)
 
     @classmethod
-    async def open(cls, place: Path | JournalPlace, *, watch: bool = False) -> Self:
+    async def open(cls, place: Path | JournalStore, *, watch: bool = False) -> Self:
         """The run of an existing journal; with ``watch`` it is only read, also while another process works on it."""
         journal = await _place_of(place).open(watch=watch)
         header = await journal.header()
@@ -255,25 +255,25 @@ class Run:
         counts = await self.journal.counts(totals=False)
         timing = Timing(settle, attempt_timeout)
         engine = LocalEngine(self.stop)
-        lanes: dict[str, LaneRun] = {}
+        lanes: dict[str, LaneRunner] = {}
         reasons: list[str] = []
 
-        async def work(piece: Slice) -> Slice | None:
-            lane = await self.journal.lease(piece.location)
+        async def work(slice_: Slice) -> Slice | None:
+            lane = await self.journal.lease(slice_.location)
             if lane is None:
-                engine.submit_later(piece, _ELSEWHERE)
+                engine.submit_later(slice_, _ELSEWHERE)
                 return None
             try:
-                end = await lanes[piece.location].work(lane, _SLICE)
+                end = await lanes[slice_.location].work(lane, _SLICE)
             except LaneLost:
-                engine.submit_later(piece, _ELSEWHERE)
+                engine.submit_later(slice_, _ELSEWHERE)
                 return None
             if end.reason:
                 reasons.append(end.reason)
             elif end.again:
-                engine.submit_later(piece, end.again - lane.now())
+                engine.submit_later(slice_, end.again - lane.now())
             elif not end.done:
-                return piece
+                return slice_
             return None
 
         for location in await self.journal.locations():
@@ -319,10 +319,10 @@ class Run:
         *,
         workers: int,
         stop: asyncio.Event | None = None,
-        on_done: Callable[[Outcome | None], None] = lambda outcome: None,
-    ) -> LaneRun:
-        """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRun`."""
-        return LaneRun(
+        on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
+    ) -> LaneRunner:
+        """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRunner`."""
+        return LaneRunner(
             target,
             timing,
             idempotent=self.operation.replay is not Replay.UNSAFE,
@@ -384,9 +384,9 @@ class Run:
             reason=reason,
         )
 
-    async def each(self, *states: State) -> list[Row]:
+    async def each(self, *states: State) -> list[ItemRow]:
         """All items in these states, in the order of the source."""
-        found: list[Row] = []
+        found: list[ItemRow] = []
         while batch := await self.journal.rows(*states, after=found[-1].ordinal if found else -1):
             found += batch
         return found
@@ -424,8 +424,8 @@ async def _each(
             yield record
 
 
-def _place_of(place: Path | JournalPlace) -> JournalPlace:
-    return SqlitePlace(place) if isinstance(place, Path) else place
+def _place_of(place: Path | JournalStore) -> JournalStore:
+    return SqliteJournals(place) if isinstance(place, Path) else place
 
 
 def _allowance(text: str) -> Callable[[int, int], bool]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hl_async import operations as op
-from hl_async.bulk.keys import KeyPlace
+from hl_async.bulk.keys import KeyCarrier
 from hl_async.bulk.protocol import Copy
 from hl_async.bulk.sources.records import Item
 from hl_async.config import CallOptions, Lane
@@ -82,7 +82,7 @@ class LocationTarget:
         self,
         location: Location,
         operation: Operation[Any],
-        keys: KeyPlace,
+        keys: KeyCarrier,
         *,
         attempt_timeout: float | None = None,
     ) -> None:

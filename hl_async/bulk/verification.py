@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.journals.protocol import Row
+from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.protocol import State
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import BulkError, NotFound
@@ -52,7 +52,7 @@ async def verify(run: Run, hl: HighLevel, *, repair: bool = False) -> Verificati
     source_total: dict[str, Decimal] = {}
     documents = repaired = 0
     rows = await run.each(State.CREATED, State.UNKNOWN, State.SENT, State.PLANNED)
-    by_location: dict[str, list[Row]] = {}
+    by_location: dict[str, list[ItemRow]] = {}
     for row in rows:
         by_location.setdefault(row.location, []).append(row)
     for location, expected in by_location.items():
@@ -115,7 +115,7 @@ async def rollback(
         )
     result: Counter[str] = Counter()
     rows = [row for row in await run.each(State.CREATED) if row.document]
-    by_location: dict[str, list[Row]] = {}
+    by_location: dict[str, list[ItemRow]] = {}
     for row in rows:
         by_location.setdefault(row.location, []).append(row)
     for location, mine in by_location.items():

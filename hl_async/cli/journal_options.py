@@ -13,7 +13,7 @@ from hl_async.errors import ConfigurationError
 from hl_async.secret import Secret
 
 if TYPE_CHECKING:
-    from hl_async.bulk.journals.protocol import JournalPlace
+    from hl_async.bulk.journals.protocol import JournalStore
 
 _SQLITE: Final = b"SQLite format 3\0"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,199}")
@@ -43,7 +43,7 @@ def required_postgres(given: str | None) -> Secret:
     return found
 
 
-def place_of(journal: str, given: str | None) -> Path | JournalPlace:
+def place_of(journal: str, given: str | None) -> Path | JournalStore:
     """The run that ``journal`` names: a journal file that is there, else one in the database, if there is any.
 
     In a database a run has the name of its source, which may well lie in this folder: that is no journal.
@@ -52,10 +52,10 @@ def place_of(journal: str, given: str | None) -> Path | JournalPlace:
     postgres = postgres_of(given)
     if postgres is None or (given is None and _is_journal(path)):
         return path
-    from hl_async.bulk.journals.postgres import PostgresPlace
+    from hl_async.bulk.journals.postgres import PostgresJournals
     from hl_async.bulk.workers.worker import worker_name
 
-    return PostgresPlace(required_postgres(given), run_name(journal), holder=worker_name())
+    return PostgresJournals(required_postgres(given), run_name(journal), holder=worker_name())
 
 
 def _is_journal(path: Path) -> bool:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hl_async.bulk.journals.sqlite import SqlitePlace
-from hl_async.bulk.keys import key_place
+from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.keys import key_carrier
 from hl_async.bulk.protocol import SETTLE
 from hl_async.bulk.run import Forecast, Run, RunReport
 from hl_async.bulk.sources.mapping import Mapping
@@ -28,8 +28,8 @@ from hl_async.errors import BulkError, ConfigurationError, HighLevelError
 from hl_async.operations import plain_id
 
 if TYPE_CHECKING:
-    from hl_async.bulk.journals.protocol import JournalPlace
-    from hl_async.bulk.workers.dispatcher import Dispatch
+    from hl_async.bulk.journals.protocol import JournalStore
+    from hl_async.bulk.workers.dispatcher import Dispatcher
     from hl_async.client import HighLevel
 
 
@@ -221,7 +221,7 @@ class _Found(msgspec.Struct):
     columns: list[str] | None
     mark: str
     location: str
-    place: JournalPlace
+    place: JournalStore
     beside: Path
 
 
@@ -232,7 +232,7 @@ def _inspect(arguments: _Arguments) -> _Found:
     location = arguments.location or Environment.read().location_id or ""
     if location:
         plain_id("location", location)
-    key_place(arguments.key)
+    key_carrier(arguments.key)
     mapping = None if arguments.mapping is None else Mapping.load(arguments.mapping)
     mark = fingerprint(source, arguments.mapping)
     is_table = source.suffix.lower() not in (".ndjson", ".jsonl")
@@ -247,29 +247,29 @@ def _inspect(arguments: _Arguments) -> _Found:
     return _Found(source.absolute(), mapping, columns, mark, location, place, beside)
 
 
-def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalPlace, Path]:
+def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalStore, Path]:
     """Where a new run is kept: in the database if that is named, or needed for workers."""
     if arguments.postgres is None and arguments.engine == "local":
         path = Path(arguments.journal) if arguments.journal else source.with_name(source.name + ".hl.db")
-        return SqlitePlace(path), path
-    from hl_async.bulk.journals.postgres import PostgresPlace
+        return SqliteJournals(path), path
+    from hl_async.bulk.journals.postgres import PostgresJournals
     from hl_async.bulk.workers.worker import worker_name
 
     name = run_name(arguments.journal) if arguments.journal else name_for(source)
-    return PostgresPlace(required_postgres(arguments.postgres), name, holder=worker_name()), source
+    return PostgresJournals(required_postgres(arguments.postgres), name, holder=worker_name()), source
 
 
 async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
     """Leave the run to workers, and watch them; None when nobody wants to watch."""
-    from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
+    from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
     from hl_async.storage.postgres import Database
 
     database = Database(required_postgres(arguments.postgres))
     server = arguments.base_url or Environment.read().base_url or DEFAULT_BASE_URL
-    dispatch = Dispatch(database, server=base_url(server))
+    dispatch = Dispatcher(database, server=base_url(server))
     name = run.journal.name
     try:
-        await dispatch.hand_over(name, RunSettings(arguments.settle, arguments.attempt_timeout))
+        await dispatch.dispatch(name, RunSettings(arguments.settle, arguments.attempt_timeout))
         if not await dispatch.workers():
             say("no worker is there yet; start some with: hl-async worker")
         if arguments.detach:
@@ -287,7 +287,7 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
 class _Following:
     """Whether a run goes on; says when the last worker is gone, or the first one comes."""
 
-    def __init__(self, dispatch: Dispatch, run: str) -> None:
+    def __init__(self, dispatch: Dispatcher, run: str) -> None:
         self._dispatch = dispatch
         self._run = run
         self._alone: bool | None = None

@@ -11,7 +11,7 @@ from typing import Final
 import click
 import msgspec
 
-from hl_async.bulk.journals.protocol import JournalPlace, LaneStatus
+from hl_async.bulk.journals.protocol import JournalStore, LaneStatus
 from hl_async.bulk.run import Run, RunReport
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
@@ -58,16 +58,16 @@ def pause(run: str, postgres: str | None) -> int:
     hl-async pause orders.csv
     hl-async migrate --resume orders.csv --engine dbos   # and on again
     """
-    from hl_async.bulk.workers.dispatcher import Dispatch
+    from hl_async.bulk.workers.dispatcher import Dispatcher
     from hl_async.storage.postgres import Database
 
     async def main() -> ExitCode:
         database = Database(required_postgres(postgres))
         try:
-            dispatch = Dispatch(database)
+            dispatch = Dispatcher(database)
             await dispatch.settings(run_name(run))  # an error when there is no such run
             was_open = await dispatch.is_open(run)
-            await dispatch.withdraw(run)
+            await dispatch.pause(run)
         finally:
             await database.aclose()
         if not was_open:
@@ -79,7 +79,7 @@ def pause(run: str, postgres: str | None) -> int:
     return int(run_async(main))
 
 
-async def _show(place: Path | JournalPlace, *, as_json: bool, live: bool) -> ExitCode:
+async def _show(place: Path | JournalStore, *, as_json: bool, live: bool) -> ExitCode:
     async with await Run.open(place, watch=True) as run:
         report, lanes = await run.report(), await run.journal.lanes()
         if as_json:
@@ -117,12 +117,12 @@ def _lines(report: RunReport, lanes: list[LaneStatus]) -> list[str]:
 
 
 async def _list(postgres: str | None, as_json: bool) -> ExitCode:
-    from hl_async.bulk.workers.dispatcher import Dispatch
+    from hl_async.bulk.workers.dispatcher import Dispatcher
     from hl_async.storage.postgres import Database
 
     database = Database(required_postgres(postgres))
     try:
-        dispatch = Dispatch(database)
+        dispatch = Dispatcher(database)
         runs, workers = await dispatch.runs(), await dispatch.workers()
     finally:
         await database.aclose()

@@ -27,20 +27,20 @@ class QueueEngine:
         self.shared = shared
         self.stop = stop
 
-    async def submit(self, piece: Slice) -> None:
-        if piece not in self.shared.submitted:
-            self.shared.submitted.append(piece)
-            self.shared.queued.append(piece)
+    async def submit(self, slice_: Slice) -> None:
+        if slice_ not in self.shared.submitted:
+            self.shared.submitted.append(slice_)
+            self.shared.queued.append(slice_)
             self.shared.more.set()
 
-    async def overview(self, pieces: Iterable[Slice]) -> dict[Slice, SliceState]:
+    async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
         return {
-            piece: SliceState.QUEUED
-            if piece in self.shared.queued
+            slice_: SliceState.QUEUED
+            if slice_ in self.shared.queued
             else SliceState.RUNNING
-            if piece in self.shared.running
+            if slice_ in self.shared.running
             else SliceState.OVER
-            for piece in pieces
+            for slice_ in slices
         }
 
     async def serve(self, handler: Handler, *, at_once: int) -> None:
@@ -59,10 +59,10 @@ class QueueEngine:
                     for task in waits:
                         task.cancel()
                 continue
-            piece = self.shared.queued.popleft()
-            self.shared.taken.append(piece)
-            self.shared.running.add(piece)
-            following = await handler(piece)
-            self.shared.running.discard(piece)
+            slice_ = self.shared.queued.popleft()
+            self.shared.taken.append(slice_)
+            self.shared.running.add(slice_)
+            following = await handler(slice_)
+            self.shared.running.discard(slice_)
             if following is not None:
                 await self.submit(following)

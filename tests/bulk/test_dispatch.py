@@ -11,10 +11,10 @@ import pytest
 
 from bulk.engines import QueueEngine, SharedQueue
 from hl_async.bulk.engine import LocalEngine, Slice
-from hl_async.bulk.journals.postgres import PostgresJournal, PostgresPlace
-from hl_async.bulk.journals.protocol import Release
+from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
+from hl_async.bulk.journals.protocol import LaneRelease
 from hl_async.bulk.sources.records import Item
-from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
+from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
 from hl_async.errors import JournalError
 from hl_async.storage.postgres import Database
 
@@ -32,12 +32,12 @@ async def database(dsn: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def journal(database: Database) -> AsyncIterator[PostgresJournal]:
     """Three locations with an item each; nobody else's run is handed over meanwhile."""
-    opened = await PostgresPlace(database, next(_names), lease=5.0).create({})
+    opened = await PostgresJournals(database, next(_names), lease=5.0).create({})
     await opened.plan(
         [(Item(n, f"d{n}", b"", (), f"loc{n}"), f"k{n}", b"{}") for n in range(3)],
     )
     yield opened
-    await Dispatch(database).withdraw(opened.name)
+    await Dispatcher(database).pause(opened.name)
     await opened.aclose()
 
 
@@ -49,17 +49,17 @@ def engine() -> QueueEngine:
 async def test_a_run_that_was_not_handed_over_is_left_alone(
     database: Database, journal: PostgresJournal, engine: QueueEngine
 ) -> None:
-    await Dispatch(database).pump(engine)
-    assert [piece for piece in engine.shared.submitted if piece.run == journal.name] == []
+    await Dispatcher(database).pump(engine)
+    assert [slice_ for slice_ in engine.shared.submitted if slice_.run == journal.name] == []
     with pytest.raises(JournalError, match="there is no run 'nobody'"):
-        await Dispatch(database).settings("nobody")
+        await Dispatcher(database).settings("nobody")
 
 
 async def test_every_lane_is_submitted_once_per_epoch_whoever_looks(
     database: Database, journal: PostgresJournal, engine: QueueEngine
 ) -> None:
-    first, second = Dispatch(database), Dispatch(database)
-    await first.hand_over(journal.name, SETTINGS)
+    first, second = Dispatcher(database), Dispatcher(database)
+    await first.dispatch(journal.name, SETTINGS)
     assert await first.settings(journal.name) == SETTINGS
     await asyncio.gather(first.pump(engine), second.pump(engine))
     await second.pump(engine)
@@ -69,7 +69,7 @@ async def test_every_lane_is_submitted_once_per_epoch_whoever_looks(
     lane = await journal.lease("loc1", epoch=0)
     assert lane is not None
     assert not await first.pump(engine), "it is worked on"
-    await lane.release(Release())
+    await lane.release(LaneRelease())
     assert await first.others_wait()
     assert await first.pump(engine) == 1
     assert engine.shared.submitted[-1] == Slice(journal.name, "loc1", 1, journal.run)
@@ -78,10 +78,10 @@ async def test_every_lane_is_submitted_once_per_epoch_whoever_looks(
 async def test_lanes_that_wait_are_done_or_stopped_are_not_submitted(
     database: Database, journal: PostgresJournal, engine: QueueEngine
 ) -> None:
-    dispatch = Dispatch(database)
-    await dispatch.hand_over(journal.name, SETTINGS)
+    dispatch = Dispatcher(database)
+    await dispatch.dispatch(journal.name, SETTINGS)
     for location, release in (
-        ("loc0", Release(done=True)), ("loc1", Release(wake_in=3600.0)), ("loc2", Release(stopped=True, reason="canary")),
+        ("loc0", LaneRelease(done=True)), ("loc1", LaneRelease(wake_in=3600.0)), ("loc2", LaneRelease(stopped=True, reason="canary")),
     ):  # fmt: skip
         lane = await journal.lease(location)
         assert lane is not None
@@ -94,7 +94,7 @@ async def test_lanes_that_wait_are_done_or_stopped_are_not_submitted(
     )
     assert await dispatch.pump(engine) == 1
     assert engine.shared.submitted == [Slice(journal.name, "loc1", 1, journal.run)]
-    await dispatch.hand_over(journal.name, SETTINGS)
+    await dispatch.dispatch(journal.name, SETTINGS)
     assert await dispatch.pump(engine) == 1, "handing it over again lets the stopped one try again"
     assert engine.shared.submitted[-1] == Slice(journal.name, "loc2", 1, journal.run)
 
@@ -103,8 +103,8 @@ async def test_a_slice_that_was_lost_comes_back_under_the_next_epoch(
     database: Database, journal: PostgresJournal, engine: QueueEngine
 ) -> None:
     """A worker took it and died before it leased the lane; the engine believes that it runs."""
-    dispatch = Dispatch(database, lost_after=0.2)
-    await dispatch.hand_over(journal.name, SETTINGS)
+    dispatch = Dispatcher(database, lost_after=0.2)
+    await dispatch.dispatch(journal.name, SETTINGS)
     await dispatch.pump(engine)
     taken = engine.shared.queued.popleft()
     engine.shared.running.add(taken)
@@ -125,10 +125,10 @@ async def test_a_slice_that_was_lost_comes_back_under_the_next_epoch(
 async def test_a_lane_whose_holder_died_is_submitted_when_its_lease_ends(
     database: Database, journal: PostgresJournal, engine: QueueEngine
 ) -> None:
-    dispatch = Dispatch(database)
-    await dispatch.hand_over(journal.name, SETTINGS)
+    dispatch = Dispatcher(database)
+    await dispatch.dispatch(journal.name, SETTINGS)
     await dispatch.pump(engine)
-    dying = await PostgresPlace(database, journal.name, lease=60.0).open()
+    dying = await PostgresJournals(database, journal.name, lease=60.0).open()
     assert await dying.lease("loc0", epoch=0) is not None
     assert await dispatch.pump(engine) == 0
     await journal.execute(
@@ -139,19 +139,19 @@ async def test_a_lane_whose_holder_died_is_submitted_when_its_lease_ends(
 
 
 async def test_runs_and_workers_are_listed(database: Database, journal: PostgresJournal) -> None:
-    dispatch = Dispatch(database)
+    dispatch = Dispatcher(database)
     (mine,) = [run for run in await dispatch.runs() if run.name == journal.name]
     assert (mine.dispatched, mine.lanes, mine.worked_on, mine.stopped) == (False, 3, 0, 0)
-    await dispatch.hand_over(journal.name, SETTINGS)
+    await dispatch.dispatch(journal.name, SETTINGS)
     assert await dispatch.withdrawn([journal.name]) == set()
     assert not await dispatch.is_idle()
-    await dispatch.withdraw(journal.name)
+    await dispatch.pause(journal.name)
     assert await dispatch.withdrawn([journal.name]) == {journal.name}
     name = next(_names)
-    await dispatch.sign_in(name, 2, draining=False)
-    await dispatch.sign_in(name, 3, draining=True)
+    await dispatch.heartbeat(name, 2, draining=False)
+    await dispatch.heartbeat(name, 3, draining=True)
     assert [(w.lanes, w.draining) for w in await dispatch.workers() if w.name == name] == [(3, True)]
-    await dispatch.sign_out(name)
+    await dispatch.deregister(name)
     assert name not in [worker.name for worker in await dispatch.workers()]
 
 
@@ -162,9 +162,9 @@ async def test_the_ring_gives_every_lane_its_turn() -> None:
     engine = LocalEngine(asyncio.Event())
     turns: list[str] = []
 
-    async def work(piece: Slice) -> Slice | None:
-        turns.append(piece.location)
-        return piece if turns.count(piece.location) < 3 else None
+    async def work(slice_: Slice) -> Slice | None:
+        turns.append(slice_.location)
+        return slice_ if turns.count(slice_.location) < 3 else None
 
     for location in "abc":
         await engine.submit(Slice("run", location))
@@ -176,14 +176,14 @@ async def test_the_ring_gives_every_lane_its_turn() -> None:
 async def test_a_later_turn_waits_and_the_stop_ends_waiting() -> None:
     stop = asyncio.Event()
     engine = LocalEngine(stop)
-    piece, never = Slice("run", "a"), Slice("run", "b")
-    engine.submit_later(piece, 0.02)
+    slice_, never = Slice("run", "a"), Slice("run", "b")
+    engine.submit_later(slice_, 0.02)
     engine.submit_later(never, 3600.0)
     seen: list[str] = []
 
     async def work(one: Slice) -> None:
         seen.append(one.location)
-        assert [state.value for state in (await engine.overview([piece, never, Slice("x", "y")])).values()] == [
+        assert [state.value for state in (await engine.overview([slice_, never, Slice("x", "y")])).values()] == [
             "running", "queued", "over",
         ]  # fmt: skip
         stop.set()
@@ -197,13 +197,13 @@ async def test_what_a_turn_raises_ends_the_others() -> None:
     engine = LocalEngine(asyncio.Event())
     ended: list[str] = []
 
-    async def work(piece: Slice) -> None:
-        if piece.location == "bad":
+    async def work(slice_: Slice) -> None:
+        if slice_.location == "bad":
             raise JournalError("away")
         try:
             await asyncio.Event().wait()
         finally:
-            ended.append(piece.location)
+            ended.append(slice_.location)
 
     await engine.submit(Slice("run", "good"))
     await engine.submit(Slice("run", "bad"))
@@ -217,23 +217,23 @@ async def test_workers_of_another_server_leave_a_run_alone(
 ) -> None:
     """One that calls a test server must not create what belongs into the real one."""
     real, test = (
-        Dispatch(database, server="https://a.example/"),
-        Dispatch(database, server="http://127.0.0.1:1"),
+        Dispatcher(database, server="https://a.example/"),
+        Dispatcher(database, server="http://127.0.0.1:1"),
     )
-    await real.hand_over(journal.name, SETTINGS)
+    await real.dispatch(journal.name, SETTINGS)
     assert await test.pump(engine) == 0
     assert await test.is_idle()
     assert not await test.others_wait()
-    assert await Dispatch(database, server="https://a.example").pump(engine) == 3
+    assert await Dispatcher(database, server="https://a.example").pump(engine) == 3
 
 
 async def test_a_slice_that_was_not_begun_is_given_back(
     database: Database, journal: PostgresJournal, engine: QueueEngine
 ) -> None:
-    dispatch = Dispatch(database)
-    await dispatch.hand_over(journal.name, SETTINGS)
+    dispatch = Dispatcher(database)
+    await dispatch.dispatch(journal.name, SETTINGS)
     await dispatch.pump(engine)
-    piece = engine.shared.queued.popleft()
-    await dispatch.give_back(piece)
+    slice_ = engine.shared.queued.popleft()
+    await dispatch.give_back(slice_)
     assert await dispatch.pump(engine) == 1
-    assert engine.shared.submitted[-1] == piece._replace(epoch=1)
+    assert engine.shared.submitted[-1] == slice_._replace(epoch=1)

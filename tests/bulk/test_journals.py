@@ -13,10 +13,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from hl_async.bulk.journals.postgres import PostgresPlace
+from hl_async.bulk.journals.postgres import PostgresJournals
 from hl_async.bulk.journals.postgres_lane import DatabaseClock
-from hl_async.bulk.journals.protocol import Journal, JournalPlace, LaneJournal, Release
-from hl_async.bulk.journals.sqlite import SqlitePlace
+from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease
+from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalError, JournalMismatch, LaneLost
@@ -24,18 +24,18 @@ from hl_async.storage.postgres import Database
 
 HEADER = {"fingerprint": "f", "operation": "create-new-estimate"}
 _names = (f"run-{os.getpid()}-{n}" for n in itertools.count())
-Places = Callable[[], JournalPlace]
+Places = Callable[[], JournalStore]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> JournalPlace:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> JournalStore:
     if request.param == "sqlite":
-        return SqlitePlace(tmp_path / "run.db")
-    return PostgresPlace(request.getfixturevalue("dsn"), next(_names), holder="here")
+        return SqliteJournals(tmp_path / "run.db")
+    return PostgresJournals(request.getfixturevalue("dsn"), next(_names), holder="here")
 
 
 @pytest.fixture
-async def journal(place: JournalPlace) -> AsyncIterator[Journal]:
+async def journal(place: JournalStore) -> AsyncIterator[Journal]:
     opened = await place.create(HEADER)
     await opened.plan(records())
     yield opened
@@ -107,11 +107,11 @@ async def test_an_item_moves_only_from_where_it_stands(journal: Journal) -> None
     assert not await lane.created(0, 1, "x"), "an answer to the request before"
     assert await lane.created(0, 2, "x")
     assert not await lane.rejected(0, 2, "late")
-    assert not await lane.replan(0, 2)
+    assert not await lane.mark_planned(0, 2)
     assert await lane.intend(1, 0, 1.0)
-    assert await lane.replan(1, 1)
+    assert await lane.mark_planned(1, 1)
     assert await lane.intend(1, 1, 1.0)
-    assert await lane.hold(1, 2, "unclear")
+    assert await lane.mark_unknown(1, 2, "unclear")
     assert not await lane.created(1, 2, "y"), "held items are a person's"
     assert await lane.rejected(2, 0, "refused before it was sent")
     rows = {row.ordinal: row for row in await journal.rows(*State)}
@@ -172,7 +172,7 @@ async def test_what_was_rejected_or_taken_back_can_be_planned_again(journal: Jou
     await lane.rejected(0, 0, "no")
     await lane.intend(1, 0, 1.0)
     await lane.created(1, 1, "doc")
-    await lane.release(Release(done=True))
+    await lane.release(LaneRelease(done=True))
     assert await journal.rolled_back(1)
     assert not await journal.rolled_back(1)
     assert await journal.retry_rejected() == 2, "what never became a request stays rejected"
@@ -192,7 +192,7 @@ async def test_rows_come_in_batches_with_their_text(journal: Journal) -> None:
     assert (second[-1].reason, second[-1].raw, second[-1].key) == ("has no lines", b"raw\x00bad", None)
 
 
-async def test_the_header_tells_runs_apart(place: JournalPlace, journal: Journal) -> None:
+async def test_the_header_tells_runs_apart(place: JournalStore, journal: Journal) -> None:
     await journal.note(planned="yes", source="a\x00b")
     assert (await journal.header())["planned"] == "yes"
     assert place is not None
@@ -205,7 +205,7 @@ async def test_the_header_tells_runs_apart(place: JournalPlace, journal: Journal
 
 
 async def test_a_journal_that_is_not_there_is_told(dsn: str, tmp_path: Path) -> None:
-    for place in (SqlitePlace(tmp_path / "none.db"), PostgresPlace(dsn, "nobody's")):
+    for place in (SqliteJournals(tmp_path / "none.db"), PostgresJournals(dsn, "nobody's")):
         with pytest.raises(JournalError, match="there is no"):
             await place.open()
 
@@ -221,7 +221,7 @@ async def test_the_status_shows_each_lane(journal: Journal) -> None:
     assert one.rate == 4.5
     assert one.holder in ("here", f"process {os.getpid()}")
     assert (two.location, two.holder, two.planned) == ("two", "", 1)
-    await lane.release(Release(wake_in=60.0, reason="settling"))
+    await lane.release(LaneRelease(wake_in=60.0, reason="settling"))
     one, _ = await journal.lanes()
     assert (one.reason, one.holder, one.rate) == ("settling", "", 0.0)
     assert 50 < one.wakes_in <= 60
@@ -231,36 +231,36 @@ async def test_the_status_shows_each_lane(journal: Journal) -> None:
 
 
 @pytest.fixture
-def at(dsn: str) -> Callable[..., PostgresPlace]:
+def at(dsn: str) -> Callable[..., PostgresJournals]:
     name = next(_names)
-    return lambda holder, lease=5.0: PostgresPlace(dsn, name, holder=holder, lease=lease)
+    return lambda holder, lease=5.0: PostgresJournals(dsn, name, holder=holder, lease=lease)
 
 
-async def test_a_lane_is_in_one_pair_of_hands_at_a_time(at: Callable[..., PostgresPlace]) -> None:
+async def test_a_lane_is_in_one_pair_of_hands_at_a_time(at: Callable[..., PostgresJournals]) -> None:
     first, second = await at("first").create(HEADER), await at("second").create(HEADER)
     await first.plan(records())
     lane = await leased(first)
     assert await second.lease("one") is None
     assert await second.lease("two") is not None
-    await lane.release(Release())
+    await lane.release(LaneRelease())
     assert (await leased(second)).location == "one"
     wins = await asyncio.gather(*(journal.lease("two", epoch=1) for journal in (first, second) * 5))
     assert sum(lane is not None for lane in wins) == 0, "it was leased already under that epoch"
     await asyncio.gather(first.aclose(), second.aclose())
 
 
-async def test_a_slice_of_an_earlier_epoch_gets_no_lane(at: Callable[..., PostgresPlace]) -> None:
+async def test_a_slice_of_an_earlier_epoch_gets_no_lane(at: Callable[..., PostgresJournals]) -> None:
     journal = await at("a").create(HEADER)
     await journal.plan(records())
     lane = await journal.lease("one", epoch=0)
     assert lane is not None
-    await lane.release(Release())
+    await lane.release(LaneRelease())
     assert await journal.lease("one", epoch=0) is None
     assert await journal.lease("one", epoch=1) is not None
     await journal.aclose()
 
 
-async def test_whoever_lost_a_lane_changes_nothing_in_it(at: Callable[..., PostgresPlace]) -> None:
+async def test_whoever_lost_a_lane_changes_nothing_in_it(at: Callable[..., PostgresJournals]) -> None:
     slow, quick = await at("slow", 2.0).create(HEADER), await at("quick").create(HEADER)
     await slow.plan(records())
     lost = await leased(slow)
@@ -272,18 +272,18 @@ async def test_whoever_lost_a_lane_changes_nothing_in_it(at: Callable[..., Postg
     assert not await lost.renew(0.0), "it had ended before anybody else took it"
     mine = await leased(quick)
     for change in (
-        lost.created(0, 1, "x"), lost.replan(0, 1), lost.intend(1, 0, 1.0), lost.rejected(1, 0, "r"),
-        lost.hold(0, 1, "h"), lost.adopt(2, "x"), lost.prove(), lost.swept(1.0), lost.note_ambiguous(1.0),
+        lost.created(0, 1, "x"), lost.mark_planned(0, 1), lost.intend(1, 0, 1.0), lost.rejected(1, 0, "r"),
+        lost.mark_unknown(0, 1, "h"), lost.adopt(2, "x"), lost.prove(), lost.swept(1.0), lost.note_ambiguous(1.0),
     ):  # fmt: skip
         with pytest.raises(LaneLost):
             await change
-    await lost.release(Release(done=True))
+    await lost.release(LaneRelease(done=True))
     assert await mine.facts() == LaneFacts(2, 1, False, 1.0, 1.0, None)
     assert await mine.renew(1.0), "the release of the one that lost it changed nothing"
     await asyncio.gather(slow.aclose(), quick.aclose())
 
 
-async def test_a_lane_that_is_renewed_stays(at: Callable[..., PostgresPlace]) -> None:
+async def test_a_lane_that_is_renewed_stays(at: Callable[..., PostgresJournals]) -> None:
     journal, other = await at("a", 3.0).create(HEADER), await at("b").create(HEADER)
     await journal.plan(records())
     lane = await leased(journal)
@@ -295,7 +295,7 @@ async def test_a_lane_that_is_renewed_stays(at: Callable[..., PostgresPlace]) ->
     await asyncio.gather(journal.aclose(), other.aclose())
 
 
-async def test_all_holders_share_the_time_of_the_database(at: Callable[..., PostgresPlace]) -> None:
+async def test_all_holders_share_the_time_of_the_database(at: Callable[..., PostgresJournals]) -> None:
     journal = await at("a").create(HEADER)
     await journal.plan(records())
     lane = await leased(journal)
@@ -316,7 +316,7 @@ def test_a_slow_answer_does_not_make_the_shared_time_jump() -> None:
 async def test_a_lost_connection_is_made_again_and_a_change_is_not_made_twice(dsn: str) -> None:
     separator = "&" if "?" in dsn else "?"
     database = Database(f"{dsn}{separator}application_name=hl-journal-{os.getpid()}")
-    journal = await PostgresPlace(database, next(_names)).create(HEADER)
+    journal = await PostgresJournals(database, next(_names)).create(HEADER)
     await journal.plan(records())
     lane = await leased(journal)
     killer = await asyncpg.connect(dsn)
@@ -332,6 +332,6 @@ async def test_a_lost_connection_is_made_again_and_a_change_is_not_made_twice(ds
 async def test_a_database_that_is_away_is_a_journal_error_without_its_password() -> None:
     database = Database("postgresql://u:s3ntinel-access@127.0.0.1:1/none", patience=0.05)
     with pytest.raises(JournalError, match=r"127\.0\.0\.1/none can't be reached") as caught:
-        await PostgresPlace(database, "x").open()
+        await PostgresJournals(database, "x").open()
     assert "s3ntinel" not in repr(caught.value)
     await database.aclose()

@@ -399,9 +399,9 @@ async def test_the_journal_moves_an_item_only_from_where_it_stands(tmp_path: Pat
         assert not await journal.created(0, 0, "x")
         assert await journal.created(0, 1, "x")
         assert not await journal.rejected(0, 1, "late")
-        assert not await journal.replan(0, 1)
+        assert not await journal.mark_planned(0, 1)
         assert await journal.intend(1, 0, 1.0)
-        assert await journal.hold(1, 1, "unclear")
+        assert await journal.mark_unknown(1, 1, "unclear")
         assert (await run.report()).unknown == 1
         assert "run.db" in repr(run.journal)
 

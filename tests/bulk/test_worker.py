@@ -16,14 +16,14 @@ import pytest
 import samples
 from bulk.engines import QueueEngine, SharedQueue
 from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
-from hl_async.bulk.journals.postgres import PostgresJournal, PostgresPlace
-from hl_async.bulk.lane import LaneRun
+from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
+from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.protocol import Copy, State, Timing
 from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.sources.records import Item
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.workers import Worker, WorkerSettings
-from hl_async.bulk.workers.dispatcher import Dispatch, RunSettings
+from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
 from hl_async.bulk.workers.health import HealthPage
 from hl_async.errors import BulkError, ConfigurationError, JournalError, LaneLost
 from hl_async.models.codec import encode
@@ -43,16 +43,16 @@ async def database(dsn: str) -> AsyncIterator[Database]:
     await opened.aclose()
 
 
-async def hand_over(database: Database, box: Sandbox, locations: list[str], each: int) -> str:
+async def dispatch(database: Database, box: Sandbox, locations: list[str], each: int) -> str:
     """A planned run with ``each`` documents for each location, left to workers."""
     body = encode(samples.estimate())
     name = next(_names)
-    async with await Run.create(PostgresPlace(database, name), fingerprint="f", location="") as run:
+    async with await Run.create(PostgresJournals(database, name), fingerprint="f", location="") as run:
         await run.plan(
             Item(n, f"d{n}", body, (), locations[n % len(locations)], Decimal("29.97"), "USD")
             for n in range(each * len(locations))
         )
-    await Dispatch(database, server=box.url).hand_over(name, RunSettings(settle=0.2, attempt_timeout=2.0))
+    await Dispatcher(database, server=box.url).dispatch(name, RunSettings(settle=0.2, attempt_timeout=2.0))
     return name
 
 
@@ -80,7 +80,7 @@ async def _run(worker: Worker, hl: HighLevel) -> None:
 
 
 async def report_of(database: Database, name: str) -> RunReport:
-    async with await Run.open(PostgresPlace(database, name), watch=True) as run:
+    async with await Run.open(PostgresJournals(database, name), watch=True) as run:
         return await run.report()
 
 
@@ -131,7 +131,7 @@ async def test_a_run_that_is_paused_rests_until_it_is_handed_over_again(
 ) -> None:
     box.latency = 0.02
     name = await hand_over(database, box, [box.location_id], 150)
-    dispatch = Dispatch(database, server=box.url)
+    dispatch = Dispatcher(database, server=box.url)
     async with workers(database, box, 1, WorkerSettings(slice=60.0, in_flight=2)) as (worker,):
 
         async def begun() -> bool:
@@ -141,12 +141,12 @@ async def test_a_run_that_is_paused_rests_until_it_is_handed_over_again(
             return not worker.held
 
         await until(begun)
-        await dispatch.withdraw(name)
+        await dispatch.pause(name)
         await until(resting)
         seen = box.count
         await asyncio.sleep(0.3)
         assert box.count == seen
-        await dispatch.hand_over(name, RunSettings(settle=0.2, attempt_timeout=2.0))
+        await dispatch.dispatch(name, RunSettings(settle=0.2, attempt_timeout=2.0))
 
         async def complete() -> bool:
             return (await report_of(database, name)).complete
@@ -162,7 +162,7 @@ async def test_a_token_that_is_refused_rests_the_lane_and_says_why(database: Dat
     async with workers(database, box, 1, settings, token="pit-5ent1nel-wrong") as (worker,):
 
         async def told() -> bool:
-            async with await Run.open(PostgresPlace(database, name), watch=True) as run:
+            async with await Run.open(PostgresJournals(database, name), watch=True) as run:
                 (lane,) = await run.journal.lanes()
             return bool(lane.reason) and 50 < lane.wakes_in <= 60
 
@@ -170,7 +170,7 @@ async def test_a_token_that_is_refused_rests_the_lane_and_says_why(database: Dat
         worker.stop.set()
     report = await report_of(database, name)
     assert (report.planned, report.created) == (3, 0)
-    await Dispatch(database).withdraw(name)
+    await Dispatcher(database).pause(name)
 
 
 async def test_a_canary_that_does_not_come_back_stops_its_lane_for_a_person(database: Database) -> None:
@@ -180,7 +180,7 @@ async def test_a_canary_that_does_not_come_back_stops_its_lane_for_a_person(data
             pass
         report = await report_of(database, name)
         assert (report.created, report.planned) == (1, 2)
-        async with await Run.open(PostgresPlace(database, name), watch=True) as run:
+        async with await Run.open(PostgresJournals(database, name), watch=True) as run:
             (lane,) = await run.journal.lanes()
         assert "does not give its key back" in lane.reason
         assert len(box.ledger.estimates()) == 1
@@ -192,7 +192,7 @@ async def test_a_run_that_is_worked_on_is_not_rolled_back(database: Database, bo
     async with (
         workers(database, box, 1, WorkerSettings(slice=60.0, in_flight=2)) as (worker,),
         HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
-        await Run.open(PostgresPlace(database, name)) as run,
+        await Run.open(PostgresJournals(database, name)) as run,
     ):
 
         async def begun() -> bool:
@@ -217,12 +217,12 @@ async def test_two_processes_may_resume_one_run_without_workers(database: Databa
     """The embedded engine with the shared journal: lanes that another process has are left to it."""
     locations = [box.location_id, *(box.add_location() for _ in range(3))]
     name = await hand_over(database, box, locations, 12)
-    await Dispatch(database).withdraw(name)
+    await Dispatcher(database).pause(name)
 
     async def resume() -> RunReport:
         async with (
             HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
-            await Run.open(PostgresPlace(database, name)) as run,
+            await Run.open(PostgresJournals(database, name)) as run,
         ):
             return await run.execute(
                 lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
@@ -266,14 +266,14 @@ class SlowTarget:
 
 @pytest.fixture
 async def journal(database: Database) -> AsyncIterator[PostgresJournal]:
-    opened = await PostgresPlace(database, next(_names), lease=60.0).create({})
+    opened = await PostgresJournals(database, next(_names), lease=60.0).create({})
     await opened.plan([(Item(n, f"d{n}", b"", (), "loc"), f"k{n}", b"%d" % n) for n in range(3)])
     yield opened
     await opened.aclose()
 
 
-def lane_run(target: SlowTarget, stop: asyncio.Event, guard: float = 0.1) -> LaneRun:
-    return LaneRun(target, Timing(0.1, 1.0, guard), idempotent=False, workers=2, stop=stop)
+def lane_run(target: SlowTarget, stop: asyncio.Event, guard: float = 0.1) -> LaneRunner:
+    return LaneRunner(target, Timing(0.1, 1.0, guard), idempotent=False, workers=2, stop=stop)
 
 
 async def test_an_answer_after_the_lane_was_lost_is_not_written(journal: PostgresJournal) -> None:
@@ -355,13 +355,13 @@ async def test_a_health_address_needs_a_port(database: Database, box: Sandbox) -
 async def test_what_cannot_be_written_down_is_not_sent(dsn: str, database: Database, box: Sandbox) -> None:
     """The database takes no writes: nothing leaves, and the run goes on when it does again."""
     name = await hand_over(database, box, [box.location_id], 5)
-    await Dispatch(database).withdraw(name)
+    await Dispatcher(database).pause(name)
     impatient = Database(dsn, statement_timeout=0.3)
 
     async def resume(with_it: Database) -> RunReport:
         async with (
             HighLevel(box.token, base_url=box.url, config=CONFIG, governor=POLICY) as hl,
-            await Run.open(PostgresPlace(with_it, name)) as run,
+            await Run.open(PostgresJournals(with_it, name)) as run,
         ):
             return await run.execute(
                 lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
@@ -427,18 +427,18 @@ async def test_a_stop_does_not_wait_for_what_waits_for_the_budget(database: Data
         report = await report_of(database, name)
         assert report.ambiguous == 0
         assert report.created == len(box.ledger.estimates())
-        await Dispatch(database).withdraw(name)
+        await Dispatcher(database).pause(name)
 
 
 async def test_a_run_that_was_deleted_and_made_again_is_another_one(database: Database, box: Sandbox) -> None:
     """The same worker sees both; the second one's documents are its own."""
     body = encode(samples.estimate())
-    place = PostgresPlace(database, next(_names))
+    place = PostgresJournals(database, next(_names))
 
     async def again() -> None:
         async with await Run.create(place, fingerprint="f", location=box.location_id) as run:
             await run.plan([Item(0, "d0", body, (), "", Decimal("29.97"), "USD")])
-        await Dispatch(database, server=box.url).hand_over(place.name, RunSettings(0.2, 0.4))
+        await Dispatcher(database, server=box.url).dispatch(place.name, RunSettings(0.2, 0.4))
 
     await again()
     async with workers(database, box, 1, WorkerSettings(slice=60.0)) as (worker,):

@@ -18,7 +18,7 @@ import pytest
 from test_cli import Served, serving
 
 import samples
-from hl_async.bulk.workers.dispatcher import Dispatch
+from hl_async.bulk.workers.dispatcher import Dispatcher
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
 from hl_async.models.codec import encode
@@ -77,18 +77,18 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def dispatching(dsn: str, act: Callable[[Dispatch], Awaitable[None]]) -> None:
+def dispatching(dsn: str, act: Callable[[Dispatcher], Awaitable[None]]) -> None:
     async def main() -> None:
         database = Database(dsn)
-        await act(Dispatch(database))
+        await act(Dispatcher(database))
         await database.aclose()
 
     asyncio.run(main())
 
 
-async def forget_workers(dispatch: Dispatch) -> None:
+async def forget_workers(dispatch: Dispatcher) -> None:
     for one in await dispatch.workers():
-        await dispatch.sign_out(one.name)
+        await dispatch.deregister(one.name)
 
 
 @pytest.mark.untraced
@@ -136,7 +136,7 @@ def test_sigterm_lets_a_worker_finish_and_give_everything_back(
     locations = report["locations"]
     assert isinstance(locations, list)
     assert {lane["holder"] for lane in locations} == {""}
-    dispatching(dsn, lambda dispatch: dispatch.withdraw(source))
+    dispatching(dsn, lambda dispatch: dispatch.pause(source))
 
 
 def test_a_run_in_the_database_can_be_worked_on_here(

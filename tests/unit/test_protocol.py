@@ -10,9 +10,9 @@ import pytest
 
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
+    AttemptOutcome,
     Copy,
     LaneFacts,
-    Outcome,
     State,
     Step,
     Timing,
@@ -235,29 +235,29 @@ REASON = AttemptTimeout("late", kind=WireKind.TIMEOUT, sent=True)
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (OutcomeUnknown("?"), Outcome.AMBIGUOUS),
-        (DecodeError("?"), Outcome.AMBIGUOUS),
-        (REASON, Outcome.AMBIGUOUS),
-        (ServerError("500", status=500), Outcome.AMBIGUOUS),
-        (ApiError("408", status=408), Outcome.AMBIGUOUS),
-        (DeadlineExceeded("late", reason=REASON), Outcome.AMBIGUOUS),
-        (DeadlineExceeded("late"), Outcome.NOT_EXECUTED),
-        (RateLimited("429", status=429), Outcome.NOT_EXECUTED),
-        (ConnectFailed("no", kind=WireKind.CONNECT, sent=False), Outcome.NOT_EXECUTED),
-        (BadRequest("400", status=400), Outcome.REJECTED),
-        (ValidationFailed("422", status=422), Outcome.REJECTED),
-        (InvalidRequest("x", "y"), Outcome.REJECTED),
-        (Forbidden("403", status=403), Outcome.STOP),
-        (ScopeMissing("401", status=401), Outcome.STOP),
-        (AuthError("gone"), Outcome.STOP),
-        (QuotaExhausted("day"), Outcome.STOP),
-        (ClientClosed("closed"), Outcome.STOP),
-        (WireError("tls", kind=WireKind.TLS, sent=False), Outcome.STOP),
-        (WireError("302", kind=WireKind.REDIRECT, sent=True), Outcome.STOP),
-        (HighLevelError("else"), Outcome.STOP),
+        (OutcomeUnknown("?"), AttemptOutcome.AMBIGUOUS),
+        (DecodeError("?"), AttemptOutcome.AMBIGUOUS),
+        (REASON, AttemptOutcome.AMBIGUOUS),
+        (ServerError("500", status=500), AttemptOutcome.AMBIGUOUS),
+        (ApiError("408", status=408), AttemptOutcome.AMBIGUOUS),
+        (DeadlineExceeded("late", reason=REASON), AttemptOutcome.AMBIGUOUS),
+        (DeadlineExceeded("late"), AttemptOutcome.NOT_EXECUTED),
+        (RateLimited("429", status=429), AttemptOutcome.NOT_EXECUTED),
+        (ConnectFailed("no", kind=WireKind.CONNECT, sent=False), AttemptOutcome.NOT_EXECUTED),
+        (BadRequest("400", status=400), AttemptOutcome.REJECTED),
+        (ValidationFailed("422", status=422), AttemptOutcome.REJECTED),
+        (InvalidRequest("x", "y"), AttemptOutcome.REJECTED),
+        (Forbidden("403", status=403), AttemptOutcome.STOP),
+        (ScopeMissing("401", status=401), AttemptOutcome.STOP),
+        (AuthError("gone"), AttemptOutcome.STOP),
+        (QuotaExhausted("day"), AttemptOutcome.STOP),
+        (ClientClosed("closed"), AttemptOutcome.STOP),
+        (WireError("tls", kind=WireKind.TLS, sent=False), AttemptOutcome.STOP),
+        (WireError("302", kind=WireKind.REDIRECT, sent=True), AttemptOutcome.STOP),
+        (HighLevelError("else"), AttemptOutcome.STOP),
     ],
 )
-def test_every_error_has_one_meaning(error: HighLevelError, outcome: Outcome) -> None:
+def test_every_error_has_one_meaning(error: HighLevelError, outcome: AttemptOutcome) -> None:
     assert judge(error) is outcome
 
 

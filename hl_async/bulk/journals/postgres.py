@@ -20,8 +20,8 @@ from hl_async.bulk.journals.protocol import (
     BATCH,
     Counts,
     ItemColumns,
+    ItemRow,
     LaneStatus,
-    Row,
     add_up,
     check_header,
     columns_of,
@@ -37,7 +37,7 @@ LEASE: Final = 20.0
 """Seconds a lane stays with a holder that is not heard of."""
 
 
-class PostgresPlace:
+class PostgresJournals:
     """The run ``name`` in a database, an address or a :class:`~hl_async.storage.postgres.Database`.
 
     ``holder`` is how others see this process, ``lease`` how many seconds after its death they wait before they take
@@ -53,7 +53,7 @@ class PostgresPlace:
         self._lease = lease
 
     async def create(self, header: dict[str, str]) -> PostgresJournal:
-        """See :meth:`JournalPlace.create`."""
+        """See :meth:`JournalStore.create`."""
 
         async def make(connection: Any) -> int:
             run: int = await connection.fetchval(
@@ -72,7 +72,7 @@ class PostgresPlace:
         return await self._journal(make)
 
     async def open(self, *, watch: bool = False) -> PostgresJournal:
-        """See :meth:`JournalPlace.open`; others may work on it, watched or not."""
+        """See :meth:`JournalStore.open`; others may work on it, watched or not."""
 
         async def find(connection: Any) -> int:
             run: int | None = await connection.fetchval(
@@ -112,7 +112,7 @@ class PostgresPlace:
 
 class PostgresJournal:
     """A run in a database; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
-    :class:`PostgresPlace`."""
+    :class:`PostgresJournals`."""
 
     def __init__(
         self, database: Database, run: int, name: str, holder: str, lease: float, *, owns: bool
@@ -270,7 +270,7 @@ class PostgresJournal:
         found = {row["location"]: row for row in lanes}
         return [_status(location, numbers, found.get(location)) for location, numbers in counts.items()]
 
-    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[Row]:
+    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[ItemRow]:
         rows = await self.fetch(
             "select ordinal, source_id, key, location, state, total, currency, place, document, reason, raw"
             " from hl_async.item where run = $1 and state = any($2::text[]) and ordinal > $3 order by ordinal limit $4",
@@ -279,7 +279,7 @@ class PostgresJournal:
             limit,
         )
         return [
-            Row(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
+            ItemRow(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
             for o, s, k, at, st, t, c, p, d, r, raw in rows
         ]
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from hl_async.bulk.journals.postgres_changes import Change, plain_text
-from hl_async.bulk.journals.protocol import Planned, Release, ids_of
+from hl_async.bulk.journals.protocol import LaneRelease, PlannedItem, ids_of
 from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.errors import LaneLost
 
@@ -66,7 +66,7 @@ class PostgresLane:
         self._leased, self._leased_wall = asked, asked_wall
         return True
 
-    async def release(self, release: Release) -> None:
+    async def release(self, release: LaneRelease) -> None:
         await self._journal.execute(
             "update hl_async.lane set until = clock_timestamp(), holder = '', rate = 0, done = $4, stopped = $5,"
             " wake_at = clock_timestamp() + make_interval(secs => $6), reason = $7"
@@ -99,7 +99,7 @@ class PostgresLane:
             counts.get("planned", 0), counts.get("sent", 0), lane["proven"], last, ever, lane["swept_at"]
         )
 
-    async def take(self, after: int, limit: int) -> list[Planned]:
+    async def take(self, after: int, limit: int) -> list[PlannedItem]:
         rows = await self._journal.fetch(
             "select ordinal, key, ids, body, attempt from hl_async.item"
             " where run = $1 and location = $2 and state = 'planned' and ordinal > $3 order by ordinal limit $4",
@@ -107,7 +107,7 @@ class PostgresLane:
             after,
             limit,
         )
-        return [Planned(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
+        return [PlannedItem(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
 
     async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
         return await self._change(ordinal, attempt, "planned sent", State.SENT, sent_at=at)
@@ -118,10 +118,10 @@ class PostgresLane:
     async def rejected(self, ordinal: int, attempt: int, reason: str) -> bool:
         return await self._change(ordinal, attempt, "planned sent", State.REJECTED, reason=reason)
 
-    async def replan(self, ordinal: int, attempt: int) -> bool:
+    async def mark_planned(self, ordinal: int, attempt: int) -> bool:
         return await self._change(ordinal, attempt, "sent", State.PLANNED)
 
-    async def hold(self, ordinal: int, attempt: int, reason: str) -> bool:
+    async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
         return await self._change(ordinal, attempt, "sent", State.UNKNOWN, reason=reason)
 
     async def adopt(self, ordinal: int, document: str) -> bool:

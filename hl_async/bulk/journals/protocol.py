@@ -21,7 +21,7 @@ BATCH: Final = 2000
 """So many rows are read or written at once."""
 
 
-class Planned(NamedTuple):
+class PlannedItem(NamedTuple):
     """One item that is to be sent."""
 
     ordinal: int
@@ -31,7 +31,7 @@ class Planned(NamedTuple):
     attempt: int
 
 
-class Row(NamedTuple):
+class ItemRow(NamedTuple):
     """One item as it stands, for reports and verification."""
 
     ordinal: int
@@ -94,7 +94,7 @@ class LaneStatus(msgspec.Struct, frozen=True):
         return self.done + self.planned + self.ambiguous
 
 
-class Release(NamedTuple):
+class LaneRelease(NamedTuple):
     """What becomes of a lane that is given back: nothing is left to do (``done``), it goes on in ``wake_in`` seconds,
     or it waits for a person (``stopped``); ``reason`` says why it does not go on at once."""
 
@@ -127,7 +127,7 @@ class LaneJournal(Protocol):
         """Keep the lane, and tell its rate; False when it is lost."""
         ...
 
-    async def release(self, release: Release) -> None:
+    async def release(self, release: LaneRelease) -> None:
         """Give the lane back; when it is lost already, nothing happens."""
         ...
 
@@ -135,7 +135,7 @@ class LaneJournal(Protocol):
         """What decides about the lane's next step."""
         ...
 
-    async def take(self, after: int, limit: int) -> list[Planned]:
+    async def take(self, after: int, limit: int) -> list[PlannedItem]:
         """The next planned items in the order of the source, behind the ordinal ``after``."""
         ...
 
@@ -151,11 +151,11 @@ class LaneJournal(Protocol):
         """The API will never take it."""
         ...
 
-    async def replan(self, ordinal: int, attempt: int) -> bool:
+    async def mark_planned(self, ordinal: int, attempt: int) -> bool:
         """Provably nothing happened: to be sent again."""
         ...
 
-    async def hold(self, ordinal: int, attempt: int, reason: str) -> bool:
+    async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
         """Nobody can tell what happened: left to a person, never sent again."""
         ...
 
@@ -239,7 +239,7 @@ class Journal(Protocol):
         """Every location as it stands, in the order of :meth:`locations`."""
         ...
 
-    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[Row]:
+    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[ItemRow]:
         """A batch of items in these states, in the order of the source, from ``after`` on."""
         ...
 
@@ -248,7 +248,7 @@ class Journal(Protocol):
         ...
 
 
-class JournalPlace(Protocol):
+class JournalStore(Protocol):
     """Where a journal is, or is to be."""
 
     async def create(self, header: dict[str, str]) -> Journal:

@@ -23,11 +23,11 @@ import msgspec
 from hl_async.bulk.journals.protocol import (
     BATCH,
     Counts,
+    ItemRow,
     LaneJournal,
+    LaneRelease,
     LaneStatus,
-    Planned,
-    Release,
-    Row,
+    PlannedItem,
     add_up,
     columns_of,
     ids_of,
@@ -44,17 +44,17 @@ _RENEW_EVERY: Final = 5.0
 _LANE_FACT: Final = "lane "
 
 
-class SqlitePlace(NamedTuple):
+class SqliteJournals(NamedTuple):
     """A journal in the file ``path``."""
 
     path: Path
 
     async def create(self, header: dict[str, str]) -> SqliteJournal:
-        """See :meth:`JournalPlace.create`; also raises :class:`JournalLocked` and :class:`JournalCorrupt`."""
+        """See :meth:`JournalStore.create`; also raises :class:`JournalLocked` and :class:`JournalCorrupt`."""
         return await asyncio.to_thread(SqliteJournal.open_file, self.path, header)
 
     async def open(self, *, watch: bool = False) -> SqliteJournal:
-        """See :meth:`JournalPlace.open`; watched, it may belong to another process."""
+        """See :meth:`JournalStore.open`; watched, it may belong to another process."""
         return await asyncio.to_thread(SqliteJournal.open_file, self.path, None, watch)
 
     async def exists(self) -> bool:
@@ -66,7 +66,7 @@ class SqlitePlace(NamedTuple):
 
 class SqliteJournal:
     """A journal in one file; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
-    :class:`SqlitePlace`."""
+    :class:`SqliteJournals`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         self.path = path
@@ -83,7 +83,7 @@ class SqliteJournal:
 
     @classmethod
     def open_file(cls, path: Path, header: dict[str, str] | None, watch: bool = False) -> SqliteJournal:
-        """Blocking; see :class:`SqlitePlace`."""
+        """Blocking; see :class:`SqliteJournals`."""
         if header is None and not path.is_file():
             raise JournalMissing(f"there is no journal at {path}")
         lock = None if watch else lock_file(path)
@@ -206,17 +206,17 @@ class SqliteJournal:
 
         return await self.run(read)
 
-    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[Row]:
+    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[ItemRow]:
         marks = ",".join("?" for _ in states)
 
-        def read(db: sqlite3.Connection) -> list[Row]:
+        def read(db: sqlite3.Connection) -> list[ItemRow]:
             rows = db.execute(
                 "select ordinal, source_id, key, location, state, total, currency, place, document, reason, raw"  # noqa: S608
                 f" from item where state in ({marks}) and ordinal > ? order by ordinal limit ?",
                 (*[state.value for state in states], after, limit),
             )
             return [
-                Row(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
+                ItemRow(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
                 for o, s, k, at, st, t, c, p, d, r, raw in rows
             ]
 
@@ -304,7 +304,7 @@ class SqliteLane:
         await self._note(_LaneNote(rate, self.now() + 2 * _RENEW_EVERY, os.getpid()))
         return True
 
-    async def release(self, release: Release) -> None:
+    async def release(self, release: LaneRelease) -> None:
         # slices end every few seconds: only what somebody may wonder about is worth a write
         if release.done or release.reason or release.wake_in:
             await self._note(_LaneNote(reason=release.reason, wake_at=self.now() + release.wake_in))
@@ -330,14 +330,14 @@ class SqliteLane:
 
         return await self._journal.run(read)
 
-    async def take(self, after: int, limit: int) -> list[Planned]:
-        def read(db: sqlite3.Connection) -> list[Planned]:
+    async def take(self, after: int, limit: int) -> list[PlannedItem]:
+        def read(db: sqlite3.Connection) -> list[PlannedItem]:
             rows = db.execute(
                 "select ordinal, key, ids, body, attempt from item"
                 " where location = ? and state = 'planned' and ordinal > ? order by ordinal limit ?",
                 (self.location, after, limit),
             )
-            return [Planned(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
+            return [PlannedItem(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
 
         return await self._journal.run(read)
 
@@ -362,13 +362,13 @@ class SqliteLane:
             (reason, ordinal, attempt),
         )
 
-    async def replan(self, ordinal: int, attempt: int) -> bool:
+    async def mark_planned(self, ordinal: int, attempt: int) -> bool:
         return await self._journal.change(
             "update item set state = 'planned', ambiguous = 0 where ordinal = ? and attempt = ? and state = 'sent'",
             (ordinal, attempt),
         )
 
-    async def hold(self, ordinal: int, attempt: int, reason: str) -> bool:
+    async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
         return await self._journal.change(
             "update item set state = 'unknown', reason = ?, ambiguous = 0"
             " where ordinal = ? and attempt = ? and state = 'sent'",

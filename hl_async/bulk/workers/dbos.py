@@ -58,22 +58,22 @@ class DbosEngine:
         self._dbos: Any = None
         self._launched = asyncio.Event()
 
-    async def submit(self, piece: Slice) -> None:
+    async def submit(self, slice_: Slice) -> None:
         """See :meth:`LaneEngine.submit`; waits until it serves."""
         dbos = await self._serving()
         await dbos.enqueue_workflow_with_options_async(
             {
                 "workflow_name": _WORKFLOW,
                 "queue_name": _QUEUE,
-                "workflow_id": _id_of(piece),
+                "workflow_id": _id_of(slice_),
                 "app_version": _VERSION,
             },
-            *piece,
+            *slice_,
         )
 
-    async def overview(self, pieces: Iterable[Slice]) -> dict[Slice, SliceState]:
+    async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
         """See :meth:`LaneEngine.overview`; waits until it serves."""
-        by_id = {_id_of(piece): piece for piece in pieces}
+        by_id = {_id_of(slice_): slice_ for slice_ in slices}
         found = dict.fromkeys(by_id.values(), SliceState.OVER)
         if by_id:
             dbos = await self._serving()
@@ -89,8 +89,8 @@ class DbosEngine:
 
         running: set[asyncio.Task[None]] = set()
 
-        async def work(piece: Slice) -> None:
-            following = await handler(piece)
+        async def work(slice_: Slice) -> None:
+            following = await handler(slice_)
             if following is not None and not self._stop.is_set():
                 await self.submit(following)
 
@@ -160,5 +160,5 @@ class DbosEngine:
         return f"<DbosEngine {self._name}>"
 
 
-def _id_of(piece: Slice) -> str:
-    return f"{piece.run}-{piece.number}-{piece.location}-{piece.epoch}"
+def _id_of(slice_: Slice) -> str:
+    return f"{slice_.run}-{slice_.number}-{slice_.location}-{slice_.epoch}"

@@ -59,7 +59,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     attempt_timeout: float
 
 
-class Dispatch:
+class Dispatcher:
     """The lanes of all runs in ``database``, as their dispatchers see them; see :data:`LOST_AFTER`.
 
     ``server`` is the base URL of the API: only runs that were handed over for it are submitted, so that nobody creates
@@ -72,7 +72,7 @@ class Dispatch:
         self._lost_after = lost_after
         self._suspects: dict[Slice, float] = {}
 
-    async def hand_over(self, run: str, settings: RunSettings) -> None:
+    async def dispatch(self, run: str, settings: RunSettings) -> None:
         """Let workers take the lanes of a run, also those that were stopped for a person to look at."""
         await self._change(
             "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3,"
@@ -84,7 +84,7 @@ class Dispatch:
             self._server,
         )
 
-    async def withdraw(self, run: str) -> None:
+    async def pause(self, run: str) -> None:
         """Let workers begin no more slices of a run."""
         await self._change("update hl_async.run set dispatched = null where name = $1", run)
 
@@ -104,7 +104,7 @@ class Dispatch:
         # few at a time, so that dispatchers that work side by side hardly change the order
         while due := await self._claim():
             for batch in (due[at : at + _TOGETHER] for at in range(0, len(due), _TOGETHER)):
-                await asyncio.gather(*(engine.submit(piece) for piece in batch))
+                await asyncio.gather(*(engine.submit(slice_) for slice_ in batch))
             submitted += len(due)
             if len(due) < _AT_ONCE:
                 break
@@ -120,11 +120,11 @@ class Dispatch:
         now = time.monotonic()
         # a slice that was taken a moment ago will lease its lane in the next: only what stays so is lost
         self._suspects = {
-            piece: self._suspects.get(piece, now)
-            for piece, state in states.items()
+            slice_: self._suspects.get(slice_, now)
+            for slice_, state in states.items()
             if state is not SliceState.QUEUED
         }
-        lost = [piece for piece, since in self._suspects.items() if now - since >= self._lost_after]
+        lost = [slice_ for slice_, since in self._suspects.items() if now - since >= self._lost_after]
         await self._mark("epoch = l.epoch + 1", lost)
         return submitted
 
@@ -145,9 +145,9 @@ class Dispatch:
         rows.sort(key=lambda row: row["since"])
         return [Slice(row["name"], row["location"], row["epoch"], row["id"]) for row in rows]
 
-    async def give_back(self, piece: Slice) -> None:
+    async def give_back(self, slice_: Slice) -> None:
         """Let a slice that was taken from the engine, and not begun, be submitted anew at once."""
-        await self._mark("epoch = l.epoch + 1", [piece])
+        await self._mark("epoch = l.epoch + 1", [slice_])
 
     async def others_wait(self) -> bool:
         """Whether any lane is due that nobody works on."""
@@ -191,7 +191,7 @@ class Dispatch:
 
     # ------------------------------------------------------------------------------------- workers
 
-    async def sign_in(self, worker: str, lanes: int, *, draining: bool) -> None:
+    async def heartbeat(self, worker: str, lanes: int, *, draining: bool) -> None:
         """Tell that a worker is there."""
         await self._change(
             "insert into hl_async.worker values ($1, clock_timestamp(), $2, $3)"
@@ -202,7 +202,7 @@ class Dispatch:
             draining,
         )
 
-    async def sign_out(self, worker: str) -> None:
+    async def deregister(self, worker: str) -> None:
         """Tell that it goes; those that died without a word are forgotten too, after a day."""
         await self._change(
             "delete from hl_async.worker where name = $1 or seen < clock_timestamp() - interval '1 day'",
@@ -224,15 +224,15 @@ class Dispatch:
         rows = await self._rows(f"select r.name, l.location, l.epoch, r.id {condition}", *values)
         return [Slice(*row) for row in rows]
 
-    async def _mark(self, assignment: str, pieces: Sequence[Slice]) -> None:
+    async def _mark(self, assignment: str, slices: Sequence[Slice]) -> None:
         """Note something about lanes, as far as they still are in the epoch of these slices and in nobody's hands."""
-        if pieces:
+        if slices:
             await self._change(
                 f"update hl_async.lane l set {assignment} from hl_async.run r,"  # noqa: S608
                 " unnest($1::text[], $2::text[], $3::int8[], $4::int8[]) as p (run, location, epoch, number)"
                 " where r.id = p.number and l.run = r.id and l.location = p.location and l.epoch = p.epoch"
                 " and l.until <= clock_timestamp()",
-                *(list(column) for column in zip(*pieces, strict=True)),
+                *(list(column) for column in zip(*slices, strict=True)),
             )
 
     async def _rows(self, statement: str, *values: Any) -> list[Any]:

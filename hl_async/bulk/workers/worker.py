@@ -13,11 +13,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from hl_async.bulk.engine import LaneEngine, Slice
-from hl_async.bulk.journals.postgres import LEASE, PostgresPlace
-from hl_async.bulk.protocol import SEND_GUARD, Outcome, Timing
+from hl_async.bulk.journals.postgres import LEASE, PostgresJournals
+from hl_async.bulk.protocol import SEND_GUARD, AttemptOutcome, Timing
 from hl_async.bulk.run import Run
 from hl_async.bulk.target import LocationTarget
-from hl_async.bulk.workers.dispatcher import Dispatch
+from hl_async.bulk.workers.dispatcher import Dispatcher
 from hl_async.errors import CanaryFailed, ConfigurationError, HighLevelError, LaneLost
 from hl_async.storage.postgres import Database
 
@@ -86,7 +86,7 @@ class Worker:
         self._database = database
         self._engine = engine
         self._hl = hl
-        self._dispatch = Dispatch(database, server=hl.base_url)
+        self._dispatch = Dispatcher(database, server=hl.base_url)
         self._runs: dict[tuple[str, int], Run] = {}
         self._wake = asyncio.Event()
 
@@ -103,19 +103,19 @@ class Worker:
                 task.cancel()
             await asyncio.gather(serving, *keeping, return_exceptions=True)
             with contextlib.suppress(HighLevelError):
-                await self._dispatch.sign_out(self.name)
+                await self._dispatch.deregister(self.name)
             for run in self._runs.values():
                 await run.aclose()
 
     # ------------------------------------------------------------------------------------- slices
 
-    async def _work(self, piece: Slice) -> Slice | None:
+    async def _work(self, slice_: Slice) -> Slice | None:
         """One slice, and the lane's next ones as long as no other lane waits for its turn."""
         if self.stop.is_set():
             with contextlib.suppress(HighLevelError):
-                await self._dispatch.give_back(piece)
+                await self._dispatch.give_back(slice_)
             return None
-        current: Slice | None = piece
+        current: Slice | None = slice_
         while current is not None and not self.stop.is_set():
             following = None
             try:
@@ -134,17 +134,17 @@ class Worker:
         self._wake.set()
         return None
 
-    async def _slice(self, piece: Slice) -> Slice | None:
+    async def _slice(self, slice_: Slice) -> Slice | None:
         """Work on a lane until its time is up; the next slice, if that is due at once."""
-        run = await self._run_of(piece)
-        lane = await run.journal.lease(piece.location, epoch=piece.epoch)
+        run = await self._run_of(slice_)
+        lane = await run.journal.lease(slice_.location, epoch=slice_.epoch)
         if lane is None:
             return None
-        settings = await self._dispatch.settings(piece.run)
+        settings = await self._dispatch.settings(slice_.run)
         guard = min(SEND_GUARD, self.settings.lease / 4)
         working = run.lane(
             LocationTarget(
-                self._hl.location(piece.location),
+                self._hl.location(slice_.location),
                 run.operation,
                 run.keys,
                 attempt_timeout=settings.attempt_timeout,
@@ -153,31 +153,31 @@ class Worker:
             workers=self.settings.in_flight,
             on_done=self._count,
         )
-        at = (piece.run, piece.location)
-        self.held[at] = piece
+        at = (slice_.run, slice_.location)
+        self.held[at] = slice_
         try:
             end = await working.work(lane, self.settings.slice)
         finally:
             del self.held[at]
         self.counts["slices"] += 1
         if end.reason:
-            _log.warning("%s of %s pauses: %s", piece.location, piece.run, end.reason)
+            _log.warning("%s of %s pauses: %s", slice_.location, slice_.run, end.reason)
         if end.done or end.again or end.reason or run.stop.is_set():
             return None
-        return piece._replace(epoch=piece.epoch + 1)
+        return slice_._replace(epoch=slice_.epoch + 1)
 
-    async def _run_of(self, piece: Slice) -> Run:
+    async def _run_of(self, slice_: Slice) -> Run:
         # a run that was deleted, and made again under its name, is another one
-        key = (piece.run, piece.number)
+        key = (slice_.run, slice_.number)
         run = self._runs.get(key)
         if run is None:
-            place = PostgresPlace(self._database, piece.run, holder=self.name, lease=self.settings.lease)
+            place = PostgresJournals(self._database, slice_.run, holder=self.name, lease=self.settings.lease)
             run = self._runs[key] = await Run.open(place)
             if self.stop.is_set():
                 run.stop.set()
         return run
 
-    def _count(self, outcome: Outcome | None) -> None:
+    def _count(self, outcome: AttemptOutcome | None) -> None:
         self.counts["created" if outcome is None else outcome.value] += 1
 
     # ------------------------------------------------------------------------------------- supply
@@ -188,7 +188,7 @@ class Worker:
         while not self.stop.is_set():
             try:
                 await self._dispatch.pump(self._engine)
-                await self._heed()
+                await self._apply_pauses()
                 self.ready = True
                 pause = _PUMP_EVERY
                 if self.settings.until_idle and not self.held and await self._dispatch.is_idle():
@@ -204,7 +204,7 @@ class Worker:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def _heed(self) -> None:
+    async def _apply_pauses(self) -> None:
         """Stop the lanes of runs that were withdrawn, and let others go on."""
         withdrawn = await self._dispatch.withdrawn([name for name, _ in self._runs])
         for (name, _), run in self._runs.items():
@@ -223,5 +223,5 @@ class Worker:
         """Tell others that this worker is there."""
         while True:
             with contextlib.suppress(HighLevelError):
-                await self._dispatch.sign_in(self.name, len(self.held), draining=self.stop.is_set())
+                await self._dispatch.heartbeat(self.name, len(self.held), draining=self.stop.is_set())
             await asyncio.sleep(_SIGN_EVERY)

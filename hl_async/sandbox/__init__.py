@@ -5,6 +5,6 @@ from __future__ import annotations
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import PROFILES, Fault, FaultPlan
 from hl_async.sandbox.ledger import Ledger, Quirks
-from hl_async.sandbox.server import Recorded, Sandbox
+from hl_async.sandbox.server import RequestRecord, Sandbox
 
 __all__ = ["PROFILES", "Clock", "Fault", "FaultPlan", "Ledger", "Quirks", "Recorded", "Sandbox"]

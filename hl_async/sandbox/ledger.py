@@ -44,7 +44,7 @@ class Quirks:
     accepted_first: bool = False
 
 
-class Place:
+class LocationState:
     """What one location holds, by kind; documents in order of creation."""
 
     def __init__(self, location_id: str) -> None:
@@ -79,13 +79,13 @@ class Ledger:
         self._clock = clock
         self.quirks = quirks
         self._serial = 0
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, LocationState] = {}
         self.commits: Counter[str] = Counter()
         self.add(DEFAULT_LOCATION)
 
-    def add(self, location_id: str) -> Place:
+    def add(self, location_id: str) -> LocationState:
         """Open a location."""
-        return self.places.setdefault(location_id, Place(location_id))
+        return self.places.setdefault(location_id, LocationState(location_id))
 
     def new_id(self) -> str:
         """The next document id: 24 hexadecimal digits, in order of creation."""
@@ -115,7 +115,7 @@ class Ledger:
 
     # ---------------------------------------------------------------------------------------- estimates
 
-    def create_estimate(self, place: Place, body: Document) -> Document:
+    def create_estimate(self, place: LocationState, body: Document) -> Document:
         self._check_dates(body)
         number = body.get("estimateNumber")
         if number is None:
@@ -132,7 +132,7 @@ class Ledger:
         place.estimates[document["_id"]] = document
         return document
 
-    def update_estimate(self, place: Place, estimate_id: str, body: Document) -> Document:
+    def update_estimate(self, place: LocationState, estimate_id: str, body: Document) -> Document:
         old = self._get(place.estimates, estimate_id, "estimate")
         self._check_dates(body)
         kept = ("_id", "estimateNumber", "estimateStatus", "deleted", "createdAt", "estimateActionHistory")
@@ -145,19 +145,19 @@ class Ledger:
         place.estimates[estimate_id] = document
         return document
 
-    def delete_estimate(self, place: Place, estimate_id: str) -> Document:
+    def delete_estimate(self, place: LocationState, estimate_id: str) -> Document:
         document = self._get(place.estimates, estimate_id, "estimate")
         del place.estimates[estimate_id]
         return document | {"deleted": True, "updatedAt": self._clock.timestamp()}
 
-    def send_estimate(self, place: Place, estimate_id: str, body: Document) -> Document:
+    def send_estimate(self, place: LocationState, estimate_id: str, body: Document) -> Document:
         document = self._get(place.estimates, estimate_id, "estimate")
         self._move(document, "sent")
         document["sentBy"] = body["userId"]
         document["sentCount"] = document.get("sentCount", 0) + 1
         return document
 
-    def invoice_estimate(self, place: Place, estimate_id: str, body: Document) -> Document:
+    def invoice_estimate(self, place: LocationState, estimate_id: str, body: Document) -> Document:
         estimate = self._get(place.estimates, estimate_id, "estimate")
         if self.quirks.accepted_first and estimate["estimateStatus"] not in ("accepted", "invoiced"):
             raise bad_request("Estimate needs to be accepted before it can be invoiced")
@@ -182,12 +182,12 @@ class Ledger:
             answer["invoice"] = invoice
         return answer
 
-    def visit_estimate(self, place: Place, estimate_id: str) -> None:
+    def visit_estimate(self, place: LocationState, estimate_id: str) -> None:
         self._get(place.estimates, estimate_id, "estimate")["lastVisitedAt"] = self._clock.timestamp()
 
     # ----------------------------------------------------------------------------------------- invoices
 
-    def create_invoice(self, place: Place, body: Document) -> Document:
+    def create_invoice(self, place: LocationState, body: Document) -> Document:
         number = body.get("invoiceNumber")
         if number is None:
             number = f"{place.invoice_number:06d}"
@@ -205,13 +205,13 @@ class Ledger:
         place.invoices[document["_id"]] = document
         return document
 
-    def get_invoice(self, place: Place, invoice_id: str) -> Document:
+    def get_invoice(self, place: LocationState, invoice_id: str) -> Document:
         document = place.invoices.get(invoice_id)
         if document is None:
             raise bad_request("Unable to find an invoice with the given invoice id")
         return document
 
-    def update_invoice(self, place: Place, invoice_id: str, body: Document) -> Document:
+    def update_invoice(self, place: LocationState, invoice_id: str, body: Document) -> Document:
         old = self.get_invoice(place, invoice_id)
         if old["status"] in ("void", "paid"):
             raise bad_request(f"Can not update {old['status']} invoice")
@@ -223,14 +223,14 @@ class Ledger:
         place.invoices[invoice_id] = document
         return document
 
-    def delete_invoice(self, place: Place, invoice_id: str) -> Document:
+    def delete_invoice(self, place: LocationState, invoice_id: str) -> Document:
         document = self.get_invoice(place, invoice_id)
         if document["status"] != "draft":
             raise bad_request("Invoice status need to be draft to delete an invoice")
         del place.invoices[invoice_id]
         return document
 
-    def void_invoice(self, place: Place, invoice_id: str) -> Document:
+    def void_invoice(self, place: LocationState, invoice_id: str) -> Document:
         document = self.get_invoice(place, invoice_id)
         if document["status"] == "draft":
             raise bad_request("Can not void draft invoice. You can delete draft invoice!")
@@ -241,7 +241,7 @@ class Ledger:
             )
         return self._touch(document, status="void")
 
-    def send_invoice(self, place: Place, invoice_id: str, body: Document) -> Document:
+    def send_invoice(self, place: LocationState, invoice_id: str, body: Document) -> Document:
         document = self.get_invoice(place, invoice_id)
         if document["status"] == "void":
             raise bad_request("Can not send void invoice")
@@ -256,7 +256,7 @@ class Ledger:
         answer["smsData"] = {"to": contact.get("phoneNo", "")} if "sms" in action else {}
         return answer
 
-    def record_payment(self, place: Place, invoice_id: str, body: Document) -> Document:
+    def record_payment(self, place: LocationState, invoice_id: str, body: Document) -> Document:
         document = self.get_invoice(place, invoice_id)
         if document["status"] == "void":
             raise bad_request("Can not record payment for void invoice")
@@ -270,7 +270,7 @@ class Ledger:
         self._touch(document, amountPaid=document["amountPaid"] + paid, amountDue=due, status=status)
         return {"success": True, "invoice": document}
 
-    def text2pay(self, place: Place, body: Document) -> Document:
+    def text2pay(self, place: LocationState, body: Document) -> Document:
         source = {"businessDetails": {}, "discount": {"value": 0, "type": "percentage"}} | body
         if body.get("id"):
             lines = {"invoiceItems": body["items"], "dueDate": body.get("dueDate") or body["issueDate"]}
@@ -287,18 +287,20 @@ class Ledger:
         document = self._get(documents, document_id, kind)
         return self._touch(document, lateFeesConfiguration=body["lateFeesConfiguration"])
 
-    def visit_invoice(self, place: Place, invoice_id: str) -> None:
+    def visit_invoice(self, place: LocationState, invoice_id: str) -> None:
         self.get_invoice(place, invoice_id)["lastVisitedAt"] = self._clock.timestamp()
 
     # ----------------------------------------------------------------- templates and schedules, alike
 
-    def create_template(self, place: Place, documents: dict[str, Document], body: Document) -> Document:
+    def create_template(
+        self, place: LocationState, documents: dict[str, Document], body: Document
+    ) -> Document:
         document = self._plain(place, body) | {"_id": self.new_id(), "createdAt": self._clock.timestamp()}
         documents[document["_id"]] = document
         return document
 
     def update_template(
-        self, place: Place, documents: dict[str, Document], template_id: str, body: Document
+        self, place: LocationState, documents: dict[str, Document], template_id: str, body: Document
     ) -> Document:
         old = self._get(documents, template_id, "template")
         kept = (
@@ -327,13 +329,13 @@ class Ledger:
         document = self._get(documents, template_id, "template")
         return self._touch(document, paymentMethods=body.get("paymentMethods") or {})
 
-    def create_schedule(self, place: Place, body: Document) -> Document:
+    def create_schedule(self, place: LocationState, body: Document) -> Document:
         document = self.create_template(place, place.schedules, body)
         document |= {"status": "draft", "invoices": [], "termsNotes": body.get("termsNotes", "")}
         document["compiledTermsNotes"] = document["termsNotes"]
         return document
 
-    def start_schedule(self, place: Place, schedule_id: str, body: Document) -> Document:
+    def start_schedule(self, place: LocationState, schedule_id: str, body: Document) -> Document:
         document = self._get(place.schedules, schedule_id, "schedule")
         if document["status"] not in ("draft", "cancelled"):
             raise bad_request("Schedule is already running")
@@ -341,18 +343,18 @@ class Ledger:
             document["autoPayment"] = body["autoPayment"]
         return self._touch(document, status="scheduled", liveMode=body["liveMode"])
 
-    def update_and_schedule(self, place: Place, schedule_id: str) -> Document:
+    def update_and_schedule(self, place: LocationState, schedule_id: str) -> Document:
         document = self._get(place.schedules, schedule_id, "schedule")
         return self._touch(document, status="scheduled")
 
-    def set_auto_payment(self, place: Place, schedule_id: str, body: Document) -> Document:
+    def set_auto_payment(self, place: LocationState, schedule_id: str, body: Document) -> Document:
         if body["id"] != schedule_id:
             raise bad_request("id does not match the schedule")
         return self._touch(
             self._get(place.schedules, schedule_id, "schedule"), autoPayment=body["autoPayment"]
         )
 
-    def cancel_schedule(self, place: Place, schedule_id: str) -> Document:
+    def cancel_schedule(self, place: LocationState, schedule_id: str) -> Document:
         document = self._get(place.schedules, schedule_id, "schedule")
         if document["status"] == "cancelled":
             raise bad_request("Schedule is already cancelled")
@@ -398,7 +400,7 @@ class Ledger:
                 400, "Issue date cannot be in the future", "Bad Request", code="estimate_date_invalid"
             )
 
-    def _plain(self, place: Place, body: Document) -> Document:
+    def _plain(self, place: LocationState, body: Document) -> Document:
         """What documents have in common: the body without its envelope, with lines, total and time."""
         document = copy.deepcopy({k: v for k, v in body.items() if k not in ("altId", "altType")})
         for name in ("items", "invoiceItems"):
@@ -408,7 +410,7 @@ class Ledger:
         document["total"] = _total(lines, document["currency"], document.get("discount"))
         return {"altId": place.id, "altType": "location"} | document | {"updatedAt": self._clock.timestamp()}
 
-    def _estimate(self, place: Place, body: Document) -> Document:
+    def _estimate(self, place: LocationState, body: Document) -> Document:
         document = self._plain(place, body)
         issued = body.get("issueDate") or self._clock.today()
         document |= {
@@ -426,7 +428,7 @@ class Ledger:
         document.pop("sendEstimateDetails", None)
         return document
 
-    def _invoice(self, place: Place, body: Document, lines: list[Document]) -> Document:
+    def _invoice(self, place: LocationState, body: Document, lines: list[Document]) -> Document:
         source = {
             name: value for name, value in body.items() if name not in ("items", "action", "userId", "id")
         }

@@ -8,20 +8,20 @@ from typing import Any, Final, NamedTuple
 
 from hl_async.operations import OPERATIONS, Operation
 from hl_async.sandbox import rules
-from hl_async.sandbox.ledger import Document, Ledger, Place
+from hl_async.sandbox.ledger import Document, Ledger, LocationState
 
 
-class Act(NamedTuple):
+class OperationContext(NamedTuple):
     """One request as an operation sees it."""
 
     ledger: Ledger
-    place: Place
+    place: LocationState
     ids: tuple[str, ...]
     query: dict[str, str]
     body: Document
 
 
-Handler = Callable[[Act], Any]
+Handler = Callable[[OperationContext], Any]
 
 
 class Route(NamedTuple):
@@ -61,8 +61,8 @@ def check_page(query: dict[str, str]) -> None:
         raise rules.unprocessable(found)
 
 
-def _listing(key: str, total: str, pick: Callable[[Place], dict[str, Document]]) -> Handler:
-    def handler(act: Act) -> Any:
+def _listing(key: str, total: str, pick: Callable[[LocationState], dict[str, Document]]) -> Handler:
+    def handler(act: OperationContext) -> Any:
         check_page(act.query)
         page, count = act.ledger.page(pick(act.place).values(), act.query)
         return {key: page} | ({total: count} if count or not page else {})
@@ -70,65 +70,65 @@ def _listing(key: str, total: str, pick: Callable[[Place], dict[str, Document]])
     return handler
 
 
-def _create_estimate(act: Act) -> Any:
+def _create_estimate(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.ESTIMATE, rules.ESTIMATE_OPTIONAL, "items")
     return act.ledger.create_estimate(act.place, act.body)
 
 
-def _update_estimate(act: Act) -> Any:
+def _update_estimate(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.ESTIMATE, rules.ESTIMATE_OPTIONAL, "items")
     return act.ledger.update_estimate(act.place, act.ids[0], act.body)
 
 
-def _send_estimate(act: Act) -> Any:
+def _send_estimate(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.SEND, {}, None)
     return act.ledger.send_estimate(act.place, act.ids[0], act.body)
 
 
-def _invoice_estimate(act: Act) -> Any:
+def _invoice_estimate(act: OperationContext) -> Any:
     rules.check_document(
         act.body, {"markAsInvoiced": rules.truth}, {"version": rules.one_of("v1", "v2")}, None
     )
     return act.ledger.invoice_estimate(act.place, act.ids[0], act.body)
 
 
-def _touch_estimate(act: Act) -> Any:
+def _touch_estimate(act: OperationContext) -> Any:
     rules.check_document(act.body, {"estimateId": rules.filled}, {}, None)
     act.ledger.visit_estimate(act.place, act.body["estimateId"])
 
 
-def _touch_invoice(act: Act) -> Any:
+def _touch_invoice(act: OperationContext) -> Any:
     rules.check_document(act.body, {"invoiceId": rules.filled}, {}, None)
     act.ledger.visit_invoice(act.place, act.body["invoiceId"])
 
 
-def _create_invoice(act: Act) -> Any:
+def _create_invoice(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.INVOICE, rules.INVOICE_OPTIONAL, "items")
     return act.ledger.create_invoice(act.place, act.body)
 
 
-def _update_invoice(act: Act) -> Any:
+def _update_invoice(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.INVOICE_UPDATE, rules.INVOICE_OPTIONAL, "invoiceItems")
     return act.ledger.update_invoice(act.place, act.ids[0], act.body)
 
 
-def _send_invoice(act: Act) -> Any:
+def _send_invoice(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.SEND, {"autoPayment": rules.mapping}, None)
     return act.ledger.send_invoice(act.place, act.ids[0], act.body)
 
 
-def _record_payment(act: Act) -> Any:
+def _record_payment(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.PAYMENT, {"amount": rules.amount, "notes": rules.text}, None)
     return act.ledger.record_payment(act.place, act.ids[0], act.body)
 
 
-def _text2pay(act: Act) -> Any:
+def _text2pay(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.TEXT2PAY, {"id": rules.filled, "dueDate": rules.day}, "items")
     return act.ledger.text2pay(act.place, act.body)
 
 
-def _late_fees(pick: Callable[[Place], dict[str, Document]], kind: str) -> Handler:
-    def handler(act: Act) -> Any:
+def _late_fees(pick: Callable[[LocationState], dict[str, Document]], kind: str) -> Handler:
+    def handler(act: OperationContext) -> Any:
         rules.check_document(act.body, {"lateFeesConfiguration": rules.mapping}, {}, None)
         if kind == "invoice":
             act.ledger.get_invoice(act.place, act.ids[0])
@@ -137,29 +137,33 @@ def _late_fees(pick: Callable[[Place], dict[str, Document]], kind: str) -> Handl
     return handler
 
 
-def _payment_methods(act: Act) -> Any:
+def _payment_methods(act: OperationContext) -> Any:
     rules.check_document(act.body, {}, {"paymentMethods": rules.mapping}, None)
     return act.ledger.set_payment_methods(act.place.invoice_templates, act.ids[0], act.body)
 
 
-def _create_template(pick: Callable[[Place], dict[str, Document]], needed: dict[str, rules.Rule]) -> Handler:
-    def handler(act: Act) -> Any:
+def _create_template(
+    pick: Callable[[LocationState], dict[str, Document]], needed: dict[str, rules.Rule]
+) -> Handler:
+    def handler(act: OperationContext) -> Any:
         rules.check_document(act.body, needed, {}, "items")
         return act.ledger.create_template(act.place, pick(act.place), act.body)
 
     return handler
 
 
-def _update_template(pick: Callable[[Place], dict[str, Document]], needed: dict[str, rules.Rule]) -> Handler:
-    def handler(act: Act) -> Any:
+def _update_template(
+    pick: Callable[[LocationState], dict[str, Document]], needed: dict[str, rules.Rule]
+) -> Handler:
+    def handler(act: OperationContext) -> Any:
         rules.check_document(act.body, needed, {}, "items")
         return act.ledger.update_template(act.place, pick(act.place), act.ids[0], act.body)
 
     return handler
 
 
-def _read(pick: Callable[[Place], dict[str, Document]], kind: str) -> Handler:
-    def handler(act: Act) -> Any:
+def _read(pick: Callable[[LocationState], dict[str, Document]], kind: str) -> Handler:
+    def handler(act: OperationContext) -> Any:
         document = pick(act.place).get(act.ids[0] if act.ids else act.query.get("templateId", ""))
         if document is None:
             raise rules.not_found(f"{kind} not found")
@@ -168,34 +172,34 @@ def _read(pick: Callable[[Place], dict[str, Document]], kind: str) -> Handler:
     return handler
 
 
-def _create_schedule(act: Act) -> Any:
+def _create_schedule(act: OperationContext) -> Any:
     rules.check_document(act.body, rules.SCHEDULE, {}, "items")
     return act.ledger.create_schedule(act.place, act.body)
 
 
-def _start_schedule(act: Act) -> Any:
+def _start_schedule(act: OperationContext) -> Any:
     rules.check_document(act.body, {"liveMode": rules.truth}, {"autoPayment": rules.mapping}, None)
     return act.ledger.start_schedule(act.place, act.ids[0], act.body)
 
 
-def _auto_payment(act: Act) -> Any:
+def _auto_payment(act: OperationContext) -> Any:
     rules.check_document(act.body, {"id": rules.filled, "autoPayment": rules.mapping}, {}, None)
     return act.ledger.set_auto_payment(act.place, act.ids[0], act.body)
 
 
-def _estimate_templates(place: Place) -> dict[str, Document]:
+def _estimate_templates(place: LocationState) -> dict[str, Document]:
     return place.estimate_templates
 
 
-def _invoice_templates(place: Place) -> dict[str, Document]:
+def _invoice_templates(place: LocationState) -> dict[str, Document]:
     return place.invoice_templates
 
 
-def _schedules(place: Place) -> dict[str, Document]:
+def _schedules(place: LocationState) -> dict[str, Document]:
     return place.schedules
 
 
-def _invoices(place: Place) -> dict[str, Document]:
+def _invoices(place: LocationState) -> dict[str, Document]:
     return place.invoices
 
 

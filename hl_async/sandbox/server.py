@@ -26,9 +26,9 @@ from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import Fault, FaultPlan
 from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
 from hl_async.sandbox.rate_limits import Window, make_window
-from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, Act, make_routes
+from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, OperationContext, make_routes
 from hl_async.sandbox.rules import Refusal, bad_request, not_found, unauthorised, unprocessable
-from hl_async.sandbox.tokens import App, Grant, Tokens
+from hl_async.sandbox.tokens import App, IssuedToken, Tokens
 from hl_async.sandbox.webhooks import Webhooks
 
 _VERSIONS: Final = frozenset(("v3", "2023-02-21", "2021-07-28", "2021-04-15", "legacy"))
@@ -39,7 +39,7 @@ _quiet: Final = logging.getLogger("hl_async.sandbox.access")
 
 
 @dataclasses.dataclass(slots=True)
-class Recorded:
+class RequestRecord:
     """One request as it arrived, and what became of it. ``at`` is the sandbox's monotonic clock in seconds.
 
     ``elapsed`` is how many seconds the answer took, ``remaining`` what was left of the rate budget after it.
@@ -133,7 +133,7 @@ class Sandbox:
         self.location_id = DEFAULT_LOCATION
         self.company_id = COMPANY
         self.token = self.tokens.private(None)
-        self.requests: deque[Recorded] = deque(maxlen=self.log_limit)
+        self.requests: deque[RequestRecord] = deque(maxlen=self.log_limit)
         self.count = 0
         self.refused = 0
         self._windows: dict[tuple[str, str], Window] = {}
@@ -224,7 +224,7 @@ class Sandbox:
             return await authorization.handle(self, request)
         body = await request.read()
         self.count += 1
-        record = Recorded(
+        record = RequestRecord(
             self.count,
             self.clock.monotonic(),
             request.method,
@@ -265,7 +265,7 @@ class Sandbox:
         self,
         operation: Operation[Any],
         ids: tuple[str, ...],
-        record: Recorded,
+        record: RequestRecord,
         request: web.Request,
         raw: bytes,
         headers: dict[str, str],
@@ -294,7 +294,7 @@ class Sandbox:
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
         try:
-            document = HANDLERS[operation.name](Act(self.ledger, place, ids, record.query, body))
+            document = HANDLERS[operation.name](OperationContext(self.ledger, place, ids, record.query, body))
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
             # what no rule above thought of: a refusal for the client, a line in the log for us
             _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
@@ -306,7 +306,7 @@ class Sandbox:
             document = document | {"traceId": f"trace-{record.number:012x}"}
         return 201 if operation.name in CREATED else 200, document
 
-    def _match(self, record: Recorded) -> tuple[Operation[Any], tuple[str, ...]]:
+    def _match(self, record: RequestRecord) -> tuple[Operation[Any], tuple[str, ...]]:
         for route in self._routes.get(record.method, ()):
             found = route.pattern.fullmatch(record.path)
             if found is not None and (not route.v3_only or record.version == "v3"):
@@ -322,7 +322,7 @@ class Sandbox:
             raise unauthorised("version header is invalid")
         raise Refusal(400, f"Invalid API version segment '{version}' at position 0", "Bad Request")
 
-    def _location(self, operation: Operation[Any], record: Recorded, body: dict[str, Any]) -> str:
+    def _location(self, operation: Operation[Any], record: RequestRecord, body: dict[str, Any]) -> str:
         """altId from the query, or the body of writes; missing, it is a misleading 401 (API.md (a) rule 4)."""
         source: dict[str, Any] = record.query
         if operation.alt in (Alt.BODY, Alt.BOTH) and "altId" not in source:
@@ -334,7 +334,7 @@ class Sandbox:
             raise unprocessable(["altType must be one of the following values: location"])
         return str(location)
 
-    def _count_rate(self, grant: Grant, location: str, headers: dict[str, str]) -> None:
+    def _count_rate(self, grant: IssuedToken, location: str, headers: dict[str, str]) -> None:
         """Count the request against its budget and tell the five headers; 429 when the budget is spent."""
         key = (grant.principal, location)
         window = self._windows.get(key)
@@ -360,10 +360,10 @@ class Sandbox:
     def _oauth(
         self,
         operation: Operation[Any],
-        record: Recorded,
+        record: RequestRecord,
         request: web.Request,
         raw: bytes,
-        grant: Grant,
+        grant: IssuedToken,
         headers: dict[str, str],
     ) -> tuple[int, Any]:
         if operation.name == "get-location-access-token":
@@ -375,7 +375,9 @@ class Sandbox:
             return 201, self._cased(record.version, answer)
         return 200, self._installed(record, grant, headers)
 
-    def _installed(self, record: Recorded, grant: Grant, headers: dict[str, str]) -> dict[str, Any]:
+    def _installed(
+        self, record: RequestRecord, grant: IssuedToken, headers: dict[str, str]
+    ) -> dict[str, Any]:
         query = record.query
         company = query.get("companyId", "")
         self._count_rate(grant, company, headers)

@@ -28,7 +28,7 @@ LIFETIME: Final = 86_399
 
 
 @dataclasses.dataclass(slots=True)
-class Grant:
+class IssuedToken:
     """What one bearer stands for. ``locations`` None is every location; ``kind`` pit, Location or Company."""
 
     principal: str
@@ -61,7 +61,7 @@ class Tokens:
         self._company = company
         self._serial = 0
         self.lifetime: float = LIFETIME
-        self.grants: dict[str, Grant] = {}
+        self.grants: dict[str, IssuedToken] = {}
         self.apps: dict[str, App] = {}
         self.refreshes = 0
         self.minted = 0
@@ -71,7 +71,7 @@ class Tokens:
         """A private integration token for one location, or for all."""
         token = f"pit-{self._next():08x}-5a4d-4b0c-8d0e-{self._serial:012x}"
         locations = None if location_id is None else frozenset((location_id,))
-        self.grants[token] = Grant(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
+        self.grants[token] = IssuedToken(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
         return token
 
     def app(self) -> App:
@@ -121,7 +121,7 @@ class Tokens:
             raise Refusal(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
         return self._issue(app, *issued)
 
-    def mint(self, bearer: Grant, company: str, location_id: str, known: bool) -> dict[str, Any]:
+    def mint(self, bearer: IssuedToken, company: str, location_id: str, known: bool) -> dict[str, Any]:
         """``POST /oauth/locationToken``: a token for a location, for a company's token with oauth.write."""
         if bearer.kind != "Company" or "oauth.write" not in bearer.scopes:
             raise Refusal(401, "The token is not authorized for this scope.", "Unauthorized")
@@ -133,7 +133,7 @@ class Tokens:
         answer = self._issue(app, "Location", location_id)
         return answer | {"appId": app.client_id.partition("-")[0]}
 
-    def find(self, header: str | None) -> Grant:
+    def find(self, header: str | None) -> IssuedToken:
         """The grant behind an ``Authorization`` header; refuses in the words of the API."""
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -165,7 +165,7 @@ class Tokens:
         access, refresh = f"eyJhY2Nlc3M.{serial:08x}.sandbox", f"refresh-{serial:08x}"
         locations = None if location_id is None else frozenset((location_id,))
         # the budget is one per app and location, however many tokens there are (API.md (e))
-        self.grants[access] = Grant(
+        self.grants[access] = IssuedToken(
             app.client_id,
             kind,
             locations,

@@ -24,7 +24,7 @@ from hl_async.sandbox.clock import Clock
 
 if TYPE_CHECKING:
     from hl_async.sandbox.deliveries import WebhookSender
-    from hl_async.sandbox.ledger import Place
+    from hl_async.sandbox.ledger import LocationState
 
 Document = Mapping[str, Any]
 
@@ -138,7 +138,7 @@ class Webhooks:
         self._signer()
         self.receivers.append(url)
 
-    def operation_done(self, operation: str, body: Document, answer: Any, place: Place) -> None:
+    def operation_done(self, operation: str, body: Document, answer: Any, place: LocationState) -> None:
         """Announce what an operation changed, if webhooks tell of it. Never waits, never fails the call."""
         found = event_of(operation, body, answer, place.invoices) if self.receivers else None
         if found is not None:

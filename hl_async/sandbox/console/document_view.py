@@ -62,7 +62,7 @@ def sums(document: Document) -> list[tuple[str, Decimal]]:
     return found + list(taxes.items())
 
 
-def paper(document: Document, kind: str) -> str:
+def document_view(document: Document, kind: str) -> str:
     """The document as HTML."""
     currency = str(document.get("currency") or "USD")
     lines = document.get("items") or document.get("invoiceItems") or []

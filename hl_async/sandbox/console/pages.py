@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from hl_async.operations import OPERATIONS
-from hl_async.sandbox.console.document_view import money, paper
+from hl_async.sandbox.console.document_view import document_view, money
 from hl_async.sandbox.console.layout import cards, choice, field, form, page, table, text
 from hl_async.sandbox.faults import PROFILES, Fault
 
@@ -114,7 +114,7 @@ def document(box: Sandbox, prefix: str, place_id: str, kind: str, document_id: s
         return None
     back = f'<p class="noprint"><a href="{prefix}/location/{quote(place_id)}?kind={kind}">Back to the list</a></p>'
     shown = "estimates" if "estimate" in kind else "invoices"
-    return page(str(found.get("name") or document_id), back + paper(found, shown), prefix=prefix)
+    return page(str(found.get("name") or document_id), back + document_view(found, shown), prefix=prefix)
 
 
 def requests(box: Sandbox, prefix: str, query: dict[str, str]) -> str:

@@ -167,7 +167,7 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
         reshape = getattr(response, "__reshape__", None)
         if reshape is not None:
             document = reshape(document)
-        return msgspec.convert(_fit(document, _shape(response)), response, strict=False)  # type: ignore[arg-type]
+        return msgspec.convert(_coerce(document, _shape(response)), response, strict=False)  # type: ignore[arg-type]
     except (*_BROKEN, AttributeError) as error:
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
@@ -190,7 +190,7 @@ def _shape(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-def _fit(value: Any, kind: inspect.Type) -> Any:
+def _coerce(value: Any, kind: inspect.Type) -> Any:
     """``value`` bent towards ``kind`` where nothing is lost; left alone otherwise, for convert() to judge."""
     if isinstance(kind, inspect.UnionType):
         return _fit_union(value, kind)
@@ -200,7 +200,7 @@ def _fit(value: Any, kind: inspect.Type) -> Any:
         item = kind.item_type
         if isinstance(item, inspect.StructType):
             return [_fit_entry(entry, item) for entry in value]
-        return [_fit(entry, item) for entry in value]
+        return [_coerce(entry, item) for entry in value]
     if isinstance(kind, inspect.StrType) and isinstance(value, int | float | Decimal):
         return _number_text(value)
     return value
@@ -223,7 +223,7 @@ def _fit_struct(value: Any, kind: inspect.StructType) -> Any:
         field = fields.get(name)
         if field is None:
             continue
-        bent = _fit(entry, field.type)
+        bent = _coerce(entry, field.type)
         if bent is None and not _allows_none(field.type) and not field.required:
             continue  # null where a default stands: the default
         fitted[name] = bent
@@ -238,7 +238,7 @@ def _fit_union(value: Any, kind: inspect.UnionType) -> Any:
         if isinstance(member, inspect.StructType) and isinstance(value, dict):
             return _fit_struct(value, member)
         if isinstance(member, inspect.ListType) and isinstance(value, list):
-            return _fit(value, member)
+            return _coerce(value, member)
     if any(_matches(value, member) for member in kinds):
         return value
     if any(isinstance(member, inspect.StrType) for member in kinds):

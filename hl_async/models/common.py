@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.money import guard
-from hl_async.models.validation import Currency, Filled, Quantity, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request
 
 ZERO = Decimal(0)
 
@@ -128,7 +128,7 @@ class LineItem(Request, frozen=True):
     ``taxes`` is ignored and ``automatic_tax_category_id`` decides (API.md (b) 6).
     """
 
-    name: Filled
+    name: NonEmptyStr
     currency: Currency
     amount: Decimal
     qty: Quantity

@@ -27,7 +27,7 @@ from hl_async.models.common import (
 from hl_async.models.dates import day_of
 from hl_async.models.invoices import Invoice
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, Filled, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class EstimateSend(Request, frozen=True):
@@ -36,8 +36,8 @@ class EstimateSend(Request, frozen=True):
     ``user_id`` is a user of the location, in whose name it goes; a token does not tell it (API.md (b) 6).
     """
 
-    action: Filled
-    user_id: Filled
+    action: NonEmptyStr
+    user_id: NonEmptyStr
     live_mode: bool = True
     sent_from: SenderConfiguration | UnsetType = UNSET
     estimate_name: str | UnsetType = UNSET
@@ -55,7 +55,7 @@ class EstimateDraft(Request, frozen=True):
     back with the estimate. ``extra`` holds undeclared keys, in the wire's spelling, at your own risk.
     """
 
-    name: Filled
+    name: NonEmptyStr
     currency: Currency
     items: list[LineItem]
     contact_details: ContactDetails
@@ -97,7 +97,7 @@ class InvoiceFromEstimate(Request, frozen=True):
 class EstimateVisit(Request, frozen=True):
     """Body of ``touch_last_visited`` of estimates."""
 
-    estimate_id: Filled
+    estimate_id: NonEmptyStr
 
 
 class Estimate(Answer):

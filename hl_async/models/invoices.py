@@ -31,7 +31,7 @@ from hl_async.models.common import (
 )
 from hl_async.models.dates import day_of
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, Filled, Quantity, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request
 
 
 def _number_text(value: str | float | None) -> str | None:
@@ -44,7 +44,7 @@ def _number_text(value: str | float | None) -> str | None:
 class InvoiceDraft(Request, frozen=True):
     """A new invoice. ``live_mode`` False makes it a test document. ``invoice_number`` is text."""
 
-    name: Filled
+    name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
     items: list[LineItem]
@@ -71,7 +71,7 @@ class InvoiceDraft(Request, frozen=True):
 class InvoiceUpdate(Request, frozen=True):
     """The replacement of an invoice: what is left out is lost. Get one from ``invoice.to_update()``."""
 
-    name: Filled
+    name: NonEmptyStr
     currency: Currency
     invoice_items: list[LineItem]
     issue_date: date
@@ -102,8 +102,8 @@ class InvoiceSend(Request, frozen=True):
     ``user_id`` is a user of the location, in whose name it goes. ``auto_payment`` may charge the customer.
     """
 
-    user_id: Filled
-    action: Filled
+    user_id: NonEmptyStr
+    action: NonEmptyStr
     live_mode: bool
     sent_from: SenderConfiguration | UnsetType = UNSET
     auto_payment: AutoPayment | UnsetType = UNSET
@@ -123,7 +123,7 @@ class RecordPayment(Request, frozen=True):
     cash payment without them is accepted is unknown (API.md (j) 8), so they are yours to give.
     """
 
-    mode: Filled
+    mode: NonEmptyStr
     notes: str = ""
     amount: Quantity | UnsetType = UNSET
     card: Card | UnsetType = UNSET
@@ -137,15 +137,15 @@ class RecordPayment(Request, frozen=True):
 class Text2Pay(Request, frozen=True):
     """An invoice that is made and sent in one step: ``action`` "draft" or "send"; with ``id`` an update."""
 
-    name: Filled
+    name: NonEmptyStr
     currency: Currency
     items: list[LineItem]
     contact_details: ContactDetails
     issue_date: date
     sent_to: SentTo
     live_mode: bool
-    action: Filled
-    user_id: Filled
+    action: NonEmptyStr
+    user_id: NonEmptyStr
     id: str | UnsetType = UNSET
     include_terms_note: bool | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET
@@ -168,7 +168,7 @@ class Text2Pay(Request, frozen=True):
 class InvoiceVisit(Request, frozen=True):
     """Body of ``touch_last_visited`` of invoices."""
 
-    invoice_id: Filled
+    invoice_id: NonEmptyStr
 
 
 class Invoice(Answer):

@@ -26,13 +26,13 @@ from hl_async.models.common import (
 )
 from hl_async.models.invoices import Invoice
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, Filled, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class InvoiceScheduleUpdate(Request, frozen=True):
     """The replacement of a schedule: what is left out is lost. Get one from ``schedule.to_update()``."""
 
-    name: Filled
+    name: NonEmptyStr
     contact_details: ContactDetails
     schedule: ScheduleOptions
     live_mode: bool
@@ -67,7 +67,7 @@ class ScheduleStart(Request, frozen=True):
 class ScheduleAutoPayment(Request, frozen=True):
     """``id`` is the schedule's id once more (API.md (b) 9)."""
 
-    id: Filled
+    id: NonEmptyStr
     auto_payment: AutoPayment
 
 

@@ -22,13 +22,13 @@ from hl_async.models.common import (
 )
 from hl_async.models.estimates import EstimateSend
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, Filled, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class EstimateTemplateDraft(Request, frozen=True):
     """A new estimate template, or the replacement of one: what is left out is lost."""
 
-    name: Filled
+    name: NonEmptyStr
     currency: Currency
     items: list[LineItem]
     business_details: BusinessDetails = field(default_factory=BusinessDetails)
@@ -109,7 +109,7 @@ class EstimateTemplateList(Answer):
 class InvoiceTemplateDraft(Request, frozen=True):
     """A new invoice template. ``attachments`` are addresses here, objects elsewhere (API.md (b) 1)."""
 
-    name: Filled
+    name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
     items: list[LineItem]
@@ -130,7 +130,7 @@ class InvoiceTemplateDraft(Request, frozen=True):
 class InvoiceTemplateUpdate(Request, frozen=True):
     """The replacement of an invoice template; late fees and payment methods have calls of their own."""
 
-    name: Filled
+    name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
     items: list[LineItem]

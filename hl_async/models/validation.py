@@ -29,7 +29,7 @@ Check: TypeAlias = Callable[[Any, str], Any]
 """Takes a value and its path; gives the value to keep; raises InvalidRequest."""
 
 
-class Mark:
+class Constraint:
     """An annotation that narrows a plain type."""
 
     __slots__ = ("check",)
@@ -76,9 +76,9 @@ def _not_negative(value: Any, path: str) -> Any:
     return number
 
 
-Currency: TypeAlias = Annotated[str, Mark(_currency)]
-Filled: TypeAlias = Annotated[str, Mark(_filled)]
-Quantity: TypeAlias = Annotated[Decimal, Mark(_not_negative)]
+Currency: TypeAlias = Annotated[str, Constraint(_currency)]
+NonEmptyStr: TypeAlias = Annotated[str, Constraint(_filled)]
+Quantity: TypeAlias = Annotated[Decimal, Constraint(_not_negative)]
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
@@ -96,16 +96,16 @@ class Request(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
 @cache
 def _checks(kind: type[msgspec.Struct]) -> tuple[tuple[str, Check], ...]:
     hints = get_type_hints(kind, include_extras=True)
-    found = ((name, compiled(hints[name])) for name in kind.__struct_fields__)
+    found = ((name, checker_for(hints[name])) for name in kind.__struct_fields__)
     return tuple((name, check) for name, check in found if check is not _anything)
 
 
-def compiled(kind: Any) -> Check:
+def checker_for(kind: Any) -> Check:
     """The checker for an annotation."""
     origin = get_origin(kind)
     if origin is Annotated:
-        mark = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Mark)), None)
-        return mark.check if mark else compiled(get_args(kind)[0])
+        mark = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Constraint)), None)
+        return mark.check if mark else checker_for(get_args(kind)[0])
     if origin is Union or origin is types.UnionType:
         return _one_of(get_args(kind))
     if origin is list:
@@ -249,7 +249,7 @@ _PLAIN: Final[dict[Any, Check]] = {
 
 
 def _list_of(kind: Any) -> Check:
-    check = compiled(kind)
+    check = checker_for(kind)
 
     def every(value: Any, path: str) -> Any:
         if not isinstance(value, list | tuple):
@@ -285,7 +285,7 @@ def _struct_of(kind: type[msgspec.Struct]) -> Check:
 
 def _one_of(kinds: tuple[Any, ...]) -> Check:
     nullable = type(None) in kinds
-    checks = [compiled(kind) for kind in kinds if kind not in (type(None), UnsetType)]
+    checks = [checker_for(kind) for kind in kinds if kind not in (type(None), UnsetType)]
     if _anything in checks:
         return _anything
     if _json in checks:

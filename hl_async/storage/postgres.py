@@ -1,6 +1,6 @@
 """One Postgres database for tokens, rate budgets and journals: connections, schema, and what to do when it is away.
 
-Every subject that is kept there is a :class:`Room`: a few tables in the schema ``hl_async`` with a version of their
+Every subject that is kept there is a :class:`Tables`: a few tables in the schema ``hl_async`` with a version of their
 own, which are made and upgraded when they are first used. Needs the extra ``postgres`` (asyncpg), imported here and
 nowhere else.
 """
@@ -28,7 +28,7 @@ create table if not exists hl_async.format (room text primary key, version integ
 """
 
 
-class Room(NamedTuple):
+class Tables(NamedTuple):
     """Tables of one subject. ``steps[n]`` is the SQL that takes them from version ``n`` to ``n + 1``, ``problem`` what
     is raised when they can't be used."""
 
@@ -94,7 +94,7 @@ class Database:
         return self._dsn
 
     async def run(
-        self, room: Room, act: Callable[[Any], Awaitable[T]], *, patience: float | None = None
+        self, room: Tables, act: Callable[[Any], Awaitable[T]], *, patience: float | None = None
     ) -> T:
         """What ``act`` returns for a connection to the database, in which ``room`` is set up.
 
@@ -126,7 +126,7 @@ class Database:
                 pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         raise room.problem(f"the Postgres database {self.name} {problem}")
 
-    async def side_pool(self, room: Room, size: int) -> Any:
+    async def side_pool(self, room: Tables, size: int) -> Any:
         """A pool apart from the one of :meth:`run`, for connections that are held for long. Closed with this."""
         await self.run(room, _nothing)
         pool = await self._new_pool(size)
@@ -147,7 +147,7 @@ class Database:
         parts = urlsplit(self._dsn.reveal())
         return f"{parts.hostname or 'local'}{parts.path}"
 
-    async def _prepared(self, room: Room) -> Any:
+    async def _prepared(self, room: Tables) -> Any:
         if self._pool is not None and room.name in self._ready:
             return self._pool
         async with self._opening:
@@ -161,7 +161,7 @@ class Database:
                 self._ready.add(room.name)
         return pool
 
-    async def _set_up(self, connection: Any, room: Room) -> None:
+    async def _set_up(self, connection: Any, room: Tables) -> None:
         """Make or upgrade the tables of ``room``, in one transaction and one process at a time."""
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _SETUP_LOCK)

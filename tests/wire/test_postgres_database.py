@@ -12,7 +12,7 @@ import pytest
 
 from hl_async.errors import ConfigurationError, JournalError, TokenStoreError
 from hl_async.secret import Secret
-from hl_async.storage.postgres import Database, Room
+from hl_async.storage.postgres import Database, Tables
 
 _names = (f"test{os.getpid()}x{n}" for n in itertools.count())
 
@@ -24,8 +24,8 @@ async def database(dsn: str) -> AsyncIterator[Database]:
     await opened.aclose()
 
 
-def room(name: str, *steps: str) -> Room:
-    return Room(name, (f"create table hl_async.{name} (n integer)", *steps), JournalError)
+def room(name: str, *steps: str) -> Tables:
+    return Tables(name, (f"create table hl_async.{name} (n integer)", *steps), JournalError)
 
 
 async def test_tables_are_made_by_whoever_comes_first(dsn: str) -> None:
@@ -68,7 +68,7 @@ async def test_an_upgrade_that_fails_leaves_the_version_before(database: Databas
 
 
 async def test_a_statement_that_takes_too_long_is_told_in_the_words_of_its_room(dsn: str) -> None:
-    slow = Room(next(_names), (), TokenStoreError)
+    slow = Tables(next(_names), (), TokenStoreError)
     hurried = Database(dsn, statement_timeout=1.0)
     began = time.monotonic()
     with pytest.raises(TokenStoreError, match="took longer than 1 s"):

@@ -15,12 +15,12 @@ from typing import Any, Final
 from hl_async.auth.stores.memory import Stored
 from hl_async.errors import TokenStoreError
 from hl_async.secret import Secret
-from hl_async.storage.postgres import Database, Room, database_of
+from hl_async.storage.postgres import Database, Tables, database_of
 
 _TABLES: Final = """
 create table if not exists hl_async.token (name text primary key, version bigint not null, data bytea not null);
 """
-_TOKENS: Final = Room("token", (_TABLES,), TokenStoreError)
+_TOKENS: Final = Tables("token", (_TABLES,), TokenStoreError)
 
 
 class PostgresTokenStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hl_async.errors import JournalError
-from hl_async.storage.postgres import Room
+from hl_async.storage.postgres import Tables
 
 _RUNS: Final = """
 create table hl_async.run (
@@ -78,5 +78,5 @@ create table hl_async.worker (
 );
 """
 
-JOURNAL: Final = Room("journal", (_RUNS,), JournalError)
+JOURNAL: Final = Tables("journal", (_RUNS,), JournalError)
 """Runs, their items and lanes, and the workers."""

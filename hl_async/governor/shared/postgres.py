@@ -17,7 +17,7 @@ from hl_async.errors import BudgetStoreError
 from hl_async.governor.shared.allocator import SlotAllocator
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.secret import Secret
-from hl_async.storage.postgres import Database, Room, database_of
+from hl_async.storage.postgres import Database, Tables, database_of
 
 _TABLES: Final = """
 create unlogged table if not exists hl_async.budget (
@@ -33,7 +33,7 @@ create table if not exists hl_async.budget_known (one boolean primary key defaul
 alter table hl_async.budget_born add column if not exists again boolean not null default false;
 insert into hl_async.budget_known select from hl_async.budget_born on conflict do nothing;
 """
-_BUDGETS: Final = Room("budget", (_TABLES, _LOST), BudgetStoreError)
+_BUDGETS: Final = Tables("budget", (_TABLES, _LOST), BudgetStoreError)
 
 _READ: Final = """
 select extract(epoch from clock_timestamp())::float8 as now, version, book

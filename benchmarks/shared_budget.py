@@ -257,7 +257,7 @@ def cost(dsn: str) -> None:
     async def main() -> tuple[float, float]:
         from hl_async import PostgresBudget
         from hl_async.governor.shared.messages import Release
-        from hl_async.testing.budgets import Caller
+        from tests.contract.budgets import Caller
 
         store = PostgresBudget(dsn)
         caller = Caller(store, "cost", max=LIMIT, interval=1000.0)

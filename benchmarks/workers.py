@@ -145,7 +145,7 @@ def write_source(source: Path, locations: list[str], each: int) -> None:
             file.write(encode(draft(f"d{n}"))[:-1] + b',"sourceId":"d%d","altId":"%s"}\n' % (n, place))
 
 
-def dispatch(
+def hand_over(
     source: Path, environment: dict[str, str], settle: float = SETTLE, attempt: float = ATTEMPT
 ) -> None:
     """Plan the run and leave it to workers."""

@@ -105,7 +105,7 @@ class ConsentFlow:
         installed = await flow.finish(request.query, cookie_value)
     """
 
-    __slots__ = ("_app", "_life", "_vault", "_wall")
+    __slots__ = ("_app", "_life", "_repository", "_wall")
 
     def __init__(
         self,

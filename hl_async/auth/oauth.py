@@ -56,7 +56,14 @@ class OAuthApp:
     """
 
     __slots__ = (
-        "_client_id", "_client_secret", "_policy", "_redirect_uri", "_refresher", "_store", "_vault", "_wall",
+        "_client_id",
+        "_client_secret",
+        "_policy",
+        "_redirect_uri",
+        "_refresher",
+        "_repository",
+        "_store",
+        "_wall",
     )  # fmt: skip
 
     def __init__(

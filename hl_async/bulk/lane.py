@@ -45,7 +45,7 @@ _SKEW: Final = 3600.0
 """Seconds by which our clock and the API's may differ when listings are cut short."""
 
 
-_Sending: TypeAlias = "asyncio.Task[Outcome | None]"
+_Sending: TypeAlias = "asyncio.Task[AttemptOutcome | None]"
 
 
 class Paused(BulkError):

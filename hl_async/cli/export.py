@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from hl_async.bulk.export import LISTS, copy_source, export, invoiced
-from hl_async.bulk.journals.protocol import Row
+from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.run import Run, RunReport
 from hl_async.bulk.sources.records import Item
@@ -139,7 +139,7 @@ async def _invoices(
     mark: str,
     target: str,
     wanted: set[str],
-    created: list[Row],
+    created: list[ItemRow],
     execute: Callable[[Run], Awaitable[RunReport]],
 ) -> RunReport:
     """A second run, with a journal of its own: invoices from the copies whose originals had one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from hl_async.bulk.journals.protocol import Row
+from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.protocol import State
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.rejects import reject_lines
@@ -45,7 +45,7 @@ async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftO
     return found
 
 
-def reject_text(rows: list[Row], header: dict[str, str]) -> Iterator[bytes]:
+def reject_text(rows: list[ItemRow], header: dict[str, str]) -> Iterator[bytes]:
     """The lines of a reject file, in the format that the journal's ``header`` remembers of the source."""
     columns = msgspec.json.decode(header.get("columns", "null"))
     texts = ((row.raw, row.reason or "") for row in rows)
@@ -68,7 +68,7 @@ def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
     return folder / f"{source.stem}.{kind}{suffix}"
 
 
-def _write(path: Path, rows: list[Row], header: dict[str, str], journal: Path) -> str:
+def _write(path: Path, rows: list[ItemRow], header: dict[str, str], journal: Path) -> str:
     """Write a file; what went wrong otherwise: the documents are safe in the journal, and the report goes on."""
     try:
         path.write_bytes(b"".join(reject_text(rows, header)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hl_async.governor.shared.memory import MemoryBudget
     from hl_async.governor.shared.postgres import PostgresBudget
 
-_HOME_OF = {"MemoryBudget": "memory", "PostgresBudget": "postgres"}
+_HOME_OF = {"MemoryBudget": "shared.memory", "PostgresBudget": "shared.postgres"}
 
 __all__ = [
     "Budget",

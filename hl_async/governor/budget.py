@@ -69,8 +69,8 @@ class Budget:
     __slots__ = (
         "_blocked_until",
         "_cooling",
+        "_external_use",
         "_failures",
-        "_foreign",
         "_interval_text",
         "_last_bulk",
         "_last_interactive",

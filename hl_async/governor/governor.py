@@ -109,7 +109,7 @@ class Scope:
     __slots__ = (
         "_budget",
         "_bulk",
-        "_day",
+        "_daily_quota",
         "_governor",
         "_interactive",
         "_timer",

@@ -1,7 +1,8 @@
 """The seam between waiting and counting: what a scope asks of its slots. Pure, synchronous, the clock passed in.
 
 Two fulfil it: :class:`~hl_async.governor.budget.Budget`, whose slots are this process's own, and
-:class:`~hl_async.governor.shared.reservations.ReservedBudget`, whose slots are booked from a store that processes share.
+:class:`~hl_async.governor.shared.reservations.ReservedBudget`, whose slots are booked from a store that processes
+share.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import msgspec
 class ScopeSnapshot(msgspec.Struct, frozen=True):
     """What a scope looks like at one moment; times in seconds.
 
-    ``free`` and ``cooling`` count slots, ``external_use`` what others were seen to spend of them; ``pace`` is how far two
-    bulk requests are kept apart, 0 when they may burst.
+    ``free`` and ``cooling`` count slots, ``external_use`` what others were seen to spend of them; ``pace`` is how
+    far two bulk requests are kept apart, 0 when they may burst.
     """
 
     max: int

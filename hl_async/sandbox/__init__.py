@@ -7,4 +7,4 @@ from hl_async.sandbox.faults import PROFILES, Fault, FaultPlan
 from hl_async.sandbox.ledger import Ledger, Quirks
 from hl_async.sandbox.server import RequestRecord, Sandbox
 
-__all__ = ["PROFILES", "Clock", "Fault", "FaultPlan", "Ledger", "Quirks", "Recorded", "Sandbox"]
+__all__ = ["PROFILES", "Clock", "Fault", "FaultPlan", "Ledger", "Quirks", "RequestRecord", "Sandbox"]

@@ -43,7 +43,7 @@ async def database(dsn: str) -> AsyncIterator[Database]:
     await opened.aclose()
 
 
-async def dispatch(database: Database, box: Sandbox, locations: list[str], each: int) -> str:
+async def hand_over(database: Database, box: Sandbox, locations: list[str], each: int) -> str:
     """A planned run with ``each`` documents for each location, left to workers."""
     body = encode(samples.estimate())
     name = next(_names)

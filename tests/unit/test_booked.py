@@ -58,7 +58,7 @@ def test_an_interactive_call_takes_a_bulk_booking_rather_than_wait() -> None:
     assert not shared.slots.try_take_interactive(0.0)
     shared.exchange(1.0)
     assert shared.last is not None
-    assert shared.last.called == 1.0, "the store keeps a reserve for those to come"
+    assert shared.last.since_interactive == 1.0, "the store keeps a reserve for those to come"
 
 
 def test_a_slot_is_booked_again_an_interval_after_its_answer_by_any_clock() -> None:

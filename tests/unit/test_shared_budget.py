@@ -18,7 +18,7 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.governor.shared.scopes import SharedScope
 from hl_async.sandbox.rate_limits import make_window
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event, Telemetry
-from hl_async.testing.budgets import BudgetStoreContract
+from contract.budgets import BudgetStoreContract
 
 
 class Clock:
@@ -163,7 +163,7 @@ def test_a_store_that_is_too_slow_is_as_good_as_away(caplog: pytest.LogCaptureFi
         await asyncio.sleep(3)
         scope = process.scope
         assert isinstance(scope, SharedScope)
-        assert not scope.slots.away
+        assert not scope.slots.is_store_down
         await process.end()
 
     with caplog.at_level(logging.WARNING):

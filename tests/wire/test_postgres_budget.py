@@ -21,7 +21,7 @@ from hl_async.governor import BudgetStore, Governor
 from hl_async.sandbox import Sandbox
 from hl_async.storage.postgres import Database
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event
-from hl_async.testing.budgets import BudgetStoreContract, Caller
+from contract.budgets import BudgetStoreContract, Caller
 
 TOKEN = "pit-5ent1nel-0000-4000-8000-000000000001"
 

@@ -29,8 +29,8 @@ class PostgresTokenStore:
 
     ``locks`` bounds the connections for locks, which are opened when needed. ``lock_timeout`` is how many seconds to
     wait for another process's refresh. The database must be reached directly or through a pooler in session mode,
-    for the locks. Tokens are in the clear unless it is wrapped in a ``EncryptedStore``. A database that was passed in is
-    not closed with the store. Raises :class:`ConfigurationError` without asyncpg.
+    for the locks. Tokens are in the clear unless it is wrapped in a ``EncryptedStore``. A database that was passed
+    in is not closed with the store. Raises :class:`ConfigurationError` without asyncpg.
     """
 
     __slots__ = ("_database", "_lock_pool", "_lock_timeout", "_locks", "_opening", "_owns")

@@ -48,9 +48,10 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``holder`` names the process, ``serial`` grows with every exchange it tries. ``interactive`` and ``bulk`` are how
     many slots to book in each lane; ``bulk_waited`` is for how long bulk has got nothing, ``ahead`` how many bulk
     bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was
-    lost with an answer. ``unreserved_uses`` are requests that went out without a booking: when their slots come back. ``pause``
-    and ``refused`` tell of a 429. ``since_interactive`` is how long ago an interactive call was last seen, ``limits_revision`` the number of
-    times that the headers told another budget; ``leaving`` says goodbye. ``generation`` repeats what the last answer said.
+    lost with an answer. ``unreserved_uses`` are requests that went out without a booking: when their slots come
+    back. ``pause`` and ``refused`` tell of a 429. ``since_interactive`` is how long ago an interactive call was
+    last seen, ``limits_revision`` the number of times that the headers told another budget; ``leaving`` says
+    goodbye. ``generation`` repeats what the last answer said.
     """
 
     holder: str
@@ -87,9 +88,10 @@ class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
 
     ``window`` is for how long after its start a booking is good. ``retry_interactive`` and ``retry_bulk`` say when
     asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``lookahead`` how many
-    bulk bookings this process should have at hand, ``others`` how many other processes use the scope, ``external_use`` what
-    strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of two bulk requests.
-    ``generation`` names the store's life; ``lost``: the wish comes from a former one, whose bookings nobody knows any more.
+    bulk bookings this process should have at hand, ``others`` how many other processes use the scope,
+    ``external_use`` what strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of
+    two bulk requests. ``generation`` names the store's life; ``lost``: the wish comes from a former one, whose
+    bookings nobody knows any more.
     """
 
     max: int
@@ -113,7 +115,7 @@ class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetStore(Protocol):
     """Keeps the slots of scopes for several processes.
 
-    ``hl_async.testing.budgets`` has its promises as tests. All rules are in
+    ``tests/contract/budgets.py`` has its promises as tests. All rules are in
     ``hl_async.governor.shared.allocator``: a store that can replace a value atomically needs no more than
     :class:`PostgresBudget` does.
     """

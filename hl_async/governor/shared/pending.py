@@ -19,7 +19,7 @@ class _Ended(NamedTuple):
 class PendingReports:
     """Ends of requests. They are kept until the store has answered: an exchange that failed is told again."""
 
-    __slots__ = ("_ended", "_sent", "_since", "_spent", "_unused")
+    __slots__ = ("_ended", "_sent", "_since", "_unreserved_uses", "_unused")
 
     def __init__(self) -> None:
         self._ended: list[_Ended] = []

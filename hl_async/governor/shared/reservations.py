@@ -1,9 +1,10 @@
 """The slots of one scope as one of several processes has them: booked ahead from a store. Pure, the clock passed in.
 
-What is at hand are bookings: each is good for one request between its start and its end. :meth:`ReservedBudget.next_exchange_at`
-says when to ask the store again, :meth:`ReservedBudget.request` what to tell and to ask it, :meth:`ReservedBudget.apply_reply`
-takes its answer. Who gets what is decided in :mod:`~hl_async.governor.shared.allocator`; here, how much is wanted,
-and which lane takes what is at hand: an interactive call takes a bulk booking rather than wait.
+What is at hand are bookings: each is good for one request between its start and its end.
+:meth:`ReservedBudget.next_exchange_at` says when to ask the store again, :meth:`ReservedBudget.request` what to
+tell and to ask it, :meth:`ReservedBudget.apply_reply` takes its answer. Who gets what is decided in
+:mod:`~hl_async.governor.shared.allocator`; here, how much is wanted, and which lane takes what is at hand: an
+interactive call takes a bulk booking rather than wait.
 
 While the store is away, bulk waits, and interactive calls have an eighth of the slots, which are told to it afterwards.
 """
@@ -47,11 +48,42 @@ class ReservedBudget:
     """Slots of one scope, booked from a store; fulfils :class:`~hl_async.governor.slots.Slots`."""
 
     __slots__ = (
-        "_blocked_until", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling", "_exchanged_at",
-        "_failures", "_foreign", "_full", "_gap", "_grant", "_held", "_holder", "_interval_text", "_late", "_lease",
-        "_life", "_max_text", "_news", "_next_probe", "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen",
-        "_serial", "_substitute", "_takes", "_ticket", "_told_news", "_told_warm", "_untold",
-        "interval", "warm",
+        "_blocked_until",
+        "_bulk",
+        "_bulk_at",
+        "_called_at",
+        "_calls",
+        "_cap",
+        "_cooling",
+        "_exchanged_at",
+        "_external_use",
+        "_failures",
+        "_full",
+        "_gap",
+        "_generation",
+        "_grant",
+        "_held",
+        "_holder",
+        "_interval_text",
+        "_late",
+        "_lease",
+        "_limits_revision",
+        "_max_text",
+        "_next_probe",
+        "_pending",
+        "_policy",
+        "_refusal",
+        "_retry_bulk",
+        "_retry_calls",
+        "_seen",
+        "_serial",
+        "_substitute",
+        "_takes",
+        "_ticket",
+        "_told_news",
+        "_told_warm",
+        "interval",
+        "warm",
     )  # fmt: skip
 
     def __init__(self, policy: GovernorPolicy, *, holder: str, lease: float) -> None:

@@ -60,7 +60,7 @@ class Caller:
         known: dict[str, Any] = {
             "holder": self.name, "serial": self.serial, "warm": True, "in_use": tuple(self.in_use),
             "unused": tuple(self.unused), "terms": msgspec.structs.replace(self.terms, learned=learned),
-            "life": self.generation,
+            "generation": self.generation,
         }  # fmt: skip
         grant = await self.store.exchange(self.scope, ExchangeRequest(**{**known, **request}))
         self.generation = grant.generation

@@ -39,7 +39,10 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(aiohttp|asyncio|collections|contextlib|datetime|decimal|enum|logging|msgspec|os|pathlib|ssl|ssl_module|typing)\b.*",
     ),
-    ("py:.*", r"KeyPlace|Vault|SqliteJournal\.create|LaneRun|LOST_AFTER"),  # the inside of a run
+    (
+        "py:.*",
+        r"KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
+    ),  # the inside of a run
     ("py:.*", r"hl_async\..*\.(_?[A-Z]|[TRE])\w*"),  # types in signatures that have no page of their own
 ]
 autodoc_typehints = "signature"

@@ -103,14 +103,14 @@ def webhooks() -> None:
 
 
 def postgres() -> None:
-    from hl_async.bulk.journals.postgres import PostgresPlace
+    from hl_async.bulk.journals.postgres import PostgresJournals
     from hl_async.storage.postgres import Database
 
     database = Database("postgresql://nobody:secret@127.0.0.1:1/none", patience=0.0)
     for made in (hl_async.PostgresTokenStore(database), hl_async.PostgresBudget(database)):
         assert "secret" not in repr(made)
     try:
-        asyncio.run(PostgresPlace(database, "run").exists())
+        asyncio.run(PostgresJournals(database, "run").exists())
     except hl_async.HighLevelError as error:
         assert "can't be reached" in str(error), error
     else:

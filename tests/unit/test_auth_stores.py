@@ -37,7 +37,7 @@ class TestSqliteStore(TokenStoreContract):
         return SqliteStore(self.path)
 
 
-class TestSealedStore(TestSqliteStore):
+class TestEncryptedStore(TestSqliteStore):
     async def open_store(self) -> TokenStore:
         return EncryptedStore(await super().open_store(), [NEW, OLD])
 
@@ -210,7 +210,7 @@ async def test_what_is_stored_is_not_readable() -> None:
     await EncryptedStore(inside, [NEW]).save(NAME, SECRET, 0)
     stored = await inside.load(NAME)
     assert stored is not None and SECRET not in stored.data
-    assert "SealedStore around" in repr(EncryptedStore(inside, [NEW])) and "bytes" in repr(stored)
+    assert "EncryptedStore around" in repr(EncryptedStore(inside, [NEW])) and "bytes" in repr(stored)
 
 
 async def test_keys_rotate_entry_by_entry() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.virtual_loop import Server, VirtualLoop, busiest, run
 from benchmarks.virtual_shared import Distant, Process, together
+from contract.budgets import BudgetStoreContract
 from hl_async import wire
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError, ClientClosed, DeadlineExceeded
@@ -18,7 +19,6 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.governor.shared.scopes import SharedScope
 from hl_async.sandbox.rate_limits import make_window
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event, Telemetry
-from contract.budgets import BudgetStoreContract
 
 
 class Clock:

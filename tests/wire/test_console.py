@@ -14,7 +14,7 @@ from hl_async import HighLevel
 from hl_async.errors import ServerError
 from hl_async.models import Discount
 from hl_async.sandbox import Fault, Sandbox
-from hl_async.sandbox.console.document_view import money, paper, plain, sums
+from hl_async.sandbox.console.document_view import document_view, money, plain, sums
 from hl_async.testing.builders import Builder
 
 EVIL = '<script>alert("x")</script>'
@@ -93,7 +93,7 @@ async def test_the_parts_that_are_shown_add_up_to_the_total(
         made = await hl.location().estimates.create(draft)
         stored = box.ledger.places[box.location_id].estimates[made.id]
         assert sum((value for _, value in sums(stored)), Decimal(0)) == made.total
-        assert f"{money(made.total, currency)}" in paper(stored, "estimates")
+        assert f"{money(made.total, currency)}" in document_view(stored, "estimates")
 
 
 async def test_what_customers_write_stays_text(

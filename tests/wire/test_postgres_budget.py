@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from contract.budgets import BudgetStoreContract, Caller
 from hl_async import GovernorPolicy, HighLevel, Lane, MemoryBudget, PostgresBudget, PrivateToken, Secret
 from hl_async.config import ClientConfig, Timeouts
 from hl_async.errors import BudgetStoreError, ConfigurationError
@@ -21,7 +22,6 @@ from hl_async.governor import BudgetStore, Governor
 from hl_async.sandbox import Sandbox
 from hl_async.storage.postgres import Database
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event
-from contract.budgets import BudgetStoreContract, Caller
 
 TOKEN = "pit-5ent1nel-0000-4000-8000-000000000001"
 
@@ -113,7 +113,7 @@ async def test_many_that_come_first_at_once_are_all_served(place: str) -> None:
         await execute(place, "truncate hl_async.budget, hl_async.budget_born")
         callers = [Caller(store, f"crowd/{n}/{k}") for k, store in enumerate(stores)]
         grants = await asyncio.gather(*(caller.ask(bulk=1) for caller in callers))
-        assert len({grant.life for grant in grants}) == 1
+        assert len({grant.generation for grant in grants}) == 1
         assert all(grant.retry_bulk > 0 for grant in grants), "there was a store before"
     for store in stores:
         await store.aclose()

@@ -121,7 +121,7 @@ class EncryptedStore:
         raise TokenStoreError(f"the stored entry for {name.rpartition('/')[2]} {problem}")
 
     def __repr__(self) -> str:
-        return f"<SealedStore around {self._store!r}>"
+        return f"<EncryptedStore around {self._store!r}>"
 
 
 def _decrypt(cipher: Any, nonce: bytes, sealed: bytes, name: bytes) -> bytes | None:

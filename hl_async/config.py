@@ -17,10 +17,10 @@ from hl_async.errors import ConfigurationError
 from hl_async.secret import Secret
 
 DEFAULT_BASE_URL: Final = "https://services.leadconnectorhq.com"
-"""The one server of the official specification (API.md (i))."""
+"""The one server of the official specification."""
 
 DEFAULT_API_VERSION: Final = "2021-07-28"
-"""The ``Version`` header of the official examples (API.md (h))."""
+"""The ``Version`` header of the official examples."""
 
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]+")
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 def api_version(value: str) -> str:
-    """Validate a ``Version`` header value: any visible ASCII word, because new versions appear (API.md (h))."""
+    """Validate a ``Version`` header value: any visible ASCII word, because new versions appear."""
     if not isinstance(value, str) or not _VISIBLE_ASCII.fullmatch(value):
         raise ConfigurationError("api_version", "must be one word such as 2021-07-28 or v3")
     return value

@@ -174,7 +174,7 @@ class WrongTokenType(Unauthorized):
 class MissingAlt(Unauthorized):
     """401 that really means: the request named no location, or the ``Version`` header was wrong.
 
-    The invoices service answers so (API.md (a) rule 4); a client bug rather than a bad token.
+    The invoices service answers 401 instead of 400 or 422; a client bug rather than a bad token.
     """
 
 

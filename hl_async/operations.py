@@ -23,7 +23,7 @@ MAX_ID: Final = 128
 
 
 class Alt(Enum):
-    """Where ``altId``/``altType``, the location of an invoice call, travels (API.md (a) rule 3)."""
+    """Where ``altId``/``altType``, the location of an invoice call, travels."""
 
     QUERY = "query"
     BODY = "body"
@@ -121,7 +121,7 @@ class Operation(Generic[T]):
 def names_no_location(operation: Operation[Any], url: str, body: bytes | None) -> bool:
     """Whether a request to the invoices service goes without ``altId``, which it answers with a misleading 401.
 
-    The operations of this table always carry it; a row of somebody's own making may not (API.md (a) rule 4).
+    The operations of this table always carry it; a row defined outside it may not.
     """
     return operation.path.startswith("/invoices") and "altId=" not in url and b'"altId"' not in (body or b"")
 
@@ -285,7 +285,7 @@ DELETE_INVOICE_SCHEDULE = Operation(
     at="invoice_schedules.delete", scope=_SCHEDULE_WRITE, alt=Alt.QUERY, replay=Replay.IDEMPOTENT,
 )
 UPDATE_AND_SCHEDULE = Operation(
-    # The specification gives it neither body nor altId; altId is needed at run time (API.md (a) rule 4)
+    # The specification gives it neither body nor altId; altId is needed at run time: docs/api-facts.md#api-alt
     "update-and-schedule-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/updateAndSchedule",
     m.InvoiceSchedule, at="invoice_schedules.update_and_schedule", scope=_SCHEDULE_WRITE, alt=Alt.QUERY,
     replay=Replay.UNSAFE, body=m.InvoiceScheduleUpdate,
@@ -321,7 +321,7 @@ UPDATE_ESTIMATE = Operation(
     scope=_ESTIMATE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT, body=m.EstimateUpdate,
 )
 DELETE_ESTIMATE = Operation(
-    # Body by the specification, query in production elsewhere: both (API.md (a) rule 5)
+    # The live API reads the body and ignores the query: docs/api-facts.md#api-delete-body
     "delete-estimate", "DELETE", "/invoices/estimate/{estimateId}", m.Estimate, at="estimates.delete",
     scope=_ESTIMATE_WRITE, alt=Alt.BOTH, replay=Replay.IDEMPOTENT,
 )
@@ -374,7 +374,7 @@ PREVIEW_ESTIMATE_TEMPLATE = Operation(
 # ------------------------------------------------------------------------------------------------ oauth
 
 GET_ACCESS_TOKEN = Operation(
-    # Refresh tokens are single-use: a token request is never repeated once it has left (API.md (d) 6)
+    # Refresh tokens are single-use, so a sent token request is never repeated: docs/api-facts.md#api-refresh-grace
     "get-access-token", "POST", "/oauth/token", m.TokenGrant, at="oauth.token",
     authorised=False, scope=None, alt=Alt.NONE, replay=Replay.UNSAFE, form=True,
 )

@@ -1,6 +1,7 @@
 """Lists: await a pager for its first page, iterate over it for every item of every page.
 
-The API pages by offset and limit, with no cursor; ``total`` may be missing or wrong (API.md (a) rule 8), and the
+The API pages by offset and limit, with no cursor; ``total`` may be missing or wrong
+(docs/api-facts.md#api-pagination), and the
 page size the server really uses may be smaller than the one asked for. So the offset advances by what
 arrived, a short page ends the list only when ``total`` agrees, and what the previous pages held already is
 not given out again.
@@ -18,7 +19,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 DEFAULT_LIMIT: Final = 100
-"""Items per request; the size that is known to work (API.md (a) rule 8)."""
+"""Items per request; the size that production clients use."""
 
 _REMEMBERED_PAGES: Final = 4
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-# Request headers (API.md (i))
+# Request headers: docs/api-facts.md#api-request-headers
 AUTHORIZATION: Final = "Authorization"
 VERSION: Final = "Version"
 ACCEPT: Final = "Accept"
@@ -22,7 +22,7 @@ USER_AGENT: Final = "User-Agent"
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 
-# Response headers (API.md (e)); compared case-insensitively
+# Response headers, compared case-insensitively: docs/api-facts.md#api-rate-headers
 RATE_LIMIT: Final = "X-RateLimit-Max"
 RATE_REMAINING: Final = "X-RateLimit-Remaining"
 RATE_INTERVAL_MS: Final = "X-RateLimit-Interval-Milliseconds"

@@ -37,7 +37,7 @@ DEFAULT_SCOPES: Final = (
     "oauth.readonly",
     "oauth.write",
 )
-"""What this package can use (API.md (d) 13)."""
+"""What this package can use (docs/api-facts.md#api-scopes)."""
 
 _OURS: Final = frozenset(("response_type", "client_id", "redirect_uri", "scope", "state", "version_id"))
 
@@ -65,7 +65,7 @@ def authorize_url(
     same_window: bool = False,
     extra: Mapping[str, str] | None = None,
 ) -> str:
-    """The address of the consent page (API.md (d) 1). Raises :class:`ConfigurationError` for what it would refuse."""
+    """The address of the consent page. Raises :class:`ConfigurationError` for what it would refuse."""
     check_redirect(redirect_uri)
     words = tuple(scopes)
     if isinstance(scopes, str) or any(not word or " " in word for word in words):

@@ -46,7 +46,7 @@ class Credentials(Protocol):
 
 
 class PrivateToken:
-    """A private integration token (``pit-…``): static, never refreshed; a 401 with it is final (API.md (d) 12)."""
+    """A private integration token (``pit-…``): static, never refreshed; a 401 with it is final."""
 
     __slots__ = ("_header", "_principal", "_token")
 

@@ -1,4 +1,4 @@
-"""OAuth apps: installing them, and keeping every installation's token good (API.md (d))."""
+"""OAuth apps: installing them, and keeping every installation's token good."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class OAuthApp:
         extra: Mapping[str, str] | None = None,
         redirect_uri: str | None = None,
     ) -> str:
-        """Where a user's browser goes to install the app (API.md (d) 1). Makes no request.
+        """Where a user's browser goes to install the app. Makes no request.
 
         ``state`` comes back with the code and must be checked: :meth:`consent` does both. ``version_id`` is needed
         for private apps: the app's id. ``host`` may be the white-label one, ``same_window`` asks for
@@ -249,7 +249,7 @@ class OAuthApp:
 
     @property
     def principal(self) -> str:
-        """The client id: the rate budget is one per app and location (API.md (e))."""
+        """The client id: the rate budget is one per app and location."""
         return self._client_id
 
     def current(self, key: str) -> str | None:

@@ -96,7 +96,7 @@ def next_step(
 def is_final(refused: Denied) -> bool:
     """Whether a refusal of a refresh says that the refresh token itself is worth nothing any more.
 
-    Wrong app credentials and a suspended sub-account (API.md (d) 7) are somebody's to mend; the token stays good.
+    Wrong app credentials and a suspended sub-account leave it good (docs/api-facts.md#api-oauth-errors).
     """
     words = " ".join(refused.messages).lower()
     return refused.status in (400, 401) and not any(word in words for word in _OPERATOR_WORDS)

@@ -1,6 +1,6 @@
 """Requests to the authorisation server: one request each, and what came of it as plain data.
 
-Paths, key case and the ``Version`` header go together (API.md (d) 5, 9 to 11). Nothing here retries: whether a
+Paths, key case and the ``Version`` header go together (docs/api-facts.md#api-oauth-v3). Nothing here retries: whether a
 refresh token may be sent again is the refresher's decision.
 """
 

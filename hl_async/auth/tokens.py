@@ -25,7 +25,7 @@ DEFAULT_LIFE: Final = 3600.0
 """Seconds a token is believed to live when the server does not say; the server's 401 corrects it."""
 
 LONGEST_LIFE: Final = 86_400.0
-"""The longest life that is believed, in seconds: what is documented (API.md (d) 6)."""
+"""The longest life that is believed, in seconds: the documented one (docs/api-facts.md#api-token-lifetimes)."""
 
 _ABSURD: Final = 7 * LONGEST_LIFE
 _FORMAT: Final = 1

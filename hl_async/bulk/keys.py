@@ -1,6 +1,7 @@
 """Where an item's key travels: put into the body of a request, read back from a listed document.
 
-Whether the API gives ``meta`` back in lists is not known (API.md (j)); the canary finds out, and a run may choose
+Whether the API gives ``meta`` back in lists is unknown (docs/api-facts.md#api-meta);
+the canary finds out, and a run may choose
 another place.
 """
 
@@ -77,7 +78,7 @@ class NumberKey:
 
     def put(self, body: bytes, key: str, run: str) -> bytes:
         document = _decoder.decode(body)
-        # an estimate's number is a number, an invoice's is text (API.md (b) 1)
+        # an estimate's number is a number, an invoice's is text: docs/api-facts.md#api-number-types
         field, value = (
             ("invoiceNumber", key)
             if "sentTo" in document and "dueDate" in document

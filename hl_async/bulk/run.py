@@ -39,7 +39,7 @@ _ELSEWHERE: Final = 1.0
 """Seconds after which a lane that another process has is asked for again."""
 _EARLY: Final = 200
 _DAILY_SHARE: Final = 190_000
-"""Requests a day that bulk may use of a location's 200,000 (API.md (e)), the reserve left alone."""
+"""Requests a day that bulk may use of a location's 200,000, the reserve left alone."""
 
 
 class RunReport(msgspec.Struct, frozen=True):

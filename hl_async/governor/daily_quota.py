@@ -1,6 +1,7 @@
 """The budget of the day of one scope: what the headers told, and when it begins anew. Pure, clocks passed in.
 
-When the API's day begins is not documented (API.md (e)): a reset header is believed, else midnight in UTC. A day that
+When the API's day begins is unknown (docs/api-facts.md#api-daily-quota):
+a reset header is believed, else midnight in UTC. A day that
 was closed opens again at the earliest of that moment on the wall clock, the same span on the monotonic clock (so that
 a wall clock that jumps back closes nothing for years), and a header that shows a fresh budget.
 """

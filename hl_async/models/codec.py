@@ -32,7 +32,7 @@ _ESCAPE: Final = re.compile(
 
 
 def encode(value: Any) -> bytes:
-    """JSON, with Decimals as numbers (the API declares numbers, API.md (c))."""
+    """JSON, with Decimals as numbers, which is what the API declares."""
     return _encoder.encode(value)
 
 
@@ -144,7 +144,8 @@ def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:
 def _document(body: bytes) -> Any:
     """Text is mended where it goes wrong on its way.
 
-    A byte order mark, raw control characters inside strings (API.md (f)), and the escape of half a character,
+    A byte order mark, raw control characters inside strings (docs/api-facts.md#api-error-bodies),
+    and the escape of half a character,
     which JavaScript writes for text that was cut inside an emoji.
     """
     try:

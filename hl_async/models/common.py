@@ -2,7 +2,7 @@
 
 A :class:`Part` occurs in answers and in requests: everything in it is optional, None is left out when it is
 sent. A ``Request`` occurs in requests alone and is strict. Answers are :class:`Answer`: unknown keys are
-ignored, only what every document has is required (API.md (b) 3).
+ignored, only what every document has is required (docs/api-facts.md#api-answer-fields).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Part(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True, gc=
 
 
 class Address(Part):
-    """``country_code`` is ISO 3166 alpha-2 in settings, free text elsewhere (API.md (b) 1)."""
+    """``country_code`` is ISO 3166 alpha-2 in settings, free text elsewhere."""
 
     address_line1: str | None = None
     address_line2: str | None = None
@@ -67,7 +67,7 @@ class AdditionalEmail(Part):
 
 
 class Contact(Part):
-    """The customer as answers hold them. ``custom_fields`` are objects or text (API.md (b) 1)."""
+    """The customer as answers hold them. ``custom_fields`` are objects or text."""
 
     id: str | None = None
     name: str | None = None
@@ -97,7 +97,7 @@ class ContactDetails(Request, frozen=True):
     """The customer of a new document; ``id`` is the contact's id.
 
     The API wants all four; ``phone_no`` in E.164 form (``+12145596993``); an empty e-mail is accepted
-    (API.md (b) 6).
+    (production clients send one).
     """
 
     id: str
@@ -125,7 +125,7 @@ class LineItem(Request, frozen=True):
     """A line of a request. ``amount`` is the unit price in major units of ``currency``, ``qty`` may be fractional.
 
     ``description`` is rendered as HTML. ``attachments`` exist on estimates only. With automatic taxes,
-    ``taxes`` is ignored and ``automatic_tax_category_id`` decides (API.md (b) 6).
+    ``taxes`` is ignored and ``automatic_tax_category_id`` decides.
     """
 
     name: NonEmptyStr
@@ -290,7 +290,7 @@ class PaidCharge(Part):
 
 
 class MiscellaneousCharges(Part):
-    """Processing fees; the shape of ``charges`` is unknown (API.md (j) 5) and passed through."""
+    """Processing fees; the specification leaves the shape of ``charges`` open; it is passed through."""
 
     charges: list[Any] | None = None
     collected_miscellaneous_charges: Decimal | None = None
@@ -327,7 +327,7 @@ class ScheduleOptions(Part):
 
 
 class FrequencySettings(msgspec.Struct, kw_only=True, rename="camel", gc=False):
-    """Whether the document recurs; the API wants it even when it does not (API.md (b) 1)."""
+    """Whether the document recurs; the API wants it even when it does not."""
 
     enabled: bool | None = False
     schedule: ScheduleOptions | UnsetType | None = UNSET
@@ -348,7 +348,7 @@ class PaymentScheduleDates(Part):
 
 
 class PaymentScheduleConfig(Part):
-    """Instalments of an estimate; the shape of ``schedules`` is unknown (API.md (j) 5) and passed through."""
+    """Instalments of an estimate; the specification leaves ``schedules`` open, so they pass through."""
 
     type: str | None = None
     date_config: PaymentScheduleDates | None = None
@@ -356,7 +356,7 @@ class PaymentScheduleConfig(Part):
 
 
 class PaymentSchedule(Part):
-    """Instalments of an invoice; the shape of ``schedules`` is unknown (API.md (j) 5) and passed through."""
+    """Instalments of an invoice; the shape of ``schedules`` is unknown and passed through."""
 
     type: str | None = None
     schedules: list[Any] | None = None

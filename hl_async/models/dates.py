@@ -8,7 +8,7 @@ from datetime import date
 def day_of(text: str | None) -> date | None:
     """The calendar day that a date or a date-time of the API begins with; None when it is neither.
 
-    Requests take ``YYYY-MM-DD``, answers give that or a date-time at midnight (API.md (c)): the first ten
+    Requests take ``YYYY-MM-DD``, answers give that or a date-time (docs/api-facts.md#api-dates): the first ten
     characters are the day either way.
     """
     if not text:

@@ -33,7 +33,7 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request
 class EstimateSend(Request, frozen=True):
     """How an estimate is sent. ``action`` is sms_and_email, send_manually, email or sms.
 
-    ``user_id`` is a user of the location, in whose name it goes; a token does not tell it (API.md (b) 6).
+    ``user_id`` is a user of the location, in whose name it goes; it cannot be derived from the token.
     """
 
     action: NonEmptyStr
@@ -51,7 +51,7 @@ class EstimateDraft(Request, frozen=True):
     """A new estimate.
 
     ``expiry_date`` is required at run time although the specification says otherwise; ``issue_date`` must not be in
-    the future on the location's clock, and is best left out for today (API.md (b) 6). ``meta`` is yours and comes
+    the future on the location's clock, and is best left out for today. ``meta`` is yours and comes
     back with the estimate. ``extra`` holds undeclared keys, in the wire's spelling, at your own risk.
     """
 
@@ -88,7 +88,7 @@ class EstimateUpdate(EstimateDraft, frozen=True):
 
 
 class InvoiceFromEstimate(Request, frozen=True):
-    """``version`` ("v1", "v2") is not the API's version; its meaning is undocumented (API.md (b) 7)."""
+    """``version`` ("v1", "v2") is not the API's version; its meaning is undocumented."""
 
     mark_as_invoiced: bool
     version: str | UnsetType = UNSET
@@ -222,7 +222,7 @@ class EstimateNumber(Answer):
 
 
 class InvoiceFromEstimateResult(Answer):
-    """What became of an estimate. Live answers may lack ``invoice`` although it was made (API.md (b) 7)."""
+    """What became of an estimate. Live answers may lack ``invoice`` although it was made."""
 
     estimate: Estimate | None = None
     invoice: Invoice | None = None

@@ -35,7 +35,7 @@ from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request
 
 
 def _number_text(value: str | float | None) -> str | None:
-    """A document number as text: ``19`` and ``19.0`` are "19", "000117" keeps its zeros (API.md (b) 1)."""
+    """A document number as text: ``19`` and ``19.0`` are "19", "000117" keeps its zeros."""
     if value is None or isinstance(value, str):
         return value
     return str(int(value)) if value == int(value) else str(value)
@@ -120,7 +120,7 @@ class RecordPayment(Request, frozen=True):
     """A payment that happened elsewhere. ``mode`` is cash, card, cheque, bank_transfer or other.
 
     The specification requires ``card``, ``cheque`` and ``notes`` for every mode, almost certainly by mistake; whether a
-    cash payment without them is accepted is unknown (API.md (j) 8), so they are yours to give.
+    cash payment without them is accepted is unknown, so they are yours to give.
     """
 
     mode: NonEmptyStr
@@ -175,7 +175,7 @@ class Invoice(Answer):
     """An invoice as the API answers it; the lines are ``invoice_items``, as on the wire.
 
     ``invoice_number`` is always text. ``issue_date`` and ``due_date`` are days, taken from the wire's text. An
-    invoice made from an estimate has ``source`` "estimate" and the estimate's id as ``source_id`` (API.md (b) 2).
+    invoice made from an estimate has ``source`` "estimate" and the estimate's id as ``source_id``.
     """
 
     id: str = field(name="_id")

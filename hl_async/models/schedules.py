@@ -65,7 +65,7 @@ class ScheduleStart(Request, frozen=True):
 
 
 class ScheduleAutoPayment(Request, frozen=True):
-    """``id`` is the schedule's id once more (API.md (b) 9)."""
+    """``id`` is the schedule's id once more."""
 
     id: NonEmptyStr
     auto_payment: AutoPayment

@@ -82,7 +82,7 @@ class ProductSettings(Answer):
 
 
 class InvoiceSettings(Answer):
-    """All settings; "terms note" is singular here (API.md (b) 4)."""
+    """All settings; "terms note" is singular here."""
 
     alt_id: str | None = None
     alt_type: str | None = None

@@ -107,7 +107,7 @@ class EstimateTemplateList(Answer):
 
 
 class InvoiceTemplateDraft(Request, frozen=True):
-    """A new invoice template. ``attachments`` are addresses here, objects elsewhere (API.md (b) 1)."""
+    """A new invoice template. ``attachments`` are addresses here, objects elsewhere."""
 
     name: NonEmptyStr
     business_details: BusinessDetails

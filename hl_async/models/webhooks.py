@@ -1,4 +1,4 @@
-"""What HighLevel posts to a webhook: one struct per event (API.md (g) 1 to 3).
+"""What HighLevel posts to a webhook: one struct per event.
 
 Nothing in a payload is promised, so everything but the invoice's own id is optional. The names end in ``Event``:
 ``InvoiceUpdate`` and ``InvoiceSent`` are documents of the API.
@@ -44,7 +44,7 @@ class InvoiceEvent(WebhookEvent, kw_only=True):
     """Any event about an invoice; this very class when the delivery does not say which one.
 
     ``invoice`` is the document after the change. It is flat on the wire and differs from the API's in parts: the
-    business's address is text, ``total_summary`` has no tax, ``status`` may be "delete" (API.md (g) 2).
+    business's address is text, ``total_summary`` has no tax, ``status`` may be "delete".
     """
 
     invoice: Invoice
@@ -102,7 +102,7 @@ class InstallEvent(WebhookEvent, kw_only=True):
     """The app was installed, in a location or, without ``location_id``, in an agency.
 
     ``user_id`` and ``company_id`` may be missing. The token may not be usable yet when this arrives
-    (API.md (g) 3): try again after some seconds.
+    (one app waits 45 seconds): try again after some seconds.
     """
 
     user_id: str | None = None
@@ -167,7 +167,7 @@ INVOICE_EVENTS: Final[Mapping[str, type[InvoiceEvent]]] = {
     "InvoiceVoid": InvoiceVoidEvent,
     "InvoiceDelete": InvoiceDeleteEvent,
 }
-"""The seven events about invoices; estimates, schedules and text2pay have none (API.md (g) 1)."""
+"""The seven events about invoices; estimates, schedules and text2pay have none."""
 
 APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
     "INSTALL": InstallEvent,

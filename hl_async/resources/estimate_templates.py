@@ -28,7 +28,7 @@ class EstimateTemplates:
         return self._at.paginate(op.LIST_ESTIMATE_TEMPLATES, {"search": search}, limit=limit, offset=offset)
 
     async def preview(self, template_id: str) -> EstimateTemplate:
-        """One template, as data: the only way to read a single one (API.md (a) rule 7). Raises NotFound."""
+        """One template, as data: the only way to read a single one. Raises NotFound."""
         op.path_segment("template_id", template_id)
         return await self._at.call(op.PREVIEW_ESTIMATE_TEMPLATE, query={"templateId": template_id})
 

@@ -35,7 +35,7 @@ class Estimates:
         """Create an estimate as a draft; nothing is sent to the customer, no money moves.
 
         The API really needs an expiry date, an E.164 phone number of the contact and an issue date that is not
-        in the location's future (API.md (b) 6). Not repeatable: raises :class:`OutcomeUnknown` when no answer
+        in the location's future. Not repeatable: raises :class:`OutcomeUnknown` when no answer
         says whether it was created. Refused documents raise :class:`ValidationFailed` or :class:`BadRequest`.
         """
         return await self._at.call(op.CREATE_ESTIMATE, body=estimate)
@@ -108,7 +108,7 @@ class Estimates:
         """Delete an estimate and return what it was; repeatable. Raises :class:`NotFound`.
 
         When an earlier attempt of this call had worked and its answer was lost, only ``id`` and ``deleted`` are
-        set. The API may answer ``deleted: false`` all the same (API.md (b) 8).
+        set. The API may answer ``deleted: false`` all the same.
         """
         try:
             return await self._at.call(op.DELETE_ESTIMATE, estimate_id)
@@ -131,7 +131,7 @@ class Estimates:
 
         ``mark_as_invoiced`` moves the estimate to "invoiced"; ``version`` ("v1", "v2") is the API's, its meaning
         undocumented. Live answers may lack the invoice although it was made: then ``result.invoice`` is None and
-        :meth:`find_invoice` finds it. Whether the estimate must be accepted first is disputed (API.md (b) 7).
+        :meth:`find_invoice` finds it. The estimate must be accepted: else the API answers 400.
         """
         extra = {} if version is None else {"version": version}
         body = InvoiceFromEstimate(mark_as_invoiced=mark_as_invoiced, **extra)

@@ -82,7 +82,7 @@ class InvoiceSchedules:
     ) -> InvoiceSchedule:
         """Apply the pending update of a running schedule.
 
-        The specification gives this call no body; one is sent only if given (API.md (b) 9). May make and send
+        The specification gives this call no body; one is sent only if given. May make and send
         invoices, so it is not repeated: raises :class:`OutcomeUnknown` when no answer came.
         """
         return await self._at.call(op.UPDATE_AND_SCHEDULE, schedule_id, body=schedule)

@@ -1,7 +1,7 @@
 """Tokens and installations: the three operations of the OAuth API, under either API version.
 
 Paths and key cases go with the version: camelCase paths and snake_case keys with ``2021-07-28``, hyphen paths and
-camelCase keys with ``v3`` (API.md (d) 5, 9 to 11). Answers are read in both cases.
+camelCase keys with ``v3`` (docs/api-facts.md#api-oauth-v3). Answers are read in both cases.
 """
 
 from __future__ import annotations

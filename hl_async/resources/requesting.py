@@ -85,7 +85,7 @@ class Requester:
         encode_query(kept)  # a bad filter is refused here, not on the first page
 
         def fetch(start: int, size: int) -> Coroutine[Any, Any, Envelope[Any]]:
-            # declared as strings, both required (API.md (a) PAGE)
+            # declared as strings, both required: docs/api-facts.md#api-pagination
             return self.call(operation, query={**kept, "limit": size, "offset": start})
 
         return Pager(fetch, limit=limit, offset=offset)

@@ -1,6 +1,6 @@
 """The consent page of the sandbox: a person chooses who installs the app, the browser returns with a code.
 
-It answers where ``authorize_url`` points to on the live server, without a login (API.md (d) 1).
+It answers where ``authorize_url`` points to on the live server, without a login: docs/api-facts.md#api-authorize.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ _STATUS = {
 
 
 def invoice_payload(event_type: str, **changes: Any) -> dict[str, Any]:
-    """The flat invoice of a webhook as it is published (API.md (g) 2), without envelope."""
+    """The flat invoice of a webhook as the documentation publishes it, without envelope."""
     paid = {"InvoicePaid": 999, "InvoicePartiallyPaid": 899}.get(event_type, 0)
     return {
         "_id": "6578278e879ad2646715ba9c",

@@ -378,7 +378,7 @@ class Ledger:
     def _get(self, documents: dict[str, Document], document_id: str, kind: str) -> Document:
         document = documents.get(document_id)
         if document is None:
-            # estimates that are gone answer 404 (API.md (f)); the same is assumed of templates and schedules
+            # deleted estimates answer 404, templates and schedules by inference: docs/api-facts.md#api-not-found
             raise not_found(f"{kind.capitalize()} not found")
         return document
 
@@ -418,7 +418,7 @@ class Ledger:
             "automaticTaxesEnabled": body.get("automaticTaxesEnabled", False),
             "automaticTaxesCalculated": False,
             "companyId": COMPANY,
-            # requests carry days, answers date-times (API.md (c))
+            # requests carry days, answers date-times: docs/api-facts.md#api-dates
             "issueDate": f"{issued}T00:00:00.000Z",
             "expiryDate": f"{body['expiryDate']}T00:00:00.000Z",
             "estimateNumberPrefix": body.get("estimateNumberPrefix", "EST-"),

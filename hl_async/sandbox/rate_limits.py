@@ -1,6 +1,6 @@
 """How a server may count: four kinds of rate-limit window, exact, the clock passed in.
 
-The real API does not say which one it is (API.md (e)), so the sandbox offers all of them.
+The API's kind is unknown (docs/api-facts.md#api-rate-window), so the sandbox offers all of them.
 """
 
 from __future__ import annotations

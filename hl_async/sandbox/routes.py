@@ -49,7 +49,7 @@ def make_routes() -> dict[str, list[Route]]:
 
 
 def check_page(query: dict[str, str]) -> None:
-    """``limit`` and ``offset`` are required on every list, as text or number (API.md (a) PAGE)."""
+    """``limit`` and ``offset`` are required on every list, as text or number: docs/api-facts.md#api-pagination."""
     given = {name: query.get(name, "") for name in ("limit", "offset")}
     wrong = (
         name for name, text in given.items() if not (text.isascii() and text.isdecimal() and len(text) < 10)
@@ -213,7 +213,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "send-invoice": _send_invoice,
     "record-invoice": _record_payment,
     "update-invoice-late-fees-configuration": _late_fees(_invoices, "invoice"),
-    # a number as the live API gives it: text in practice, declared a number (API.md (b) 1)
+    # text in practice, declared a number: docs/api-facts.md#api-number-types
     "generate-invoice-number": lambda act: {"invoiceNumber": f"{act.place.invoice_number:06d}"},
     "update-invoice-last-visited-at": _touch_invoice,
     "text2pay-invoice": _text2pay,
@@ -256,7 +256,7 @@ HANDLERS: Final[dict[str, Handler]] = {
 }
 
 CREATED: Final = frozenset(("create-new-estimate", "send-estimate", "create-estimate-template"))
-"""Operations that answer 201 (API.md (a) rule 9)."""
+"""Operations that answer 201: docs/api-facts.md#api-success-status."""
 
 TRACED: Final = frozenset(name for name in HANDLERS if "estimate" in name)
-"""Operations whose answer carries a traceId in its body (API.md (f))."""
+"""Operations whose answer carries a traceId in its body: docs/api-facts.md#api-trace-id."""

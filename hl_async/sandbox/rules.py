@@ -1,4 +1,4 @@
-"""What the live API refuses, in its own words; sources are sections of API.md."""
+"""What the live API refuses, in its own words; sources: docs/api-facts.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Refusal(Exception):
 
 
 def bad_request(message: str, **more: Any) -> Refusal:
-    """400, for business rules; also "not found" on invoices (API.md (f))."""
+    """400, for business rules; also "not found" on invoices: docs/api-facts.md#api-not-found."""
     return Refusal(400, message, "Bad Request", **more)
 
 
@@ -36,7 +36,7 @@ def not_found(message: str) -> Refusal:
 
 
 def unauthorised(message: str) -> Refusal:
-    """401, which means many things here (API.md (f))."""
+    """401, which means many things here: docs/api-facts.md#api-401."""
     return Refusal(401, message, "Unauthorized")
 
 
@@ -142,7 +142,7 @@ def line_violations(lines: Any, at: str) -> list[str]:
 
 
 def contact_violations(contact: Any, at: str = "contactDetails.") -> list[str]:
-    """The contact needs id, name, an E.164 phone number and an e-mail, which may be empty (API.md (b) 6)."""
+    """The contact needs id, name, an E.164 phone number and an e-mail, which may be empty."""
     if not isinstance(contact, dict):
         return []
     found = violations(contact, {"id": filled, "name": text, "phoneNo": text, "email": text}, {}, at)
@@ -186,7 +186,7 @@ ESTIMATE: Final[dict[str, Rule]] = {
     "discount": mapping,
     "contactDetails": mapping,
     "frequencySettings": mapping,
-    # optional in the specification, required at run time (API.md (b) 6)
+    # optional in the specification, required at run time: docs/api-facts.md#api-required-fields
     "expiryDate": day,
 }
 ESTIMATE_OPTIONAL: Final[dict[str, Rule]] = {
@@ -224,7 +224,7 @@ INVOICE_UPDATE: Final[dict[str, Rule]] = {
     "invoiceItems": sequence,
     "issueDate": day,
     "dueDate": day,
-    # must be present, verified live by others (API.md (b) 6)
+    # required at run time: docs/api-facts.md#api-round-trip
     "discount": mapping,
 }
 INVOICE_OPTIONAL: Final[dict[str, Rule]] = {

@@ -1,7 +1,7 @@
 """The sandbox as a server on loopback: HTTP around the ledger, rate limits, authorisation and faults.
 
 It shares no code with the client's transport: a fake that shared code would share bugs. What it accepts and
-refuses comes from API.md, so any client of the real API works against it.
+refuses stands in docs/api-facts.md, so any client of the real API works against it.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ class Sandbox:
         raise Refusal(400, f"Invalid API version segment '{version}' at position 0", "Bad Request")
 
     def _location(self, operation: Operation[Any], record: RequestRecord, body: dict[str, Any]) -> str:
-        """altId from the query, or the body of writes; missing, it is a misleading 401 (API.md (a) rule 4)."""
+        """altId from the query, or the body of writes; missing, it is a misleading 401: docs/api-facts.md#api-alt."""
         source: dict[str, Any] = record.query
         if operation.alt in (Alt.BODY, Alt.BOTH) and "altId" not in source:
             source = body
@@ -414,7 +414,7 @@ class Sandbox:
 
     @staticmethod
     def _cased(version: str, answer: dict[str, Any]) -> dict[str, Any]:
-        """Under v3 every key is camelCase (API.md (d) 5)."""
+        """Under v3 every key is camelCase: docs/api-facts.md#api-oauth-v3."""
         return {_camel(name): value for name, value in answer.items()} if version == "v3" else answer
 
     def _track(self, request: web.Request) -> None:

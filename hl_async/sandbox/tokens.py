@@ -1,6 +1,6 @@
 """Who may do what: private tokens, OAuth apps, codes, grants with single-use refresh tokens. No HTTP.
 
-Reuse of a spent refresh token is refused and counted: the live API documents no grace period (API.md (d) 6).
+Reuse of a spent refresh token is refused and counted: docs/api-facts.md#api-refresh-grace.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Tokens:
         app = self.apps.get(form["client_id"])
         kind = form["grant_type"]
         if kind == "authorization_code":
-            # the code is checked before the credentials (API.md (d) 7)
+            # the server checks the code before the credentials: docs/api-facts.md#api-oauth-errors
             issued = app.codes.pop(form.get("code", ""), None) if app else None
             if app is None or issued is None:
                 raise _refused("Authorization code not found")
@@ -164,7 +164,7 @@ class Tokens:
         serial = self._next()
         access, refresh = f"eyJhY2Nlc3M.{serial:08x}.sandbox", f"refresh-{serial:08x}"
         locations = None if location_id is None else frozenset((location_id,))
-        # the budget is one per app and location, however many tokens there are (API.md (e))
+        # the budget is one per app and location, however many tokens there are: docs/api-facts.md#api-rate-limits
         self.grants[access] = IssuedToken(
             app.client_id,
             kind,

@@ -2,7 +2,8 @@
 
 Signed with a key pair of the sandbox's own; give the public half to the receiver:
 ``Router(keys=(box.webhooks.public_key,))``. Only a 429 is retried, every ten minutes with jitter, at most six times;
-any other answer is final, so a 500 loses the event (API.md (g) 7). Whether the live API dates a later try anew is
+any other answer is final, so a 500 loses the event (docs/api-facts.md#api-webhook-delivery).
+Whether the live API dates a later try anew is
 unknown; here it does, for receivers are told to refuse what is older than five minutes. Times are the sandbox's clock:
 ``box.clock.advance(600)`` brings the next try.
 """

@@ -27,7 +27,7 @@ from hl_async.secret import redact
 
 
 class ErrorFacts(msgspec.Struct, frozen=True):
-    """The parts of an error body, whatever its shape (API.md (f))."""
+    """The parts of an error body, whatever its shape: docs/api-facts.md#api-error-bodies."""
 
     messages: tuple[str, ...]
     code: str | None
@@ -36,7 +36,7 @@ class ErrorFacts(msgspec.Struct, frozen=True):
 
 _NO_FACTS: Final = ErrorFacts((), None, None)
 
-# The invoices service says 400 where others say 404 (API.md (f), row 400).
+# The invoices service says 400 where others say 404: docs/api-facts.md#api-not-found
 _NOT_FOUND_MESSAGES: Final = (
     "unable to find an invoice",
     "unable to find a",
@@ -90,7 +90,7 @@ def error_from_response(
 
 
 def is_token_bad(error: ApiError) -> bool:
-    """Whether this 401 means that the token which was sent is no longer good (API.md (f), the 401 table).
+    """Whether this 401 means that the token which was sent is no longer good: docs/api-facts.md#api-401.
 
     Scope, token type, version header, missing altId and private integration tokens are not: a refresh
     would burn a single-use refresh token for nothing. An unknown message counts as bad, once per call.
@@ -182,7 +182,7 @@ def _clean(text: str) -> str:
 
 
 def _trace_header(headers: Mapping[str, str]) -> str | None:
-    # The header's name is not documented (API.md (j) 11): keep anything that calls itself a trace.
+    # The header's name is unknown (docs/api-facts.md#api-trace-id): keep every header with a trace in its name.
     for name, value in headers.items():
         lowered = name.lower()
         if lowered.startswith("x-") and "trace" in lowered:

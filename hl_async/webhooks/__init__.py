@@ -1,6 +1,6 @@
 """Receiving HighLevel's webhooks: prove who sent them, read them as typed events, hand them to functions.
 
-HighLevel signs the raw body and nothing else (API.md (g) 4); the time and the delivery's id are inside it, so the
+HighLevel signs the raw body and nothing else; the time and the delivery's id are inside it, so the
 signature is verified first and only then is anything read. Whatever is not provably fresh, signed and new is an
 error: nothing is ever accepted in silence. Needs the extra ``webhooks``::
 

@@ -21,7 +21,7 @@ from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, prepare
 from hl_async.webhooks.verification import MAX_AGE, MAX_BODY, Delivery, verify
 
 RETENTION: Final = 86_400.0
-"""Seconds for which accepted deliveries are remembered: redelivery lasts for hours (API.md (g) 7)."""
+"""Seconds for which accepted deliveries are remembered: documented retries last from hours to days."""
 
 E = TypeVar("E", bound=WebhookEvent)
 Handler = Callable[[E], Awaitable[None]]
@@ -176,7 +176,7 @@ class Router:
 def status_for(error: BaseException | None) -> int:
     """The HTTP status to answer a delivery with; None stands for one that was handled.
 
-    HighLevel delivers again only after a 429, and a 500 loses the event (API.md (g) 7): so a handler's failure is
+    HighLevel delivers again only after a 429, and a 500 may lose the event: so a handler's failure is
     429, what was handled before is 200, and what nobody could accept is 400, 401 or 413.
     """
     if error is None or isinstance(error, DeliveryReplayed):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from hl_async.errors import ConfigurationError, SignatureInvalid, SignatureMalformed, SignatureMissing
 
 HIGHLEVEL_ED25519: Final = "MCowBQYDK2VwAyEAi2HR1srL4o18O8BRa7gVJY7G7bupbN3H9AwJrHCDiOg="
-"""HighLevel's public key for ``X-GHL-Signature`` (API.md (g) 4)."""
+"""HighLevel's public key for ``X-GHL-Signature``."""
 
 HIGHLEVEL_RSA: Final = (
     "MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAokvo/r9tVgcfZ5DysOSCFrm602qYV0MaAiNnX9O8KxMbiyRKWeL9JpCpVpt4XHIc"
@@ -22,7 +22,7 @@ HIGHLEVEL_RSA: Final = (
     "ZBlQAF9Ntd03rfadZ+yDiOXCCs9FkHibELhCHULgCsnuDJHcrGNd5/Ddm5hxGQ0ASitgHeMZ0kcIOwKDOzOU53lDza6/Y09T7sYJPQe7z0cv"
     "j7aE4B+Ax1ZoZGPzpJlZtGXCsu9aTEGEnKzmsFqwcSsnw3JB31IGKAykT1hhTiaCeIY/OwwwNUY2yvcCAwEAAQ=="
 )
-"""HighLevel's public key for the legacy header ``X-WH-Signature``, whose end was announced (API.md (g) 5)."""
+"""HighLevel's public key for the legacy header ``X-WH-Signature``, whose end was announced."""
 
 _CURRENT: Final = "x-ghl-signature"
 _LEGACY: Final = "x-wh-signature"
@@ -45,7 +45,7 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
 
 
 def _signature(headers: Headers, name: str) -> str | None:
-    """The one value of a header; None when it is missing, empty or the literal ``N/A`` (API.md (g) 6)."""
+    """The one value of a header; None when it is missing, empty or the literal ``N/A``."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     found: set[str] = set()
     for raw, value in pairs:

@@ -24,7 +24,7 @@ MAX_BODY: Final = 1024 * 1024
 """Bytes a delivery may have; HighLevel's are a few KB."""
 
 MAX_AGE: Final = 300.0
-"""Seconds a delivery's timestamp may differ from the clock, in either direction (API.md (g) 6)."""
+"""Seconds a delivery's timestamp may differ from the clock, in either direction."""
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -53,7 +53,7 @@ def fingerprint(path: Path, mapping: Path | None) -> str:
 def read_source(path: Path, mapping: Mapping | None, *, today: date | None = None) -> Iterator[Item | Reject]:
     """Every document of a file, by its suffix: ``.csv`` and ``.xlsx`` need a mapping, ``.ndjson``/``.jsonl`` take none.
 
-    ``today`` (now, in UTC) says which issue dates lie in the future: those the API refuses (API.md (b) 6). Raises
+    ``today`` (now, in UTC) says which issue dates lie in the future: those the API refuses. Raises
     :class:`SourceError` when the file as a whole can't be read, before the first document if possible.
     """
     # a calendar is up to fourteen hours ahead of UTC: tomorrow may have come where the location is

@@ -163,7 +163,7 @@ def test_every_property_is_ours_or_explained_and_no_explanation_is_stale(ledger:
     print(f"42/42 operations, {comparison.properties} properties, ledger of {len(ledger)} lines")
 
 
-# Where an example contradicts the API itself (API.md (b) 1); each is set to what is really sent.
+# Where an example contradicts the API itself (docs/api-facts.md#api-number-types); each is set to what is really sent.
 _PLACEHOLDER = re.compile(r"^\[ ?['{]")
 
 
@@ -204,7 +204,7 @@ def test_every_answers_corrected_example_decodes() -> None:
     assert decoded >= 38
 
 
-# Examples of bodies that contradict their own declaration, and what is really sent (API.md (b) 1).
+# Examples of bodies that contradict their own declaration, and what is really sent (docs/api-facts.md#api-number-types).
 def mended(body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(body.get("businessDetails"), dict) and isinstance(
         body["businessDetails"].get("address"), str

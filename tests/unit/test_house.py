@@ -1,0 +1,84 @@
+"""The measurements of the source, on small trees made for one finding each."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from benchmarks import house
+
+PACKAGE = Path(__file__).parents[2] / "hl_async"
+
+
+def tree(root: Path, **files: str) -> Path:
+    """Write modules, named with ``__`` for the dots between rooms, into a package."""
+    package = root / "pack"
+    for name, text in {"__init__": "", **files}.items():
+        path = package.joinpath(*name.split("__")) if name != "__init__" else package / "__init__"
+        path = path.with_name(path.name + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return package
+
+
+def test_modules_that_import_each_other_are_a_circle(tmp_path: Path) -> None:
+    root = tree(tmp_path, wire="from pack import secret\n", secret="from pack.wire import x\n")
+    assert house.circles(root) == [["pack.secret", "pack.wire"]]
+
+
+def test_an_import_for_type_checkers_is_a_circle_apart(tmp_path: Path) -> None:
+    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pack.wire import x\n"
+    root = tree(tmp_path, wire="from pack.secret import y\n", secret=guarded)
+    assert house.circles(root) == []
+    assert house.circles(root, house.When.TYPING) == [["pack.secret", "pack.wire"]]
+
+
+def test_an_import_inside_a_function_runs_up_too(tmp_path: Path) -> None:
+    root = tree(tmp_path, wire="def f():\n    from pack import client\n", client="import pack.wire\n")
+    assert [(one.source, one.target) for one in house.upward(root)] == [("pack.wire", "pack.client")]
+
+
+def test_relative_imports_are_followed(tmp_path: Path) -> None:
+    root = tree(tmp_path, auth__oauth="from ..transport.session import x\n", transport__session="")
+    assert [(one.source, one.target) for one in house.arrows(root)] == [
+        ("pack.auth.oauth", "pack.transport.session")
+    ]
+
+
+def test_rooms_of_one_layer_may_not_import_each_other(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        client="from pack.bulk import run\n",
+        bulk__run="",
+        governor="import pack.telemetry\n",
+        telemetry="",
+    )
+    assert [one.source for one in house.sideways(root)] == ["pack.client"]
+
+
+def test_a_class_name_of_two_modules_is_found_unless_it_is_private(tmp_path: Path) -> None:
+    root = tree(tmp_path, wire="class A: ...\nclass _B: ...\n", secret="class A: ...\nclass _B: ...\n")
+    assert house.class_names_twice(root) == {"A": ["pack.secret", "pack.wire"]}
+
+
+def test_banned_words_are_counted_in_prose_and_not_in_code() -> None:
+    found = house.judge(["Nobody was told what came back.", "The name ``nobody`` is no word of prose"])
+    assert {name: count for name, count in found.found.items() if count} == {
+        "what as a noun": 1, "nobody": 1, "told": 1, "is no <noun>": 1,
+    }  # fmt: skip
+
+
+def test_directives_are_no_comments(tmp_path: Path) -> None:
+    root = tree(tmp_path, wire="x = 1  # noqa: E1\n# why it is one\ny = 2\n")
+    assert house.comment_share(root) == 1 / 3
+
+
+def test_complexity_counts_branches_handlers_and_cases() -> None:
+    source = "def f(x):\n if x:\n  pass\n elif x:\n  pass\n try:\n  pass\n except E:\n  pass\n match x:\n  case 1: pass\n  case _: pass\n"
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert house.complexity(function) == 5
+
+
+def test_every_module_of_the_package_has_a_layer() -> None:
+    assert house.unplaced(PACKAGE) == []

@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 
 from hl_async.auth.stores.memory import Stored
 from hl_async.errors import TokenStoreError
+from hl_async.storage.private_files import create_private, make_private_folder
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ create table entry (name text primary key, version integer not null, data blob n
 
 
 class SqliteStore:
-    """Keeps tokens in the file ``path``, made with mode 0600, in a directory made with mode 0700 if there is none.
+    """Keeps tokens in the file ``path``, created with mode 0600; missing folders above it get mode 0700.
 
     A file that others may read or write is refused. Writes are synced to the disk before they count; what they
     replace is overwritten in the file. ``lock_timeout`` is how many seconds to wait for another process's refresh.
@@ -204,12 +205,9 @@ class SqliteStore:
 
     def _prepare_file(self) -> None:
         """Make the file with its mode from the start, and refuse one that others could read."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
+        make_private_folder(self._path.parent)
+        create_private(self._path)
+        mode = stat.S_IMODE(self._path.stat().st_mode)
         if mode & 0o077:
             raise TokenStoreError(
                 f"{self._path} has mode {mode:04o}, so others may use it; run: chmod 600 {self._path}"
@@ -218,8 +216,7 @@ class SqliteStore:
     def _try_lock(self, path: Path) -> int | None:
         """A descriptor that holds the lock, or None while somebody else does."""
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            make_private_folder(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             problem = error.strerror

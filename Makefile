@@ -6,23 +6,33 @@ STAMP = $(VENV)/.installed
 BENCH_STAMP = $(VENV)/.installed-bench
 
 DOCS_STAMP = $(VENV)/.installed-docs
+DEMO_STAMP = $(VENV)/.installed-demo
+PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint bench docs packages clean
 
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+$(BIN)/python:
+	@echo "creating $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+# The demo needs the command line and nothing that only developers need.
+$(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[cli]"
+	touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[dev]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench,speedups]"
+	$(PIP) -e ".[bench,speedups]"
 	touch $@
 
 $(DOCS_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(PIP) -e ".[docs]"
 	touch $@
 
-demo: $(STAMP)  ## migrate a sample export into a local sandbox
+demo: $(DEMO_STAMP)  ## migrate a sample export into a local sandbox
 	$(BIN)/hl-async demo
 
 # The programs that tests start need not compile the package again, whatever the environment says.

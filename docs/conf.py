@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import click
 import msgspec
 from sphinx.util.nodes import make_refnode
 
@@ -17,12 +16,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import hl_async.models
 from hl_async import __version__
-from hl_async.cli.app import app as commands
 
 project = "hl-async"
 author = "the hl-async contributors"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_click",
+]
 html_theme = "furo"
 html_title = f"hl-async {release}"
 html_copy_source = False
@@ -51,7 +56,13 @@ autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 maximum_signature_line_length = 90
 python_use_unqualified_type_names = True
-toc_object_entries = False
+toc_object_entries = True
+toc_object_entries_show_parents = "hide"
+napoleon_numpy_docstring = False
+viewcode_line_numbers = True
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
 
 
 def _plain(text: str) -> str:
@@ -108,27 +119,23 @@ def find_short_names(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     return make_refnode(app.builder, node["refdoc"], python.objects[target].docname, target, contnode, target)
 
 
-def show_commands(app: Any, page: str, source: list[str]) -> None:
-    """The help of every command, as the terminal shows it."""
-    if page != "reference/cli":
+def list_models(app: Any, page: str, source: list[str]) -> None:
+    """Expand ``<models: room>`` to the public structs of one room, under the name that people import."""
+    if not page.startswith("reference/models"):
         return
-    found: list[str] = []
-    todo: list[tuple[str, click.Command, click.Context | None]] = [("hl-async", commands, None)]
-    while todo:
-        name, command, parent = todo.pop(0)
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=80)
-        found += [
-            f"## {context.command_path}",
-            "",
-            "```text",
-            command.get_help(context).replace("\b\n", ""),
-            "```",
-            "",
-        ]
-        if isinstance(command, click.Group):
-            inside = [(one, command.get_command(context, one)) for one in command.list_commands(context)]
-            todo = [(one, child, context) for one, child in inside if child is not None] + todo
-    source[0] = source[0].replace("<the-commands>", "\n".join(found))
+
+    def entries(match: re.Match[str]) -> str:
+        room = f"hl_async.models.{match[1]}"
+        found = ["```{eval-rst}", ".. currentmodule:: hl_async.models", ""]
+        for name in hl_async.models.__all__:
+            if getattr(getattr(hl_async.models, name), "__module__", "") == room:
+                if isinstance(getattr(hl_async.models, name), type):
+                    found += [f".. autoclass:: {name}", "   :members:", "   :undoc-members:", ""]
+                else:
+                    found += [f".. autofunction:: {name}", ""]
+        return "\n".join([*found, "```"])
+
+    source[0] = re.sub(r"^<models: (\w+)>$", entries, source[0], flags=re.MULTILINE)
 
 
 def setup(app: Any) -> None:
@@ -136,4 +143,4 @@ def setup(app: Any) -> None:
     app.connect("builder-inited", drop_marks)
     app.connect("missing-reference", find_short_names)
     app.connect("source-read", place_the_rest)
-    app.connect("source-read", show_commands)
+    app.connect("source-read", list_models)

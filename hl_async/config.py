@@ -88,9 +88,9 @@ class Lane(Enum):
     """Which of the two queues in front of the rate budget a call waits in."""
 
     INTERACTIVE = "interactive"
-    """Somebody waits for the answer: admitted before bulk, never paced."""
+    """A user waits for the answer. Admitted before bulk, never paced."""
     BULK = "bulk"
-    """Migration and mass work: spread evenly over the interval, bounded in flight."""
+    """Migration and mass work. Spread evenly over the interval, bounded in flight."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class Credentials(Protocol):
 
     @property
     def principal(self) -> str:
-        """Who spends the rate budget: the app, or a fingerprint of the token; never the token itself."""
+        """The spender of the rate budget. It is the app, or a fingerprint of the token; never the token."""
         ...
 
     def current(self, key: str) -> str | None:

@@ -249,7 +249,7 @@ class OAuthApp:
 
     @property
     def principal(self) -> str:
-        """The client id: the rate budget is one per app and location."""
+        """The client id. The rate budget is one per app and location."""
         return self._client_id
 
     def current(self, key: str) -> str | None:

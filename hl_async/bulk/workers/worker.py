@@ -79,7 +79,7 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self.stop = stop
         self.counts = Counter[str]()
-        """Items by their end: created, rejected, ambiguous, not_executed; and slices by theirs."""
+        """Counts of items by outcome (created, rejected, ambiguous, not_executed), and of slices."""
         self.ready = False
         self.held: dict[tuple[str, str], Slice] = {}
         """Lanes in these hands, by run and location."""

@@ -33,6 +33,9 @@ def _shown() -> set[int]:
         names = getattr(module, "__all__", None) or list(vars(module))
         values = [getattr(module, name) for name in names]
         found |= {id(value) for value in values if foreign or is_of(value, path)}
+    for room in re.findall(r"^<models: (\w+)>$", REFERENCE, re.MULTILINE):  # expanded by docs/conf.py
+        values = [getattr(hl_async.models, name) for name in hl_async.models.__all__]
+        found |= {id(value) for value in values if is_of(value, f"hl_async.models.{room}")}
     return found
 
 

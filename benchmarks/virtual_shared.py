@@ -9,7 +9,8 @@ from collections.abc import Callable
 from benchmarks.virtual_loop import Server, VirtualLoop
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
-from hl_async.governor import BudgetStore, Governor, GovernorPolicy, MemoryBudget, Permit, Scope
+from hl_async.governor import Governor, GovernorPolicy, Permit, Scope
+from hl_async.governor.shared import BudgetStore, MemoryBudget, shared_scopes
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 
 LAG = 0.003
@@ -44,7 +45,7 @@ class Process:
 
     def __init__(self, loop: VirtualLoop, server: Server, store: BudgetStore, policy: GovernorPolicy) -> None:
         self.loop, self.server = loop, server
-        self.governor = Governor(policy, clock=loop.time, wall=loop.wall, budget=store)
+        self.governor = Governor(policy, clock=loop.time, wall=loop.wall, scopes=shared_scopes(store))
         self.scope: Scope = self.governor.scope(("token", "location"))
         self.waits: list[float] = []
         self.tasks: set[asyncio.Task[None]] = set()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import ssl as ssl_module
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hl_async.auth.credentials import Credentials, PrivateToken
 from hl_async.config import CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
-from hl_async.governor import BudgetStore, Governor, GovernorPolicy
+from hl_async.governor import Governor, GovernorPolicy, ScopeFactory
+from hl_async.governor.shared.messages import BudgetStore
 from hl_async.operations import OPERATIONS, Operation, plain_id
 from hl_async.resources.estimate_templates import EstimateTemplates
 from hl_async.resources.estimates import Estimates
@@ -65,8 +66,7 @@ class _Core:
                 governor,
                 telemetry=self.telemetry,
                 max_in_flight=config.max_connections,
-                budget=budget,
-                attempt_timeout=config.timeouts.attempt,
+                scopes=None if budget is None else _sharing(budget, config.timeouts.attempt),
             )
         self.transport = Transport(
             config,
@@ -79,6 +79,12 @@ class _Core:
             codings=CODINGS,
         )
         self.state = "new"
+
+
+def _sharing(budget: BudgetStore, attempt_timeout: float) -> Callable[[Governor], ScopeFactory]:
+    from hl_async.governor.shared.scopes import shared_scopes  # most clients share no budget
+
+    return shared_scopes(budget, attempt_timeout=attempt_timeout)
 
 
 class HighLevel:

@@ -60,7 +60,7 @@ def client(
     if base_url:
         settings["base_url"] = base_url
     if postgres is not None:
-        from hl_async.governor import PostgresBudget
+        from hl_async.governor.shared import PostgresBudget
         from hl_async.storage.postgres import Database
 
         dsn = postgres.dsn if isinstance(postgres, Database) else postgres

@@ -14,12 +14,11 @@ logs, and token buckets of capacity ``M`` refilled at ``M / I`` (any time ``t`` 
 Logs of *send* times have no such property: with jitter, a late old request and an early new one meet in one
 window of the server.
 
-Three things need care. An abandoned attempt (timeout, cancellation) may still be on its way: its slot returns
-after ``I + linger``. A request that the HTTP client repeats behind our back is charged a slot of its own. And a
-*sliding counter*, the approximation that weights the previous window's count, may refuse a burst that no window
-of length ``I`` contains; bulk work is therefore also *paced*: two bulk requests are at least ``pace * I / M`` apart.
-A refusal, which slots alone never draw from the other kinds of server, is the evidence of such a one (or of a
-stranger): it slows the pace to 1.02, each further one by 0.01, and a hundred quiet intervals undo one step.
+Two things need care. An abandoned attempt (timeout, cancellation) may still be on its way: its slot returns after ``I
++ linger``. And a *sliding counter*, the approximation that weights the previous window's count, may refuse a burst
+that no window of length ``I`` contains; bulk work is therefore also *paced*: two bulk requests are at least ``pace *
+I / M`` apart. A refusal, which slots alone never draw from the other kinds of server, is the evidence of such a one
+(or of a stranger): it slows the pace to 1.02, each further one by 0.01, and a hundred quiet intervals undo one step.
 
 Utilisation is ``I / (I + R)`` for a round trip ``R``: 99 % at 100 ms and ten seconds.
 
@@ -39,6 +38,7 @@ from typing import Final
 from multidict import istr
 
 from hl_async import wire
+from hl_async.governor import pacing
 from hl_async.governor.headers import parse_count
 from hl_async.governor.policy import GovernorPolicy
 
@@ -50,37 +50,24 @@ _RATE_REMAINING: Final = istr(wire.RATE_REMAINING)
 LARGEST_MAX: Final = 10_000_000
 LARGEST_INTERVAL_MS: Final = 86_400_000
 
-BRAKE_AFTER: Final = 10
-"""Consecutive failures of the server after which bulk only probes."""
-
-PROBE_EVERY: Final = 1.0
-"""Seconds between two bulk probes while the brake is on."""
-
-
-RELAX_AFTER: Final = 100
-"""Intervals without a refusal after which bulk that was slowed down by one speeds up a step."""
-
-_MOST_STRAIN: Final = 9
-
 
 class Budget:
     """Slots of one scope. ``now`` is always a monotonic clock in seconds."""
 
     __slots__ = (
         "_blocked_until",
+        "_brake",
         "_cooling",
         "_external_use",
-        "_failures",
         "_interval_text",
         "_last_bulk",
         "_last_interactive",
         "_late",
         "_max_text",
         "_next_bulk",
-        "_next_probe",
         "_policy",
-        "_strain",
-        "_strained_at",
+        "_slowdown",
+        "_slowed_at",
         "expired",
         "held",
         "interval",
@@ -103,12 +90,10 @@ class Budget:
         self._next_bulk = -math.inf
         self._last_bulk = -math.inf
         self._last_interactive = -math.inf
-        # (when seen, how many), falling: the first is the most over the last interval; nearly always empty
-        self._external_use: list[tuple[float, int]] = []
-        self._failures = 0
-        self._strain = 0
-        self._strained_at = -math.inf
-        self._next_probe = -math.inf
+        self._external_use: pacing.ExternalUse = []
+        self._brake = pacing.Brake()
+        self._slowdown = 0
+        self._slowed_at = -math.inf
         self._max_text: str | None = None
         self._interval_text: str | None = None
 
@@ -138,7 +123,7 @@ class Budget:
         """
         if now < self._blocked_until or now < self._next_bulk:
             return 0
-        if self._failures >= BRAKE_AFTER and now < self._next_probe:
+        if self._brake.holds(now):
             return 0
         self._advance(now)
         if not self.warm and self.held > 0:
@@ -147,16 +132,14 @@ class Budget:
         free = self.max - self.held - len(self._cooling) - len(self._late) - external_use
         if free - withheld <= self._kept_back(now) and not (free > 0 and self.is_bulk_overdue(now, since)):
             return 0
-        if self._strain and now - self._strained_at > RELAX_AFTER * self.interval:
-            self._strain -= 1
-            self._strained_at = now
+        if self._slowdown:
+            self._slowdown, self._slowed_at = pacing.relaxed(
+                now, self._slowdown, self._slowed_at, self.interval
+            )
         self.held += 1
         self._last_bulk = now
-        gap = self._gap(external_use + withheld)
-        # one gap of catching up makes good for a late timer without becoming a burst
-        self._next_bulk = max(self._next_bulk, now - gap) + gap
-        if self._failures >= BRAKE_AFTER:
-            self._next_probe = now + PROBE_EVERY
+        self._next_bulk = pacing.next_start(self._next_bulk, now, self._gap(external_use + withheld))
+        self._brake.probed(now)
         return self.expired
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
@@ -180,7 +163,7 @@ class Budget:
         if bulk:
             when = max(when, self._next_bulk + ahead * self._gap(0))
             if self.braked:
-                when = max(when, self._next_probe)
+                when = max(when, self._brake.next_probe)
         return when
 
     def next_change(self, now: float, *, bulk: bool) -> float:
@@ -189,7 +172,7 @@ class Budget:
         floor = self._blocked_until
         returning = [slots[0] for slots in (self._cooling, self._late) if slots]
         if bulk:
-            floor = max(floor, self._next_bulk, self._next_probe if self.braked else floor)
+            floor = max(floor, self._next_bulk, self._brake.next_probe if self.braked else floor)
         if floor > now:
             if self.max > self.held + len(self._cooling) + len(self._late):
                 return floor
@@ -211,9 +194,9 @@ class Budget:
         self.warm = True
         self._cooling.append(now + self.interval)
         if status >= 500:
-            self._failed_at_server(now)
-        elif self._failures:
-            self._failures = 0
+            self._brake.failed(now)
+        elif self._brake.failures:
+            self._brake.failures = 0
         text = headers.get(_RATE_LIMIT)
         if text is not None:
             if text != self._max_text or headers.get(_RATE_INTERVAL_MS) != self._interval_text:
@@ -224,7 +207,7 @@ class Budget:
         """One held request ended without an answer and may still reach the server."""
         self.held -= 1
         heapq.heappush(self._late, now + self.interval + self._policy.linger)
-        self._failed_at_server(now)
+        self._brake.failed(now)
 
     def returned(self, ticket: int = 0) -> None:
         """One held slot was not used: nothing was sent."""
@@ -233,18 +216,11 @@ class Budget:
     def refused_connection(self, now: float, ticket: int = 0) -> None:
         """One held slot was not used, because the server could not be reached."""
         self.held -= 1
-        self._failed_at_server(now)
-
-    def charge(self, now: float, requests: int) -> None:
-        """More requests than one went out under a permit: each costs a slot from now on."""
-        for _ in range(requests):
-            heapq.heappush(self._late, now + self.interval + self._policy.linger)
+        self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
         """A 429: nothing is sent for ``seconds``, or one interval. Returns the length of the pause."""
-        if now - self._strained_at > self.interval and self._strain < _MOST_STRAIN:
-            self._strain += 1
-            self._strained_at = now
+        self._slowdown, self._slowed_at = pacing.slowed(now, self._slowdown, self._slowed_at, self.interval)
         length = self.interval if seconds is None else seconds
         self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -252,11 +228,8 @@ class Budget:
     # ---------------------------------------------------------------------------------------- looking
 
     def external_use(self, now: float) -> int:
-        """The most that others were seen to have spent, over the last interval."""
-        seen = self._external_use
-        while seen and seen[0][0] + self.interval <= now:
-            del seen[0]
-        return seen[0][1] if seen else 0
+        """Return the most slots that other clients were seen to use, over the last interval."""
+        return pacing.largest_external_use(self._external_use, now, self.interval)
 
     def free(self, now: float) -> int:
         """Slots that could be taken now, others' spending not deducted."""
@@ -275,7 +248,7 @@ class Budget:
     @property
     def braked(self) -> bool:
         """Whether bulk only probes, because the server failed again and again."""
-        return self._failures >= BRAKE_AFTER
+        return self._brake.is_on
 
     # --------------------------------------------------------------------------------------- internals
 
@@ -293,22 +266,12 @@ class Budget:
         return self._policy.reserve if now - self._last_interactive < 2 * self.interval else 0
 
     def _withheld(self, now: float) -> tuple[int, int]:
-        """What others spent, and the margin that bulk leaves beyond it (BULK: F + z * sqrt(F) + 1)."""
+        """Return the use by other clients, and the margin that bulk leaves beyond it."""
         external_use = self.external_use(now) if self._external_use else 0
-        if external_use <= 1:
-            return external_use, 0
-        return external_use, math.ceil(self._policy.external_margin * math.sqrt(external_use)) + 1
+        return external_use, pacing.margin(external_use, self._policy.external_margin)
 
     def _gap(self, withheld: int) -> float:
-        pace = self._policy.pace or 0.0
-        if self._strain:
-            pace = max(pace, 1.01 + 0.01 * self._strain)
-        return pace * self.interval / max(1, self.max - withheld)
-
-    def _failed_at_server(self, now: float) -> None:
-        self._failures += 1
-        if self._failures == BRAKE_AFTER:
-            self._next_probe = now + PROBE_EVERY
+        return pacing.gap(self._policy.pace, self.interval, self.max - withheld, self._slowdown)
 
     def _learn(self, max_text: str, interval_text: str | None) -> None:
         """Adopt the server's own Max and Interval; values that make no sense change nothing."""
@@ -334,9 +297,4 @@ class Budget:
         # was on its way. With a share of the budget, what it counted beyond our part and that is somebody else's.
         came_back = self.expired - ticket if ticket else 0
         ours = self.held + len(self._cooling) + len(self._late) + came_back
-        others = self.max - remaining - ours
-        if others > 0:
-            seen = self._external_use
-            while seen and seen[-1][1] <= others:
-                seen.pop()
-            seen.append((now, others))
+        pacing.note_external_use(self._external_use, now, self.max - remaining - ours)

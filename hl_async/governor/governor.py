@@ -14,7 +14,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from multidict import istr
 
@@ -27,13 +27,9 @@ from hl_async.governor.concurrency import ConcurrencyLimit
 from hl_async.governor.daily_quota import DailyQuota
 from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
-from hl_async.governor.shared.messages import BudgetStore
 from hl_async.governor.slots import Slots
 from hl_async.governor.snapshot import ScopeSnapshot
 from hl_async.telemetry import Telemetry
-
-if TYPE_CHECKING:
-    from hl_async.governor.shared.scopes import SharedScopes
 
 _TOO_MANY: Final = 429
 _DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
@@ -74,11 +70,6 @@ class Permit:
         if self._open:
             self._open = False
             self._scope._unreachable(self)
-
-    def resent(self, requests: int) -> None:
-        """``requests`` more than one went out under this permit: each is charged a slot."""
-        if requests > 0:
-            self._scope._charge(requests)
 
 
 class _Waiter:
@@ -242,9 +233,6 @@ class Scope:
             self._governor._bulk_finished(now, 0.0, True)
         self._admit_waiters()
 
-    def _charge(self, requests: int) -> None:
-        self._budget.charge(self._governor.clock(), requests)
-
     # ---------------------------------------------------------------------------------------- waiting
 
     def _try_bulk(self, now: float, since: float) -> Permit | None:
@@ -366,11 +354,29 @@ class Scope:
         )
 
 
+class ScopeFactory(Protocol):
+    """Makes scopes whose slots are not this process's own."""
+
+    def scope(self, key: tuple[str, str]) -> Scope:
+        """Return a new scope of (principal, location)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Return unused slots and close their store."""
+        ...
+
+
 class Governor:
     """All scopes of one client, and the limit of bulk requests in flight that they share.
 
-    ``clock`` is monotonic, ``wall`` the time of day; both in seconds. ``budget`` is a store in which several processes
-    share their rate budgets; ``attempt_timeout`` then bounds for how long a process that died may still have sent.
+    Args:
+        policy: How the rate budget of each scope is spent.
+        clock: A monotonic clock in seconds.
+        wall: The time of day in seconds since the epoch.
+        telemetry: The observers of throttling and of learned limits.
+        max_in_flight: The ceiling of concurrent bulk requests.
+        scopes: Makes the factory of scopes that share a budget with other processes, such as
+            :func:`hl_async.governor.shared.shared_scopes`. Without it, every scope has slots of its own.
     """
 
     def __init__(
@@ -381,8 +387,7 @@ class Governor:
         wall: Callable[[], float] = time.time,
         telemetry: Telemetry | None = None,
         max_in_flight: int = 100,
-        budget: BudgetStore | None = None,
-        attempt_timeout: float = 30.0,
+        scopes: Callable[[Governor], ScopeFactory] | None = None,
     ) -> None:
         self.policy = policy or GovernorPolicy()
         self.clock = clock
@@ -392,11 +397,7 @@ class Governor:
         self.closed = False
         self._scopes: dict[tuple[str, str], Scope] = {}
         self._want_place: OrderedDict[Scope, None] = OrderedDict()
-        self._shared: SharedScopes | None = None
-        if budget is not None:
-            from hl_async.governor.shared.scopes import SharedScopes
-
-            self._shared = SharedScopes(self, budget, lease=attempt_timeout + self.policy.linger)
+        self._shared = None if scopes is None else scopes(self)
 
     def scope(self, key: tuple[str, str]) -> Scope:
         """The scope of (principal, location); the same object for the same key."""

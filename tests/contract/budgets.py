@@ -73,7 +73,7 @@ class Caller:
 
 
 class BudgetStoreContract:
-    """One test per promise of :class:`~hl_async.governor.BudgetStore`.
+    """One test per promise of :class:`~hl_async.governor.shared.BudgetStore`.
 
     ``open_store`` gives an open store; ``open_again`` another one on the same data, as another process would, or None
     when that cannot be; ``lose`` loses all data as a crash would, and says whether it could; ``pass_time`` waits.

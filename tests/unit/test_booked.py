@@ -72,21 +72,20 @@ def test_a_slot_is_booked_again_an_interval_after_its_answer_by_any_clock() -> N
     assert shared.slots.earliest(3.0, 2, bulk=False) == pytest.approx(13.0)
 
 
-def test_what_was_abandoned_lingers_and_what_was_repeated_costs_a_slot_each() -> None:
+def test_an_abandoned_request_lingers_and_a_refused_connection_costs_no_slot() -> None:
     shared = Shared(linger=30.0)
     slots = shared.slots
     shared.exchange(0.0, calls=2)
     first, second = slots.try_take_interactive(0.0), slots.try_take_interactive(0.0)
     slots.abandoned(1.0, first)
     slots.refused_connection(1.0, second)
-    slots.charge(1.0, 2)
-    assert (slots.held, slots.cooling) == (0, 3)
+    assert (slots.held, slots.cooling) == (0, 1)
     shared.exchange(2.0)
     assert shared.last is not None
     assert [release.cool for release in shared.last.releases] == [39.0, None]
-    assert shared.last.unreserved_uses == (39.0, 39.0)
-    assert slots.free(2.0) == 17
-    assert slots.free(50.0) == 17, "as the store said last"
+    assert shared.last.unreserved_uses == ()
+    assert slots.free(2.0) == 19
+    assert slots.free(50.0) == 19, "as the store said last"
     shared.exchange(50.0)
     assert slots.free(50.0) == 20
 

@@ -86,12 +86,6 @@ class Schedules(RuleBasedStateMachine):
                 self.budget.pause(self.now, None)
 
     @rule()
-    def the_wire_repeats_a_request_behind_our_back(self) -> None:
-        if self.budget.free(self.now) > 0:  # with none free no slot can pay for it
-            self.budget.charge(self.now, 1)
-            self.receive()
-
-    @rule()
     def an_answer_is_lost_and_the_call_abandoned(self) -> None:
         if self.received:
             self.received -= 1

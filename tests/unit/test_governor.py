@@ -62,9 +62,6 @@ async def test_a_permit_is_settled_once() -> None:
     for settle in (permit.unused, permit.failed, permit.connect_failed, lambda: permit.answered(200, {})):
         settle()
     assert scope.snapshot().in_flight == 2
-    permit.resent(0)
-    permit.resent(2)
-    assert scope.snapshot().cooling == 3
 
 
 async def test_waiters_are_served_in_order_and_interactive_ones_first() -> None:

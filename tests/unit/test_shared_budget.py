@@ -14,7 +14,8 @@ from contract.budgets import BudgetStoreContract
 from hl_async import wire
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError, ClientClosed, DeadlineExceeded
-from hl_async.governor import Governor, GovernorPolicy, MemoryBudget, Scope
+from hl_async.governor import Governor, GovernorPolicy, Scope
+from hl_async.governor.shared import MemoryBudget, shared_scopes
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.governor.shared.scopes import SharedScope
 from hl_async.sandbox.rate_limits import make_window
@@ -179,7 +180,7 @@ def test_a_store_that_raises_anything_at_all_is_as_good_as_away(caplog: pytest.L
         async def aclose(self) -> None: ...
 
     async def play(loop: VirtualLoop) -> None:
-        governor = Governor(clock=loop.time, wall=loop.wall, budget=Broken())
+        governor = Governor(clock=loop.time, wall=loop.wall, scopes=shared_scopes(Broken()))
         permit = await governor.scope(("token", "location")).acquire(Lane.INTERACTIVE)
         permit.unused()
         waiting = asyncio.create_task(governor.scope(("token", "location")).acquire(Lane.BULK))
@@ -207,7 +208,7 @@ def test_of_many_scopes_one_asks_whether_the_store_is_back() -> None:
                 tries += 1
                 return await inner(scope, request)  # type: ignore[arg-type]
 
-        governor = Governor(clock=loop.time, wall=loop.wall, budget=Counting(store))
+        governor = Governor(clock=loop.time, wall=loop.wall, scopes=shared_scopes(Counting(store)))
         scopes = [governor.scope(("token", str(n))) for n in range(200)]
 
         async def work(scope: Scope) -> None:
@@ -228,7 +229,7 @@ def test_of_many_scopes_one_asks_whether_the_store_is_back() -> None:
 def test_idle_scopes_cost_nothing() -> None:
     async def play(loop: VirtualLoop) -> None:
         store = Distant(MemoryBudget(clock=loop.time))
-        governor = Governor(clock=loop.time, wall=loop.wall, budget=store)
+        governor = Governor(clock=loop.time, wall=loop.wall, scopes=shared_scopes(store))
         for n in range(300):
             permit = await governor.scope(("token", str(n))).acquire(Lane.INTERACTIVE)
             permit.answered(200, {})
@@ -323,7 +324,9 @@ def test_a_429_seen_by_one_process_stops_the_other() -> None:
     async def play(loop: VirtualLoop) -> None:
         store = MemoryBudget(clock=loop.time)
         policy = GovernorPolicy(reserve=0)
-        one, two = (Governor(policy, clock=loop.time, wall=loop.wall, budget=store) for _ in range(2))
+        one, two = (
+            Governor(policy, clock=loop.time, wall=loop.wall, scopes=shared_scopes(store)) for _ in range(2)
+        )
         scopes = [governor.scope(("token", "location")) for governor in (one, two)]
         permit = await scopes[0].acquire(Lane.INTERACTIVE)
         permit.answered(429, {wire.RETRY_AFTER: "7"})
@@ -426,7 +429,9 @@ def test_whatever_is_lost_and_whoever_dies_no_window_holds_too_many(seed: int) -
 
         def born() -> tuple[Governor, list[asyncio.Task[None]]]:
             store = Lossy(memory, seed=dice.randrange(1000))
-            governor = Governor(policy, clock=loop.time, wall=loop.wall, budget=store, attempt_timeout=2.0)
+            governor = Governor(
+                policy, clock=loop.time, wall=loop.wall, scopes=shared_scopes(store, attempt_timeout=2.0)
+            )
             scope = governor.scope(("token", "location"))
             return governor, [asyncio.create_task(work(scope)) for _ in range(8)]
 

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from hl_async import wire
-from hl_async.governor.budget import RELAX_AFTER, Budget
+from hl_async.governor.budget import Budget
 from hl_async.governor.daily_quota import DailyQuota
+from hl_async.governor.pacing import RELAX_AFTER
 from hl_async.governor.policy import GovernorPolicy
 
 

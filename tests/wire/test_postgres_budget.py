@@ -18,7 +18,8 @@ from contract.budgets import BudgetStoreContract, Caller
 from hl_async import GovernorPolicy, HighLevel, Lane, MemoryBudget, PostgresBudget, PrivateToken, Secret
 from hl_async.config import ClientConfig, Timeouts
 from hl_async.errors import BudgetStoreError, ConfigurationError
-from hl_async.governor import BudgetStore, Governor
+from hl_async.governor import Governor
+from hl_async.governor.shared import BudgetStore
 from hl_async.sandbox import Sandbox
 from hl_async.storage.postgres import Database
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event

@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from hl_async.governor import pacing
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Observation, Reservation, Terms
 
 WINDOW: Final = 0.1
@@ -31,9 +32,6 @@ REACH_ALONE: Final = 0.5
 REACH_TOGETHER: Final = 0.1
 REACH_BESIDE_CALLS: Final = 0.05
 """For which part of an interval bulk books ahead: alone, all processes together, while there are interactive calls."""
-
-RELAX_AFTER: Final = 100
-MOST_SLOWDOWN: Final = 9
 
 _FREE: Final = -math.inf
 _MOST_PER_EXCHANGE: Final = 4096
@@ -203,9 +201,8 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             self.interactive_at = now
         if request.pause:
             self.blocked_until = max(self.blocked_until, now + request.pause)
-        if request.refused and now - self.slowed_at > self.interval and self.slowdown < MOST_SLOWDOWN:
-            self.slowdown += 1
-            self.slowed_at = now
+        if request.refused:
+            self.slowdown, self.slowed_at = pacing.slowed(now, self.slowdown, self.slowed_at, self.interval)
         if request.seen is not None:
             self._compare(now, request.seen)
         if request.leaving:
@@ -222,23 +219,16 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         ours = sum(
             (use.start <= latest and use.ready > earliest) or use.before > earliest for use in self.uses
         ) + sum(lease.start <= latest or lease.before > earliest for lease in self.leases)
-        others = self.max - seen.remaining - ours
-        if others > 0:
-            while self.external_use and self.external_use[-1][1] <= others:
-                self.external_use.pop()
-            self.external_use.append((latest, others))
+        pacing.note_external_use(self.external_use, latest, self.max - seen.remaining - ours)
 
     def _forget(self, now: float) -> None:
         # a slot that is back still tells for a while what the server may have counted when an answer left it
         del self.uses[: bisect_right(self.uses, now - self.interval / 2, key=_ready)]
-        while self.external_use and self.external_use[0][0] + self.interval <= now:
-            del self.external_use[0]
+        pacing.largest_external_use(self.external_use, now, self.interval)
         gone = [name for name, holder in self.holders.items() if holder.seen < now - 2 * self.interval]
         for name in gone:
             del self.holders[name]
-        if self.slowdown and now - self.slowed_at > RELAX_AFTER * self.interval:
-            self.slowdown -= 1
-            self.slowed_at = now
+        self.slowdown, self.slowed_at = pacing.relaxed(now, self.slowdown, self.slowed_at, self.interval)
 
     # ------------------------------------------------------------------------------------------ wanting
 
@@ -300,8 +290,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             return False
         start = max(now, ready, self.next_bulk)
         gap = self._gap(terms, external_use + margin)
-        # one gap of catching up makes good for lateness without becoming a burst
-        self.next_bulk = max(self.next_bulk, start - gap) + gap
+        self.next_bulk = pacing.next_start(self.next_bulk, start, gap)
         self._lease(request, reservations, max(start, allowed), ready, bulk=True, now=now)
         return True
 
@@ -374,23 +363,14 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return len(self.leases) + len(self.uses) - bisect_right(self.uses, now, key=_ready)
 
     def _external_use(self, now: float) -> int:
-        return (
-            self.external_use[0][1]
-            if self.external_use and self.external_use[0][0] + self.interval > now
-            else 0
-        )
+        return pacing.largest_external_use(self.external_use, now, self.interval)
 
     def _withheld(self, now: float, terms: Terms) -> tuple[int, int]:
         external_use = self._external_use(now)
-        if external_use <= 1:
-            return external_use, 0
-        return external_use, math.ceil(terms.external_margin * math.sqrt(external_use)) + 1
+        return external_use, pacing.margin(external_use, terms.external_margin)
 
     def _gap(self, terms: Terms, withheld: int) -> float:
-        pace = terms.pace or 0.0
-        if self.slowdown:
-            pace = max(pace, 1.01 + 0.01 * self.slowdown)
-        return pace * self.interval / max(1, self.max - withheld)
+        return pacing.gap(terms.pace, self.interval, self.max - withheld, self.slowdown)
 
 
 def _ready(use: Use) -> float:

@@ -22,8 +22,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from hl_async import wire
-from hl_async.governor.budget import BRAKE_AFTER, LARGEST_INTERVAL_MS, LARGEST_MAX, PROBE_EVERY, Budget
+from hl_async.governor.budget import LARGEST_INTERVAL_MS, LARGEST_MAX, Budget
 from hl_async.governor.headers import parse_count
+from hl_async.governor.pacing import Brake
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Observation, Terms
 from hl_async.governor.shared.pending import PendingReports
@@ -49,6 +50,7 @@ class ReservedBudget:
 
     __slots__ = (
         "_blocked_until",
+        "_brake",
         "_bulk",
         "_bulk_at",
         "_called_at",
@@ -57,7 +59,6 @@ class ReservedBudget:
         "_cooling",
         "_exchanged_at",
         "_external_use",
-        "_failures",
         "_full",
         "_gap",
         "_generation",
@@ -69,7 +70,6 @@ class ReservedBudget:
         "_lease",
         "_limits_revision",
         "_max_text",
-        "_next_probe",
         "_pending",
         "_policy",
         "_refusal",
@@ -122,8 +122,7 @@ class ReservedBudget:
         """Bulk books no further ahead than it could use lately."""
         self._bulk_at = -math.inf
         self._called_at = -math.inf
-        self._failures = 0
-        self._next_probe = -math.inf
+        self._brake = Brake()
         self._substitute: Budget | None = None
         self._max_text: str | None = None
         self._interval_text: str | None = None
@@ -150,13 +149,12 @@ class ReservedBudget:
         queue = self._bulk
         if not queue or queue[0].start > now or now < self._blocked_until:
             return 0
-        if self._failures >= BRAKE_AFTER and now < self._next_probe:
+        if self._brake.holds(now):
             return 0
         self._expire(now)
         if not queue or queue[0].start > now:
             return 0
-        if self._failures >= BRAKE_AFTER:
-            self._next_probe = now + PROBE_EVERY
+        self._brake.probed(now)
         self._takes.append(now)
         return self._take(queue, now)
 
@@ -185,7 +183,7 @@ class ReservedBudget:
 
     def next_change(self, now: float, *, bulk: bool) -> float:
         """When trying again may succeed without news from the store; infinity when it takes news."""
-        floor = max(self._blocked_until, self._next_probe if bulk and self.braked else -math.inf)
+        floor = max(self._blocked_until, self._brake.next_probe if bulk and self.braked else -math.inf)
         starts = [booking.start for booking in self._bulk[:1]]
         if not bulk:
             starts += [booking.start for booking in self._calls[:1]]
@@ -203,9 +201,9 @@ class ReservedBudget:
         lease, taken = self._held.pop(ticket)
         self.warm = True
         if status >= 500:
-            self._failed_at_server(now)
-        elif self._failures:
-            self._failures = 0
+            self._brake.failed(now)
+        elif self._brake.failures:
+            self._brake.failures = 0
         text = headers.get(wire.RATE_LIMIT)
         if text is not None:
             acknowledged = headers.get(wire.RATE_INTERVAL_MS)
@@ -226,7 +224,7 @@ class ReservedBudget:
     def abandoned(self, now: float, ticket: int) -> None:
         """No answer, and it may still be on its way."""
         lease, _ = self._held.pop(ticket)
-        self._failed_at_server(now)
+        self._brake.failed(now)
         linger = self._policy.linger
         heapq.heappush(self._late, now + self.interval + linger)
         if lease > 0:
@@ -247,14 +245,7 @@ class ReservedBudget:
     def refused_connection(self, now: float, ticket: int) -> None:
         """Nothing was sent, because the server could not be reached."""
         self.returned(ticket)
-        self._failed_at_server(now)
-
-    def charge(self, now: float, requests: int) -> None:
-        """More requests than one went out under a permit: each costs a slot from now on."""
-        for _ in range(requests):
-            until = now + self.interval + self._policy.linger
-            heapq.heappush(self._late, until)
-            self._pending.unreserved_uses(until)
+        self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
         """A 429: nothing is sent for ``seconds``, or one interval, by no process."""
@@ -282,7 +273,7 @@ class ReservedBudget:
     @property
     def braked(self) -> bool:
         """Whether bulk only probes, because the server failed again and again."""
-        return self._failures >= BRAKE_AFTER
+        return self._brake.is_on
 
     @property
     def is_store_down(self) -> bool:
@@ -483,11 +474,6 @@ class ReservedBudget:
     def _drop(self, queue: list[_Booking], keep: int) -> None:
         self._pending.unused(*(booking.lease for booking in queue[keep:]))
         del queue[keep:]
-
-    def _failed_at_server(self, now: float) -> None:
-        self._failures += 1
-        if self._failures == BRAKE_AFTER:
-            self._next_probe = now + PROBE_EVERY
 
     def _learn(self, max_text: str, interval_text: str | None) -> None:
         """Adopt the server's own Max and Interval, and tell the store; values that make no sense change nothing."""

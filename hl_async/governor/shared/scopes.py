@@ -11,18 +11,15 @@ import asyncio
 import hashlib
 import math
 import secrets
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from hl_async import telemetry as events
 from hl_async.config import Lane
 from hl_async.errors import BudgetStoreError
-from hl_async.governor.governor import Permit, Scope
+from hl_async.governor.governor import Governor, Permit, Scope
 from hl_async.governor.shared.messages import BudgetStore, ExchangeReply, ExchangeRequest
 from hl_async.governor.shared.reservations import ReservedBudget
-
-if TYPE_CHECKING:
-    from hl_async.governor.governor import Governor
 
 PATIENCE: Final = 1.0
 """Seconds that one exchange may take before interactive calls go on without it."""
@@ -249,3 +246,14 @@ class SharedScopes:
         waiting, self._waiting = self._waiting, {}
         for scope in waiting:
             scope.look()
+
+
+def shared_scopes(store: BudgetStore, *, attempt_timeout: float = 30.0) -> Callable[[Governor], SharedScopes]:
+    """Return the ``scopes`` argument of a :class:`Governor` whose budgets are shared through ``store``.
+
+    Args:
+        store: The slots of all processes; closed with the governor.
+        attempt_timeout: The longest time one request may take, in seconds. With the policy's ``linger`` it bounds how
+            long a process that died may still have a request on its way.
+    """
+    return lambda governor: SharedScopes(governor, store, lease=attempt_timeout + governor.policy.linger)

@@ -1,0 +1,113 @@
+"""Internal. How fast bulk goes: its pace, its margin beside other clients, and what failures do to both.
+
+One process with slots of its own (:mod:`~hl_async.governor.budget`) and a store that several processes share
+(:mod:`~hl_async.governor.shared.allocator`) apply the same rules, which stand here once. Pure; ``now`` is the caller's
+clock, all durations are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+BRAKE_AFTER: Final = 10
+"""Consecutive failures of the server after which bulk only probes."""
+
+PROBE_EVERY: Final = 1.0
+"""Seconds between two bulk probes while the brake is on."""
+
+RELAX_AFTER: Final = 100
+"""Intervals without a 429 after which bulk that was slowed down speeds up by one step."""
+
+MOST_SLOWDOWN: Final = 9
+
+ExternalUse = list[tuple[float, int]]
+"""When use by other clients was observed, and how many slots. The counts fall; nearly always empty."""
+
+
+def margin(external_use: int, factor: float) -> int:
+    """Return the slots bulk leaves free beyond ``external_use``: ``factor * sqrt(use) + 1``, or none for one use."""
+    # One foreign request is noise: a retry by a proxy, a colleague's test. A stream of them varies by its square root.
+    return 0 if external_use <= 1 else math.ceil(factor * math.sqrt(external_use)) + 1
+
+
+def gap(pace: float | None, interval: float, slots: int, slowdown: int) -> float:
+    """Return the seconds between two bulk requests; 0 when bulk may burst.
+
+    Args:
+        pace: The policy's pace; None lets bulk burst unless it was slowed down.
+        interval: The budget's interval in seconds.
+        slots: The slots bulk may use, at least one is assumed.
+        slowdown: Steps from :func:`slowed`; the first one sets the pace to 1.02.
+    """
+    factor = pace or 0.0
+    if slowdown:
+        factor = max(factor, 1.01 + 0.01 * slowdown)
+    return factor * interval / max(1, slots)
+
+
+def next_start(earliest: float, start: float, distance: float) -> float:
+    """Return when the bulk request after the one sent at ``start`` may go.
+
+    A request that went later than ``earliest`` lets the next one catch up by one ``distance``. More would be a burst.
+    """
+    return max(earliest, start - distance) + distance
+
+
+def slowed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
+    """Return the slowdown after a 429, and since when it holds; one step per interval at most."""
+    if now - since > interval and slowdown < MOST_SLOWDOWN:
+        return slowdown + 1, now
+    return slowdown, since
+
+
+def relaxed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
+    """Return the slowdown after a quiet time, and since when it holds."""
+    if slowdown and now - since > RELAX_AFTER * interval:
+        return slowdown - 1, now
+    return slowdown, since
+
+
+def note_external_use(seen: ExternalUse, moment: float, count: int) -> None:
+    """Record that other clients used ``count`` slots; only the largest recent counts are kept."""
+    if count > 0:
+        while seen and seen[-1][1] <= count:
+            seen.pop()
+        seen.append((moment, count))
+
+
+def largest_external_use(seen: ExternalUse, now: float, interval: float) -> int:
+    """Return the largest use by other clients over the last interval; forget older ones."""
+    while seen and seen[0][0] + interval <= now:
+        del seen[0]
+    return seen[0][1] if seen else 0
+
+
+class Brake:
+    """Reduces bulk to probes while the server fails again and again."""
+
+    __slots__ = ("failures", "next_probe")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.next_probe = -math.inf
+
+    @property
+    def is_on(self) -> bool:
+        """Whether bulk only probes."""
+        return self.failures >= BRAKE_AFTER
+
+    def failed(self, now: float) -> None:
+        """Count a failure of the server: a 5xx, no answer, no connection."""
+        self.failures += 1
+        if self.failures == BRAKE_AFTER:
+            self.next_probe = now + PROBE_EVERY
+
+    def holds(self, now: float) -> bool:
+        """Return whether bulk has to wait for the next probe."""
+        return self.failures >= BRAKE_AFTER and now < self.next_probe
+
+    def probed(self, now: float) -> None:
+        """Note that a bulk request was sent; while the brake is on, the next one waits."""
+        if self.failures >= BRAKE_AFTER:
+            self.next_probe = now + PROBE_EVERY

@@ -23,18 +23,11 @@ Facts of aiohttp 3.14 that shape it:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from hl_async import lazy_exports
 
-if TYPE_CHECKING:
-    from hl_async.transport.session import SessionManager
-
-__all__ = ["SessionManager"]
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy: `transport.retry` and `transport.responses` are imported where no HTTP library is wanted.
-    if name != "SessionManager":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hl_async.transport.session import SessionManager
-
-    return SessionManager
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "session": ("SessionManager",),
+    },
+)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +34,22 @@ def test_importing_what_needs_no_http_imports_no_http_library(module: str) -> No
 def test_models_say_what_they_export() -> None:
     assert sorted(models.__all__) == sorted(set(models.__all__))
     assert {"EstimateDraft", "Invoice", "LineItem"} <= set(models.__all__)
+
+
+@pytest.mark.parametrize(
+    "package", ["hl_async", "hl_async.auth", "hl_async.governor.shared", "hl_async.transport"]
+)
+def test_type_checkers_see_the_names_that_load_lazily(package: str) -> None:
+    module = importlib.import_module(package)
+    stub = ast.parse(Path(str(module.__file__)).with_suffix(".pyi").read_text("utf-8"))
+    declared = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    assert set(declared) == set(module.__all__) <= set(dir(module))
+    for name, home in declared.items():
+        owner, _, original = home.rpartition(".")
+        assert getattr(module, name) is getattr(importlib.import_module(owner), original)

@@ -1,0 +1,1 @@
+from hl_async.transport.session import SessionManager as SessionManager

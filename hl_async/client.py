@@ -13,14 +13,22 @@ from hl_async.config import CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
 from hl_async.governor import Governor, GovernorPolicy, ScopeFactory
 from hl_async.governor.shared.messages import BudgetStore
+from hl_async.models import LocationDetails
 from hl_async.operations import OPERATIONS, Operation, plain_id
+from hl_async.pagination import Pager
+from hl_async.resources.contacts import Contacts
 from hl_async.resources.estimate_templates import EstimateTemplates
 from hl_async.resources.estimates import Estimates
 from hl_async.resources.invoice_schedules import InvoiceSchedules
 from hl_async.resources.invoice_templates import InvoiceTemplates
 from hl_async.resources.invoices import Invoices
+from hl_async.resources.locations import ClientMemory, LocationRequester, agency_locations
 from hl_async.resources.oauth import OAuth
-from hl_async.resources.requesting import Body, Query, Requester
+from hl_async.resources.opportunities import Opportunities
+from hl_async.resources.products import Products
+from hl_async.resources.requesting import Body, Query
+from hl_async.resources.transactions import Transactions
+from hl_async.resources.users import Users
 from hl_async.secret import Secret
 from hl_async.telemetry import Observer, Telemetry
 from hl_async.transport.bodies import CODINGS
@@ -38,7 +46,7 @@ R = TypeVar("R")
 class _Core:
     """What one client owns, shared by all its clones and locations."""
 
-    __slots__ = ("config", "credentials", "governor", "session", "state", "telemetry", "transport")
+    __slots__ = ("config", "credentials", "governor", "memory", "session", "state", "telemetry", "transport")
 
     def __init__(
         self,
@@ -78,6 +86,7 @@ class _Core:
             guard=self.session.check_usable,
             codings=CODINGS,
         )
+        self.memory = ClientMemory()
         self.state = "new"
 
 
@@ -239,6 +248,24 @@ class HighLevel:
         core = self._core
         return OAuth(core.transport, core.credentials.principal, self._options, core.config.api_version)
 
+    def locations(
+        self, company_id: str, *, email: str | None = None, limit: int | None = None
+    ) -> Pager[LocationDetails]:
+        """List the locations of an agency; needs the agency's token. Only reads.
+
+        Args:
+            company_id: The agency.
+            email: The location with this e-mail address.
+            limit: Locations per request.
+
+        Raises:
+            ScopeMissing: The token lacks locations.readonly.
+        """
+        core = self._core
+        return agency_locations(
+            core.transport, core.credentials.principal, self._options, company_id, email, limit
+        )
+
     def raw(
         self,
         operation: Operation[Any] | str,
@@ -275,14 +302,14 @@ class HighLevel:
         return f"<HighLevel {core.state}, {core.config.base_url}, {core.transport.in_flight} calls in flight>"
 
 
-class Location(Requester):
+class Location(LocationRequester):
     """One sub-account. Cheap to make, nothing to close; get it from :meth:`HighLevel.location`."""
 
     __slots__ = ("_core",)
 
     def __init__(self, core: _Core, location_id: str, options: CallOptions) -> None:
         account = core.transport.account(location_id, core.credentials.principal)
-        super().__init__(core.transport, account, options)
+        super().__init__(core.transport, account, options, core.memory)
         self._core = core
 
     @property
@@ -314,6 +341,31 @@ class Location(Requester):
     def invoice_schedules(self) -> InvoiceSchedules:
         """Recurring invoices."""
         return InvoiceSchedules(self)
+
+    @property
+    def contacts(self) -> Contacts:
+        """Contacts: find, search, get, create, update, upsert, tags, delete."""
+        return Contacts(self)
+
+    @property
+    def users(self) -> Users:
+        """Users, in whose name documents are sent."""
+        return Users(self)
+
+    @property
+    def products(self) -> Products:
+        """Products and their prices."""
+        return Products(self)
+
+    @property
+    def transactions(self) -> Transactions:
+        """Payments as they were taken, and orders."""
+        return Transactions(self)
+
+    @property
+    def opportunities(self) -> Opportunities:
+        """Opportunities and pipelines."""
+        return Opportunities(self)
 
     def with_options(self, **changes: Any) -> Location:
         """A copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""

@@ -1,156 +1,42 @@
 """The table of operations: one row per endpoint, and nothing about an endpoint anywhere else.
 
-Rows come from the official specification (42 invoice operations, three of OAuth), corrected by what is
-known of the live API. Transport, resources, sandbox, CLI and the contract test read the same rows.
+Rows come from the official specifications (42 invoice operations, three of OAuth, those of a document's neighbours
+in ``neighbour_operations``), corrected by what is known of the live API. Transport, resources, sandbox, CLI and the
+contract test read the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar
-from urllib.parse import quote, unquote
+from typing import Any, Final
 
 from hl_async import models as m
-from hl_async.errors import InvalidRequest
-from hl_async.models.codec import decoder
-from hl_async.models.validation import check_text
-
-T = TypeVar("T")
-
-MAX_ID: Final = 128
-
-
-class Alt(Enum):
-    """Where ``altId``/``altType``, the location of an invoice call, travels."""
-
-    QUERY = "query"
-    BODY = "body"
-    BOTH = "both"
-    NONE = "none"
-
-
-class Replay(Enum):
-    """What sending the same request twice does."""
-
-    SAFE = "safe"
-    """Nothing: it only reads."""
-    IDEMPOTENT = "idempotent"
-    """The same as once: it replaces or deletes."""
-    UNSAFE = "unsafe"
-    """Twice the effect: it creates, sends or pays. Never repeated after a byte has left."""
-
-
-class Operation(Generic[T]):
-    """One endpoint, typed by its answer.
-
-    ``name`` is the specification's operationId; ``resource`` and ``call`` name the coroutine
-    (``estimates.create``); ``path`` is a template with one ``{parameter}`` per id; ``items`` is the key that
-    holds the list in a list envelope; ``query`` the filters the endpoint knows, as the wire
-    spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token.
-    """
-
-    __slots__ = (
-        "alt", "authorised", "body", "call", "decode", "form", "items", "method", "name",
-        "page", "params", "path", "path_v3", "query", "replay", "resource", "response", "scope", "segments", "total",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        name: str,
-        method: str,
-        path: str,
-        response: type[T] | None,
-        *,
-        at: str,
-        scope: str | None,
-        alt: Alt,
-        replay: Replay,
-        body: type[Any] | None = None,
-        query: tuple[str, ...] = (),
-        items: str | None = None,
-        total: str = "total",
-        path_v3: str | None = None,
-        form: bool = False,
-        authorised: bool = True,
-    ) -> None:
-        self.name = name
-        self.method = method
-        self.path = path
-        self.path_v3 = path_v3 or path
-        self.response = response
-        self.resource, self.call = at.split(".")
-        self.scope = scope
-        self.alt = alt
-        self.replay = replay
-        self.body = body
-        self.query = query
-        self.items = items
-        self.total = total
-        self.form = form
-        self.authorised = authorised
-        self.params = tuple(part.partition("}")[0] for part in path.split("{")[1:])
-        # "/a/{x}/b" → ("/a/", "/b"): expanding is one join around the quoted ids
-        self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
-        self.decode: Callable[[bytes], T] = decoder(response)
-
-    @property
-    def at(self) -> str:
-        """``resource.call``, the coroutine's place."""
-        return f"{self.resource}.{self.call}"
-
-    def expand(self, *ids: str) -> str:
-        """The path with ``ids`` filled in, each percent-encoded with nothing left safe.
-
-        Raises :class:`InvalidRequest` for an empty id (it would hit the list route), ``.``, ``..``, control
-        characters and anything above 128 characters.
-        """
-        segments = self.segments
-        if len(ids) != len(segments) - 1:
-            raise InvalidRequest("path", f"{self.name} takes {len(segments) - 1} ids, got {len(ids)}")
-        path = segments[0]
-        for index, value in enumerate(ids):
-            path += path_segment(self.params[index], value) + segments[index + 1]
-        return path
-
-    def __repr__(self) -> str:
-        return f"<Operation {self.name}: {self.method} {self.path}>"
-
-
-def names_no_location(operation: Operation[Any], url: str, body: bytes | None) -> bool:
-    """Whether a request to the invoices service goes without ``altId``, which it answers with a misleading 401.
-
-    The operations of this table always carry it; a row defined outside it may not.
-    """
-    return operation.path.startswith("/invoices") and "altId=" not in url and b'"altId"' not in (body or b"")
-
-
-def path_segment(field: str, value: str) -> str:
-    """Percent-encode one id so that it can only ever be one segment of the path it was meant for."""
-    if not isinstance(value, str):
-        raise InvalidRequest(field, f"must be a string, got {type(value).__name__}")
-    if value.isascii() and value.isalnum() and len(value) <= MAX_ID:
-        return value  # the usual case: 20 to 24 letters and digits
-    if not value or value.isspace():
-        raise InvalidRequest(field, "is empty; an empty id would address the list instead")
-    if len(value) > MAX_ID:
-        raise InvalidRequest(field, f"has {len(value)} characters; ids have at most {MAX_ID}")
-    if value in (".", "..") or unquote(value) in (".", ".."):
-        raise InvalidRequest(field, "is a relative path segment, not an id")
-    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
-        raise InvalidRequest(field, "contains control characters")
-    check_text(value, field)
-    # quote() never touches dots; unreserved characters stay, everything else is escaped
-    return quote(value, safe="")
-
-
-def plain_id(field: str, value: str) -> str:
-    """Validate an id that is used outside a path too: letters, digits and what URLs leave alone."""
-    if path_segment(field, value) != value:
-        raise InvalidRequest(field, "contains characters that no id has (spaces, slashes, …)")
-    return value
-
+from hl_async.endpoint import MAX_ID, Alt, Operation, Replay, names_no_location, path_segment, plain_id
+from hl_async.neighbour_operations import (
+    ADD_CONTACT_TAGS,
+    CREATE_CONTACT,
+    CREATE_OPPORTUNITY,
+    CREATE_PRICE,
+    CREATE_PRODUCT,
+    DELETE_CONTACT,
+    FIND_CONTACT,
+    GET_CONTACT,
+    GET_LOCATION,
+    LIST_ORDERS,
+    LIST_PIPELINES,
+    LIST_PRICES,
+    LIST_PRODUCTS,
+    LIST_TRANSACTIONS,
+    NEIGHBOURS,
+    SEARCH_CONTACTS,
+    SEARCH_LOCATIONS,
+    SEARCH_OPPORTUNITIES,
+    SEARCH_USERS,
+    UPDATE_CONTACT,
+    UPDATE_OPPORTUNITY,
+    UPSERT_CONTACT,
+)
 
 _ESTIMATE_WRITE = "invoices/estimate.write"
 _ESTIMATE_READ = "invoices/estimate.readonly"
@@ -394,6 +280,93 @@ LIST_INSTALLED_LOCATIONS = Operation(
 # fmt: on
 
 OPERATIONS: Final[Mapping[str, Operation[Any]]] = MappingProxyType(
-    {row.name: row for row in tuple(globals().values()) if isinstance(row, Operation)}
+    {
+        row.name: row
+        for row in (
+            *(
+                row
+                for row in tuple(globals().values())
+                if isinstance(row, Operation) and row not in NEIGHBOURS
+            ),
+            *NEIGHBOURS,
+        )
+    }
 )
-"""Every row by its operationId, in the order above."""
+"""Every row by its operationId: invoices and OAuth in the order above, then the neighbours."""
+
+__all__ = [
+    "ADD_CONTACT_TAGS",
+    "CANCEL_INVOICE_SCHEDULE",
+    "CREATE_CONTACT",
+    "CREATE_ESTIMATE",
+    "CREATE_ESTIMATE_TEMPLATE",
+    "CREATE_INVOICE",
+    "CREATE_INVOICE_FROM_ESTIMATE",
+    "CREATE_INVOICE_SCHEDULE",
+    "CREATE_INVOICE_TEMPLATE",
+    "CREATE_OPPORTUNITY",
+    "CREATE_PRICE",
+    "CREATE_PRODUCT",
+    "DELETE_CONTACT",
+    "DELETE_ESTIMATE",
+    "DELETE_ESTIMATE_TEMPLATE",
+    "DELETE_INVOICE",
+    "DELETE_INVOICE_SCHEDULE",
+    "DELETE_INVOICE_TEMPLATE",
+    "FIND_CONTACT",
+    "GENERATE_ESTIMATE_NUMBER",
+    "GENERATE_INVOICE_NUMBER",
+    "GET_ACCESS_TOKEN",
+    "GET_CONTACT",
+    "GET_INVOICE",
+    "GET_INVOICE_SCHEDULE",
+    "GET_INVOICE_SETTINGS",
+    "GET_INVOICE_TEMPLATE",
+    "GET_LOCATION",
+    "GET_LOCATION_TOKEN",
+    "LIST_ESTIMATES",
+    "LIST_ESTIMATE_TEMPLATES",
+    "LIST_INSTALLED_LOCATIONS",
+    "LIST_INVOICES",
+    "LIST_INVOICE_SCHEDULES",
+    "LIST_INVOICE_TEMPLATES",
+    "LIST_ORDERS",
+    "LIST_PIPELINES",
+    "LIST_PRICES",
+    "LIST_PRODUCTS",
+    "LIST_TRANSACTIONS",
+    "MAX_ID",
+    "OPERATIONS",
+    "PREVIEW_ESTIMATE_TEMPLATE",
+    "RECORD_PAYMENT",
+    "SEARCH_CONTACTS",
+    "SEARCH_LOCATIONS",
+    "SEARCH_OPPORTUNITIES",
+    "SEARCH_USERS",
+    "SEND_ESTIMATE",
+    "SEND_INVOICE",
+    "SET_AUTO_PAYMENT",
+    "START_INVOICE_SCHEDULE",
+    "TEXT2PAY",
+    "TOUCH_ESTIMATE",
+    "TOUCH_INVOICE",
+    "UPDATE_AND_SCHEDULE",
+    "UPDATE_CONTACT",
+    "UPDATE_ESTIMATE",
+    "UPDATE_ESTIMATE_TEMPLATE",
+    "UPDATE_INVOICE",
+    "UPDATE_INVOICE_LATE_FEES",
+    "UPDATE_INVOICE_SCHEDULE",
+    "UPDATE_INVOICE_TEMPLATE",
+    "UPDATE_INVOICE_TEMPLATE_LATE_FEES",
+    "UPDATE_INVOICE_TEMPLATE_PAYMENT_METHODS",
+    "UPDATE_OPPORTUNITY",
+    "UPSERT_CONTACT",
+    "VOID_INVOICE",
+    "Alt",
+    "Operation",
+    "Replay",
+    "names_no_location",
+    "path_segment",
+    "plain_id",
+]

@@ -14,7 +14,7 @@ from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.errors import InvalidRequest
 from hl_async.models.codec import encode, json_page
-from hl_async.operations import OPERATIONS, Alt, Operation
+from hl_async.operations import OPERATIONS, Operation
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str]
@@ -106,10 +106,11 @@ async def _call(
 ) -> ExitCode:
     from hl_async.client import HighLevel
 
-    if every and not row.items:
-        raise InvalidRequest("--all", f"{row.at} is no list")
+    paged = row.items is not None and "offset" in row.query
+    if every and not paged:
+        raise InvalidRequest("--all", f"{row.at} does not page by offset; call it page by page with --query")
     _check_query(row, query)
-    if row.items and row.alt is Alt.QUERY:
+    if paged:
         query = {"limit": "100", "offset": "0", **query}
     async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
         place = hl.location(location)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, datetime
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import msgspec
 
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
-from hl_async.models.codec import bind, encode_body
+from hl_async.models.codec import bind, encode, encode_body
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager
@@ -79,14 +79,15 @@ class Requester:
         *,
         limit: int | None,
         offset: int,
+        ids: tuple[str, ...] = (),
     ) -> Pager[Any]:
-        """A pager over a list operation; ``filters`` in the wire's spelling."""
+        """A pager over a list operation; ``filters`` in the wire's spelling, ``ids`` of its path."""
         kept = {name: value for name, value in filters.items() if value is not None}
         encode_query(kept)  # a bad filter is refused here, not on the first page
 
         def fetch(start: int, size: int) -> Coroutine[Any, Any, Envelope[Any]]:
             # declared as strings, both required: docs/api-facts.md#api-pagination
-            return self.call(operation, query={**kept, "limit": size, "offset": start})
+            return self.call(operation, *ids, query={**kept, "limit": size, "offset": start})
 
         return Pager(fetch, limit=limit, offset=offset)
 
@@ -102,7 +103,14 @@ class Requester:
             text = f"{account.alt_query}&{text}" if text else account.alt_query
         if alt is Alt.BODY or alt is Alt.BOTH:
             return path, text, encode_body(bind(body, account.key), account.alt_body)
-        return path, text, None if body is None else encode_body(bind(body, account.key), b"")
+        if alt is Alt.LOCATION_QUERY or alt is Alt.SNAKE_QUERY:
+            name = "locationId" if alt is Alt.LOCATION_QUERY else "location_id"
+            located = f"{name}={quote(account.key, safe='')}"
+            text = f"{located}&{text}" if text else located
+        prefix = b'{"locationId":' + encode(account.key) if alt is Alt.LOCATION_BODY else b""
+        if body is None and not prefix:
+            return path, text, None
+        return path, text, encode_body(bind(body, account.key), prefix)
 
 
 def encode_query(query: Mapping[str, Any]) -> str:

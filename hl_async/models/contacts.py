@@ -1,0 +1,230 @@
+"""Contacts: what is sent and what is answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.common import AdditionalEmail, Answer, ContactDetails
+from hl_async.models.validation import NonEmptyStr, Request
+
+
+class CustomFieldInput(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A custom field of a request: its ``id`` (or ``key``) and the value to write."""
+
+    id: str | None = None
+    key: str | None = None
+    field_value: Any = None
+
+
+class CustomFieldValue(Answer):
+    """A custom field of an answer."""
+
+    id: str | None = None
+    value: Any = None
+
+
+class ContactDraft(Request, frozen=True):
+    """A new contact. The location is added by the client.
+
+    ``phone`` in E.164 form. ``tags`` become the contact's tags. The API refuses keys it does not know.
+    """
+
+    first_name: str | UnsetType = UNSET
+    last_name: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    phone: str | UnsetType = UNSET
+    gender: str | UnsetType = UNSET
+    address1: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    company_name: str | UnsetType = UNSET
+    website: str | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    dnd: bool | UnsetType = UNSET
+    dnd_settings: dict[str, Any] | UnsetType = UNSET
+    inbound_dnd_settings: dict[str, Any] | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    custom_fields: list[CustomFieldInput] | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+    date_of_birth: str | UnsetType = UNSET
+    assigned_to: str | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class ContactUpdate(Request, frozen=True):
+    """Changes of a contact. Fields left out survive; ``tags`` and ``email`` replace what is there."""
+
+    first_name: str | UnsetType = UNSET
+    last_name: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    phone: str | UnsetType = UNSET
+    address1: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    website: str | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    dnd: bool | UnsetType = UNSET
+    dnd_settings: dict[str, Any] | UnsetType = UNSET
+    inbound_dnd_settings: dict[str, Any] | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    custom_fields: list[CustomFieldInput] | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+    date_of_birth: str | UnsetType = UNSET
+    assigned_to: str | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class ContactUpsert(ContactDraft, frozen=True):
+    """The body of an upsert. The API matches it by e-mail or phone, so it needs one of them.
+
+    ``tags`` replaces the list of an existing contact: docs/api-facts.md#api-contacts. The specification's
+    ``createNewIfDuplicateAllowed`` is not offered: it would make a repetition create another contact.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.email and not self.phone:
+            raise InvalidRequest("email", "is missing; an upsert matches by email or phone")
+        if self.extra is not UNSET and "createNewIfDuplicateAllowed" in self.extra:
+            raise InvalidRequest(
+                "extra.createNewIfDuplicateAllowed",
+                "would make every retry create another contact; use contacts.create",
+            )
+
+
+class TagsChange(Request, frozen=True):
+    """Body of ``add_tags``."""
+
+    tags: list[NonEmptyStr]
+
+
+class ContactFilter(Request, frozen=True):
+    """A condition of a search; ``operator`` is eq, not_eq, contains, exists, range and others."""
+
+    field: NonEmptyStr
+    operator: NonEmptyStr
+    value: Any = UNSET
+
+
+class ContactSort(Request, frozen=True):
+    """An order of a search; ``direction`` is asc or desc."""
+
+    field: NonEmptyStr
+    direction: NonEmptyStr = "asc"
+
+
+class ContactSearch(Request, frozen=True):
+    """Body of a contact search; ``search_after`` goes beyond the first 10,000 contacts."""
+
+    page_limit: int
+    page: int | UnsetType = UNSET
+    search_after: list[Any] | UnsetType = UNSET
+    query: str | UnsetType = UNSET
+    filters: list[ContactFilter] | UnsetType = UNSET
+    sort: list[ContactSort] | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class ContactRecord(Answer):
+    """A contact as the API answers it."""
+
+    id: str
+    location_id: str | None = None
+    name: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    additional_emails: list[AdditionalEmail] | None = None
+    phone: str | None = None
+    timezone: str | None = None
+    company_name: str | None = None
+    dnd: bool | None = None
+    dnd_settings: dict[str, Any] | None = None
+    inbound_dnd_settings: dict[str, Any] | None = None
+    type: str | None = None
+    source: str | None = None
+    assigned_to: str | None = None
+    address1: str | None = None
+    city: str | None = None
+    state: str | None = None
+    country: str | None = None
+    postal_code: str | None = None
+    website: str | None = None
+    tags: list[str] | None = None
+    date_of_birth: str | None = None
+    date_added: datetime | None = None
+    date_updated: datetime | None = None
+    custom_fields: list[CustomFieldValue] | None = None
+    business_id: str | None = None
+    attribution_source: dict[str, Any] | None = None
+    last_attribution_source: dict[str, Any] | None = None
+    last_activity: Any = None
+    bounce_email: bool | None = None
+    unsubscribe_email: bool | None = None
+    deleted: bool | None = None
+    birth_month: Decimal | None = None
+    birth_day: Decimal | None = None
+    offers: list[str] | None = None
+    products: list[str] | None = None
+    search_after: list[Any] | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name, put together from first and last name if the API gives no other."""
+        return self.name or " ".join(part for part in (self.first_name, self.last_name) if part)
+
+    def for_document(self) -> ContactDetails:
+        """Return this contact as the customer of a new estimate or invoice."""
+        return ContactDetails(
+            id=self.id,
+            name=self.full_name or self.company_name or self.email or self.phone or "-",
+            phone_no=self.phone or "",
+            email=self.email or "",
+            company_name=UNSET if self.company_name is None else self.company_name,
+        )
+
+
+class ContactAnswer(Answer):
+    """The envelope of one contact; None when a look-up found none."""
+
+    contact: ContactRecord | None = None
+    new: bool | None = None
+    succeeded: bool | None = field(name="succeded", default=None)
+    trace_id: str | None = None
+
+
+class ContactDeleted(Answer):
+    """The answer to the deletion of a contact."""
+
+    succeeded: bool | None = field(name="succeded", default=None)
+
+
+class ContactTags(Answer):
+    """The tags of a contact after a change."""
+
+    tags: list[str] | None = None
+
+
+class ContactList(Answer):
+    """A page of contacts."""
+
+    contacts: list[ContactRecord] | None = None
+    total: int | None = None
+    trace_id: str | None = None
+
+    @property
+    def entries(self) -> list[ContactRecord]:
+        """The page's contacts."""
+        return self.contacts or []

@@ -1,0 +1,75 @@
+"""Locations: the details of one, and the list of an agency."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hl_async import operations as op
+from hl_async.config import CallOptions
+from hl_async.models import LocationDetails, LocationList
+from hl_async.pagination import Pager
+from hl_async.resources.requesting import Requester, encode_query
+from hl_async.transport.calls import Account, Transport
+
+
+class ClientMemory:
+    """Internal. What the resources of one client remember for its life, shared by its clones and locations."""
+
+    __slots__ = ("details", "reading")
+
+    def __init__(self) -> None:
+        self.details: dict[str, LocationDetails] = {}
+        self.reading: dict[str, asyncio.Lock] = {}
+
+
+class LocationRequester(Requester):
+    """Internal. A requester that knows its location's details."""
+
+    __slots__ = ("_memory",)
+
+    def __init__(
+        self, transport: Transport, account: Account, options: CallOptions, memory: ClientMemory
+    ) -> None:
+        super().__init__(transport, account, options)
+        self._memory = memory
+
+    async def details(self, *, fresh: bool = False) -> LocationDetails:
+        """Return the location's name, time zone, business, logo and address. Only reads.
+
+        Asked once and kept for the client's life.
+
+        Args:
+            fresh: Ask again.
+
+        Raises:
+            ScopeMissing: The token lacks locations.readonly.
+        """
+        memory, key = self._memory, self._account.key
+        if not fresh and key in memory.details:
+            return memory.details[key]
+        async with memory.reading.setdefault(key, asyncio.Lock()):
+            if fresh or key not in memory.details:
+                memory.details[key] = (await self.call(op.GET_LOCATION, key)).location
+            return memory.details[key]
+
+
+def agency_locations(
+    transport: Transport,
+    principal: str,
+    options: CallOptions,
+    company_id: str,
+    email: str | None,
+    limit: int | None,
+) -> Pager[LocationDetails]:
+    """Page through the locations of an agency, authorised with the agency's token."""
+    op.path_segment("company_id", company_id)
+    encode_query({"email": email})
+
+    async def fetch(start: int, size: int) -> LocationList:
+        account = transport.account(company_id, principal)
+        query = {"companyId": company_id, "email": email, "skip": start, "limit": size}
+        text = encode_query(query)
+        operation = op.SEARCH_LOCATIONS
+        return await transport.send(operation, account, operation.path, text, None, options)
+
+    return Pager(fetch, limit=limit)

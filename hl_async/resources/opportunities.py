@@ -1,0 +1,80 @@
+"""Opportunities of one location."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hl_async import operations as op
+from hl_async.models import Opportunity, OpportunityDraft, OpportunityList, OpportunityUpdate, Pipeline
+from hl_async.pagination import Pager
+from hl_async.resources.requesting import Requester, encode_query
+
+
+class Opportunities:
+    """``location.opportunities``."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, at: Requester) -> None:
+        self._at = at
+
+    async def pipelines(self) -> list[Pipeline]:
+        """Return the pipelines with the ids of their stages. Only reads."""
+        return (await self._at.call(op.LIST_PIPELINES)).pipelines or []
+
+    async def create(self, opportunity: OpportunityDraft) -> Opportunity:
+        """Create an opportunity. Not repeatable.
+
+        Compare `pipeline_stage_id` of the answer: an unknown stage lands in the first one, without an error.
+
+        Raises :class:`ValidationFailed`, and :class:`OutcomeUnknown` when no answer says whether it was created.
+        """
+        return (await self._at.call(op.CREATE_OPPORTUNITY, body=opportunity)).opportunity
+
+    async def update(self, opportunity_id: str, changes: OpportunityUpdate) -> Opportunity:
+        """Change an opportunity; safe to retry. Fields left out survive.
+
+        Args:
+            opportunity_id: The opportunity to change.
+            changes: The new values.
+
+        Raises:
+            NotFound: No such opportunity.
+            ValidationFailed: The API rejected a field.
+        """
+        return (await self._at.call(op.UPDATE_OPPORTUNITY, opportunity_id, body=changes)).opportunity
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        contact_id: str | None = None,
+        pipeline_id: str | None = None,
+        stage_id: str | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> Pager[Opportunity]:
+        """Search opportunities; await for the first page, iterate for all. Only reads.
+
+        Args:
+            query: Text to find.
+            contact_id: Opportunities of this contact.
+            pipeline_id: Opportunities of this pipeline.
+            stage_id: Opportunities in this stage.
+            status: open, won, lost, abandoned or all.
+            limit: Opportunities per request, at most 100.
+        """
+        filters: dict[str, Any] = {
+            "q": query,
+            "contact_id": contact_id,
+            "pipeline_id": pipeline_id,
+            "pipeline_stage_id": stage_id,
+            "status": status,
+        }
+        encode_query(filters)  # a bad filter is refused here, not on the first page
+
+        async def fetch(start: int, size: int) -> OpportunityList:
+            page = {**filters, "page": start // size + 1, "limit": size}
+            return await self._at.call(op.SEARCH_OPPORTUNITIES, query=page)
+
+        return Pager(fetch, limit=limit)

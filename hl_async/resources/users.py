@@ -1,0 +1,53 @@
+"""Users of one location."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hl_async import operations as op
+from hl_async.errors import InvalidRequest
+from hl_async.models import User, UserList
+from hl_async.pagination import Pager
+from hl_async.resources.locations import LocationRequester
+
+
+class Users:
+    """``location.users``."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, at: LocationRequester) -> None:
+        self._at = at
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        role: str | None = None,
+        kind: str | None = None,
+        company_id: str | None = None,
+        limit: int | None = None,
+    ) -> Pager[User]:
+        """Search the users of the location; the `id` of one is the `user_id` of sending. Only reads.
+
+        Args:
+            query: Text of the name, e-mail or phone number.
+            role: The role, such as admin or user.
+            kind: The type of the user, agency or account.
+            company_id: The agency; read from the location's details if left out.
+            limit: Users per request.
+
+        Raises:
+            ScopeMissing: The token lacks users.readonly, or locations.readonly for the agency.
+        """
+        given: dict[str, Any] = {"query": query, "role": role, "type": kind}
+        kept = {name: value for name, value in given.items() if value is not None}
+
+        async def fetch(start: int, size: int) -> UserList:
+            company = company_id or (await self._at.details()).company_id
+            if company is None:
+                raise InvalidRequest("company_id", "is missing; the location's details do not name it")
+            query = {"companyId": company, **kept, "skip": start, "limit": size}
+            return await self._at.call(op.SEARCH_USERS, query=query)
+
+        return Pager(fetch, limit=limit)

@@ -35,6 +35,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("transport",),
     ("governor.shared",),
     ("governor", "operations", "telemetry", "webhooks", "pagination"),
+    ("neighbour_operations",),
+    ("endpoint",),
     ("models", "config", "storage"),
     ("errors",),
     ("wire",),

@@ -18,7 +18,7 @@ import pytest
 
 from hl_async import models
 from hl_async.models.codec import decoder, encode_body
-from hl_async.operations import OPERATIONS, Operation
+from hl_async.operations import NEIGHBOURS, OPERATIONS, Operation
 
 SHARED = Path(os.environ.get("HL_SHARED", Path(__file__).parents[3] / "shared"))
 LEDGER = Path(__file__).with_name("ledger.toml")
@@ -119,7 +119,7 @@ def ledger() -> dict[str, str]:
 @pytest.mark.parametrize("name", ["invoices.json", "invoices-v3.json"])
 def test_every_operation_of_the_specification_is_a_row(name: str) -> None:
     theirs = declared(specification(name))
-    ours = {row.name: row for row in OPERATIONS.values() if row.resource != "oauth"}
+    ours = {row.name: row for row in OPERATIONS.values() if row.resource != "oauth" and row not in NEIGHBOURS}
     assert len(theirs) == 42
     assert set(theirs) == set(ours)
     for operation_id, (method, path, operation) in theirs.items():

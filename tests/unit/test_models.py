@@ -553,7 +553,7 @@ def document(dice: Random, kind: Any, depth: int = 0) -> dict[str, Any]:
     """A document of a kind with random keys missing, extra keys, nulls, and numbers and text swapped."""
     found: dict[str, Any] = {}
     for field in fields(kind):
-        if dice.random() < 0.5:
+        if dice.random() < 0.5 or (field.required and field.encode_name != "_id"):
             value = value_of(dice, field.type, depth)
             if value is not UNSET:
                 found[field.encode_name] = value

@@ -11,13 +11,13 @@ from yarl import URL
 
 from hl_async import operations as op
 from hl_async.errors import InvalidRequest
-from hl_async.operations import OPERATIONS, Alt, Replay, path_segment
+from hl_async.operations import NEIGHBOURS, OPERATIONS, Alt, Replay, path_segment
 
 
 def test_the_table_has_all_operations_once() -> None:
-    assert len(OPERATIONS) == 45
-    assert len({(row.method, row.path) for row in OPERATIONS.values()}) == 45
-    assert len({row.at for row in OPERATIONS.values()}) == 45
+    assert len(OPERATIONS) == 66
+    assert len({(row.method, row.path) for row in OPERATIONS.values()}) == 66
+    assert len({row.at for row in OPERATIONS.values()}) == 66
 
 
 def test_whatever_creates_sends_or_pays_is_unsafe() -> None:
@@ -43,11 +43,24 @@ def test_reads_carry_the_location_in_the_query_and_writes_in_the_body() -> None:
     for row in OPERATIONS.values():
         if row.resource == "oauth":
             assert row.alt is Alt.NONE
+        elif row in NEIGHBOURS:
+            assert row.alt is not Alt.BOTH
         elif row.method == "GET":
             assert row.alt is Alt.QUERY
         elif row.method == "PUT":
             assert row.alt is Alt.BODY
     assert op.DELETE_ESTIMATE.alt is op.DELETE_ESTIMATE_TEMPLATE.alt is Alt.BOTH
+
+
+def test_neighbours_name_the_location_as_their_service_wants_it() -> None:
+    assert {row.at for row in NEIGHBOURS if row.alt is Alt.SNAKE_QUERY} == {"opportunities.search"}
+    assert {row.at for row in NEIGHBOURS if row.alt is Alt.QUERY} == {
+        "transactions.list",
+        "transactions.orders",
+    }
+    with_id = {row.at for row in NEIGHBOURS if row.alt is Alt.NONE}
+    assert {"contacts.get", "contacts.update", "location.details", "opportunities.update"} <= with_id
+    assert all(row.params or row.resource == "agency" for row in NEIGHBOURS if row.alt is Alt.NONE)
 
 
 def test_a_path_is_its_template_with_the_ids_in_place() -> None:

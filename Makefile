@@ -9,7 +9,7 @@ DOCS_STAMP = $(VENV)/.installed-docs
 DEMO_STAMP = $(VENV)/.installed-demo
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench docs packages clean
+.PHONY: demo test lint bench docs packages stubs clean
 
 $(BIN)/python:
 	@echo "creating $(VENV)"
@@ -51,6 +51,9 @@ bench: $(BENCH_STAMP)  ## every benchmark, as ratios against its bar
 
 docs: $(DOCS_STAMP)  ## the documentation, warnings are errors; open build/docs/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+
+stubs: $(STAMP)  ## the type stub of hl_async.sync, from the signatures of hl_async
+	$(BIN)/python .ci/sync_stub.py
 
 packages: $(STAMP)  ## wheel and sdist, proved alone on every extra and with the lowest versions
 	$(BIN)/python .ci/packages

@@ -1,0 +1,265 @@
+# Made by .ci/sync_stub.py from the asynchronous classes (make stubs): do not edit.
+
+
+import ssl as ssl_module
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import aiohttp
+
+from hl_async.auth.credentials import Credentials
+from hl_async.client import HighLevel as AsyncHighLevel
+from hl_async.config import CallOptions, ClientConfig
+from hl_async.governor import BudgetStore, Governor, GovernorPolicy
+from hl_async.models import (
+    AutoPayment,
+    Deleted,
+    Estimate,
+    EstimateDraft,
+    EstimateNumber,
+    EstimateSend,
+    EstimateTemplate,
+    EstimateTemplateDraft,
+    EstimateUpdate,
+    InstalledLocation,
+    Invoice,
+    InvoiceDraft,
+    InvoiceFromEstimateResult,
+    InvoiceNumber,
+    InvoiceSchedule,
+    InvoiceScheduleDraft,
+    InvoiceScheduleUpdate,
+    InvoiceSend,
+    InvoiceSent,
+    InvoiceSettings,
+    InvoiceTemplate,
+    InvoiceTemplateDraft,
+    InvoiceTemplateUpdate,
+    InvoiceUpdate,
+    LateFeesConfiguration,
+    PaymentMethods,
+    PaymentRecorded,
+    RecordPayment,
+    ScheduleStart,
+    Text2Pay,
+    Text2PayResult,
+    TokenGrant,
+)
+from hl_async.operations import Operation
+from hl_async.pagination import Page
+from hl_async.resources.requesting import Body, Query
+from hl_async.secret import Secret
+from hl_async.telemetry import Observer
+from hl_async.transport.retry import RetryPolicy
+from hl_async.wire import WireResponse
+
+_T = TypeVar("_T")
+
+class SyncPager(Generic[_T]):
+    def __iter__(self) -> Iterator[_T]: ...
+    def first(self) -> Page[_T]: ...
+    def pages(self) -> Iterator[Page[_T]]: ...
+    def collect(self, at_most: int | None = None) -> list[_T]: ...
+
+class EstimateTemplates:
+    def create(self, template: EstimateTemplateDraft) -> EstimateTemplate: ...
+    def list(
+        self, *, search: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> SyncPager[EstimateTemplate]: ...
+    def preview(self, template_id: str) -> EstimateTemplate: ...
+    def update(self, template_id: str, template: EstimateTemplateDraft) -> EstimateTemplate: ...
+    def delete(self, template_id: str) -> EstimateTemplate: ...
+
+class Estimates:
+    def create(self, estimate: EstimateDraft) -> Estimate: ...
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        contact_id: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[Estimate]: ...
+    def find(self, estimate_id: str, *, contact_id: str | None = None) -> Estimate | None: ...
+    def update(self, estimate_id: str, estimate: EstimateUpdate) -> Estimate: ...
+    def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate: ...
+    def delete(self, estimate_id: str) -> Estimate: ...
+    def send(self, estimate_id: str, message: EstimateSend) -> Estimate: ...
+    def create_invoice(
+        self, estimate_id: str, *, mark_as_invoiced: bool, version: str | None = None
+    ) -> InvoiceFromEstimateResult: ...
+    def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None: ...
+    def generate_number(self) -> EstimateNumber: ...
+    def touch_last_visited(self, estimate_id: str) -> None: ...
+
+class InvoiceSchedules:
+    def create(self, schedule: InvoiceScheduleDraft) -> InvoiceSchedule: ...
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        payment_mode: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[InvoiceSchedule]: ...
+    def get(self, schedule_id: str) -> InvoiceSchedule: ...
+    def update(self, schedule_id: str, schedule: InvoiceScheduleUpdate) -> InvoiceSchedule: ...
+    def delete(self, schedule_id: str) -> Deleted: ...
+    def start(self, schedule_id: str, start: ScheduleStart) -> InvoiceSchedule: ...
+    def update_and_schedule(
+        self, schedule_id: str, schedule: InvoiceScheduleUpdate | None = None
+    ) -> InvoiceSchedule: ...
+    def set_auto_payment(self, schedule_id: str, auto_payment: AutoPayment) -> InvoiceSchedule: ...
+    def cancel(self, schedule_id: str) -> InvoiceSchedule: ...
+
+class InvoiceTemplates:
+    def create(self, template: InvoiceTemplateDraft) -> InvoiceTemplate: ...
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        payment_mode: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[InvoiceTemplate]: ...
+    def get(self, template_id: str) -> InvoiceTemplate: ...
+    def update(self, template_id: str, template: InvoiceTemplateUpdate) -> InvoiceTemplate: ...
+    def delete(self, template_id: str) -> Deleted: ...
+    def update_late_fees(self, template_id: str, late_fees: LateFeesConfiguration) -> InvoiceTemplate: ...
+    def update_payment_methods(self, template_id: str, methods: PaymentMethods) -> InvoiceTemplate: ...
+
+class Invoices:
+    def create(self, invoice: InvoiceDraft) -> Invoice: ...
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        contact_id: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        payment_mode: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[Invoice]: ...
+    def get(self, invoice_id: str) -> Invoice: ...
+    def update(self, invoice_id: str, invoice: InvoiceUpdate) -> Invoice: ...
+    def patch(self, invoice_id: str, *, seen: datetime | None = None, **changes: Any) -> Invoice: ...
+    def delete(self, invoice_id: str) -> Invoice: ...
+    def void(self, invoice_id: str) -> Invoice: ...
+    def send(self, invoice_id: str, message: InvoiceSend) -> InvoiceSent: ...
+    def record_payment(self, invoice_id: str, payment: RecordPayment) -> PaymentRecorded: ...
+    def update_late_fees(self, invoice_id: str, late_fees: LateFeesConfiguration) -> Invoice: ...
+    def generate_number(self) -> InvoiceNumber: ...
+    def touch_last_visited(self, invoice_id: str) -> None: ...
+    def text2pay(self, request: Text2Pay) -> Text2PayResult: ...
+    def settings(self) -> InvoiceSettings: ...
+
+class OAuth:
+    def token(
+        self,
+        *,
+        client_id: str,
+        client_secret: Secret | str,
+        grant_type: str,
+        code: str | None = None,
+        refresh_token: Secret | str | None = None,
+        user_type: str | None = None,
+        redirect_uri: str | None = None,
+    ) -> TokenGrant: ...
+    def location_token(self, company_id: str, location_id: str) -> TokenGrant: ...
+    def installed_locations(
+        self,
+        company_id: str,
+        app_id: str,
+        *,
+        query: str | None = None,
+        is_installed: bool | None = None,
+        version_id: str | None = None,
+        on_trial: bool | None = None,
+        plan_id: str | None = None,
+        location_id: str | None = None,
+        limit: int | None = None,
+    ) -> SyncPager[InstalledLocation]: ...
+
+class Location:
+    @property
+    def id(self) -> str: ...
+    @property
+    def estimates(self) -> Estimates: ...
+    @property
+    def estimate_templates(self) -> EstimateTemplates: ...
+    @property
+    def invoices(self) -> Invoices: ...
+    @property
+    def invoice_templates(self) -> InvoiceTemplates: ...
+    @property
+    def invoice_schedules(self) -> InvoiceSchedules: ...
+    def with_options(self, **changes: Any) -> Location: ...
+    def raw(
+        self,
+        operation: Operation[Any] | str,
+        *ids: str,
+        body: Body = None,
+        query: Query = None,
+        options: CallOptions | None = None,
+    ) -> WireResponse: ...
+
+class HighLevel:
+    def __init__(
+        self,
+        credentials: Credentials | Secret | str,
+        *,
+        config: ClientConfig | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        location_id: str | None = None,
+        governor: Governor | GovernorPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        observers: Iterable[Observer] = (),
+        session: aiohttp.ClientSession | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        budget: BudgetStore | None = None,
+    ) -> None: ...
+    @classmethod
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self: ...
+    def with_options(self, **changes: Any) -> HighLevel: ...
+    def location(self, location_id: str | None = None) -> Location: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def oauth(self) -> OAuth: ...
+    def raw(
+        self,
+        operation: Operation[Any] | str,
+        *ids: str,
+        location: str | None = None,
+        body: Body = None,
+        query: Query = None,
+        options: CallOptions | None = None,
+    ) -> WireResponse: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def governor(self) -> Governor: ...
+    @property
+    def credentials(self) -> Credentials: ...
+    def open(self) -> Self: ...
+    def close(self) -> None: ...
+    def run(self, function: Callable[[AsyncHighLevel], Coroutine[Any, Any, _T]]) -> _T: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

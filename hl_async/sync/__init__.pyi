@@ -1,5 +1,6 @@
 # Made by .ci/sync_stub.py from the asynchronous classes (make stubs): do not edit.
 
+from __future__ import annotations
 
 import ssl as ssl_module
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -12,9 +13,16 @@ import aiohttp
 from hl_async.auth.credentials import Credentials
 from hl_async.client import HighLevel as AsyncHighLevel
 from hl_async.config import CallOptions, ClientConfig
-from hl_async.governor import BudgetStore, Governor, GovernorPolicy
+from hl_async.governor import Governor, GovernorPolicy
+from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import (
     AutoPayment,
+    ContactDraft,
+    ContactFilter,
+    ContactRecord,
+    ContactSort,
+    ContactUpdate,
+    ContactUpsert,
     Deleted,
     Estimate,
     EstimateDraft,
@@ -39,14 +47,27 @@ from hl_async.models import (
     InvoiceTemplateUpdate,
     InvoiceUpdate,
     LateFeesConfiguration,
+    LocationDetails,
+    Opportunity,
+    OpportunityDraft,
+    OpportunityUpdate,
+    Order,
     PaymentMethods,
     PaymentRecorded,
+    Pipeline,
+    Price,
+    PriceDraft,
+    Product,
+    ProductDraft,
     RecordPayment,
     ScheduleStart,
     Text2Pay,
     Text2PayResult,
     TokenGrant,
+    Transaction,
+    User,
 )
+from hl_async.models.contacts import ContactAnswer
 from hl_async.operations import Operation
 from hl_async.pagination import Page
 from hl_async.resources.requesting import Body, Query
@@ -62,6 +83,25 @@ class SyncPager(Generic[_T]):
     def first(self) -> Page[_T]: ...
     def pages(self) -> Iterator[Page[_T]]: ...
     def collect(self, at_most: int | None = None) -> list[_T]: ...
+
+class Contacts:
+    def find(
+        self, *, email: str | None = None, phone: str | None = None, region: str | None = None
+    ) -> ContactRecord | None: ...
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        filters: list[ContactFilter] | None = None,
+        sort: list[ContactSort] | None = None,
+        limit: int | None = None,
+    ) -> SyncPager[ContactRecord]: ...
+    def get(self, contact_id: str) -> ContactRecord: ...
+    def create(self, contact: ContactDraft) -> ContactRecord: ...
+    def update(self, contact_id: str, changes: ContactUpdate) -> ContactRecord: ...
+    def upsert(self, contact: ContactUpsert) -> ContactAnswer: ...
+    def add_tags(self, contact_id: str, *tags: str) -> list[str]: ...
+    def delete(self, contact_id: str) -> bool: ...
 
 class EstimateTemplates:
     def create(self, template: EstimateTemplateDraft) -> EstimateTemplate: ...
@@ -194,6 +234,71 @@ class OAuth:
         limit: int | None = None,
     ) -> SyncPager[InstalledLocation]: ...
 
+class Opportunities:
+    def pipelines(self) -> list[Pipeline]: ...
+    def create(self, opportunity: OpportunityDraft) -> Opportunity: ...
+    def update(self, opportunity_id: str, changes: OpportunityUpdate) -> Opportunity: ...
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        contact_id: str | None = None,
+        pipeline_id: str | None = None,
+        stage_id: str | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> SyncPager[Opportunity]: ...
+
+class Products:
+    def list(
+        self,
+        *,
+        search: str | None = None,
+        collection_ids: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[Product]: ...
+    def create(self, product: ProductDraft) -> Product: ...
+    def prices(self, product_id: str, *, limit: int | None = None, offset: int = 0) -> SyncPager[Price]: ...
+    def create_price(self, product_id: str, price: PriceDraft) -> Price: ...
+
+class Transactions:
+    def list(
+        self,
+        *,
+        invoice_id: str | None = None,
+        contact_id: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        payment_mode: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[Transaction]: ...
+    def orders(
+        self,
+        *,
+        contact_id: str | None = None,
+        status: str | None = None,
+        payment_status: str | None = None,
+        search: str | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> SyncPager[Order]: ...
+
+class Users:
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        role: str | None = None,
+        kind: str | None = None,
+        company_id: str | None = None,
+        limit: int | None = None,
+    ) -> SyncPager[User]: ...
+
 class Location:
     @property
     def id(self) -> str: ...
@@ -207,6 +312,16 @@ class Location:
     def invoice_templates(self) -> InvoiceTemplates: ...
     @property
     def invoice_schedules(self) -> InvoiceSchedules: ...
+    @property
+    def contacts(self) -> Contacts: ...
+    @property
+    def users(self) -> Users: ...
+    @property
+    def products(self) -> Products: ...
+    @property
+    def transactions(self) -> Transactions: ...
+    @property
+    def opportunities(self) -> Opportunities: ...
     def with_options(self, **changes: Any) -> Location: ...
     def raw(
         self,
@@ -241,6 +356,9 @@ class HighLevel:
     def base_url(self) -> str: ...
     @property
     def oauth(self) -> OAuth: ...
+    def locations(
+        self, company_id: str, *, email: str | None = None, limit: int | None = None
+    ) -> SyncPager[LocationDetails]: ...
     def raw(
         self,
         operation: Operation[Any] | str,

@@ -27,7 +27,8 @@ MOST_COMPLEX = 15
 PACKAGE = Path(__file__).parents[1] / "hl_async"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "testing"),
+    ("__main__",),
+    ("cli", "sync", "testing"),
     ("bulk.workers", "sandbox"),
     ("client", "bulk"),
     ("resources",),
@@ -35,8 +36,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("transport",),
     ("governor.shared",),
     ("governor", "operations", "telemetry", "webhooks", "pagination"),
-    ("neighbour_operations",),
-    ("endpoint",),
     ("models", "config", "storage"),
     ("errors",),
     ("wire",),

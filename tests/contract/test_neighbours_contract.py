@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from contract.test_contract import SHARED, declared, resolve, schema_of, specification, struct_in
-from hl_async.endpoint import Alt
 from hl_async.operations import NEIGHBOURS
+from hl_async.operations.endpoint import Alt
 
 pytestmark = pytest.mark.skipif(not (SHARED / "spec").is_dir(), reason="the specification is not here")
 

@@ -1,7 +1,7 @@
 """The table of operations: one row per endpoint, and nothing about an endpoint anywhere else.
 
 Rows come from the official specifications (42 invoice operations, three of OAuth, those of a document's neighbours
-in ``neighbour_operations``), corrected by what is known of the live API. Transport, resources, sandbox, CLI and the
+in ``operations.neighbours``), corrected by what is known of the live API. Transport, resources, sandbox, CLI and the
 contract test read the same rows.
 """
 
@@ -12,8 +12,16 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hl_async import models as m
-from hl_async.endpoint import MAX_ID, Alt, Operation, Replay, names_no_location, path_segment, plain_id
-from hl_async.neighbour_operations import (
+from hl_async.operations.endpoint import (
+    MAX_ID,
+    Alt,
+    Operation,
+    Replay,
+    names_no_location,
+    path_segment,
+    plain_id,
+)
+from hl_async.operations.neighbours import (
     ADD_CONTACT_TAGS,
     CREATE_CONTACT,
     CREATE_OPPORTUNITY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from hl_async import models as m
-from hl_async.endpoint import Alt, Operation, Replay
+from hl_async.operations.endpoint import Alt, Operation, Replay
 
 _CONTACTS_READ = "contacts.readonly"
 _CONTACTS_WRITE = "contacts.write"

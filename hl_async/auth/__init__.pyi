@@ -4,10 +4,10 @@ from hl_async.auth.credentials import Credentials as Credentials
 from hl_async.auth.credentials import PrivateToken as PrivateToken
 from hl_async.auth.oauth import OAuthApp as OAuthApp
 from hl_async.auth.policy import RefreshPolicy as RefreshPolicy
+from hl_async.auth.stores.base import Stored as Stored
+from hl_async.auth.stores.base import TokenStore as TokenStore
 from hl_async.auth.stores.encrypted import EncryptedStore as EncryptedStore
 from hl_async.auth.stores.memory import MemoryStore as MemoryStore
-from hl_async.auth.stores.memory import Stored as Stored
-from hl_async.auth.stores.memory import TokenStore as TokenStore
 from hl_async.auth.stores.postgres import PostgresTokenStore as PostgresTokenStore
 from hl_async.auth.stores.sqlite import SqliteStore as SqliteStore
 from hl_async.auth.tokens import Installation as Installation

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, Protocol, TypedDict, Unpack
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
@@ -15,11 +15,6 @@ from hl_async.auth.tokens import Installation
 from hl_async.config import base_url
 from hl_async.errors import ConfigurationError, RefreshRejected, StateMismatch
 from hl_async.secret import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hl_async.auth.oauth import OAuthApp
 
 CONSENT_HOST: Final = "marketplace.gohighlevel.com"
 WHITE_LABEL_HOST: Final = "marketplace.leadconnectorhq.com"
@@ -47,6 +42,29 @@ class Consent(NamedTuple):
 
     url: str
     state: str
+
+
+class ConsentOptions(TypedDict, total=False):
+    """The keywords of :meth:`OAuthApp.authorize_url`."""
+
+    scopes: Iterable[str]
+    version_id: str | None
+    host: str
+    same_window: bool
+    extra: Mapping[str, str] | None
+    redirect_uri: str | None
+
+
+class ConsentApp(Protocol):
+    """What a consent flow needs of an app."""
+
+    def authorize_url(self, state: str, **options: Unpack[ConsentOptions]) -> str:
+        """Return the address of the consent page."""
+        ...
+
+    async def exchange_code(self, code: str, *, redirect_uri: str | None) -> Installation:
+        """Spend the code that came back."""
+        ...
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -109,7 +127,7 @@ class ConsentFlow:
 
     def __init__(
         self,
-        app: OAuthApp,
+        app: ConsentApp,
         repository: TokenRepository,
         wall: Callable[[], float],
         *,
@@ -120,7 +138,7 @@ class ConsentFlow:
         self._wall = wall
         self._life = life
 
-    async def begin(self, **options: Any) -> Consent:
+    async def begin(self, **options: Unpack[ConsentOptions]) -> Consent:
         """A state and the URL that carries it; ``options`` are those of :meth:`OAuthApp.authorize_url`."""
         state = f"{int(self._wall()):x}-{secrets.token_urlsafe(32)}"
         url = self._app.authorize_url(state, **options)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random as random_module
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
+from hl_async.auth.app_credentials import AppCredentials
 from hl_async.auth.authorization import (
     CONSENT_HOST,
     DEFAULT_SCOPES,
@@ -15,15 +16,16 @@ from hl_async.auth.authorization import (
     authorize_url,
     check_redirect,
 )
+from hl_async.auth.credentials import Credentials
 from hl_async.auth.policy import RefreshPolicy, missing, rejected
 from hl_async.auth.refresher import CompanyOf, Refresher
 from hl_async.auth.repository import TokenRepository
-from hl_async.auth.stores.memory import MemoryStore, TokenStore
-from hl_async.auth.token_endpoint import Denied, Issued, TokenEndpoint
+from hl_async.auth.stores.base import TokenStore
+from hl_async.auth.stores.memory import MemoryStore
+from hl_async.auth.token_endpoint import Denied, Issued
 from hl_async.auth.tokens import COMPANY, LOCATION, Installation, grant_from_answer, installation
 from hl_async.config import Environment, header_text
 from hl_async.errors import (
-    ClientStateError,
     ConfigurationError,
     InvalidRequest,
     RefreshUnavailable,
@@ -33,6 +35,18 @@ from hl_async.governor import Governor
 from hl_async.secret import Secret
 from hl_async.telemetry import Telemetry
 from hl_async.wire import Wire
+
+
+class AppSettings(TypedDict, total=False):
+    """The keywords of :class:`OAuthApp`."""
+
+    store: TokenStore | None
+    redirect_uri: str | None
+    company_id: str | CompanyOf | None
+    refresh: RefreshPolicy | None
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    random: Callable[[], float]
 
 
 class OAuthApp:
@@ -58,7 +72,7 @@ class OAuthApp:
     __slots__ = (
         "_client_id",
         "_client_secret",
-        "_policy",
+        "_credentials",
         "_redirect_uri",
         "_refresher",
         "_repository",
@@ -92,7 +106,6 @@ class OAuthApp:
         self._client_id = client_id
         self._client_secret = secret
         self._redirect_uri = redirect_uri
-        self._policy = refresh or RefreshPolicy()
         self._wall = wall
         self._store = store if store is not None else MemoryStore()
         self._repository = TokenRepository(client_id, self._store)
@@ -104,12 +117,16 @@ class OAuthApp:
                 return company
         elif company_id is not None:
             company_of = company_id
+        policy = refresh or RefreshPolicy()
         self._refresher = Refresher(
-            self._repository, self._policy, company_of, monotonic=monotonic, wall=wall, random=random
+            self._repository, policy, company_of, monotonic=monotonic, wall=wall, random=random
+        )
+        self._credentials: Credentials = AppCredentials(
+            client_id, secret, self._refresher, self._repository, timeout=policy.timeout, wall=wall
         )
 
     @classmethod
-    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[AppSettings]) -> Self:
         """An app from ``HL_CLIENT_ID`` and ``HL_CLIENT_SECRET``, its tokens in the SQLite file ``HL_TOKEN_STORE``.
 
         Without the latter, in the database ``HL_POSTGRES``, else in the user's state directory. ``HL_STORE_KEY`` (32
@@ -121,10 +138,11 @@ class OAuthApp:
         if found.client_id is None or found.client_secret is None:
             name = "HL_CLIENT_SECRET" if found.client_id else "HL_CLIENT_ID"
             raise ConfigurationError(name, "is not set; copy both from the app's settings in the marketplace")
-        values: dict[str, Any] = {"redirect_uri": found.redirect_uri, "company_id": found.company_id}
+        values: AppSettings = {"redirect_uri": found.redirect_uri, "company_id": found.company_id}
         if "store" not in settings:
             values["store"] = _store_from(found)
-        return cls(found.client_id, found.client_secret, **{**values, **settings})
+        values.update(settings)
+        return cls(found.client_id, found.client_secret, **values)
 
     # ------------------------------------------------------------------------------ installing
 
@@ -250,44 +268,31 @@ class OAuthApp:
     @property
     def principal(self) -> str:
         """The client id. The rate budget is one per app and location."""
-        return self._client_id
+        return self._credentials.principal
 
     def current(self, key: str) -> str | None:
-        """The header for a location or company, if a usable one is at hand."""
-        return self._refresher.current(key)
+        """See :meth:`Credentials.current`."""
+        return self._credentials.current(key)
 
     async def bearer(self, key: str) -> str:
-        """The header, loaded, refreshed or minted."""
-        return await self._refresher.bearer(key)
+        """See :meth:`Credentials.bearer`."""
+        return await self._credentials.bearer(key)
 
     async def reject(self, key: str, sent: str) -> bool:
-        """The server refused the header ``sent``; False when another one would fare no better."""
-        return self._refresher.reject(key, sent)
+        """See :meth:`Credentials.reject`."""
+        return await self._credentials.reject(key, sent)
 
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Called by the client that opens. Raises :class:`ClientStateError` while another one uses the app."""
-        if self._refresher.is_open:
-            raise ClientStateError("this OAuthApp belongs to another open client; share that client")
-        server = TokenEndpoint(
-            wire,
-            governor,
-            base_url=base_url,
-            client_id=self._client_id,
-            client_secret=self._client_secret,
-            version=api_version,
-            timeout=self._policy.timeout,
-            wall=self._wall,
+        """See :meth:`Credentials.open`. Raises :class:`ClientStateError` while another client uses the app."""
+        await self._credentials.open(
+            wire, base_url=base_url, api_version=api_version, telemetry=telemetry, governor=governor
         )
-        self._refresher.open(server, telemetry)
 
     async def aclose(self) -> None:
-        """Called by the client that closes. Waits for refreshes that have begun, at most twice ``timeout``."""
-        try:
-            await self._refresher.aclose()
-        finally:
-            await self._repository.aclose()
+        """See :meth:`Credentials.aclose`. Waits for refreshes that have begun, at most twice ``timeout``."""
+        await self._credentials.aclose()
 
     def _redirect(self, given: str | None) -> str:
         return check_redirect(given or self._redirect_uri)

@@ -7,10 +7,10 @@ import math
 from enum import Enum
 from typing import Final
 
-from hl_async.auth.token_endpoint import Denied
+from hl_async.auth.token_endpoint import Denied, NoAnswer
 from hl_async.auth.tokens import COMPANY, TokenSet, fingerprint
 from hl_async.config import positive_seconds
-from hl_async.errors import ConfigurationError, GrantLost, RefreshRejected, TokenMissing
+from hl_async.errors import ConfigurationError, GrantLost, RefreshRejected, RefreshUnavailable, TokenMissing
 
 _SKEW_SHARE: Final = 0.1
 _OPERATOR_WORDS: Final = ("client credentials", "invalid_client", "not active", "invalid client")
@@ -64,7 +64,7 @@ class RefreshPolicy:
         return ceiling * (0.5 + 0.5 * random)
 
 
-class Step(Enum):
+class RefreshStep(Enum):
     """What a stored grant calls for."""
 
     USE = "use"
@@ -76,21 +76,21 @@ class Step(Enum):
 
 def next_step(
     grant: TokenSet, policy: RefreshPolicy, *, wall: float, unwanted: str | None, force: bool
-) -> Step:
+) -> RefreshStep:
     """What to do with ``grant``, as it was just read from the store.
 
     ``unwanted`` is a header that is not good enough: refused by the server, or due for renewal. Any other one that
     lives is used, whoever obtained it. ``force`` renews it all the same, and tries a lost grant once more.
     """
     if not force and grant.header != unwanted and grant.remaining(wall) > policy.margin(grant.life):
-        return Step.USE
+        return RefreshStep.USE
     if grant.minted:
-        return Step.MINT
+        return RefreshStep.MINT
     if grant.refresh_token is None:
-        return Step.STUCK
+        return RefreshStep.STUCK
     if grant.lost == fingerprint(grant.refresh_token) and not force:
-        return Step.LOST
-    return Step.REFRESH
+        return RefreshStep.LOST
+    return RefreshStep.REFRESH
 
 
 def is_final(refused: Denied) -> bool:
@@ -127,6 +127,16 @@ def rejected(key: str, action: str, refused: Denied) -> RefreshRejected:
         key=key,
         status=refused.status,
         messages=refused.messages,
+    )
+
+
+def unavailable(key: str, reply: NoAnswer) -> RefreshUnavailable:
+    """Return the error for a server that gave no verdict."""
+    return RefreshUnavailable(
+        f"the authorisation server gave no verdict: {reply.reason}. The stored token was kept; it is asked "
+        "again by a later call",
+        key=key,
+        retry_after=reply.retry_after,
     )
 
 

@@ -17,7 +17,17 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from hl_async import telemetry as events
-from hl_async.auth.policy import RefreshPolicy, Step, is_final, lost, missing, next_step, rejected, subject
+from hl_async.auth.policy import (
+    RefreshPolicy,
+    RefreshStep,
+    is_final,
+    lost,
+    missing,
+    next_step,
+    rejected,
+    subject,
+    unavailable,
+)
 from hl_async.auth.repository import Found, TokenRepository
 from hl_async.auth.token_endpoint import Denied, Issued, NoAnswer, Reply, TokenEndpoint
 from hl_async.auth.tokens import COMPANY, LOCATION, TokenSet, fingerprint, grant_from_answer
@@ -85,8 +95,6 @@ class Refresher:
         self._server: TokenEndpoint | None = None
         self._telemetry = Telemetry()
         self._closing = False
-
-    # ------------------------------------------------------------------------------ life cycle
 
     def open(self, server: TokenEndpoint, telemetry: Telemetry) -> None:
         """Begin to work with ``server``."""
@@ -277,15 +285,15 @@ class Refresher:
     ) -> tuple[TokenSet, bool]:
         """A grant whose header is not ``unwanted``, and whether it was made just now."""
         found = await self._repository.find(key)
-        step = Step.MINT if found is None else self._step(found.grant, unwanted, force)
-        if found is not None and step is Step.USE:
+        step = RefreshStep.MINT if found is None else self._step(found.grant, unwanted, force)
+        if found is not None and step is RefreshStep.USE:
             return found.grant, False
-        if step is Step.MINT:
+        if step is RefreshStep.MINT:
             return await self._mint(server, key, found)
         assert found is not None
         return await self._refresh(server, found.name, entry, unwanted, force)
 
-    def _step(self, grant: TokenSet, unwanted: str | None, force: bool) -> Step:
+    def _step(self, grant: TokenSet, unwanted: str | None, force: bool) -> RefreshStep:
         return next_step(grant, self._policy, wall=self._wall(), unwanted=unwanted, force=force)
 
     async def _refresh(
@@ -299,11 +307,11 @@ class Refresher:
                     raise missing(name.rpartition("/")[2], "its tokens were removed from the store")
                 grant = found.grant
                 step = self._step(grant, unwanted, force)
-                if step is Step.USE:
+                if step is RefreshStep.USE:
                     return grant, False
-                if step is Step.LOST:
+                if step is RefreshStep.LOST:
                     raise lost(grant, None)
-                if step is not Step.REFRESH or grant.refresh_token is None:
+                if step is not RefreshStep.REFRESH or grant.refresh_token is None:
                     raise missing(grant.key, "its token has run out, and it came without a refresh token")
                 done = await self._use_refresh_token(server, found, entry)
                 if done is not None:
@@ -343,7 +351,7 @@ class Refresher:
         if not reply.sent and not unanswered:
             with suppress(TokenStoreError):
                 await self._repository.save(name, grant, version + 1)
-        raise _unavailable(grant.key, reply)
+        raise unavailable(grant.key, reply)
 
     async def _mint(self, server: TokenEndpoint, key: str, found: Found | None) -> tuple[TokenSet, bool]:
         """Make a location's token from its company's. Repeatable, so no lock: a race costs one request."""
@@ -368,7 +376,7 @@ class Refresher:
             return fresh, True
         if isinstance(reply, Denied):
             raise rejected(key, f"mint a token for location {key} from company {company}", reply)
-        raise _unavailable(key, reply)
+        raise unavailable(key, reply)
 
     async def _company(self, key: str) -> str | None:
         """The company that mints for a location nothing is stored for."""
@@ -401,8 +409,6 @@ class Refresher:
             unanswered = unanswered or reply.sent
             await asyncio.sleep(pause)
         return reply, unanswered
-
-    # ------------------------------------------------------------------------------ the new pair
 
     async def _keep(
         self, entry: _Entry, name: str, grant: TokenSet, version: int, spent: str
@@ -441,12 +447,3 @@ class Refresher:
             if found is not None:  # removed meanwhile by a person: it stays so
                 await self._repository.replace_spent(name, grant, found.version, spent)
         entry.unsaved = None
-
-
-def _unavailable(key: str, reply: NoAnswer) -> RefreshUnavailable:
-    return RefreshUnavailable(
-        f"the authorisation server gave no verdict: {reply.reason}. The stored token was kept; it is asked "
-        "again by a later call",
-        key=key,
-        retry_after=reply.retry_after,
-    )

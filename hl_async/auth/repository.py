@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from hl_async.auth.stores.memory import TokenStore
+from hl_async.auth.stores.base import TokenStore
 from hl_async.auth.tokens import COMPANY, LOCATION, TokenSet, decode_grant, encode_grant, fingerprint
 from hl_async.errors import TokenStoreError
 from hl_async.secret import redact

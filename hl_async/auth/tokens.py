@@ -1,7 +1,7 @@
 """What one installation of the app holds, how long it is good, and how it is written into a store. Pure.
 
 Tokens are :class:`Secret` from the decoder to the store; the only text form that shows them is the blob that
-:func:`encode_grant` makes for a :class:`~hl_async.auth.stores.memory.TokenStore`.
+:func:`encode_grant` makes for a :class:`~hl_async.auth.stores.base.TokenStore`.
 """
 
 from __future__ import annotations

@@ -118,8 +118,6 @@ class Scope:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
-    # ------------------------------------------------------------------------------------------ taking
-
     def try_acquire(self, lane: Lane) -> Permit | None:
         """A permit when a slot is free and nobody waits before this call, else None. Never suspends."""
         governor = self._governor
@@ -324,8 +322,6 @@ class Scope:
             self._timer.cancel()
             self._timer = None
             self._timer_at = math.inf
-
-    # ----------------------------------------------------------------------------------------- the day
 
     def _check(self, lane: Lane) -> None:
         if self._governor.closed:

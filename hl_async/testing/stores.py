@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from hl_async.auth.stores.memory import Stored, TokenStore
+from hl_async.auth.stores.base import Stored, TokenStore
 
 NAME = "app/location/ve9EPM428h8vShlRW1KT"
 OTHER = "app/location/6578278e879ad2646715ba9c"

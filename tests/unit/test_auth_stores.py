@@ -9,6 +9,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from hl_async.auth import EncryptedStore, MemoryStore, SqliteStore, Stored, TokenStore
 from hl_async.auth.stores.sqlite import explain
@@ -220,7 +221,7 @@ async def test_keys_rotate_entry_by_entry() -> None:
     assert await both.load(NAME) == Stored(1, SECRET)
     await both.save(NAME, SECRET, 1)
     assert await EncryptedStore(inside, [NEW]).load(NAME) == Stored(2, SECRET)
-    with pytest.raises(TokenStoreError, match="another key"):
+    with pytest.raises(TokenStoreError, match="with another key"):
         await EncryptedStore(inside, [OLD]).load(NAME)
 
 
@@ -231,10 +232,35 @@ async def test_an_entry_can_be_neither_changed_nor_moved_to_another_location() -
     stored = await inside.load(NAME)
     assert stored is not None
     await inside.save(OTHER, stored.data, 0)
-    await inside.save(NAME, stored.data[:-1] + bytes([stored.data[-1] ^ 1]), 1)
-    for name in (NAME, OTHER):
-        with pytest.raises(TokenStoreError, match="changed, or copied"):
-            await store.load(name)
+    with pytest.raises(TokenStoreError, match="was copied from another entry"):
+        await store.load(OTHER)
+    for place in range(len(stored.data)):
+        changed = bytearray(stored.data)
+        changed[place] ^= 1
+        version = stored.version + place
+        assert await inside.save(NAME, bytes(changed), version)
+        with pytest.raises(TokenStoreError, match=r"was changed|is not encrypted"):
+            await store.load(NAME)
+    await inside.save(NAME, stored.data[: len(stored.data) // 2], stored.version + len(stored.data))
+    with pytest.raises(TokenStoreError, match="was changed"):
+        await store.load(NAME)
+
+
+async def test_an_authentic_plaintext_that_is_not_an_entry_is_refused() -> None:
+    inside = MemoryStore()
+    await inside.save(NAME, b"fernet:" + Fernet(b64encode(NEW)).encrypt(SECRET), 0)
+    with pytest.raises(TokenStoreError, match="does not decrypt"):
+        await EncryptedStore(inside, [NEW]).load(NAME)
+
+
+async def test_two_writes_of_the_same_entry_look_different() -> None:
+    inside = MemoryStore()
+    store = EncryptedStore(inside, [NEW])
+    await store.save(NAME, SECRET, 0)
+    first = await inside.load(NAME)
+    await store.save(NAME, SECRET, 1)
+    second = await inside.load(NAME)
+    assert first is not None and second is not None and first.data != second.data
 
 
 async def test_plain_entries_are_read_only_if_asked_for() -> None:
@@ -245,7 +271,9 @@ async def test_plain_entries_are_read_only_if_asked_for() -> None:
     assert await EncryptedStore(inside, [NEW], accept_plain=True).load(NAME) == Stored(1, SECRET)
 
 
-@pytest.mark.parametrize("key", [NEW, NEW.hex(), b64encode(NEW).decode(), Secret(b64encode(NEW).decode())])
+@pytest.mark.parametrize(
+    "key", [NEW, NEW.hex(), b64encode(NEW), b64encode(NEW).decode(), Secret(b64encode(NEW).decode())]
+)
 async def test_a_key_may_be_bytes_hexadecimal_or_base64(key: bytes | str | Secret) -> None:
     inside = MemoryStore()
     await EncryptedStore(inside, [NEW]).save(NAME, SECRET, 0)
@@ -267,7 +295,9 @@ async def test_keys_may_come_from_a_key_service() -> None:
     assert await plain.save(NAME, SECRET, 0)
 
 
-@pytest.mark.parametrize("keys", [[], [b"short"], ["not a key"], [""], NEW, [5], ["ä" * 64]])
+@pytest.mark.parametrize(
+    "keys", [[], [b"short"], ["not a key"], [""], NEW, [5], ["ä" * 64], [bytes(44)], [bytes(range(200, 240))]]
+)
 def test_a_bad_key_is_refused_at_once_and_not_printed(keys: object) -> None:
     with pytest.raises(ConfigurationError, match="keys: ") as caught:
         EncryptedStore(MemoryStore(), keys)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from hl_async.auth.stores.memory import Stored
+from hl_async.auth.stores.base import Stored
 from hl_async.errors import TokenStoreError
 from hl_async.secret import Secret
 from hl_async.storage.postgres import Database, Tables, database_of

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from hl_async.auth.stores.memory import Stored
+from hl_async.auth.stores.base import Stored
 from hl_async.errors import TokenStoreError
 from hl_async.storage.private_files import create_private, make_private_folder
 

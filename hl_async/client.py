@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ssl as ssl_module
+import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -88,6 +89,11 @@ class _Core:
         )
         self.memory = ClientMemory()
         self.state = "new"
+
+    def __del__(self) -> None:
+        if getattr(self, "state", "new") == "open":
+            text = f"unclosed HighLevel client for {self.config.base_url}; use 'async with' or await aclose()"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 def _sharing(budget: BudgetStore, attempt_timeout: float) -> Callable[[Governor], ScopeFactory]:
@@ -195,6 +201,24 @@ class HighLevel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def aopen(self) -> Self:
+        """Open the client without a block, for notebooks and frameworks; end it with :meth:`aclose`.
+
+        Raises:
+            ClientStateError: It is open already, or a copy made by :meth:`with_options`.
+
+        Example:
+            ``hl = await HighLevel("pit-…").aopen()``
+        """
+        return await self.__aenter__()
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> Self:
+            raise TypeError("use 'async with', or hl_async.sync.HighLevel for code without await")
+
+        def __exit__(self, *_: object) -> None: ...
 
     async def aclose(self) -> None:
         """Close: at most ``config.close_grace`` seconds and a little; a second call does nothing."""

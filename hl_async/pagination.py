@@ -10,8 +10,8 @@ not given out again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
 from hl_async.errors import InvalidRequest
 
@@ -45,11 +45,18 @@ class Page(Generic[T]):
         self.total = total
         self.has_more = has_more
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[T]:
         return iter(self.items)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        return self.items[place]
 
     def __repr__(self) -> str:
         total = "unknown" if self.total is None else self.total
@@ -86,6 +93,11 @@ class Pager(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, Page[T]]:
         return self._first().__await__()
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[T]:
+            raise TypeError("a Pager is read with 'async for'; 'await pager' gives its first page")
 
     async def _first(self) -> Page[T]:
         page = await _Walk(self._fetch, self._limit, self._offset, self._identity).next_page()

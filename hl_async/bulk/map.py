@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import msgspec
@@ -28,6 +28,12 @@ class MapResult(msgspec.Struct, Generic[T, R], frozen=True):
     def ok(self) -> bool:
         """Whether the coroutine returned."""
         return self.error is None
+
+    def result(self) -> R:
+        """Return the value, or raise the error, as a Future does."""
+        if self.error is not None:
+            raise self.error
+        return cast("R", self.value)
 
 
 @asynccontextmanager

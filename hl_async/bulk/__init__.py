@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from hl_async.bulk.map import MapResult, bulk_map
 from hl_async.bulk.run import Forecast, Progress, Run, RunReport
+from hl_async.bulk.sources.document import (
+    Document,
+    DocumentAddress,
+    DocumentCharge,
+    DocumentCustomer,
+    DocumentDiscount,
+    DocumentInstallment,
+    DocumentLine,
+    DocumentPayment,
+    DocumentTax,
+    document_schema,
+    encode_document,
+)
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import read_source
 from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Verification
 
 __all__ = [
+    "Document",
+    "DocumentAddress",
+    "DocumentCharge",
+    "DocumentCustomer",
+    "DocumentDiscount",
+    "DocumentInstallment",
+    "DocumentLine",
+    "DocumentPayment",
+    "DocumentTax",
     "Forecast",
     "Item",
     "LocationTarget",
@@ -20,7 +43,10 @@ __all__ = [
     "Reject",
     "Run",
     "RunReport",
+    "SourceSettings",
     "Verification",
     "bulk_map",
+    "document_schema",
+    "encode_document",
     "read_source",
 ]

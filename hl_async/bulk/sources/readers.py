@@ -15,21 +15,26 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
+from hl_async.bulk.sources.compiler import compile_document
+from hl_async.bulk.sources.document import decode_document
 from hl_async.bulk.sources.mapping import Line, Mapping, fill
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.sources.rejects import MAX_FIELD, REASON, table_text
+from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, document_total
 from hl_async.models.codec import decoder, encode
 from hl_async.operations import plain_id
 
 _estimate: Final = decoder(Estimate)
+_json: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def fingerprint(path: Path, mapping: Path | None) -> str:
@@ -50,7 +55,13 @@ def fingerprint(path: Path, mapping: Path | None) -> str:
     return digest.hexdigest()
 
 
-def read_source(path: Path, mapping: Mapping | None, *, today: date | None = None) -> Iterator[Item | Reject]:
+def read_source(
+    path: Path,
+    mapping: Mapping | None,
+    *,
+    today: date | None = None,
+    settings: SourceSettings | None = None,
+) -> Iterator[Item | Reject]:
     """Every document of a file, by its suffix: ``.csv`` and ``.xlsx`` need a mapping, ``.ndjson``/``.jsonl`` take none.
 
     ``today`` (now, in UTC) says which issue dates lie in the future: those the API refuses. Raises
@@ -59,7 +70,7 @@ def read_source(path: Path, mapping: Mapping | None, *, today: date | None = Non
     # a calendar is up to fourteen hours ahead of UTC: tomorrow may have come where the location is
     latest = (today or datetime.now(UTC).date()) + timedelta(days=1)
     if path.suffix.lower() in (".ndjson", ".jsonl"):
-        return read_ndjson(path, latest)
+        return read_ndjson(path, latest, settings or SourceSettings())
     if mapping is None:
         raise SourceError(f"{path}: a table needs a mapping file (--map); only .ndjson and .jsonl go without")
     return read_table(path, mapping, latest)
@@ -277,8 +288,10 @@ def _cell(value: Any, mapping: Mapping) -> str:
 # ------------------------------------------------------------------------------------------------ ndjson
 
 
-def read_ndjson(path: Path, latest: date) -> Iterator[Item | Reject]:
-    """One estimate body per line, in the wire's spelling; or documents as the API answers them (``hl-async export``).
+def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[Item | Reject]:
+    """One canonical document per line, one estimate body in the wire's spelling, or documents as the API answers them.
+
+    A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`.
 
     ``sourceId`` names the document, else ``_id``, else its content; ``altId`` of a body names its location, where
     there is none it is the run's. A line that is no such document is a reject with its number.
@@ -292,7 +305,7 @@ def read_ndjson(path: Path, latest: date) -> Iterator[Item | Reject]:
                     break
                 text = line.strip().removeprefix(b"\xef\xbb\xbf")
                 if text:
-                    yield _ndjson_record(ordinal, number, text, latest)
+                    yield _ndjson_record(ordinal, number, text, latest, settings)
                     ordinal += 1
             else:
                 return
@@ -302,13 +315,20 @@ def read_ndjson(path: Path, latest: date) -> Iterator[Item | Reject]:
     raise SourceError(problem, line=number or None)
 
 
-def _ndjson_record(ordinal: int, number: int, text: bytes, latest: date) -> Item | Reject:
+def _ndjson_record(
+    ordinal: int, number: int, text: bytes, latest: date, settings: SourceSettings
+) -> Item | Reject:
     place = f"line {number}"
     source_id = ""
     try:
-        document = msgspec.json.decode(text)
+        document = _json(text)
         if not isinstance(document, dict):
             raise InvalidRequest(place, "is no JSON object")
+        if "source_id" in document:
+            source_id = str(document["source_id"])
+            text_of = {name: value for name, value in document.items() if name != REASON}
+            one = decode_document(text if len(text_of) == len(document) else encode(text_of))
+            return compile_document(one, settings, ordinal=ordinal, latest=latest, place=place, raw=text)
         source_id = str(document.get("sourceId") or document.get("_id") or _content_key(text))
         draft = _draft_of(document, text)
         location = "" if "_id" in document else str(document.get("altId") or "")

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
+from hl_async.bulk.sources.document import Document
+
 
 class Item(msgspec.Struct, frozen=True):
     """One request to make: a body in the wire's spelling, without ``altId``/``altType``.
@@ -14,6 +16,8 @@ class Item(msgspec.Struct, frozen=True):
     (never assumed unique), ``ids`` fill the operation's path, ``location`` is empty when the run has one
     location, ``total`` is the document's total under the documented rounding rule, ``place`` says where in
     the source it stands (``lines 12-14``), ``raw`` is its original text, for the reject file.
+    ``kind`` is what the body creates. ``is_compared`` is True if the source states a total of its own, which
+    equals ``total``. ``notes`` names what was added or converted. ``document`` is what the body was made from.
     """
 
     ordinal: int
@@ -25,6 +29,10 @@ class Item(msgspec.Struct, frozen=True):
     currency: str = ""
     place: str = ""
     raw: bytes = b""
+    kind: str = "estimate"
+    is_compared: bool = False
+    notes: tuple[str, ...] = ()
+    document: Document | None = None
 
 
 class Reject(msgspec.Struct, frozen=True):

@@ -1,0 +1,253 @@
+"""From a document to a request: pure, strict, the same for every source."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
+from hl_async.bulk.sources.phones import phone_of
+from hl_async.bulk.sources.pricing import PricedDiscount, PricedLine, compare_total, prices_of
+from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.errors import InvalidRequest
+from hl_async.models.money import CURRENCIES
+from hl_async.operations import plain_id
+
+LONGEST_NAME: Final = 40
+"""Characters of a name or title (`docs/api-facts.md#api-names-40`)."""
+_LAST_YEAR: Final = 9000
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class _Address(msgspec.Struct, rename="camel", omit_defaults=True):
+    address_line1: str = ""
+    address_line2: str = ""
+    city: str = ""
+    state: str = ""
+    country_code: str = ""
+    postal_code: str = ""
+
+
+class _Contact(msgspec.Struct, rename="camel"):
+    id: str
+    name: str
+    phone_no: str
+    email: str
+    additional_emails: list[dict[str, str]] | UnsetType = UNSET
+    company_name: str | UnsetType = UNSET
+    address: _Address | UnsetType = UNSET
+
+
+class _Body(msgspec.Struct, rename="camel"):
+    """What estimates and invoices have in common."""
+
+    name: str
+    title: str
+    currency: str
+    items: list[PricedLine]
+    contact_details: _Contact
+    business_details: dict[str, str]
+    discount: PricedDiscount
+    issue_date: date
+    terms_notes: str | UnsetType = UNSET
+
+
+class _EstimateBody(_Body, kw_only=True):
+    expiry_date: date
+    frequency_settings: dict[str, bool]
+    estimate_number: int | UnsetType = UNSET
+    estimate_number_prefix: str | UnsetType = UNSET
+    meta: dict[str, Any] | UnsetType = UNSET
+
+
+class _InvoiceBody(_Body, kw_only=True):
+    due_date: date
+    sent_to: dict[str, list[str]]
+    live_mode: bool
+    invoice_number: str | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+
+
+def compile_document(
+    document: Document,
+    settings: SourceSettings,
+    *,
+    ordinal: int,
+    latest: date,
+    place: str = "",
+    raw: bytes = b"",
+    business_name: str = "",
+) -> Item:
+    """Turn a document into the request that creates it.
+
+    Args:
+        document: What the source says.
+        settings: Defaults of what it lacks.
+        ordinal: The document's place in the source, from 0.
+        latest: The last day that may be an issue date.
+        place: Where in the source the document stands.
+        raw: Its original text.
+        business_name: Name of the issuing business.
+
+    Raises:
+        InvalidRequest: The document cannot become a request; names field and value.
+    """
+    if not document.source_id.strip():
+        raise InvalidRequest("source_id", "is empty: the lines belong to no document")
+    kind = document.kind or settings.kind
+    if kind != settings.kind and not settings.convert:
+        raise InvalidRequest(
+            "kind", f"the document is an {kind}; this run creates {settings.kind}s (--as converts)"
+        )
+    currency = document.currency or settings.currency
+    if currency not in CURRENCIES:
+        raise InvalidRequest("currency", _currency_problem(currency))
+    location = (document.location or settings.location).strip()
+    if location:
+        plain_id("location", location)
+    notes: list[str] = []
+    issued, ends = _days(document, settings, latest, notes)
+    prices = prices_of(document, currency)
+    compare_total(document, prices.total, currency)
+    if not prices.total and not settings.allow_zero_total:
+        raise InvalidRequest("total", "is zero")
+    name = (
+        document.name
+        or document.title
+        or f"{settings.kind.capitalize()} {document.number or document.source_id}"
+    )
+    common: dict[str, Any] = {
+        "name": _short("name", name, notes),
+        "title": _short("title", document.title or settings.title or settings.kind.capitalize(), notes),
+        "currency": currency,
+        "items": prices.lines,
+        "contact_details": _contact(document.customer, settings, notes),
+        "business_details": {"name": business_name} if business_name else {},
+        "discount": prices.discount,
+        "issue_date": issued,
+    }
+    if document.terms_notes:
+        common["terms_notes"] = document.terms_notes
+    body = (
+        _invoice(document, common, ends)
+        if settings.kind == "invoice"
+        else _estimate(document, common, ends, notes)
+    )
+    return Item(
+        ordinal,
+        document.source_id,
+        _encode(body),
+        (),
+        location,
+        prices.total,
+        currency,
+        place,
+        raw,
+        settings.kind,
+        document.total is not None,
+        tuple(notes + prices.notes),
+        document,
+    )
+
+
+def _currency_problem(currency: str) -> str:
+    if not currency:
+        return "is missing; give the run a currency"
+    if currency.upper() in CURRENCIES:
+        return f"{currency!r} must be in capitals: {currency.upper()!r}"
+    return f"{currency!r} is not an ISO 4217 currency code, such as USD or EUR"
+
+
+def _days(document: Document, settings: SourceSettings, latest: date, notes: list[str]) -> tuple[date, date]:
+    """Day of issue and last day."""
+    issued = document.issue_date
+    if issued is None:
+        # the day that has begun everywhere; the API refuses later ones (docs/api-facts.md#api-dates)
+        issued = (datetime.now(UTC) - timedelta(hours=12)).date()
+        notes.append("issue_date is missing: today")
+    elif issued > latest:
+        raise InvalidRequest("issue_date", f"{issued} is in the future, which the API refuses")
+    ends = document.due_date if settings.kind == "invoice" else document.expiry_date
+    ends = ends or document.expiry_date or document.due_date
+    if ends is None:
+        field = "due_date" if settings.kind == "invoice" else "expiry_date"
+        if issued.year > _LAST_YEAR:
+            raise InvalidRequest("issue_date", f"{issued} is too far away")
+        ends = issued + timedelta(days=settings.expiry_days)
+        notes.append(f"{field} is missing: {settings.expiry_days} days after issue_date")
+    return issued, ends
+
+
+def _short(field: str, text: str, notes: list[str]) -> str:
+    text = " ".join(text.split())
+    if len(text) <= LONGEST_NAME:
+        return text
+    notes.append(f"{field} is cut to {LONGEST_NAME} characters")
+    return text[: LONGEST_NAME - 1].rstrip() + "…"
+
+
+def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[str]) -> _Contact:
+    contact_id = customer.contact_id.strip() or settings.contact_id
+    if not contact_id:
+        who = customer.email or customer.phone or customer.name or "the customer"
+        raise InvalidRequest("contact id", f"{who} has no contact id; give the run a contact_id")
+    phone = customer.phone.strip()
+    if phone:
+        found = phone_of(phone, customer.region or settings.region)
+        if found is None:
+            notes.append("phone numbers that cannot be read are left out")
+        phone = found or ""
+    made = _Contact(contact_id, customer.name or customer.company, phone, customer.email.strip())
+    if customer.company:
+        made.company_name = customer.company
+    if customer.additional_emails:
+        made.additional_emails = [{"email": one} for one in customer.additional_emails]
+    if customer.address is not None and customer.address != _EMPTY:
+        one = customer.address
+        made.address = _Address(one.line1, one.line2, one.city, one.state, one.country, one.postal_code)
+    return made
+
+
+_EMPTY: Final = DocumentAddress()
+
+
+def _estimate(document: Document, common: dict[str, Any], ends: date, notes: list[str]) -> _EstimateBody:
+    body = _EstimateBody(**common, expiry_date=ends, frequency_settings={"enabled": False})
+    if document.number:
+        if _NUMBER.fullmatch(document.number):
+            body.estimate_number = int(document.number)
+            if document.number_prefix:
+                body.estimate_number_prefix = document.number_prefix
+        elif document.number not in body.name and document.number not in body.title:
+            body.name = _short("name", f"{document.number} {body.name}", notes)
+    kept = {
+        "status": document.status,
+        "number": document.number,
+        "po_number": document.po_number,
+        "custom_fields": document.custom_fields,
+    }
+    kept = {name: value for name, value in kept.items() if value}
+    if kept:
+        body.meta = {"source": kept}
+    return body
+
+
+def _invoice(document: Document, common: dict[str, Any], ends: date) -> _InvoiceBody:
+    body = _InvoiceBody(**common, due_date=ends, sent_to={}, live_mode=True)
+    if document.number:
+        body.invoice_number = document.number
+        if document.number_prefix:
+            body.invoice_number_prefix = document.number_prefix
+    return body
+
+
+def total_of(document: Document, settings: SourceSettings) -> Decimal:
+    """The total that the request of a document has."""
+    return prices_of(document, document.currency or settings.currency).total

@@ -1,0 +1,185 @@
+"""Numbers, percentages and days as text. Strict: what has two readings has none.
+
+A spreadsheet, a person and an exporter write the same amount in different ways. Every way beyond plain digits has to
+be declared.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Final, NamedTuple
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.money import CURRENCIES, minor_units
+
+_PLAIN: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?", re.ASCII)
+_SPACES: Final = " \u00a0\u202f\u2009"
+"""Spaces that exporters put between groups of digits: plain, no-break, narrow no-break, thin."""
+_SIGNS: Final = "$€£¥₹₩₽₺₫₴₪₱฿₦₡₲₵₸₭₮"
+_DOLLARS: Final = {"USD": ("US$",), "CAD": ("CA$", "C$"), "AUD": ("AU$", "A$"), "NZD": ("NZ$",)}
+_OWN: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₫": "VND"}
+"""Signs that mean one currency."""
+_ISO: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}.*)?", re.ASCII)
+DAMAGED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", re.ASCII)
+"""What a spreadsheet makes of a long number: ``1.23457E+11``."""
+
+
+class NumberFormat(NamedTuple):
+    """How amounts are written; see :class:`~hl_async.bulk.sources.settings.SourceSettings`."""
+
+    decimal: str = "."
+    thousands: str = ""
+    currency_sign: bool = False
+    parentheses: bool = False
+    trailing_minus: bool = False
+
+    def check(self) -> None:
+        """Refuse signs that contradict each other."""
+        point, group = self.decimal, self.thousands
+        if len(point) != 1 or len(group) > 1 or point == group or any(map(str.isalnum, (point, group))):
+            raise InvalidRequest(
+                "decimal", "must be one character, thousands none or another one, such as , and ."
+            )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are written as in Python."""
+        return self == _DEFAULT
+
+
+_DEFAULT: Final = NumberFormat()
+
+
+def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: str = "") -> Decimal:
+    """Read an amount.
+
+    Args:
+        field: What the error names.
+        text: The number as written.
+        how: The declared format.
+        currency: ISO 4217 code; the only code accepted around an amount.
+
+    Raises:
+        InvalidRequest: ``text`` is not a number of this format.
+    """
+    if _PLAIN.fullmatch(text) and how.decimal == "." and how.thousands != ".":
+        return Decimal(text)
+    plain, minus = text.strip(), False
+    if how.parentheses and plain[:1] == "(" and plain[-1:] == ")":
+        plain, minus = plain[1:-1].strip(), True
+    if how.trailing_minus and plain[-1:] == "-":
+        plain, minus = plain[:-1].rstrip(), not minus
+    if how.currency_sign:
+        plain = _without_sign(plain, currency)
+    pattern, grouped = _pattern(how.decimal, how.thousands)
+    if not pattern.fullmatch(plain) or (minus and plain[:1] in "+-"):
+        raise InvalidRequest(field, _problem(text, how))
+    if grouped:
+        plain = "".join(one for one in plain if one not in grouped)
+    value = Decimal(plain.replace(how.decimal, "."))
+    return -value if minus else value
+
+
+def read_percentage(field: str, text: str, how: NumberFormat = _DEFAULT) -> Decimal:
+    """Read a percentage: ``8.25``, ``8.25%`` or ``8.25 %``."""
+    plain = text.strip()
+    if plain.endswith("%"):
+        plain = plain[:-1].rstrip(_SPACES)
+    return read_number(field, plain, how)
+
+
+def in_major_units(value: Decimal, currency: str) -> Decimal:
+    """Turn cents (or what the currency has) into major units."""
+    return value.scaleb(-minor_units(currency))
+
+
+def read_day(field: str, text: str, form: str = "%Y-%m-%d") -> date:
+    """Read a calendar day in ISO form, or in ``form``; the day is taken as written, whatever offset follows.
+
+    Raises:
+        InvalidRequest: ``text`` is not a date of the form.
+    """
+    found = _day(text, form)
+    if found is None:
+        raise InvalidRequest(field, f"{text[:40]!r} is not a date of the form {form}{_date_hint(text, form)}")
+    return found
+
+
+@lru_cache(4096)
+def _day(text: str, form: str) -> date | None:
+    # an ISO day is taken as such, unless the declared form could mean another day by it
+    found = None if form.startswith(("%Y-%d", "%y-%d")) else _ISO.fullmatch(text)
+    try:
+        if found is not None:
+            return date.fromisoformat(found.group(1))
+        return datetime.strptime(text, form).date()  # noqa: DTZ007 - a calendar day has no zone
+    except ValueError:
+        return None
+
+
+def _date_hint(text: str, form: str) -> str:
+    if form == "%Y-%m-%d" and (parts := re.match(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{2,4})", text)):
+        sign, year = parts.group(2), "%Y" if len(parts.group(4)) == 4 else "%y"
+        first, second = (f"%{one}{sign}%{two}{sign}{year}" for one, two in ("dm", "md"))
+        return f'; say which is which: date_format = "{first}" or "{second}"'
+    return "; set date_format"
+
+
+def _without_sign(text: str, currency: str) -> str:
+    """Drop the currency around an amount; one that contradicts the document's is left and fails the pattern."""
+    minus = text[:1] if text[:1] in "+-" else ""
+    plain = text[len(minus) :].strip(_SPACES)
+    accepted = [currency] if currency else []
+    accepted += _DOLLARS.get(currency, ())
+    accepted += (one for one in _SIGNS if currency in ("", _OWN.get(one, currency)))
+    for sign in accepted:
+        if plain.startswith(sign):
+            plain = plain[len(sign) :].lstrip(_SPACES)
+            break
+        if plain.endswith(sign):
+            plain = plain[: -len(sign)].rstrip(_SPACES)
+            break
+    return text if minus and plain[:1] in ("+", "-") else minus + plain
+
+
+@cache
+def _pattern(decimal: str, thousands: str) -> tuple[re.Pattern[str], str]:
+    """What a number looks like, and the characters to drop; the exponent is how sheets write very small ones."""
+    point, grouped = re.escape(decimal), _SPACES if thousands in _SPACES and thousands else thousands
+    whole = "[0-9]+"
+    if grouped:
+        sign = f"[{re.escape(grouped)}]"
+        # 1,234,567 and the Indian 12,34,567: the last group has three digits in both, so neither has two readings
+        whole = rf"[0-9]{{1,3}}(?:{sign}[0-9]{{3}})+|[0-9]{{1,2}}(?:{sign}[0-9]{{2}})+{sign}[0-9]{{3}}|[0-9]+"
+    return (
+        re.compile(
+            rf"[+-]?(?:(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]{{1,3}})?", re.ASCII
+        ),
+        grouped,
+    )
+
+
+def _problem(text: str, how: NumberFormat) -> str:
+    """Why a text is not a number, with the setting that would read it."""
+    shown = f"{text[:40]!r} is not a number"
+    if not any(map(str.isdigit, text)):
+        return shown
+    plain = text.strip()
+    if plain.endswith("%"):
+        return f"{shown}: it is a percentage"
+    if plain[:1] == "(" and not how.parentheses:
+        return f"{shown}; set parentheses = true if it is negative"
+    if plain[-1:] == "-" and not how.trailing_minus:
+        return f"{shown}; set trailing_minus = true if it is negative"
+    if not how.currency_sign and (any(one in plain for one in _SIGNS) or _code(plain)):
+        return f"{shown}; set currency_sign = true to read amounts with a currency"
+    return (
+        f"{shown}, with {how.decimal!r} as its decimal sign and {how.thousands or 'nothing'!r} between groups"
+    )
+
+
+def _code(text: str) -> bool:
+    return text[:3] in CURRENCIES or text[-3:] in CURRENCIES

@@ -1,7 +1,5 @@
 # Made by .ci/sync_stub.py from the asynchronous classes (make stubs): do not edit.
 
-from __future__ import annotations
-
 import ssl as ssl_module
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import date, datetime

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
-from hl_async.bulk.sources.phones import phone_of
 from hl_async.bulk.sources.pricing import PricedDiscount, PricedLine, compare_total, prices_of
 from hl_async.bulk.sources.records import Item
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
+from hl_async.models.phones import e164
 from hl_async.operations import plain_id
 
 LONGEST_NAME: Final = 40
@@ -200,7 +201,7 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
         raise InvalidRequest("contact id", f"{who} has no contact id; give the run a contact_id")
     phone = customer.phone.strip()
     if phone:
-        found = phone_of(phone, customer.region or settings.region)
+        found = _phone(phone, customer.region or settings.region)
         if found is None:
             notes.append("phone numbers that cannot be read are left out")
         phone = found or ""
@@ -213,6 +214,15 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
         one = customer.address
         made.address = _Address(one.line1, one.line2, one.city, one.state, one.country, one.postal_code)
     return made
+
+
+@lru_cache(4096)
+def _phone(text: str, region: str) -> str | None:
+    """The number in E.164 form, or None if it cannot be read for certain."""
+    try:
+        return e164("phone", text, region or None)
+    except InvalidRequest:
+        return None
 
 
 _EMPTY: Final = DocumentAddress()

@@ -298,7 +298,7 @@ class LaneRunner:
 
     async def _without_an_answer(self) -> None:
         """Nobody can tell whether these happened: repeatable ones are planned again, the rest is held."""
-        for ordinal, _, attempt, _ in await self._journal.ambiguous():
+        for ordinal, _, attempt, *_ in await self._journal.ambiguous():
             if self._idempotent and attempt < _MAX_TRIES:
                 await self._journal.mark_planned(ordinal, attempt)
             else:
@@ -310,16 +310,16 @@ class LaneRunner:
     async def _reconcile(self) -> None:
         """List once, and decide about every ambiguous item."""
         items = await self._journal.ambiguous()
-        await self._journal.note_ambiguous(max(sent_at for *_, sent_at in items))
-        first = min(sent_at for *_, sent_at in items)
-        copies = await self._copies(first, {key for _, key, _, _ in items})
-        for ordinal, key, attempt, _ in items:
+        await self._journal.note_ambiguous(max(item.sent_at for item in items))
+        first = min(item.sent_at for item in items)
+        copies = await self._copies(first, {item.key for item in items})
+        for ordinal, key, attempt, *_ in items:
             found = copies.get(key, [])
             if after_listing(bool(found)) is State.CREATED:
                 await self._journal.created(ordinal, attempt, surplus(found)[0].id)
                 await self._journal.prove()
             else:
-                await self._journal.mark_planned(ordinal, attempt)
+                await self._journal.mark_planned(ordinal, attempt, listed=True)
         self._ambiguous = 0
 
     async def _sweep(self) -> None:
@@ -327,7 +327,7 @@ class LaneRunner:
         began = self._journal.now()
         known = await self._journal.known()
         for key, copies in (await self._copies(None, set(known))).items():
-            ordinal, document = known[key]
+            ordinal, document = known[key][:2]
             keep, delete, report = surplus(copies)
             if document is None:
                 await self._journal.adopt(ordinal, keep.id)

@@ -61,9 +61,38 @@ class State(StrEnum):
     REJECTED = "rejected"
     SKIPPED = "skipped"
     UNKNOWN = "unknown"
+    WITHDRAWN = "withdrawn"
+    """Never to be sent: the run was rolled back first."""
+    DELETED = "deleted"
+    """Created, and deleted again by a rollback."""
 
 
-TERMINAL: Final = frozenset((State.CREATED, State.REJECTED, State.SKIPPED, State.UNKNOWN))
+class RunState(StrEnum):
+    """The durable state of a run; the values are what the journal holds."""
+
+    RUNNING = "running"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+
+
+TERMINAL: Final = frozenset(
+    (State.CREATED, State.REJECTED, State.SKIPPED, State.UNKNOWN, State.WITHDRAWN, State.DELETED)
+)
+
+
+class KnownItem(NamedTuple):
+    """What the journal knows of a key: its item, the document it made, and the requests that may have made one.
+
+    ``possible`` bounds how many documents the requests of this item can have made. ``first_sent`` and ``last_sent``
+    are the times of the first and the last intent, in seconds.
+    """
+
+    ordinal: int
+    document: str | None
+    state: State = State.PLANNED
+    possible: int = 0
+    first_sent: float | None = None
+    last_sent: float | None = None
 
 
 class AttemptOutcome(Enum):
@@ -146,7 +175,11 @@ class Step(Enum):
 
 
 class LaneFacts(NamedTuple):
-    """What the journal says about one location. ``swept`` is when the last sweep began; times in seconds."""
+    """What the journal says about one location. Times are in seconds.
+
+    ``swept_at`` is when the last sweep began. ``resumed``: an earlier process may have sent items, and the location
+    was not listed since. ``unclean``: that process did not end in order, so the journal may lack its last writes.
+    """
 
     planned: int
     ambiguous: int
@@ -154,6 +187,8 @@ class LaneFacts(NamedTuple):
     last_ambiguous_sent: float | None
     last_ambiguous_ever: float | None
     swept_at: float | None
+    resumed: bool = False
+    unclean: bool = False
 
 
 class Decision(NamedTuple):

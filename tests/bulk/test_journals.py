@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from hl_async.bulk.journals.postgres import PostgresJournals
+from hl_async.bulk.journals.clock import SteadyClock
+from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
 from hl_async.bulk.journals.postgres_lane import DatabaseClock
-from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease
-from hl_async.bulk.journals.sqlite import SqliteJournals
-from hl_async.bulk.protocol import LaneFacts, State
+from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease, SentItem
+from hl_async.bulk.journals.sqlite import SqliteJournal, SqliteJournals
+from hl_async.bulk.protocol import LaneFacts, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.errors import JournalError, JournalMismatch, LaneLost
+from hl_async.errors import JournalCorrupt, JournalError, JournalMismatch, LaneLost
 from hl_async.storage.postgres import Database
 
 HEADER = {"fingerprint": "f", "operation": "create-new-estimate"}
@@ -40,6 +43,14 @@ async def journal(place: JournalStore) -> AsyncIterator[Journal]:
     await opened.plan(records())
     yield opened
     await opened.aclose()
+
+
+@asynccontextmanager
+async def closing(journal: SqliteJournal) -> AsyncIterator[SqliteJournal]:
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
 
 
 def records() -> list[tuple[Item, str, bytes] | Reject]:
@@ -153,7 +164,7 @@ async def test_the_facts_say_what_decides(journal: Journal) -> None:
     await lane.swept(19.0)
     assert await lane.facts() == LaneFacts(1, 2, True, 7.0, 9.0, 20.0)
     assert await (await leased(journal, "two")).facts() == LaneFacts(1, 0, False, None, None, None)
-    assert sorted(await lane.ambiguous()) == [(0, "key0", 1, 5.0), (1, "key1", 1, 7.0)]
+    assert sorted(one[:4] for one in await lane.ambiguous()) == [(0, "key0", 1, 5.0), (1, "key1", 1, 7.0)]
 
 
 async def test_the_sweep_adopts_what_was_thought_refused(journal: Journal) -> None:
@@ -163,8 +174,15 @@ async def test_the_sweep_adopts_what_was_thought_refused(journal: Journal) -> No
     assert not await lane.adopt(0, "another"), "it has its document"
     await lane.intend(1, 0, 1.0)
     assert not await lane.adopt(1, "x"), "a request is under way: its own answer decides"
-    assert await lane.known() == {"key0": (0, "found"), "key1": (1, None), "key2": (2, None)}
-    assert await journal.known("two") == {"key3": (3, None)}
+    known = await lane.known()
+    assert {
+        key: (one.ordinal, one.document, one.state.value, one.possible) for key, one in known.items()
+    } == {
+        "key0": (0, "found", "created", 1),
+        "key1": (1, None, "sent", 1),
+        "key2": (2, None, "planned", 0),
+    }
+    assert list(await journal.known("two")) == ["key3"]
 
 
 async def test_what_was_rejected_or_taken_back_can_be_planned_again(journal: Journal) -> None:
@@ -177,6 +195,80 @@ async def test_what_was_rejected_or_taken_back_can_be_planned_again(journal: Jou
     assert not await journal.rolled_back(1)
     assert await journal.retry_rejected() == 2, "what never became a request stays rejected"
     assert [one.ordinal for one in await (await leased(journal)).take(-1, 9)] == [0, 1, 2]
+
+
+async def test_the_requests_of_an_item_are_bounded_by_what_may_have_been_executed(journal: Journal) -> None:
+    lane = await leased(journal)
+    await lane.intend(0, 0, 1.0)
+    await lane.intend(0, 1, 2.0)  # the first was refused, and repeated by the same call
+    await lane.created(0, 2, "x")
+    await lane.intend(1, 0, 3.0)
+    await lane.unanswered(1, 1, "500: no")
+    assert await lane.ambiguous() == [SentItem(1, "key1", 1, 3.0, 0, "500: no")]
+    await lane.mark_planned(1, 1, listed=True)
+    await lane.intend(1, 1, 4.0)
+    await lane.mark_planned(1, 2)  # no connection
+    await lane.intend(1, 2, 5.0)
+    await lane.intend(2, 0, 6.0)
+    await lane.rejected(2, 1, "no")
+    first, second, third = (await journal.rows(State.CREATED, State.SENT, State.REJECTED, bodies=True))[:3]
+    assert (first.attempt, first.possible, first.first_sent, first.last_sent) == (2, 1, 1.0, 2.0)
+    assert (second.attempt, second.possible, second.failures, second.first_sent, second.last_sent) == (
+        3, 2, 1, 3.0, 5.0,
+    )  # fmt: skip
+    assert (third.possible, third.body, third.ids) == (0, b'{"n":2}', ("a", "b"))
+    assert [one.ordinal for one in await journal.items_to_settle()] == [1]
+    assert await lane.created_items(None, 9) == {"key0": "x"}
+    assert await lane.created_items(2.5, 9) == {}
+
+
+async def test_a_run_that_is_rolled_back_gives_no_lane_to_a_sender(journal: Journal) -> None:
+    lane = await leased(journal)
+    await lane.intend(0, 0, 1.0)
+    await lane.created(0, 1, "doc")
+    await lane.release(LaneRelease())
+    assert await journal.run_state() is RunState.RUNNING
+    await journal.set_run_state(RunState.ROLLING_BACK)
+    assert await journal.lease("one") is None
+    assert await journal.lease("one", state=RunState.ROLLING_BACK) is not None
+    assert await journal.withdraw_planned() == 3
+    assert await journal.rolled_back(0)
+    (row,) = await journal.rows(State.DELETED)
+    assert row.document == "doc", "the id stays, for whoever asks what was deleted"
+    assert await journal.reopen() == 4
+    assert await journal.run_state() is RunState.RUNNING
+    assert (await journal.counts()).of(State.PLANNED) == 4
+
+
+async def test_a_deletion_is_written_down_before_and_after(journal: Journal) -> None:
+    lane = await leased(journal)
+    first = await lane.delete_intended("d1", "key0", "a copy")
+    second = await journal.record_deletion_intent("two", "d2", "key3", "rolled back")
+    await lane.delete_ended(first, "deleted")
+    one, two = await journal.deletions()
+    assert (one.id, one.location, one.document, one.key, one.reason, one.outcome) == (
+        first, "one", "d1", "key0", "a copy", "deleted",
+    )  # fmt: skip
+    assert one.ended_at is not None
+    assert one.ended_at >= one.at > 0
+    assert (two.outcome, two.ended_at) == ("", None)
+    assert [each.id for each in await journal.deletions(after=first)] == [second]
+
+
+async def test_a_request_that_was_damaged_in_the_journal_is_not_sent(
+    place: JournalStore, journal: Journal
+) -> None:
+    lane = await leased(journal)
+    if isinstance(journal, SqliteJournal):
+        await journal.run(lambda db: db.execute("update item set body = ? where ordinal = 0", (b'{"n":9}',)))
+        await journal.run(lambda db: db.execute('update item set ids = \'["a","c"]\' where ordinal = 1'))
+    else:
+        assert isinstance(journal, PostgresJournal)
+        await journal.execute("update hl_async.item set body = $2 where run = $1 and ordinal = 0", b'{"n":9}')
+        await journal.execute('update hl_async.item set ids = \'["a","c"]\' where run = $1 and ordinal = 1')
+    assert [one.ordinal for one in await lane.take(-1, 1)] == [2]
+    rows = await journal.rows(State.REJECTED)
+    assert [(one.ordinal, "damaged" in (one.reason or "")) for one in rows[:2]] == [(0, True), (1, True)]
 
 
 async def test_rows_come_in_batches_with_their_text(journal: Journal) -> None:
@@ -227,6 +319,135 @@ async def test_the_status_shows_each_lane(journal: Journal) -> None:
     assert 50 < one.wakes_in <= 60
 
 
+# ------------------------------------------------------------------------------------------- only in a file
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> Path:
+    """A journal with planned items, of a process that leased its lane and was killed."""
+    path = tmp_path / "run.db"
+    journal = await SqliteJournals(path).create(HEADER)
+    await journal.note(planned="yes")
+    await journal.plan(records())
+    await journal.checkpoint()
+    await (await leased(journal)).intend(0, 0, 1.0)
+    copy = tmp_path / "killed"
+    copy.mkdir()
+    for name in ("run.db", "run.db-wal"):
+        (copy / name).write_bytes((tmp_path / name).read_bytes())
+    await journal.aclose()
+    return copy / "run.db"
+
+
+async def test_the_main_file_names_the_run_without_what_stands_beside_it(file: Path) -> None:
+    file.with_name("run.db-wal").unlink()
+    async with closing(await SqliteJournals(file).open()) as journal:
+        assert (await journal.header())["fingerprint"] == "f"
+        assert (await journal.counts()).of(State.PLANNED) == 4
+        facts = await (await leased(journal)).facts()
+        assert (facts.resumed, facts.unclean) == (True, True)
+
+
+async def test_noise_beside_the_main_file_hides_no_run(file: Path) -> None:
+    file.with_name("run.db-wal").write_bytes(os.urandom(3000))
+    async with closing(await SqliteJournals(file).create(HEADER)) as journal:
+        assert (await journal.counts()).of(State.PLANNED) == 4
+
+
+async def test_a_process_that_ended_in_order_leaves_a_complete_main_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    async with closing(await SqliteJournals(path).create(HEADER)) as journal:
+        await journal.plan(records())
+        await (await leased(journal)).intend(0, 0, 1.0)
+    assert not path.with_name("run.db-wal").exists()
+    async with closing(await SqliteJournals(path).open()) as journal:
+        lane = await leased(journal)
+        facts = await lane.facts()
+        assert (facts.resumed, facts.unclean, facts.ambiguous) == (True, False, 1)
+        await lane.listed()
+        assert not (await lane.facts()).resumed
+        assert (await (await leased(journal, "two")).facts()).resumed
+
+
+async def test_a_new_run_is_not_resumed(tmp_path: Path) -> None:
+    async with closing(await SqliteJournals(tmp_path / "run.db").create(HEADER)) as journal:
+        await journal.plan(records())
+        assert not (await (await leased(journal)).facts()).resumed
+
+
+@pytest.mark.parametrize("create", [True, False])
+async def test_a_file_that_lost_its_contents_is_refused(file: Path, create: bool) -> None:
+    store = SqliteJournals(file)
+    act = (lambda: store.create(HEADER)) if create else store.open
+    file.write_bytes(b"")
+    with pytest.raises(JournalCorrupt, match="is empty"):
+        await act()
+    file.unlink()
+    if create:
+        with pytest.raises(JournalCorrupt, match="is missing, but .*-wal belongs to it"):
+            await act()
+    file.with_name("run.db-wal").unlink()
+    empty = sqlite3.connect(file)
+    empty.execute("pragma user_version = 7")
+    empty.close()
+    with pytest.raises(JournalCorrupt, match="holds no tables"):
+        await act()
+
+
+async def test_a_journal_of_the_first_schema_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    async with closing(await SqliteJournals(path).create(HEADER)) as journal:
+        await journal.plan(records())
+        await (await leased(journal)).intend(0, 0, 1.0)
+    db = sqlite3.connect(path)
+    for column in ("digest", "first_sent", "possible", "failures"):
+        db.execute(f"alter table item drop column {column}")
+    db.executescript("drop table deletion; delete from run where name = 'sending'; pragma user_version = 1;")
+    db.close()
+    async with closing(await SqliteJournals(path).create(HEADER)) as journal:
+        (row,) = await journal.items_to_settle()
+        assert (row.possible, row.first_sent) == (1, 1.0)
+        assert (await (await leased(journal)).facts()).resumed
+        assert [one.ordinal for one in await (await leased(journal)).take(-1, 9)] == [1, 2]
+
+
+async def test_times_that_are_still_to_come_are_corrected(tmp_path: Path) -> None:
+    """The clock was set back while no process ran: waits last as long as they would have."""
+    path = tmp_path / "run.db"
+    async with closing(await SqliteJournals(path).create(HEADER)) as journal:
+        await journal.plan(records())
+        lane = await leased(journal)
+        await lane.intend(0, 0, time.time() + 3600)
+        await lane.note_ambiguous(time.time() + 3600)
+        await lane.swept(time.time() + 3600)
+    async with closing(await SqliteJournals(path).open()) as journal:
+        facts = await (await leased(journal)).facts()
+        assert facts.last_ambiguous_sent is not None
+        assert facts.last_ambiguous_ever is not None
+        assert max(facts.last_ambiguous_sent, facts.last_ambiguous_ever) <= time.time()
+        assert facts.swept_at is None
+
+
+def test_the_clock_of_a_journal_does_not_move_when_the_machines_is_set() -> None:
+    wall, steady = [1000.0], [5.0]
+    clock = SteadyClock(lambda: wall[0], lambda: steady[0])
+    wall[0] = 9e9
+    steady[0] += 2
+    assert clock.now() == 1002.0
+
+
+async def test_a_journal_that_cannot_be_written_can_still_be_read(journal: Journal) -> None:
+    if not isinstance(journal, SqliteJournal):
+        return
+    lane = await leased(journal)
+    await journal.read(lambda db: db.execute("pragma query_only = on"))
+    with pytest.raises(JournalError, match="could not be written"):
+        await lane.intend(0, 0, 1.0)
+    with pytest.raises(JournalError, match="could not be written"):
+        await lane.intend(1, 0, 1.0)
+    assert (await journal.counts()).of(State.PLANNED) == 4
+
+
 # ------------------------------------------------------------------------------------------- only with leases
 
 
@@ -274,11 +495,12 @@ async def test_whoever_lost_a_lane_changes_nothing_in_it(at: Callable[..., Postg
     for change in (
         lost.created(0, 1, "x"), lost.mark_planned(0, 1), lost.intend(1, 0, 1.0), lost.rejected(1, 0, "r"),
         lost.mark_unknown(0, 1, "h"), lost.adopt(2, "x"), lost.prove(), lost.swept(1.0), lost.note_ambiguous(1.0),
+        lost.unanswered(0, 1, "w"), lost.listed(), lost.delete_intended("d", "k", "r"),
     ):  # fmt: skip
         with pytest.raises(LaneLost):
             await change
     await lost.release(LaneRelease(done=True))
-    assert await mine.facts() == LaneFacts(2, 1, False, 1.0, 1.0, None)
+    assert await mine.facts() == LaneFacts(2, 1, False, 1.0, 1.0, None, resumed=True, unclean=True)
     assert await mine.renew(1.0), "the release of the one that lost it changed nothing"
     await asyncio.gather(slow.aclose(), quick.aclose())
 
@@ -305,12 +527,12 @@ async def test_all_holders_share_the_time_of_the_database(at: Callable[..., Post
 
 def test_a_slow_answer_does_not_make_the_shared_time_jump() -> None:
     clock = DatabaseClock()
-    began = time.time()
+    began = clock.steady()
     clock.set(began + 100.0, began, began + 0.002)
     clock.set(began + 101.0, began + 1.0, began + 9.0)  # the loop was busy for eight seconds
-    assert abs(clock.now() - time.time() - 100.0) < 0.5
-    clock.set(began + 130.0, began + 2.0, began + 2.004)  # somebody set a clock
-    assert abs(clock.now() - time.time() - 128.0) < 0.01
+    assert abs(clock.now() - clock.steady() - 100.0) < 0.5
+    clock.set(began + 130.0, began + 2.0, began + 2.004)  # somebody set the database's clock
+    assert abs(clock.now() - clock.steady() - 128.0) < 0.01
 
 
 async def test_a_lost_connection_is_made_again_and_a_change_is_not_made_twice(dsn: str) -> None:

@@ -10,24 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any, Final
 
 from hl_async.bulk.journals.postgres_changes import Changes, plain_text
 from hl_async.bulk.journals.postgres_lane import DatabaseClock, PostgresLane
 from hl_async.bulk.journals.postgres_schema import JOURNAL
-from hl_async.bulk.journals.protocol import (
-    BATCH,
-    Counts,
-    ItemColumns,
-    ItemRow,
-    LaneStatus,
-    add_up,
-    check_header,
-    columns_of,
-    lane_status,
-)
-from hl_async.bulk.protocol import State
+from hl_async.bulk.journals.protocol import BATCH, Counts, Deletion, ItemRow, LaneStatus, check_header
+from hl_async.bulk.journals.rows import ROW_COLUMNS, ItemColumns, add_up, columns_of, item_row, lane_status
+from hl_async.bulk.protocol import KnownItem, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalMissing
 from hl_async.secret import Secret
@@ -148,10 +138,10 @@ class PostgresJournal:
             async with connection.transaction():
                 await connection.execute(
                     "insert into hl_async.item"
-                    " (run, ordinal, source_id, key, location, ids, body, raw, total, currency, place, state, reason)"
-                    " select $1, * from unnest($2::int8[], $3::text[], $4::text[], $5::text[],"
+                    " (run, ordinal, source_id, key, location, ids, body, raw, total, currency, place, state, reason,"
+                    " digest) select $1, * from unnest($2::int8[], $3::text[], $4::text[], $5::text[],"
                     " $6::text[], $7::bytea[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[],"
-                    " $13::text[]) on conflict (run, ordinal) do nothing",
+                    " $13::text[], $14::bytea[]) on conflict (run, ordinal) do nothing",
                     self.run,
                     *(list(column) for column in zip(*rows, strict=True)),
                 )
@@ -178,30 +168,84 @@ class PostgresJournal:
 
         await self._database.run(JOURNAL, write)
 
-    async def lease(self, location: str, *, epoch: int | None = None) -> PostgresLane | None:
-        asked, asked_wall = time.monotonic(), time.time()
+    async def lease(
+        self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
+    ) -> PostgresLane | None:
+        asked, asked_wall, began = time.monotonic(), time.time(), self.clock.steady()
         rows = await self.fetch(
             "update hl_async.lane set epoch = epoch + 1, turns = turns + 1, holder = $5, reason = '', rate = 0,"
-            " until = clock_timestamp() + make_interval(secs => $4)"
+            " until = clock_timestamp() + make_interval(secs => $4),"
+            " resumed = resumed or held, unclean = unclean or held, held = true"
             " where run = $1 and location = $2 and until <= clock_timestamp() and epoch = coalesce($3::int8, epoch)"
+            " and coalesce((select value from hl_async.run_fact where run = $1 and name = 'state'), 'running') = $6"
             " returning epoch, extract(epoch from clock_timestamp())::float8 as at",
             location,
             epoch,
             self._lease,
             self._holder,
+            state.value,
         )
         if not rows:
             return None
-        self.clock.set(rows[0]["at"], asked_wall, time.time())
+        self.clock.set(rows[0]["at"], began, self.clock.steady())
         return PostgresLane(self, location, rows[0]["epoch"], self._lease, asked, asked_wall)
+
+    async def checkpoint(self) -> None:
+        """Nothing to do: what was committed is in the database."""
+
+    # ---------------------------------------------------------------------------------- state and evidence
+
+    async def run_state(self) -> RunState:
+        return RunState((await self.header()).get("state", RunState.RUNNING.value))
+
+    async def set_run_state(self, state: RunState) -> None:
+        await self.note(state=state.value)
+
+    async def withdraw_planned(self) -> int:
+        return await self.execute(
+            "update hl_async.item set state = 'withdrawn' where run = $1 and state = 'planned'"
+        )
+
+    async def items_to_settle(self) -> list[ItemRow]:
+        return await self.rows(State.SENT, limit=None)
+
+    async def record_deletion_intent(self, location: str, document: str, key: str, reason: str) -> int:
+        rows = await self.fetch(
+            "insert into hl_async.deletion (run, location, document, key, reason) values ($1, $2, $3, $4, $5)"
+            " returning id",
+            location,
+            document,
+            key,
+            plain_text(reason),
+        )
+        number: int = rows[0]["id"]
+        return number
+
+    async def record_deletion_result(self, deletion: int, outcome: str) -> None:
+        await self.execute(
+            "update hl_async.deletion set outcome = $3, ended_at = clock_timestamp() where run = $1 and id = $2",
+            deletion,
+            plain_text(outcome),
+        )
+
+    async def deletions(self, *, after: int = 0, limit: int = BATCH) -> list[Deletion]:
+        rows = await self.fetch(
+            "select id, location, document, key, reason, extract(epoch from at)::float8 as at, outcome,"
+            " extract(epoch from ended_at)::float8 as ended_at from hl_async.deletion"
+            " where run = $1 and id > $2 order by id limit $3",
+            after,
+            limit,
+        )
+        return [Deletion(*row) for row in rows]
 
     # ------------------------------------------------------------------------------------- changing
 
-    async def rolled_back(self, ordinal: int) -> bool:
+    async def rolled_back(self, ordinal: int, document: str | None = None) -> bool:
         done = await self.execute(
-            "update hl_async.item set state = 'rejected', reason = 'rolled back', document = null"
-            " where run = $1 and ordinal = $2 and state = 'created'",
+            "update hl_async.item set state = 'deleted', document = coalesce($3, document), reason = 'rolled back'"
+            " where run = $1 and ordinal = $2 and key is not null and state <> 'deleted'",
             ordinal,
+            document,
         )
         return done == 1
 
@@ -213,24 +257,35 @@ class PostgresJournal:
         return [row["holder"] for row in rows]
 
     async def retry_rejected(self) -> int:
+        return await self._plan_again("rejected", "deleted", "withdrawn")
+
+    async def reopen(self) -> int:
+        number = await self._plan_again("deleted", "withdrawn")
+        await self.set_run_state(RunState.RUNNING)
+        return number
+
+    async def _plan_again(self, *states: str) -> int:
         rows = await self.fetch(
-            "with again as (update hl_async.item set state = 'planned', reason = null"
-            " where run = $1 and state = 'rejected' and body is not null returning location),"
+            "with again as (update hl_async.item set state = 'planned', reason = null, failures = 0, document = null,"
+            " possible = case when state = 'deleted' then 0 else possible end"
+            " where run = $1 and state = any($2::text[]) and body is not null returning location),"
             " open as (update hl_async.lane l set done = false"
             " where l.run = $1 and l.location in (select location from again))"
-            " select count(*) as number from again"
+            " select count(*) as number from again",
+            list(states),
         )
         number: int = rows[0]["number"]
         return number
 
     # ------------------------------------------------------------------------------------- looking
 
-    async def known(self, location: str) -> dict[str, tuple[int, str | None]]:
+    async def known(self, location: str) -> dict[str, KnownItem]:
         rows = await self.fetch(
-            "select key, ordinal, document from hl_async.item where run = $1 and location = $2 and key is not null",
+            "select key, ordinal, document, state, possible, first_sent, sent_at from hl_async.item"
+            " where run = $1 and location = $2 and key is not null",
             location,
         )
-        return {row["key"]: (row["ordinal"], row["document"]) for row in rows}
+        return {key: KnownItem(n, document, State(state), *rest) for key, n, document, state, *rest in rows}
 
     async def locations(self) -> list[str]:
         rows = await self.fetch(
@@ -270,18 +325,18 @@ class PostgresJournal:
         found = {row["location"]: row for row in lanes}
         return [_status(location, numbers, found.get(location)) for location, numbers in counts.items()]
 
-    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[ItemRow]:
+    async def rows(
+        self, *states: State, after: int = -1, limit: int | None = BATCH, bodies: bool = False
+    ) -> list[ItemRow]:
+        body = "body" if bodies else "null::bytea"
         rows = await self.fetch(
-            "select ordinal, source_id, key, location, state, total, currency, place, document, reason, raw"
-            " from hl_async.item where run = $1 and state = any($2::text[]) and ordinal > $3 order by ordinal limit $4",
+            f"select {ROW_COLUMNS}, {body} from hl_async.item"  # noqa: S608
+            " where run = $1 and state = any($2::text[]) and ordinal > $3 order by ordinal limit $4",
             [state.value for state in states],
             after,
             limit,
         )
-        return [
-            ItemRow(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
-            for o, s, k, at, st, t, c, p, d, r, raw in rows
-        ]
+        return [item_row(tuple(row)) for row in rows]
 
     # ------------------------------------------------------------------------------------- statements
 

@@ -11,7 +11,10 @@ from hl_async.errors import JournalError, LaneLost
 
 
 class Change(NamedTuple):
-    """One item from a state in ``origin`` to ``state``, after ``attempt`` requests; ``sent_at`` is one more."""
+    """One item from a state in ``origin`` to ``state``, after ``attempt`` requests; ``sent_at`` is one more.
+
+    ``listed``: a listing had not the document of the item.
+    """
 
     location: str
     epoch: int
@@ -22,20 +25,27 @@ class Change(NamedTuple):
     sent_at: float | None
     document: str | None
     reason: str | None
+    listed: bool
 
 
+# A request may have made a document from the intent on, unless its answer says that it was refused. The next
+# request of an item that is sent belongs to a call that repeats only what was provably not executed.
 _CHANGE: Final = """
 with c as (
   select * from unnest($2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int4[], $7::text[], $8::text[],
-                       $9::float8[], $10::text[], $11::text[])
-    as c (n, location, epoch, ordinal, attempt, origin, state, sent_at, document, reason)
+                       $9::float8[], $10::text[], $11::text[], $12::bool[])
+    as c (n, location, epoch, ordinal, attempt, origin, state, sent_at, document, reason, listed)
 ), mine as (
   select c.n from c join hl_async.lane l
     on l.run = $1 and l.location = c.location and l.epoch = c.epoch and l.until > clock_timestamp()
 ), done as (
   update hl_async.item i
     set state = c.state, attempt = i.attempt + (c.sent_at is not null)::int4, sent_at = coalesce(c.sent_at, i.sent_at),
-        document = coalesce(c.document, i.document), reason = coalesce(c.reason, i.reason)
+        first_sent = coalesce(i.first_sent, c.sent_at), failures = i.failures + c.listed::int4,
+        possible = i.possible + (c.state = 'sent' and i.state = 'planned')::int4
+          - (i.state = 'sent' and (c.state = 'rejected' or c.state = 'planned' and not c.listed))::int4,
+        document = coalesce(c.document, i.document),
+        reason = case when c.state = 'created' then null else coalesce(c.reason, i.reason) end
     from c join mine using (n)
     where i.run = $1 and i.ordinal = c.ordinal and i.attempt = c.attempt and position(i.state in c.origin) > 0
     returning c.n

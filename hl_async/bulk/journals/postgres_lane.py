@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from hl_async.bulk.journals.clock import boot_time
 from hl_async.bulk.journals.postgres_changes import Change, plain_text
-from hl_async.bulk.journals.protocol import LaneRelease, PlannedItem, ids_of
-from hl_async.bulk.protocol import LaneFacts, State
+from hl_async.bulk.journals.protocol import LaneRelease, PlannedItem, SentItem
+from hl_async.bulk.journals.rows import DAMAGED, intact
+from hl_async.bulk.protocol import KnownItem, LaneFacts, State
 from hl_async.errors import LaneLost
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ class PostgresLane:
 
     async def renew(self, rate: float) -> bool:
         asked, asked_wall = time.monotonic(), time.time()
+        clock = self._journal.clock
+        began = clock.steady()
         rows = await self._journal.fetch(
             "update hl_async.lane set until = clock_timestamp() + make_interval(secs => $4), rate = $5"
             " where run = $1 and location = $2 and epoch = $3 and until > clock_timestamp()"
@@ -62,13 +67,14 @@ class PostgresLane:
         )
         if not rows:
             return False
-        self._journal.clock.set(rows[0]["at"], asked_wall, time.time())
+        clock.set(rows[0]["at"], began, clock.steady())
         self._leased, self._leased_wall = asked, asked_wall
         return True
 
     async def release(self, release: LaneRelease) -> None:
         await self._journal.execute(
-            "update hl_async.lane set until = clock_timestamp(), holder = '', rate = 0, done = $4, stopped = $5,"
+            "update hl_async.lane set until = clock_timestamp(), holder = '', held = false, rate = 0, done = $4,"
+            " stopped = $5,"
             " wake_at = clock_timestamp() + make_interval(secs => $6), reason = $7"
             " where run = $1 and location = $2 and epoch = $3",
             self.location,
@@ -88,7 +94,7 @@ class PostgresLane:
             )
         }
         (lane,) = await self._journal.fetch(
-            "select proven, swept_at, ambiguous_at, (select max(sent_at) from hl_async.item i"
+            "select proven, swept_at, ambiguous_at, resumed, unclean, (select max(sent_at) from hl_async.item i"
             " where i.run = $1 and i.location = $2 and i.state = 'sent') as last"
             " from hl_async.lane where run = $1 and location = $2",
             self.location,
@@ -96,18 +102,23 @@ class PostgresLane:
         last = lane["last"]
         ever = max((moment for moment in (last, lane["ambiguous_at"]) if moment is not None), default=None)
         return LaneFacts(
-            counts.get("planned", 0), counts.get("sent", 0), lane["proven"], last, ever, lane["swept_at"]
-        )
+            counts.get("planned", 0), counts.get("sent", 0), lane["proven"], last, ever, lane["swept_at"],
+            lane["resumed"], lane["unclean"],
+        )  # fmt: skip
 
     async def take(self, after: int, limit: int) -> list[PlannedItem]:
-        rows = await self._journal.fetch(
-            "select ordinal, key, ids, body, attempt from hl_async.item"
-            " where run = $1 and location = $2 and state = 'planned' and ordinal > $3 order by ordinal limit $4",
-            self.location,
-            after,
-            limit,
+        query = (
+            "select ordinal, key, ids, body, attempt, location, digest from hl_async.item"
+            " where run = $1 and location = $2 and state = 'planned' and ordinal > $3 order by ordinal limit $4"
         )
-        return [PlannedItem(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
+        while rows := await self._journal.fetch(query, self.location, after, limit):
+            items, damaged = intact(rows)
+            attempts = {row["ordinal"]: row["attempt"] for row in rows}
+            for ordinal in damaged:
+                await self._change(ordinal, attempts[ordinal], "planned", State.REJECTED, reason=DAMAGED)
+            if items:
+                return items
+        return []
 
     async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
         return await self._change(ordinal, attempt, "planned sent", State.SENT, sent_at=at)
@@ -118,8 +129,11 @@ class PostgresLane:
     async def rejected(self, ordinal: int, attempt: int, reason: str) -> bool:
         return await self._change(ordinal, attempt, "planned sent", State.REJECTED, reason=reason)
 
-    async def mark_planned(self, ordinal: int, attempt: int) -> bool:
-        return await self._change(ordinal, attempt, "sent", State.PLANNED)
+    async def unanswered(self, ordinal: int, attempt: int, words: str) -> bool:
+        return await self._change(ordinal, attempt, "sent", State.SENT, reason=words)
+
+    async def mark_planned(self, ordinal: int, attempt: int, *, listed: bool = False) -> bool:
+        return await self._change(ordinal, attempt, "sent", State.PLANNED, listed=listed)
 
     async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
         return await self._change(ordinal, attempt, "sent", State.UNKNOWN, reason=reason)
@@ -128,7 +142,7 @@ class PostgresLane:
         (found,) = await self._journal.fetch(
             "with mine as (select 1 from hl_async.lane where run = $1 and location = $2 and epoch = $3"
             " and until > clock_timestamp()), done as (update hl_async.item set state = 'created', document = $5,"
-            " reason = null where run = $1 and ordinal = $4 and key is not null"
+            " reason = null, possible = greatest(possible, 1) where run = $1 and ordinal = $4 and key is not null"
             " and state in ('rejected', 'unknown', 'planned') and exists (select 1 from mine) returning 1)"
             " select exists (select 1 from mine) as mine, exists (select 1 from done) as done",
             self.location,
@@ -150,15 +164,48 @@ class PostgresLane:
     async def swept(self, at: float) -> None:
         await self._note("swept_at = greatest(swept_at, $4)", at)
 
-    async def ambiguous(self) -> list[tuple[int, str, int, float]]:
+    async def listed(self) -> None:
+        await self._note("resumed = $4, unclean = $4", False)
+
+    async def created_items(self, since: float | None, limit: int) -> dict[str, str]:
         rows = await self._journal.fetch(
-            "select ordinal, key, attempt, sent_at from hl_async.item"
+            "select key, document from hl_async.item where run = $1 and location = $2 and state = 'created'"
+            " and document is not null and coalesce(sent_at, 0) >= $3 order by sent_at desc nulls last, ordinal desc"
+            " limit $4",
+            self.location,
+            since or 0.0,
+            limit,
+        )
+        return {row["key"]: row["document"] for row in rows}
+
+    async def delete_intended(self, document: str, key: str, reason: str) -> int:
+        rows = await self._journal.fetch(
+            "insert into hl_async.deletion (run, location, document, key, reason) select $1, $2, $4, $5, $6"
+            " where exists (select 1 from hl_async.lane where run = $1 and location = $2 and epoch = $3"
+            " and until > clock_timestamp()) returning id",
+            self.location,
+            self.epoch,
+            document,
+            key,
+            plain_text(reason),
+        )
+        if not rows:
+            raise self._lost()
+        number: int = rows[0]["id"]
+        return number
+
+    async def delete_ended(self, deletion: int, outcome: str) -> None:
+        await self._journal.record_deletion_result(deletion, outcome)
+
+    async def ambiguous(self) -> list[SentItem]:
+        rows = await self._journal.fetch(
+            "select ordinal, key, attempt, sent_at, failures, reason from hl_async.item"
             " where run = $1 and location = $2 and state = 'sent'",
             self.location,
         )
-        return [(row["ordinal"], row["key"], row["attempt"], row["sent_at"]) for row in rows]
+        return [SentItem(*row) for row in rows]
 
-    async def known(self) -> dict[str, tuple[int, str | None]]:
+    async def known(self) -> dict[str, KnownItem]:
         return await self._journal.known(self.location)
 
     async def _change(
@@ -171,6 +218,7 @@ class PostgresLane:
         sent_at: float | None = None,
         document: str | None = None,
         reason: str | None = None,
+        listed: bool = False,
     ) -> bool:
         change = Change(
             self.location,
@@ -182,6 +230,7 @@ class PostgresLane:
             sent_at,
             document,
             plain_text(reason),
+            listed,
         )
         return await self._journal.changes.make(change)
 
@@ -204,23 +253,25 @@ class DatabaseClock:
     """The database's time of day, as far as it is known here.
 
     Each answer bounds it by the moments of asking and of hearing; the best answer is kept, so that a slow one, or an
-    event loop that was busy meanwhile, doesn't make it jump.
+    event loop that was busy meanwhile, doesn't make it jump. Setting this machine's clock does not move it.
     """
 
-    def __init__(self) -> None:
-        self._ahead = 0.0
+    def __init__(self, steady: Callable[[], float] = boot_time) -> None:
+        self.steady = steady
+        """Seconds of a clock that is never set."""
+        self._ahead = time.time() - steady()
         self._unsure = math.inf
         self._set_at = 0.0
 
     def set(self, database: float, asked: float, answered: float) -> None:
-        """The database said its time somewhere between these two moments of our own."""
+        """The database said its time somewhere between these two moments of :attr:`steady`."""
         ahead = database - (asked + answered) / 2
         unsure = (answered - asked) / 2
         known = self._unsure + _DRIFT * (answered - self._set_at)
-        # outside of what both allow, one of the clocks was set
+        # outside of what both allow, the database's clock was set
         if unsure <= known or abs(ahead - self._ahead) > unsure + known:
             self._ahead, self._unsure, self._set_at = ahead, unsure, answered
 
     def now(self) -> float:
         """Seconds."""
-        return time.time() + self._ahead
+        return self.steady() + self._ahead

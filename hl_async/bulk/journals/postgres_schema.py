@@ -78,5 +78,35 @@ create table hl_async.worker (
 );
 """
 
-JOURNAL: Final = Tables("journal", (_RUNS,), JournalError)
+_EVIDENCE: Final = """
+alter table hl_async.item
+  add column digest bytea,
+  add column first_sent float8,
+  -- how many of its requests may have made a document
+  add column possible integer not null default 0,
+  -- how many of them a listing with its controls met found not executed
+  add column failures integer not null default 0;
+update hl_async.item set first_sent = sent_at, possible = attempt where attempt > 0;
+alter table hl_async.lane
+  -- leased, and not given back
+  add column held boolean not null default false,
+  -- an earlier holder may have sent items, and the location was not listed since
+  add column resumed boolean not null default false,
+  -- a holder did not give it back
+  add column unclean boolean not null default false;
+create table hl_async.deletion (
+  id bigint generated always as identity primary key,
+  run bigint not null references hl_async.run on delete cascade,
+  location text not null,
+  document text not null,
+  key text not null,
+  reason text not null,
+  at timestamptz not null default clock_timestamp(),
+  outcome text not null default '',
+  ended_at timestamptz
+);
+create index deletion_by_run on hl_async.deletion (run, id);
+"""
+
+JOURNAL: Final = Tables("journal", (_RUNS, _EVIDENCE), JournalError)
 """Runs, their items and lanes, and the workers."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from hl_async.bulk.protocol import LaneFacts, State
+from hl_async.bulk.protocol import KnownItem, LaneFacts, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalMismatch
 
@@ -22,7 +22,7 @@ BATCH: Final = 2000
 
 
 class PlannedItem(NamedTuple):
-    """One item that is to be sent."""
+    """One item that is to be sent. ``attempt`` counts the requests that may have left already."""
 
     ordinal: int
     key: str
@@ -31,8 +31,25 @@ class PlannedItem(NamedTuple):
     attempt: int
 
 
+class SentItem(NamedTuple):
+    """An item that was sent and not answered. ``words`` say why, as far as the journal heard of it."""
+
+    ordinal: int
+    key: str
+    attempt: int
+    sent_at: float
+    failures: int = 0
+    words: str | None = None
+
+
 class ItemRow(NamedTuple):
-    """One item as it stands, for reports and verification."""
+    """One item as it stands, for reports, verification and rollback.
+
+    ``attempt`` counts requests that may have left, ``possible`` those of them that may have made a document,
+    ``failures`` those that a listing with its controls met found not executed. ``first_sent`` and ``last_sent`` are
+    the times of the first and the last intent, in seconds of the journal's clock. ``digest`` covers what is sent,
+    ``body`` is what is sent, if it was asked for.
+    """
 
     ordinal: int
     source_id: str
@@ -45,6 +62,30 @@ class ItemRow(NamedTuple):
     document: str | None
     reason: str | None
     raw: bytes | None
+    attempt: int = 0
+    possible: int = 0
+    failures: int = 0
+    first_sent: float | None = None
+    last_sent: float | None = None
+    ids: tuple[str, ...] = ()
+    digest: bytes | None = None
+    body: bytes | None = None
+
+
+class Deletion(NamedTuple):
+    """A deletion of a document, written down before the request leaves.
+
+    ``outcome`` is empty until the answer is known. Times are in seconds of the journal's clock.
+    """
+
+    id: int
+    location: str
+    document: str
+    key: str
+    reason: str
+    at: float
+    outcome: str = ""
+    ended_at: float | None = None
 
 
 class Counts(NamedTuple):
@@ -151,8 +192,19 @@ class LaneJournal(Protocol):
         """The API will never take it."""
         ...
 
-    async def mark_planned(self, ordinal: int, attempt: int) -> bool:
-        """Provably nothing happened: to be sent again."""
+    async def unanswered(self, ordinal: int, attempt: int, words: str) -> bool:
+        """Keep why a request got no usable answer. The item stays sent."""
+        ...
+
+    async def mark_planned(self, ordinal: int, attempt: int, *, listed: bool = False) -> bool:
+        """Plan a sent item again.
+
+        Args:
+            ordinal: The item.
+            attempt: How many requests of it may have left.
+            listed: The document was not in a listing: this counts as a failure, and the request may still be
+                executed later. Otherwise the request was provably not executed.
+        """
         ...
 
     async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
@@ -171,16 +223,32 @@ class LaneJournal(Protocol):
         """The canary came back with its key."""
         ...
 
+    async def listed(self) -> None:
+        """Note that the location was listed after a resume: items may be sent again."""
+        ...
+
+    async def created_items(self, since: float | None, limit: int) -> dict[str, str]:
+        """Return documents by key of the items created last, newest first, and sent at ``since`` or later."""
+        ...
+
+    async def delete_intended(self, document: str, key: str, reason: str) -> int:
+        """See :meth:`Journal.record_deletion_intent`; raises :class:`LaneLost`."""
+        ...
+
+    async def delete_ended(self, deletion: int, outcome: str) -> None:
+        """See :meth:`Journal.record_deletion_result`."""
+        ...
+
     async def swept(self, at: float) -> None:
         """The sweep that began at ``at`` is complete."""
         ...
 
-    async def ambiguous(self) -> list[tuple[int, str, int, float]]:
-        """(ordinal, key, attempt, sent_at) of every item that was sent and not answered."""
+    async def ambiguous(self) -> list[SentItem]:
+        """Return every item that was sent and not answered."""
         ...
 
-    async def known(self) -> dict[str, tuple[int, str | None]]:
-        """Every key of the lane, with its ordinal and, once created, its document's id."""
+    async def known(self) -> dict[str, KnownItem]:
+        """Return what the journal knows of every key of the lane."""
         ...
 
 
@@ -204,11 +272,48 @@ class Journal(Protocol):
         """Add items (with key and final body) and rejects; those that are there already stay as they are."""
         ...
 
-    async def lease(self, location: str, *, epoch: int | None = None) -> LaneJournal | None:
-        """The lane of a location, for this process alone until it is given back or not renewed.
+    async def lease(
+        self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
+    ) -> LaneJournal | None:
+        """Lease the lane of a location for this process alone, until it is given back or not renewed.
 
-        None when somebody else has it, or when its ``epoch``, the number of leases it has seen, is another one.
+        Args:
+            location: The location.
+            epoch: The number of leases that the lane has seen; None for any.
+            state: The state of the run that the caller works for. A run that is being rolled back gives no lane
+                to a process that would send its items.
+
+        Returns:
+            The lane, or None if another process holds it, its epoch is another one, or the run is in another state.
         """
+        ...
+
+    async def run_state(self) -> RunState:
+        """Return the durable state of the run."""
+        ...
+
+    async def set_run_state(self, state: RunState) -> None:
+        """Change the state of the run; no lane is leased for another state from then on."""
+        ...
+
+    async def withdraw_planned(self) -> int:
+        """Turn planned items into withdrawn ones, which are never sent; returns how many."""
+        ...
+
+    async def items_to_settle(self) -> list[ItemRow]:
+        """Return the items of all locations that were sent and not answered."""
+        ...
+
+    async def record_deletion_intent(self, location: str, document: str, key: str, reason: str) -> int:
+        """Write down that a document is about to be deleted; returns the id of the deletion."""
+        ...
+
+    async def record_deletion_result(self, deletion: int, outcome: str) -> None:
+        """Write down how a deletion ended: ``deleted``, ``gone``, or the words of the failure."""
+        ...
+
+    async def deletions(self, *, after: int = 0, limit: int = BATCH) -> list[Deletion]:
+        """Return a batch of the deletions of the run in their order, behind the id ``after``."""
         ...
 
     async def withdraw(self) -> list[str]:
@@ -219,15 +324,24 @@ class Journal(Protocol):
         """Plan again what the API rejected, or a rollback deleted; what never became a request stays rejected."""
         ...
 
-    async def rolled_back(self, ordinal: int) -> bool:
-        """The document this item made was deleted again; it can be planned once more with ``--retry-rejected``."""
+    async def reopen(self) -> int:
+        """Set the run to running, and plan again what a rollback withdrew or deleted; returns how many items."""
+        ...
+
+    async def rolled_back(self, ordinal: int, document: str | None = None) -> bool:
+        """Note that the document of an item was deleted by a rollback. Its id is kept.
+
+        Args:
+            ordinal: The item, in any state but deleted or skipped.
+            document: The id of the document, if the journal did not know it.
+        """
         ...
 
     async def locations(self) -> list[str]:
         """Locations that have items to send, or had, in the order of the source."""
         ...
 
-    async def known(self, location: str) -> dict[str, tuple[int, str | None]]:
+    async def known(self, location: str) -> dict[str, KnownItem]:
         """See :meth:`LaneJournal.known`."""
         ...
 
@@ -239,8 +353,14 @@ class Journal(Protocol):
         """Every location as it stands, in the order of :meth:`locations`."""
         ...
 
-    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[ItemRow]:
-        """A batch of items in these states, in the order of the source, from ``after`` on."""
+    async def rows(
+        self, *states: State, after: int = -1, limit: int = BATCH, bodies: bool = False
+    ) -> list[ItemRow]:
+        """Return a batch of items in these states, in the order of the source, behind the ordinal ``after``."""
+        ...
+
+    async def checkpoint(self) -> None:
+        """Make what was written independent of any file or process beside the journal itself."""
         ...
 
     async def aclose(self) -> None:
@@ -279,66 +399,3 @@ def check_header(name: str, found: dict[str, str], header: dict[str, str]) -> No
             raise JournalMismatch(
                 f"{name} belongs to another run: its {fact} is {found[fact]!r}, not {value!r}; choose another journal"
             )
-
-
-class ItemColumns(NamedTuple):
-    """A record of a source as the columns of an item, the same in every journal."""
-
-    ordinal: int
-    source_id: str
-    key: str | None
-    location: str
-    ids: str
-    body: bytes | None
-    raw: bytes | None
-    total: str | None
-    currency: str
-    place: str
-    state: str
-    reason: str | None
-
-
-def columns_of(record: tuple[Item, str, bytes] | Reject) -> ItemColumns:
-    """``record`` as it is written: an item is planned, a reject is rejected or was left out."""
-    if isinstance(record, Reject):
-        state = State.SKIPPED if record.skipped else State.REJECTED
-        return ItemColumns(
-            record.ordinal, record.source_id, None, "", "[]", None, record.raw, _text(record.total), "",
-            record.place, state.value, record.reason,
-        )  # fmt: skip
-    item, key, body = record
-    return ItemColumns(
-        item.ordinal, item.source_id, key, item.location, msgspec.json.encode(item.ids).decode(), body, item.raw,
-        _text(item.total), item.currency, item.place, State.PLANNED.value, None,
-    )  # fmt: skip
-
-
-def ids_of(text: str) -> tuple[str, ...]:
-    """What :func:`columns_of` made of an item's ids."""
-    return msgspec.json.decode(text, type=tuple[str, ...])
-
-
-def lane_status(location: str, counts: dict[str, int], **more: Any) -> LaneStatus:
-    """The status of a lane with so many items in each state."""
-    return LaneStatus(
-        location,
-        created=counts.get(State.CREATED.value, 0),
-        rejected=counts.get(State.REJECTED.value, 0),
-        unknown=counts.get(State.UNKNOWN.value, 0),
-        planned=counts.get(State.PLANNED.value, 0),
-        ambiguous=counts.get(State.SENT.value, 0),
-        **more,
-    )
-
-
-def add_up(sums: Iterable[tuple[str, str, str, int]]) -> dict[str, dict[str, Decimal]]:
-    """(state, currency, total, how many of it) added up exactly, by state and currency."""
-    totals: dict[str, dict[str, Decimal]] = {}
-    for state, currency, total, number in sums:
-        of_state = totals.setdefault(state, {})
-        of_state[currency] = of_state.get(currency, Decimal(0)) + Decimal(total) * number
-    return totals
-
-
-def _text(total: Decimal | None) -> str | None:
-    return None if total is None else str(total)

@@ -8,40 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-import msgspec
-
-from hl_async.bulk.journals.protocol import (
-    BATCH,
-    Counts,
-    ItemRow,
-    LaneJournal,
-    LaneRelease,
-    LaneStatus,
-    PlannedItem,
-    add_up,
-    columns_of,
-    ids_of,
-    lane_status,
+from hl_async.bulk.journals.clock import SteadyClock
+from hl_async.bulk.journals.protocol import BATCH, Counts, Deletion, ItemRow, LaneJournal, LaneStatus
+from hl_async.bulk.journals.rows import ROW_COLUMNS, add_up, columns_of, item_row
+from hl_async.bulk.journals.sqlite_file import (
+    check_run,
+    check_schema,
+    connect,
+    correct_future,
+    lock_file,
+    make_file,
+    remove_file,
+    unlock,
 )
-from hl_async.bulk.journals.sqlite_file import connect, lock_file, prepare, remove_file, unlock
-from hl_async.bulk.protocol import LaneFacts, State
+from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses, locations_of
+from hl_async.bulk.protocol import KnownItem, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
 
 T = TypeVar("T")
 
-_RENEW_EVERY: Final = 5.0
-_LANE_FACT: Final = "lane "
+_SENDING: Final = "sending"
+"""The fact that says whether a process may have sent items: ``yes`` while it works, ``drained`` after its end."""
 
 
 class SqliteJournals(NamedTuple):
@@ -68,8 +64,16 @@ class SqliteJournal:
     """A journal in one file; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
     :class:`SqliteJournals`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: int | None, clock: SteadyClock, sending: str
+    ) -> None:
         self.path = path
+        self.clock = clock
+        self.unclean = sending == "yes"
+        """Whether the process before this one did not end in order: its last writes may be missing."""
+        self._resumed = bool(sending)
+        self._listed: set[str] = set()
+        self._announced = False
         self._connection = connection
         self._lock = lock
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -87,19 +91,31 @@ class SqliteJournal:
         if header is None and not path.is_file():
             raise JournalMissing(f"there is no journal at {path}")
         lock = None if watch else lock_file(path)
+        clock = SteadyClock()
         problem: JournalError
         try:
+            if header is not None:
+                make_file(path)
+            elif path.stat().st_size == 0:
+                raise JournalCorrupt(f"{path} is empty: it does not say which run it belonged to; restore it")
             connection = connect(path)
             try:
-                prepare(connection, path, header)
+                check_schema(connection, path, upgrade=not watch)
+                if header is not None:
+                    check_run(connection, path, header)
+                if not watch:
+                    correct_future(connection, clock.now())
+                found = connection.execute("select value from run where name = ?", (_SENDING,)).fetchone()
             except BaseException:
                 connection.close()
                 raise
-            return cls(path, connection, lock)
+            return cls(path, connection, lock, clock, "" if watch or found is None else found[0])
         except sqlite3.DatabaseError as error:
             unreadable = "not a database" in str(error) or "malformed" in str(error)
             kind = JournalCorrupt if unreadable else JournalError
             problem = kind(f"the journal {path} cannot be used: {error}")
+        except OSError as error:
+            problem = JournalError(f"the journal {path} cannot be used: {error.strerror}")
         except JournalError as error:
             problem = error
         unlock(lock)
@@ -108,6 +124,10 @@ class SqliteJournal:
     async def aclose(self) -> None:
         """Write what is queued, close the file and let others have it."""
         if self._thread.is_alive():
+            if self._announced and self._failed is None:
+                with contextlib.suppress(JournalError):
+                    await self.note(**{_SENDING: "drained"})
+                    await self.checkpoint()
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
         unlock(self._lock)
@@ -121,32 +141,95 @@ class SqliteJournal:
         def write(db: sqlite3.Connection) -> None:
             db.executemany(
                 "insert or ignore into item (ordinal, source_id, key, location, ids, body, raw, total, currency,"
-                " place, state, reason) values (?,?,?,?,?,?,?,?,?,?,?,?)",
+                " place, state, reason, digest) values (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 rows,
             )
 
         await self.run(write)
 
     async def header(self) -> dict[str, str]:
-        return await self.run(lambda db: dict(db.execute("select name, value from run")))
+        return await self.read(lambda db: dict(db.execute("select name, value from run")))
 
     async def note(self, **facts: str) -> None:
         def write(db: sqlite3.Connection) -> None:
             db.executemany("insert or replace into run values (?,?)", facts.items())
 
         await self.run(write)
+        if "planned" in facts:
+            # the main file names the run and holds its items, also when the -wal beside it is lost
+            await self.checkpoint()
 
-    async def lease(self, location: str, *, epoch: int | None = None) -> LaneJournal:
-        """The lane; nobody else can have it while the file is ours."""
+    async def lease(
+        self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
+    ) -> LaneJournal | None:
+        if await self.run_state() is not state:
+            return None
+        if not self._announced:
+            await self.note(**{_SENDING: "yes"})
+            await self.checkpoint()
+            self._announced = True
         return SqliteLane(self, location)
+
+    # ---------------------------------------------------------------------------------- state and evidence
+
+    async def run_state(self) -> RunState:
+        return RunState((await self.header()).get("state", RunState.RUNNING.value))
+
+    async def set_run_state(self, state: RunState) -> None:
+        await self.note(state=state.value)
+        await self.checkpoint()
+
+    def is_resumed(self, location: str) -> bool:
+        """Whether items may have been sent by an earlier process, and the location was not listed since."""
+        return self._resumed and location not in self._listed
+
+    def note_listed(self, location: str) -> None:
+        """Note that the location was listed by this process."""
+        self._listed.add(location)
+
+    async def withdraw_planned(self) -> int:
+        return await self.run(
+            lambda db: db.execute("update item set state = 'withdrawn' where state = 'planned'").rowcount
+        )
+
+    async def items_to_settle(self) -> list[ItemRow]:
+        return await self.rows(State.SENT, limit=-1)
+
+    async def record_deletion_intent(self, location: str, document: str, key: str, reason: str) -> int:
+        values = (location, document, key, reason, self.clock.now())
+
+        def write(db: sqlite3.Connection) -> int:
+            statement = "insert into deletion (location, document, key, reason, at) values (?,?,?,?,?)"
+            number = db.execute(statement, values).lastrowid
+            assert number is not None
+            return number
+
+        return await self.run(write)
+
+    async def record_deletion_result(self, deletion: int, outcome: str) -> None:
+        await self.change(
+            "update deletion set outcome = ?, ended_at = ? where id = ?",
+            (outcome, self.clock.now(), deletion),
+        )
+
+    async def deletions(self, *, after: int = 0, limit: int = BATCH) -> list[Deletion]:
+        def read(db: sqlite3.Connection) -> list[Deletion]:
+            rows = db.execute(
+                "select id, location, document, key, reason, at, outcome, ended_at from deletion"
+                " where id > ? order by id limit ?",
+                (after, limit),
+            )
+            return [Deletion(*row) for row in rows]
+
+        return await self.read(read)
 
     # ------------------------------------------------------------------------------------- changing
 
-    async def rolled_back(self, ordinal: int) -> bool:
+    async def rolled_back(self, ordinal: int, document: str | None = None) -> bool:
         return await self.change(
-            "update item set state = 'rejected', reason = 'rolled back', document = null"
-            " where ordinal = ? and state = 'created'",
-            (ordinal,),
+            "update item set state = 'deleted', document = coalesce(?, document), reason = 'rolled back'"
+            " where ordinal = ? and key is not null and state != 'deleted'",
+            (document, ordinal),
         )
 
     async def withdraw(self) -> list[str]:
@@ -154,27 +237,39 @@ class SqliteJournal:
         return []
 
     async def retry_rejected(self) -> int:
-        return await self.run(
-            lambda db: (
-                db.execute(
-                    "update item set state = 'planned', reason = null where state = 'rejected' and body is not null"
-                ).rowcount
-            )
+        return await self._plan_again("rejected", "deleted", "withdrawn")
+
+    async def reopen(self) -> int:
+        number = await self._plan_again("deleted", "withdrawn")
+        await self.set_run_state(RunState.RUNNING)
+        return number
+
+    async def _plan_again(self, *states: str) -> int:
+        marks = ",".join("?" for _ in states)
+        statement = (
+            "update item set state = 'planned', reason = null, failures = 0, document = null,"  # noqa: S608
+            " possible = case when state = 'deleted' then 0 else possible end"
+            f" where state in ({marks}) and body is not null"
         )
+        return await self.run(lambda db: db.execute(statement, states).rowcount)
 
     # ------------------------------------------------------------------------------------- looking
 
-    async def known(self, location: str) -> dict[str, tuple[int, str | None]]:
-        def read(db: sqlite3.Connection) -> dict[str, tuple[int, str | None]]:
+    async def known(self, location: str) -> dict[str, KnownItem]:
+        def read(db: sqlite3.Connection) -> dict[str, KnownItem]:
             rows = db.execute(
-                "select key, ordinal, document from item where location = ? and key is not null", (location,)
+                "select key, ordinal, document, state, possible, first_sent, sent_at from item"
+                " where location = ? and key is not null",
+                (location,),
             )
-            return {key: (ordinal, document) for key, ordinal, document in rows}
+            return {
+                key: KnownItem(n, document, State(state), *rest) for key, n, document, state, *rest in rows
+            }
 
-        return await self.run(read)
+        return await self.read(read)
 
     async def locations(self) -> list[str]:
-        return await self.run(_locations)
+        return await self.read(locations_of)
 
     async def counts(self, *, totals: bool = True) -> Counts:
         def read(db: sqlite3.Connection) -> Counts:
@@ -186,41 +281,27 @@ class SqliteJournal:
                 )
             return Counts(by_state, add_up(sums))
 
-        return await self.run(read)
+        return await self.read(read)
 
     async def lanes(self) -> list[LaneStatus]:
-        def read(db: sqlite3.Connection) -> list[LaneStatus]:
-            counts: dict[str, dict[str, int]] = {location: {} for location in _locations(db)}
-            rows = db.execute(
-                "select location, state, count(*) from item where key is not null group by location, state"
-            )
-            for location, state, number in rows:
-                counts[location][state] = number
-            notes = {
-                name.removeprefix(_LANE_FACT): msgspec.json.decode(value, type=_LaneNote)
-                for name, value in db.execute(
-                    "select name, value from run where name >= ? and name < ?", (_LANE_FACT, "lane!")
-                )
-            }
-            return [_status(location, found, notes.get(location)) for location, found in counts.items()]
+        now = self.clock.now()
+        return await self.read(lambda db: lane_statuses(db, now))
 
-        return await self.run(read)
-
-    async def rows(self, *states: State, after: int = -1, limit: int = BATCH) -> list[ItemRow]:
+    async def rows(
+        self, *states: State, after: int = -1, limit: int = BATCH, bodies: bool = False
+    ) -> list[ItemRow]:
         marks = ",".join("?" for _ in states)
+        body = "body" if bodies else "null"
 
         def read(db: sqlite3.Connection) -> list[ItemRow]:
             rows = db.execute(
-                "select ordinal, source_id, key, location, state, total, currency, place, document, reason, raw"  # noqa: S608
-                f" from item where state in ({marks}) and ordinal > ? order by ordinal limit ?",
+                f"select {ROW_COLUMNS}, {body} from item"  # noqa: S608
+                f" where state in ({marks}) and ordinal > ? order by ordinal limit ?",
                 (*[state.value for state in states], after, limit),
             )
-            return [
-                ItemRow(o, s, k, at, State(st), Decimal(t) if t else None, c, p, d, r, raw)
-                for o, s, k, at, st, t, c, p, d, r, raw in rows
-            ]
+            return [item_row(row) for row in rows]
 
-        return await self.run(read)
+        return await self.read(read)
 
     # ------------------------------------------------------------------------------- the writer thread
 
@@ -229,12 +310,27 @@ class SqliteJournal:
         return await self.run(lambda db: db.execute(statement, values).rowcount == 1)
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``job`` returns, once it is on disk."""
+        """Run ``job`` in a transaction, and return its result once it is on disk."""
         if self._failed is not None:
             raise JournalError(str(self._failed))
+        return await self._queue(job, _Kind.WRITE)
+
+    async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job that only reads. It works also after a write has failed."""
+        return await self._queue(job, _Kind.READ)
+
+    async def checkpoint(self) -> None:
+        """Move what was written into the main file, and empty the ``-wal`` beside it."""
+        if self._failed is not None:
+            raise JournalError(str(self._failed))
+        await self._queue(
+            lambda db: db.execute("pragma wal_checkpoint(truncate)").fetchone(), _Kind.CHECKPOINT
+        )
+
+    async def _queue(self, job: Callable[[sqlite3.Connection], T], kind: _Kind) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(job, future, loop))
+        self._jobs.put(_Job(job, future, loop, kind))
         # what is queued will be written: a caller that is cancelled must not undo that
         return await asyncio.shield(future)
 
@@ -242,13 +338,12 @@ class SqliteJournal:
         db = self._connection
         while True:
             first = self._jobs.get()
-            if first is None:
-                break
-            batch = [first, *self._more()]
-            stop = None in batch
+            batch = [] if first is None else [first, *self._more()]
             jobs = [job for job in batch if job is not None]
-            self._commit(db, jobs)
-            if stop:
+            for outside in (False, True):
+                if chosen := [job for job in jobs if (job.kind is _Kind.CHECKPOINT) is outside]:
+                    self._commit(db, chosen)
+            if len(jobs) < len(batch) or first is None:
                 break
         with contextlib.suppress(sqlite3.Error):
             db.close()
@@ -261,17 +356,20 @@ class SqliteJournal:
                 return
 
     def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """All jobs in one transaction; when it fails, none of them happened."""
+        """Run all jobs in one transaction; when it fails, none of them happened. A checkpoint needs to be outside."""
         results: list[Any] = []
+        kinds = {job.kind for job in jobs}
         try:
-            db.execute("begin immediate")
+            if _Kind.CHECKPOINT not in kinds:
+                db.execute("begin immediate" if _Kind.WRITE in kinds else "begin")
             results.extend(job.work(db) for job in jobs)
-            db.execute("commit")
+            if db.in_transaction:
+                db.execute("commit")
         except Exception as error:  # noqa: BLE001 - whatever it was, every waiter has to hear of it
             with contextlib.suppress(sqlite3.Error):
                 db.execute("rollback")
-            problem = JournalError(f"the journal {self.path} could not be written: {error}")
-            if isinstance(error, sqlite3.Error):
+            problem = JournalError(f"the journal {self.path} could not be {_verb(kinds)}: {error}")
+            if isinstance(error, sqlite3.Error) and _Kind.WRITE in kinds:
                 self._failed = problem
             answers: list[tuple[_Job, Any, Exception | None]] = [(job, None, problem) for job in jobs]
         else:
@@ -283,181 +381,21 @@ class SqliteJournal:
         return f"<SqliteJournal {self.path}>"
 
 
-class SqliteLane:
-    """The items of one location of a :class:`SqliteJournal`; see
-    :class:`~hl_async.bulk.journals.protocol.LaneJournal`."""
-
-    renew_every = _RENEW_EVERY
-
-    def __init__(self, journal: SqliteJournal, location: str) -> None:
-        self.location = location
-        self._journal = journal
-
-    def now(self) -> float:
-        return time.time()
-
-    def lasts(self, seconds: float) -> bool:
-        """As long as the file is ours."""
-        return True
-
-    async def renew(self, rate: float) -> bool:
-        await self._note(_LaneNote(rate, self.now() + 2 * _RENEW_EVERY, os.getpid()))
-        return True
-
-    async def release(self, release: LaneRelease) -> None:
-        # slices end every few seconds: only what somebody may wonder about is worth a write
-        if release.done or release.reason or release.wake_in:
-            await self._note(_LaneNote(reason=release.reason, wake_at=self.now() + release.wake_in))
-
-    async def facts(self) -> LaneFacts:
-        def read(db: sqlite3.Connection) -> LaneFacts:
-            counts = dict(
-                db.execute(
-                    "select state, count(*) from item where location = ? group by state", (self.location,)
-                )
-            )
-            (last,) = db.execute(
-                "select max(sent_at) from item where location = ? and state = 'sent'", (self.location,)
-            ).fetchone()
-            lane = db.execute(
-                "select proven, swept_at, ambiguous_at from lane where location = ?", (self.location,)
-            ).fetchone()
-            proven, swept_at, noted = lane or (0, None, None)
-            ever = max((moment for moment in (last, noted) if moment is not None), default=None)
-            return LaneFacts(
-                counts.get("planned", 0), counts.get("sent", 0), bool(proven), last, ever, swept_at
-            )
-
-        return await self._journal.run(read)
-
-    async def take(self, after: int, limit: int) -> list[PlannedItem]:
-        def read(db: sqlite3.Connection) -> list[PlannedItem]:
-            rows = db.execute(
-                "select ordinal, key, ids, body, attempt from item"
-                " where location = ? and state = 'planned' and ordinal > ? order by ordinal limit ?",
-                (self.location, after, limit),
-            )
-            return [PlannedItem(o, k, ids_of(ids), body, n) for o, k, ids, body, n in rows]
-
-        return await self._journal.run(read)
-
-    async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
-        return await self._journal.change(
-            "update item set state = 'sent', attempt = attempt + 1, sent_at = ?, ambiguous = 1"
-            " where ordinal = ? and attempt = ? and state in ('planned', 'sent')",
-            (at, ordinal, attempt),
-        )
-
-    async def created(self, ordinal: int, attempt: int, document: str) -> bool:
-        return await self._journal.change(
-            "update item set state = 'created', document = ?, ambiguous = 0"
-            " where ordinal = ? and attempt = ? and state = 'sent'",
-            (document, ordinal, attempt),
-        )
-
-    async def rejected(self, ordinal: int, attempt: int, reason: str) -> bool:
-        return await self._journal.change(
-            "update item set state = 'rejected', reason = ?, ambiguous = 0"
-            " where ordinal = ? and attempt = ? and state in ('planned', 'sent')",
-            (reason, ordinal, attempt),
-        )
-
-    async def mark_planned(self, ordinal: int, attempt: int) -> bool:
-        return await self._journal.change(
-            "update item set state = 'planned', ambiguous = 0 where ordinal = ? and attempt = ? and state = 'sent'",
-            (ordinal, attempt),
-        )
-
-    async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
-        return await self._journal.change(
-            "update item set state = 'unknown', reason = ?, ambiguous = 0"
-            " where ordinal = ? and attempt = ? and state = 'sent'",
-            (reason, ordinal, attempt),
-        )
-
-    async def adopt(self, ordinal: int, document: str) -> bool:
-        return await self._journal.change(
-            "update item set state = 'created', document = ?, reason = null, ambiguous = 0"
-            " where ordinal = ? and state in ('rejected', 'unknown', 'planned') and key is not null",
-            (document, ordinal),
-        )
-
-    async def note_ambiguous(self, at: float) -> None:
-        await self._latest("ambiguous_at", at)
-
-    async def prove(self) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                "insert into lane (location, proven) values (?, 1) on conflict (location) do update set proven = 1",
-                (self.location,),
-            )
-
-        await self._journal.run(write)
-
-    async def swept(self, at: float) -> None:
-        await self._latest("swept_at", at)
-
-    async def ambiguous(self) -> list[tuple[int, str, int, float]]:
-        def read(db: sqlite3.Connection) -> list[tuple[int, str, int, float]]:
-            return db.execute(
-                "select ordinal, key, attempt, sent_at from item where location = ? and state = 'sent'",
-                (self.location,),
-            ).fetchall()
-
-        return await self._journal.run(read)
-
-    async def known(self) -> dict[str, tuple[int, str | None]]:
-        return await self._journal.known(self.location)
-
-    async def _latest(self, column: str, at: float) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                f"insert into lane (location, {column}) values (?, ?)"  # noqa: S608
-                f" on conflict (location) do update set {column} = max(coalesce({column}, 0), excluded.{column})",
-                (self.location, at),
-            )
-
-        await self._journal.run(write)
-
-    async def _note(self, note: _LaneNote) -> None:
-        await self._journal.note(**{_LANE_FACT + self.location: msgspec.json.encode(note).decode()})
-
-
-class _LaneNote(msgspec.Struct, omit_defaults=True):
-    """What the last holder said of a lane; ``until`` and ``wake_at`` are times of day."""
-
-    rate: float = 0.0
-    until: float = 0.0
-    process: int = 0
-    reason: str = ""
-    wake_at: float = 0.0
-
-
-def _status(location: str, counts: dict[str, int], note: _LaneNote | None) -> LaneStatus:
-    note = note or _LaneNote()
-    now = time.time()
-    working = note.until > now
-    return lane_status(
-        location,
-        counts,
-        rate=note.rate if working else 0.0,
-        holder=f"process {note.process}" if working else "",
-        wakes_in=max(0.0, note.wake_at - now),
-        reason=note.reason,
-    )
-
-
-def _locations(db: sqlite3.Connection) -> list[str]:
-    rows = db.execute(
-        "select location from item where key is not null group by location order by min(ordinal)"
-    )
-    return [location for (location,) in rows]
+class _Kind(Enum):
+    READ = "read"
+    WRITE = "write"
+    CHECKPOINT = "checkpoint"
 
 
 class _Job(NamedTuple):
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    kind: _Kind
+
+
+def _verb(kinds: set[_Kind]) -> str:
+    return "read" if kinds == {_Kind.READ} else "written"
 
 
 def _resolve(answers: list[tuple[_Job, Any, Exception | None]]) -> None:

@@ -1,4 +1,4 @@
-"""The file of an embedded journal: its schema, its lock, its durability."""
+"""The file of an embedded journal: its schema, its lock, its durability. Internal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Final
 from hl_async.bulk.journals.protocol import check_header
 from hl_async.errors import JournalCorrupt, JournalError, JournalLocked
 
-SCHEMA_VERSION: Final = 1
 _APPLICATION_ID: Final = 0x686C6A31  # "hlj1"
+_BESIDE: Final = ("-wal", "-shm", "-journal")
 
-_SCHEMA: Final = """
+_FIRST: Final = """
 create table run (name text primary key, value text not null) without rowid;
 create table item (
   ordinal integer primary key,
@@ -45,35 +45,129 @@ create table lane (
 ) without rowid;
 """
 
+_EVIDENCE: Final = """
+alter table item add column digest blob;
+alter table item add column first_sent real;
+alter table item add column possible integer not null default 0;
+alter table item add column failures integer not null default 0;
+update item set first_sent = sent_at, possible = attempt where attempt > 0;
+insert or ignore into run select 'sending', 'yes' where exists (select 1 from item where attempt > 0);
+create table deletion (
+  id integer primary key,
+  location text not null,
+  document text not null,
+  key text not null,
+  reason text not null,
+  at real not null,
+  outcome text not null default '',
+  ended_at real
+);
+"""
+
+_STEPS: Final = (_FIRST, _EVIDENCE)
+"""Step ``n`` takes a journal from schema ``n`` to ``n + 1``."""
+
+SCHEMA_VERSION: Final = len(_STEPS)
+
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that writes durably; makes the file when there is none."""
-    # created with the mode it is to have: other people's money is in it
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    """Open a journal file that exists, for durable writes."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path, header: dict[str, str] | None) -> None:
-    """Make the tables of a new journal, or check that those of an old one are of this version and this run."""
+def make_file(path: Path) -> None:
+    """Make a journal without items, if there is no file at ``path``.
+
+    It is built beside ``path`` and renamed, so that a file without tables is never one of ours that was begun.
+
+    Raises:
+        JournalCorrupt: The file is missing or empty, and something of a journal stands beside it.
+    """
+    if path.exists():
+        if path.stat().st_size == 0:
+            raise JournalCorrupt(
+                f"{path} is empty, so it does not say which run it belonged to; restore it, or remove it if it "
+                "never was a journal"
+            )
+        return
+    for name in (path.with_name(path.name + end) for end in _BESIDE):
+        if name.exists() and name.stat().st_size:
+            raise JournalCorrupt(
+                f"{path} is missing, but {name} belongs to it and holds what the run did last; restore the file"
+            )
+    new = path.with_name(path.name + ".new")
+    remove_file(new)
+    # created with the mode it is to have: documents of customers are in it
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(new, isolation_level=None)
+    try:
+        connection.execute("pragma synchronous = full")
+        connection.executescript(_script(0))
+    finally:
+        connection.close()
+    new.replace(path)
+    _sync_folder(path.parent)
+
+
+def _script(version: int) -> str:
+    marks = f"pragma application_id = {_APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION};"
+    return f"begin immediate; {''.join(_STEPS[version:])} {marks} commit;"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file durable, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_schema(connection: sqlite3.Connection, path: Path, *, upgrade: bool) -> None:
+    """Check that a file is a journal that this version can use; an older one is upgraded.
+
+    Raises:
+        JournalCorrupt: It is not.
+    """
     (application,) = connection.execute("pragma application_id").fetchone()
     (version,) = connection.execute("pragma user_version").fetchone()
     (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
-    if tables == 0 and header is not None:
-        # all or nothing: tables without their marks would be a stranger's database to whoever comes next
-        marks = f"pragma application_id = {_APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION};"
-        connection.executescript(f"begin immediate; {_SCHEMA} {marks} commit;")
-    elif application != _APPLICATION_ID:
+    if tables == 0:
+        raise JournalCorrupt(
+            f"{path} holds no tables: it lost its contents, or never was a journal; restore it or choose another file"
+        )
+    if application != _APPLICATION_ID:
         raise JournalCorrupt(f"{path} is a database, but no journal of this program")
-    elif version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise JournalCorrupt(f"{path} has schema {version}; this version reads schema {SCHEMA_VERSION}")
-    if header is None:
-        return
+    if version < SCHEMA_VERSION:
+        if not upgrade:
+            raise JournalCorrupt(
+                f"{path} has schema {version}; open it once with the run before it is watched"
+            )
+        connection.executescript(_script(version))
+
+
+def check_run(connection: sqlite3.Connection, path: Path, header: dict[str, str]) -> None:
+    """Write the facts of a new run, or check that the journal belongs to this one."""
     check_header(str(path), dict(connection.execute("select name, value from run")), header)
     connection.executemany("insert or ignore into run values (?,?)", header.items())
+
+
+def correct_future(connection: sqlite3.Connection, now: float) -> None:
+    """Move times that are still to come to ``now``: the clock was set back since they were written.
+
+    A wait that counts from them then takes as long as it would have, and no longer.
+    """
+    connection.execute("update item set sent_at = ?1 where sent_at > ?1", (now,))
+    connection.execute("update item set first_sent = sent_at where first_sent > sent_at")
+    # a sweep that began in the future would make a later one seem done
+    connection.execute("update lane set ambiguous_at = ?1 where ambiguous_at > ?1", (now,))
+    connection.execute("update lane set swept_at = null where swept_at > ?1", (now,))
 
 
 def lock_file(path: Path) -> int:
@@ -107,5 +201,5 @@ def unlock(lock: int | None) -> None:
 
 def remove_file(path: Path) -> None:
     """Remove the journal and what stands beside it."""
-    for name in (path.name, path.name + "-wal", path.name + "-shm", path.name + ".lock"):
-        path.with_name(name).unlink(missing_ok=True)
+    for end in ("", *_BESIDE, ".lock"):
+        path.with_name(path.name + end).unlink(missing_ok=True)

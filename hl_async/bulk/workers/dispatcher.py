@@ -76,7 +76,8 @@ class Dispatcher:
         """Let workers take the lanes of a run, also those that were stopped for a person to look at."""
         await self._change(
             "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3,"
-            " server = $4 where name = $1 returning id) update hl_async.lane set stopped = false, wake_at = '-infinity'"
+            " server = $4 where name = $1 returning id) update hl_async.lane set stopped = false,"
+            " wake_at = '-infinity', resumed = resumed or turns > 0"
             " where run in (select id from mine) and not done",
             run,
             settings.settle,

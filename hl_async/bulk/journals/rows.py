@@ -1,0 +1,122 @@
+"""Items as columns of a table, the same in every journal. Internal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from hl_async.bulk.journals.protocol import ItemRow, LaneStatus, PlannedItem
+from hl_async.bulk.protocol import State
+from hl_async.bulk.sources.records import Item, Reject
+
+ROW_COLUMNS: Final = (
+    "ordinal, source_id, key, location, state, total, currency, place, document, reason, raw,"
+    " attempt, possible, failures, first_sent, sent_at, ids, digest"
+)
+"""The columns of an :class:`ItemRow` in every journal; the body follows, or a null."""
+
+
+def item_row(columns: Sequence[Any]) -> ItemRow:
+    """Build an item's row from :data:`ROW_COLUMNS` and the body."""
+    row = ItemRow(*columns)
+    return row._replace(
+        state=State(row.state),
+        total=None if row.total is None else Decimal(row.total),
+        ids=ids_of(columns[ItemRow._fields.index("ids")]),
+    )
+
+
+class ItemColumns(NamedTuple):
+    """A record of a source as the columns of an item, the same in every journal."""
+
+    ordinal: int
+    source_id: str
+    key: str | None
+    location: str
+    ids: str
+    body: bytes | None
+    raw: bytes | None
+    total: str | None
+    currency: str
+    place: str
+    state: str
+    reason: str | None
+    digest: bytes | None
+
+
+def digest_of(key: str, location: str, ids: str, body: bytes) -> bytes:
+    """Return a digest of everything that decides which request an item becomes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (key, location, ids):
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    digest.update(body)
+    return digest.digest()
+
+
+def columns_of(record: tuple[Item, str, bytes] | Reject) -> ItemColumns:
+    """``record`` as it is written: an item is planned, a reject is rejected or was left out."""
+    if isinstance(record, Reject):
+        state = State.SKIPPED if record.skipped else State.REJECTED
+        return ItemColumns(
+            record.ordinal, record.source_id, None, "", "[]", None, record.raw, _text(record.total), "",
+            record.place, state.value, record.reason, None,
+        )  # fmt: skip
+    item, key, body = record
+    ids = msgspec.json.encode(item.ids).decode()
+    return ItemColumns(
+        item.ordinal, item.source_id, key, item.location, ids, body, item.raw, _text(item.total), item.currency,
+        item.place, State.PLANNED.value, None, digest_of(key, item.location, ids, body),
+    )  # fmt: skip
+
+
+DAMAGED: Final = "its request in the journal is damaged; it was not sent. Migrate it again from the source"
+"""Why an item whose digest does not fit is rejected."""
+
+
+def intact(rows: Iterable[Sequence[Any]]) -> tuple[list[PlannedItem], list[int]]:
+    """Split (ordinal, key, ids, body, attempt, location, digest) into items to send and ordinals of damaged ones."""
+    items: list[PlannedItem] = []
+    damaged: list[int] = []
+    for ordinal, key, ids, body, attempt, location, digest in rows:
+        # a journal of an earlier version has no digests
+        if digest is not None and digest != digest_of(key, location, ids, body):
+            damaged.append(ordinal)
+        else:
+            items.append(PlannedItem(ordinal, key, ids_of(ids), body, attempt))
+    return items, damaged
+
+
+def ids_of(text: str) -> tuple[str, ...]:
+    """What :func:`columns_of` made of an item's ids."""
+    return msgspec.json.decode(text, type=tuple[str, ...])
+
+
+def lane_status(location: str, counts: dict[str, int], **more: Any) -> LaneStatus:
+    """The status of a lane with so many items in each state."""
+    return LaneStatus(
+        location,
+        created=counts.get(State.CREATED.value, 0),
+        rejected=counts.get(State.REJECTED.value, 0),
+        unknown=counts.get(State.UNKNOWN.value, 0),
+        planned=counts.get(State.PLANNED.value, 0),
+        ambiguous=counts.get(State.SENT.value, 0),
+        **more,
+    )
+
+
+def add_up(sums: Iterable[tuple[str, str, str, int]]) -> dict[str, dict[str, Decimal]]:
+    """(state, currency, total, how many of it) added up exactly, by state and currency."""
+    totals: dict[str, dict[str, Decimal]] = {}
+    for state, currency, total, number in sums:
+        of_state = totals.setdefault(state, {})
+        of_state[currency] = of_state.get(currency, Decimal(0)) + Decimal(total) * number
+    return totals
+
+
+def _text(total: Decimal | None) -> str | None:
+    return None if total is None else str(total)

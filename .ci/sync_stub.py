@@ -16,8 +16,6 @@ CLIENT = ROOT / "hl_async/client.py"
 
 _HEAD = """# Made by .ci/sync_stub.py from the asynchronous classes (make stubs): do not edit.
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Generic, Self, TypeVar
 from types import TracebackType

@@ -1,0 +1,242 @@
+"""``hl-async doctor``: one look at settings, token, scopes, budget, clock and folder before a job."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from email.utils import parsedate_to_datetime
+from enum import Enum, unique
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+import msgspec
+
+from hl_async import operations as op
+from hl_async.cli.app import put_json, run_async, tell
+from hl_async.cli.exits import ExitCode
+from hl_async.cli.sessions import base_url_option, json_option
+from hl_async.config import Environment
+from hl_async.errors import CallError, ConfigurationError, ScopeMissing, Unauthorized, WireError
+from hl_async.operations import Operation
+from hl_async.wire import DATE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hl_async.client import Location
+    from hl_async.wire import WireResponse
+
+_SKEW: Final = 30.0
+"""Seconds. HighLevel signs webhooks with its clock; tokens are judged by theirs."""
+
+_PAGE: Final = {"limit": "1", "offset": "0"}
+_READS: Final[tuple[tuple[Operation[Any], Mapping[str, Any], Mapping[str, Any] | None, bool], ...]] = (
+    (op.LIST_ESTIMATES, _PAGE, None, True),
+    (op.LIST_INVOICES, _PAGE, None, True),
+    (op.LIST_ESTIMATE_TEMPLATES, _PAGE, None, False),
+    (op.LIST_INVOICE_TEMPLATES, _PAGE, None, False),
+    (op.LIST_INVOICE_SCHEDULES, _PAGE, None, False),
+    (op.SEARCH_CONTACTS, {}, {"pageLimit": 1}, False),
+    (op.LIST_PRODUCTS, _PAGE, None, False),
+    (op.LIST_TRANSACTIONS, _PAGE, None, False),
+    (op.LIST_PIPELINES, {}, None, False),
+)
+"""One harmless read per scope: operation, query, body, and whether the package's main job needs it."""
+
+
+@unique
+class Verdict(Enum):
+    """How a check ended; the value is what the terminal shows."""
+
+    GOOD = "ok"
+    WARNING = "warning"
+    BAD = "failed"
+    UNKNOWN = "unknown"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report."""
+
+    check: str
+    verdict: Verdict
+    text: str
+
+
+class _Read(NamedTuple):
+    """The end of one harmless read."""
+
+    operation: Operation[Any]
+    needed: bool
+    error: CallError | None
+
+
+@click.command()
+@click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Where journals and rejects would be written; default here.",
+)
+@base_url_option
+@json_option
+def doctor(location: str | None, folder: Path, base_url: str | None, as_json: bool) -> int:
+    """Check token, location, scopes, rate budget, clock and folder, with reads only.
+
+    Makes about ten requests and changes nothing. Exit 0: everything the main job needs is there.
+
+    \b
+    hl-async doctor
+    hl-async doctor --location 6578278e879ad2646715ba9c --json
+    """
+    findings = [*machine(), folder_finding(folder)]
+    settings, usable = settings_findings(Environment.read(), base_url)
+    findings += settings
+    code = ExitCode.OK
+    if usable:
+        found, code = run_async(lambda: _account(location, base_url))
+        findings += found
+    else:
+        code = ExitCode.AUTH
+    if any(finding.verdict is Verdict.BAD for finding in findings) and code is ExitCode.OK:
+        code = ExitCode.USAGE
+    if as_json:
+        put_json([msgspec.to_builtins(finding) for finding in findings])
+    else:
+        width = max(len(finding.check) for finding in findings)
+        for finding in findings:
+            mark = _styled(finding.verdict)
+            tell(f"{mark} {finding.check:<{width}}  {finding.text}")
+    return code
+
+
+def machine() -> list[Finding]:
+    """Describe Python, the package and what speeds it up."""
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    core = ", ".join(f"{name} {installed(name)}" for name in ("hl-async", "aiohttp", "msgspec"))
+    fast = [name for name in ("uvloop", "backports.zstd") if installed(name)]
+    return [
+        Finding("python", Verdict.GOOD, f"{platform.python_version()} on {platform.system()}; {core}"),
+        Finding("speedups", Verdict.GOOD, ", ".join(fast) or "none installed (extra: speedups)"),
+    ]
+
+
+def folder_finding(folder: Path) -> Finding:
+    """Say whether a journal could be made in ``folder``."""
+    if not folder.is_dir():
+        return Finding("folder", Verdict.BAD, f"{folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("folder", Verdict.BAD, f"{folder.resolve()} is not writable; choose another --journal")
+    return Finding("folder", Verdict.GOOD, f"{folder.resolve()} is writable")
+
+
+def settings_findings(found: Environment, base_url: str | None) -> tuple[list[Finding], bool]:
+    """Describe the credentials in the environment; the flag says whether there are any."""
+    server = Finding(
+        "server", Verdict.GOOD, base_url or found.base_url or "https://services.leadconnectorhq.com"
+    )
+    if found.token is not None:
+        is_private = found.token.reveal().startswith("pit-")
+        kind = "a private integration token" if is_private else "a bearer token, which nothing here renews"
+        verdict = Verdict.GOOD if is_private else Verdict.WARNING
+        return [server, Finding("token", verdict, f"{kind}, {found.token}")], True
+    if found.client_id is not None:
+        return [server, Finding("token", Verdict.GOOD, "an OAuth app; see: hl-async auth status")], True
+    text = "HL_TOKEN is not set; export a private integration token, or HL_CLIENT_ID and HL_CLIENT_SECRET"
+    return [server, Finding("token", Verdict.BAD, text)], False
+
+
+async def _account(location: str | None, base_url: str | None) -> tuple[list[Finding], ExitCode]:
+    from hl_async.client import HighLevel
+
+    async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
+        try:
+            shop = hl.location(location)
+        except ConfigurationError as error:
+            return [Finding("location", Verdict.BAD, str(error))], ExitCode.USAGE
+        shop = shop.with_options(timeout=20, max_attempts=2)
+        began = time.time()
+        findings = [await _named(shop)]
+        reads: list[_Read] = []
+        answer: WireResponse | None = None
+        for operation, query, body, needed in _READS:
+            try:
+                answer = await shop.raw(operation, query=query, body=body)
+                reads.append(_Read(operation, needed, None))
+            except CallError as error:
+                reads.append(_Read(operation, needed, error))
+                if isinstance(error, WireError) or _is_refused(error):
+                    break  # the other reads would end like this one
+        findings += [scope_finding(read) for read in reads]
+        if answer is not None:
+            findings.append(clock_finding(answer.headers.get(DATE), began))
+        snapshot = hl.governor.scope((hl.credentials.principal, shop.id)).snapshot()
+        left = "" if snapshot.daily_remaining is None else f", {snapshot.daily_remaining} left today"
+        text = f"{snapshot.max} requests in {snapshot.interval:g} s{left}"
+        findings.append(Finding("rate budget", Verdict.GOOD if answer else Verdict.UNKNOWN, text))
+        return findings, verdict_of(reads)
+
+
+async def _named(shop: Location) -> Finding:
+    """Name the location, as far as the token may read it."""
+    try:
+        details = await shop.details()
+    except ScopeMissing:
+        text = f"{shop.id}; its name and time zone need the scope {op.GET_LOCATION.scope}"
+        return Finding("location", Verdict.WARNING, text)
+    except CallError as error:
+        return Finding("location", Verdict.UNKNOWN, f"{shop.id}: {error}")
+    return Finding("location", Verdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}")
+
+
+def _is_refused(error: CallError) -> bool:
+    return isinstance(error, Unauthorized) and not isinstance(error, ScopeMissing)
+
+
+def scope_finding(read: _Read) -> Finding:
+    """Say what one read proves about its scope."""
+    operation, needed, error = read
+    name = f"{operation.at}"
+    if error is None:
+        return Finding(name, Verdict.GOOD, f"the token has {operation.scope}")
+    if isinstance(error, ScopeMissing):
+        verdict = Verdict.BAD if needed else Verdict.WARNING
+        return Finding(name, verdict, f"the token lacks {operation.scope}")
+    verdict = Verdict.BAD if needed else Verdict.UNKNOWN
+    return Finding("server" if isinstance(error, WireError) else name, verdict, str(error))
+
+
+def verdict_of(reads: list[_Read]) -> ExitCode:
+    """Choose the exit code: refused tokens before other failures, both only where the main job needs the read."""
+    errors = [read.error for read in reads if read.error is not None and read.needed]
+    if any(isinstance(error, Unauthorized) for error in errors):
+        return ExitCode.AUTH
+    return ExitCode.API if errors else ExitCode.OK
+
+
+def clock_finding(date: str | None, now: float) -> Finding:
+    """Compare this clock with the ``Date`` header of an answer, which has whole seconds."""
+    try:
+        skew = now - parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return Finding("clock", Verdict.UNKNOWN, "the server states no time")
+    verdict = Verdict.GOOD if abs(skew) <= _SKEW else Verdict.WARNING
+    side = "ahead of" if skew > 0 else "behind"
+    text = (
+        "agrees with the server's" if verdict is Verdict.GOOD else f"is {abs(skew):.0f} s {side} the server's"
+    )
+    return Finding("clock", verdict, text)
+
+
+def _styled(verdict: Verdict) -> str:
+    colour = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.BAD: "red", Verdict.UNKNOWN: "yellow"}
+    return click.style(f"{verdict.value:<7}", fg=colour[verdict])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from hl_async.models.changes import (
-    changed,
-)
 from hl_async.models.common import (
     AdditionalEmail,
     Address,
@@ -15,27 +12,22 @@ from hl_async.models.common import (
     BankAccount,
     BusinessDetails,
     Card,
+    Charge,
     Contact,
     ContactDetails,
     Deleted,
     Discount,
     FrequencySettings,
-    Item,
-    ItemTax,
     LateFeesConfiguration,
     LateFeesFrequency,
     LateFeesGrace,
     LateFeesMaximum,
     LateFeesUpdate,
-    LineItem,
     MiscellaneousCharges,
     PaidCharge,
     Part,
     PaymentMethods,
     PaymentMethodsUpdate,
-    PaymentSchedule,
-    PaymentScheduleConfig,
-    PaymentScheduleDates,
     RecurrenceRule,
     ScheduleOptions,
     SenderConfiguration,
@@ -62,6 +54,7 @@ from hl_async.models.contacts import (
 )
 from hl_async.models.estimates import (
     Estimate,
+    EstimateConfiguration,
     EstimateDraft,
     EstimateList,
     EstimateNumber,
@@ -71,8 +64,18 @@ from hl_async.models.estimates import (
     InvoiceFromEstimate,
     InvoiceFromEstimateResult,
 )
+from hl_async.models.instalments import (
+    Instalment,
+    PaymentSchedule,
+    PaymentScheduleConfig,
+    PaymentScheduleDates,
+    deposit,
+    instalment_amounts,
+    instalments,
+)
 from hl_async.models.invoices import (
     Cheque,
+    CurrencyOptions,
     Invoice,
     InvoiceDraft,
     InvoiceList,
@@ -85,6 +88,12 @@ from hl_async.models.invoices import (
     RecordPayment,
     Text2Pay,
     Text2PayResult,
+)
+from hl_async.models.lines import (
+    BilledLine,
+    Item,
+    ItemTax,
+    LineItem,
 )
 from hl_async.models.locations import (
     LocationAnswer,
@@ -161,6 +170,9 @@ from hl_async.models.users import (
     UserList,
     UserRole,
 )
+from hl_async.models.validation import (
+    changed,
+)
 
 __all__ = [
     "CURRENCIES",
@@ -171,8 +183,10 @@ __all__ = [
     "AutoInvoicing",
     "AutoPayment",
     "BankAccount",
+    "BilledLine",
     "BusinessDetails",
     "Card",
+    "Charge",
     "Cheque",
     "Contact",
     "ContactAnswer",
@@ -187,11 +201,13 @@ __all__ = [
     "ContactTags",
     "ContactUpdate",
     "ContactUpsert",
+    "CurrencyOptions",
     "CustomFieldInput",
     "CustomFieldValue",
     "Deleted",
     "Discount",
     "Estimate",
+    "EstimateConfiguration",
     "EstimateDraft",
     "EstimateList",
     "EstimateNumber",
@@ -204,6 +220,7 @@ __all__ = [
     "FrequencySettings",
     "InstalledLocation",
     "InstalledLocationList",
+    "Instalment",
     "Invoice",
     "InvoiceDraft",
     "InvoiceFromEstimate",
@@ -290,6 +307,9 @@ __all__ = [
     "UserList",
     "UserRole",
     "changed",
+    "deposit",
     "document_total",
+    "instalment_amounts",
+    "instalments",
     "minor_units",
 ]

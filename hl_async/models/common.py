@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
+from hl_async.models.choices import DiscountType
 from hl_async.models.money import guard
-from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request
+from hl_async.models.validation import Request
 
 ZERO = Decimal(0)
 
@@ -30,6 +31,23 @@ class Part(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True, gc=
     Parts hold data, never a reference back, so the garbage collector need not look at them (``gc=False``): with a
     page of a hundred documents that is a tenth of the time it takes to read it.
     """
+
+
+def typed_entries(entries: list[Any] | None, kind: type[Part]) -> list[Any] | None:
+    """Return a list with each mapping that `kind` describes wholly as a `kind`, everything else as it is."""
+    if not entries or not any(isinstance(entry, dict) for entry in entries):
+        return entries
+    known = frozenset(kind.__struct_encode_fields__)
+    return [
+        _typed(entry, kind) if isinstance(entry, dict) and known >= set(entry) else entry for entry in entries
+    ]
+
+
+def _typed(entry: dict[str, Any], kind: type[Part]) -> Any:
+    try:
+        return msgspec.convert(entry, kind, strict=False)
+    except (msgspec.ValidationError, ValueError):
+        return entry
 
 
 class Address(Part):
@@ -54,10 +72,24 @@ class BusinessDetails(Part):
     custom_values: list[Any] | None = None
 
     def for_request(self) -> BusinessDetails:
-        """A copy the API accepts: an address that came as text becomes its first line."""
-        if isinstance(self.address, str):
-            return msgspec.structs.replace(self, address=Address(address_line1=self.address))
-        return self
+        """Return a copy the API accepts: an address as an object, custom values as text."""
+        address, values = self.address, self.custom_values
+        if isinstance(address, str):
+            address = Address(address_line1=address) if address else None
+        if values:
+            values = declared_values(values)
+        if address is self.address and values is self.custom_values:
+            return self
+        return msgspec.structs.replace(self, address=address, custom_values=values)
+
+
+def declared_values(values: list[Any]) -> list[Any]:
+    """Return custom values as a request declares them: text (docs/api-facts.md#api-custom-fields).
+
+    Answers hold objects with a name, a key and a value; the value goes back.
+    """
+    texts = (one.get("value") if isinstance(one, dict) else one for one in values)
+    return [text if isinstance(text, str) else str(text) for text in texts if text is not None]
 
 
 class AdditionalEmail(Part):
@@ -79,103 +111,38 @@ class Contact(Part):
     custom_fields: list[Any] | None = None
 
     def for_request(self) -> ContactDetails:
-        """The same contact as a request needs it; what is missing becomes empty text."""
+        """Return the same contact as a request needs it; a phone number without its separators."""
         address = Address(address_line1=self.address) if isinstance(self.address, str) else self.address
+        phone = self.phone_no
+        if phone is not None and phone.startswith("+"):
+            phone = _SEPARATORS.sub("", phone)
         return ContactDetails(
             id=self.id or "",
             name=self.name or "",
-            phone_no=self.phone_no or "",
-            email=self.email or "",
+            phone_no=UNSET if phone is None else phone,
+            email=UNSET if self.email is None else self.email,
             additional_emails=UNSET if self.additional_emails is None else self.additional_emails,
             company_name=UNSET if self.company_name is None else self.company_name,
             address=UNSET if address is None else address,
-            custom_fields=UNSET if self.custom_fields is None else self.custom_fields,
+            custom_fields=UNSET if self.custom_fields is None else declared_values(self.custom_fields),
         )
 
 
 class ContactDetails(Request, frozen=True):
-    """The customer of a new document; ``id`` is the contact's id.
+    """The customer of a new document; `id` is the contact's id.
 
-    The API wants all four; ``phone_no`` in E.164 form (``+12145596993``); an empty e-mail is accepted
-    (production clients send one).
+    `phone_no` (in E.164 form, ``+12145596993``) and `email` may be left out of estimates. The specification wants
+    both on invoices, so there they are sent empty (docs/api-facts.md#api-contact).
     """
 
     id: str
     name: str
-    phone_no: str
-    email: str
+    phone_no: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
     additional_emails: list[AdditionalEmail] | UnsetType = UNSET
     company_name: str | UnsetType = UNSET
     address: Address | UnsetType = UNSET
     custom_fields: list[Any] | UnsetType = UNSET
-
-
-class ItemTax(Part):
-    """A tax of a line; ``rate`` in percent, ``calculation`` "exclusive"."""
-
-    id: str | None = field(name="_id", default=None)
-    name: str | None = None
-    rate: Decimal | None = None
-    calculation: str | None = None
-    description: str | None = None
-    tax_id: str | None = None
-
-
-class LineItem(Request, frozen=True):
-    """A line of a request. ``amount`` is the unit price in major units of ``currency``, ``qty`` may be fractional.
-
-    ``description`` is rendered as HTML. ``attachments`` exist on estimates only. With automatic taxes,
-    ``taxes`` is ignored and ``automatic_tax_category_id`` decides.
-    """
-
-    name: NonEmptyStr
-    currency: Currency
-    amount: Decimal
-    qty: Quantity
-    description: str | UnsetType | None = UNSET
-    product_id: str | UnsetType | None = UNSET
-    price_id: str | UnsetType | None = UNSET
-    taxes: list[ItemTax] | UnsetType = UNSET
-    automatic_tax_category_id: str | UnsetType | None = UNSET
-    is_setup_fee_item: bool | UnsetType = UNSET
-    type: str | UnsetType = UNSET
-    tax_inclusive: bool | UnsetType = UNSET
-    attachments: list[Any] | UnsetType = UNSET
-
-
-class Item(Answer, gc=False):
-    """A line of an answer; see :class:`LineItem`."""
-
-    id: str | None = field(name="_id", default=None)
-    name: str | None = None
-    description: str | None = None
-    product_id: str | None = None
-    price_id: str | None = None
-    currency: str | None = None
-    amount: Decimal | None = None
-    qty: Decimal | None = None
-    taxes: list[ItemTax] | None = None
-    automatic_tax_category_id: str | None = None
-    is_setup_fee_item: bool | None = None
-    type: str | None = None
-    tax_inclusive: bool | None = None
-    attachments: list[Any] | None = None
-
-    def for_request(self, currency: str) -> LineItem:
-        """The same line as a request needs it; ``currency`` is the document's, for lines without one."""
-        kept = {
-            name: value
-            for name in LineItem.__struct_fields__
-            if (value := getattr(self, name)) is not None
-            and name not in ("name", "currency", "amount", "qty")
-        }
-        return LineItem(
-            name=self.name or "-",
-            currency=self.currency or currency,
-            amount=self.amount if self.amount is not None else ZERO,
-            qty=self.qty if self.qty is not None else ZERO,
-            **kept,
-        )
 
 
 class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
@@ -185,7 +152,7 @@ class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     """
 
     value: Decimal | None = ZERO
-    type: str | None = "percentage"
+    type: DiscountType | None = "percentage"
     valid_on_product_ids: list[str] | str | UnsetType | None = UNSET
 
     def for_request(self) -> Discount:
@@ -198,7 +165,8 @@ class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
         )
 
 
-_ID = re.compile(r"[0-9A-Za-z_-]{6,}")
+_ID: Final = re.compile(r"[0-9A-Za-z_-]{6,}")
+_SEPARATORS: Final = re.compile(r"[\s().-]+")
 
 
 class SentTo(Part):
@@ -221,7 +189,10 @@ class Attachment(Part):
 
 
 class TipsConfiguration(Part):
-    """``tips_percentage`` in percent; declared as text, numbers in the examples: both are read as numbers."""
+    """``tips_percentage`` in percent; declared as text, numbers in the examples: both are read as numbers.
+
+    An entry of an answer that is no number is left out.
+    """
 
     tips_percentage: list[Decimal] | None = None
     tips_enabled: bool | None = None
@@ -289,14 +260,31 @@ class PaidCharge(Part):
         guard(self.charge, self.amount)
 
 
+class Charge(Part):
+    """A processing fee; `charge` is a percentage or an amount, which is disputed.
+
+    See docs/api-facts.md#api-open-shapes.
+    """
+
+    id: str | None = field(name="_id", default=None)
+    name: str | None = None
+    charge: Decimal | None = None
+    amount: Decimal | None = None
+    enabled: bool | None = None
+
+    def __post_init__(self) -> None:
+        guard(self.charge, self.amount)
+
+
 class MiscellaneousCharges(Part):
-    """Processing fees; the specification leaves the shape of ``charges`` open; it is passed through."""
+    """Processing fees. `charges` holds `Charge` objects; an entry of an answer with other keys stays a mapping."""
 
     charges: list[Any] | None = None
     collected_miscellaneous_charges: Decimal | None = None
     paid_charges: list[PaidCharge] | None = None
 
     def __post_init__(self) -> None:
+        self.charges = typed_entries(self.charges, Charge)
         guard(self.collected_miscellaneous_charges)
 
 
@@ -332,34 +320,16 @@ class FrequencySettings(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     enabled: bool | None = False
     schedule: ScheduleOptions | UnsetType | None = UNSET
 
+    def for_request(self) -> FrequencySettings:
+        """Return a copy with the parts that the specification requires."""
+        return FrequencySettings(enabled=bool(self.enabled), schedule=self.schedule or ScheduleOptions())
+
 
 class AutoInvoicing(Part):
     """Whether an accepted estimate becomes an invoice by itself."""
 
     enabled: bool | None = None
     direct_payments: bool | None = None
-
-
-class PaymentScheduleDates(Part):
-    """What the dates of instalments follow from."""
-
-    deposit_date_type: str | None = None
-    schedule_date_type: str | None = None
-
-
-class PaymentScheduleConfig(Part):
-    """Instalments of an estimate; the specification leaves ``schedules`` open, so they pass through."""
-
-    type: str | None = None
-    date_config: PaymentScheduleDates | None = None
-    schedules: list[Any] | None = None
-
-
-class PaymentSchedule(Part):
-    """Instalments of an invoice; the shape of ``schedules`` is unknown and passed through."""
-
-    type: str | None = None
-    schedules: list[Any] | None = None
 
 
 class SenderConfiguration(Part):

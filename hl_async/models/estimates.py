@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, field
 
+from hl_async.models.choices import EstimateStatus, SendAction
 from hl_async.models.common import (
     Answer,
     Attachment,
@@ -17,17 +18,17 @@ from hl_async.models.common import (
     ContactDetails,
     Discount,
     FrequencySettings,
-    Item,
-    LineItem,
     MiscellaneousCharges,
-    PaymentScheduleConfig,
     SenderConfiguration,
     SentTo,
 )
-from hl_async.models.dates import day_of
+from hl_async.models.dates import day_of, instant_of
+from hl_async.models.instalments import PaymentScheduleConfig
 from hl_async.models.invoices import Invoice
+from hl_async.models.lines import Item, LineItem
+from hl_async.models.located import Located
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, NonEmptyStr, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
 
 
 class EstimateSend(Request, frozen=True):
@@ -36,7 +37,7 @@ class EstimateSend(Request, frozen=True):
     ``user_id`` is a user of the location, in whose name it goes; it cannot be derived from the token.
     """
 
-    action: NonEmptyStr
+    action: SendAction
     user_id: NonEmptyStr
     live_mode: bool = True
     sent_from: SenderConfiguration | UnsetType = UNSET
@@ -50,16 +51,17 @@ class EstimateSend(Request, frozen=True):
 class EstimateDraft(Request, frozen=True):
     """A new estimate.
 
-    ``expiry_date`` is required at run time although the specification says otherwise; ``issue_date`` must not be in
-    the future on the location's clock, and is best left out for today. ``meta`` is yours and comes
-    back with the estimate. ``extra`` holds undeclared keys, in the wire's spelling, at your own risk.
+    `name` and `title` have at most 40 characters (docs/api-facts.md#api-names-40). When the estimate is sent, a
+    missing title is taken from the name, and a missing issue date is the location's today
+    (docs/api-facts.md#api-required-fields). `meta` is the caller's and comes back with the estimate. `extra` holds
+    undeclared keys in the wire's spelling, at the caller's own risk.
     """
 
     name: NonEmptyStr
     currency: Currency
     items: list[LineItem]
     contact_details: ContactDetails
-    expiry_date: date
+    expiry_date: date | UnsetType
     business_details: BusinessDetails = field(default_factory=BusinessDetails)
     discount: Discount = field(default_factory=Discount)
     frequency_settings: FrequencySettings = field(default_factory=FrequencySettings)
@@ -84,7 +86,7 @@ class EstimateDraft(Request, frozen=True):
 class EstimateUpdate(EstimateDraft, frozen=True):
     """The replacement of an estimate: what is left out is lost. Get one from ``estimate.to_update()``."""
 
-    estimate_status: str | UnsetType = UNSET
+    estimate_status: EstimateStatus | UnsetType = UNSET
 
 
 class InvoiceFromEstimate(Request, frozen=True):
@@ -100,12 +102,19 @@ class EstimateVisit(Request, frozen=True):
     estimate_id: NonEmptyStr
 
 
-class Estimate(Answer):
+class EstimateConfiguration(Answer):
+    """How the API computes an estimate: decimal places of its amounts."""
+
+    precision: int | None = None
+
+
+class Estimate(Located):
     """An estimate as the API answers it.
 
-    ``status`` reads the wire's ``estimateStatus``. ``issue_date`` and ``expiry_date`` are days, taken from the
-    wire's text (kept in ``issue_date_text`` and ``expiry_date_text``). ``estimate_action_history`` holds the
-    location's local times without a zone: don't read them as UTC. ``created_at`` and ``updated_at`` are aware.
+    `status` reads the wire's ``estimateStatus``; only the customer's page changes it. `issue_date` and `expiry_date`
+    are calendar days of the location. The texts they come from stay in `issue_date_text` and `expiry_date_text`, the
+    moments in `issue_instant` and `expiry_instant` (docs/api-facts.md#api-dates). `estimate_action_history` holds
+    local times without a zone: don't read them as UTC.
     """
 
     id: str = field(name="_id")
@@ -121,7 +130,7 @@ class Estimate(Answer):
     title: str | None = None
     estimate_number: int | str | None = None
     estimate_number_prefix: str | None = None
-    status: str | None = field(name="estimateStatus", default=None)
+    status: EstimateStatus | str | None = field(name="estimateStatus", default=None)
     attachments: list[Attachment] | None = None
     updated_by: str | None = None
     total: Decimal | None = None
@@ -146,6 +155,8 @@ class Estimate(Answer):
     miscellaneous_charges: MiscellaneousCharges | None = None
     payment_schedule_config: PaymentScheduleConfig | None = None
     user_id: str | None = None
+    opportunity_details: Any = None
+    configuration: EstimateConfiguration | None = None
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
@@ -153,41 +164,62 @@ class Estimate(Answer):
 
     @property
     def issue_date(self) -> date | None:
-        """The day of issue, as far as the wire's text tells."""
-        return day_of(self.issue_date_text)
+        """The location's day of issue; None if the text has several readings and the time zone is unknown."""
+        return day_of(self.issue_date_text, self.expiry_date_text, self.timezone)
 
     @property
     def expiry_date(self) -> date | None:
-        """The day of expiry, as far as the wire's text tells."""
-        return day_of(self.expiry_date_text)
+        """The location's last day; None if the text has several readings and the time zone is unknown."""
+        return day_of(self.expiry_date_text, self.issue_date_text, self.timezone)
 
-    def to_update(self) -> EstimateUpdate:
-        """A body that replaces this estimate by itself: change it, then ``estimates.update(id, body)``.
+    @property
+    def issue_instant(self) -> datetime | None:
+        """The moment at which the day of issue begins; None if the API gave a plain day."""
+        return instant_of(self.issue_date_text)
 
-        Dates are cut to days, the discount is always there, every field known here is carried over.
+    @property
+    def expiry_instant(self) -> datetime | None:
+        """The moment at which the last day ends; None if the API gave a plain day."""
+        return instant_of(self.expiry_date_text)
+
+    def to_update(self, **changes: Any) -> EstimateUpdate:
+        """Return a body that replaces this estimate by itself: change it, then ``estimates.update(id, body)``.
+
+        Dates are the location's days, the discount is always there, every field that an update can hold is carried
+        over. Empty parts and the status, which the API ignores, are left out.
+
+        Args:
+            changes: Fields of `EstimateUpdate` to replace.
+
+        Raises:
+            InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
         """
+        check_names(EstimateUpdate, changes)
         currency = self.currency or "USD"
         number = self.estimate_number
-        kept: dict[str, Any] = {
+        values: dict[str, Any] = {
             name: value for name in _CARRIED if (value := getattr(self, name)) is not None
         }
         if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()):
-            kept["estimate_number"] = int(number)
-        if self.issue_date is not None:
-            kept["issue_date"] = self.issue_date
-        if self.status is not None and self.status != "all":
-            kept["estimate_status"] = self.status
-        return EstimateUpdate(
-            name=self.name or "-",
-            currency=currency,
-            items=[item.for_request(currency) for item in self.items or ()],
-            contact_details=(self.contact_details or Contact()).for_request(),
-            expiry_date=self.expiry_date or self.issue_date or _created_day(self.created_at),
-            business_details=(self.business_details or BusinessDetails()).for_request(),
-            discount=(self.discount or Discount()).for_request(),
-            frequency_settings=self.frequency_settings or FrequencySettings(),
-            **kept,
-        )
+            values["estimate_number"] = int(number)
+        if "issue_date" not in changes and self.issue_date_text:
+            values["issue_date"] = self._day("issue_date", self.issue_date, self.issue_date_text)
+        if "expiry_date" not in changes:
+            values["expiry_date"] = (
+                self._day("expiry_date", self.expiry_date, self.expiry_date_text)
+                if self.expiry_date_text
+                else values.get("issue_date") or changes.get("issue_date") or _created_day(self.created_at)
+            )
+        values |= {
+            "name": self.name or "-",
+            "currency": currency,
+            "items": [item.for_request(currency, attachments=True) for item in self.items or ()],
+            "contact_details": (self.contact_details or Contact()).for_request(),
+            "business_details": (self.business_details or BusinessDetails()).for_request(),
+            "discount": (self.discount or Discount()).for_request(),
+            "frequency_settings": (self.frequency_settings or FrequencySettings()).for_request(),
+        }
+        return EstimateUpdate(**{**values, **changes})
 
 
 _CARRIED = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, field
 
+from hl_async.models.choices import InvoiceStatus, PaymentMode, SendAction, Text2PayAction
 from hl_async.models.common import (
     Answer,
     Attachment,
@@ -17,21 +18,21 @@ from hl_async.models.common import (
     Contact,
     ContactDetails,
     Discount,
-    Item,
     LateFeesConfiguration,
-    LineItem,
     MiscellaneousCharges,
     Part,
     PaymentMethods,
-    PaymentSchedule,
     SenderConfiguration,
     SentTo,
     TipsConfiguration,
     TotalSummary,
 )
-from hl_async.models.dates import day_of
+from hl_async.models.dates import day_of, instant_of
+from hl_async.models.instalments import PaymentSchedule
+from hl_async.models.lines import BilledLine, Item
+from hl_async.models.located import Located
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request, check_names
 
 
 def _number_text(value: str | float | None) -> str | None:
@@ -47,7 +48,7 @@ class InvoiceDraft(Request, frozen=True):
     name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
-    items: list[LineItem]
+    items: list[BilledLine]
     contact_details: ContactDetails
     issue_date: date
     sent_to: SentTo
@@ -73,7 +74,7 @@ class InvoiceUpdate(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    invoice_items: list[LineItem]
+    invoice_items: list[BilledLine]
     issue_date: date
     due_date: date
     discount: Discount = field(default_factory=Discount)
@@ -103,7 +104,7 @@ class InvoiceSend(Request, frozen=True):
     """
 
     user_id: NonEmptyStr
-    action: NonEmptyStr
+    action: SendAction
     live_mode: bool
     sent_from: SenderConfiguration | UnsetType = UNSET
     auto_payment: AutoPayment | UnsetType = UNSET
@@ -123,7 +124,7 @@ class RecordPayment(Request, frozen=True):
     cash payment without them is accepted is unknown, so they are yours to give.
     """
 
-    mode: NonEmptyStr
+    mode: PaymentMode
     notes: str = ""
     amount: Quantity | UnsetType = UNSET
     card: Card | UnsetType = UNSET
@@ -139,12 +140,12 @@ class Text2Pay(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    items: list[LineItem]
+    items: list[BilledLine]
     contact_details: ContactDetails
     issue_date: date
     sent_to: SentTo
     live_mode: bool
-    action: NonEmptyStr
+    action: Text2PayAction
     user_id: NonEmptyStr
     id: str | UnsetType = UNSET
     include_terms_note: bool | UnsetType = UNSET
@@ -171,15 +172,23 @@ class InvoiceVisit(Request, frozen=True):
     invoice_id: NonEmptyStr
 
 
-class Invoice(Answer):
+class CurrencyOptions(Answer):
+    """How an invoice's currency is written."""
+
+    code: str | None = None
+    symbol: str | None = None
+
+
+class Invoice(Located):
     """An invoice as the API answers it; the lines are ``invoice_items``, as on the wire.
 
-    ``invoice_number`` is always text. ``issue_date`` and ``due_date`` are days, taken from the wire's text. An
-    invoice made from an estimate has ``source`` "estimate" and the estimate's id as ``source_id``.
+    ``invoice_number`` is always text. ``issue_date`` and ``due_date`` are calendar days of the location; the texts
+    they come from stay beside them. An invoice made from an estimate has ``source`` "estimate" and the estimate's id
+    as ``source_id``.
     """
 
     id: str = field(name="_id")
-    status: str | None = None
+    status: InvoiceStatus | str | None = None
     live_mode: bool | None = None
     amount_paid: Decimal | None = None
     alt_id: str | None = None
@@ -215,48 +224,95 @@ class Invoice(Answer):
     miscellaneous_charges: MiscellaneousCharges | None = None
     sent_to: SentTo | None = None
     meta: dict[str, Any] | None = None
+    company_id: str | None = None
+    sent_at: datetime | None = None
+    sent_by: str | None = None
+    sent_from: SenderConfiguration | None = None
+    updated_by: str | None = None
+    last_visited_at: datetime | None = None
+    invoice_total: Decimal | None = None
+    currency_options: CurrencyOptions | None = None
+    tips_received: list[Any] | None = None
+    external_transactions: list[Any] | None = None
+    opportunity_details: Any = None
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        guard_document(self.invoice_items, self.discount, self.total, self.amount_paid, self.amount_due)
+        guard_document(
+            self.invoice_items,
+            self.discount,
+            self.total,
+            self.amount_paid,
+            self.amount_due,
+            self.invoice_total,
+        )
         if type(self.invoice_number) is not str:
             self.invoice_number = _number_text(self.invoice_number)
 
     @property
     def issue_date(self) -> date | None:
-        """The day of issue, as far as the wire's text tells."""
-        return day_of(self.issue_date_text)
+        """The location's day of issue; None if the text has several readings and the time zone is unknown."""
+        return day_of(self.issue_date_text, self.due_date_text, self.timezone)
 
     @property
     def due_date(self) -> date | None:
-        """The day payment is due, as far as the wire's text tells."""
-        return day_of(self.due_date_text)
+        """The location's day of payment; None if the text has several readings and the time zone is unknown."""
+        return day_of(self.due_date_text, self.issue_date_text, self.timezone)
 
-    def to_update(self) -> InvoiceUpdate:
-        """A body that replaces this invoice by itself: change it, then ``invoices.update(id, body)``.
+    @property
+    def issue_instant(self) -> datetime | None:
+        """The moment at which the day of issue begins; None if the API gave a plain day."""
+        return instant_of(self.issue_date_text)
 
-        Dates are cut to days, the discount is always there, every field known here is carried over.
+    @property
+    def due_instant(self) -> datetime | None:
+        """The moment at which payment is due; None if the API gave a plain day."""
+        return instant_of(self.due_date_text)
+
+    def to_update(self, **changes: Any) -> InvoiceUpdate:
+        """Return a body that replaces this invoice by itself: change it, then ``invoices.update(id, body)``.
+
+        Dates are the location's days, the discount is always there, every field that an update can hold is carried
+        over. Empty parts are left out.
+
+        Args:
+            changes: Fields of `InvoiceUpdate` to replace.
+
+        Raises:
+            InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
         """
+        check_names(InvoiceUpdate, changes)
         currency = self.currency or "USD"
-        issued = self.issue_date or (self.created_at.date() if self.created_at else date(1970, 1, 1))
-        kept: dict[str, Any] = {
+        values: dict[str, Any] = {
             name: value for name in _CARRIED if (value := getattr(self, name)) is not None
         }
         if self.contact_details is not None:
-            kept["contact_details"] = self.contact_details.for_request()
+            values["contact_details"] = self.contact_details.for_request()
             if self.contact_details.id:
-                kept["contact_id"] = self.contact_details.id
+                values["contact_id"] = self.contact_details.id
         if self.business_details is not None:
-            kept["business_details"] = self.business_details.for_request()
-        return InvoiceUpdate(
-            name=self.name or "-",
-            currency=currency,
-            invoice_items=[item.for_request(currency) for item in self.invoice_items or ()],
-            issue_date=issued,
-            due_date=self.due_date or issued,
-            discount=(self.discount or Discount()).for_request(),
-            **kept,
-        )
+            values["business_details"] = self.business_details.for_request()
+        if "issue_date" not in changes:
+            values["issue_date"] = (
+                self._day("issue_date", self.issue_date, self.issue_date_text)
+                if self.issue_date_text
+                else self.created_at.date()
+                if self.created_at
+                else date(1970, 1, 1)
+            )
+        if "due_date" not in changes:
+            values["due_date"] = (
+                self._day("due_date", self.due_date, self.due_date_text)
+                if self.due_date_text
+                else changes.get("issue_date") or values["issue_date"]
+            )
+        values |= {
+            "name": self.name or "-",
+            "currency": currency,
+            "invoice_items": [item.for_request(currency) for item in self.invoice_items or ()],
+            "discount": (self.discount or Discount()).for_request(),
+        }
+        return InvoiceUpdate(**{**values, **changes})
 
 
 _CARRIED = (

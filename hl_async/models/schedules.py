@@ -16,15 +16,14 @@ from hl_async.models.common import (
     Contact,
     ContactDetails,
     Discount,
-    Item,
     LateFeesConfiguration,
-    LineItem,
     MiscellaneousCharges,
     PaymentMethods,
     ScheduleOptions,
     TipsConfiguration,
 )
 from hl_async.models.invoices import Invoice
+from hl_async.models.lines import BilledLine, Item
 from hl_async.models.money import guard_document
 from hl_async.models.validation import Currency, NonEmptyStr, Request
 
@@ -38,7 +37,7 @@ class InvoiceScheduleUpdate(Request, frozen=True):
     live_mode: bool
     business_details: BusinessDetails
     currency: Currency
-    items: list[LineItem]
+    items: list[BilledLine]
     discount: Discount = field(default_factory=Discount)
     terms_notes: str | UnsetType | None = UNSET
     title: str | UnsetType | None = UNSET

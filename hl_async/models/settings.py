@@ -46,6 +46,7 @@ class Notifications(Answer):
     customer_send_estimate: Notification | None = None
     team_estimate_accepted: Notification | None = None
     team_estimate_declined: Notification | None = None
+    customer_send_payment_schedule: Notification | None = None
 
 
 class Reminder(Answer):

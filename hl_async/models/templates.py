@@ -13,14 +13,13 @@ from hl_async.models.common import (
     Attachment,
     BusinessDetails,
     Discount,
-    Item,
     LateFeesConfiguration,
-    LineItem,
     MiscellaneousCharges,
     PaymentMethods,
     TipsConfiguration,
 )
 from hl_async.models.estimates import EstimateSend
+from hl_async.models.lines import BilledLine, Item, LineItem
 from hl_async.models.money import guard_document
 from hl_async.models.validation import Currency, NonEmptyStr, Request
 
@@ -86,7 +85,7 @@ class EstimateTemplate(Answer):
         return EstimateTemplateDraft(
             name=self.name or "-",
             currency=currency,
-            items=[item.for_request(currency) for item in self.items or ()],
+            items=[item.for_request(currency, attachments=True) for item in self.items or ()],
             business_details=(self.business_details or BusinessDetails()).for_request(),
             discount=(self.discount or Discount()).for_request(),
             **kept,
@@ -112,7 +111,7 @@ class InvoiceTemplateDraft(Request, frozen=True):
     name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
-    items: list[LineItem]
+    items: list[BilledLine]
     internal: bool | UnsetType = UNSET
     automatic_taxes_enabled: bool | UnsetType = UNSET
     discount: Discount | UnsetType = UNSET
@@ -133,7 +132,7 @@ class InvoiceTemplateUpdate(Request, frozen=True):
     name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
-    items: list[LineItem]
+    items: list[BilledLine]
     internal: bool | UnsetType = UNSET
     discount: Discount | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET

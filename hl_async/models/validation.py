@@ -8,19 +8,22 @@ has no form for is refused here rather than sent. Errors name the field as the c
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES, is_sound
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _MAX_DEPTH: Final = 100
 _MAX_EXPONENT: Final = 400
@@ -70,10 +73,23 @@ def _day(value: Any, path: str) -> Any:
 
 
 def _not_negative(value: Any, path: str) -> Any:
-    number = _amount(value, path)
+    number = amount_of(value, path)
     if number < 0:
         raise InvalidRequest(path, f"{number} is negative")
     return number
+
+
+def choice(*values: str) -> Constraint:
+    """Return the constraint of text that is one of `values`."""
+
+    def check(value: Any, path: str) -> Any:
+        if _text(value, path) not in values:
+            near = difflib.get_close_matches(value, values, 1, 0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InvalidRequest(path, f"{value[:40]!r} is not one of {', '.join(values)}{hint}")
+        return value
+
+    return Constraint(check)
 
 
 Currency: TypeAlias = Annotated[str, Constraint(_currency)]
@@ -119,7 +135,8 @@ def _anything(value: Any, path: str) -> Any:
     return value
 
 
-def _amount(value: Any, path: str) -> Any:
+def amount_of(value: Any, path: str) -> Decimal:
+    """Return an amount as a Decimal; :class:`InvalidRequest` names `path` if it is none."""
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -240,7 +257,7 @@ _PLAIN: Final[dict[Any, Check]] = {
     str: _text,
     bool: _truth,
     int: _whole,
-    Decimal: _amount,
+    Decimal: amount_of,
     datetime: _moment,
     date: _day,
     dict: check_mapping,
@@ -283,8 +300,16 @@ def _struct_of(kind: type[msgspec.Struct]) -> Check:
     return check
 
 
+def _is_empty_part(value: Any) -> bool:
+    """Tell whether `value` is a part of a document that says nothing, which goes out as ``{}``."""
+    return (
+        isinstance(value, msgspec.Struct) and value.__struct_config__.omit_defaults and value == type(value)()
+    )
+
+
 def _one_of(kinds: tuple[Any, ...]) -> Check:
     nullable = type(None) in kinds
+    optional = UnsetType in kinds
     checks = [checker_for(kind) for kind in kinds if kind not in (type(None), UnsetType)]
     if _anything in checks:
         return _anything
@@ -294,6 +319,9 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
     def check(value: Any, path: str) -> Any:
         if value is UNSET or (value is None and nullable):
             return value
+        if optional and _is_empty_part(value):
+            # the API gives {} for parts that a document has not, and takes none of them back
+            return UNSET
         refused: InvalidRequest | None = None
         for one in checks:
             try:
@@ -304,3 +332,22 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
         raise refused
 
     return check
+
+
+def changed(update: T, **changes: Any) -> T:
+    """Return a copy of a request with some fields replaced.
+
+    Raises:
+        InvalidRequest: A name is not a field of the request; the message has the nearest ones.
+    """
+    check_names(type(update), changes)
+    return msgspec.structs.replace(update, **changes)
+
+
+def check_names(kind: type[msgspec.Struct], names: Iterable[str]) -> None:
+    """Refuse names that are not fields of `kind`, with the nearest ones."""
+    for name in names:
+        if name not in kind.__struct_fields__:
+            near = difflib.get_close_matches(name, kind.__struct_fields__, 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise InvalidRequest(name, f"is not a field of {kind.__name__}{hint}")

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from hl_async.models.common import Discount, Item
+from hl_async.models.common import Discount
+from hl_async.models.lines import Item
 from hl_async.models.money import discount_amount, document_total, line_total
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.rules import Refusal, bad_request, not_found

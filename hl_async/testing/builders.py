@@ -135,7 +135,7 @@ class Builder:
         contact = changes.get("contact_details") or self.contact()
         values |= {
             "contact_details": contact,
-            "sent_to": SentTo(email=[contact.email]),
+            "sent_to": SentTo(email=[contact.email] if contact.email else []),
             "issue_date": self._today,
             "due_date": self._today + timedelta(days=14),
             "live_mode": True,

@@ -1,0 +1,30 @@
+"""Words the API knows, as types. Internal.
+
+Type checkers see the values the specification lists. At run time an answer may hold any text, because the API adds
+values without notice; a request is checked against the list where the API refuses everything else
+(docs/api-facts.md#api-enums).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from hl_async.models.validation import choice
+
+EstimateStatus: TypeAlias = Literal["all", "draft", "sent", "accepted", "declined", "invoiced", "viewed"]
+InvoiceStatus: TypeAlias = Literal["draft", "sent", "payment_processing", "paid", "void", "partially_paid"]
+PaymentModeFilter: TypeAlias = Literal["default", "live", "test"]
+SortOrder: TypeAlias = Literal["ascend", "descend"]
+
+if TYPE_CHECKING:
+    DiscountType: TypeAlias = Literal["percentage", "fixed"]
+    ItemType: TypeAlias = Literal["one_time", "recurring"]
+    PaymentMode: TypeAlias = Literal["cash", "card", "cheque", "bank_transfer", "other"]
+    SendAction: TypeAlias = Literal["sms_and_email", "send_manually", "email", "sms"]
+    Text2PayAction: TypeAlias = Literal["draft", "send"]
+else:
+    DiscountType: TypeAlias = str
+    ItemType: TypeAlias = Annotated[str, choice("one_time", "recurring")]
+    PaymentMode: TypeAlias = Annotated[str, choice("cash", "card", "cheque", "bank_transfer", "other")]
+    SendAction: TypeAlias = Annotated[str, choice("sms_and_email", "send_manually", "email", "sms")]
+    Text2PayAction: TypeAlias = Annotated[str, choice("draft", "send")]

@@ -1,0 +1,130 @@
+"""Line items and their taxes."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.choices import ItemType
+from hl_async.models.common import ZERO, Answer, Part
+from hl_async.models.validation import Constraint, Currency, NonEmptyStr, Quantity, Request
+
+
+class ItemTax(Part):
+    """A tax of a line; `rate` in percent, `calculation` "exclusive".
+
+    The API requires an `id` and takes any text (docs/api-facts.md#api-required-fields). A line of a request that
+    holds a tax without one makes it from name and rate: the same tax gets the same id everywhere.
+    """
+
+    id: str | None = field(name="_id", default=None)
+    name: str | None = None
+    rate: Decimal | None = None
+    calculation: str | None = None
+    description: str | None = None
+    tax_id: str | None = None
+
+
+def _with_id(tax: ItemTax) -> ItemTax:
+    if tax.id:
+        return tax
+    rate = "" if tax.rate is None else format(Decimal(tax.rate).normalize(), "f")
+    text = f"{tax.name or ''}\x00{rate}".encode("utf-8", "surrogatepass")
+    made = hashlib.blake2b(text, digest_size=12, person=b"hl_async.tax").hexdigest()
+    return msgspec.structs.replace(tax, id=made, name=tax.name or "Tax")
+
+
+class LineItem(Request, frozen=True):
+    """A line of a request. `amount` is the unit price in major units of `currency`, `qty` may be fractional.
+
+    `description` is rendered as HTML. `attachments` exist on estimates only. With automatic taxes, `taxes` is
+    ignored and `automatic_tax_category_id` decides (docs/api-facts.md#api-automatic-taxes).
+    """
+
+    name: NonEmptyStr
+    currency: Currency
+    amount: Decimal
+    qty: Quantity
+    description: str | UnsetType | None = UNSET
+    product_id: str | UnsetType | None = UNSET
+    price_id: str | UnsetType | None = UNSET
+    taxes: list[ItemTax] | UnsetType = UNSET
+    automatic_tax_category_id: str | UnsetType | None = UNSET
+    is_setup_fee_item: bool | UnsetType = UNSET
+    type: ItemType | UnsetType = "one_time"
+    tax_inclusive: bool | UnsetType = UNSET
+    attachments: list[Any] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.taxes and not all(tax.id for tax in self.taxes):
+            msgspec.structs.force_setattr(self, "taxes", [_with_id(tax) for tax in self.taxes])
+
+
+def _without_attachments(value: Any, path: str) -> Any:
+    if not isinstance(value, LineItem):
+        raise InvalidRequest(path, f"takes a LineItem, got {type(value).__name__}")
+    if value.attachments is not UNSET:
+        raise InvalidRequest(
+            f"{path}.attachments", "exist on lines of estimates only; give the document attachments instead"
+        )
+    return value
+
+
+BilledLine: TypeAlias = Annotated[LineItem, Constraint(_without_attachments)]
+"""A line of an invoice, a schedule or a template of invoices."""
+
+
+class Item(Answer, gc=False):
+    """A line of an answer; see :class:`LineItem`."""
+
+    id: str | None = field(name="_id", default=None)
+    name: str | None = None
+    description: str | None = None
+    product_id: str | None = None
+    price_id: str | None = None
+    currency: str | None = None
+    amount: Decimal | None = None
+    qty: Decimal | None = None
+    taxes: list[ItemTax] | None = None
+    automatic_tax_category_id: str | None = None
+    is_setup_fee_item: bool | None = None
+    type: str | None = None
+    tax_inclusive: bool | None = None
+    attachments: list[Any] | None = None
+    item_total_tax: Decimal | None = None
+    item_total_discount: Decimal | None = None
+    item_unit_discount: Decimal | None = None
+
+    def for_request(self, currency: str, *, attachments: bool = False) -> LineItem:
+        """Return the same line as a request needs it.
+
+        Args:
+            currency: The document's currency, for lines without one.
+            attachments: Whether the document's lines may have attachments: those of estimates do.
+        """
+        kept = {name: value for name in _KEPT if (value := getattr(self, name)) is not None}
+        if attachments and self.attachments is not None:
+            kept["attachments"] = [
+                one["url"] if isinstance(one, dict) and isinstance(one.get("url"), str) else one
+                for one in self.attachments
+            ]
+        return LineItem(
+            name=self.name or "-",
+            currency=self.currency or currency,
+            amount=self.amount if self.amount is not None else ZERO,
+            qty=self.qty if self.qty is not None else ZERO,
+            **kept,
+        )
+
+
+_KEPT: Final = tuple(
+    name
+    for name in LineItem.__struct_fields__
+    if name not in ("name", "currency", "amount", "qty", "attachments")
+)

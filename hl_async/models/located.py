@@ -1,0 +1,48 @@
+"""Documents whose dates need the location's time zone to be read. Internal."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import msgspec
+from msgspec import field
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.common import Answer
+from hl_async.models.dates import readings
+
+
+class Located(Answer, kw_only=True):
+    """A document of one location. `timezone` is the location's, as far as the client knows it.
+
+    It is not part of the API: the client adds it, and an export keeps it as ``locationTimezone``.
+    """
+
+    timezone: str | None = field(name="locationTimezone", default=None)
+
+    def _day(self, field: str, day: date | None, text: str) -> date:
+        """Return `day`, or refuse to send back a date that can not be told."""
+        if day is not None:
+            return day
+        several = readings(text)
+        if several:
+            problem = (
+                f"{text!r} begins or ends a day at {several}; pass the location's time zone, as in "
+                "hl.location(id, timezone='Pacific/Auckland'), or the new date"
+            )
+        else:
+            problem = f"{text!r} is not a date; pass the new date"
+        raise InvalidRequest(field, problem)
+
+
+def with_timezone(answer: Any, timezone: str) -> None:
+    """Note the location's time zone on every document in an answer."""
+    if isinstance(answer, Located):
+        answer.timezone = timezone
+        return
+    for name in ("entries", "estimate", "invoice", "invoices"):
+        found = getattr(answer, name, None)
+        for document in found if isinstance(found, list) else (found,):
+            if isinstance(document, msgspec.Struct):
+                with_timezone(document, timezone)

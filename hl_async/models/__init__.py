@@ -90,7 +90,6 @@ from hl_async.models.invoices import (
     Text2PayResult,
 )
 from hl_async.models.lines import (
-    BilledLine,
     Item,
     ItemTax,
     LineItem,
@@ -183,7 +182,6 @@ __all__ = [
     "AutoInvoicing",
     "AutoPayment",
     "BankAccount",
-    "BilledLine",
     "BusinessDetails",
     "Card",
     "Charge",

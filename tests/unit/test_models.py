@@ -482,6 +482,7 @@ def test_read_change_write_of_an_estimate_carries_every_field() -> None:
             "qty": 2,
             "taxes": FULL["items"][0]["taxes"],
             "isSetupFeeItem": False,
+            "type": "one_time",
         }
     ]  # type: ignore[index]
     assert {

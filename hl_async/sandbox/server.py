@@ -20,11 +20,13 @@ from aiohttp import web
 
 from hl_async.config import is_loopback
 from hl_async.errors import ConfigurationError
-from hl_async.operations import Alt, Operation, Replay
+from hl_async.operations import NEIGHBOURS, Alt, Operation, Replay
 from hl_async.sandbox import authorization, console, control, mischief
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.faults import Fault, FaultPlan
 from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
+from hl_async.sandbox.neighbours import NeighbourQuirks, Neighbours, dispatch
+from hl_async.sandbox.neighbours.contacts import check_contact
 from hl_async.sandbox.rate_limits import Window, make_window
 from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, OperationContext, make_routes
 from hl_async.sandbox.rules import Refusal, bad_request, not_found, unauthorised, unprocessable
@@ -85,6 +87,7 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         quirks: Quirks | None = None,
+        contacts: NeighbourQuirks | None = None,
         clock: Clock | None = None,
         allow_remote: bool = False,
         webhook_url: str | None = None,
@@ -106,6 +109,7 @@ class Sandbox:
             raise ConfigurationError("sandbox", "rate_max, rate_interval and daily must be positive")
         self.clock = clock or Clock()
         self.quirks = quirks or Quirks()
+        self.contact_quirks = contacts or NeighbourQuirks()
         self.latency = latency
         self.rate_max = rate_max
         self.rate_interval = rate_interval
@@ -129,6 +133,7 @@ class Sandbox:
     def reset(self) -> None:
         """Forget every document, token, request and count; the ready token and location stay the same."""
         self.ledger = Ledger(self.clock, self.quirks)
+        self.neighbours = Neighbours(self.clock, self.contact_quirks, COMPANY)
         self.tokens = Tokens(self.clock, COMPANY)
         self.location_id = DEFAULT_LOCATION
         self.company_id = COMPANY
@@ -280,6 +285,8 @@ class Sandbox:
         if operation.resource == "oauth":
             return self._oauth(operation, record, request, raw, grant, headers)
         body = _object(raw) if raw else {}
+        if operation in NEIGHBOURS:
+            return self._neighbour(operation, ids, record, body, grant, headers)
         location = self._location(operation, record, body)
         record.location = location
         self._count_rate(grant, location, headers)
@@ -293,6 +300,7 @@ class Sandbox:
             raise Refusal(403, "The token does not have access to this location.")
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
+        check_contact(self.neighbours, location, operation.name, body)
         try:
             document = HANDLERS[operation.name](OperationContext(self.ledger, place, ids, record.query, body))
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
@@ -305,6 +313,27 @@ class Sandbox:
         if operation.name in TRACED and isinstance(document, dict):
             document = document | {"traceId": f"trace-{record.number:012x}"}
         return 201 if operation.name in CREATED else 200, document
+
+    def _neighbour(
+        self,
+        operation: Operation[Any],
+        ids: tuple[str, ...],
+        record: RequestRecord,
+        body: dict[str, Any],
+        grant: IssuedToken,
+        headers: dict[str, str],
+    ) -> tuple[int, Any]:
+        def count_rate(grant: IssuedToken, location: str) -> None:
+            record.location = location
+            self._count_rate(grant, location, headers)
+
+        try:
+            return dispatch.perform(
+                self.neighbours, self.ledger, operation, ids, record.query, body, grant, count_rate
+            )
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+            _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
+            raise bad_request("Bad Request") from None
 
     def _match(self, record: RequestRecord) -> tuple[Operation[Any], tuple[str, ...]]:
         for route in self._routes.get(record.method, ()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
+from hl_async.operations import NEIGHBOURS
 from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.rules import Refusal
 
@@ -22,6 +23,7 @@ SCOPES: Final = (
     "invoices/estimate.write",
     "oauth.readonly",
     "oauth.write",
+    *dict.fromkeys(row.scope for row in NEIGHBOURS if row.scope),
 )
 
 LIFETIME: Final = 86_399

@@ -23,6 +23,7 @@ from hl_async.errors import (
     WrongTokenType,
     bounded_text,
 )
+from hl_async.operations import OPERATIONS
 from hl_async.secret import redact
 
 
@@ -76,8 +77,12 @@ def error_from_response(
         kind = MissingAlt
     ray = response.headers.get(wire.CLOUDFLARE_RAY)
     trace_id = facts.trace_id or _trace_header(response.headers)
+    headline = _headline(status, facts, response)
+    row = OPERATIONS.get(operation) if kind is ScopeMissing else None
+    if row is not None and row.scope is not None:
+        headline = f"{headline.rstrip('.')}; the operation needs {row.scope}"
     return kind(
-        _headline(status, facts, response),
+        headline,
         status=status,
         messages=facts.messages,
         code=facts.code,

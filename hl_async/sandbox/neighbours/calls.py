@@ -1,0 +1,23 @@
+"""One request as a handler of a neighbour sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hl_async.sandbox.ledger import LocationState
+from hl_async.sandbox.neighbours.state import Entry, Neighbours, NeighbourState
+
+
+class NeighbourCall(NamedTuple):
+    """One request: `place` holds the location's documents, `state` its contacts and the rest."""
+
+    all: Neighbours
+    place: LocationState
+    state: NeighbourState
+    ids: tuple[str, ...]
+    query: dict[str, str]
+    body: Entry
+
+
+NeighbourHandler = Callable[[NeighbourCall], Any]

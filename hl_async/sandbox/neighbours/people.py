@@ -1,0 +1,45 @@
+"""Locations and their users."""
+
+from __future__ import annotations
+
+from hl_async.sandbox.neighbours import checks
+from hl_async.sandbox.neighbours.calls import NeighbourCall
+from hl_async.sandbox.neighbours.state import Entry, Neighbours
+from hl_async.sandbox.rules import Refusal, unprocessable
+
+
+def details(call: NeighbourCall) -> Entry:
+    settings = {
+        "allowDuplicateContact": call.all.quirks.duplicates_allowed,
+        "allowDuplicateOpportunity": False,
+        "allowFacebookNameMerge": False,
+        "disableContactTimezone": False,
+    }
+    return {"location": call.state.details | {"settings": settings}}
+
+
+def search_users(call: NeighbourCall) -> Entry:
+    """Search the users of an agency, in one location."""
+    if not call.query.get("companyId"):
+        raise unprocessable(["companyId must be a string", "companyId should not be empty"])
+    if call.query["companyId"] != call.all.company_id:
+        raise Refusal(403, "The token does not have access to this company.")
+    query = call.query.get("query", "").lower()
+    role = call.query.get("role")
+    found = [
+        one
+        for one in call.state.users
+        if any(query in str(one.get(name, "")).lower() for name in ("name", "email", "phone"))
+        and (not role or one["roles"]["role"] == role)
+    ]
+    start, limit = checks.count(call.query, "skip", 0), checks.count(call.query, "limit", 25)
+    return {"users": found[start : start + limit], "count": len(found)}
+
+
+def locations(neighbours: Neighbours, known: list[str], query: dict[str, str]) -> Entry:
+    """List the locations of an agency."""
+    start, limit = checks.count(query, "skip", 0), checks.count(query, "limit", 10)
+    entries = [neighbours.of(one).details for one in known]
+    email = query.get("email")
+    found = [one for one in entries if not email or one["email"] == email]
+    return {"locations": found[start : start + limit]}

@@ -1,0 +1,38 @@
+"""Choices about contacts and their neighbours that a location, or the live API, may make either way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hl_async.errors import ConfigurationError
+
+
+@dataclasses.dataclass(slots=True)
+class NeighbourQuirks:
+    """Switches of contacts and their neighbours; the defaults are what is known of the live API.
+
+    Attributes:
+        duplicates_allowed: The location's setting "Allow Duplicate Contact".
+        match_order: The match fields of the location, the first one decides.
+        index_lag: Seconds until `POST /contacts/search` shows a change.
+        lookup_lags: The duplicate look-up lags as the search does; else it is exact.
+        tags_replaced: An upsert replaces the tags of the contact that it matches.
+        created_despite_422: So many of the next creations answer 422 and create the contact all the same.
+        contacts_looked_up: Creating an estimate or invoice refuses unknown contact ids.
+        unknown_keys_refused: Bodies with undeclared keys are 422.
+    """
+
+    duplicates_allowed: bool = False
+    match_order: tuple[str, ...] = ("email", "phone")
+    index_lag: float = 0.0
+    lookup_lags: bool = False
+    tags_replaced: bool = True
+    created_despite_422: int = 0
+    contacts_looked_up: bool = False
+    unknown_keys_refused: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.match_order or not set(self.match_order) <= {"email", "phone"}:
+            raise ConfigurationError("match_order", f"{self.match_order!r} may hold email and phone only")
+        if self.index_lag < 0:
+            raise ConfigurationError("index_lag", f"{self.index_lag} is negative")

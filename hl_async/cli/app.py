@@ -56,6 +56,7 @@ _COMMANDS: Final = {
     "sandbox": "sandbox:sandbox",
     "status": "status:status",
     "verify": "runs:verify",
+    "webhooks": "webhooks:webhooks",
     "worker": "worker:worker",
 }
 
@@ -74,6 +75,7 @@ _SUMMARIES: Final = {
     "sandbox": "Serve a local HighLevel on loopback.",
     "status": "Show how far a run has come.",
     "verify": "Compare a finished run with the location, to the cent.",
+    "webhooks": "Send signed test deliveries, and receive deliveries.",
     "worker": "Work on the runs of a database, beside other workers.",
 }
 

@@ -28,6 +28,7 @@ from hl_async.sandbox.ledger import COMPANY, DEFAULT_LOCATION, Ledger, Quirks
 from hl_async.sandbox.neighbours import NeighbourQuirks, Neighbours, dispatch
 from hl_async.sandbox.neighbours.contacts import check_contact
 from hl_async.sandbox.rate_limits import Window, make_window
+from hl_async.sandbox.recorder import Recorder
 from hl_async.sandbox.routes import CREATED, HANDLERS, TRACED, OperationContext, make_routes
 from hl_async.sandbox.rules import Refusal, bad_request, not_found, unauthorised, unprocessable
 from hl_async.sandbox.tokens import App, IssuedToken, Tokens
@@ -139,6 +140,7 @@ class Sandbox:
         self.company_id = COMPANY
         self.token = self.tokens.private(None)
         self.requests: deque[RequestRecord] = deque(maxlen=self.log_limit)
+        self.recorder = Recorder()
         self.count = 0
         self.refused = 0
         self._windows: dict[tuple[str, str], Window] = {}
@@ -240,6 +242,7 @@ class Sandbox:
             body_bytes=len(body),
         )
         self.requests.append(record)
+        self.recorder.arrived(record.number, request.raw_path, request.headers.items(), body)
         headers: dict[str, str] = {}
         fault: Fault | None = None
         try:
@@ -252,6 +255,7 @@ class Sandbox:
             early = await mischief.before(fault, self.faults.times, request)
             if early is not None:
                 record.status = early.status
+                self.recorder.answered(record.number, early.headers.items(), getattr(early, "body", None))
                 return early
             status, document = self._perform(operation, ids, record, request, body, headers)
             if fault is Fault.NO_INVOICE_KEY and isinstance(document, dict) and "invoice" in document:
@@ -264,6 +268,7 @@ class Sandbox:
         if "X-RateLimit-Remaining" in headers:
             record.remaining = int(headers["X-RateLimit-Remaining"])
         content = b"" if document is None else _encoder.encode(document)
+        self.recorder.answered(record.number, headers.items(), content)
         return await mischief.after(fault, self.faults.times, request, status, content, headers)
 
     def _perform(
@@ -308,6 +313,7 @@ class Sandbox:
             _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
             raise bad_request("Bad Request") from None
         self.webhooks.operation_done(operation.name, body, document, place)
+        self.recorder.operation_done(operation.name, self.clock.timestamp(), location, body, document)
         if operation.replay is Replay.UNSAFE:
             self.ledger.count_commit(operation.name, body, ids[0] if ids else "")
         if operation.name in TRACED and isinstance(document, dict):

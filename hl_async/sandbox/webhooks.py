@@ -36,7 +36,7 @@ _TIMEOUT: Final = 10.0
 _TICK: Final = 0.02
 _LEFT_OUT: Final = frozenset(("updatedBy", "__v", "sourceId", "source", "meta"))
 
-_EVENTS: Final = {
+_CAUSES: Final = {
     "create-invoice": "InvoiceCreate",
     "create-invoice-from-estimate": "InvoiceCreate",
     "text2pay-invoice": "InvoiceCreate",
@@ -46,10 +46,12 @@ _EVENTS: Final = {
     "void-invoice": "InvoiceVoid",
     "delete-invoice": "InvoiceDelete",
 }
+EVENTS: Final = (*dict.fromkeys(_CAUSES.values()), "InvoicePartiallyPaid")
+"""The events about invoices."""
 
 
 @dataclasses.dataclass(slots=True)
-class Delivery:
+class WebhookDelivery:
     """One event on its way to one receiver. ``statuses`` are its answers so far; 0 stands for none."""
 
     webhook_id: str
@@ -57,6 +59,7 @@ class Delivery:
     url: str
     statuses: list[int] = dataclasses.field(default_factory=list)
     due: float | None = None
+    document: Document = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def state(self) -> str:
@@ -73,7 +76,7 @@ def event_of(
 
     ``invoices`` are the location's, the newest last: an answer may leave the invoice out that it tells of.
     """
-    kind = _EVENTS.get(operation)
+    kind = _CAUSES.get(operation)
     if kind is None or not isinstance(answer, Mapping):
         return None
     invoice = answer if "_id" in answer else answer.get("invoice")
@@ -87,10 +90,10 @@ def event_of(
         kind = (
             "InvoiceSent" if invoice.get("status") == "sent" else "InvoiceUpdate" if body.get("id") else kind
         )
-    return kind, _flat(invoice, kind)
+    return kind, event_document(invoice, kind)
 
 
-def _flat(invoice: Document, kind: str) -> dict[str, Any]:
+def event_document(invoice: Document, kind: str) -> dict[str, Any]:
     """Webhooks differ from answers: the address is text, custom fields are lists of text, deleted is a status."""
     shown = {name: value for name, value in invoice.items() if name not in _LEFT_OUT}
     business = dict(shown.get("businessDetails") or {})
@@ -116,7 +119,7 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
         self.receivers: list[str] = []
-        self.log: list[Delivery] = []
+        self.log: list[WebhookDelivery] = []
 
     @property
     def public_key(self) -> str:
@@ -160,10 +163,20 @@ class Webhooks:
         self._signer()
         for url in self.receivers:
             self._count += 1
-            delivery = Delivery(f"webhook-{self._count:08d}", kind, url)
-            self.log.append(delivery)
-            if self._loop is not None:  # a test's thread may announce too
-                self._loop.call_soon_threadsafe(self._begin, delivery, dict(document))
+            self._queue(WebhookDelivery(f"webhook-{self._count:08d}", kind, url, document=dict(document)))
+
+    def resend(self, webhook_id: str) -> bool:
+        """Deliver an event once more under the same id, as a receiver's duplicate; False for an unknown id."""
+        found = next((one for one in reversed(self.log) if one.webhook_id == webhook_id), None)
+        if found is None:
+            return False
+        self._queue(dataclasses.replace(found, statuses=[], due=None))
+        return True
+
+    def _queue(self, delivery: WebhookDelivery) -> None:
+        self.log.append(delivery)
+        if self._loop is not None:  # a test's thread may announce too
+            self._loop.call_soon_threadsafe(self._begin, delivery)
 
     def open(self) -> None:
         """Deliver in the running loop from now on."""
@@ -174,7 +187,7 @@ class Webhooks:
         while self._loop is not None and any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
             await asyncio.sleep(_TICK)
 
-    def _under_way(self, delivery: Delivery) -> bool:
+    def _under_way(self, delivery: WebhookDelivery) -> bool:
         if delivery.due is None:
             return not delivery.statuses
         return delivery.due <= self._clock.monotonic()
@@ -189,15 +202,15 @@ class Webhooks:
             await self._session.close()
             self._session = None
 
-    def _begin(self, delivery: Delivery, document: Document) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver(delivery, document))
+    def _begin(self, delivery: WebhookDelivery) -> None:
+        task = asyncio.get_running_loop().create_task(self._deliver(delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, delivery: Delivery, document: Document) -> None:
+    async def _deliver(self, delivery: WebhookDelivery) -> None:
         for _ in range(TRIES):
             # dated anew, under the same id: the receiver's five minutes would refuse every later try else
-            made = self._signer().deliver(delivery.type, document, webhookId=delivery.webhook_id)
+            made = self._signer().deliver(delivery.type, delivery.document, webhookId=delivery.webhook_id)
             status = await self._post(delivery.url, made.body, made.headers)
             delivery.due = None
             if status == 429 and len(delivery.statuses) + 1 < TRIES:

@@ -10,6 +10,8 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import aiohttp
+
 import hl_async
 from hl_async.models import ContactDetails, EstimateDraft, LineItem
 from hl_async.sandbox import Sandbox
@@ -74,6 +76,15 @@ def speedups() -> None:
         assert runner.run(one_estimate()) == "29.97"
 
 
+def sandbox() -> None:
+    async def look() -> str:
+        async with Sandbox() as box, aiohttp.ClientSession() as browser:
+            async with browser.get(f"{box.url}/_console/") as answer:
+                return await answer.text()
+
+    assert "What to do next" in asyncio.run(look())
+
+
 def xlsx() -> None:
     import openpyxl
 
@@ -128,13 +139,14 @@ def dbos() -> None:
 
 
 def everything() -> None:
-    for check in (cli, speedups, xlsx, webhooks, dbos):
+    for check in (cli, sandbox, speedups, xlsx, webhooks, dbos):
         check()
 
 
 CHECKS: dict[str, Callable[[], None]] = {
     "nothing": nothing,
     "cli": demo,
+    "sandbox": sandbox,
     "speedups": speedups,
     "xlsx": xlsx,
     "webhooks": webhooks,

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -11,10 +17,12 @@ import pytest
 
 import samples
 from hl_async import HighLevel
-from hl_async.errors import ServerError
-from hl_async.models import Discount
+from hl_async.errors import HighLevelError, ServerError
+from hl_async.models import Discount, EstimateSend
 from hl_async.sandbox import Fault, Sandbox
-from hl_async.sandbox.console.document_view import document_view, money, plain, sums
+from hl_async.sandbox.console import exchange_view
+from hl_async.sandbox.console.document_view import document_view, money, sums, words
+from hl_async.sandbox.recorder import KEPT
 from hl_async.testing.builders import Builder
 
 EVIL = '<script>alert("x")</script>'
@@ -33,8 +41,10 @@ async def read(browser: aiohttp.ClientSession, path: str, status: int = 200) -> 
         return await answer.text()
 
 
-async def press(browser: aiohttp.ClientSession, box: Sandbox, status: int = 200, **fields: str) -> str:
-    async with browser.post("/_console/switches", data={"token": box.console_token, **fields}) as answer:
+async def press(
+    browser: aiohttp.ClientSession, box: Sandbox, status: int = 200, *, page: str = "faults", **fields: str
+) -> str:
+    async with browser.post(f"/_console/{page}", data={"token": box.console_token, **fields}) as answer:
         assert answer.status == status
         return await answer.text()
 
@@ -113,8 +123,9 @@ async def test_what_customers_write_stays_text(
         f"requests?only={EVIL}",
     ):
         shown = await read(browser, path)
-        assert "<script" not in shown and "alert(" not in shown.replace("alert(&quot;", "")
-    assert plain("<p>a</p>&lt;b&gt;") == "a &lt;b&gt;"
+        assert "<script" not in shown and "<b>" not in shown
+        assert path.startswith("requests") or "&lt;script&gt;" in shown
+    assert words("<p>a</p>&lt;b&gt;") == "a <b>"
 
 
 async def test_requests_are_shown_with_time_budget_and_fault(
@@ -163,12 +174,12 @@ async def test_only_this_machine_and_only_the_consoles_own_forms_are_answered(
 
     good = {"token": box.console_token, "expire": "1"}
     assert await status("GET", "", Host="rebound.example") == 403
-    assert await status("POST", "switches", good, Origin="https://evil.example") == 403
-    assert await status("POST", "switches", good, Sec_Fetch_Site="cross-site") == 403
-    assert await status("POST", "switches", {"expire": "1"}) == 403
-    assert await status("POST", "switches", {"token": "guess", "expire": "1"}) == 403
-    assert await status("PUT", "switches", good) == 405
-    assert await status("POST", "switches", good, Origin=box.url, Sec_Fetch_Site="same-origin") == 200
+    assert await status("POST", "faults", good, Origin="https://evil.example") == 403
+    assert await status("POST", "faults", good, Sec_Fetch_Site="cross-site") == 403
+    assert await status("POST", "faults", {"expire": "1"}) == 403
+    assert await status("POST", "faults", {"token": "guess", "expire": "1"}) == 403
+    assert await status("PUT", "faults", good) == 405
+    assert await status("POST", "faults", good, Origin=box.url, Sec_Fetch_Site="same-origin") == 200
     assert await status("GET", "", Host="localhost") == 200
 
 
@@ -179,3 +190,175 @@ async def test_webhooks_are_listed(browser: aiohttp.ClientSession, box: Sandbox)
     await box.webhooks.settled()
     shown = await read(browser, "webhooks")
     assert "InvoicePaid" in shown and "lost" in shown and re.search(r"webhook-\d+", shown)
+
+
+async def test_the_first_page_says_what_to_do_next_until_there_is_a_document(
+    browser: aiohttp.ClientSession, box: Sandbox
+) -> None:
+    shown = await read(browser, "")
+    assert "What to do next" in shown
+    for line in (
+        f"export HL_BASE_URL={box.url}",
+        f"export HL_TOKEN={box.token}",
+        f"export HL_LOCATION_ID={box.location_id}",
+    ):
+        assert line in shown
+    program = html.unescape(
+        shown.split("Make a first document in Python:")[1].split('<pre class="copy">')[1].split("</pre>")[0]
+    )
+    there = {**os.environ, "HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], check=True, env=there, stdout=subprocess.DEVNULL
+    )
+    assert len(box.ledger.places[box.location_id].estimates) == 1
+    shown = await read(browser, "")
+    assert "What to do next" not in shown and f"export HL_TOKEN={box.token}" in shown
+
+
+async def test_a_request_is_shown_with_bodies_headers_error_and_a_curl_line(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    shop = hl.location().with_options(max_attempts=1)
+    await shop.estimates.create(samples.estimate(name="It's a kitchen"))
+    with pytest.raises(HighLevelError):
+        await shop.invoices.get("5f9d5d6d8f1f3c001f1f1f1f")
+    log = await read(browser, "requests")
+    assert 'href="/_console/requests/1"' in log and "Unable to find an invoice" in log
+    failed = await read(browser, "requests/2")
+    assert "Unable to find an invoice" in failed and "400" in failed and "curl -X GET" in failed
+    made = await read(browser, "requests/1")
+    assert "X-RateLimit-Remaining" in made and "estimateStatus" in made and "Version" in made
+    assert box.token not in made and box.token[-4:] in made, "the token is masked"
+    command = html.unescape(made.split('<pre class="copy">')[1].split("</pre>")[0])
+    words = shlex.split(
+        command.replace('"Authorization: Bearer $HL_TOKEN"', f"'Authorization: Bearer {box.token}'")
+    )
+    done = await asyncio.to_thread(subprocess.run, [*words, "-s"], capture_output=True, check=True)
+    assert "It's a kitchen" in done.stdout.decode(), "the line repeats the request"
+    assert len(box.ledger.places[box.location_id].estimates) == 2
+    for nowhere in ("requests/0", "requests/99", "requests/x"):
+        await read(browser, nowhere, 404)
+
+
+async def test_secrets_of_oauth_requests_are_masked(browser: aiohttp.ClientSession, box: Sandbox) -> None:
+    app = box.add_app()
+    code = box.authorise(app.client_id, box.location_id)
+    form = {
+        "client_id": app.client_id, "client_secret": app.client_secret, "grant_type": "authorization_code", "code": code,
+    }  # fmt: skip
+    async with browser.post("/oauth/token", data=form, headers={"Version": "2021-07-28"}) as answer:
+        issued = await answer.json()
+    shown = await read(browser, "requests/1")
+    assert app.client_id in shown
+    for secret in (app.client_secret, code, issued["access_token"], issued["refresh_token"]):
+        assert secret not in shown
+
+
+def test_a_body_is_shown_as_it_is_read_best() -> None:
+    assert exchange_view.body_text(b'{"a":1}') == '{\n  "a": 1\n}'
+    assert exchange_view.body_text(b"<html>") == "<html>"
+    assert exchange_view.body_text(bytes(range(250, 256))) == "6 bytes that are not UTF-8"
+    assert "cut at 65,536 bytes" in exchange_view.body_text(b"x" * 65_536)
+    assert (
+        exchange_view.mask("grant_type=x&refresh_token=abc&code=def") == "grant_type=x&refresh_token=…&code=…"
+    )
+
+
+async def test_only_the_latest_bodies_are_kept(browser: aiohttp.ClientSession, box: Sandbox) -> None:
+    for number in range(KEPT + 1):
+        box.recorder.arrived(number, "/x", (), b"body")
+    assert box.recorder.find(0) is None and box.recorder.find(KEPT) is not None
+    box.recorder.answered(0, (), b"late")
+    assert box.recorder.find(0) is None
+
+
+async def test_history_relations_and_json_of_a_document_are_shown(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    shop = hl.location()
+    made = await shop.estimates.create(samples.estimate())
+    await shop.estimates.send(made.id, EstimateSend(action="send_manually", user_id="u1"))
+    invoice = (await shop.estimates.create_invoice(made.id, mark_as_invoiced=True)).invoice
+    assert invoice is not None
+    estimate = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
+    assert "Turned into invoice" in estimate and f"/invoices/{invoice.id}" in estimate
+    for word in (
+        "created",
+        "sent",
+        "invoiced",
+        "JSON as the API answers it",
+        "&#34;estimateStatus&#34;: &#34;invoiced&#34;",
+    ):
+        assert word in estimate
+    bill = await read(browser, f"location/{box.location_id}/invoices/{invoice.id}")
+    assert "Made from estimate" in bill and f"/estimates/{made.id}" in bill
+
+
+async def test_messages_to_customers_are_listed_and_not_sent(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    assert "nothing yet" in await read(browser, "outbox")
+    shop = hl.location()
+    made = await shop.estimates.create(samples.estimate(name="Kitchen"))
+    await shop.estimates.send(made.id, EstimateSend(action="email", user_id="u1"))
+    await shop.estimates.send(made.id, EstimateSend(action="sms", user_id="u1"))
+    email, sms = box.recorder.messages
+    contact = samples.contact()
+    assert (email.channel, email.to) == ("email", (contact.email,))
+    assert (sms.channel, sms.to) == ("SMS", (contact.phone_no,))
+    shown = await read(browser, "outbox")
+    assert "Kitchen" in shown and str(contact.email) in shown and f"/estimates/{made.id}" in shown
+
+
+async def test_webhooks_are_added_triggered_and_resent_by_forms(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    made = await hl.location().estimates.create(samples.estimate())
+    invoice = (await hl.location().estimates.create_invoice(made.id, mark_as_invoiced=False)).invoice
+    assert invoice is not None
+    event = {"event": "InvoicePaid", "invoice": invoice.id}
+    assert "add a receiver first" in await press(browser, box, 400, page="webhooks", **event)
+    assert "Not done" in await press(browser, box, 400, page="webhooks", receiver="ftp://example")
+    assert "Not done" in await press(
+        browser, box, 400, page="webhooks", receiver="https://elsewhere.example/"
+    )
+    assert "from now on" in await press(browser, box, page="webhooks", receiver="http://127.0.0.1:9/hook")
+    assert "InvoicePaid is on its way" in await press(browser, box, page="webhooks", **event)
+    for bad in (
+        {"event": "Nonsense", "invoice": invoice.id},
+        {"event": "InvoicePaid", "invoice": "x"},
+        {"resend": "x"},
+    ):
+        assert "Not done" in await press(browser, box, 400, page="webhooks", **bad)
+    await box.webhooks.settled()
+    (first,) = box.webhooks.log
+    assert first.document["_id"] == invoice.id
+    assert "again under the same id" in await press(browser, box, page="webhooks", resend=first.webhook_id)
+    await box.webhooks.settled()
+    assert [one.webhook_id for one in box.webhooks.log] == [first.webhook_id] * 2
+    assert box.webhooks.public_key in html.unescape(await read(browser, "webhooks"))
+
+
+@pytest.mark.untraced
+def test_without_the_template_engine_the_sandbox_works_and_the_console_says_what_to_install() -> None:
+    program = """
+import asyncio, sys, urllib.request, urllib.error
+sys.modules["jinja2"] = None
+from hl_async import HighLevel
+from hl_async.sandbox import Sandbox
+
+def look(url):
+    try:
+        urllib.request.urlopen(url)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+async def main():
+    async with Sandbox() as box, HighLevel(box.token, base_url=box.url, location_id=box.location_id) as hl:
+        await hl.location().estimates.generate_number()
+        print(*await asyncio.to_thread(look, box.url + "/_console/"))
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "501 The console needs a package: pip install 'hl-async[sandbox]'"

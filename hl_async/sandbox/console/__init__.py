@@ -1,4 +1,4 @@
-"""The sandbox's web console, at ``/_console/``: what is in it, what was asked of it, and switches for what goes wrong.
+"""The sandbox's web console, at ``/_console/``: documents, requests, faults, webhooks, messages.
 
 Server-rendered, without scripts, on loopback alone. A web site that the developer visits could send forms here, so
 they carry a token of this sandbox, and only requests to a loopback name are answered.
@@ -6,6 +6,7 @@ they carry a token of this sandbox, and only requests to a loopback name are ans
 
 from __future__ import annotations
 
-from hl_async.sandbox.console.routes import PREFIX, handle
+from hl_async.sandbox.console.rendering import PREFIX
+from hl_async.sandbox.console.routes import handle
 
 __all__ = ["PREFIX", "handle"]

@@ -6,10 +6,10 @@ import html
 import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hl_async.models.money import discount_amount, line_total, minor_units, rounded
-from hl_async.sandbox.console.layout import text
+from hl_async.sandbox.console.rendering import render
 
 Document = Mapping[str, Any]
 
@@ -28,22 +28,30 @@ class _Discount:
         self.type = discount.get("type")
 
 
+class Foot(NamedTuple):
+    """A line below the items."""
+
+    name: str
+    value: str
+    strong: bool = False
+
+
 def money(value: Any, currency: str) -> str:
-    """``1,234.50 GBP``, with the currency's own number of places."""
+    """Return an amount such as ``1,234.50 GBP``, with the currency's own number of decimals."""
     places = minor_units(currency)
     exact = Decimal(str(value or 0)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     return f"{exact:,.{places}f} {currency}"
 
 
-def plain(markup: Any) -> str:
-    """The words of a description; it is HTML from somebody else, so none of it is taken over."""
-    return text(html.unescape(_TAGS.sub(" ", str(markup or ""))).strip())
+def words(markup: Any) -> str:
+    """Return the text of a description without its HTML, which others wrote."""
+    return html.unescape(_TAGS.sub(" ", str(markup or ""))).strip()
 
 
 def sums(document: Document) -> list[tuple[str, Decimal]]:
-    """Subtotal, discount and taxes by name, as they are rounded; the document's own total is not among them."""
+    """Return subtotal, discount and taxes by name, as they are rounded, without the document's own total."""
     currency = str(document.get("currency") or "USD")
-    lines = document.get("items") or document.get("invoiceItems") or []
+    lines = _lines(document)
     amounts = [line_total(_Line(line), currency) for line in lines]
     subtotal = sum(amounts, Decimal(0))
     off = discount_amount(subtotal, _Discount(document.get("discount") or {}), currency)
@@ -62,44 +70,74 @@ def sums(document: Document) -> list[tuple[str, Decimal]]:
     return found + list(taxes.items())
 
 
-def document_view(document: Document, kind: str) -> str:
-    """The document as HTML."""
+def line_amounts(document: Document) -> list[Decimal]:
+    """Return the amount of every line, rounded."""
     currency = str(document.get("currency") or "USD")
-    lines = document.get("items") or document.get("invoiceItems") or []
-    rows = "".join(
-        f"<tr><td>{text(line.get('name'))}<br><small>{plain(line.get('description'))}</small></td>"
-        f"<td class=n>{text(Decimal(str(line.get('qty') or 0)).normalize().to_eng_string())}</td>"
-        f"<td class=n>{money(line.get('amount'), currency)}</td>"
-        f"<td class=n>{money(line_total(_Line(line), currency), currency)}</td></tr>"
-        for line in lines
-    )
-    feet = "".join(
-        f'<tr><th scope="row" colspan="3">{text(name)}</th><td class=n>{money(value, currency)}</td></tr>'
-        for name, value in sums(document)
-    )
-    feet += f'<tr class="sum"><th scope="row" colspan="3">Total</th><td class=n>{money(document.get("total"), currency)}</td></tr>'
+    return [line_total(_Line(line), currency) for line in _lines(document)]
+
+
+def paper(document: Document, kind: str) -> dict[str, Any]:
+    """Return the values of the template ``paper.html``.
+
+    Args:
+        document: The document as the API answers it.
+        kind: ``estimates`` or ``invoices``; templates look like what they make.
+    """
+    currency = str(document.get("currency") or "USD")
+    lines = [
+        {
+            "name": line.get("name") or "",
+            "description": words(line.get("description")),
+            "quantity": Decimal(str(line.get("qty") or 0)).normalize().to_eng_string(),
+            "price": money(line.get("amount"), currency),
+            "amount": money(amount, currency),
+        }
+        for line, amount in zip(_lines(document), line_amounts(document), strict=True)
+    ]
+    feet = [Foot(name, money(value, currency)) for name, value in sums(document)]
+    feet.append(Foot("Total", money(document.get("total"), currency), True))
     if kind == "invoices":
-        feet += (
-            f'<tr><th scope="row" colspan="3">Paid</th><td class=n>{money(document.get("amountPaid"), currency)}</td></tr>'
-            f'<tr class="sum"><th scope="row" colspan="3">Due</th><td class=n>{money(document.get("amountDue"), currency)}</td></tr>'
-        )
-    number = document.get("estimateNumber") or document.get("invoiceNumber")
+        feet.append(Foot("Paid", money(document.get("amountPaid"), currency)))
+        feet.append(Foot("Due", money(document.get("amountDue"), currency), True))
+    number = document.get("estimateNumber") or document.get("invoiceNumber") or ""
     prefix = document.get("estimateNumberPrefix") or document.get("invoiceNumberPrefix") or ""
-    last = ("Valid until", "expiryDate") if kind == "estimates" else ("Due", "dueDate")
-    return (
-        f'<article class="paper"><h1>{text(document.get("title") or kind[:-1].upper())} {text(prefix)}{text(number)}</h1>'
-        f"<p>{text(document.get('name'))} · {text(document.get('estimateStatus') or document.get('status'))}<br>"
-        f"Date {text(str(document.get('issueDate') or '')[:10])} · {last[0]} {text(str(document.get(last[1]) or '')[:10])}</p>"
-        f'<div class="parties">{_party("From", document.get("businessDetails"))}{_party("To", document.get("contactDetails"))}</div>'
-        '<div class="scroll"><table><thead><tr><th scope="col">What</th><th scope="col" class=n>Quantity</th>'
-        '<th scope="col" class=n>Price</th><th scope="col" class=n>Amount</th></tr></thead>'
-        f"<tbody>{rows}</tbody><tfoot>{feet}</tfoot></table></div><p>{plain(document.get('termsNotes'))}</p></article>"
-    )
+    label, last = ("Valid until", "expiryDate") if kind == "estimates" else ("Due", "dueDate")
+    return {
+        "heading": f"{document.get('title') or kind[:-1].upper()} {prefix}{number}".strip(),
+        "name": document.get("name") or "",
+        "status": document.get("estimateStatus") or document.get("status") or "",
+        "issued": str(document.get("issueDate") or "")[:10],
+        "last_label": label,
+        "last_day": str(document.get(last) or "")[:10],
+        "parties": {
+            "From": _party(document.get("businessDetails")),
+            "To": _party(document.get("contactDetails")),
+        },
+        "lines": lines,
+        "feet": feet,
+        "terms": words(document.get("termsNotes")),
+    }
 
 
-def _party(label: str, party: Any) -> str:
+def document_view(document: Document, kind: str) -> str:
+    """Return the document as HTML."""
+    return render("paper.html", paper=paper(document, kind))
+
+
+def _lines(document: Document) -> list[Document]:
+    return document.get("items") or document.get("invoiceItems") or []
+
+
+_ADDRESS: Final = ("addressLine1", "addressLine2", "postalCode", "city", "state", "countryCode")
+
+
+def _party(party: Any) -> list[str]:
     found: Document = party if isinstance(party, Mapping) else {}
     address = found.get("address")
-    parts = [address] if isinstance(address, str) else list((address or {}).values())
+    if isinstance(address, Mapping):
+        known = [address.get(name) for name in _ADDRESS]
+        parts = [*known, *(value for name, value in address.items() if name not in _ADDRESS)]
+    else:
+        parts = [address]
     shown = [found.get("name"), *parts, found.get("phoneNo"), found.get("email"), found.get("website")]
-    return f"<div><strong>{label}</strong><br>{'<br>'.join(text(one) for one in shown if one)}</div>"
+    return [str(one) for one in shown if one]

@@ -2,221 +2,348 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
+from hl_async.errors import ConfigurationError
 from hl_async.operations import OPERATIONS
-from hl_async.sandbox.console.document_view import document_view, money
-from hl_async.sandbox.console.layout import cards, choice, field, form, page, table, text
+from hl_async.sandbox.console import exchange_view
+from hl_async.sandbox.console.document_view import money, paper
+from hl_async.sandbox.console.rendering import PREFIX, page
 from hl_async.sandbox.faults import PROFILES, Fault
+from hl_async.sandbox.recorder import KEPT
+from hl_async.sandbox.webhooks import EVENTS
 
 if TYPE_CHECKING:
-    from hl_async.sandbox.server import Sandbox
+    from hl_async.sandbox.server import RequestRecord, Sandbox
 
 KINDS: Final = ("estimates", "invoices", "estimate_templates", "invoice_templates", "schedules")
 _PAGE: Final = 50
+_LOG_ROWS: Final = 200
+_LOG_SEARCHED: Final = 2_000
 
 
-def overview(box: Sandbox, prefix: str, token: str) -> str:
-    """Locations with what they hold, and how the sandbox is set."""
+def overview(box: Sandbox) -> str:
+    """Show locations with what they hold, how the sandbox is set, and what to do next."""
     facts = {
         "Requests": f"{box.count:,}",
         "Refused (429)": f"{box.refused:,}",
         "Rate limit": f"{box.rate_max:,} per {box.rate_interval:g} s",
         "Window": box.window,
-        "Time in here": box.clock.timestamp()[:19].replace("T", " "),
+        "Sandbox time": _time(box.clock.timestamp()),
         "Connections open": box.connections,
     }
-    rows: list[list[str]] = []
+    budgets = box.budgets()
+    locations = []
     for place in box.ledger.places.values():
-        sums: Counter[str] = Counter()
+        worth: Counter[str] = Counter()
         for one in place.estimates.values():
-            sums[str(one.get("currency"))] += one.get("total") or 0
-        statuses = Counter(str(one.get("estimateStatus")) for one in place.estimates.values())
-        paid = Counter(str(one.get("status")) for one in place.invoices.values())
-        rows.append(
-            [
-                f'<a class="id" href="{prefix}/location/{quote(place.id)}">{text(place.id)}</a>',
-                f"{len(place.estimates):,}",
-                text(", ".join(f"{count} {name}" for name, count in sorted(statuses.items()))),
-                "<br>".join(text(money(total, name)) for name, total in sorted(sums.items())),
-                f"{len(place.invoices):,}",
-                text(", ".join(f"{count} {name}" for name, count in sorted(paid.items()))),
-                _left(box, place.id),
-            ]
+            worth[str(one.get("currency"))] += one.get("total") or 0
+        left = budgets.get(place.id)
+        locations.append(
+            {
+                "id": place.id,
+                "estimates": len(place.estimates),
+                "estimate_statuses": _counts(place.estimates),
+                "worth": [money(total, name) for name, total in sorted(worth.items())],
+                "invoices": len(place.invoices),
+                "invoice_statuses": _counts(place.invoices),
+                "budget": "" if left is None else f"{left:,} of {box.rate_max:,}",
+            }
         )
-    heads = ("Location", "Estimates", "by status", "worth", "Invoices", "by status", "Budget left")
-    body = cards(facts) + "<h2>Locations</h2>" + table("Locations", heads, rows, frozenset((1, 3, 4, 6)))
-    return page("Overview", body, prefix=prefix, here="")
+    exports = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
+    return page(
+        "overview.html",
+        "Overview",
+        here="",
+        facts=facts,
+        locations=locations,
+        exports={name: shlex.quote(value) for name, value in exports.items()},
+        is_new=not any(_held(place, kind) for place in box.ledger.places.values() for kind in KINDS),
+    )
 
 
-def location(box: Sandbox, prefix: str, place_id: str, query: dict[str, str]) -> str | None:
-    """What is in one location, filtered, page by page; None when there is no such location."""
+def location(box: Sandbox, place_id: str, query: Mapping[str, str]) -> str | None:
+    """Show the documents of one location, filtered, page by page; None when there is no such location."""
     place = box.ledger.places.get(place_id)
     kind = query.get("kind", "estimates")
     if place is None or kind not in KINDS:
         return None
-    status, wanted = query.get("status", ""), query.get("q", "").lower()
-    held: dict[str, dict[str, Any]] = getattr(place, kind)
+    status, wanted = query.get("status", ""), query.get("q", "")
+    held = _held(place, kind)
     found = [
         one
         for one in reversed(held.values())
-        if (not status or status == _status(one))
-        and (not wanted or wanted in str(one.get("name", "")).lower())
+        if (not status or status == _status(one)) and wanted.lower() in str(one.get("name", "")).lower()
     ]
-    start = max(0, int(query.get("start", "0") or 0)) if (query.get("start") or "0").isdigit() else 0
-    base = f"{prefix}/location/{quote(place_id)}"
-    tabs = " ".join(
-        f'<a href="{base}?kind={one}"{" aria-current=page" if one == kind else ""}>{one.replace("_", " ")} '
-        f"({len(getattr(place, one)):,})</a>"
-        for one in KINDS
-    )
-    search = (
-        f'<form class="row" method="get" action="{base}"><input type="hidden" name="kind" value="{kind}">'
-        + field("q", "Name contains", query.get("q", ""), kind="search")
-        + choice("status", "Status", ["", *sorted({_status(one) for one in held.values()})], status)
-        + "<button>Filter</button></form>"
-    )
-    rows = [
-        [
-            f'<a href="{base}/{kind}/{quote(str(one["_id"]))}">{text(one.get("name") or one["_id"])}</a>',
-            text(one.get("estimateNumber") or one.get("invoiceNumber")),
-            text(_status(one)),
-            text(money(one.get("total"), str(one.get("currency") or "USD"))),
-            text((one.get("contactDetails") or {}).get("name")),
-            text(str(one.get("createdAt", ""))[:19].replace("T", " ")),
-        ]
-        for one in found[start : start + _PAGE]
-    ]
-    heads = ("Name", "Number", "Status", "Total", "Customer", "Created")
-    body = f'<nav aria-label="Kinds">{tabs}</nav>{search}<p>{len(found):,} found</p>'
-    body += table(kind.replace("_", " "), heads, rows, frozenset((1, 3)))
-    kept = {"kind": kind, "status": status, "q": query.get("q", "")}
-    links = []
+    start = int(query["start"]) if query.get("start", "").isdecimal() else 0
+    kept = {"kind": kind, "status": status, "q": wanted}
+    steps = {}
     if start:
-        links.append(
-            f'<a href="{base}?{text(urlencode({**kept, "start": max(0, start - _PAGE)}))}">Newer</a>'
-        )
+        steps["Newer"] = kept | {"start": str(max(0, start - _PAGE))}
     if start + _PAGE < len(found):
-        links.append(f'<a href="{base}?{text(urlencode({**kept, "start": start + _PAGE}))}">Older</a>')
-    return page(f"Location {place_id}", body + f"<p>{' · '.join(links)}</p>", prefix=prefix)
+        steps["Older"] = kept | {"start": str(start + _PAGE)}
+    return page(
+        "location.html",
+        f"Location {place_id}",
+        base=f"{PREFIX}/location/{quote(place_id)}",
+        kinds={one: len(_held(place, one)) for one in KINDS},
+        kind=kind,
+        wanted=wanted,
+        status=status,
+        statuses=["", *sorted({_status(one) for one in held.values()})],
+        count=len(found),
+        documents=[_row(one) for one in found[start : start + _PAGE]],
+        steps=steps,
+    )
 
 
-def document(box: Sandbox, prefix: str, place_id: str, kind: str, document_id: str) -> str | None:
-    """One document as its customer would see it; None when there is none."""
+def document(
+    box: Sandbox, place_id: str, kind: str, document_id: str, token: str, said: str = ""
+) -> str | None:
+    """Show one document as its customer would see it, with its history and JSON; None when there is none."""
     place = box.ledger.places.get(place_id)
-    if place is None or kind not in KINDS:
-        return None
-    found = getattr(place, kind).get(document_id)
+    found = _held(place, kind).get(document_id) if place is not None and kind in KINDS else None
     if found is None:
         return None
-    back = f'<p class="noprint"><a href="{prefix}/location/{quote(place_id)}?kind={kind}">Back to the list</a></p>'
-    shown = "estimates" if "estimate" in kind else "invoices"
-    return page(str(found.get("name") or document_id), back + document_view(found, shown), prefix=prefix)
+    base = f"{PREFIX}/location/{quote(place_id)}"
+    currency = str(found.get("currency") or "USD")
+    actions = customer_actions(kind, found)
+    return page(
+        "document.html",
+        str(found.get("name") or document_id),
+        token=token,
+        said=said,
+        back=f"{base}?kind={kind}",
+        there=f"{base}/{kind}/{quote(document_id)}",
+        paper=paper(found, "estimates" if "estimate" in kind else "invoices"),
+        is_for_customers=kind in ("estimates", "invoices"),
+        customer_actions=actions,
+        no_action="A draft has to be sent before a customer sees it."
+        if _status(found) == "draft"
+        else f"It is {_status(found)}: the customer's page offers no action.",
+        currency=currency,
+        due=str(found.get("amountDue") or ""),
+        related=_related(place, base, kind, found),
+        history=_history(found, place.payments.get(document_id, ()) if place else (), currency),
+        json=json.dumps(found, indent=2, ensure_ascii=False, default=_plain),
+    )
 
 
-def requests(box: Sandbox, prefix: str, query: dict[str, str]) -> str:
-    """The latest requests, newest first."""
+def customer_actions(kind: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a customer can do with a document: view, accept, decline, pay."""
+    status = _status(found)
+    if kind == "estimates":
+        return ("view", "accept", "decline") if status in ("sent", "viewed") else ()
+    if kind == "invoices":
+        return ("view", "pay") if status in ("sent", "viewed", "partially_paid", "overdue") else ()
+    return ()
+
+
+def requests(box: Sandbox, query: Mapping[str, str]) -> str:
+    """Show the latest requests, newest first."""
     only = query.get("only", "")
-    rows: list[list[str]] = []
-    for one in islice(reversed(box.requests), 2_000):
-        if len(rows) == 200:
+    rows: list[dict[str, Any]] = []
+    for one in islice(reversed(box.requests), _LOG_SEARCHED):
+        if len(rows) == _LOG_ROWS:
             break
         if (only == "faults" and not one.fault) or (only == "errors" and one.status < 400):
             continue
-        kind = "bad" if one.status >= 400 or not one.status else "good"
+        is_error = one.status >= 400 or not one.status
         rows.append(
-            [
-                str(one.number),
-                f"{one.elapsed * 1000:.1f}" if one.elapsed else "",
-                f'<span class="{kind}">{one.status or "none"}</span>',
-                text(one.operation or f"{one.method} {one.path}"),
-                f'<span class="id">{text(one.location)}</span>',
-                "" if one.remaining is None else str(one.remaining),
-                text(one.fault),
-                f"{one.body_bytes:,}",
-            ]
+            {
+                "number": one.number,
+                "time": _arrived(box, one)[11:],
+                "milliseconds": f"{one.elapsed * 1000:.1f}" if one.elapsed else "",
+                "is_error": is_error,
+                "status": one.status or "none",
+                "problem": exchange_view.problem(box.recorder.find(one.number)) if is_error else "",
+                "operation": one.operation or f"{one.method} {one.path}",
+                "location": one.location,
+                "remaining": "" if one.remaining is None else one.remaining,
+                "fault": one.fault,
+                "size": f"{one.body_bytes:,}",
+            }
         )
-    heads = ("No.", "ms", "Status", "Operation", "Location", "Budget left", "Fault", "Bytes in")
-    every = text(urlencode({"only": only, "refresh": 2}))
-    links = (
-        f'<p><a href="{prefix}/requests">All</a> · <a href="{prefix}/requests?only=errors">Errors</a> · '
-        f'<a href="{prefix}/requests?only=faults">Faults</a> · <a href="{prefix}/requests?{every}">Follow</a></p>'
+    return page(
+        "requests.html",
+        "Requests",
+        here="requests",
+        refresh=2 if query.get("refresh") == "2" else 0,
+        only=only,
+        requests=rows,
     )
-    refresh = 2 if query.get("refresh") == "2" else 0
-    body = links + table("Requests", heads, rows, frozenset((0, 1, 5, 7)))
-    return page("Requests", body, prefix=prefix, here="requests", refresh=refresh)
 
 
-def switches(box: Sandbox, prefix: str, token: str, said: str = "") -> str:
-    """What goes wrong, and what time it is."""
-    there = f"{prefix}/switches"
-    current = next((name for name, rates in PROFILES.items() if rates == box.faults.rates), "own rates")
-    injected = [
-        [text(fault.value), f"{count:,}"]
-        for fault, count in sorted(box.faults.injected.items(), key=lambda x: x[0].value)
+def request(box: Sandbox, number: str) -> str | None:
+    """Show one request with its answer; None when it is unknown or forgotten."""
+    if not number.isdecimal():
+        return None
+    one = next((one for one in reversed(box.requests) if one.number == int(number)), None)
+    if one is None:
+        return None
+    exchange = box.recorder.find(one.number)
+    facts = {
+        "Status": one.status or "no answer",
+        "Problem": exchange_view.problem(exchange) if one.status >= 400 else "",
+        "Operation": one.operation or "unknown route",
+        "Time": _arrived(box, one),
+        "Duration": f"{one.elapsed * 1000:.1f} ms" if one.elapsed else "",
+        "Location": one.location,
+        "Fault": one.fault,
+        "Budget left": "" if one.remaining is None else one.remaining,
+        "API version": one.version,
+        "User agent": one.user_agent,
+    }
+    shown = exchange and {
+        "curl": exchange_view.curl(box.url, one.method, exchange),
+        "parts": exchange_view.parts(exchange),
+    }
+    return page(
+        "request.html",
+        f"Request {one.number}: {one.method} {one.path}",
+        here="requests",
+        facts={name: value for name, value in facts.items() if value != ""},
+        exchange=shown,
+        kept=KEPT,
+    )
+
+
+def faults(box: Sandbox, token: str, said: str = "") -> str:
+    """Show the faults that are set, and forms that set them."""
+    injected = sorted(box.faults.injected.items(), key=lambda pair: pair[0].value)
+    return page(
+        "faults.html",
+        "Faults",
+        here="faults",
+        token=token,
+        said=said,
+        profile=next((name for name, rates in PROFILES.items() if rates == box.faults.rates), "own rates"),
+        profiles=list(PROFILES),
+        seed=box.faults.seed,
+        operations=["*", *OPERATIONS],
+        kinds=[fault.value for fault in Fault],
+        latency=box.latency,
+        now=box.clock.timestamp(),
+        injected=[(fault.value, count) for fault, count in injected],
+    )
+
+
+def webhooks(box: Sandbox, token: str, said: str = "") -> str:
+    """Show receivers and deliveries, and forms that add, trigger and resend."""
+    try:
+        public_key = box.webhooks.public_key
+    except (ConfigurationError, ImportError) as error:  # cryptography is an extra
+        public_key = str(error)
+    return page(
+        "webhooks.html",
+        "Webhooks",
+        here="webhooks",
+        token=token,
+        said=said,
+        receivers=box.webhooks.receivers,
+        public_key=public_key,
+        events=EVENTS,
+        invoices=[
+            one["_id"]
+            for place in box.ledger.places.values()
+            for one in islice(reversed(place.invoices.values()), _PAGE)
+        ],
+        deliveries=[
+            {
+                "webhook_id": one.webhook_id,
+                "type": one.type,
+                "url": one.url,
+                "state": one.state,
+                "answers": ", ".join(str(status or "none") for status in one.statuses),
+            }
+            for one in islice(reversed(box.webhooks.log), _LOG_ROWS)
+        ],
+    )
+
+
+def outbox(box: Sandbox) -> str:
+    """Show the messages to customers that the live API would have sent."""
+    return page("outbox.html", "Outbox", here="outbox", messages=list(reversed(box.recorder.messages)))
+
+
+def missing() -> str:
+    """Say that there is no such page."""
+    return page("missing.html", "Not found")
+
+
+def _held(place: Any, kind: str) -> dict[str, dict[str, Any]]:
+    held: dict[str, dict[str, Any]] = getattr(place, kind)
+    return held
+
+
+def _counts(documents: Mapping[str, Mapping[str, Any]]) -> str:
+    found = Counter(_status(one) for one in documents.values())
+    return ", ".join(f"{count} {name}" for name, count in sorted(found.items()))
+
+
+def _row(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": str(one["_id"]),
+        "name": one.get("name") or one["_id"],
+        "number": one.get("estimateNumber") or one.get("invoiceNumber") or "",
+        "status": _status(one),
+        "total": money(one.get("total"), str(one.get("currency") or "USD")),
+        "customer": (one.get("contactDetails") or {}).get("name") or "",
+        "created": _time(one.get("createdAt")),
+    }
+
+
+def _related(place: Any, base: str, kind: str, found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the estimate an invoice came from, or the invoices an estimate was turned into."""
+    if kind == "invoices":
+        source = place.estimates.get(found.get("sourceId"))
+        return [] if source is None else [_link(base, "estimates", "Made from estimate", source)]
+    made = (one for one in place.invoices.values() if one.get("sourceId") == found["_id"])
+    return [_link(base, "invoices", "Turned into invoice", one) for one in made]
+
+
+def _link(base: str, kind: str, label: str, one: Mapping[str, Any]) -> dict[str, str]:
+    number = one.get("estimateNumber") or one.get("invoiceNumber") or one["_id"]
+    return {
+        "href": f"{base}/{kind}/{quote(str(one['_id']))}",
+        "text": f"{label} {number}, {_status(one)}, {money(one.get('total'), str(one.get('currency') or 'USD'))}",
+    }
+
+
+def _history(found: Mapping[str, Any], payments: Any, currency: str) -> list[tuple[str, str]]:
+    rows = [(_time(found.get("createdAt")), "created")]
+    rows += [
+        (_time(one.get("updatedAt")), str(one.get("estimateStatus")))
+        for one in found.get("estimateActionHistory") or ()
     ]
-    profile = choice("profile", "Profile", PROFILES, current) + field(
-        "seed", "Seed", box.faults.seed, kind="number"
-    )
-    script = (
-        choice("operation", "Operation", ["*", *OPERATIONS])
-        + choice("fault", "Fault", [fault.value for fault in Fault])
-        + field("times", "How often", 1, kind="number", more=' min="1" max="1000"')
-    )
-    body = f'<p role="status">{text(said)}</p>' if said else ""
-    body += f"<h2>By chance</h2><p>Now: {text(current)}</p>" + form(there, token, profile, "Set the profile")
-    body += "<h2>To the next requests</h2>" + form(there, token, script, "Announce")
-    body += form(there, token, '<input type="hidden" name="clear" value="1">', "Nothing goes wrong any more")
-    body += "<h2>Slowness</h2>" + form(
-        there,
-        token,
-        field(
-            "latency", "Seconds added to every answer", box.latency, kind="number", more=' min="0" step="any"'
-        ),
-        "Set",
-    )
-    body += (
-        "<h2>Time</h2><p>"
-        + text(box.clock.timestamp())
-        + "</p>"
-        + form(
-            there,
-            token,
-            field("advance", "Move on by seconds", 600, kind="number", more=' min="0" step="any"'),
-            "Move the clock",
-        )
-    )
-    body += "<h2>Tokens</h2>" + form(
-        there, token, '<input type="hidden" name="expire" value="1">', "Expire all access tokens"
-    )
-    body += "<h2>What happened so far</h2>" + table(
-        "Faults injected", ("Fault", "Times"), injected, frozenset((1,))
-    )
-    return page("Switches", body, prefix=prefix, here="switches")
+    rows += [("", f"paid {money(one['amount'], currency)} by {one.get('mode', '?')}") for one in payments]
+    if found.get("lastVisitedAt"):
+        rows.append((_time(found["lastVisitedAt"]), "last seen by the customer"))
+    if found.get("updatedAt") not in (None, found.get("createdAt")):
+        rows.append((_time(found["updatedAt"]), "last changed"))
+    return rows
 
 
-def webhooks(box: Sandbox, prefix: str) -> str:
-    """Receivers and deliveries."""
-    rows = [
-        [text(one.webhook_id), text(one.type), f'<span class="id">{text(one.url)}</span>', text(one.state),
-         text(", ".join(str(status or "none") for status in one.statuses))]
-        for one in islice(reversed(box.webhooks.log), 200)
-    ]  # fmt: skip
-    receivers = (
-        "".join(f"<li><code>{text(url)}</code></li>" for url in box.webhooks.receivers) or "<li>none</li>"
-    )
-    body = f"<h2>Receivers</h2><ul>{receivers}</ul><h2>Deliveries</h2>"
-    body += table("Deliveries", ("Id", "Event", "To", "State", "Answers"), rows)
-    return page("Webhooks", body, prefix=prefix, here="webhooks")
+def _arrived(box: Sandbox, one: RequestRecord) -> str:
+    moment = datetime.fromtimestamp(box.clock.wall() - (box.clock.monotonic() - one.at), UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
-def _left(box: Sandbox, place_id: str) -> str:
-    left = box.budgets().get(place_id)
-    return "" if left is None else f"{left:,} of {box.rate_max:,}"
+def _time(value: Any) -> str:
+    return str(value or "")[:19].replace("T", " ")
 
 
-def _status(one: dict[str, Any]) -> str:
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def _status(one: Mapping[str, Any]) -> str:
     return str(one.get("estimateStatus") or one.get("status") or "")

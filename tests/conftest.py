@@ -38,6 +38,9 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         for name in ("os.stat", "os.path.abspath", "os.readlink", "os.getcwd"):
             for place in ("_read_password_file", "_dot_postgresql_path", "_parse_connect_dsn_and_args"):
                 guard.functions[name].can_block_in("asyncpg/connect_utils.py", place)
+        # a time zone is read once, when a test opens a location in it
+        for name in guard.functions:
+            guard.functions[name].can_block_in("zoneinfo/_common.py", "load_tzdata")
         yield guard
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from hl_async.sandbox.server import Sandbox
+    from hl_async.sandbox.state import SandboxState
 
 PATHS: Final = frozenset(("/v2/oauth/chooselocation", "/oauth/chooselocation"))
 
@@ -38,7 +38,7 @@ code {{ overflow-wrap: anywhere }}
 """
 
 
-async def handle(box: Sandbox, request: web.Request) -> web.Response:
+async def handle(box: SandboxState, request: web.Request) -> web.Response:
     """Show the page, or send the browser back with a code, or with an error when the person refused."""
     query = request.query
     app = box.tokens.apps.get(query.get("client_id", ""))
@@ -63,7 +63,7 @@ async def handle(box: Sandbox, request: web.Request) -> web.Response:
     return web.Response(status=302, headers={"Location": f"{back}{sign}{urlencode(answer)}"})
 
 
-def _page(box: Sandbox, client_id: str, scope: str) -> web.Response:
+def _page(box: SandboxState, client_id: str, scope: str) -> web.Response:
     choices = [("", f"the agency {box.company_id}, for all its locations")]
     choices += [(place, f"the location {place}") for place in box.ledger.places]
     buttons = "\n".join(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+
+from hl_async.sandbox.zones import instant
 
 
 class Clock:
@@ -26,9 +28,12 @@ class Clock:
 
     def timestamp(self) -> str:
         """Now, as the API writes it: RFC 3339 with milliseconds and Z."""
-        moment = datetime.fromtimestamp(self.wall(), UTC)
-        return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+        return instant(datetime.fromtimestamp(self.wall(), UTC))
 
-    def today(self) -> str:
-        """The day in UTC, ``YYYY-MM-DD``."""
-        return datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%d")
+    def today(self, zone: tzinfo = UTC) -> str:
+        """The day in a zone, `YYYY-MM-DD`."""
+        return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%d")
+
+    def local(self, zone: tzinfo) -> str:
+        """Now in a zone, to the second and without a mark of the zone, as action histories have it."""
+        return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%dT%H:%M:%S")

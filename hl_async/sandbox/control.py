@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
+from hl_async.errors import HighLevelError
+from hl_async.sandbox.customer import ACTIONS
 from hl_async.sandbox.faults import PROFILES, Fault
-
-if TYPE_CHECKING:
-    from hl_async.sandbox.server import Sandbox
+from hl_async.sandbox.rules import RULES
+from hl_async.sandbox.state import SandboxState
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+Action = Callable[[SandboxState, dict[str, Any], dict[str, str]], Any]
 
 
-async def handle(box: Sandbox, request: web.Request) -> web.Response:
-    """Answer one control request; 404 lists what there is."""
+async def handle(box: SandboxState, request: web.Request) -> web.Response:
+    """Answer one control request; a 404 lists what is there."""
     name = request.path.removeprefix("/_sandbox").strip("/") or "state"
     action = _ACTIONS.get((request.method, name))
     if action is None:
         return _json({"error": "unknown", "known": [f"{m} /_sandbox/{n}" for m, n in _ACTIONS]}, 404)
+    raw = await request.read()
+    if raw and request.content_type != "application/json":
+        # any web page may send text or a form across sites; JSON makes its browser ask first
+        return _json({"error": f"Content-Type is {request.content_type!r}; send application/json"}, 415)
     try:
-        body = await request.json() if request.can_read_body else {}
+        body = _decoder.decode(raw) if raw else {}
         return _json(action(box, body if isinstance(body, dict) else {}, dict(request.query)))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, HighLevelError) as error:
         problem = f"{type(error).__name__}: {error}"
     return _json({"error": problem}, 400)
 
@@ -34,7 +44,7 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(status=status, body=_encoder.encode(value), content_type="application/json")
 
 
-def _state(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _state(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     return {
         "url": box.url,
         "token": box.token,
@@ -48,6 +58,7 @@ def _state(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
         "faults": {fault.value: count for fault, count in box.faults.injected.items()},
         "locations": {
             place.id: {
+                "timezone": place.timezone,
                 "estimates": len(place.estimates),
                 "invoices": len(place.invoices),
                 "total": sum((one["total"] for one in place.estimates.values()), 0),
@@ -57,24 +68,24 @@ def _state(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
     }
 
 
-def _requests(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _requests(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     since = int(query.get("since", "0"))
     return [dataclasses.asdict(record) for record in box.requests if record.number > since]
 
 
-def _documents(kind: str) -> Any:
-    def action(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _documents(kind: str) -> Action:
+    def action(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
         place = box.ledger.places[query.get("location", box.location_id)]
         return list(getattr(place, kind).values())
 
     return action
 
 
-def _commits(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _commits(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     return dict(box.ledger.commits)
 
 
-def _get_faults(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _get_faults(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     rates = {fault.value: rate for fault, rate in box.faults.rates.items()}
     return {
         "rates": rates,
@@ -84,7 +95,7 @@ def _get_faults(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> An
     }
 
 
-def _put_faults(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _put_faults(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     if "profile" in body:
         box.faults.use(str(body["profile"]), body.get("seed"))
     if "rates" in body:
@@ -96,41 +107,63 @@ def _put_faults(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> An
     return _get_faults(box, body, query)
 
 
-def _reset(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _reset(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     box.reset()
     return _state(box, body, query)
 
 
-def _add_location(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
-    return {"location_id": box.add_location(body.get("location_id"))}
+def _add_location(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    chosen = box.add_location(body.get("location_id"), timezone=body.get("timezone"))
+    return {"location_id": chosen, "timezone": box.ledger.places[chosen].timezone}
 
 
-def _add_token(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _add_token(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     return {"token": box.add_token(body.get("location_id"), body.get("scopes"))}
 
 
-def _add_app(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _add_app(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     app = box.add_app()
     return {"client_id": app.client_id, "client_secret": app.client_secret}
 
 
-def _authorise(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _authorise(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     return {"code": box.authorise(body["client_id"], body.get("location_id"))}
 
 
-def _expire(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _expire(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     if "lifetime" in body:
         box.tokens.lifetime = float(body["lifetime"])
     box.tokens.expire()
     return {"expired": True}
 
 
-def _advance(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _advance(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     box.clock.advance(float(body["seconds"]))
     return {"now": box.clock.timestamp()}
 
 
-def _get_webhooks(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _customer(name: str) -> Action:
+    def action(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+        return box.customer.act(
+            name, str(body["id"]), amount=body.get("amount"), location_id=body.get("location")
+        )
+
+    return action
+
+
+def _get_rules(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    return {rule.name: {"on": box.rules.is_on(rule.name), "says": rule.says} for rule in RULES}
+
+
+def _put_rules(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    for name in body.get("off") or ():
+        box.rules.switch(name, on=False)
+    for name in body.get("on") or ():
+        box.rules.switch(name, on=True)
+    return _get_rules(box, body, query)
+
+
+def _get_webhooks(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     deliveries = [
         {
             "webhook_id": one.webhook_id,
@@ -148,17 +181,17 @@ def _get_webhooks(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> 
     }
 
 
-def _add_webhook(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _add_webhook(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     box.webhooks.send_to(str(body["url"]))
     return _get_webhooks(box, body, query)
 
 
-def _uninstall(box: Sandbox, body: dict[str, Any], query: dict[str, str]) -> Any:
+def _uninstall(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     box.uninstall(body["client_id"], body.get("location_id"))
     return {"uninstalled": True}
 
 
-_ACTIONS = {
+_ACTIONS: Final[dict[tuple[str, str], Action]] = {
     ("GET", "state"): _state,
     ("GET", "requests"): _requests,
     ("GET", "estimates"): _documents("estimates"),
@@ -176,4 +209,7 @@ _ACTIONS = {
     ("GET", "webhooks"): _get_webhooks,
     ("POST", "webhooks"): _add_webhook,
     ("POST", "clock"): _advance,
+    ("GET", "rules"): _get_rules,
+    ("PUT", "rules"): _put_rules,
+    **{("POST", f"customer/{name}"): _customer(name) for name in ACTIONS},
 }

@@ -1,4 +1,4 @@
-"""Each operation's behaviour: validate, act on the ledger, answer. No HTTP; routes come from the operations table."""
+"""Internal. Each operation's behaviour: check the body, act on the ledger, answer. No HTTP."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from hl_async.operations import OPERATIONS, Operation
-from hl_async.sandbox import rules
-from hl_async.sandbox.ledger import Document, Ledger, LocationState
+from hl_async.operations import OPERATIONS, Alt, Operation
+from hl_async.sandbox import bodies, estimates, invoices, listing, templates
+from hl_async.sandbox.documents import schedule as make_schedule
+from hl_async.sandbox.ledger import Document, Ledger, LocationState, held
+from hl_async.sandbox.refusals import not_found
+from hl_async.sandbox.shapes import Shape, Strictness
 
 
 class OperationContext(NamedTuple):
@@ -20,8 +23,18 @@ class OperationContext(NamedTuple):
     query: dict[str, str]
     body: Document
 
+    def checked(self, shape: Shape) -> Document:
+        """Return the body as it is stored; refuses one that does not have this shape."""
+        quirks = self.ledger.quirks
+        strict = Strictness(self.ledger.rules.is_on, quirks.unknown_keys == "refused")
+        body: Document = bodies.checked(
+            self.body, shape, strict, unknown_keys=quirks.unknown_keys, keep_nulls=quirks.keep_nulls
+        )
+        return body
+
 
 Handler = Callable[[OperationContext], Any]
+Kept = Callable[[LocationState], dict[str, Document]]
 
 
 class Route(NamedTuple):
@@ -37,7 +50,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def make_routes() -> dict[str, list[Route]]:
-    """Routes by method, most specific first."""
+    """Return the routes by method, most specific first."""
     found: dict[str, list[Route]] = {}
     for row in OPERATIONS.values():
         paths = [(row.path, False)] + ([(row.path_v3, True)] if row.path_v3 != row.path else [])
@@ -48,143 +61,31 @@ def make_routes() -> dict[str, list[Route]]:
     return found
 
 
-def check_page(query: dict[str, str]) -> None:
-    """``limit`` and ``offset`` are required on every list, as text or number: docs/api-facts.md#api-pagination."""
-    given = {name: query.get(name, "") for name in ("limit", "offset")}
-    wrong = (
-        name for name, text in given.items() if not (text.isascii() and text.isdecimal() and len(text) < 10)
+BARE: Final = frozenset(
+    (
+        "update-and-schedule-invoice-schedule",
+        "update-invoice-last-visited-at",
+        "update-estimate-last-visited-at",
     )
-    found = [f"{name} must be a number string" for name in wrong]
-    if not found and int(query["limit"]) < 1:
-        found.append("limit must not be less than 1")
-    if found:
-        raise rules.unprocessable(found)
+)
+"""Operations that declare neither altId nor altType."""
 
 
-def _listing(key: str, total: str, pick: Callable[[LocationState], dict[str, Document]]) -> Handler:
-    def handler(act: OperationContext) -> Any:
-        check_page(act.query)
-        page, count = act.ledger.page(pick(act.place).values(), act.query)
-        return {key: page} | ({total: count} if count or not page else {})
-
-    return handler
-
-
-def _create_estimate(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.ESTIMATE, rules.ESTIMATE_OPTIONAL, "items")
-    return act.ledger.create_estimate(act.place, act.body)
+def alt_of(operation: Operation[Any]) -> Alt:
+    """Return where the live API reads the location of an operation, whatever the client sends besides."""
+    if operation.name in BARE:
+        return Alt.BOTH
+    if operation.method == "GET":
+        return Alt.QUERY
+    in_body = operation.method != "DELETE" or operation.resource.startswith("estimate")
+    return Alt.BODY if in_body else Alt.QUERY
 
 
-def _update_estimate(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.ESTIMATE, rules.ESTIMATE_OPTIONAL, "items")
-    return act.ledger.update_estimate(act.place, act.ids[0], act.body)
+# ------------------------------------------------------------------------------------------- handlers
 
 
-def _send_estimate(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.SEND, {}, None)
-    return act.ledger.send_estimate(act.place, act.ids[0], act.body)
-
-
-def _invoice_estimate(act: OperationContext) -> Any:
-    rules.check_document(
-        act.body, {"markAsInvoiced": rules.truth}, {"version": rules.one_of("v1", "v2")}, None
-    )
-    return act.ledger.invoice_estimate(act.place, act.ids[0], act.body)
-
-
-def _touch_estimate(act: OperationContext) -> Any:
-    rules.check_document(act.body, {"estimateId": rules.filled}, {}, None)
-    act.ledger.visit_estimate(act.place, act.body["estimateId"])
-
-
-def _touch_invoice(act: OperationContext) -> Any:
-    rules.check_document(act.body, {"invoiceId": rules.filled}, {}, None)
-    act.ledger.visit_invoice(act.place, act.body["invoiceId"])
-
-
-def _create_invoice(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.INVOICE, rules.INVOICE_OPTIONAL, "items")
-    return act.ledger.create_invoice(act.place, act.body)
-
-
-def _update_invoice(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.INVOICE_UPDATE, rules.INVOICE_OPTIONAL, "invoiceItems")
-    return act.ledger.update_invoice(act.place, act.ids[0], act.body)
-
-
-def _send_invoice(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.SEND, {"autoPayment": rules.mapping}, None)
-    return act.ledger.send_invoice(act.place, act.ids[0], act.body)
-
-
-def _record_payment(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.PAYMENT, {"amount": rules.amount, "notes": rules.text}, None)
-    return act.ledger.record_payment(act.place, act.ids[0], act.body)
-
-
-def _text2pay(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.TEXT2PAY, {"id": rules.filled, "dueDate": rules.day}, "items")
-    return act.ledger.text2pay(act.place, act.body)
-
-
-def _late_fees(pick: Callable[[LocationState], dict[str, Document]], kind: str) -> Handler:
-    def handler(act: OperationContext) -> Any:
-        rules.check_document(act.body, {"lateFeesConfiguration": rules.mapping}, {}, None)
-        if kind == "invoice":
-            act.ledger.get_invoice(act.place, act.ids[0])
-        return act.ledger.set_late_fees(pick(act.place), act.ids[0], act.body, kind)
-
-    return handler
-
-
-def _payment_methods(act: OperationContext) -> Any:
-    rules.check_document(act.body, {}, {"paymentMethods": rules.mapping}, None)
-    return act.ledger.set_payment_methods(act.place.invoice_templates, act.ids[0], act.body)
-
-
-def _create_template(
-    pick: Callable[[LocationState], dict[str, Document]], needed: dict[str, rules.Rule]
-) -> Handler:
-    def handler(act: OperationContext) -> Any:
-        rules.check_document(act.body, needed, {}, "items")
-        return act.ledger.create_template(act.place, pick(act.place), act.body)
-
-    return handler
-
-
-def _update_template(
-    pick: Callable[[LocationState], dict[str, Document]], needed: dict[str, rules.Rule]
-) -> Handler:
-    def handler(act: OperationContext) -> Any:
-        rules.check_document(act.body, needed, {}, "items")
-        return act.ledger.update_template(act.place, pick(act.place), act.ids[0], act.body)
-
-    return handler
-
-
-def _read(pick: Callable[[LocationState], dict[str, Document]], kind: str) -> Handler:
-    def handler(act: OperationContext) -> Any:
-        document = pick(act.place).get(act.ids[0] if act.ids else act.query.get("templateId", ""))
-        if document is None:
-            raise rules.not_found(f"{kind} not found")
-        return document
-
-    return handler
-
-
-def _create_schedule(act: OperationContext) -> Any:
-    rules.check_document(act.body, rules.SCHEDULE, {}, "items")
-    return act.ledger.create_schedule(act.place, act.body)
-
-
-def _start_schedule(act: OperationContext) -> Any:
-    rules.check_document(act.body, {"liveMode": rules.truth}, {"autoPayment": rules.mapping}, None)
-    return act.ledger.start_schedule(act.place, act.ids[0], act.body)
-
-
-def _auto_payment(act: OperationContext) -> Any:
-    rules.check_document(act.body, {"id": rules.filled, "autoPayment": rules.mapping}, {}, None)
-    return act.ledger.set_auto_payment(act.place, act.ids[0], act.body)
+def _estimates(place: LocationState) -> dict[str, Document]:
+    return place.estimates
 
 
 def _estimate_templates(place: LocationState) -> dict[str, Document]:
@@ -203,60 +104,207 @@ def _invoices(place: LocationState) -> dict[str, Document]:
     return place.invoices
 
 
+def _listing(operation: str, kept: Kept) -> Handler:
+    row = OPERATIONS[operation]
+    key, known = row.items or "", row.query
+
+    def handler(act: OperationContext) -> Any:
+        listing.check_query(act.ledger, act.query, known, of_estimates=kept is _estimates)
+        shown, count = listing.page(act.ledger, act.place, kept(act.place).values(), act.query, known)
+        return {key: shown} | ({row.total: count} if count or not shown else {})
+
+    return handler
+
+
+def _create_estimate(act: OperationContext) -> Any:
+    return estimates.create(act.ledger, act.place, act.checked(bodies.ESTIMATE))
+
+
+def _update_estimate(act: OperationContext) -> Any:
+    return estimates.update(act.ledger, act.place, act.ids[0], act.checked(bodies.ESTIMATE_UPDATE))
+
+
+def _send_estimate(act: OperationContext) -> Any:
+    return estimates.send(act.ledger, act.place, act.ids[0], act.checked(bodies.SEND_ESTIMATE))
+
+
+def _invoice_estimate(act: OperationContext) -> Any:
+    return estimates.make_invoice(act.ledger, act.place, act.ids[0], act.checked(bodies.ESTIMATE_INVOICE))
+
+
+def _visit_estimate(act: OperationContext) -> Any:
+    estimates.visit(act.ledger, act.place, act.checked(bodies.ESTIMATE_VISIT)["estimateId"])
+    return None if act.ledger.quirks.empty_last_visited else {}
+
+
+def _visit_invoice(act: OperationContext) -> Any:
+    invoices.visit(act.ledger, act.place, act.checked(bodies.INVOICE_VISIT)["invoiceId"])
+    return None if act.ledger.quirks.empty_last_visited else {}
+
+
+def _create_invoice(act: OperationContext) -> Any:
+    return invoices.create(act.ledger, act.place, act.checked(bodies.INVOICE))
+
+
+def _update_invoice(act: OperationContext) -> Any:
+    return invoices.update(act.ledger, act.place, act.ids[0], act.checked(bodies.INVOICE_UPDATE))
+
+
+def _void_invoice(act: OperationContext) -> Any:
+    act.checked(bodies.NOTHING)
+    return invoices.void(act.ledger, act.place, act.ids[0])
+
+
+def _send_invoice(act: OperationContext) -> Any:
+    return invoices.send(act.ledger, act.place, act.ids[0], act.checked(bodies.SEND))
+
+
+def _record_payment(act: OperationContext) -> Any:
+    return invoices.record_payment(act.ledger, act.place, act.ids[0], act.checked(bodies.PAYMENT))
+
+
+def _text2pay(act: OperationContext) -> Any:
+    return invoices.text2pay(act.ledger, act.place, act.checked(bodies.TEXT2PAY))
+
+
+def _late_fees(kept: Kept, kind: str) -> Handler:
+    def handler(act: OperationContext) -> Any:
+        body = act.checked(bodies.INVOICE_LATE_FEES)
+        if kind == "invoice":
+            document = invoices.find(act.place, act.ids[0])
+        else:
+            document = held(kept(act.place), act.ids[0], kind)
+        return act.ledger.touch(document, lateFeesConfiguration=body["lateFeesConfiguration"])
+
+    return handler
+
+
+def _payment_methods(act: OperationContext) -> Any:
+    body = act.checked(bodies.TEMPLATE_PAYMENT_METHODS)
+    document = held(act.place.invoice_templates, act.ids[0], "template")
+    return act.ledger.touch(document, paymentMethods=body.get("paymentMethods") or {})
+
+
+def _create(kept: Kept, shape: Shape, make: templates.Make) -> Handler:
+    def handler(act: OperationContext) -> Any:
+        return templates.create(act.ledger, act.place, kept(act.place), act.checked(shape), make)
+
+    return handler
+
+
+def _update(kept: Kept, shape: Shape, make: templates.Make, kind: str) -> Handler:
+    def handler(act: OperationContext) -> Any:
+        body = act.checked(shape)
+        return templates.update(act.ledger, act.place, kept(act.place), act.ids[0], body, make, kind)
+
+    return handler
+
+
+def _delete(kept: Kept, kind: str) -> Handler:
+    def handler(act: OperationContext) -> Any:
+        templates.delete(kept(act.place), act.ids[0], kind)
+        return {"success": True}
+
+    return handler
+
+
+def _delete_estimate_template(act: OperationContext) -> Any:
+    document = templates.delete(act.place.estimate_templates, act.ids[0], "template")
+    return document | {"deleted": True}
+
+
+def _read(kept: Kept, kind: str) -> Handler:
+    def handler(act: OperationContext) -> Any:
+        wanted = act.ids[0] if act.ids else act.query.get("templateId", "")
+        document = kept(act.place).get(wanted)
+        if document is None:
+            raise not_found(f"{kind} not found")
+        return document
+
+    return handler
+
+
+def _create_schedule(act: OperationContext) -> Any:
+    return templates.create_schedule(act.ledger, act.place, act.checked(bodies.SCHEDULE))
+
+
+def _start_schedule(act: OperationContext) -> Any:
+    return templates.start_schedule(act.ledger, act.place, act.ids[0], act.checked(bodies.SCHEDULE_START))
+
+
+def _update_and_schedule(act: OperationContext) -> Any:
+    held(act.place.schedules, act.ids[0], "schedule")
+    given = set(act.body) - {"altId", "altType"}
+    body = act.checked(bodies.SCHEDULE) if given else {}
+    return templates.update_and_schedule(act.ledger, act.place, act.ids[0], body)
+
+
+def _auto_payment(act: OperationContext) -> Any:
+    body = act.checked(bodies.SCHEDULE_AUTO_PAYMENT)
+    return templates.set_auto_payment(act.ledger, act.place, act.ids[0], body)
+
+
+def _cancel_schedule(act: OperationContext) -> Any:
+    act.checked(bodies.NOTHING)
+    return templates.cancel_schedule(act.ledger, act.place, act.ids[0])
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     "create-invoice": _create_invoice,
-    "list-invoices": _listing("invoices", "total", _invoices),
-    "get-invoice": lambda act: act.ledger.get_invoice(act.place, act.ids[0]),
+    "list-invoices": _listing("list-invoices", _invoices),
+    "get-invoice": lambda act: invoices.find(act.place, act.ids[0]),
     "update-invoice": _update_invoice,
-    "delete-invoice": lambda act: act.ledger.delete_invoice(act.place, act.ids[0]),
-    "void-invoice": lambda act: act.ledger.void_invoice(act.place, act.ids[0]),
+    "delete-invoice": lambda act: invoices.delete(act.place, act.ids[0]),
+    "void-invoice": _void_invoice,
     "send-invoice": _send_invoice,
     "record-invoice": _record_payment,
     "update-invoice-late-fees-configuration": _late_fees(_invoices, "invoice"),
     # text in practice, declared a number: docs/api-facts.md#api-number-types
-    "generate-invoice-number": lambda act: {"invoiceNumber": f"{act.place.invoice_number:06d}"},
-    "update-invoice-last-visited-at": _touch_invoice,
+    "generate-invoice-number": lambda act: {"invoiceNumber": act.place.next_invoice_number()},
+    "update-invoice-last-visited-at": _visit_invoice,
     "text2pay-invoice": _text2pay,
     "get-invoice-settings": lambda act: act.place.settings,
-    "create-invoice-template": _create_template(_invoice_templates, rules.INVOICE_TEMPLATE),
-    "list-invoice-templates": _listing("data", "totalCount", _invoice_templates),
+    "create-invoice-template": _create(_invoice_templates, bodies.INVOICE_TEMPLATE, templates.of_invoices),
+    "list-invoice-templates": _listing("list-invoice-templates", _invoice_templates),
     "get-invoice-template": _read(_invoice_templates, "Template"),
-    "update-invoice-template": _update_template(_invoice_templates, rules.INVOICE_TEMPLATE),
-    "delete-invoice-template": lambda act: (
-        {"success": bool(act.ledger.delete_template(act.place.invoice_templates, act.ids[0]))}
+    "update-invoice-template": _update(
+        _invoice_templates, bodies.INVOICE_TEMPLATE, templates.of_invoices, "template"
     ),
+    "delete-invoice-template": _delete(_invoice_templates, "template"),
     "update-invoice-template-late-fees-configuration": _late_fees(_invoice_templates, "template"),
     "update-invoice-payment-methods-configuration": _payment_methods,
     "create-invoice-schedule": _create_schedule,
-    "list-invoice-schedules": _listing("schedules", "total", _schedules),
+    "list-invoice-schedules": _listing("list-invoice-schedules", _schedules),
     "get-invoice-schedule": _read(_schedules, "Schedule"),
-    "update-invoice-schedule": _update_template(_schedules, rules.SCHEDULE),
-    "delete-invoice-schedule": lambda act: (
-        {"success": bool(act.ledger.delete_template(act.place.schedules, act.ids[0], "schedule"))}
-    ),
-    "update-and-schedule-invoice-schedule": lambda act: act.ledger.update_and_schedule(act.place, act.ids[0]),
+    "update-invoice-schedule": _update(_schedules, bodies.SCHEDULE, make_schedule, "schedule"),
+    "delete-invoice-schedule": _delete(_schedules, "schedule"),
+    "update-and-schedule-invoice-schedule": _update_and_schedule,
     "schedule-invoice-schedule": _start_schedule,
     "auto-payment-invoice-schedule": _auto_payment,
-    "cancel-invoice-schedule": lambda act: act.ledger.cancel_schedule(act.place, act.ids[0]),
+    "cancel-invoice-schedule": _cancel_schedule,
     "create-new-estimate": _create_estimate,
-    "list-estimates": _listing("estimates", "total", lambda place: place.estimates),
+    "list-estimates": _listing("list-estimates", _estimates),
     "update-estimate": _update_estimate,
-    "delete-estimate": lambda act: act.ledger.delete_estimate(act.place, act.ids[0]),
+    "delete-estimate": lambda act: estimates.delete(act.ledger, act.place, act.ids[0]),
     "send-estimate": _send_estimate,
     "create-invoice-from-estimate": _invoice_estimate,
-    "generate-estimate-number": lambda act: {"estimateNumber": act.place.estimate_number},
-    "update-estimate-last-visited-at": _touch_estimate,
-    "create-estimate-template": _create_template(_estimate_templates, rules.ESTIMATE_TEMPLATE),
-    "list-estimate-templates": _listing("data", "totalCount", _estimate_templates),
-    "update-estimate-template": _update_template(_estimate_templates, rules.ESTIMATE_TEMPLATE),
-    "delete-estimate-template": lambda act: act.ledger.delete_template(
-        act.place.estimate_templates, act.ids[0]
+    "generate-estimate-number": lambda act: {"estimateNumber": act.place.next_estimate_number()},
+    "update-estimate-last-visited-at": _visit_estimate,
+    "create-estimate-template": _create(
+        _estimate_templates, bodies.ESTIMATE_TEMPLATE, templates.of_estimates
     ),
+    "list-estimate-templates": _listing("list-estimate-templates", _estimate_templates),
+    "update-estimate-template": _update(
+        _estimate_templates, bodies.ESTIMATE_TEMPLATE, templates.of_estimates, "template"
+    ),
+    "delete-estimate-template": _delete_estimate_template,
     "preview-estimate-template": _read(_estimate_templates, "Template"),
 }
 
-CREATED: Final = frozenset(("create-new-estimate", "send-estimate", "create-estimate-template"))
-"""Operations that answer 201: docs/api-facts.md#api-success-status."""
+CREATED: Final = frozenset(
+    ("create-new-estimate", "send-estimate", "create-estimate-template", "create-invoice", "record-invoice")
+)
+"""Operations that answer 201; the last two declare 200 and were seen to answer 201."""
 
 TRACED: Final = frozenset(name for name in HANDLERS if "estimate" in name)
 """Operations whose answer carries a traceId in its body: docs/api-facts.md#api-trace-id."""

@@ -1,267 +1,112 @@
-"""What the live API refuses, in its own words; sources: docs/api-facts.md."""
+"""Rules that rest on observers of the live API rather than on its specification; each can be switched off by name."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from decimal import Decimal
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-from hl_async.models.money import CURRENCIES
-
-_DAY: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
-_PHONE: Final = re.compile(r"\+[1-9]\d{6,14}")
+from hl_async.errors import ConfigurationError
 
 
-class Refusal(Exception):
-    """A request the API answers with an error: ``status`` and the members of its body."""
+class Rule(NamedTuple):
+    """What the sandbox refuses or ignores, on whose word, and whether it does so by default.
 
-    def __init__(self, status: int, message: str | list[str], error: str | None = None, **more: Any) -> None:
-        super().__init__(status, message)
-        self.status = status
-        self.body: dict[str, Any] = {"statusCode": status, "message": message}
-        if error is not None:
-            self.body["error"] = error
-        self.body |= more
+    `anchor` names the fact in `docs/api-facts.md`.
+    """
 
-
-def bad_request(message: str, **more: Any) -> Refusal:
-    """400, for business rules; also "not found" on invoices: docs/api-facts.md#api-not-found."""
-    return Refusal(400, message, "Bad Request", **more)
+    name: str
+    says: str
+    evidence: str
+    anchor: str
+    default: bool = True
 
 
-def not_found(message: str) -> Refusal:
-    """404."""
-    return Refusal(404, message, "Not Found")
+RULES: Final = (
+    Rule(
+        "title_required", "an estimate without title is a 500 of the database layer", "measured",
+        "api-required-fields", default=False),
+    Rule(
+        "item_type_required", "a line of an estimate without type is a 500 of the database layer", "measured",
+        "api-required-fields", default=False),
+    Rule("issue_date_required", "an estimate without issueDate is a 422", "measured", "api-required-fields", default=False),
+    Rule("expiry_date_required", "an estimate without expiryDate is a 422", "measured", "api-required-fields"),
+    Rule("tax_id_required", "a tax without _id is a 422", "specification, measured", "api-required-fields", default=False),
+    Rule(
+        "issue_date_not_future", "an issue date after the location's today is a 400", "measured", "api-issue-date",
+    ),
+    Rule("name_at_most_40", "an estimate's name of more than 40 characters is a 422", "measured", "api-names-40"),
+    Rule(
+        "title_at_most_40", "an estimate's title of more than 40 characters is a 422", "production", "api-names-40",
+    ),
+    Rule("estimate_number_unique", "an estimate number that exists is a 400", "production", "api-validation"),
+    Rule(
+        "accepted_first", "an invoice is made from accepted estimates only, else 400", "measured",
+        "api-estimate-to-invoice",
+    ),
+    Rule("status_read_only", "estimateStatus in a PUT changes nothing", "measured", "api-put-replaces"),
+    Rule(
+        "status_filter_closed", "the estimate filter refuses unknown states with 422", "measured",
+        "api-estimate-status",
+    ),
+    Rule(
+        "delete_estimate_body", "DELETE of an estimate reads altId from the body alone, else 422", "measured",
+        "api-delete-body",
+    ),
+    Rule("alt_everywhere", "updateAndSchedule and last-visited-at need altId too, else 401", "measured", "api-alt"),
+    Rule("phone_e164", "a phone number that is not E.164 is a 422", "measured", "api-contact"),
+    Rule(
+        "invoice_contact_complete", "an invoice's contact without phone number or e-mail is a 422",
+        "specification, official issue", "api-contact",
+    ),
+    Rule("discount_in_update", "PUT of an invoice without discount is a 422", "measured", "api-round-trip"),
+    Rule("discount_within_subtotal", "a discount above the subtotal is a 400", "production", "api-validation"),
+    Rule("attachments_at_most_10", "more than 10 attachments are a 422", "official docs", "api-attachments"),
+    Rule("custom_values_text", "custom values and fields are text, else 422", "specification", "api-custom-fields"),
+    Rule("draft_not_payable", "a customer can not pay a draft invoice", "production", "api-text2pay"),
+    Rule(
+        "estimate_contact_complete", "an estimate's contact without phone number or e-mail is a 422",
+        "specification; measured otherwise for the phone number", "api-contact", default=False,
+    ),
+    Rule(
+        "invoice_names_at_most_40", "an invoice's name or title of more than 40 characters is a 422",
+        "measured for estimates only", "api-names-40", default=False,
+    ),
+    Rule(
+        "payment_details_required", "a payment without card, cheque and notes is a 422, whatever its mode",
+        "specification, looks like a mistake", "api-record-payment", default=False,
+    ),
+)  # fmt: skip
+"""Every rule, in the order of the documentation."""
+
+_BY_NAME: Final = {rule.name: rule for rule in RULES}
 
 
-def unauthorised(message: str) -> Refusal:
-    """401, which means many things here: docs/api-facts.md#api-401."""
-    return Refusal(401, message, "Unauthorized")
+class RuleSet:
+    """Which rules are in force."""
 
+    def __init__(self, off: Iterable[str] = (), on: Iterable[str] = ()) -> None:
+        self._on = {rule.name for rule in RULES if rule.default}
+        for name in off:
+            self.switch(name, on=False)
+        for name in on:
+            self.switch(name, on=True)
 
-def unprocessable(messages: list[str]) -> Refusal:
-    """422 with every violation."""
-    return Refusal(422, messages, "Unprocessable Entity")
+    def is_on(self, name: str) -> bool:
+        """Tell whether a rule is in force."""
+        return name in self._on
 
+    def switch(self, name: str, *, on: bool) -> None:
+        """Put a rule in or out of force.
 
-Rule = Callable[[Any, str], str | None]
+        Raises:
+            ConfigurationError: No rule has this name.
+        """
+        if name not in _BY_NAME:
+            raise ConfigurationError("rules", f"unknown rule {name!r}; known are {', '.join(_BY_NAME)}")
+        if on:
+            self._on.add(name)
+        else:
+            self._on.discard(name)
 
-
-def text(value: Any, name: str) -> str | None:
-    return None if isinstance(value, str) else f"{name} must be a string"
-
-
-def filled(value: Any, name: str) -> str | None:
-    if not isinstance(value, str):
-        return f"{name} must be a string"
-    return None if value else f"{name} should not be empty"
-
-
-def number(value: Any, name: str) -> str | None:
-    plain = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    return None if plain else f"{name} must be a number conforming to the specified constraints"
-
-
-def amount(value: Any, name: str) -> str | None:
-    return number(value, name) or (None if value >= 0 else f"{name} must not be less than 0")
-
-
-def truth(value: Any, name: str) -> str | None:
-    return None if isinstance(value, bool) else f"{name} must be a boolean value"
-
-
-def mapping(value: Any, name: str) -> str | None:
-    return None if isinstance(value, dict) else f"{name} must be an object"
-
-
-def sequence(value: Any, name: str) -> str | None:
-    return None if isinstance(value, list) else f"{name} must be an array"
-
-
-def day(value: Any, name: str) -> str | None:
-    good = isinstance(value, str) and _DAY.fullmatch(value)
-    return None if good else f"{name} must be in YYYY-MM-DD format"
-
-
-def currency(value: Any, name: str) -> str | None:
-    good = isinstance(value, str) and value in CURRENCIES
-    return None if good else f"{name} must be a valid ISO4217 currency code"
-
-
-def one_of(*values: str) -> Rule:
-    """A closed list of values."""
-
-    def rule(value: Any, name: str) -> str | None:
-        return None if value in values else f"{name} must be one of the following values: {', '.join(values)}"
-
-    return rule
-
-
-SEND_ACTION: Final = one_of("sms_and_email", "send_manually", "email", "sms")
-_DISCOUNT_TYPE: Final = one_of("percentage", "fixed")
-
-
-def violations(
-    body: dict[str, Any], required: dict[str, Rule], optional: dict[str, Rule], at: str = ""
-) -> list[str]:
-    """Every violation of a body, in the words of the API's validator."""
-    found = []
-    for name, rule in required.items():
-        if name not in body or body[name] is None:
-            found.append(rule(None, at + name) or f"{at}{name} should not be null or undefined")
-        elif problem := rule(body[name], at + name):
-            found.append(problem)
-    for name, rule in optional.items():
-        if body.get(name) is not None and (problem := rule(body[name], at + name)):
-            found.append(problem)
-    return found
-
-
-def line_violations(lines: Any, at: str) -> list[str]:
-    """Violations of line items."""
-    if not isinstance(lines, list):
-        return []
-    found = []
-    for index, line in enumerate(lines):
-        place = f"{at}.{index}."
-        if not isinstance(line, dict):
-            found.append(f"{at}.{index} must be an object")
-            continue
-        needed: dict[str, Rule] = {"name": filled, "currency": currency, "amount": number, "qty": amount}
-        found += violations(
-            line, needed, {"taxes": sequence, "taxInclusive": truth, "description": text}, place
-        )
-        taxes = line.get("taxes")
-        for position, tax in enumerate(taxes if isinstance(taxes, list) else ()):
-            at_tax = f"{place}taxes.{position}"
-            inner: dict[str, Rule] = {"name": filled, "rate": number}
-            problem = mapping(tax, at_tax)
-            found += [problem] if problem else violations(tax, inner, {}, f"{at_tax}.")
-    return found
-
-
-def contact_violations(contact: Any, at: str = "contactDetails.") -> list[str]:
-    """The contact needs id, name, an E.164 phone number and an e-mail, which may be empty."""
-    if not isinstance(contact, dict):
-        return []
-    found = violations(contact, {"id": filled, "name": text, "phoneNo": text, "email": text}, {}, at)
-    phone = contact.get("phoneNo")
-    if isinstance(phone, str) and phone and not _PHONE.fullmatch(phone):
-        found.append(f"{at}phoneNo must be a valid phone number")
-    return found
-
-
-def discount_violations(discount: Any) -> list[str]:
-    """``{"value", "type"}``."""
-    if not isinstance(discount, dict):
-        return []
-    return violations(discount, {}, {"value": amount, "type": _DISCOUNT_TYPE}, "discount.")
-
-
-# whatever else a body holds, these are objects wherever they stand
-_OBJECTS: Final[dict[str, Rule]] = dict.fromkeys(
-    ("businessDetails", "contactDetails", "discount", "frequencySettings", "meta", "sentTo"), mapping
-)
-
-
-def check_document(
-    body: dict[str, Any], required: dict[str, Rule], optional: dict[str, Rule], lines: str | None
-) -> None:
-    """Raise 422 with every violation of a document body."""
-    found = violations(body, required, {**_OBJECTS, **optional})
-    if lines is not None:
-        found += line_violations(body.get(lines), lines)
-    found += contact_violations(body.get("contactDetails"))
-    found += discount_violations(body.get("discount"))
-    if found:
-        raise unprocessable(found)
-
-
-ESTIMATE: Final[dict[str, Rule]] = {
-    "name": filled,
-    "businessDetails": mapping,
-    "currency": currency,
-    "items": sequence,
-    "discount": mapping,
-    "contactDetails": mapping,
-    "frequencySettings": mapping,
-    # optional in the specification, required at run time: docs/api-facts.md#api-required-fields
-    "expiryDate": day,
-}
-ESTIMATE_OPTIONAL: Final[dict[str, Rule]] = {
-    "issueDate": day,
-    "liveMode": truth,
-    "title": text,
-    "termsNotes": text,
-    "estimateNumber": number,
-    "meta": mapping,
-    "automaticTaxesEnabled": truth,
-    "attachments": sequence,
-    "estimateStatus": one_of("all", "draft", "sent", "accepted", "declined", "invoiced", "viewed"),
-}
-ESTIMATE_TEMPLATE: Final[dict[str, Rule]] = {
-    "name": filled,
-    "businessDetails": mapping,
-    "currency": currency,
-    "items": sequence,
-    "discount": mapping,
-}
-INVOICE: Final[dict[str, Rule]] = {
-    "name": filled,
-    "businessDetails": mapping,
-    "currency": currency,
-    "items": sequence,
-    "discount": mapping,
-    "contactDetails": mapping,
-    "issueDate": day,
-    "sentTo": mapping,
-    "liveMode": truth,
-}
-INVOICE_UPDATE: Final[dict[str, Rule]] = {
-    "name": filled,
-    "currency": currency,
-    "invoiceItems": sequence,
-    "issueDate": day,
-    "dueDate": day,
-    # required at run time: docs/api-facts.md#api-round-trip
-    "discount": mapping,
-}
-INVOICE_OPTIONAL: Final[dict[str, Rule]] = {
-    "dueDate": day,
-    "invoiceNumber": text,
-    "title": text,
-    "termsNotes": text,
-    "automaticTaxesEnabled": truth,
-    "contactDetails": mapping,
-    "attachments": sequence,
-}
-INVOICE_TEMPLATE: Final[dict[str, Rule]] = {
-    "name": filled,
-    "businessDetails": mapping,
-    "currency": currency,
-    "items": sequence,
-}
-SCHEDULE: Final[dict[str, Rule]] = {
-    "name": filled,
-    "contactDetails": mapping,
-    "schedule": mapping,
-    "liveMode": truth,
-    "businessDetails": mapping,
-    "currency": currency,
-    "items": sequence,
-    "discount": mapping,
-}
-SEND: Final[dict[str, Rule]] = {"action": SEND_ACTION, "liveMode": truth, "userId": filled}
-PAYMENT: Final[dict[str, Rule]] = {"mode": one_of("cash", "card", "cheque", "bank_transfer", "other")}
-TEXT2PAY: Final[dict[str, Rule]] = {
-    "name": filled,
-    "currency": currency,
-    "items": sequence,
-    "contactDetails": mapping,
-    "issueDate": day,
-    "sentTo": mapping,
-    "liveMode": truth,
-    "action": one_of("draft", "send"),
-    "userId": filled,
-}
+    def __repr__(self) -> str:
+        return f"<RuleSet {len(self._on)} of {len(RULES)} in force>"

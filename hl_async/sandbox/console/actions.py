@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hl_async.errors import ConfigurationError, InvalidRequest
 from hl_async.operations import OPERATIONS
@@ -12,14 +12,14 @@ from hl_async.sandbox.faults import Fault
 from hl_async.sandbox.webhooks import EVENTS, event_document
 
 if TYPE_CHECKING:
-    from hl_async.sandbox.server import Sandbox
+    from hl_async.sandbox.state import SandboxState
 
 Form = Mapping[str, str]
 
 _TEN_YEARS: Final = 10 * 366 * 86_400.0
 
 
-def perform(box: Sandbox, form: Form, document_id: str = "") -> str:
+def perform(box: SandboxState, form: Form, document_id: str = "") -> str:
     """Do what a form says.
 
     Args:
@@ -38,12 +38,12 @@ def perform(box: Sandbox, form: Form, document_id: str = "") -> str:
     return "Not done: the form has no field that is known here."
 
 
-def _set_profile(box: Sandbox, form: Form) -> str:
+def _set_profile(box: SandboxState, form: Form) -> str:
     box.faults.use(form["profile"], int(form.get("seed") or 0))
     return f"The profile is {form['profile']} now."
 
 
-def _add_fault(box: Sandbox, form: Form) -> str:
+def _add_fault(box: SandboxState, form: Form) -> str:
     operation, times = form.get("operation", "*"), int(form.get("times") or 1)
     if operation != "*" and operation not in OPERATIONS:
         return f"Not done: unknown operation {operation!r}."
@@ -53,12 +53,12 @@ def _add_fault(box: Sandbox, form: Form) -> str:
     return f"{form['fault']} will meet the next {times} of {operation}."
 
 
-def _clear(box: Sandbox, form: Form) -> str:
+def _clear(box: SandboxState, form: Form) -> str:
     box.faults.clear()
     return "All faults are cleared."
 
 
-def _set_latency(box: Sandbox, form: Form) -> str:
+def _set_latency(box: SandboxState, form: Form) -> str:
     seconds = float(form["latency"])
     if not 0 <= seconds <= 600:
         return "Not done: the latency must be from 0 to 600 seconds."
@@ -66,7 +66,7 @@ def _set_latency(box: Sandbox, form: Form) -> str:
     return f"Every answer takes {seconds:g} s longer."
 
 
-def _advance(box: Sandbox, form: Form) -> str:
+def _advance(box: SandboxState, form: Form) -> str:
     seconds = float(form["advance"])
     if not 0 <= seconds <= _TEN_YEARS:
         return "Not done: the clock moves forward by 0 seconds to ten years."
@@ -74,17 +74,17 @@ def _advance(box: Sandbox, form: Form) -> str:
     return f"It is {box.clock.timestamp()} now."
 
 
-def _expire(box: Sandbox, form: Form) -> str:
+def _expire(box: SandboxState, form: Form) -> str:
     box.tokens.expire()
     return "All access tokens have expired."
 
 
-def _add_receiver(box: Sandbox, form: Form) -> str:
+def _add_receiver(box: SandboxState, form: Form) -> str:
     box.webhooks.send_to(form["receiver"].strip())
     return f"Events are delivered to {form['receiver'].strip()} from now on."
 
 
-def _trigger(box: Sandbox, form: Form) -> str:
+def _trigger(box: SandboxState, form: Form) -> str:
     kind, invoice_id = form["event"], form.get("invoice", "")
     if kind not in EVENTS:
         return f"Not done: unknown event {kind!r}."
@@ -100,21 +100,18 @@ def _trigger(box: Sandbox, form: Form) -> str:
     return f"{kind} is on its way to {len(box.webhooks.receivers)} receivers."
 
 
-def _resend(box: Sandbox, form: Form) -> str:
+def _resend(box: SandboxState, form: Form) -> str:
     if not box.webhooks.resend(form["resend"]):
         return f"Not done: unknown delivery {form['resend']!r}."
     return f"{form['resend']} is delivered again under the same id."
 
 
-def _act_as_customer(box: Sandbox, form: Form, document_id: str) -> str:
+def _act_as_customer(box: SandboxState, form: Form, document_id: str) -> str:
     action = form["customer"]
-    customer: Any = getattr(box, "customer", None)
-    if customer is None:
-        return "Not done: this sandbox has no customer."
     if action == "pay":
-        customer.act("pay", document_id, amount=_amount(form.get("amount", "")))
+        box.customer.act("pay", document_id, amount=_amount(form.get("amount", "")))
         return "The customer paid."
-    customer.act(action, document_id)
+    box.customer.act(action, document_id)
     return {
         "view": "The customer opened the page.",
         "accept": "The customer accepted the estimate.",
@@ -133,7 +130,7 @@ def _amount(text: str) -> Decimal | None:
     raise ValueError(f"{text.strip()!r} is not a number")
 
 
-_ACTIONS: Final[Mapping[str, Callable[[Sandbox, Form], str]]] = {
+_ACTIONS: Final[Mapping[str, Callable[[SandboxState, Form], str]]] = {
     "profile": _set_profile,
     "fault": _add_fault,
     "clear": _clear,

@@ -8,24 +8,12 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
 
-from hl_async.models.money import discount_amount, line_total, minor_units, rounded
+from hl_async.sandbox.arithmetic import places, reckon
 from hl_async.sandbox.console.rendering import render
 
 Document = Mapping[str, Any]
 
 _TAGS: Final = re.compile(r"<[^>]*>")
-
-
-class _Line:
-    def __init__(self, line: Document) -> None:
-        self.amount = Decimal(str(line.get("amount") or 0))
-        self.qty = Decimal(str(line.get("qty") or 0))
-
-
-class _Discount:
-    def __init__(self, discount: Document) -> None:
-        self.value = Decimal(str(discount.get("value") or 0))
-        self.type = discount.get("type")
 
 
 class Foot(NamedTuple):
@@ -38,9 +26,9 @@ class Foot(NamedTuple):
 
 def money(value: Any, currency: str) -> str:
     """Return an amount such as ``1,234.50 GBP``, with the currency's own number of decimals."""
-    places = minor_units(currency)
-    exact = Decimal(str(value or 0)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    return f"{exact:,.{places}f} {currency}"
+    digits = places(currency)
+    exact = Decimal(str(value or 0)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{exact:,.{digits}f} {currency}"
 
 
 def words(markup: Any) -> str:
@@ -50,30 +38,16 @@ def words(markup: Any) -> str:
 
 def sums(document: Document) -> list[tuple[str, Decimal]]:
     """Return subtotal, discount and taxes by name, as they are rounded, without the document's own total."""
-    currency = str(document.get("currency") or "USD")
-    lines = _lines(document)
-    amounts = [line_total(_Line(line), currency) for line in lines]
-    subtotal = sum(amounts, Decimal(0))
-    off = discount_amount(subtotal, _Discount(document.get("discount") or {}), currency)
-    found = [("Subtotal", subtotal)]
-    if off:
-        found.append(("Discount", -off))
-    share = (subtotal - off) / subtotal if subtotal else Decimal(1)
-    taxes: dict[str, Decimal] = {}
-    for line, amount in zip(lines, amounts, strict=True):
-        for tax in line.get("taxes") or ():
-            if line.get("taxInclusive") is True:
-                continue
-            rate = Decimal(str(tax.get("rate") or 0))
-            name = f"{tax.get('name') or 'Tax'} {rate.normalize():f} %"
-            taxes[name] = taxes.get(name, Decimal(0)) + rounded(amount * share * rate / 100, currency)
-    return found + list(taxes.items())
+    added = reckon(document)
+    found = [("Subtotal", added.subtotal)]
+    if added.discount:
+        found.append(("Discount", -added.discount))
+    return found + list(added.taxes.items())
 
 
 def line_amounts(document: Document) -> list[Decimal]:
     """Return the amount of every line, rounded."""
-    currency = str(document.get("currency") or "USD")
-    return [line_total(_Line(line), currency) for line in _lines(document)]
+    return list(reckon(document).lines)
 
 
 def paper(document: Document, kind: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from hl_async.sandbox.recorder import KEPT
 from hl_async.sandbox.webhooks import EVENTS
 
 if TYPE_CHECKING:
-    from hl_async.sandbox.server import RequestRecord, Sandbox
+    from hl_async.sandbox.state import RequestRecord, SandboxState
 
 KINDS: Final = ("estimates", "invoices", "estimate_templates", "invoice_templates", "schedules")
 _PAGE: Final = 50
@@ -30,7 +30,7 @@ _LOG_ROWS: Final = 200
 _LOG_SEARCHED: Final = 2_000
 
 
-def overview(box: Sandbox) -> str:
+def overview(box: SandboxState) -> str:
     """Show locations with what they hold, how the sandbox is set, and what to do next."""
     facts = {
         "Requests": f"{box.count:,}",
@@ -70,7 +70,7 @@ def overview(box: Sandbox) -> str:
     )
 
 
-def location(box: Sandbox, place_id: str, query: Mapping[str, str]) -> str | None:
+def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str | None:
     """Show the documents of one location, filtered, page by page; None when there is no such location."""
     place = box.ledger.places.get(place_id)
     kind = query.get("kind", "estimates")
@@ -106,7 +106,7 @@ def location(box: Sandbox, place_id: str, query: Mapping[str, str]) -> str | Non
 
 
 def document(
-    box: Sandbox, place_id: str, kind: str, document_id: str, token: str, said: str = ""
+    box: SandboxState, place_id: str, kind: str, document_id: str, token: str, said: str = ""
 ) -> str | None:
     """Show one document as its customer would see it, with its history and JSON; None when there is none."""
     place = box.ledger.places.get(place_id)
@@ -147,7 +147,7 @@ def customer_actions(kind: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def requests(box: Sandbox, query: Mapping[str, str]) -> str:
+def requests(box: SandboxState, query: Mapping[str, str]) -> str:
     """Show the latest requests, newest first."""
     only = query.get("only", "")
     rows: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ def requests(box: Sandbox, query: Mapping[str, str]) -> str:
     )
 
 
-def request(box: Sandbox, number: str) -> str | None:
+def request(box: SandboxState, number: str) -> str | None:
     """Show one request with its answer; None when it is unknown or forgotten."""
     if not number.isdecimal():
         return None
@@ -216,7 +216,7 @@ def request(box: Sandbox, number: str) -> str | None:
     )
 
 
-def faults(box: Sandbox, token: str, said: str = "") -> str:
+def faults(box: SandboxState, token: str, said: str = "") -> str:
     """Show the faults that are set, and forms that set them."""
     injected = sorted(box.faults.injected.items(), key=lambda pair: pair[0].value)
     return page(
@@ -236,7 +236,7 @@ def faults(box: Sandbox, token: str, said: str = "") -> str:
     )
 
 
-def webhooks(box: Sandbox, token: str, said: str = "") -> str:
+def webhooks(box: SandboxState, token: str, said: str = "") -> str:
     """Show receivers and deliveries, and forms that add, trigger and resend."""
     try:
         public_key = box.webhooks.public_key
@@ -269,7 +269,7 @@ def webhooks(box: Sandbox, token: str, said: str = "") -> str:
     )
 
 
-def outbox(box: Sandbox) -> str:
+def outbox(box: SandboxState) -> str:
     """Show the messages to customers that the live API would have sent."""
     return page("outbox.html", "Outbox", here="outbox", messages=list(reversed(box.recorder.messages)))
 
@@ -332,7 +332,7 @@ def _history(found: Mapping[str, Any], payments: Any, currency: str) -> list[tup
     return rows
 
 
-def _arrived(box: Sandbox, one: RequestRecord) -> str:
+def _arrived(box: SandboxState, one: RequestRecord) -> str:
     moment = datetime.fromtimestamp(box.clock.wall() - (box.clock.monotonic() - one.at), UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 

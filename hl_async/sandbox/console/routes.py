@@ -15,7 +15,7 @@ from hl_async.sandbox.console.actions import perform
 from hl_async.sandbox.console.rendering import NOT_INSTALLED, PREFIX, content_policy, is_installed
 
 if TYPE_CHECKING:
-    from hl_async.sandbox.server import Sandbox
+    from hl_async.sandbox.state import SandboxState
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -26,7 +26,7 @@ _HEADERS: Final = {
 }
 
 
-async def handle(box: Sandbox, request: web.Request) -> web.Response:
+async def handle(box: SandboxState, request: web.Request) -> web.Response:
     """Answer one request to the console."""
     if not _is_local(request):
         return _refused(403, "The console answers on loopback alone.")
@@ -50,7 +50,7 @@ async def handle(box: Sandbox, request: web.Request) -> web.Response:
     return _html(found, 400 if said.startswith("Not done") else 200)
 
 
-def _page(box: Sandbox, parts: list[str], query: Mapping[str, str], token: str, said: str) -> str | None:
+def _page(box: SandboxState, parts: list[str], query: Mapping[str, str], token: str, said: str) -> str | None:
     match parts:
         case []:
             return pages.overview(box)

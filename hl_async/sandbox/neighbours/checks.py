@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from hl_async.sandbox.rules import unprocessable
+from hl_async.sandbox.refusals import unprocessable
 
 Check = Callable[[Any, str], str | None]
 

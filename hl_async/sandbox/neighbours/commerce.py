@@ -5,17 +5,17 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from hl_async.models.money import CURRENCIES
+from hl_async.sandbox.arithmetic import ISO_4217
 from hl_async.sandbox.neighbours import checks
 from hl_async.sandbox.neighbours.calls import NeighbourCall
 from hl_async.sandbox.neighbours.state import Entry
-from hl_async.sandbox.rules import not_found, unprocessable
+from hl_async.sandbox.refusals import not_found, unprocessable
 
 _LARGEST_PAGE: Final = 100
 
 
 def _currency(value: Any, name: str) -> str | None:
-    return None if value in CURRENCIES else f"{name} must be a valid ISO4217 currency code"
+    return None if value in ISO_4217 else f"{name} must be a valid ISO4217 currency code"
 
 
 _PRODUCT: Final[dict[str, checks.Check]] = {

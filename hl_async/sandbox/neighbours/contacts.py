@@ -9,7 +9,7 @@ from typing import Any, Final
 from hl_async.sandbox.neighbours import checks
 from hl_async.sandbox.neighbours.calls import NeighbourCall
 from hl_async.sandbox.neighbours.state import Entry, Neighbours, NeighbourState
-from hl_async.sandbox.rules import Refusal, bad_request, unprocessable
+from hl_async.sandbox.refusals import Refusal, bad_request, unprocessable
 
 _UPDATE: Final[dict[str, checks.Check]] = {
     **dict.fromkeys(

@@ -10,7 +10,7 @@ from hl_async.sandbox.ledger import Ledger
 from hl_async.sandbox.neighbours import commerce, contacts, opportunities, people
 from hl_async.sandbox.neighbours.calls import NeighbourCall, NeighbourHandler
 from hl_async.sandbox.neighbours.state import Entry, Neighbours
-from hl_async.sandbox.rules import Refusal, unauthorised, unprocessable
+from hl_async.sandbox.refusals import Refusal, unauthorised, unprocessable
 from hl_async.sandbox.tokens import IssuedToken
 
 HANDLERS: Final[dict[str, NeighbourHandler]] = {
@@ -69,8 +69,7 @@ def perform(
         raise Refusal(403, "The token does not have access to this location.")
     if operation.scope not in grant.scopes:
         raise unauthorised("The token is not authorized for this scope.")
-    zone = getattr(place, "timezone", "UTC")
-    call = NeighbourCall(neighbours, place, neighbours.of(location, zone), ids, query, body)
+    call = NeighbourCall(neighbours, place, neighbours.of(location, place.timezone), ids, query, body)
     answer = HANDLERS[operation.name](call)
     if operation.replay is Replay.UNSAFE:
         key = body.get("email") or body.get("phone") or body.get("name", "")

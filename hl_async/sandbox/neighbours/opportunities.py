@@ -7,7 +7,7 @@ from typing import Final
 from hl_async.sandbox.neighbours import checks
 from hl_async.sandbox.neighbours.calls import NeighbourCall
 from hl_async.sandbox.neighbours.state import Entry
-from hl_async.sandbox.rules import bad_request, unprocessable
+from hl_async.sandbox.refusals import bad_request, unprocessable
 
 _STATUS: Final = checks.one_of("open", "won", "lost", "abandoned")
 _CHANGES: Final[dict[str, checks.Check]] = {

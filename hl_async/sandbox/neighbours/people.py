@@ -5,7 +5,7 @@ from __future__ import annotations
 from hl_async.sandbox.neighbours import checks
 from hl_async.sandbox.neighbours.calls import NeighbourCall
 from hl_async.sandbox.neighbours.state import Entry, Neighbours
-from hl_async.sandbox.rules import Refusal, unprocessable
+from hl_async.sandbox.refusals import Refusal, unprocessable
 
 
 def details(call: NeighbourCall) -> Entry:

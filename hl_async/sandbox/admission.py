@@ -1,0 +1,65 @@
+"""Internal. Which requests are answered at all: no other web site may reach a sandbox through the user's browser."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from hl_async.config import is_loopback
+from hl_async.sandbox.refusals import Refusal
+
+_READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def admit(request: web.Request, *, host: str, allow_remote: bool) -> None:
+    """Let a request pass that this machine's own programs and pages may have sent.
+
+    A name that leads here from elsewhere (DNS rebinding) is refused, and so is a change that another site's page
+    asks for. A sandbox that may be remote also answers to its addresses and to names without a dot.
+
+    Raises:
+        Refusal: A 403 that names the header.
+    """
+    if not _is_own_name(request.host, host, allow_remote=allow_remote):
+        raise Refusal(403, f"Host {request.host[:80]!r} is not a name of this sandbox", "Forbidden")
+    if request.method in _READING:
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != f"http://{request.host}":
+        raise Refusal(403, f"Origin {origin[:80]!r} is another site", "Forbidden")
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        raise Refusal(403, "Sec-Fetch-Site says that another site sent this request", "Forbidden")
+
+
+def _is_own_name(given: str, host: str, *, allow_remote: bool) -> bool:
+    try:
+        name = urlsplit(f"//{given}").hostname or ""
+    except ValueError:
+        return False
+    if is_loopback(name) or name == host.lower():
+        return True
+    if not allow_remote:
+        return False
+    # a public name has a dot, so a page of another site can not come from a name without one
+    return "." not in name or name == socket.gethostname().lower() or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_local(request: web.Request) -> bool:
+    """Tell whether a request comes from this machine and to a loopback name."""
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(request.remote or "") and is_loopback(name)

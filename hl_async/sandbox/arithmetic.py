@@ -1,0 +1,145 @@
+"""Internal. The sandbox's own arithmetic: sums of a document in whole minor units and exact fractions.
+
+It shares no code with `hl_async.models.money`, so a total that both agree on is a check of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+_TWO: Final = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF "
+    "CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT "
+    "MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR "
+    "SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU "
+    "UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+)
+_NONE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE: Final = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR: Final = "CLF UYW"
+_WITHOUT_CENTS: Final = frozenset(_NONE.split())
+_THOUSANDTHS: Final = frozenset(_THREE.split())
+_TEN_THOUSANDTHS: Final = frozenset(_FOUR.split())
+ISO_4217: Final = frozenset(_TWO.split()) | _WITHOUT_CENTS | _THOUSANDTHS | _TEN_THOUSANDTHS
+"""Active currency codes."""
+
+_HALF: Final = Fraction(1, 2)
+_WHOLE: Final = Fraction(1)
+
+
+class Sums(NamedTuple):
+    """What a document comes to. `taxes` are by name and rate, in the order of the lines."""
+
+    lines: tuple[Decimal, ...]
+    subtotal: Decimal
+    discount: Decimal
+    taxes: dict[str, Decimal]
+    tax: Decimal
+    total: Decimal
+
+
+def places(currency: str) -> int:
+    """Return how many decimal places the currency's minor unit has; 2 for an unknown one."""
+    if currency in _WITHOUT_CENTS:
+        return 0
+    if currency in _THOUSANDTHS:
+        return 3
+    return 4 if currency in _TEN_THOUSANDTHS else 2
+
+
+def reckon(
+    document: Mapping[str, Any],
+    *,
+    rounding: str = "parts",
+    by_product: bool = False,
+    automatic_rate: Decimal = Decimal(0),
+) -> Sums:
+    """Add a document up.
+
+    Args:
+        document: Lines under `items` or `invoiceItems`, with `currency`, `discount` and `automaticTaxesEnabled`.
+        rounding: `parts` rounds every line, the discount and every tax; `total` rounds the sum alone.
+        by_product: Whether `discount.validOnProductIds` narrows the discount.
+        automatic_rate: Percentage of tax on documents with automatic taxes, whose lines' taxes are ignored.
+    """
+    scale = 10 ** places(str(document.get("currency") or "USD"))
+    each = rounding == "parts"
+    lines: Sequence[Mapping[str, Any]] = document.get("items") or document.get("invoiceItems") or ()
+    amounts = [
+        _settle(_exact(line.get("amount")) * _exact(line.get("qty")) * scale, each=each) for line in lines
+    ]
+    subtotal = sum(amounts, Fraction(0))
+    discount: Mapping[str, Any] = document.get("discount") or {}
+    base = subtotal
+    only = discount.get("validOnProductIds") if by_product else None
+    if only:
+        meant = zip(lines, amounts, strict=True)
+        base = sum((amount for line, amount in meant if line.get("productId") in only), Fraction(0))
+    off = _discount(discount, base, scale, each=each)
+    rest = (subtotal - off) / subtotal if subtotal else _WHOLE
+    taxes: dict[str, Fraction] = {}
+    if document.get("automaticTaxesEnabled") is True:
+        if automatic_rate:
+            taxes["Automatic taxes"] = _settle((subtotal - off) * _exact(automatic_rate) / 100, each=each)
+    else:
+        for line, amount in zip(lines, amounts, strict=True):
+            for name, rate in _exclusive(line):
+                added = _settle(amount * rest * rate / 100, each=each)
+                taxes[name] = taxes.get(name, Fraction(0)) + added
+    tax = sum(taxes.values(), Fraction(0))
+    total = max(subtotal - off + tax, Fraction(0))
+    return Sums(
+        tuple(_decimal(amount, scale) for amount in amounts),
+        _decimal(subtotal, scale),
+        _decimal(off, scale),
+        {name: _decimal(value, scale) for name, value in taxes.items()},
+        _decimal(tax, scale),
+        _decimal(total, scale),
+    )
+
+
+def _exclusive(line: Mapping[str, Any]) -> list[tuple[str, Fraction]]:
+    """Return the taxes that are added to a line, with their names."""
+    if line.get("taxInclusive") is True:
+        return []
+    return [
+        (f"{tax.get('name') or 'Tax'} {_plain(tax.get('rate'))} %", _exact(tax.get("rate")))
+        for tax in line.get("taxes") or ()
+    ]
+
+
+def _discount(discount: Mapping[str, Any], base: Fraction, scale: int, *, each: bool) -> Fraction:
+    value = _exact(discount.get("value"))
+    if discount.get("type") == "fixed":
+        return _settle(value * scale, each=each)
+    return _settle(base * value / 100, each=each)
+
+
+def _exact(value: Any) -> Fraction:
+    if value is None:
+        return Fraction(0)
+    return Fraction(str(value)) if isinstance(value, float) else Fraction(value)
+
+
+def _settle(minor: Fraction, *, each: bool) -> Fraction:
+    return Fraction(_nearest(minor)) if each else minor
+
+
+def _nearest(minor: Fraction) -> int:
+    """Round to a whole minor unit; a half goes away from zero."""
+    whole = int(abs(minor) + _HALF)
+    return -whole if minor < 0 else whole
+
+
+def _decimal(minor: Fraction, scale: int) -> Decimal:
+    whole = _nearest(minor)
+    digits = tuple(int(digit) for digit in str(abs(whole)))
+    return Decimal((int(whole < 0), digits, 1 - len(str(scale))))
+
+
+def _plain(rate: Any) -> str:
+    return f"{Decimal(str(rate or 0)).normalize():f}"

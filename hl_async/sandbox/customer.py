@@ -1,0 +1,142 @@
+"""What only a customer can do: no route of the API accepts, declines or pays."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from hl_async.errors import InvalidRequest
+from hl_async.sandbox import estimates, invoices
+from hl_async.sandbox.arithmetic import places
+from hl_async.sandbox.ledger import Document, LocationState
+from hl_async.sandbox.shapes import Strictness, number
+
+if TYPE_CHECKING:
+    from hl_async.sandbox.state import SandboxState
+
+ACTIONS = ("view", "accept", "decline", "pay")
+
+
+class Customer:
+    """The customer of a sandbox's documents.
+
+    A customer sees what was sent, so a draft has to be sent first:
+
+        made = await shop.estimates.create(draft)
+        await shop.estimates.send(made.id, action="send_manually", user_id="…", live_mode=True)
+        box.customer.accept(made.id)
+        await shop.estimates.create_invoice(made.id, mark_as_invoiced=True)
+
+    Every method takes the id alone; `location_id` narrows the search. It may be called from any thread between
+    requests, and raises `InvalidRequest` where the customer's page would not offer the action.
+    """
+
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
+
+    def view(self, document_id: str, *, location_id: str | None = None) -> None:
+        """Open the customer's page of an estimate or invoice.
+
+        Raises:
+            InvalidRequest: The document is unknown, or it is a draft.
+        """
+        place, document = self._find(document_id, location_id)
+        if document.get("estimateStatus", document.get("status")) == "draft":
+            raise InvalidRequest("document_id", f"{document_id} is a draft; send it first")
+        document["lastVisitedAt"] = self._state.clock.timestamp()
+        if document.get("estimateStatus") == "sent":
+            estimates.move(self._state.ledger, place, document, "viewed")
+
+    def accept(self, estimate_id: str, *, location_id: str | None = None) -> None:
+        """Accept an estimate. With `autoInvoice` enabled this makes and sends its invoice.
+
+        Raises:
+            InvalidRequest: The estimate is unknown, or it is not open.
+        """
+        state = self._state
+        place, document = self._open_estimate(estimate_id, location_id)
+        estimates.move(state.ledger, place, document, "accepted")
+        if (document.get("autoInvoice") or {}).get("enabled") is not True:
+            return
+        invoice = estimates.invoice_of(state.ledger, place, document)
+        estimates.move(state.ledger, place, document, "invoiced")
+        state.webhooks.operation_done("create-invoice-from-estimate", {}, {"invoice": invoice}, place)
+        invoices.mark_sent(state.ledger, invoice, document.get("sentBy", ""))
+        state.webhooks.operation_done("send-invoice", {}, {"invoice": invoice}, place)
+
+    def decline(self, estimate_id: str, *, location_id: str | None = None) -> None:
+        """Decline an estimate.
+
+        Raises:
+            InvalidRequest: The estimate is unknown, or it is not open.
+        """
+        place, document = self._open_estimate(estimate_id, location_id)
+        estimates.move(self._state.ledger, place, document, "declined")
+
+    def pay(self, invoice_id: str, amount: Decimal | None = None, *, location_id: str | None = None) -> None:
+        """Pay an invoice through the payment provider.
+
+        Args:
+            invoice_id: The invoice.
+            amount: What is paid, in the invoice's currency; everything that is due by default.
+            location_id: The invoice's location.
+
+        Raises:
+            InvalidRequest: The invoice is unknown or not open, or the amount is not what can be paid.
+        """
+        state = self._state
+        place, document = self._find(invoice_id, location_id)
+        status = document.get("status")
+        if status is None:
+            raise InvalidRequest("invoice_id", f"{invoice_id} is not an invoice")
+        if status in ("void", "paid"):
+            raise InvalidRequest("invoice_id", f"{invoice_id} is {status}")
+        if status == "draft" and state.rules.is_on("draft_not_payable"):
+            raise InvalidRequest("invoice_id", f"{invoice_id} is a draft; send it first")
+        due = document["amountDue"]
+        paid = due if amount is None else amount
+        if number(paid, "amount", Strictness(state.rules.is_on)) or not 0 < paid <= due:
+            raise InvalidRequest("amount", f"{amount} is not between 0 and the {due} that are due")
+        paid = Decimal(str(paid))
+        if round(paid, places(document["currency"])) != paid:
+            raise InvalidRequest("amount", f"{amount} has more decimals than {document['currency']}")
+        invoices.pay(state.ledger, place, document, {"amount": paid, "mode": "card", "provider": "sandbox"})
+        state.webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
+
+    def act(
+        self, action: str, document_id: str, *, amount: Any = None, location_id: str | None = None
+    ) -> Document:
+        """Do the action of a name, and return the document afterwards.
+
+        Raises:
+            InvalidRequest: The action or the document is unknown, or the action is not possible.
+        """
+        if action not in ACTIONS:
+            raise InvalidRequest("action", f"unknown action {action!r}; choose {', '.join(ACTIONS)}")
+        if action == "pay":
+            self.pay(document_id, amount, location_id=location_id)
+        else:
+            getattr(self, action)(document_id, location_id=location_id)
+        return self._find(document_id, location_id)[1]
+
+    def _find(self, document_id: str, location_id: str | None) -> tuple[LocationState, Document]:
+        places_held = self._state.ledger.places
+        if location_id is not None and location_id not in places_held:
+            raise InvalidRequest("location_id", f"unknown location {location_id!r}")
+        searched = places_held.values() if location_id is None else [places_held[location_id]]
+        for place in searched:
+            document = place.locate(document_id)
+            if document is not None:
+                return place, document
+        raise InvalidRequest("document_id", f"unknown estimate or invoice {document_id!r}")
+
+    def _open_estimate(self, estimate_id: str, location_id: str | None) -> tuple[LocationState, Document]:
+        place, document = self._find(estimate_id, location_id)
+        status = document.get("estimateStatus")
+        if status is None:
+            raise InvalidRequest("estimate_id", f"{estimate_id} is not an estimate")
+        if status == "draft":
+            raise InvalidRequest("estimate_id", f"{estimate_id} is a draft; send it first")
+        if status not in ("sent", "viewed"):
+            raise InvalidRequest("estimate_id", f"{estimate_id} is {status} already")
+        return place, document

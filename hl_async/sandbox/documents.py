@@ -1,0 +1,131 @@
+"""Internal. Documents as answers show them, made from the bodies of requests."""
+
+from __future__ import annotations
+
+import copy
+from decimal import Decimal
+from typing import Any, Final
+
+from hl_async.sandbox.arithmetic import Sums, reckon
+from hl_async.sandbox.ledger import COMPANY, Document, Ledger, LocationState
+from hl_async.sandbox.refusals import bad_request
+from hl_async.sandbox.zones import day_after, day_begins, day_ends
+
+_ENVELOPE: Final = frozenset(("altId", "altType"))
+_NOT_STORED: Final = {
+    "estimate": _ENVELOPE | {"sendEstimateDetails", "estimateStatus", "userId"},
+    "invoice": _ENVELOPE | {"items", "action", "userId", "id", "includeTermsNote", "contactId"},
+}
+_SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+
+
+def plain(
+    ledger: Ledger, place: LocationState, body: Document, without: frozenset[str] = _ENVELOPE
+) -> Document:
+    """Make what all kinds have in common: the body's fields, ids of lines, total and time of change."""
+    document: Document = copy.deepcopy({key: value for key, value in body.items() if key not in without})
+    for name in ("items", "invoiceItems"):
+        if name in document:
+            document[name] = [{"_id": ledger.new_id()} | line for line in document[name]]
+    document["total"] = sums_of(ledger, document).total
+    moment = ledger.clock.timestamp()
+    return {"altId": place.id, "altType": "location"} | document | {"updatedAt": moment}
+
+
+def sums_of(ledger: Ledger, document: Document) -> Sums:
+    """Add a document up as the quirks say.
+
+    Raises:
+        Refusal: The discount is above the subtotal.
+    """
+    quirks = ledger.quirks
+    sums = reckon(
+        document,
+        rounding=quirks.rounding,
+        by_product=quirks.discount_by_product,
+        automatic_rate=quirks.automatic_tax_rate,
+    )
+    if sums.discount > max(sums.subtotal, Decimal(0)) and ledger.rules.is_on("discount_within_subtotal"):
+        raise bad_request("amount must not be less than 0")
+    return sums
+
+
+def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
+    """Make an estimate, without what only its history gives it."""
+    document = plain(ledger, place, body, _NOT_STORED["estimate"])
+    # the defaults that a measured answer had: docs/api-facts.md#api-answer-fields
+    document["items"] = [
+        {"taxes": [], "taxInclusive": False, "attachments": []} | line for line in document["items"]
+    ]
+    issued = body.get("issueDate") or ledger.clock.today(place.zone)
+    until = body.get("expiryDate") or day_after(issued, place.settings["estimatesExpireAfterXDays"])
+    return document | {
+        "liveMode": body.get("liveMode", True),
+        "automaticTaxesCalculated": False,
+        "companyId": COMPANY,
+        "configuration": {"precision": 4},
+        "issueDate": day_begins(issued, place.zone),
+        "expiryDate": day_ends(until, place.zone),
+        "estimateNumberPrefix": body.get("estimateNumberPrefix", "EST-"),
+        "totalamountInUSD": document["total"],
+        "__v": 0,
+    }
+
+
+def invoice(ledger: Ledger, place: LocationState, body: Document, lines: list[Document]) -> Document:
+    """Make an invoice, without what only its history gives it."""
+    document = plain(ledger, place, body | {"invoiceItems": lines}, _NOT_STORED["invoice"])
+    document["invoiceItems"] = [{"taxes": []} | line for line in document["invoiceItems"]]
+    sums = sums_of(ledger, document)
+    issued, due = body["issueDate"], body.get("dueDate")
+    if due is None and ledger.quirks.default_due_date:
+        due = day_after(issued, place.settings["dueAfterXDays"])
+    instants = ledger.quirks.invoice_instants
+    document["issueDate"] = day_begins(issued, place.zone) if instants else issued
+    if due is not None:
+        document["dueDate"] = day_ends(due, place.zone) if instants else due
+    document["totalSummary"] = {"subTotal": sums.subtotal, "discount": sums.discount, "tax": sums.tax}
+    defaults: Document = {
+        "liveMode": True,
+        "title": place.settings["title"],
+        "companyId": COMPANY,
+        "automaticTaxesEnabled": False,
+        "automaticTaxesCalculated": False,
+        "paymentSchedule": {},
+        "currencyOptions": _currency(document["currency"]),
+        "tipsReceived": [],
+        "externalTransactions": [],
+    }
+    return defaults | document
+
+
+def _currency(code: str) -> Document:
+    return {"code": code, "symbol": _SYMBOLS.get(code, code)}
+
+
+def template(ledger: Ledger, place: LocationState, body: Document, *, of_estimates: bool) -> Document:
+    """Make a template; one of estimates shows some fields that were not sent."""
+    document = plain(ledger, place, body)
+    if of_estimates:
+        document.pop("sendEstimateDetails", None)
+        document |= {
+            "liveMode": body.get("liveMode", True),
+            "deleted": False,
+            "automaticTaxesEnabled": body.get("automaticTaxesEnabled", False),
+            "estimateNumberPrefix": body.get("estimateNumberPrefix", "EST-"),
+            "__v": 0,
+        }
+    return document
+
+
+def schedule(ledger: Ledger, place: LocationState, body: Document) -> Document:
+    """Make a schedule, without what only its history gives it."""
+    document = plain(ledger, place, body)
+    document["termsNotes"] = document["compiledTermsNotes"] = body.get("termsNotes") or ""
+    document["title"] = body.get("title") or place.settings["title"]
+    return document
+
+
+def paid_down(document: Document) -> Any:
+    """Return what is still due of an invoice."""
+    return document["total"] - document["amountPaid"]

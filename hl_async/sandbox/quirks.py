@@ -1,0 +1,79 @@
+"""Choices that no source settles. `docs/unknowns.md` lists the evidence for each one."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from typing import Final, Self
+
+from hl_async.errors import ConfigurationError
+
+_CHOICES: Final = {
+    "unknown_keys": ("ignored", "kept", "refused"),
+    "rounding": ("parts", "total"),
+    "default_mode": ("all", "live"),
+}
+
+
+@dataclasses.dataclass(slots=True)
+class Quirks:
+    """Behaviour of the live API that is unknown or disputed; every field is a switch.
+
+    Attributes:
+        meta_in_lists: Lists return `meta`.
+        invoice_in_answer: Creating an invoice from an estimate returns the invoice.
+        newest_first: Lists start with the newest document.
+        largest_page: The most documents a list returns, whatever `limit` asks.
+        honest_total: Lists state how many documents there are.
+        unknown_keys: Undeclared keys of a body are `ignored`, `kept` (stored and returned) or `refused` (422).
+        keep_nulls: A null for an optional field is stored and returned; else it counts as absent.
+        rounding: Lines, discount and taxes are rounded each (`parts`), or only the sum (`total`).
+        discount_by_product: `discount.validOnProductIds` narrows the discount to these products.
+        automatic_tax_rate: Percentage that automatic taxes add to a document.
+        invoice_instants: Invoices answer their dates as instants, as estimates do; else as plain days.
+        default_due_date: An invoice without a due date gets one from the settings.
+        carried_over: Further fields of an estimate that its invoice takes over.
+        put_keeps_parties: PUT of an invoice without contact or business details keeps the old ones.
+        empty_last_visited: The last-visited routes answer 200 without a body; else with `{}`.
+        status_all: The estimate filter knows `all`, as the specification says.
+        default_mode: What `paymentMode=default` selects: `all` documents, or `live` ones.
+        refresh_grace: Seconds in which a used refresh token returns its successor again.
+    """
+
+    meta_in_lists: bool = True
+    invoice_in_answer: bool = True
+    newest_first: bool = True
+    largest_page: int = 100
+    honest_total: bool = True
+    unknown_keys: str = "ignored"
+    keep_nulls: bool = True
+    rounding: str = "parts"
+    discount_by_product: bool = False
+    automatic_tax_rate: Decimal = Decimal(0)
+    invoice_instants: bool = True
+    default_due_date: bool = True
+    carried_over: tuple[str, ...] = ()
+    put_keeps_parties: bool = False
+    empty_last_visited: bool = True
+    status_all: bool = True
+    default_mode: str = "all"
+    refresh_grace: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                problem = f"{getattr(self, name)!r} is not one of {', '.join(allowed)}"
+                raise ConfigurationError(f"quirks.{name}", problem)
+
+    @classmethod
+    def sternest(cls) -> Self:
+        """Return the choices that leave a client the least to rely on."""
+        return cls(
+            meta_in_lists=False,
+            invoice_in_answer=False,
+            largest_page=10,
+            honest_total=False,
+            unknown_keys="refused",
+            keep_nulls=False,
+            status_all=False,
+        )

@@ -6,11 +6,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from hl_async.client import Location
 from hl_async.models import (
     AutoPayment,
     BusinessDetails,
     ContactDetails,
     EstimateDraft,
+    EstimateSend,
     EstimateTemplateDraft,
     InvoiceDraft,
     InvoiceScheduleDraft,
@@ -21,6 +23,7 @@ from hl_async.models import (
     SentTo,
     Text2Pay,
 )
+from hl_async.sandbox import Sandbox
 
 TODAY = date(2026, 1, 15)
 FUTURE = date(2040, 12, 31)
@@ -117,6 +120,12 @@ def text2pay(**changes: Any) -> Text2Pay:
         "user_id": "user0000000000000001",
     }
     return Text2Pay(**(values | changes))
+
+
+async def accepted(box: Sandbox, shop: Location, estimate_id: str) -> None:
+    """Send an estimate, and have its customer accept it."""
+    await shop.estimates.send(estimate_id, EstimateSend(action="send_manually", user_id="u1"))
+    box.customer.accept(estimate_id)
 
 
 AUTO_PAYMENT = AutoPayment(enable=True, type="card", card_id="card1")

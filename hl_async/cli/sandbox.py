@@ -14,6 +14,7 @@ from hl_async.cli.exits import ExitCode
 from hl_async.config import environment_with
 from hl_async.sandbox import PROFILES, Sandbox
 from hl_async.sandbox.rate_limits import WINDOWS
+from hl_async.sandbox.zones import DEFAULT as DEFAULT_ZONE
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -50,6 +51,10 @@ from hl_async.sandbox.rate_limits import WINDOWS
 )
 @click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
               help="How many locations it has.")  # fmt: skip
+@click.option("--timezone", metavar="NAME", help="Time zone of the locations, an IANA name.")
+@click.option("--customer-accepts", is_flag=True, help="The customer accepts every estimate that is sent.")
+@click.option("--rule-off", "rules_off", multiple=True, metavar="NAME",
+              help="Don't apply a rule of docs/unknowns.md; may be repeated.")  # fmt: skip
 @click.option("--webhook-url", metavar="URL",
               help="Deliver signed webhooks there; the public key is in /_sandbox/webhooks.")  # fmt: skip
 @click.option(
@@ -68,6 +73,9 @@ def sandbox(
     fault_seed: int,
     latency: float,
     locations: int,
+    timezone: str | None,
+    customer_accepts: bool,
+    rules_off: tuple[str, ...],
     webhook_url: str | None,
     allow_remote: bool,
     as_json: bool,
@@ -95,6 +103,9 @@ def sandbox(
         latency=latency,
         host=host,
         port=port,
+        timezone=timezone or DEFAULT_ZONE,
+        customer_accepts=customer_accepts,
+        rules_off=rules_off,
         allow_remote=allow_remote,
         webhook_url=webhook_url,
     )

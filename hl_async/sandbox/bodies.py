@@ -25,6 +25,7 @@ from hl_async.sandbox.shapes import (
     sequence,
     text,
     truth,
+    unless_empty,
     while_on,
 )
 
@@ -92,7 +93,9 @@ FREQUENCY: Final = Shape(enabled=need(truth), schedule=may(SCHEDULING))
 SENT_TO: Final = Shape(
     email=need(each(text)), emailCc=may(each(text)), emailBcc=may(each(text)), phoneNo=may(each(text))
 )
-PAYMENT_SCHEDULE: Final = Shape(type=need(_PERCENT_OR_FIXED), schedules=need(sequence))
+PAYMENT_SCHEDULE: Final = unless_empty(
+    "payment_schedule_complete", Shape(type=need(_PERCENT_OR_FIXED), schedules=need(sequence))
+)
 INSTALMENTS: Final = Shape(
     type=need(_PERCENT_OR_FIXED), schedules=need(each(Shape(value=need(number)))),
     dateConfig=may(Shape(

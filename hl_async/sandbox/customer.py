@@ -64,6 +64,12 @@ class Customer:
         invoices.mark_sent(state.ledger, invoice, document.get("sentBy", ""))
         state.webhooks.operation_done("send-invoice", {}, {"invoice": invoice}, place)
 
+    def accept_if_open(self, estimate_id: str, *, location_id: str) -> None:
+        """Accept an estimate that has no answer yet."""
+        document = self._find(estimate_id, location_id)[1]
+        if document.get("estimateStatus") in ("sent", "viewed"):
+            self.accept(estimate_id, location_id=location_id)
+
     def decline(self, estimate_id: str, *, location_id: str | None = None) -> None:
         """Decline an estimate.
 

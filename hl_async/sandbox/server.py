@@ -53,6 +53,7 @@ class Sandbox(SandboxState):
         rules_off: Names of rules (`hl_async.sandbox.RULES`) that are not applied.
         rules_on: Names of rules that are applied although they are off by default.
         timezone: IANA name of the locations' time zone.
+        customer_accepts: Whether the customer accepts every estimate as soon as it is sent.
         clock: Its time.
         allow_remote: Whether it may listen, and deliver webhooks, beyond this machine.
         webhook_url: Where changes are announced, signed as `webhooks` says.
@@ -194,6 +195,9 @@ class Sandbox(SandboxState):
             # a request that no check foresaw: a refusal for the client, a line in the log for us
             _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
             raise bad_request("Bad Request") from None
+        if self.customer_accepts and operation.name == "send-estimate":
+            document = dict(document)
+            self.customer.accept_if_open(ids[0], location_id=location)
         self.webhooks.operation_done(operation.name, body, document, place)
         self.recorder.operation_done(operation.name, self.clock.timestamp(), location, body, document)
         if operation.replay is Replay.UNSAFE:

@@ -169,6 +169,15 @@ def while_on(rule: str, check: Check) -> Check:
     return guarded
 
 
+def unless_empty(rule: str, check: Check) -> Check:
+    """A check that an empty object passes unless a rule is in force."""
+
+    def lenient(value: Any, name: str, strict: Strictness) -> list[str]:
+        return [] if value == {} and not strict.is_on(rule) else check(value, name, strict)
+
+    return lenient
+
+
 class Member(NamedTuple):
     """One key of an object. `rule` names the rule that makes it required."""
 

@@ -70,6 +70,7 @@ class SandboxState:
         rules_off: Iterable[str] = (),
         rules_on: Iterable[str] = (),
         timezone: str = DEFAULT_ZONE,
+        customer_accepts: bool = False,
         clock: Clock | None = None,
         allow_remote: bool = False,
         webhook_url: str | None = None,
@@ -91,6 +92,7 @@ class SandboxState:
             raise ConfigurationError("sandbox", "rate_max, rate_interval and daily must be positive")
         zone_of(timezone)
         self.timezone = timezone
+        self.customer_accepts = customer_accepts
         self.rules = RuleSet(rules_off, rules_on)
         self.clock = clock or Clock()
         self.quirks = quirks or Quirks()

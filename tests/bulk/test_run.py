@@ -237,6 +237,9 @@ async def test_several_locations_share_one_run_fairly(box: Sandbox, tmp_path: Pa
 async def test_invoices_are_made_from_estimates_once(box: Sandbox, tmp_path: Path) -> None:
     await go(tmp_path / "run.db", box, items(6))
     ids = [one["_id"] for one in box.ledger.estimates()]
+    for one in box.ledger.estimates():
+        one["estimateStatus"] = "sent"
+        box.customer.accept(one["_id"])
     source = [Item(n, one, b'{"markAsInvoiced":true}', (one,)) for n, one in enumerate(ids)]
     box.faults.script(
         "create-invoice-from-estimate", Fault.RESET_AFTER_COMMIT, Fault.RESET_BEFORE_COMMIT, Fault.HTML_502

@@ -68,10 +68,15 @@ def test_a_location_is_copied_once_with_its_invoices(
 ) -> None:
     fill(served, 30)
     for document in served.control("estimates")[:5]:
+        sending = '{"action":"send_manually","userId":"u1","liveMode":true}'
+        assert run(["call", "estimates.send", document["_id"], "--body", sending]) == ExitCode.OK
+        served.control("customer/accept", {"id": document["_id"]})
         assert (
             run(["call", "estimates.create_invoice", document["_id"], "--body", '{"markAsInvoiced":true}'])
             == ExitCode.OK
         )
+    # the copies are drafts, which the live API makes no invoices of
+    served.control("rules", {"off": ["accepted_first"]}, "PUT")
     other = next(one for one in served.control("state")["locations"] if one != served.location)
     served.control(
         "faults",

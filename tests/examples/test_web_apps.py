@@ -53,6 +53,8 @@ async def test_the_fastapi_app_lists_converts_and_receives_webhooks(box: Sandbox
     ):
         listed = (await browser.get("/estimates")).json()
         assert [one["id"] for one in listed] == [made.id]
+        assert (await browser.post(f"/estimates/{made.id}/invoice")).status_code == 502, "not accepted yet"
+        await samples.accepted(box, hl.location(), made.id)
         converted = await browser.post(f"/estimates/{made.id}/invoice")
         assert converted.status_code == 201
         invoice = converted.json()["invoice"]

@@ -86,6 +86,7 @@ async def test_a_document_is_shown_as_its_customer_would_see_it(
     shown = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
     assert money(made.total, "GBP") in shown and "VAT 20 %" in shown and "Half &amp; half" in shown
     assert draft.contact_details.name in shown and "Harbour Joinery" in shown
+    await samples.accepted(box, shop, made.id)
     invoice = (await shop.estimates.create_invoice(made.id, mark_as_invoiced=True)).invoice
     assert invoice is not None
     bill = await read(browser, f"location/{box.location_id}/invoices/{invoice.id}")

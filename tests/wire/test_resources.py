@@ -54,6 +54,9 @@ async def test_the_life_of_an_estimate(shop: Location, box: Sandbox) -> None:
     )
     sent = await shop.estimates.send(estimate.id, EstimateSend(action="email", user_id="u1"))
     assert (sent.status, sent.sent_by) == ("sent", "u1")
+    with pytest.raises(BadRequest, match="accepted"):
+        await shop.estimates.create_invoice(estimate.id, mark_as_invoiced=True)
+    box.customer.accept(estimate.id)
     made = await shop.estimates.create_invoice(estimate.id, mark_as_invoiced=True, version="v2")
     assert made.invoice is not None
     assert made.estimate is not None
@@ -118,6 +121,7 @@ async def test_a_patch_that_meets_another_writer_writes_nothing(shop: Location) 
 
 async def test_an_invoice_from_an_answer_without_one_is_found_again(shop: Location, box: Sandbox) -> None:
     estimate = await shop.estimates.create(samples.estimate())
+    await samples.accepted(box, shop, estimate.id)
     box.faults.script("create-invoice-from-estimate", Fault.NO_INVOICE_KEY)
     made = await shop.estimates.create_invoice(estimate.id, mark_as_invoiced=False)
     assert made.invoice is None

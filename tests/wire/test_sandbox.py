@@ -100,13 +100,17 @@ async def test_lists_want_their_page_and_routes_their_order(plain: Plain) -> Non
     assert "termsNote" in (await plain("GET", "/invoices/settings", params=plain.alt))[1]
 
 
-async def test_a_delete_takes_its_location_from_body_or_query(plain: Plain) -> None:
-    for options in ({"json": plain.alt}, {"params": plain.alt}):
-        body = {**plain.alt, **json.loads(encode(samples.estimate()))}
-        status, made, _ = await plain("POST", "/invoices/estimate", json=body)
-        assert status == 201
-        assert (await plain("DELETE", f"/invoices/estimate/{made['_id']}", **options))[0] == 200
-    assert (await plain("DELETE", "/invoices/estimate/none", params=plain.alt))[0] == 404
+async def test_an_estimates_deletion_reads_its_location_from_the_body_alone(plain: Plain) -> None:
+    body = {**plain.alt, **json.loads(encode(samples.estimate()))}
+    status, made, _ = await plain("POST", "/invoices/estimate", json=body)
+    assert status == 201
+    path = f"/invoices/estimate/{made['_id']}"
+    status, refused, _ = await plain("DELETE", path, params=plain.alt)
+    assert (status, refused["message"][0]) == (422, "altId must be a string")
+    assert (await plain("DELETE", path, json=plain.alt))[1]["deleted"] is True
+    assert (await plain("DELETE", path, json=plain.alt))[0] == 404
+    plain.box.rules.switch("delete_estimate_body", on=False)
+    assert (await plain("DELETE", path, params=plain.alt))[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,6 @@ async def test_quirks_can_be_switched() -> None:
         newest_first=False,
         largest_page=2,
         honest_total=False,
-        accepted_first=True,
     )
     async with Sandbox(quirks=quirks) as box, aiohttp.ClientSession() as session:
         plain = Plain(box, session)
@@ -184,7 +187,11 @@ async def test_quirks_can_be_switched() -> None:
         path = f"/invoices/estimate/{ids[0]}/invoice"
         assert (await plain("POST", path, json={**plain.alt, "markAsInvoiced": True}))[0] == 400
         update = {**body, "estimateStatus": "accepted", "estimateNumber": 77}
-        assert (await plain("PUT", f"/invoices/estimate/{ids[0]}", json=update))[1]["estimateNumber"] == 77
+        changed = (await plain("PUT", f"/invoices/estimate/{ids[0]}", json=update))[1]
+        assert (changed["estimateNumber"], changed["estimateStatus"]) == (77, "draft")
+        send = {**plain.alt, "action": "send_manually", "liveMode": True, "userId": "u1"}
+        await plain("POST", f"/invoices/estimate/{ids[0]}/send", json=send)
+        box.customer.accept(ids[0])
         assert set((await plain("POST", path, json={**plain.alt, "markAsInvoiced": True}))[1]) == {
             "estimate",
             "traceId",

@@ -100,6 +100,7 @@ async def test_an_invoice_is_told_of_also_when_the_answer_leaves_it_out() -> Non
         HighLevel(PrivateToken(box.token), base_url=box.url, location_id=box.location_id) as hl,
     ):
         estimate = await hl.location().estimates.create(samples.estimate())
+        await samples.accepted(box, hl.location(), estimate.id)
         assert (
             await hl.location().estimates.create_invoice(estimate.id, mark_as_invoiced=True)
         ).invoice is None

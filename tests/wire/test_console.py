@@ -18,7 +18,7 @@ import pytest
 import samples
 from hl_async import HighLevel
 from hl_async.errors import HighLevelError, ServerError
-from hl_async.models import Discount, EstimateSend
+from hl_async.models import Discount, EstimateSend, InvoiceSend
 from hl_async.sandbox import Fault, Sandbox
 from hl_async.sandbox.console import exchange_view
 from hl_async.sandbox.console.document_view import document_view, money, sums, words
@@ -279,6 +279,7 @@ async def test_history_relations_and_json_of_a_document_are_shown(
     shop = hl.location()
     made = await shop.estimates.create(samples.estimate())
     await shop.estimates.send(made.id, EstimateSend(action="send_manually", user_id="u1"))
+    box.customer.accept(made.id)
     invoice = (await shop.estimates.create_invoice(made.id, mark_as_invoiced=True)).invoice
     assert invoice is not None
     estimate = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
@@ -315,6 +316,7 @@ async def test_webhooks_are_added_triggered_and_resent_by_forms(
     browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
 ) -> None:
     made = await hl.location().estimates.create(samples.estimate())
+    await samples.accepted(box, hl.location(), made.id)
     invoice = (await hl.location().estimates.create_invoice(made.id, mark_as_invoiced=False)).invoice
     assert invoice is not None
     event = {"event": "InvoicePaid", "invoice": invoice.id}
@@ -363,3 +365,22 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "501 The console needs a package: pip install 'hl-async[sandbox]'"
+
+
+async def test_a_form_lets_the_customer_accept_and_pay(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    shop = hl.location()
+    made = await shop.estimates.create(samples.estimate())
+    page = f"location/{box.location_id}/estimates/{made.id}"
+    assert "has to be sent" in await read(browser, page)
+    assert "send it first" in await press(browser, box, 400, page=page, customer="accept")
+    await shop.estimates.send(made.id, EstimateSend(action="send_manually", user_id="u1"))
+    assert "Accept" in await read(browser, page)
+    assert "accepted the estimate" in await press(browser, box, page=page, customer="accept")
+    invoice = (await shop.estimates.create_invoice(made.id, mark_as_invoiced=True)).invoice
+    assert invoice is not None
+    await shop.invoices.send(invoice.id, InvoiceSend(action="send_manually", user_id="u1", live_mode=False))
+    bill = f"location/{box.location_id}/invoices/{invoice.id}"
+    assert "The customer paid" in await press(browser, box, page=bill, customer="pay", amount="9.97")
+    assert (await shop.invoices.get(invoice.id)).amount_due == Decimal("20.00")

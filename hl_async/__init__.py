@@ -63,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "governor.shared": ("BudgetStore", "MemoryBudget", "PostgresBudget"),
         "operations": ("OPERATIONS", "Operation"),
         "pagination": ("Page", "Pager"),
+        "resources.once": ("Once", "OnceStore"),
         "secret": ("Secret",),
         "telemetry": ("LoggingObserver", "Observer"),
         "transport.retry": ("RetryPolicy",),

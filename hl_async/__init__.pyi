@@ -30,6 +30,8 @@ from hl_async.operations import OPERATIONS as OPERATIONS
 from hl_async.operations import Operation as Operation
 from hl_async.pagination import Page as Page
 from hl_async.pagination import Pager as Pager
+from hl_async.resources.once import Once as Once
+from hl_async.resources.once import OnceStore as OnceStore
 from hl_async.secret import Secret as Secret
 from hl_async.telemetry import LoggingObserver as LoggingObserver
 from hl_async.telemetry import Observer as Observer

@@ -25,6 +25,7 @@ from hl_async.resources.invoice_templates import InvoiceTemplates
 from hl_async.resources.invoices import Invoices
 from hl_async.resources.locations import ClientMemory, LocationRequester, agency_locations
 from hl_async.resources.oauth import OAuth
+from hl_async.resources.once import Once
 from hl_async.resources.opportunities import Opportunities
 from hl_async.resources.products import Products
 from hl_async.resources.requesting import Body, Query
@@ -59,6 +60,7 @@ class _Core:
         session: aiohttp.ClientSession | None,
         ssl: ssl_module.SSLContext | None,
         budget: BudgetStore | None,
+        once: Once | None,
     ) -> None:
         self.config = config
         self.credentials = credentials
@@ -87,7 +89,7 @@ class _Core:
             guard=self.session.check_usable,
             codings=CODINGS,
         )
-        self.memory = ClientMemory()
+        self.memory = ClientMemory(once)
         self.state = "new"
 
     def __del__(self) -> None:
@@ -113,7 +115,8 @@ class HighLevel:
     ``credentials`` is a :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
     ``config`` holds all settings; ``base_url`` and ``api_version`` replace two of them. ``session`` may be an
     aiohttp session of your own, which is used and never closed. ``budget`` is a store in which several processes
-    share their rate budgets, :class:`PostgresBudget`; it is closed with the client. Leaving the block lets requests on
+    share their rate budgets, :class:`PostgresBudget`; ``once`` says where the keys of documents that are created once
+    are kept, :class:`Once`. Both are closed with the client. Leaving the block lets requests on
     the wire finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
     """
 
@@ -133,6 +136,7 @@ class HighLevel:
         session: aiohttp.ClientSession | None = None,
         ssl: ssl_module.SSLContext | None = None,
         budget: BudgetStore | None = None,
+        once: Once | None = None,
     ) -> None:
         if isinstance(credentials, str | Secret):
             credentials = PrivateToken(credentials)
@@ -141,7 +145,7 @@ class HighLevel:
             config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
         )
         self._location_id = None if location_id is None else plain_id("location_id", location_id)
-        self._core = _Core(credentials, settings, governor, retry, observers, session, ssl, budget)
+        self._core = _Core(credentials, settings, governor, retry, observers, session, ssl, budget, once)
         self._options = CallOptions()
         self._owner = True
 
@@ -235,7 +239,10 @@ class HighLevel:
                 try:
                     await core.credentials.aclose()
                 finally:
-                    await core.session.aclose()
+                    try:
+                        await core.memory.keeper.aclose()
+                    finally:
+                        await core.session.aclose()
 
     def with_options(self, **changes: Any) -> HighLevel:
         """A copy of this client whose calls use other options; pool, budget and tokens stay shared.

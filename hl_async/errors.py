@@ -4,14 +4,14 @@ The tree, root first::
 
     HighLevelError
       InvalidRequest (ValueError)         refused here, before any request
-        ConfigurationError
+        ConfigurationError · AmbiguousContact · KeyReused
       ClientStateError (RuntimeError)     NotEntered · ClientClosed · WrongEventLoop · ForkedClient
       CallError                           one call went wrong; carries the operation
         ApiError                          the API answered, and the answer was no; by status and meaning
         WireError                         no usable answer; ``sent`` says whether bytes may have left
         OutcomeUnknown                    an unsafe operation may or may not have been executed
         DecodeError                       a 2xx whose body is not the promised document
-        QuotaExhausted · DeadlineExceeded · WriteConflict
+        QuotaExhausted · DeadlineExceeded · WriteConflict · ContactIncomplete
       BudgetStoreError
       AuthError                           TokenMissing · RefreshRejected · GrantLost · TokenStoreError · …
       BulkError                           JournalLocked · JournalMismatch · JournalCorrupt · …
@@ -23,7 +23,7 @@ whether to try again is decided in ``retry``. Bodies are bounded and redacted be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import ClassVar, Final
 
@@ -334,6 +334,48 @@ class DeadlineExceeded(CallError):
 
 class WriteConflict(CallError):
     """Somebody else wrote the document between our read and our write; nothing was written."""
+
+
+class AmbiguousContact(InvalidRequest):
+    """The given e-mail, phone number and external id belong to different contacts; nothing was written.
+
+    ``candidates`` maps the id of each contact to what it was found by.
+    """
+
+    def __init__(self, field: str, problem: str, candidates: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(field, problem)
+        self.candidates = {contact: tuple(found_by) for contact, found_by in candidates.items()}
+
+
+class ContactIncomplete(CallError):
+    """The contact exists, but writing the rest failed; the error's cause says why.
+
+    ``contact_id`` is the contact, ``missing`` the fields that were not written.
+    """
+
+    def __init__(self, message: str, *, contact_id: str, missing: Sequence[str], operation: str = "") -> None:
+        super().__init__(message, operation=operation)
+        self.contact_id = contact_id
+        self.missing = tuple(missing)
+
+
+class KeyReused(InvalidRequest):
+    """A ``once`` key that made another document before. Nothing was created; ``document`` is the other one's id."""
+
+    def __init__(self, problem: str, document: str | None) -> None:
+        super().__init__("once", problem)
+        self.document = document
+
+
+class OnceUndecided(OutcomeUnknown):
+    """Documents look like the one to create, but carry no key that could tell; nothing was created.
+
+    ``candidates`` are their ids.
+    """
+
+    def __init__(self, message: str, *, candidates: Sequence[str], operation: str = "") -> None:
+        super().__init__(message, operation=operation)
+        self.candidates = tuple(candidates)
 
 
 # ------------------------------------------------------------------------------------------------- auth

@@ -50,6 +50,7 @@ from hl_async.models.contacts import (
     ContactUpsert,
     CustomFieldInput,
     CustomFieldValue,
+    EnsuredContact,
     TagsChange,
 )
 from hl_async.models.estimates import (
@@ -204,6 +205,7 @@ __all__ = [
     "CustomFieldValue",
     "Deleted",
     "Discount",
+    "EnsuredContact",
     "Estimate",
     "EstimateConfiguration",
     "EstimateDraft",

@@ -196,6 +196,20 @@ class ContactRecord(Answer):
         )
 
 
+class EnsuredContact(msgspec.Struct, frozen=True, kw_only=True):
+    """What :meth:`Contacts.ensure` found or made.
+
+    ``matched_by`` holds external_id, email, phone, or "duplicate" when the API refused a duplicate; empty for a new
+    contact. ``filled`` are the fields that were written, ``kept`` the ones that have another value, with that value.
+    """
+
+    contact: ContactRecord
+    created: bool
+    matched_by: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    kept: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 class ContactAnswer(Answer):
     """The envelope of one contact; None when a look-up found none."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final, TypedDict, Unpack
 
 from hl_async import operations as op
 from hl_async.errors import InvalidRequest, NotFound
@@ -16,15 +17,39 @@ from hl_async.models import (
     ContactSort,
     ContactUpdate,
     ContactUpsert,
+    CustomFieldInput,
+    EnsuredContact,
     TagsChange,
 )
 from hl_async.models.contacts import ContactAnswer
 from hl_async.models.phones import e164
 from hl_async.pagination import Pager
-from hl_async.resources.requesting import Requester
+from hl_async.resources.contact_ensuring import Ensuring, person
+from hl_async.resources.locations import LocationRequester
 
 _PAGED: Final = 10_000
 """So many contacts can be reached by page number: docs/api-facts.md#api-contacts."""
+
+
+class ContactFields(TypedDict, total=False):
+    """Further fields of :meth:`Contacts.ensure`."""
+
+    first_name: str
+    last_name: str
+    name: str
+    company_name: str
+    address1: str
+    city: str
+    state: str
+    postal_code: str
+    country: str
+    website: str
+    timezone: str
+    source: str
+    assigned_to: str
+    date_of_birth: str
+    tags: Sequence[str]
+    custom_fields: Sequence[CustomFieldInput]
 
 
 class Contacts:
@@ -32,7 +57,7 @@ class Contacts:
 
     __slots__ = ("_at",)
 
-    def __init__(self, at: Requester) -> None:
+    def __init__(self, at: LocationRequester) -> None:
         self._at = at
 
     async def find(
@@ -95,6 +120,41 @@ class Contacts:
             return answer
 
         return Pager(fetch, limit=limit)
+
+    async def ensure(
+        self,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        region: str | None = None,
+        external_id: CustomFieldInput | None = None,
+        replace: Collection[str] = (),
+        **details: Unpack[ContactFields],
+    ) -> EnsuredContact:
+        """Find one person's contact or create it, and fill in what is empty. Safe to repeat.
+
+        Tags are added. E-mail addresses, names and everything else that is there stay, unless `replace` names them.
+
+        Args:
+            email: The e-mail address to know the contact by.
+            phone: The phone number, in E.164 form unless `region` is given.
+            region: ISO 3166 code of the country that a national number belongs to.
+            external_id: A custom field that holds your own id of the person. It goes before e-mail and phone.
+            replace: Names of fields to overwrite, such as ``("email", "tags")``.
+            details: Further fields of the contact, such as `first_name`, `city` or `tags`.
+
+        Returns:
+            The contact, whether it was created, what it was found by, what was written and what was kept.
+
+        Raises:
+            InvalidRequest: There is no key, or a value is not valid.
+            AmbiguousContact: The keys belong to different contacts.
+            ContactIncomplete: The contact is there, but writing the rest failed.
+            OutcomeUnknown: No answer says whether it was created; call again.
+            ScopeMissing: The token lacks contacts.readonly or contacts.write.
+        """
+        who = person(email, phone, region, external_id, dict(details))
+        return await Ensuring(self._at, who, replace).run()
 
     async def get(self, contact_id: str) -> ContactRecord:
         """Read one contact. Raises :class:`NotFound`."""

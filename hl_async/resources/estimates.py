@@ -20,7 +20,8 @@ from hl_async.models import (
     changed,
 )
 from hl_async.pagination import Pager
-from hl_async.resources.requesting import Requester
+from hl_async.resources.locations import LocationRequester
+from hl_async.resources.once_documents import create_estimate_once, invoice_estimate_once
 
 
 class Estimates:
@@ -28,16 +29,28 @@ class Estimates:
 
     __slots__ = ("_at",)
 
-    def __init__(self, at: Requester) -> None:
+    def __init__(self, at: LocationRequester) -> None:
         self._at = at
 
-    async def create(self, estimate: EstimateDraft) -> Estimate:
+    async def create(self, estimate: EstimateDraft, *, once: str | None = None) -> Estimate:
         """Create an estimate as a draft; nothing is sent to the customer, no money moves.
 
         The API really needs an expiry date, an E.164 phone number of the contact and an issue date that is not
         in the location's future. Not repeatable: raises :class:`OutcomeUnknown` when no answer
         says whether it was created. Refused documents raise :class:`ValidationFailed` or :class:`BadRequest`.
+
+        Args:
+            estimate: The new estimate.
+            once: A key of yours, such as the id of the form. Calls with the same key return the same estimate: a
+                second click, another process, a retry after a crash or `OutcomeUnknown`. The key travels in `meta`.
+                See docs/how-to/form-to-estimate.md for what it needs.
+
+        Raises:
+            KeyReused: The key made an estimate of another content.
+            OnceUndecided: An estimate of the same content is there, and lists return no `meta`.
         """
+        if once is not None:
+            return await create_estimate_once(self._at, estimate, once, estimate)
         return await self._at.call(op.CREATE_ESTIMATE, body=estimate)
 
     def list(
@@ -125,7 +138,13 @@ class Estimates:
         return await self._at.call(op.SEND_ESTIMATE, estimate_id, body=message)
 
     async def create_invoice(
-        self, estimate_id: str, *, mark_as_invoiced: bool, version: str | None = None
+        self,
+        estimate_id: str,
+        *,
+        mark_as_invoiced: bool,
+        version: str | None = None,
+        once: bool = False,
+        contact_id: str | None = None,
     ) -> InvoiceFromEstimateResult:
         """Make an invoice from an estimate. Irreversible and not repeatable: a second call makes a second invoice.
 
@@ -135,6 +154,9 @@ class Estimates:
         """
         extra = {} if version is None else {"version": version}
         body = InvoiceFromEstimate(mark_as_invoiced=mark_as_invoiced, **extra)
+        if once:
+            estimate = await self._read(estimate_id, contact_id)
+            return await invoice_estimate_once(self._at, estimate, body)
         return await self._at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate_id, body=body)
 
     async def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None:

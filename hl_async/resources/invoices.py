@@ -25,7 +25,8 @@ from hl_async.models import (
     changed,
 )
 from hl_async.pagination import Pager
-from hl_async.resources.requesting import Requester
+from hl_async.resources.locations import LocationRequester
+from hl_async.resources.once_documents import create_invoice_once
 
 
 class Invoices:
@@ -33,15 +34,26 @@ class Invoices:
 
     __slots__ = ("_at",)
 
-    def __init__(self, at: Requester) -> None:
+    def __init__(self, at: LocationRequester) -> None:
         self._at = at
 
-    async def create(self, invoice: InvoiceDraft) -> Invoice:
+    async def create(self, invoice: InvoiceDraft, *, once: str | None = None) -> Invoice:
         """Create an invoice as a draft; nothing is sent, nothing is charged.
 
         Not repeatable: raises :class:`OutcomeUnknown` when no answer says whether it was created. Refused
         documents raise :class:`ValidationFailed` or :class:`BadRequest`.
+
+        Args:
+            invoice: The new invoice.
+            once: A key of yours. Calls with the same key return the same invoice. Invoices take no `meta`, so it
+                needs `invoice.invoice_number`, or a store: see docs/how-to/form-to-estimate.md.
+
+        Raises:
+            KeyReused: The key, or the number, made an invoice of another content.
+            InvalidRequest: There is neither a number nor a store.
         """
+        if once is not None:
+            return await create_invoice_once(self._at, invoice, once, invoice)
         return await self._at.call(op.CREATE_INVOICE, body=invoice)
 
     def list(

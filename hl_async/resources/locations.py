@@ -8,6 +8,7 @@ from hl_async import operations as op
 from hl_async.config import CallOptions
 from hl_async.models import LocationDetails, LocationList
 from hl_async.pagination import Pager
+from hl_async.resources.once import KeyKeeper, Once
 from hl_async.resources.requesting import Requester, encode_query
 from hl_async.transport.calls import Account, Transport
 
@@ -15,9 +16,10 @@ from hl_async.transport.calls import Account, Transport
 class ClientMemory:
     """Internal. What the resources of one client remember for its life, shared by its clones and locations."""
 
-    __slots__ = ("details", "reading")
+    __slots__ = ("details", "keeper", "reading")
 
-    def __init__(self) -> None:
+    def __init__(self, once: Once | None = None) -> None:
+        self.keeper = KeyKeeper(once)
         self.details: dict[str, LocationDetails] = {}
         self.reading: dict[str, asyncio.Lock] = {}
 
@@ -32,6 +34,21 @@ class LocationRequester(Requester):
     ) -> None:
         super().__init__(transport, account, options)
         self._memory = memory
+
+    @property
+    def id(self) -> str:
+        """The location id, which is every call's altId."""
+        return self._account.key
+
+    @property
+    def options(self) -> CallOptions:
+        """What the calls of this copy do differently."""
+        return self._options
+
+    @property
+    def keeper(self) -> KeyKeeper:
+        """Locks and records of keys."""
+        return self._memory.keeper
 
     async def details(self, *, fresh: bool = False) -> LocationDetails:
         """Return the location's name, time zone, business, logo and address. Only reads.

@@ -33,6 +33,11 @@ def phone(value: Any, name: str) -> str | None:
     return None if good else f"{name} must be a valid phone number"
 
 
+def country(value: Any, name: str) -> str | None:
+    good = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isupper()
+    return None if good else f"{name} must be a valid enum value"
+
+
 def truth(value: Any, name: str) -> str | None:
     return None if isinstance(value, bool) else f"{name} must be a boolean value"
 

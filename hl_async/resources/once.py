@@ -1,0 +1,146 @@
+"""Create once: locks, records and patience around a request that must not be repeated blindly."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
+
+import msgspec
+
+from hl_async.auth.stores.base import Stored
+from hl_async.auth.stores.memory import MemoryStore
+from hl_async.config import positive_seconds
+from hl_async.errors import ConfigurationError
+from hl_async.resources.once_rules import OnceRecord
+
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 2.0
+_REMEMBERED: Final = 10_000
+"""So many keys a process without a store remembers."""
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(OnceRecord)
+
+
+class OnceStore(Protocol):
+    """Keeps records and locks of keys. `SqliteStore`, `PostgresTokenStore` and `MemoryStore` fulfil it."""
+
+    async def load(self, name: str) -> Stored | None:
+        """Return the entry, or None."""
+        ...
+
+    async def save(self, name: str, data: bytes, version: int) -> bool:
+        """Write the entry if its version is still `version` (0: there is none), durably; False if it is not."""
+        ...
+
+    def locked(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Hold the lock of a name against every task and process that shares the store."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release resources."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Once:
+    """How documents and contacts are created once.
+
+    Without a store the promise covers the tasks of one process, and estimates that lists return with `meta`.
+
+    Attributes:
+        store: Where locks and keys are kept: `SqliteStore` for the processes of a host, `PostgresTokenStore` for
+            several hosts. It is closed with the client.
+        settle: Seconds after which a request without an answer can't take effect any more. Proxies cut at 100 to
+            120 seconds while the server may go on.
+        patience: Seconds that one call looks for the result of a request without an answer.
+        depth: How many of the contact's newest documents one look reads.
+    """
+
+    store: OnceStore | None = None
+    settle: float = 150.0
+    patience: float = 10.0
+    depth: int = 200
+
+    def __post_init__(self) -> None:
+        positive_seconds("once.settle", self.settle)
+        positive_seconds("once.patience", self.patience)
+        if not isinstance(self.depth, int) or self.depth < 1:
+            raise ConfigurationError("once.depth", f"{self.depth!r} is not a positive whole number")
+
+
+class KeyKeeper:
+    """Internal. The locks and records of one client."""
+
+    __slots__ = ("_local", "_recent", "_store", "settings")
+
+    def __init__(self, settings: Once | None) -> None:
+        self.settings = settings or Once()
+        self._local = MemoryStore()
+        self._recent: deque[str] = deque()
+        self._store: OnceStore = self.settings.store or self._local
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see the keys."""
+        return self._store is not self._local and not isinstance(self._store, MemoryStore)
+
+    @asynccontextmanager
+    async def locked(self, name: str) -> AsyncIterator[None]:
+        """Hold the lock of a name in this process and in those that share the store."""
+        # one task per process asks the store, so that waiting tasks occupy none of its connections
+        async with self._local.locked(f"queue/{name}"), self._store.locked(name):
+            yield
+
+    async def load(self, name: str) -> OnceRecord | None:
+        """Return the record of a key."""
+        stored = await self._store.load(name)
+        return None if stored is None else _decoder.decode(stored.data)
+
+    async def save(self, name: str, record: OnceRecord) -> None:
+        """Write the record of a key, durably."""
+        data = _encoder.encode(record)
+        while True:
+            stored = await self._store.load(name)
+            if await self._store.save(name, data, 0 if stored is None else stored.version):
+                break
+        if stored is None and self._store is self._local:
+            self._recent.append(name)
+            if len(self._recent) > _REMEMBERED:
+                oldest = self._recent.popleft()
+                known = await self._local.load(oldest)
+                if known is not None:
+                    await self._local.delete(oldest, known.version)
+
+    async def claim(self, name: str, owner: str) -> bool:
+        """Make a name the owner's; False if it is another owner's."""
+        await self._store.save(name, _encoder.encode(OnceRecord(owner)), 0)
+        record = await self.load(name)
+        return record is not None and record.content == owner
+
+    async def aclose(self) -> None:
+        """Release the store."""
+        await self._store.aclose()
+
+
+class Patience:
+    """Internal. Growing pauses until a deadline."""
+
+    __slots__ = ("_pause", "_until")
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._pause = _FIRST_PAUSE
+
+    async def rest(self) -> bool:
+        """Sleep for a while; False, at once, if the deadline has passed."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            return False
+        await asyncio.sleep(min(self._pause, left))
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        return True

@@ -1,0 +1,316 @@
+"""Internal. Estimates and invoices that are created once under a key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from hl_async import operations as op
+from hl_async.errors import (
+    ApiError,
+    BadRequest,
+    CallError,
+    DecodeError,
+    InvalidRequest,
+    KeyReused,
+    NotFound,
+    OnceUndecided,
+    OutcomeUnknown,
+    WireError,
+)
+from hl_async.models import (
+    Estimate,
+    EstimateDraft,
+    Invoice,
+    InvoiceDraft,
+    InvoiceFromEstimate,
+    InvoiceFromEstimateResult,
+)
+from hl_async.models.codec import encode
+from hl_async.operations import Operation
+from hl_async.resources.locations import LocationRequester
+from hl_async.resources.once import KeyKeeper, Patience
+from hl_async.resources.once_rules import (
+    OnceRecord,
+    OnceStep,
+    check_key,
+    fingerprint,
+    looks_like,
+    mark_of,
+    marked,
+    next_step,
+    number_after,
+    suspicious_since,
+)
+
+
+class Identified(Protocol):
+    """A document with an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+D = TypeVar("D", bound=Identified)
+
+_NUMBERS: Final = 100
+"""So many invoice numbers are tried when other keys hold them."""
+
+
+class Look(Generic[D]):
+    """What a look at the contact's newest documents found."""
+
+    __slots__ = ("found", "suspects")
+
+    def __init__(self, found: D | None, suspects: list[D]) -> None:
+        self.found = found
+        self.suspects = suspects
+
+
+class OnceCall(Generic[D]):
+    """One creation under one key: look, send, look again after doubt.
+
+    `look` reads the newest documents, `send` makes the request with the record it is given; `name` is the key's name
+    in the store.
+    """
+
+    def __init__(
+        self,
+        at: LocationRequester,
+        operation: Operation[Any],
+        name: str,
+        key: str,
+        content: str,
+        look: Callable[[OnceRecord | None], Awaitable[Look[D]]],
+        send: Callable[[OnceRecord, Callable[[], Awaitable[None]]], Awaitable[D | None]],
+        number: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
+        self._at = at
+        self._keeper: KeyKeeper = at.keeper
+        self._operation = operation
+        self._name = name
+        self._key = key
+        self._content = content
+        self._look = look
+        self._send = send
+        self._number = number
+
+    async def run(self) -> D:
+        """Return the one document of this key."""
+        async with self._keeper.locked(self._name):
+            record = await self._keeper.load(self._name)
+            used = record is not None and (record.document or record.sent_at)
+            if record is not None and used and record.content != self._content:
+                raise KeyReused(
+                    f"{self._key!r} was used for another content; take a new key", record.document
+                )
+            return await self._settled(record)
+
+    async def _settled(self, record: OnceRecord | None) -> D:
+        """Look and create until the document is there, or until patience ends."""
+        patience = Patience(self._keeper.settings.patience)
+        doubt: Exception | None = None
+        while True:
+            look = await self._look(record)
+            step = next_step(
+                record,
+                found=look.found is not None,
+                suspects=bool(look.suspects),
+                now=time.time(),
+                settle=self._keeper.settings.settle,
+            )
+            if step is OnceStep.RETURN and look.found is not None:
+                return await self._done(record, look.found)
+            if step is OnceStep.CREATE:
+                number = record.number if record is not None else None
+                if self._number is not None and (number is None or isinstance(doubt, BadRequest)):
+                    number = await self._number()
+                record = OnceRecord(self._content, number=number)
+                made, record, doubt = await self._attempt(record)
+                if made is not None:
+                    return await self._done(record, made)
+                continue
+            if step is OnceStep.GONE:
+                raise NotFound(
+                    f"{record.document if record else ''} was created for the key {self._key!r} and is gone, or "
+                    f"is not among the {self._keeper.settings.depth} newest documents of the contact",
+                    status=404,
+                    operation=self._operation.name,
+                )
+            if not await patience.rest():
+                self._give_up(step, look, doubt)
+
+    async def _attempt(self, record: OnceRecord) -> tuple[D | None, OnceRecord, Exception | None]:
+        """Send once; return the document, or the doubt about it. A refusal is raised and forgotten."""
+        sent = record
+
+        async def mark() -> None:
+            nonlocal sent
+            sent = msgspec.structs.replace(record, sent_at=time.time())
+            await self._keeper.save(self._name, sent)
+
+        try:
+            return await self._send(record, mark), sent, None
+        except (OutcomeUnknown, DecodeError) as error:
+            return None, sent, error
+        except (ApiError, WireError) as error:
+            if sent.sent_at is not None and not (isinstance(error, WireError) and error.sent):
+                # refused: nothing was created, so the key is free again, for a corrected content too
+                free = OnceRecord(self._content, number=record.number)
+                await self._keeper.save(self._name, free)
+                if isinstance(error, BadRequest) and self._number is not None and _is_taken(error):
+                    # by another invoice, or by an earlier request of this key: the next look tells
+                    return None, free, error
+            raise
+
+    async def _done(self, record: OnceRecord | None, document: D) -> D:
+        if record is None or record.document != document.id:
+            known = record or OnceRecord(self._content)
+            await self._keeper.save(self._name, msgspec.structs.replace(known, document=document.id))
+        return document
+
+    def _give_up(self, step: OnceStep, look: Look[D], doubt: Exception | None) -> None:
+        if step is OnceStep.UNDECIDED:
+            ids = [one.id for one in look.suspects]
+            raise OnceUndecided(
+                f"{', '.join(ids)} may be the document of the key {self._key!r}: its content is the same, but the "
+                "API returned no meta; compare, and create it without a key if it is another one",
+                candidates=ids,
+                operation=self._operation.name,
+            ) from doubt
+        raise OutcomeUnknown(
+            f"no answer says whether the document of the key {self._key!r} was created; call again with the same key",
+            reason=doubt if isinstance(doubt, CallError) else None,
+            operation=self._operation.name,
+        ) from doubt
+
+
+def _is_taken(error: BadRequest) -> bool:
+    return any("number already exists" in one.lower() for one in error.messages)
+
+
+async def create_estimate_once(
+    at: LocationRequester, draft: EstimateDraft, key: str, body: EstimateDraft
+) -> Estimate:
+    """Create the estimate of a key. `draft` is the caller's, which identifies it; `body` is what is sent."""
+    check_key(key)
+    content = fingerprint(encode(draft))
+    name = f"once/{at.id}/estimate/{key}"
+    depth, settle = at.keeper.settings.depth, at.keeper.settings.settle
+    sent = msgspec.structs.replace(body, meta=marked(body.meta, key, content))
+
+    async def look(record: OnceRecord | None) -> Look[Estimate]:
+        since = suspicious_since(record, time.time(), settle)
+        suspects = []
+        filters = {"contactId": draft.contact_details.id}
+        pager = at.paginate(op.LIST_ESTIMATES, filters, limit=min(depth, 100), offset=0)
+        for estimate in await pager.collect(depth):
+            mark = mark_of(estimate.meta)
+            if mark is not None and mark[0] == key:
+                if mark[1] != content:
+                    raise KeyReused(f"{key!r} was used for the estimate {estimate.id}", estimate.id)
+                return Look(estimate, [])
+            if record is not None and estimate.id == record.document:
+                return Look(estimate, [])
+            if not estimate.meta and _created_after(estimate, since) and looks_like(estimate, draft):
+                suspects.append(estimate)
+        return Look(None, suspects)
+
+    async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
+        return await at.call(op.CREATE_ESTIMATE, body=sent, options=at.options.replace(before_send=mark))
+
+    return await OnceCall(at, op.CREATE_ESTIMATE, name, key, content, look, send).run()
+
+
+async def create_invoice_once(
+    at: LocationRequester, draft: InvoiceDraft, key: str, body: InvoiceDraft
+) -> Invoice:
+    """Create the invoice of a key; its number is what identifies it, because invoices take no `meta`."""
+    check_key(key)
+    own_number = draft.invoice_number if draft.invoice_number is not UNSET else None
+    if own_number is None and not at.keeper.is_shared:
+        raise InvalidRequest(
+            "once",
+            "invoices carry no key: set invoice_number, or give the client a store, "
+            "such as HighLevel(..., once=Once(SqliteStore('once.db')))",
+        )
+    content = fingerprint(encode(draft))
+    name = f"once/{at.id}/invoice/{key}"
+    depth = at.keeper.settings.depth
+    tried: set[str] = set()
+
+    async def number() -> str:
+        candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
+        for _ in range(_NUMBERS):
+            # generating reserves nothing, so two keys could be told the same number
+            if candidate not in tried and await at.keeper.claim(f"once/{at.id}/number/{candidate}", name):
+                tried.add(candidate)
+                return candidate
+            tried.add(candidate)
+            candidate = number_after(candidate)
+        raise InvalidRequest("invoice_number", f"{_NUMBERS} numbers from {candidate} on are taken; set one")
+
+    async def look(record: OnceRecord | None) -> Look[Invoice]:
+        wanted = record.number if record is not None and record.number else own_number
+        known = record.document if record is not None else None
+        if wanted is None and known is None:
+            return Look(None, [])
+        filters = {"contactId": draft.contact_details.id}
+        pager = at.paginate(op.LIST_INVOICES, filters, limit=min(depth, 100), offset=0)
+        for invoice in await pager.collect(depth):
+            if known is not None and invoice.id == known:
+                return Look(invoice, [])
+            if known is None and wanted is not None and str(invoice.invoice_number) == wanted:
+                if looks_like(invoice, draft):
+                    return Look(invoice, [])
+                if own_number is not None:
+                    raise KeyReused(f"the number {wanted!r} belongs to another invoice", invoice.id)
+        return Look(None, [])
+
+    async def send(record: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice:
+        sent = body if record.number is None else msgspec.structs.replace(body, invoice_number=record.number)
+        return await at.call(op.CREATE_INVOICE, body=sent, options=at.options.replace(before_send=mark))
+
+    made = OnceCall(
+        at, op.CREATE_INVOICE, name, key, content, look, send, number if own_number is None else None
+    )
+    return await made.run()
+
+
+async def invoice_estimate_once(
+    at: LocationRequester, estimate: Estimate, body: InvoiceFromEstimate
+) -> InvoiceFromEstimateResult:
+    """Create the one invoice of an estimate; its `source_id` is what identifies it."""
+    contact = estimate.contact_details.id if estimate.contact_details else None
+    name = f"once/{at.id}/invoice-of/{estimate.id}"
+    depth = at.keeper.settings.depth
+    answer: InvoiceFromEstimateResult | None = None
+
+    async def look(_: OnceRecord | None) -> Look[Invoice]:
+        pager = at.paginate(op.LIST_INVOICES, {"contactId": contact}, limit=min(depth, 100), offset=0)
+        for invoice in await pager.collect(depth):
+            if invoice.source == "estimate" and invoice.source_id == estimate.id:
+                return Look(invoice, [])
+        return Look(None, [])
+
+    async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice | None:
+        nonlocal answer
+        options = at.options.replace(before_send=mark)
+        answer = await at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate.id, body=body, options=options)
+        return answer.invoice
+
+    invoice: Invoice = await OnceCall(
+        at, op.CREATE_INVOICE_FROM_ESTIMATE, name, estimate.id, fingerprint(encode(body)), look, send
+    ).run()
+    made_from = answer.estimate if answer is not None and answer.estimate is not None else estimate
+    return InvoiceFromEstimateResult(estimate=made_from, invoice=invoice)
+
+
+def _created_after(document: Any, since: float) -> bool:
+    created = document.created_at
+    return created is None or created > datetime.fromtimestamp(since, UTC)

@@ -1,0 +1,130 @@
+"""Internal. Which step creates a document once: pure decisions from a record, a look and the time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.errors import InvalidRequest
+
+MARK: Final = "hl_async"
+"""The member of `meta` that holds our key; other members belong to the caller."""
+
+_CLOCK_SKEW: Final = 60.0
+
+
+class OnceRecord(msgspec.Struct, frozen=True):
+    """What a store remembers of one key.
+
+    `sent_at` is the time of the last request in seconds since the epoch, None before the first one. `document` is
+    the id of what was created, None as long as no answer said so. `number` is the number an invoice was sent with.
+    """
+
+    content: str
+    sent_at: float | None = None
+    document: str | None = None
+    number: str | None = None
+
+
+class OnceStep(Enum):
+    """What to do next under a key."""
+
+    RETURN = "return"
+    """The document is there."""
+    CREATE = "create"
+    """No request can have created it."""
+    WAIT = "wait"
+    """A request may still create it; look again."""
+    UNDECIDED = "undecided"
+    """Something that looks like it is there, without a key."""
+    GONE = "gone"
+    """It was created and is not there any more."""
+
+
+def next_step(
+    record: OnceRecord | None, *, found: bool, suspects: bool, now: float, settle: float
+) -> OnceStep:
+    """Decide the next step.
+
+    Args:
+        record: What the store remembers of the key.
+        found: The look found the document.
+        suspects: The look found documents of the same content without any key.
+        now: Seconds since the epoch.
+        settle: Seconds after which a request without an answer can't create any more.
+    """
+    if found:
+        return OnceStep.RETURN
+    if record is not None and record.document is not None:
+        return OnceStep.GONE
+    if suspects:
+        return OnceStep.UNDECIDED
+    if record is None or record.sent_at is None or now >= record.sent_at + settle:
+        return OnceStep.CREATE
+    return OnceStep.WAIT
+
+
+def suspicious_since(record: OnceRecord | None, now: float, settle: float) -> float:
+    """Return the earliest creation time of a document that could be the one of this key."""
+    begun = now - settle if record is None or record.sent_at is None else record.sent_at
+    return begun - _CLOCK_SKEW
+
+
+def check_key(key: str) -> str:
+    """Return a valid key; raises :class:`InvalidRequest` for any other."""
+    if not isinstance(key, str):
+        raise InvalidRequest("once", f"takes text, got {type(key).__name__}")
+    if not key.strip() or len(key) > 128 or not key.isprintable():
+        raise InvalidRequest("once", f"{key[:40]!r} is not a key of 1 to 128 printable characters")
+    return key
+
+
+def fingerprint(body: bytes) -> str:
+    """Return a short digest of an encoded body: equal bodies, equal digests."""
+    return hashlib.blake2b(body, digest_size=12).hexdigest()
+
+
+def marked(meta: Any, key: str, content: str) -> dict[str, Any]:
+    """Return `meta` with the key in it; the caller's members stay."""
+    given = meta if isinstance(meta, dict) else {}
+    own = given.get(MARK)
+    return {**given, MARK: {**(own if isinstance(own, dict) else {}), "once": key, "content": content}}
+
+
+def mark_of(meta: Any) -> tuple[str, str] | None:
+    """Return the key and the digest that a document's `meta` carries."""
+    own = meta.get(MARK) if isinstance(meta, dict) else None
+    if not isinstance(own, dict) or not isinstance(own.get("once"), str):
+        return None
+    return own["once"], str(own.get("content", ""))
+
+
+def number_after(number: str) -> str:
+    """Return the number that follows, as wide as this one."""
+    digits = re.search(r"\d+$", number)
+    if digits is None:
+        return f"{number}-2"
+    return f"{number[: digits.start()]}{int(digits[0]) + 1:0{len(digits[0])}d}"
+
+
+def lines_of(items: Sequence[Any] | None) -> list[tuple[Any, Any, Any]]:
+    """Return what identifies the lines of a draft or a document: name, unit price and quantity."""
+    return [(one.name, one.amount, one.qty) for one in items or ()]
+
+
+def looks_like(document: Any, draft: Any) -> bool:
+    """Return whether a document has the name, the currency, the contact and the lines of a draft."""
+    contact = document.contact_details
+    lines = getattr(document, "items", None) or getattr(document, "invoice_items", None)
+    return bool(
+        document.name == draft.name
+        and document.currency == draft.currency
+        and contact is not None
+        and contact.id == draft.contact_details.id
+        and lines_of(lines) == lines_of(draft.items)
+    )

@@ -1,0 +1,212 @@
+"""Create once: two clicks, two processes, a lost answer, a crash: one document."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import samples
+from hl_async import HighLevel, Location, SqliteStore
+from hl_async.errors import (
+    InvalidRequest,
+    KeyReused,
+    NotFound,
+    OnceUndecided,
+    OutcomeUnknown,
+    ValidationFailed,
+)
+from hl_async.models import EstimateDraft
+from hl_async.resources.once import Once
+from hl_async.sandbox import Fault, Sandbox
+
+LOST = [Fault.RESET_AFTER_COMMIT, Fault.RESET_BEFORE_COMMIT, Fault.LATE_COMMIT, Fault.ERROR_500_AFTER]
+
+
+def client(box: Sandbox, **settings: Any) -> HighLevel:
+    once = Once(**{"settle": 0.6, "patience": 5.0, **settings})
+    return HighLevel(box.token, base_url=box.url, location_id=box.location_id, once=once)
+
+
+@pytest.fixture
+async def shop(box: Sandbox) -> AsyncIterator[Location]:
+    box.faults.times = dataclasses.replace(box.faults.times, late=0.2)
+    async with client(box) as hl:
+        yield hl.location()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "once.db"
+
+
+async def test_two_clicks_make_one_estimate(shop: Location, box: Sandbox) -> None:
+    draft = samples.estimate(meta={"form": 7})
+    made = await asyncio.gather(*(shop.estimates.create(draft, once="form-7f3a") for _ in range(5)))
+    assert len({one.id for one in made}) == len(box.ledger.estimates()) == 1
+    assert box.ledger.estimates()[0]["meta"]["form"] == 7
+    other = await shop.estimates.create(draft, once="form-8")
+    assert other.id != made[0].id
+
+
+async def test_another_process_without_a_store_finds_the_key_in_meta(box: Sandbox) -> None:
+    async with client(box) as first, client(box) as second:
+        made = await first.location().estimates.create(samples.estimate(), once="form-7")
+        again = await second.location().estimates.create(samples.estimate(), once="form-7")
+    assert again.id == made.id
+    assert len(box.ledger.estimates()) == 1
+
+
+async def test_two_processes_with_a_store_click_at_once(box: Sandbox, store: Path) -> None:
+    async with (
+        client(box, store=SqliteStore(store)) as first,
+        client(box, store=SqliteStore(store)) as second,
+    ):
+        shops = [first.location(), second.location()] * 4
+        made = await asyncio.gather(
+            *(one.estimates.create(samples.estimate(), once="form-7") for one in shops)
+        )
+    assert len({one.id for one in made}) == len(box.ledger.estimates()) == 1
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_lost_answer_makes_no_second_estimate(shop: Location, box: Sandbox, fault: Fault) -> None:
+    box.faults.script("create-new-estimate", fault)
+    made = await shop.estimates.create(samples.estimate(), once="form-7")
+    assert [one["_id"] for one in box.ledger.estimates()] == [made.id]
+
+
+async def test_a_call_after_doubt_goes_on_where_it_ended(box: Sandbox, store: Path) -> None:
+    """The process that sent the request is gone; the next one waits until the request can't take effect."""
+    async with client(box, store=SqliteStore(store), patience=0.05) as hl:
+        box.faults.script("create-new-estimate", Fault.RESET_BEFORE_COMMIT)
+        with pytest.raises(OutcomeUnknown, match="call again with the same key"):
+            await hl.location().estimates.create(samples.estimate(), once="form-7")
+    async with client(box, store=SqliteStore(store)) as hl:
+        made = await hl.location().estimates.create(samples.estimate(), once="form-7")
+    assert [one["_id"] for one in box.ledger.estimates()] == [made.id]
+
+
+async def test_the_same_key_with_another_content_is_refused(box: Sandbox, store: Path) -> None:
+    async with client(box, store=SqliteStore(store)) as hl, client(box) as stranger:
+        made = await hl.location().estimates.create(samples.estimate(), once="form-7")
+        for one in (hl, stranger):
+            with pytest.raises(KeyReused) as caught:
+                await one.location().estimates.create(samples.estimate(name="Bath"), once="form-7")
+            assert caught.value.document == made.id
+    assert len(box.ledger.estimates()) == 1
+
+
+async def test_a_refused_draft_can_be_corrected_under_the_same_key(shop: Location, box: Sandbox) -> None:
+    box.contact_quirks.contacts_looked_up = True
+    with pytest.raises(NotFound):
+        await shop.estimates.create(samples.estimate(), once="form-7")
+    contact = (await shop.contacts.ensure(email="a@example.com", phone="+12145596993")).contact
+    draft = samples.estimate(contact_details=contact.for_document())
+    assert await shop.estimates.create(draft, once="form-7")
+    assert len(box.ledger.estimates()) == 1
+
+
+async def test_without_meta_in_lists_the_store_knows_the_document(box: Sandbox, store: Path) -> None:
+    box.quirks.meta_in_lists = False
+    async with client(box, store=SqliteStore(store)) as hl:
+        made = await hl.location().estimates.create(samples.estimate(), once="form-7")
+    async with client(box, store=SqliteStore(store)) as hl:
+        again = await hl.location().estimates.create(samples.estimate(), once="form-7")
+    assert (again.id, len(box.ledger.estimates())) == (made.id, 1)
+
+
+async def test_without_meta_and_without_an_answer_the_candidates_are_listed(
+    box: Sandbox, store: Path
+) -> None:
+    box.quirks.meta_in_lists = False
+    box.faults.script("create-new-estimate", Fault.RESET_AFTER_COMMIT)
+    async with client(box, store=SqliteStore(store), patience=0.2) as hl:
+        with pytest.raises(OnceUndecided, match="returned no meta") as caught:
+            await hl.location().estimates.create(samples.estimate(), once="form-7")
+    assert caught.value.candidates == (box.ledger.estimates()[0]["_id"],)
+    async with client(box, patience=0.2) as stranger:
+        with pytest.raises(OnceUndecided):
+            await stranger.location().estimates.create(samples.estimate(), once="form-7")
+    assert len(box.ledger.estimates()) == 1
+
+
+async def test_a_document_that_was_deleted_is_not_made_again(shop: Location, box: Sandbox) -> None:
+    made = await shop.estimates.create(samples.estimate(), once="form-7")
+    await shop.estimates.delete(made.id)
+    with pytest.raises(NotFound, match="is gone"):
+        await shop.estimates.create(samples.estimate(), once="form-7")
+    assert box.ledger.estimates() == []
+
+
+async def test_an_invoice_with_a_number_needs_no_store(shop: Location, box: Sandbox) -> None:
+    draft = samples.invoice(invoice_number="F-7")
+    box.faults.script("create-invoice", Fault.RESET_AFTER_COMMIT)
+    made = [await shop.invoices.create(draft, once="form-7") for _ in range(2)]
+    assert len({one.id for one in made}) == len(box.ledger.invoices()) == 1
+    with pytest.raises(KeyReused, match="'F-7' belongs to another invoice"):
+        await shop.invoices.create(samples.invoice(invoice_number="F-7", name="Bath"), once="form-8")
+
+
+async def test_an_invoice_without_a_number_and_without_a_store_is_refused(
+    shop: Location, box: Sandbox
+) -> None:
+    with pytest.raises(InvalidRequest, match="set invoice_number, or give the client a store"):
+        await shop.invoices.create(samples.invoice(), once="form-7")
+    assert box.count == 0
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_an_invoice_without_a_number_is_known_by_the_one_it_was_given(
+    box: Sandbox, store: Path, fault: Fault
+) -> None:
+    box.faults.times = dataclasses.replace(box.faults.times, late=0.2)
+    async with client(box, store=SqliteStore(store)) as hl:
+        box.faults.script("create-invoice", fault)
+        shop = hl.location()
+        made = await asyncio.gather(
+            *(shop.invoices.create(samples.invoice(), once="form-7") for _ in range(3))
+        )
+        others = await asyncio.gather(
+            *(shop.invoices.create(samples.invoice(), once=f"other-{number}") for number in range(4))
+        )
+    assert len({one.id for one in made}) == 1
+    assert len({one.id for one in others}) == 4
+    assert len(box.ledger.invoices()) == 5
+
+
+async def accepted(shop: Location, box: Sandbox) -> str:
+    """An estimate that its customer has accepted, as far as the sandbox asks for it."""
+    made = await shop.estimates.create(samples.estimate())
+    box.ledger.places[box.location_id].estimates[made.id]["estimateStatus"] = "accepted"
+    return made.id
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_AFTER_COMMIT, Fault.LATE_COMMIT, Fault.NO_INVOICE_KEY])
+async def test_an_estimate_makes_one_invoice(shop: Location, box: Sandbox, fault: Fault) -> None:
+    estimate_id = await accepted(shop, box)
+    box.faults.script("create-invoice-from-estimate", fault)
+    made = await asyncio.gather(
+        *(shop.estimates.create_invoice(estimate_id, mark_as_invoiced=False, once=True) for _ in range(3))
+    )
+    assert len({one.invoice.id for one in made if one.invoice}) == len(box.ledger.invoices()) == 1
+    with pytest.raises(NotFound):
+        await shop.estimates.create_invoice("0" * 24, mark_as_invoiced=True, once=True)
+
+
+async def test_a_key_is_checked_before_any_request(shop: Location, box: Sandbox) -> None:
+    for key in ("", " ", "a\nb"):
+        with pytest.raises(InvalidRequest, match="is not a key"):
+            await shop.estimates.create(samples.estimate(), once=key)
+    assert box.count == 0
+
+
+async def test_drafts_without_a_key_are_created_as_before(shop: Location, box: Sandbox) -> None:
+    draft: EstimateDraft = samples.estimate()
+    assert (await shop.estimates.create(draft)).id != (await shop.estimates.create(draft)).id
+    with pytest.raises(ValidationFailed):
+        await shop.call(__import__("hl_async").OPERATIONS["create-new-estimate"], body={})

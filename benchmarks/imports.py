@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from benchmarks.bars import Row, note
 
-BAR_MS = 60.0
+BAR_MS = 40.0
 ROUNDS = 9
 
 

@@ -52,6 +52,9 @@ class Operation(Generic[T]):
     spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token.
     """
 
+    decode: Callable[[bytes], T]
+    """Reads an answer's body. Built when it is first used."""
+
     __slots__ = (
         "alt", "authorised", "body", "call", "decode", "form", "items", "method", "name",
         "page", "params", "path", "path_v3", "query", "replay", "resource", "response", "scope", "segments", "total",
@@ -94,7 +97,13 @@ class Operation(Generic[T]):
         self.params = tuple(part.partition("}")[0] for part in path.split("{")[1:])
         # "/a/{x}/b" → ("/a/", "/b"): expanding is one join around the quoted ids
         self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
-        self.decode: Callable[[bytes], T] = decoder(response)
+
+    def __getattr__(self, name: str) -> Any:
+        # A decoder takes as long to build as twenty rows, and most programs call few operations.
+        if name != "decode":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.decode = decoder(self.response)
+        return self.decode
 
     @property
     def at(self) -> str:

@@ -41,6 +41,13 @@ CURRENCIES: Final[dict[str, int]] = {
 """Active ISO 4217 codes and how many decimal places their minor unit has."""
 
 
+_UNITS: Final = {code: Decimal(1).scaleb(-digits) for code, digits in CURRENCIES.items()}
+
+
+def _unit(currency: str) -> Decimal:
+    return Decimal(1).scaleb(-minor_units(currency))
+
+
 def is_sound(value: Decimal) -> bool:
     """Finite, at most 28 digits, magnitude between 1e-12 and 1e16: what may be an amount at all.
 
@@ -147,7 +154,7 @@ def minor_units(currency: str) -> int:
 
 def rounded(value: Decimal, currency: str) -> Decimal:
     """``value`` rounded half up to the currency's minor unit."""
-    return value.quantize(Decimal(1).scaleb(-minor_units(currency)), ROUND_HALF_UP, _ROOMY)
+    return value.quantize(_UNITS.get(currency) or _unit(currency), ROUND_HALF_UP, _ROOMY)
 
 
 class PricedLine(Protocol):
@@ -162,7 +169,10 @@ class PricedLine(Protocol):
 
 def line_total(line: PricedLine, currency: str) -> Decimal:
     """One line without tax, rounded."""
-    return rounded(_ROOMY.multiply(Decimal(line.amount or 0), Decimal(line.qty or 0)), currency)
+    amount, qty = line.amount, line.qty
+    if amount.__class__ is not Decimal or qty.__class__ is not Decimal:
+        amount, qty = Decimal(amount or 0), Decimal(qty or 0)
+    return rounded(_ROOMY.multiply(amount, qty), currency)
 
 
 def document_total(items: Iterable[PricedLine], currency: str, discount: Any = None) -> Decimal:

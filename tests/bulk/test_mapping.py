@@ -19,6 +19,7 @@ currency = "EUR"
 issue_date = "{Date}"
 expiry_days = 30
 discount = "{Discount}"
+allow_zero_total = true
 
 [contact]
 id = "{Contact}"
@@ -65,7 +66,7 @@ def test_a_number_is_what_the_mapping_says_or_none(
 ) -> None:
     mapping = loaded(tmp_path, TEXT + signs)
     if number is None:
-        with pytest.raises(InvalidRequest, match="amount.* is no number"):
+        with pytest.raises(InvalidRequest, match="amount.* is not a number"):
             mapping.draft([LINE | {"Price": text}])
     else:
         assert mapping.draft([LINE | {"Price": text}]).items[0].amount == Decimal(number)
@@ -74,12 +75,10 @@ def test_a_number_is_what_the_mapping_says_or_none(
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"Contact": " "}, "contact id: is empty"),
-        ({"Phone": "0171 555 01 01"}, "is not of the form"),
-        ({"Phone": "+1"}, "is not of the form"),
-        ({"Discount": "-5"}, "discount: -5 is no percentage"),
-        ({"Discount": "101"}, "discount: 101 is no percentage"),
-        ({"Date": "9999-12-31"}, "too far away"),
+        ({"Contact": " "}, "Alex has no contact id"),
+        ({"Discount": "-5"}, "discount: -5 is not a percentage discount"),
+        ({"Discount": "101"}, "discount: 101 is not a percentage discount"),
+        ({"Date": "9999-12-31"}, "in the future"),
     ],
 )
 def test_what_the_api_would_refuse_is_refused_first(
@@ -93,7 +92,7 @@ def test_an_empty_discount_is_none_and_a_fixed_one_is_an_amount(tmp_path: Path) 
     mapping = loaded(tmp_path, TEXT)
     assert mapping.draft([LINE]).discount.value == 0
     fixed = loaded(tmp_path, TEXT.replace("discount =", 'discount_type = "fixed"\ndiscount ='))
-    found = fixed.draft([LINE | {"Discount": "250.5"}]).discount
+    found = fixed.draft([LINE | {"Discount": "250.5", "Price": "1000"}]).discount
     assert (found.type, found.value) == ("fixed", Decimal("250.5"))
 
 
@@ -103,5 +102,5 @@ def test_a_day_in_iso_form_is_understood_unless_it_could_mean_another(tmp_path: 
         body = msgspec.to_builtins(mapping.draft([LINE | {"Date": text}]))
         assert (body["issueDate"], body["expiryDate"]) == ("2024-02-01", "2024-03-02")
     swapped = loaded(tmp_path, TEXT.replace("expiry_days", 'date_format = "%Y-%d-%m"\nexpiry_days'))
-    with pytest.raises(InvalidRequest, match="no date of the form"):
+    with pytest.raises(InvalidRequest, match="not a date of the form"):
         swapped.draft([LINE | {"Date": "2024-01-13"}])

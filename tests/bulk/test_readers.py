@@ -109,22 +109,22 @@ def test_lines_that_stand_apart_are_merged(tmp_path: Path) -> None:
     ("changes", "reason"),
     [
         ({"Qty": "-1"}, "line 1 qty: -1 is negative"),
-        ({"Qty": "x"}, "'x' is no number"),
-        ({"Qty": "NaN"}, "'NaN' is no number"),
-        ({"Price": "Infinity"}, "'Infinity' is no number"),
+        ({"Qty": "x"}, "'x' is not a number"),
+        ({"Qty": "NaN"}, "'NaN' is not a number"),
+        ({"Price": "Infinity"}, "'Infinity' is not a number"),
         ({"Price": "-1"}, "amount: -1 is negative"),
         ({"Price": "0"}, "total: is zero"),
         ({"Article": " "}, "line 1 name: is empty"),
         ({"Currency": "eur"}, "must be in capitals"),
-        ({"Currency": "ZZZ"}, "no ISO 4217"),
-        ({"Date": "2024/01/01"}, "no date of the form"),
-        ({"Date": ""}, "expiry_date: is empty"),
-        ({"Tax": ""}, "is no number"),
+        ({"Currency": "ZZZ"}, "not an ISO 4217"),
+        ({"Date": "2024/01/01"}, "not a date of the form"),
+        ({"Date": "01.02.2044"}, "in the future"),
+        ({"Tax": ""}, "is not a number"),
         ({"Tax": "-1"}, "tax: -1 is negative"),
-        ({"Price": "1.234"}, "'1.234' is no number, with ',' as its decimal sign"),
-        ({"Price": "1_000"}, "is no number"),
-        ({"Price": "9,99 €"}, "is no number"),
-        ({"Price": "1" * 40}, "at most 28 digits"),
+        ({"Price": "1.234"}, "'1.234' is not a number, with ',' as its decimal sign"),
+        ({"Price": "1_000"}, "is not a number"),
+        ({"Price": "9,99 €"}, "is not a number"),
+        ({"Price": "1" * 40}, "more than 28 digits"),
     ],
 )
 def test_what_cannot_be_an_estimate_is_a_reject_with_the_reason(
@@ -137,7 +137,7 @@ def test_what_cannot_be_an_estimate_is_a_reject_with_the_reason(
 
 
 def test_rules_leave_documents_out(tmp_path: Path) -> None:
-    skipped, rejected, empty = read(tmp_path, [row("X1"), row("C1"), row(" ")])
+    empty, skipped, rejected = read(tmp_path, [row(" "), row("X1"), row("C1")])
     assert isinstance(skipped, Reject)
     assert isinstance(rejected, Reject)
     assert (skipped.skipped, skipped.reason) == (True, "left out on purpose")
@@ -178,10 +178,10 @@ def test_a_line_too_short_to_name_its_document_is_a_reject_of_its_own(tmp_path: 
     found = read(tmp_path, rows, text)
     assert [(one.source_id, type(one).__name__) for one in found] == [
         ("", "Reject"),
-        ("B", "Item"),
         ("A", "Reject"),
+        ("B", "Item"),
     ]
-    assert "between the lines of this document" in getattr(found[2], "reason", "")
+    assert "between the lines of this document" in getattr(found[1], "reason", "")
 
 
 def test_a_date_that_has_not_come_anywhere_yet_is_a_reject(tmp_path: Path) -> None:
@@ -213,8 +213,8 @@ def test_lines_that_name_two_customers_or_currencies_are_no_document(tmp_path: P
 def test_utf16_is_recognised_when_it_was_not_declared(tmp_path: Path) -> None:
     path, mapping = written(tmp_path, [row()])
     path.write_bytes(path.read_text("utf-8").encode("utf-16"))
-    with pytest.raises(SourceError, match='encoding = "utf-16"'):
-        list(read_source(path, mapping))
+    (found,) = read_source(path, mapping)
+    assert isinstance(found, Item)
     (tmp_path / "map.toml").write_text(MAPPING + '\n[source]\nencoding = "utf-16"\n')
     (found,) = read_source(path, Mapping.load(tmp_path / "map.toml"))
     assert isinstance(found, Item)
@@ -249,7 +249,7 @@ def test_another_encoding_is_told_and_can_be_declared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ('\n[source]\nencoding = "klingon"\n', "no encoding that is known"),
+        ('\n[source]\nencoding = "klingon"\n', "is not a known encoding"),
         ('\n[source]\ndelimiter = ";;"\n', "delimiter"),
     ],
 )
@@ -300,12 +300,15 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     [
         ("[document", "Expected"),
         ("[document]\n", "missing required field"),
-        (MAPPING.replace('"{Currency}"', '"usd"'), "no ISO 4217"),
+        (MAPPING.replace('"{Currency}"', '"usd"'), "not an ISO 4217"),
         (MAPPING.replace("expiry_days = 30", ""), "requires an expiry date"),
         (MAPPING + '\n[[skip]]\ncolumn = "No"\nmatches = "("\nreason = "x"\n', "the rule on No"),
         (MAPPING + "\n[extra]\n", "unknown field"),
         (MAPPING.replace("expiry_days = 30", "expiry_days = -1"), "expiry_days: -1 is not 0"),
-        (MAPPING.replace('decimal = ","', 'decimal = ","\nthousands = ","'), "decimal must be one character"),
+        (
+            MAPPING.replace('decimal = ","', 'decimal = ","\nthousands = ","'),
+            "decimal: must be one character",
+        ),
         (MAPPING.replace('title = "{Title}"', 'discount_type = "percent"'), "discount_type"),
     ],
 )
@@ -351,7 +354,7 @@ def test_workbooks_are_read_like_tables(tmp_path: Path) -> None:
             )
         )
     path.write_bytes(b"no workbook")
-    with pytest.raises(SourceError, match="no readable workbook"):
+    with pytest.raises(SourceError, match="not a readable workbook"):
         list(read_source(path, mapping))
 
 
@@ -399,10 +402,10 @@ def test_ndjson_lines_are_bodies_and_bad_ones_name_their_line(tmp_path: Path) ->
     assert (first.source_id, first.location, first.total) == ("A7", "loc9", Decimal("29.97"))
     reasons = [one.reason for one in found if isinstance(one, Reject)]
     assert "line 2 is not JSON" in reasons[0]
-    assert "no JSON object" in reasons[1]
+    assert "not a JSON object" in reasons[1]
     assert "ISO 4217" in reasons[2]
     assert "no amount" in reasons[3]
-    assert "nonsense: is no field" in reasons[4]
+    assert "nonsense: is not a field" in reasons[4]
     assert "expiryDate" in reasons[5]
 
 
@@ -466,7 +469,11 @@ def test_every_document_of_any_table_is_accounted_for_once(
     except (SourceError, UnicodeEncodeError):
         return
     assert sorted(one.ordinal for one in found) == list(range(len(found)))
-    assert {one.source_id for one in found} == {no for no, _, _ in cells}
+    # a row without a number belongs to the document above it, and spoils it
+    assert {one.source_id for one in found} >= {no for no, _, _ in cells if no}
+    assert len({one.source_id for one in found if one.source_id}) == len(
+        [one for one in found if one.source_id]
+    )
 
 
 @settings(

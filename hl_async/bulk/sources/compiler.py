@@ -12,9 +12,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
-from hl_async.bulk.sources.pricing import PricedDiscount, PricedLine, compare_total, prices_of
+from hl_async.bulk.sources.pricing import compare_total, prices_of
 from hl_async.bulk.sources.records import Item
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.taxing import PricedDiscount, PricedLine
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 from hl_async.models.phones import e164

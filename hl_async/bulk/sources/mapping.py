@@ -1,7 +1,8 @@
-"""A mapping file: which lines make a document, and which columns become which fields. TOML.
+"""A mapping file: which rows make a document, and which columns become which fields. TOML.
 
-Values are templates: ``{Column}`` stands for a column of the document's first line (of the line itself in
-``[line]``), everything else for itself. See ``examples/online_retail.toml``.
+Values are templates: ``{Column}`` stands for a column of the document's first row (of the row itself in ``[line]``),
+everything else for itself. A column whose name stands twice is ``{Name#1}`` and ``{Name#2}``. See
+``examples/online_retail.toml``.
 """
 
 from __future__ import annotations
@@ -11,86 +12,134 @@ import re
 import tomllib
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
-from functools import cache
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET
 
+from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import InvalidRequest, SourceError
-from hl_async.models import BusinessDetails, ContactDetails, Discount, EstimateDraft, ItemTax, LineItem
+from hl_async.models import EstimateDraft
 from hl_async.models.money import CURRENCIES
 
 Line = Dict[str, str]
 
-_COLUMN: Final = re.compile(r"\{([^{}]+)\}")
-_PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+COLUMN: Final = re.compile(r"\{([^{}]+)\}")
 _LONGEST: Final = 36_500
-_LAST_YEAR: Final = 9000
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Leaves documents out when a column of any of their lines matches a regular expression."""
+    """Leaves out documents (``skip``, ``reject``) or rows (``drop``) where a column matches a regular expression."""
 
     column: str
     matches: str
-    reason: str
+    reason: str = ""
 
 
 class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to read the file. ``encoding`` is utf-8 unless said; a byte order mark is always understood."""
+    """How to read the file. A byte order mark and a line ``sep=;`` are always understood.
+
+    The keys are those of :class:`~hl_async.bulk.sources.settings.SourceSettings`.
+    """
 
     encoding: str = "utf-8"
-    delimiter: str = ","
+    delimiter: str = ""
     sheet: str = ""
+    header_row: int = 0
+    fill_down: bool = False
+    hidden: Literal["reject", "keep", "skip"] = "reject"
+    multiline: bool = False
+    formula_text: bool = False
 
 
 class DocumentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One document: the column whose equal values belong together, and its fields."""
+    """One document: the column whose equal values belong together, and its fields.
+
+    ``total``, ``amount_paid`` and ``amount_due`` are the source's own figures; ours are compared with them.
+    """
 
     group_by: str
     name: str
     currency: str
+    kind: Literal["", "estimate", "invoice"] = ""
     location: str = ""
     title: str = ""
+    number: str = ""
+    status: str = ""
+    po_number: str = ""
     terms_notes: str = ""
     issue_date: str = ""
     expiry_date: str = ""
+    due_date: str = ""
     expiry_days: int = 0
     date_format: str = "%Y-%m-%d"
     discount: str = ""
     discount_type: Literal["percentage", "fixed"] = "percentage"
+    tax_name: str = ""
+    tax_rate: str = ""
+    tax_amount: str = ""
+    total: str = ""
+    amount_paid: str = ""
+    amount_due: str = ""
     business_name: str = ""
     allow_zero_total: bool = False
 
 
 class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The customer. ``id`` is the contact's id in the location; ``phone_no`` is empty or in the form +12145596993."""
+    """The customer. ``id`` is the contact's id in the location; national phone numbers need ``region``."""
 
-    id: str
     name: str
+    id: str = ""
     phone_no: str = ""
     email: str = ""
+    company: str = ""
+    external_id: str = ""
+    region: str = ""
+    address_line1: str = ""
+    address_line2: str = ""
+    city: str = ""
+    state: str = ""
+    postal_code: str = ""
+    country: str = ""
 
 
 class LineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line item. Numbers are read with ``decimal`` as the decimal sign and ``thousands`` between groups of three.
+    """One line item. Numbers are read with ``decimal`` as the decimal sign and ``thousands`` between groups.
 
-    What does not look like that is no number: ``1.234`` may be a thousand or one and a quarter, so nobody guesses.
+    What does not look like that is not a number: ``1.234`` may be a thousand or one and a quarter, so nothing is
+    guessed.
     """
 
     name: str
     amount: str
-    qty: str
+    qty: str = "1"
     description: str = ""
     product_id: str = ""
+    price_id: str = ""
+    discount: str = ""
+    discount_type: Literal["percentage", "fixed"] = "percentage"
     tax_name: str = ""
     tax_rate: str = ""
+    tax_amount: str = ""
+    tax_inclusive: bool = False
+    total: str = ""
     decimal: str = "."
     thousands: str = ""
+    currency_sign: bool = False
+    parentheses: bool = False
+    trailing_minus: bool = False
+    minor_units: bool = False
+
+
+class ChargeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An amount of the whole document, such as shipping, that becomes a line of its own; empty or 0 is left out."""
+
+    name: str
+    amount: str
+    tax_name: str = ""
+    tax_rate: str = ""
+    tax_amount: str = ""
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,19 +149,21 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contact: ContactSection
     line: LineSection
     source: SourceSection = SourceSection()
+    charge: list[ChargeSection] = []
     reject: list[Rule] = []
     skip: list[Rule] = []
+    drop: list[Rule] = []
 
     @classmethod
     def load(cls, path: Path) -> Mapping:
         """Read a file; :class:`SourceError` names what is wrong with it."""
         try:
-            content = path.read_text("utf-8")
+            content = path.read_text("utf-8-sig")
             found = msgspec.convert(tomllib.loads(content), cls)
         except OSError as error:
             problem = f"{path}: {error.strerror}"
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-            problem = f"{path}: {error}"
+            problem = f"{path}: {_with_hint(str(error))}"
         else:
             found.check(path)
             return found
@@ -120,12 +171,16 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, path: Path) -> None:
         """Refuse what can be refused before the source is opened."""
-        constant = not _COLUMN.search(self.document.currency)
+        constant = not COLUMN.search(self.document.currency)
         if constant and self.document.currency not in CURRENCIES:
             raise SourceError(
-                f"{path}: document.currency: {self.document.currency!r} is no ISO 4217 code, such as USD"
+                f"{path}: document.currency: {self.document.currency!r} is not an ISO 4217 code, such as USD"
             )
-        if not self.document.expiry_date and not (self.document.issue_date and self.document.expiry_days):
+        if (
+            not self.document.expiry_date
+            and not self.document.due_date
+            and not (self.document.issue_date and self.document.expiry_days)
+        ):
             raise SourceError(
                 f"{path}: document: give expiry_date, or issue_date with expiry_days; the API requires an expiry date"
             )
@@ -133,173 +188,114 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SourceError(
                 f"{path}: document.expiry_days: {self.document.expiry_days} is not 0 to {_LONGEST}"
             )
-        signs = (self.line.decimal, self.line.thousands)
-        if len(signs[0]) != 1 or len(signs[1]) > 1 or signs[0] == signs[1] or any(map(str.isalnum, signs)):
-            raise SourceError(
-                f"{path}: line: decimal must be one character, thousands none or another one, such as , and ."
-            )
-        for rule in (*self.reject, *self.skip):
+        try:
+            self.settings().numbers.check()
+        except InvalidRequest as error:
+            raise SourceError(f"{path}: line: {error}") from None
+        for rule in (*self.reject, *self.skip, *self.drop):
             try:
                 re.compile(rule.matches)
             except re.error as error:
                 raise SourceError(f"{path}: the rule on {rule.column}: {rule.matches!r}: {error}") from None
 
+    def settings(self, base: SourceSettings | None = None) -> SourceSettings:
+        """The settings of the source: ``base`` with what this file declares."""
+        document, line = self.document, self.line
+        return msgspec.structs.replace(
+            base or SourceSettings(),
+            **msgspec.structs.asdict(self.source),
+            date_format=document.date_format,
+            expiry_days=document.expiry_days,
+            allow_zero_total=document.allow_zero_total,
+            decimal=line.decimal,
+            thousands=line.thousands,
+            currency_sign=line.currency_sign,
+            parentheses=line.parentheses,
+            trailing_minus=line.trailing_minus,
+            minor_units=line.minor_units,
+        )
+
     def columns(self) -> set[str]:
         """Every column that the mapping uses."""
         texts = [
             value
-            for section in (self.document, self.contact, self.line)
+            for section in (self.document, self.contact, self.line, *self.charge)
             for value in msgspec.structs.asdict(section).values()
             if isinstance(value, str)
         ]
-        used = {name for text in texts for name in _COLUMN.findall(text)}
-        return used | {self.document.group_by} | {rule.column for rule in (*self.reject, *self.skip)}
+        used = {name for text in texts for name in COLUMN.findall(text)}
+        rules = (*self.reject, *self.skip, *self.drop)
+        return used | {self.document.group_by} | {rule.column for rule in rules}
+
+    def id_columns(self) -> set[str]:
+        """Columns whose values are ids: a number that a spreadsheet shortened must not stand there."""
+        texts = (
+            self.document.location,
+            self.document.number,
+            self.contact.id,
+            self.contact.external_id,
+            self.line.product_id,
+            self.line.price_id,
+        )
+        return {name for text in texts for name in COLUMN.findall(text)} | {self.document.group_by}
 
     def check_columns(self, header: Sequence[str]) -> None:
         """Refuse a file that lacks a column that is used, or has it twice."""
         for name in sorted(self.columns()):
-            if name not in header:
-                near = difflib.get_close_matches(name, header, 3, 0.5)
-                hint = (
-                    f"; did you mean {' or '.join(map(repr, near))}?"
-                    if near
-                    else f"; its first line is {', '.join(header)[:200]}"
+            if name in header:
+                continue
+            if f"{name}#1" in header:
+                raise SourceError(
+                    f"the header has {name!r} more than once; write {name}#1 for the first, {name}#2 for the second"
                 )
-                raise SourceError(f"the file has no column {name!r}{hint}")
-            if header.count(name) > 1:
-                raise SourceError(f"the header has {name!r} more than once")
-
-    def excluded(self, lines: Sequence[Line]) -> tuple[str, bool] | None:
-        """(reason, skipped) when a rule leaves the document out."""
-        for rules, skipped in ((self.skip, True), (self.reject, False)):
-            for rule in rules:
-                if any(re.search(rule.matches, line[rule.column]) for line in lines):
-                    return rule.reason, skipped
-        return None
+            near = difflib.get_close_matches(name, header, 3, 0.5)
+            hint = (
+                f"; did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else f"; its first line is {', '.join(header)[:200]}"
+            )
+            raise SourceError(f"the file has no column {name!r}{hint}")
 
     def draft(self, lines: Sequence[Line]) -> EstimateDraft:
-        """The estimate that a document's lines make; :class:`InvalidRequest` says why there is none."""
-        head, section = lines[0], self.document
-        self._agreed(lines)
-        issued = self._day("issue_date", section.issue_date, head)
-        expires = self._day("expiry_date", section.expiry_date, head)
-        if expires is None:
-            if issued is None:
-                raise InvalidRequest("expiry_date", "is empty")
-            if issued.year > _LAST_YEAR:
-                raise InvalidRequest("issue_date", f"{issued} is too far away")
-            expires = issued + timedelta(days=section.expiry_days)
-        currency = fill(section.currency, head)
-        return EstimateDraft(
-            name=fill(section.name, head),
-            currency=currency,
-            expiry_date=expires,
-            issue_date=UNSET if issued is None else issued,
-            title=fill(section.title, head) or UNSET,
-            terms_notes=fill(section.terms_notes, head) or UNSET,
-            business_details=BusinessDetails(name=fill(section.business_name, head) or None),
-            discount=self._discount(head),
-            contact_details=self._contact(head),
-            items=[self._item(line, index, currency) for index, line in enumerate(lines)],
+        """The estimate that a document's rows make; :class:`InvalidRequest` says why there is none."""
+        from hl_async.bulk.sources.compiler import compile_document
+        from hl_async.bulk.sources.row_reader import RowReader
+
+        header = list(lines[0])
+        reader = RowReader(self, header, self.settings())
+        rows = [[line[name] for name in header] for line in lines]
+        latest = datetime.now(UTC).date() + timedelta(days=1)
+        made = reader.document(lines[0].get(self.document.group_by, "-") or "-", rows)
+        item = compile_document(
+            made, reader.settings, ordinal=0, latest=latest, business_name=reader.business(rows[0])
         )
-
-    def _agreed(self, lines: Sequence[Line]) -> None:
-        """Refuse lines that name two customers, currencies or locations: they are hardly one document.
-
-        An empty cell agrees with everything; many exports tell the document's facts on its first line only.
-        """
-        if len(lines) == 1:
-            return
-        section = self.document
-        contact = msgspec.structs.astuple(self.contact)
-        for template in (section.currency, section.location, section.discount, *contact):
-            for column in _COLUMN.findall(template):
-                found = dict.fromkeys(line[column] for line in lines if line[column].strip())
-                if len(found) > 1:
-                    first, second, *_ = found
-                    raise InvalidRequest(column, f"is {first!r} and {second!r} in lines of one document")
-
-    def _contact(self, line: Line) -> ContactDetails:
-        contact_id, phone = fill(self.contact.id, line).strip(), fill(self.contact.phone_no, line).strip()
-        if not contact_id:
-            raise InvalidRequest("contact id", "is empty")
-        if phone and not _PHONE.fullmatch(phone):
-            raise InvalidRequest("contact phone_no", f"{phone!r} is not of the form +12145596993")
-        return ContactDetails(
-            id=contact_id,
-            name=fill(self.contact.name, line),
-            phone_no=phone,
-            email=fill(self.contact.email, line),
-        )
-
-    def _item(self, line: Line, index: int, currency: str) -> LineItem:
-        section = self.line
-        at = f"line {index + 1}"
-        name = fill(section.name, line).strip()
-        if not name:
-            raise InvalidRequest(f"{at} name", "is empty")
-        qty = self._number(f"{at} qty", section.qty, line)
-        amount = self._number(f"{at} amount", section.amount, line)
-        if qty < 0:
-            raise InvalidRequest(f"{at} qty", f"{qty} is negative")
-        if amount < 0:
-            raise InvalidRequest(f"{at} amount", f"{amount} is negative")
-        taxes: Any = UNSET
-        if section.tax_rate:
-            rate = self._number(f"{at} tax", section.tax_rate, line)
-            if rate < 0:
-                raise InvalidRequest(f"{at} tax", f"{rate} is negative")
-            taxes = [ItemTax(name=fill(section.tax_name, line) or "Tax", rate=rate, calculation="exclusive")]
-        return LineItem(
-            name=name,
-            currency=currency,
-            amount=amount,
-            qty=qty,
-            description=fill(section.description, line) or UNSET,
-            product_id=fill(section.product_id, line) or UNSET,
-            taxes=taxes,
-        )
-
-    def _number(self, field: str, template: str, line: Line) -> Decimal:
-        text = fill(template, line).strip()
-        decimal, thousands = self.line.decimal, self.line.thousands
-        if not _numeric(decimal, thousands).fullmatch(text):
-            how = f", with {decimal!r} as its decimal sign" if any(map(str.isdigit, text)) else ""
-            raise InvalidRequest(field, f"{text[:40]!r} is no number{how}")
-        return Decimal((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
-
-    def _day(self, field: str, template: str, line: Line) -> date | None:
-        text = fill(template, line).strip()
-        if not text:
-            return None
-        own = self.document.date_format
-        # a day in ISO form is taken as such, unless the mapping's form could mean another day by it
-        for form in (own,) if own.startswith(("%Y-%d", "%y-%d")) else (own, "%Y-%m-%d"):
-            try:
-                return datetime.strptime(text, form).date()  # noqa: DTZ007 - a calendar day has no zone
-            except ValueError:
-                continue
-        raise InvalidRequest(field, f"{text!r} is no date of the form {self.document.date_format}")
-
-    def _discount(self, line: Line) -> Discount:
-        if not fill(self.document.discount, line).strip():
-            return Discount()
-        value = self._number("discount", self.document.discount, line)
-        if value < 0 or (value > 100 and self.document.discount_type == "percentage"):
-            raise InvalidRequest("discount", f"{value} is no {self.document.discount_type} to take off")
-        return Discount(value=value, type=self.document.discount_type)
+        found: EstimateDraft = msgspec.json.decode(item.body, type=EstimateDraft, strict=False)
+        return found
 
 
-@cache
-def _numeric(decimal: str, thousands: str) -> re.Pattern[str]:
-    """What a number looks like; the exponent is for sheets, which write very small ones so."""
-    point = re.escape(decimal)
-    whole = rf"[0-9]{{1,3}}(?:{re.escape(thousands)}[0-9]{{3}})+|[0-9]+" if thousands else "[0-9]+"
-    return re.compile(rf"[+-]?(?:(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]{{1,3}})?")
+_UNKNOWN: Final = re.compile(r"unknown field `(\w+)` - at `\$\.(\w+)")
+_SECTIONS: Final[dict[str, Any]] = {
+    "document": DocumentSection,
+    "contact": ContactSection,
+    "line": LineSection,
+    "source": SourceSection,
+    "charge": ChargeSection,
+}
+
+
+def _with_hint(problem: str) -> str:
+    """The problem, with the key that an unknown one probably means."""
+    found = _UNKNOWN.search(problem)
+    section = _SECTIONS.get(found.group(2)) if found else None
+    if found is None or section is None:
+        return problem
+    near = difflib.get_close_matches(found.group(1), section.__struct_fields__, 1, 0.5)
+    hint = f"; did you mean {near[0]}?" if near else f"; keys are {', '.join(section.__struct_fields__)}"
+    return f"[{found.group(2)}] has no key {found.group(1)!r}: unknown field{hint}"
 
 
 def fill(template: str, line: Line) -> str:
     """The template with the line's columns in place."""
     if "{" not in template:
         return template
-    return _COLUMN.sub(lambda found: line[found.group(1)], template)
+    return COLUMN.sub(lambda found: line[found.group(1)], template)

@@ -1,19 +1,14 @@
-"""Sources: CSV and XLSX with a mapping, NDJSON without. Streamed; every document is accounted for once.
+"""Sources: tables with a mapping, NDJSON without. Streamed; every document is accounted for once.
 
-Lines with the same value in the grouping column are one document. They usually stand together and are then read in
-one pass; those of a document that comes back later in the file are held in memory and given out, merged, at the
-end. A document that can't become an estimate is a reject with the reason; its neighbours are unaffected.
-
-A line with too few or too many fields rejects the whole document that it names: a document is never made from a part
-of its lines. Where such a line names another document, or none, but stands between two lines of one document, that
-one is rejected too, because the line may be its own.
+A document that cannot become a request is a reject with the reason; its neighbours are unaffected. A document is never
+made from a part of its rows.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,24 +18,75 @@ import msgspec
 from msgspec import UNSET
 
 from hl_async.bulk.sources.compiler import compile_document
-from hl_async.bulk.sources.document import decode_document
-from hl_async.bulk.sources.mapping import Line, Mapping, fill
+from hl_async.bulk.sources.document import Document, decode_document
+from hl_async.bulk.sources.groups import RowGroup, RowGroups, scattered_keys
+from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.sources.rejects import MAX_FIELD, REASON, table_text
+from hl_async.bulk.sources.row_reader import RowReader
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_keys, table_rows, table_start
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, document_total
 from hl_async.models.codec import decoder, encode
-from hl_async.operations import plain_id
 
 _estimate: Final = decoder(Estimate)
 _json: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+NDJSON: Final = (".ndjson", ".jsonl")
 
 
-def fingerprint(path: Path, mapping: Path | None) -> str:
-    """What identifies a source: the content of the file and of its mapping."""
+class SourceFacts(msgspec.Struct):
+    """What a source turned out to hold, known when it has been read.
+
+    Attributes:
+        documents: Documents that can become requests.
+        compared: Of these, how many state a total of their own, which equals ours.
+        notes: What was added or converted, with the number of documents.
+        unused_money: Columns that look like money, are not used and are not all zero: rows, and the first value.
+    """
+
+    documents: int = 0
+    compared: int = 0
+    notes: Counter[str] = msgspec.field(default_factory=Counter)
+    unused_money: dict[str, tuple[int, str]] = {}
+
+    def count(self, item: Item) -> None:
+        """Take one item into account."""
+        self.documents += 1
+        self.compared += item.is_compared
+        self.notes.update(dict.fromkeys(item.notes, 1))
+
+    @property
+    def comparison(self) -> str:
+        """What the totals were compared with, in words."""
+        if not self.compared:
+            return "equal to the plan (the source has no totals)"
+        if self.compared == self.documents:
+            return "equal to the source's totals"
+        return f"equal to the source's totals in {self.compared:,} of {self.documents:,} documents"
+
+
+class Reading(Iterator[Item | Reject]):
+    """The documents of a source, one after the other; ``facts`` fills up meanwhile."""
+
+    def __init__(self, records: Iterable[Item | Reject], facts: SourceFacts | None = None) -> None:
+        self.facts = facts or SourceFacts()
+        self._records = iter(records)
+
+    def __iter__(self) -> Reading:
+        return self
+
+    def __next__(self) -> Item | Reject:
+        record = next(self._records)
+        if isinstance(record, Item):
+            self.facts.count(record)
+        return record
+
+
+def fingerprint(path: Path, *others: Path | None) -> str:
+    """Return what identifies a source: the content of the file, and of its mapping or query."""
     digest = hashlib.blake2b(digest_size=16)
-    for one in (path, mapping):
+    for one in (path, *others):
         if one is not None:
             try:
                 with one.open("rb") as file:
@@ -61,239 +107,150 @@ def read_source(
     *,
     today: date | None = None,
     settings: SourceSettings | None = None,
-) -> Iterator[Item | Reject]:
-    """Every document of a file, by its suffix: ``.csv`` and ``.xlsx`` need a mapping, ``.ndjson``/``.jsonl`` take none.
+) -> Reading:
+    """Read every document of a file.
 
-    ``today`` (now, in UTC) says which issue dates lie in the future: those the API refuses. Raises
-    :class:`SourceError` when the file as a whole can't be read, before the first document if possible.
+    Args:
+        path: ``.ndjson`` and ``.jsonl`` hold documents; everything else is a table.
+        mapping: How a table's columns become documents.
+        today: The day that issue dates must not pass; now, in UTC.
+        settings: Defaults of what the documents lack.
+
+    Raises:
+        SourceError: The file as a whole cannot be read; before the first document if possible.
     """
-    # a calendar is up to fourteen hours ahead of UTC: tomorrow may have come where the location is
-    latest = (today or datetime.now(UTC).date()) + timedelta(days=1)
-    if path.suffix.lower() in (".ndjson", ".jsonl"):
-        return read_ndjson(path, latest, settings or SourceSettings())
+    latest = latest_day(today)
+    if path.suffix.lower() in NDJSON:
+        return Reading(read_ndjson(path, latest, settings or SourceSettings()))
     if mapping is None:
-        raise SourceError(f"{path}: a table needs a mapping file (--map); only .ndjson and .jsonl go without")
-    return read_table(path, mapping, latest)
+        raise SourceError(
+            f"{path}: a table needs a mapping file (--map), a query (--sql) or a profile (--from); "
+            "only .ndjson and .jsonl go without"
+        )
+    return read_table(path, mapping, latest, settings)
+
+
+def latest_day(today: date | None = None) -> date:
+    """The last day that may be an issue date (`docs/api-facts.md#api-dates`)."""
+    # a calendar is up to fourteen hours ahead of UTC: tomorrow may have come where the location is
+    return (today or datetime.now(UTC).date()) + timedelta(days=1)
 
 
 def header_of(path: Path, mapping: Mapping) -> list[str]:
     """The columns of a table; :class:`SourceError` when there are none, or the mapping wants others."""
-    _, header = next(_rows(path, mapping), (0, []))
-    if not any(header):
-        raise SourceError(f"{path} is empty: a header line with the column names is needed")
-    mapping.check_columns(header)
-    return header
+    return _start(path, mapping, mapping.settings()).header
+
+
+def _start(path: Path, mapping: Mapping, settings: SourceSettings) -> TableStart:
+    wanted = mapping.columns()
+    start = table_start(path, settings, wanted, search=False)
+    mapping.check_columns(start.header)
+    return start
 
 
 # ------------------------------------------------------------------------------------------------ tables
 
 
-class _Group:
-    """The lines of one document, with their numbers in the file; ``problem`` when one of them is broken."""
-
-    __slots__ = ("first", "key", "last", "lines", "ordinal", "problem", "rows")
-
-    def __init__(self, key: str, ordinal: int, number: int) -> None:
-        self.key = key
-        self.ordinal = ordinal
-        self.first = self.last = number
-        self.problem = ""
-        self.lines: list[Line] = []
-        self.rows: list[list[str]] = []
-
-    @property
-    def place(self) -> str:
-        return f"line {self.first}" if self.first == self.last else f"lines {self.first}-{self.last}"
+def read_table(path: Path, mapping: Mapping, latest: date, settings: SourceSettings | None = None) -> Reading:
+    """Documents of a table; none is issued after ``latest``. The file is opened with the first document."""
+    facts = SourceFacts()
+    return Reading(_table_records(path, mapping, latest, mapping.settings(settings), facts), facts)
 
 
-def read_table(path: Path, mapping: Mapping, latest: date) -> Iterator[Item | Reject]:
-    """Documents of a table. The first row is the header; no document is issued after ``latest``."""
-    header = header_of(path, mapping)
-    column = header.index(mapping.document.group_by)
-    groups = _groups(_rows(path, mapping), header, column, _scattered(path, mapping, column))
-    return (_document(group, mapping, latest) for group in groups)
+def _table_records(
+    path: Path, mapping: Mapping, latest: date, settings: SourceSettings, facts: SourceFacts
+) -> Iterator[Item | Reject]:
+    start = _start(path, mapping, settings)
+    reader = RowReader(mapping, start.header, settings)
+    column = start.header.index(mapping.document.group_by)
+    is_book = path.suffix.lower() in WORKBOOKS
+    groups = RowGroups(start.header, column, reader, pad=is_book, fill_down=settings.fill_down)
+    watch = _watching(reader, facts)
+    apart = scattered_keys(table_keys(path, settings, start, column))
+    rows = (row for row in table_rows(path, settings, start.delimiter) if row.number > start.row)
+    for group in groups.groups(rows, apart):
+        if watch is not None:
+            for row in group.lines:
+                watch(row)
+        yield _document(group, mapping, reader, latest)
 
 
-def _groups(
-    rows: Iterator[tuple[int, list[str]]], header: list[str], column: int, scattered: set[str]
-) -> Iterator[_Group]:
-    """The file's documents; those whose lines stand apart come at the end."""
-    next(rows, None)
-    ordinal = 0
-    held: dict[str, _Group] = {}
-    group: _Group | None = None
-    whole: _Group | None = None  # that of the last line that fits the header
-    stray = ""  # what is wrong with a line since then that names another document, or none
-    for number, row in rows:
-        if not any(row):
-            continue
-        fits = len(row) == len(header)
-        problem = "" if fits else f"line {number} has {len(row)} fields where the header has {len(header)}"
-        if column >= len(row):
-            target = _Group("", ordinal, number)
-            ordinal += 1
-        elif row[column] in scattered:
-            found = held.get(row[column])
-            if found is None:
-                found = held[row[column]] = _Group(row[column], ordinal, number)
-                ordinal += 1
-            target = found
-        else:
-            if group is None or group.key != row[column]:
-                if group is not None:
-                    yield group
-                group = _Group(row[column], ordinal, number)
-                ordinal += 1
-            target = group
-        target.rows.append(row)
-        target.last = number
-        if fits:
-            target.lines.append(dict(zip(header, row, strict=True)))
-            if stray and target is whole:
-                target.problem = target.problem or f"{stray}, between the lines of this document"
-            whole, stray = target, ""
-        else:
-            target.problem = target.problem or problem
-            stray = stray if target is whole else problem
-        if column >= len(row):
-            yield target
-    if group is not None:
-        yield group
-    yield from held.values()
+def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], None] | None:
+    """Looks for money in columns that the mapping leaves out."""
+    columns = reader.unused_money
+    if not columns:
+        return None
+
+    def watch(row: list[str]) -> None:
+        for name, index in columns:
+            cell = row[index]
+            if cell and cell != "0" and reader.is_money(cell):
+                count, first = facts.unused_money.get(name, (0, cell))
+                facts.unused_money[name] = (count + 1, first)
+
+    return watch
 
 
-def _scattered(path: Path, mapping: Mapping, column: int) -> set[str]:
-    """Documents whose lines don't stand together: a first pass over the grouping column."""
-    rows = _rows(path, mapping)
-    next(rows, None)
-    seen: set[int] = set()
-    scattered: set[str] = set()
-    previous: str | None = None
-    for _, row in rows:
-        if not any(row):
-            continue
-        key = row[column] if column < len(row) else ""
-        if key != previous:
-            mark = hash(key)
-            if mark in seen:
-                scattered.add(key)
-            seen.add(mark)
-            previous = key
-    return scattered
-
-
-def _document(group: _Group, mapping: Mapping, latest: date) -> Item | Reject:
-    raw = table_text(group.rows, mapping.source.delimiter).encode()
+def _document(group: RowGroup, mapping: Mapping, reader: RowReader, latest: date) -> Item | Reject:
+    raw = table_text(group.rows, mapping.source.delimiter).encode(errors="backslashreplace")
     if group.problem:
         return Reject(group.ordinal, group.key, group.problem, raw, group.place)
-    excluded = mapping.excluded(group.lines)
+    excluded = reader.excluded(group.lines)
     if excluded is not None:
-        reason, skipped = excluded
+        rule, skipped = excluded
+        reason = rule.reason or f"{rule.column} matches {rule.matches}"
         return Reject(group.ordinal, group.key, reason, raw, group.place, skipped, by_rule=True)
     try:
         if not group.key.strip():
             raise InvalidRequest(mapping.document.group_by, "is empty: the lines belong to no document")
-        draft = mapping.draft(group.lines)
-        location = fill(mapping.document.location, group.lines[0]).strip()
-        if location:
-            plain_id("location", location)
-        item = _item(group.ordinal, group.key, draft, group.place, raw, location, latest)
-        if not item.total and not mapping.document.allow_zero_total:
-            raise InvalidRequest("total", "is zero")
-        return item
+        return compile_document(
+            reader.document(group.key, group.lines),
+            reader.settings,
+            ordinal=group.ordinal,
+            latest=latest,
+            place=group.place,
+            raw=raw,
+            business_name=reader.business(group.lines[0]),
+        )
     except InvalidRequest as error:
         return Reject(group.ordinal, group.key, str(error), raw, group.place)
 
 
-def _item(
-    ordinal: int, source_id: str, draft: EstimateDraft, place: str, raw: bytes, location: str, latest: date
-) -> Item:
-    if not draft.items:
-        raise InvalidRequest("items", "is empty")
-    if isinstance(draft.issue_date, date) and draft.issue_date > latest:
-        raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
-    total = document_total(draft.items, draft.currency, draft.discount)
-    return Item(ordinal, source_id, encode(draft), (), location, total, draft.currency, place, raw)
+# ------------------------------------------------------------------------------------------------ documents
 
 
-def _rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
-    return _xlsx_rows(path, mapping) if path.suffix.lower() == ".xlsx" else _csv_rows(path, mapping)
+def read_documents(
+    documents: Iterable[Document],
+    settings: SourceSettings | None = None,
+    *,
+    today: date | None = None,
+) -> Reading:
+    """Turn documents made in Python into what a run plans.
 
+    Args:
+        documents: The documents, in order.
+        settings: Defaults of what they lack.
+        today: The day that issue dates must not pass; now, in UTC.
+    """
+    settings, latest = settings or SourceSettings(), latest_day(today)
 
-def _csv_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
-    """(number of the row's last line, fields). Decoding and quoting errors name the line."""
-    encoding = "utf-8-sig" if mapping.source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else ""
-    encoding = encoding or mapping.source.encoding
-    csv.field_size_limit(MAX_FIELD)
-    number = 0
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(file, delimiter=mapping.source.delimiter, strict=True)
-            for row in reader:
-                number = reader.line_num
-                yield number, row
-            return
-    except UnicodeDecodeError as error:
-        marked = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
-        problem = (
-            f"is not {mapping.source.encoding}: byte {error.object[error.start]:#04x} after line {number}; say what it "
-            f'is in the mapping, such as encoding = "{"utf-16" if marked else "cp1252"}"'
-        )
-    except LookupError:
-        problem = f"{mapping.source.encoding!r} is no encoding that is known"
-    except csv.Error as error:
-        problem = f"line {number + 1}: {error}"
-    except OSError as error:
-        problem = str(error.strerror)
-    except TypeError as error:
-        problem = f"delimiter {mapping.source.delimiter!r}: {error}"
-    raise SourceError(f"{path}: {problem}", line=number)
+    def records() -> Iterator[Item | Reject]:
+        for ordinal, one in enumerate(documents):
+            place = f"document {ordinal + 1}"
+            raw = encode(one)
+            try:
+                yield compile_document(one, settings, ordinal=ordinal, latest=latest, place=place, raw=raw)
+            except InvalidRequest as error:
+                yield Reject(ordinal, one.source_id or place, str(error), raw, place)
 
-
-def _xlsx_rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a sheet, cells as text: dates in the mapping's format, numbers with its decimal sign."""
-    try:
-        import openpyxl
-    except ModuleNotFoundError:
-        openpyxl = None
-    if openpyxl is None:
-        raise SourceError("reading .xlsx needs an extra: pip install 'hl-async[xlsx]'")
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheet = book[mapping.source.sheet] if mapping.source.sheet else book.active
-        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
-            yield number, [_cell(value, mapping) for value in row]
-        book.close()
-        return
-    except KeyError:
-        problem = f"there is no sheet {mapping.source.sheet!r}"
-    except OSError as error:
-        problem = str(error.strerror or error)
-    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever its parser stumbles over
-        problem = f"is no readable workbook: {error}"
-    raise SourceError(f"{path}: {problem}")
-
-
-def _cell(value: Any, mapping: Mapping) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.strftime(mapping.document.date_format)
-    if isinstance(value, float):
-        # a sheet shows fifteen digits; those beyond are noise of its binary numbers
-        return format(value, ".15g").replace(".", mapping.line.decimal)
-    return str(value)
-
-
-# ------------------------------------------------------------------------------------------------ ndjson
+    return Reading(records())
 
 
 def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[Item | Reject]:
     """One canonical document per line, one estimate body in the wire's spelling, or documents as the API answers them.
 
     A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`.
-
-    ``sourceId`` names the document, else ``_id``, else its content; ``altId`` of a body names its location, where
+    ``sourceId`` names a body, else ``_id``, else its content; ``altId`` of a body names its location, where
     there is none it is the run's. A line that is no such document is a reject with its number.
     """
     number = ordinal = 0
@@ -323,11 +280,11 @@ def _ndjson_record(
     try:
         document = _json(text)
         if not isinstance(document, dict):
-            raise InvalidRequest(place, "is no JSON object")
+            raise InvalidRequest(place, "is not a JSON object")
         if "source_id" in document:
             source_id = str(document["source_id"])
-            text_of = {name: value for name, value in document.items() if name != REASON}
-            one = decode_document(text if len(text_of) == len(document) else encode(text_of))
+            kept = {name: value for name, value in document.items() if name != REASON}
+            one = decode_document(text if len(kept) == len(document) else encode(kept))
             return compile_document(one, settings, ordinal=ordinal, latest=latest, place=place, raw=text)
         source_id = str(document.get("sourceId") or document.get("_id") or _content_key(text))
         draft = _draft_of(document, text)
@@ -342,6 +299,17 @@ def _ndjson_record(
     return Reject(ordinal, source_id or place, reason, text, place)
 
 
+def _item(
+    ordinal: int, source_id: str, draft: EstimateDraft, place: str, raw: bytes, location: str, latest: date
+) -> Item:
+    if not draft.items:
+        raise InvalidRequest("items", "is empty")
+    if isinstance(draft.issue_date, date) and draft.issue_date > latest:
+        raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
+    total = document_total(draft.items, draft.currency, draft.discount)
+    return Item(ordinal, source_id, encode(draft), (), location, total, draft.currency, place, raw)
+
+
 _WIRE_FIELDS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(EstimateDraft))
 _ENVELOPE: Final = frozenset(("altId", "altType", "sourceId", REASON))
 
@@ -351,7 +319,7 @@ def _draft_of(document: dict[str, Any], text: bytes) -> EstimateDraft:
         return draft_of_estimate(_estimate(text))
     unknown = sorted(set(document) - _WIRE_FIELDS - _ENVELOPE)
     if unknown:
-        raise InvalidRequest(unknown[0], "is no field of an estimate; put undeclared fields into extra")
+        raise InvalidRequest(unknown[0], "is not a field of an estimate; put undeclared fields into extra")
     return msgspec.json.decode(text, type=EstimateDraft, strict=False)
 
 

@@ -43,7 +43,7 @@ def reject_lines(
     yield encoder.encode(table_text([[*kept, REASON]], delimiter))
     for raw, reason in rows:
         text = io.StringIO((raw or b"").decode(), newline="")
-        for row in csv.reader(text, delimiter=delimiter):
+        for row in csv.reader(text, delimiter=delimiter or ","):
             yield encoder.encode(table_text([[*_without_reason(row, columns), reason]], delimiter))
 
 
@@ -59,6 +59,7 @@ def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
 def table_text(rows: Iterable[Sequence[str]], delimiter: str) -> str:
     """Rows as CSV that reads back as it was, carriage returns inside fields included."""
     text = io.StringIO(newline="")
+    delimiter = delimiter or ","
     plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     quoted = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for row in rows:

@@ -42,6 +42,8 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
         delimiter: Delimiter of text tables; empty finds it.
         sheet: Sheet of a workbook; empty takes the active one.
         hidden: What to do with hidden rows of a workbook: reject, keep or skip.
+        multiline: Quoted fields may hold lines that look like rows of the table.
+        formula_text: Read ``="5001"`` as 5001.
     """
 
     kind: Kind = "estimate"
@@ -66,6 +68,8 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
     delimiter: str = ""
     sheet: str = ""
     hidden: str = "reject"
+    multiline: bool = False
+    formula_text: bool = False
 
     @property
     def numbers(self) -> NumberFormat:

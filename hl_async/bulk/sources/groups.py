@@ -1,0 +1,142 @@
+"""Rows that belong together: the rows of one document, whole or not at all.
+
+Rows with the same key are one document. They usually stand together and are then read in one pass; those of a
+document that comes back later in the file are held in memory and given out, merged, at the end.
+
+A row without a key follows the document above it (``fill_down``), or spoils it: exporters that write the key on the
+first row only mean that it belongs there. A row that does not fit the header spoils the document that it names. Where
+it names another document, or none, but stands between two rows of one document, that one is spoilt too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from hl_async.bulk.sources.tables import TableRow, fitted
+
+
+class _RowRules(Protocol):
+    def is_dropped(self, row: Sequence[str]) -> bool: ...
+
+    def problem(self, row: Sequence[str], number: int) -> str: ...
+
+
+class RowGroup:
+    """The rows of one document, with their numbers in the file; ``problem`` when one of them is broken."""
+
+    __slots__ = ("first", "key", "last", "lines", "ordinal", "problem", "rows")
+
+    def __init__(self, key: str, ordinal: int, number: int) -> None:
+        self.key = key
+        self.ordinal = ordinal
+        self.first = self.last = number
+        self.problem = ""
+        self.lines: list[list[str]] = []
+        self.rows: list[list[str]] = []
+
+    @property
+    def place(self) -> str:
+        """Where the document stands in the file."""
+        return f"line {self.first}" if self.first == self.last else f"lines {self.first}-{self.last}"
+
+
+def scattered_keys(keys: Iterable[str]) -> set[str]:
+    """Keys whose rows don't stand together: a first pass over the key column."""
+    seen: set[int] = set()
+    found: set[str] = set()
+    previous: str | None = None
+    for key in keys:
+        if key != previous and key.strip():
+            mark = hash(key)
+            if mark in seen:
+                found.add(key)
+            seen.add(mark)
+            previous = key
+    return found
+
+
+class RowGroups:
+    """Groups the rows of one table, given as often as it is asked for."""
+
+    def __init__(
+        self, header: Sequence[str], column: int, rules: _RowRules, *, pad: bool, fill_down: bool
+    ) -> None:
+        self._header = header
+        self._column = column
+        self._rules = rules
+        self._pad = pad
+        self._fill_down = fill_down
+
+    def _usable(self, rows: Iterable[TableRow]) -> Iterator[TableRow]:
+        """Rows that count, brought to the header's width."""
+        width = len(self._header)
+        for row in rows:
+            if not any(row.cells):
+                continue
+            if len(row.cells) != width:
+                if not any(cell.strip() for cell in row.cells):
+                    continue
+                row = fitted(row, self._header, pad=self._pad)
+            if not row.problem:
+                if self._rules.is_dropped(row.cells):
+                    continue
+                problem = self._rules.problem(row.cells, row.number)
+                if problem:
+                    row = row._replace(problem=problem)
+            yield row
+
+    def groups(self, rows: Iterable[TableRow], scattered: set[str]) -> Iterator[RowGroup]:
+        """Yield every document once; those whose rows stand apart come at the end."""
+        held: dict[str, RowGroup] = {}
+        group: RowGroup | None = None  # the open one
+        above: RowGroup | None = None  # that of the last row with a key
+        whole: RowGroup | None = None  # that of the last row that is usable
+        stray = ""  # what is wrong with a row since then that names another document, or none
+        ordinal, column = 0, self._column
+        for row in self._usable(rows):
+            number, cells, problem = row
+            key = cells[column] if column < len(cells) else ""
+            if not key.strip() and column < len(cells) and above is not None:
+                target = above
+                if not self._fill_down:
+                    problem = problem or _follows(above, self._header[column], number)
+            elif column >= len(cells):
+                target = RowGroup("", ordinal, number)
+                ordinal += 1
+            elif key in scattered:
+                found = held.get(key)
+                if found is None:
+                    found = held[key] = RowGroup(key, ordinal, number)
+                    ordinal += 1
+                target = above = found
+            else:
+                if group is None or group.key != key:
+                    if group is not None:
+                        yield group
+                    group = RowGroup(key, ordinal, number)
+                    ordinal += 1
+                target = group
+                above = group if key.strip() else above
+            target.rows.append(cells)
+            target.last = max(target.last, number)
+            if not problem:
+                target.lines.append(cells)
+                if stray and target is whole:
+                    target.problem = target.problem or f"{stray}, between the lines of this document"
+                whole, stray = target, ""
+            else:
+                target.problem = target.problem or problem
+                stray = stray if target is whole else problem
+            if column >= len(cells):
+                yield target
+        if group is not None:
+            yield group
+        yield from held.values()
+
+
+def _follows(above: RowGroup, column: str, number: int) -> str:
+    return (
+        f"line {number} names no document in {column!r} and follows this one; "
+        "set fill_down = true if it belongs here, or leave it out with a [[drop]] rule"
+    )

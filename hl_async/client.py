@@ -29,6 +29,7 @@ from hl_async.resources.once import Once
 from hl_async.resources.opportunities import Opportunities
 from hl_async.resources.products import Products
 from hl_async.resources.requesting import Body, Query
+from hl_async.resources.taxes import TaxNames, read_taxes
 from hl_async.resources.transactions import Transactions
 from hl_async.resources.users import Users
 from hl_async.secret import Secret
@@ -377,6 +378,16 @@ class Location(LocationRequester):
     def contacts(self) -> Contacts:
         """Contacts: find, search, get, create, update, upsert, tags, delete."""
         return Contacts(self)
+
+    async def taxes(self, *, depth: int = 200) -> TaxNames:
+        """Return the taxes that the newest documents of the location use, by name. Only reads.
+
+        The API has no route for taxes: docs/api-facts.md#api-automatic-taxes.
+
+        Args:
+            depth: How many of the newest estimates, and of the newest invoices, to read.
+        """
+        return await read_taxes(self, depth)
 
     @property
     def users(self) -> Users:

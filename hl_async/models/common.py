@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -17,6 +17,9 @@ from msgspec import UNSET, UnsetType, field
 from hl_async.models.choices import DiscountType
 from hl_async.models.money import guard
 from hl_async.models.validation import Request
+
+if TYPE_CHECKING:
+    from hl_async.models.locations import LocationDetails
 
 ZERO = Decimal(0)
 
@@ -70,6 +73,32 @@ class BusinessDetails(Part):
     address: Address | str | None = None
     website: str | None = None
     custom_values: list[Any] | None = None
+
+    @classmethod
+    def of(cls, location: LocationDetails) -> BusinessDetails:
+        """Return the business details and the logo of a location, as ``shop.details()`` gives it.
+
+        The location's business goes before the location's own fields.
+        """
+        business = location.business
+        found = {
+            name: (getattr(business, name, None) or getattr(location, name))
+            for name in ("name", "website", "logo_url", "address", "city", "state", "postal_code", "country")
+        }
+        address = Address(
+            address_line1=found["address"],
+            city=found["city"],
+            state=found["state"],
+            postal_code=found["postal_code"],
+            country_code=found["country"],
+        )
+        return cls(
+            name=found["name"],
+            phone_no=location.phone,
+            website=found["website"],
+            logo_url=found["logo_url"],
+            address=None if address == Address() else address,
+        )
 
     def for_request(self) -> BusinessDetails:
         """Return a copy the API accepts: an address as an object, custom values as text."""

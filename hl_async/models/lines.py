@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType, field
 from hl_async.errors import InvalidRequest
 from hl_async.models.choices import ItemType
 from hl_async.models.common import ZERO, Answer, Part
+from hl_async.models.products import Price, Product
 from hl_async.models.validation import Constraint, Currency, NonEmptyStr, Quantity, Request
 
 
@@ -59,6 +60,40 @@ class LineItem(Request, frozen=True):
     type: ItemType | UnsetType = "one_time"
     tax_inclusive: bool | UnsetType = UNSET
     attachments: list[Any] | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, product: Product, price: Price, qty: Decimal | int | str = 1, **changes: Any) -> LineItem:
+        """Return the line of a product at one of its prices; it carries both ids.
+
+        Args:
+            product: The product, as ``shop.products.list()`` gives it.
+            price: One of its prices.
+            qty: How many.
+            changes: Fields of the line to set otherwise, such as `description` or `taxes`.
+
+        Raises:
+            InvalidRequest: The price is of another product, or has no amount.
+        """
+        if price.product is not None and price.product != product.id:
+            raise InvalidRequest(
+                "price", f"{price.id} belongs to the product {price.product}, not to {product.id}"
+            )
+        if price.amount is None or price.currency is None:
+            raise InvalidRequest("price", f"{price.id} has no amount or no currency")
+        values: dict[str, Any] = {
+            "name": product.name or price.name,
+            "currency": price.currency,
+            "amount": price.amount,
+            "qty": qty,
+            "product_id": product.id,
+            "price_id": price.id,
+            "type": price.type or "one_time",
+        }
+        if product.description:
+            values["description"] = product.description
+        if product.automatic_tax_category_id:
+            values["automatic_tax_category_id"] = product.automatic_tax_category_id
+        return cls(**{**values, **changes})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,16 +12,17 @@ from hl_async.models.common import (
     Answer,
     Attachment,
     BusinessDetails,
+    ContactDetails,
     Discount,
     LateFeesConfiguration,
     MiscellaneousCharges,
     PaymentMethods,
     TipsConfiguration,
 )
-from hl_async.models.estimates import EstimateSend
+from hl_async.models.estimates import EstimateDraft, EstimateSend
 from hl_async.models.lines import BilledLine, Item, LineItem
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, NonEmptyStr, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
 
 class EstimateTemplateDraft(Request, frozen=True):
@@ -73,6 +74,37 @@ class EstimateTemplate(Answer):
 
     def __post_init__(self) -> None:
         guard_document(self.items, self.discount, self.total)
+
+    def to_estimate(
+        self, contact: ContactDetails, *, expiry_date: date | UnsetType = UNSET, **changes: Any
+    ) -> EstimateDraft:
+        """Return a draft with this template's lines, terms and business details, for one contact.
+
+        Args:
+            contact: The customer, such as ``contact.for_document()``.
+            expiry_date: The last day of the offer.
+            changes: Fields of the draft to set otherwise, such as `name` or `items`.
+
+        Raises:
+            InvalidRequest: A change names no field of `EstimateDraft`.
+        """
+        names = (
+            "live_mode", "terms_notes", "title", "automatic_taxes_enabled", "estimate_number_prefix",
+            "attachments", "miscellaneous_charges",
+        )  # fmt: skip
+        kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        currency = self.currency or "USD"
+        draft = EstimateDraft(
+            name=self.name or "-",
+            currency=currency,
+            items=[item.for_request(currency) for item in self.items or ()],
+            contact_details=contact,
+            expiry_date=expiry_date,
+            business_details=(self.business_details or BusinessDetails()).for_request(),
+            discount=(self.discount or Discount()).for_request(),
+            **kept,
+        )
+        return changed(draft, **changes)
 
     def to_update(self) -> EstimateTemplateDraft:
         """A body that replaces this template by itself; every field known here is carried over."""

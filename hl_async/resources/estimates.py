@@ -76,14 +76,33 @@ class Estimates:
             offset=offset,
         )
 
-    async def find(self, estimate_id: str, *, contact_id: str | None = None) -> Estimate | None:
-        """The estimate with this id, or None: a scan of the list, because the API has no way to get one.
+    async def find(
+        self,
+        estimate_id: str | None = None,
+        *,
+        number: int | str | None = None,
+        contact_id: str | None = None,
+    ) -> Estimate | None:
+        """Find an estimate by id or number; None if there is none. Only reads.
 
-        Costs one request per 100 estimates until it is met; ``contact_id`` narrows the list to one contact.
+        The API has no route for one estimate, so this scans the list: one request per 100 estimates.
+
+        Args:
+            estimate_id: The id.
+            number: The estimate number, without its prefix.
+            contact_id: Scan the estimates of this contact only.
+
+        Raises:
+            InvalidRequest: Neither or both of id and number are given.
         """
-        op.path_segment("estimate_id", estimate_id)
+        if (estimate_id is None) == (number is None):
+            raise InvalidRequest("estimate_id", "give either estimate_id or number")
+        if estimate_id is not None:
+            op.path_segment("estimate_id", estimate_id)
         async for estimate in self.list(contact_id=contact_id):
-            if estimate.id == estimate_id:
+            if estimate.id == estimate_id or (
+                number is not None and str(estimate.estimate_number) == str(number)
+            ):
                 return estimate
         return None
 

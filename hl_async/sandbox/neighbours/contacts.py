@@ -158,7 +158,8 @@ def check_contact(neighbours: Neighbours, location: str, operation: str, body: A
         return
     details = body.get("contactDetails") if isinstance(body, dict) else None
     contact_id = details.get("id") if isinstance(details, dict) else None
-    if contact_id and contact_id not in neighbours.of(location).contacts:
+    state = neighbours.places.get(location)
+    if contact_id and (state is None or contact_id not in state.contacts):
         raise bad_request(f"Contact with id {contact_id} not found")
 
 

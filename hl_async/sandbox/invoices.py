@@ -144,7 +144,7 @@ def text2pay(ledger: Ledger, place: LocationState, body: Document) -> Document:
         document = create(ledger, place, source)
     if body["action"] == "send" and document["status"] == "draft":
         mark_sent(ledger, document, body["userId"])
-    return {"invoice": document, "invoiceUrl": f"https://link.example/invoice/{document['_id']}"}
+    return {"invoice": document, "invoiceUrl": ledger.page_of(place, "invoices", document["_id"])}
 
 
 def visit(ledger: Ledger, place: LocationState, invoice_id: str) -> None:

@@ -7,6 +7,7 @@ the key its body carries in `meta`, so that a test can say how often it really h
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -84,15 +85,21 @@ class Ledger:
         quirks: Quirks,
         rules: RuleSet | None = None,
         timezone: str = DEFAULT_ZONE,
+        base_url: Callable[[], str] = str,
     ) -> None:
         self.clock = clock
         self.quirks = quirks
         self.rules = rules or RuleSet()
         self._serial = 0
         self._timezone = timezone
+        self._base_url = base_url
         self.places: dict[str, LocationState] = {}
         self.commits: Counter[str] = Counter()
         self.add(DEFAULT_LOCATION)
+
+    def page_of(self, place: LocationState, kind: str, document_id: str) -> str:
+        """Return the address of a document's page in the console, where its customer acts."""
+        return f"{self._base_url()}/_console/location/{place.id}/{kind}/{document_id}"
 
     def add(self, location_id: str, timezone: str | None = None) -> LocationState:
         """Open a location; an open one stays as it is."""

@@ -117,7 +117,7 @@ class SandboxState:
 
     def reset(self) -> None:
         """Forget every document, token, request and count; the ready token and location stay the same."""
-        self.ledger = Ledger(self.clock, self.quirks, self.rules, self.timezone)
+        self.ledger = Ledger(self.clock, self.quirks, self.rules, self.timezone, lambda: self.url)
         self.neighbours = Neighbours(self.clock, self.contact_quirks, COMPANY)
         self.tokens = Tokens(self.clock, COMPANY, self.quirks)
         self.customer = Customer(self)

@@ -384,3 +384,17 @@ async def test_a_form_lets_the_customer_accept_and_pay(
     bill = f"location/{box.location_id}/invoices/{invoice.id}"
     assert "The customer paid" in await press(browser, box, page=bill, customer="pay", amount="9.97")
     assert (await shop.invoices.get(invoice.id)).amount_due == Decimal("20.00")
+
+
+async def test_the_link_of_an_invoice_leads_to_the_page_where_its_customer_pays(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    made = await hl.location().invoices.text2pay(samples.text2pay(action="send"))
+    assert made.invoice is not None and made.invoice_url is not None
+    page = made.invoice_url.removeprefix(f"{box.url}/_console/")
+    assert ">Pay</button>" in await read(browser, page)
+    assert "The customer paid" in await press(browser, box, page=page, customer="pay", amount="")
+    assert (await hl.location().invoices.get(made.invoice.id)).status == "paid"
+    assert "offers no action" in await read(browser, page)
+    (message,) = box.recorder.messages
+    assert message.document == made.invoice.id

@@ -15,6 +15,8 @@ from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
 from hl_async.governor import Governor, GovernorPolicy, ScopeFactory
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import LocationDetails
+from hl_async.models.dates import check_zone
+from hl_async.models.rules import rules_without
 from hl_async.operations import OPERATIONS, Operation, plain_id
 from hl_async.pagination import Pager
 from hl_async.resources.contacts import Contacts
@@ -90,7 +92,7 @@ class _Core:
             guard=self.session.check_usable,
             codings=CODINGS,
         )
-        self.memory = ClientMemory(once)
+        self.memory = ClientMemory(once, rules_without(config.rules_off))
         self.state = "new"
 
     def __del__(self) -> None:
@@ -178,6 +180,8 @@ class HighLevel:
             "api_version": found.api_version,
             "location_id": found.location_id,
         }
+        if found.rules_off:
+            values["config"] = ClientConfig(rules_off=found.rules_off)
         return cls(credentials, **{**values, **settings})
 
     async def __aenter__(self) -> Self:
@@ -257,17 +261,28 @@ class HighLevel:
         copy._owner = False
         return copy
 
-    def location(self, location_id: str | None = None) -> Location:
-        """The sub-account ``location_id``: every call through it carries altId and altType by itself.
+    def location(self, location_id: str | None = None, *, timezone: str | None = None) -> Location:
+        """Return the sub-account `location_id`. Every call through it names the location by itself. No request is made.
 
-        Without an id, the one given at construction or in ``HL_LOCATION_ID``. Makes no request.
+        Args:
+            location_id: Its id; without one, the one given at construction or in ``HL_LOCATION_ID``.
+            timezone: Its time zone, an IANA name such as ``America/Denver``. It tells the calendar days of dates in
+                answers, and which day is today. The client remembers it for the location;
+                `Location.details` finds it out.
+
+        Raises:
+            InvalidRequest: There is no id, or no such time zone.
         """
         chosen = location_id if location_id is not None else self._location_id
         if chosen is None:
             raise InvalidRequest(
                 "location_id", "is missing; give one here, or set HL_LOCATION_ID for from_env()"
             )
-        return Location(self._core, plain_id("location_id", chosen), self._options)
+        found = plain_id("location_id", chosen)
+        if timezone is not None:
+            check_zone(timezone)
+            self._core.memory.context(found).timezone = timezone
+        return Location(self._core, found, self._options)
 
     @property
     def base_url(self) -> str:

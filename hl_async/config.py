@@ -158,6 +158,8 @@ class ClientConfig:
     many seconds an idle connection is kept: below the server's own idle timeout, so that a request never
     meets a connection that is being closed. ``max_body`` and ``max_list_body`` bound decoded response
     bodies in bytes. ``close_grace`` is how many seconds leaving ``async with`` waits for calls in flight.
+    ``rules_off`` names rules of ``hl_async.models.rules`` to switch off: they complete and check requests on the word
+    of observers of the live API.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -173,6 +175,7 @@ class ClientConfig:
     allow_insecure_http: bool = False
     proxy: str | None = None
     compress: bool = True
+    rules_off: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", base_url(self.base_url, insecure=self.allow_insecure_http))
@@ -207,6 +210,7 @@ class Environment:
     token_store: str | None = None
     store_key: Secret | None = None
     postgres: Secret | None = None
+    rules_off: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -233,6 +237,7 @@ class Environment:
             token_store=first("HL_TOKEN_STORE") or in_a_file,
             store_key=Secret(store_key) if store_key else None,
             postgres=Secret(postgres) if postgres else None,
+            rules_off=frozenset((first("HL_RULES_OFF") or "").replace(",", " ").split()),
         )
 
 

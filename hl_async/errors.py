@@ -163,6 +163,14 @@ class Unauthorized(ApiError):
     """401: the token is missing, unknown, expired or revoked."""
 
 
+class LocationInactive(Unauthorized):
+    """401 "Location is not active": the sub-account is suspended, or belongs to another company. Final."""
+
+
+class RouteUnsupported(Unauthorized):
+    """401 "not yet supported by the IAM Service": the route is not enabled for this kind of token. Final."""
+
+
 class ScopeMissing(Unauthorized):
     """401 "not authorized for this scope": the token lacks the operation's scope. Refreshing can't help."""
 
@@ -191,7 +199,11 @@ class Conflict(ApiError):
 
 
 class ValidationFailed(ApiError):
-    """422: the document was refused field by field; ``messages`` has one line per violation."""
+    """422: the document was refused field by field; ``messages`` has one line per violation.
+
+    A 5xx whose message is a verdict of the database layer ("estimates validation failed: …") is one too: nothing was
+    stored (docs/api-facts.md#api-validation).
+    """
 
 
 class RateLimited(ApiError):
@@ -200,6 +212,13 @@ class RateLimited(ApiError):
 
 class ServerError(ApiError):
     """5xx: the server or a gateway in front of it failed."""
+
+
+class GatewayTimeout(ServerError):
+    """504, and a 401 whose message says that a server timed out: the gateway got no answer in time.
+
+    The token is good, and the operation may have been executed (docs/api-facts.md#api-401).
+    """
 
 
 class WireKind(Enum):
@@ -263,8 +282,9 @@ class ResponseTooLarge(WireError):
 class OutcomeUnknown(CallError):
     """An operation that must not be repeated was sent, and no answer says whether it was executed.
 
-    It was not sent again. ``reason`` is the error that hid the outcome. Look the document up before you
-    repeat the call, or let the bulk engine do so.
+    It was not sent again. ``reason`` is the error that hid the outcome, ``status`` and ``body`` are the answer's, if
+    there was one: status 0 and no body otherwise. Look the document up before you repeat the call, or let the bulk
+    engine do so.
     """
 
     def __init__(
@@ -278,6 +298,8 @@ class OutcomeUnknown(CallError):
     ) -> None:
         super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
         self.reason = reason
+        self.status: int = getattr(reason, "status", 0)
+        self.body: str = getattr(reason, "body", "")
 
 
 class DecodeError(CallError):

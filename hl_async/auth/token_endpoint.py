@@ -20,6 +20,7 @@ from hl_async.errors import (
     CallError,
     DecodeError,
     RateLimited,
+    ServerError,
     WireError,
 )
 from hl_async.governor import Governor, Scope, parse_retry_after
@@ -196,7 +197,9 @@ class TokenEndpoint:
             return NoAnswer(f"{response.status} with a body that is no grant ({problem})", sent=True)
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
         refusal = error_from_response(operation.name, response)
-        if isinstance(refusal, RateLimited) or response.status == 408 or not _is_verdict(response):
+        # a 401 may be the gateway's word for a timeout: docs/api-facts.md#api-401
+        silent = isinstance(refusal, RateLimited | ServerError) or response.status == 408
+        if silent or not _is_verdict(response):
             return NoAnswer(refusal.message, sent=not isinstance(refusal, RateLimited), retry_after=pause)
         return Denied(response.status, _words(refusal, response), is_token_bad(refusal))
 

@@ -35,6 +35,7 @@ from hl_async.errors import (
     OutcomeUnknown,
     QuotaExhausted,
     RateLimited,
+    ServerError,
     ValidationFailed,
     WireError,
     WireKind,
@@ -125,8 +126,10 @@ def judge(error: HighLevelError) -> AttemptOutcome:
             return AttemptOutcome.STOP
         return AttemptOutcome.AMBIGUOUS if error.sent else AttemptOutcome.NOT_EXECUTED
     if isinstance(error, ApiError):
-        # 401 and 403 concern the token, not the document; 5xx hide what happened
-        return AttemptOutcome.AMBIGUOUS if error.status >= 500 or error.status == 408 else AttemptOutcome.STOP
+        # 401 and 403 concern the token, not the document; 5xx hide the outcome, and so does a gateway's timeout, which
+        # may come as a 401: docs/api-facts.md#api-401
+        hidden = isinstance(error, ServerError) or error.status >= 500 or error.status == 408
+        return AttemptOutcome.AMBIGUOUS if hidden else AttemptOutcome.STOP
     return AttemptOutcome.STOP
 
 

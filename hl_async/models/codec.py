@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -65,7 +66,9 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
         if extra is UNSET or not extra:
             return _encoder.encode(body)
         check_mapping(extra, "extra")  # once more: it may have been changed since
-        known = _encoder.encode(msgspec.structs.replace(body, extra=UNSET))
+        bare = copy.copy(body)
+        msgspec.structs.force_setattr(bare, "extra", UNSET)
+        known = _encoder.encode(bare)
         return _joined(known[:-1], _encoder.encode(extra))
     if isinstance(body, bytes):
         text = body.strip()
@@ -76,15 +79,6 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
         check_mapping(body, "body")
         return _encoder.encode(body)
     raise InvalidRequest("body", f"must be a request struct or a mapping, got {type(body).__name__}")
-
-
-def bind(body: T, location_id: str) -> T:
-    """``body`` with the location filled in where the API wants it nested: in ``sendEstimateDetails``."""
-    details = getattr(body, "send_estimate_details", None)
-    if details is None or details is UNSET:
-        return body
-    bound = msgspec.structs.replace(details, alt_id=location_id, alt_type="location")
-    return msgspec.structs.replace(body, send_estimate_details=bound)  # type: ignore[type-var]
 
 
 def decoder(response: type[T] | None) -> Callable[[bytes], T]:
@@ -199,6 +193,9 @@ def _coerce(value: Any, kind: inspect.Type) -> Any:
         return _fit_struct(value, kind)
     if isinstance(kind, inspect.ListType) and isinstance(value, list):
         item = kind.item_type
+        if isinstance(item, inspect.DecimalType):
+            # percentages of tips: one that is no number costs itself, not the answer
+            return [number for entry in value if (number := _percentage(entry)) is not None]
         if isinstance(item, inspect.StructType):
             return [_fit_entry(entry, item) for entry in value]
         return [_coerce(entry, item) for entry in value]
@@ -275,6 +272,12 @@ def _is_number(value: Any) -> bool:
         return is_sound(Decimal(str(value)))
     except InvalidOperation:
         return False
+
+
+def _percentage(value: Any) -> Any:
+    if isinstance(value, str):
+        value = value.strip().removesuffix("%").rstrip()
+    return value if _is_number(value) else None
 
 
 def _parses(kind: type[date], value: Any) -> bool:

@@ -37,19 +37,22 @@ _WEST: Final = timedelta(hours=12)
 _EAST: Final = timedelta(hours=14)
 
 
-def zone(name: str) -> tzinfo:
-    """Return the time zone called `name`: an IANA name, or an offset such as ``-06:00``.
+def check_zone(name: str) -> None:
+    """Refuse what is not a time zone: an IANA name, or an offset such as ``-06:00``.
 
     Raises:
         InvalidRequest: There is no such zone.
     """
-    found = _zone(name) if isinstance(name, str) else None
-    if found is None:
+    if not isinstance(name, str) or _zone(name) is None:
         raise InvalidRequest(
             "timezone",
             f"{name!r} is not a time zone; pass an IANA name such as America/Denver, or an offset such as -06:00",
         )
-    return found
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether `name` is a time zone that is known here."""
+    return _zone(name) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -83,7 +86,7 @@ def day_of(text: str | None, other: str | None = None, timezone: str | None = No
     Args:
         text: The date as the API wrote it.
         other: The document's other date. Its offset, at most an hour away, helps to read `text`.
-        timezone: The location's time zone, if it is known; see `zone`.
+        timezone: The location's time zone, if it is known; see `check_zone`.
 
     Returns:
         The day, or None if `text` is missing, is not a date, or has several readings.
@@ -166,21 +169,25 @@ def _bounds_a_day(local: datetime, utc: datetime, known: tzinfo) -> bool:
 
 
 def readings(text: str) -> str:
-    """Return the offsets between which a date of an answer cannot be told, for an error message."""
+    """Return the offsets between which a date of an answer cannot be told; empty if there are no two."""
     moment = instant_of(text)
     start = _day_start(moment.astimezone(UTC)) if moment is not None else None
     offsets = _offsets(start[0], None, None) if start is not None else ()
+    if len(offsets) < 2:
+        return ""
     return " or ".join(f"UTC{offset // _HOUR:+d}" for offset in offsets)
 
 
-def offset_between(day: date, text: str | None) -> str | None:
-    """Return the offset at which `text`, the answer to a document issued on `day`, is that day's midnight."""
+def offset_of(day: date, text: str | None) -> str | None:
+    """Return the offset, such as ``+13:00``, at which a date of an answer is the `day` that was sent."""
     moment = instant_of(text)
-    if moment is None:
+    bound = _day_start(moment.astimezone(UTC)) if moment is not None else None
+    if bound is None or day == date.max:
         return None
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    offset = start - moment.astimezone(UTC)
-    if not -_WEST <= offset <= _EAST or offset.total_seconds() % _QUARTER:
+    edge, ends = bound
+    first = day + _DAY if ends else day
+    offset = datetime(first.year, first.month, first.day, tzinfo=UTC) - edge
+    if not -_WEST <= offset <= _EAST:
         return None
     minutes = int(offset.total_seconds()) // 60
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

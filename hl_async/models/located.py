@@ -10,7 +10,7 @@ from msgspec import field
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.common import Answer
-from hl_async.models.dates import readings
+from hl_async.models.dates import offset_of, readings
 
 
 class Located(Answer, kw_only=True):
@@ -34,6 +34,18 @@ class Located(Answer, kw_only=True):
         else:
             problem = f"{text!r} is not a date; pass the new date"
         raise InvalidRequest(field, problem)
+
+
+def learn_offset(answer: Located, *days: tuple[object, str | None]) -> str | None:
+    """Return the location's offset, learned from days that were sent and the texts the API answered.
+
+    Only a text with several readings teaches something. The answer is read by the offset from then on.
+    """
+    for day, text in days:
+        if text and isinstance(day, date) and readings(text) and (offset := offset_of(day, text)):
+            answer.timezone = offset
+            return offset
+    return None
 
 
 def with_timezone(answer: Any, timezone: str) -> None:

@@ -75,31 +75,38 @@ LIST_INVOICES = Operation(
 GET_INVOICE = Operation(
     "get-invoice", "GET", "/invoices/{invoiceId}", m.Invoice, at="invoices.get",
     scope=_READ, alt=Alt.QUERY, replay=Replay.SAFE,
+    identity="id",
 )
 UPDATE_INVOICE = Operation(
     "update-invoice", "PUT", "/invoices/{invoiceId}", m.Invoice, at="invoices.update",
     scope=_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT, body=m.InvoiceUpdate,
+    identity="id",
 )
 DELETE_INVOICE = Operation(
     "delete-invoice", "DELETE", "/invoices/{invoiceId}", m.Invoice, at="invoices.delete",
     scope=_WRITE, alt=Alt.QUERY, replay=Replay.IDEMPOTENT,
+    identity="id",
 )
 VOID_INVOICE = Operation(
     "void-invoice", "POST", "/invoices/{invoiceId}/void", m.Invoice, at="invoices.void",
     scope=_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
+    identity="id",
 )
 SEND_INVOICE = Operation(
     "send-invoice", "POST", "/invoices/{invoiceId}/send", m.InvoiceSent, at="invoices.send",
     scope=_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.InvoiceSend,
+    identity="invoice.id",
 )
 RECORD_PAYMENT = Operation(
     "record-invoice", "POST", "/invoices/{invoiceId}/record-payment", m.PaymentRecorded,
     at="invoices.record_payment", scope=_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.RecordPayment,
+    identity="invoice.id",
 )
 UPDATE_INVOICE_LATE_FEES = Operation(
     "update-invoice-late-fees-configuration", "PATCH", "/invoices/{invoiceId}/late-fees-configuration",
     m.Invoice, at="invoices.update_late_fees", scope=None, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.LateFeesUpdate,
+    identity="id",
 )
 GENERATE_INVOICE_NUMBER = Operation(
     "generate-invoice-number", "GET", "/invoices/generate-invoice-number", m.InvoiceNumber,
@@ -132,11 +139,13 @@ LIST_INVOICE_TEMPLATES = Operation(
 GET_INVOICE_TEMPLATE = Operation(
     "get-invoice-template", "GET", "/invoices/template/{templateId}", m.InvoiceTemplate,
     at="invoice_templates.get", scope=_TEMPLATE_READ, alt=Alt.QUERY, replay=Replay.SAFE,
+    identity="id",
 )
 UPDATE_INVOICE_TEMPLATE = Operation(
     "update-invoice-template", "PUT", "/invoices/template/{templateId}", m.InvoiceTemplate,
     at="invoice_templates.update", scope=_TEMPLATE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.InvoiceTemplateUpdate,
+    identity="id",
 )
 DELETE_INVOICE_TEMPLATE = Operation(
     "delete-invoice-template", "DELETE", "/invoices/template/{templateId}", m.Deleted,
@@ -147,12 +156,14 @@ UPDATE_INVOICE_TEMPLATE_LATE_FEES = Operation(
     "/invoices/template/{templateId}/late-fees-configuration", m.InvoiceTemplate,
     at="invoice_templates.update_late_fees", scope=None, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.LateFeesUpdate,
+    identity="id",
 )
 UPDATE_INVOICE_TEMPLATE_PAYMENT_METHODS = Operation(
     "update-invoice-payment-methods-configuration", "PATCH",
     "/invoices/template/{templateId}/payment-methods-configuration", m.InvoiceTemplate,
     at="invoice_templates.update_payment_methods", scope=None, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.PaymentMethodsUpdate,
+    identity="id",
 )
 
 # ------------------------------------------------------------------------------------ invoice schedules
@@ -168,11 +179,13 @@ LIST_INVOICE_SCHEDULES = Operation(
 GET_INVOICE_SCHEDULE = Operation(
     "get-invoice-schedule", "GET", "/invoices/schedule/{scheduleId}", m.InvoiceSchedule,
     at="invoice_schedules.get", scope=_SCHEDULE_READ, alt=Alt.QUERY, replay=Replay.SAFE,
+    identity="id",
 )
 UPDATE_INVOICE_SCHEDULE = Operation(
     "update-invoice-schedule", "PUT", "/invoices/schedule/{scheduleId}", m.InvoiceSchedule,
     at="invoice_schedules.update", scope=_SCHEDULE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.InvoiceScheduleUpdate,
+    identity="id",
 )
 DELETE_INVOICE_SCHEDULE = Operation(
     "delete-invoice-schedule", "DELETE", "/invoices/schedule/{scheduleId}", m.Deleted,
@@ -183,20 +196,24 @@ UPDATE_AND_SCHEDULE = Operation(
     "update-and-schedule-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/updateAndSchedule",
     m.InvoiceSchedule, at="invoice_schedules.update_and_schedule", scope=_SCHEDULE_WRITE, alt=Alt.QUERY,
     replay=Replay.UNSAFE, body=m.InvoiceScheduleUpdate,
+    identity="id",
 )
 START_INVOICE_SCHEDULE = Operation(
     "schedule-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/schedule", m.InvoiceSchedule,
     at="invoice_schedules.start", scope=_SCHEDULE_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE,
     body=m.ScheduleStart,
+    identity="id",
 )
 SET_AUTO_PAYMENT = Operation(
     "auto-payment-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/auto-payment", m.InvoiceSchedule,
     at="invoice_schedules.set_auto_payment", scope=_SCHEDULE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.ScheduleAutoPayment,
+    identity="id",
 )
 CANCEL_INVOICE_SCHEDULE = Operation(
     "cancel-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/cancel", m.InvoiceSchedule,
     at="invoice_schedules.cancel", scope=_SCHEDULE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
+    identity="id",
 )
 
 # -------------------------------------------------------------------------------------------- estimates
@@ -213,20 +230,24 @@ LIST_ESTIMATES = Operation(
 UPDATE_ESTIMATE = Operation(
     "update-estimate", "PUT", "/invoices/estimate/{estimateId}", m.Estimate, at="estimates.update",
     scope=_ESTIMATE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT, body=m.EstimateUpdate,
+    identity="id",
 )
 DELETE_ESTIMATE = Operation(
     # The live API reads the body and ignores the query: docs/api-facts.md#api-delete-body
     "delete-estimate", "DELETE", "/invoices/estimate/{estimateId}", m.Estimate, at="estimates.delete",
     scope=_ESTIMATE_WRITE, alt=Alt.BOTH, replay=Replay.IDEMPOTENT,
+    identity="id",
 )
 SEND_ESTIMATE = Operation(
     "send-estimate", "POST", "/invoices/estimate/{estimateId}/send", m.Estimate, at="estimates.send",
     scope=_ESTIMATE_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.EstimateSend,
+    identity="id",
 )
 CREATE_INVOICE_FROM_ESTIMATE = Operation(
     "create-invoice-from-estimate", "POST", "/invoices/estimate/{estimateId}/invoice",
     m.InvoiceFromEstimateResult, at="estimates.create_invoice", scope=_ESTIMATE_WRITE, alt=Alt.BODY,
     replay=Replay.UNSAFE, body=m.InvoiceFromEstimate,
+    identity="estimate.id",
 )
 GENERATE_ESTIMATE_NUMBER = Operation(
     "generate-estimate-number", "GET", "/invoices/estimate/number/generate", m.EstimateNumber,
@@ -254,15 +275,18 @@ UPDATE_ESTIMATE_TEMPLATE = Operation(
     "update-estimate-template", "PUT", "/invoices/estimate/template/{templateId}", m.EstimateTemplate,
     at="estimate_templates.update", scope=_ESTIMATE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.EstimateTemplateDraft,
+    identity="id",
 )
 DELETE_ESTIMATE_TEMPLATE = Operation(
     "delete-estimate-template", "DELETE", "/invoices/estimate/template/{templateId}", m.EstimateTemplate,
     at="estimate_templates.delete", scope=_ESTIMATE_WRITE, alt=Alt.BOTH, replay=Replay.IDEMPOTENT,
+    identity="id",
 )
 PREVIEW_ESTIMATE_TEMPLATE = Operation(
     "preview-estimate-template", "GET", "/invoices/estimate/template/preview", m.EstimateTemplate,
     at="estimate_templates.preview", scope=_ESTIMATE_READ, alt=Alt.QUERY, replay=Replay.SAFE,
     query=("templateId",),
+    identity="id",
 )
 
 # ------------------------------------------------------------------------------------------------ oauth

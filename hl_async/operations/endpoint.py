@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, unquote
 
-from hl_async.errors import InvalidRequest
+from hl_async.errors import DecodeError, InvalidRequest, bounded_text
 from hl_async.models.codec import decoder
 from hl_async.models.validation import check_text
 
@@ -49,14 +49,15 @@ class Operation(Generic[T]):
     ``name`` is the specification's operationId; ``resource`` and ``call`` name the coroutine
     (``estimates.create``); ``path`` is a template with one ``{parameter}`` per id; ``items`` is the key that
     holds the list in a list envelope; ``query`` the filters the endpoint knows, as the wire
-    spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token.
+    spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token;
+    ``identity`` is where the answer holds the id that was asked for, such as ``invoice.id``.
     """
 
     decode: Callable[[bytes], T]
     """Reads an answer's body. Built when it is first used."""
 
     __slots__ = (
-        "alt", "authorised", "body", "call", "decode", "form", "items", "method", "name",
+        "alt", "authorised", "body", "call", "decode", "form", "identity", "items", "method", "name",
         "page", "params", "path", "path_v3", "query", "replay", "resource", "response", "scope", "segments", "total",
     )  # fmt: skip
 
@@ -78,6 +79,7 @@ class Operation(Generic[T]):
         path_v3: str | None = None,
         form: bool = False,
         authorised: bool = True,
+        identity: str = "",
     ) -> None:
         self.name = name
         self.method = method
@@ -94,6 +96,7 @@ class Operation(Generic[T]):
         self.total = total
         self.form = form
         self.authorised = authorised
+        self.identity = tuple(identity.split(".")) if identity else ()
         self.params = tuple(part.partition("}")[0] for part in path.split("{")[1:])
         # "/a/{x}/b" → ("/a/", "/b"): expanding is one join around the quoted ids
         self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
@@ -123,6 +126,22 @@ class Operation(Generic[T]):
         for index, value in enumerate(ids):
             path += path_segment(self.params[index], value) + segments[index + 1]
         return path
+
+    def check_identity(self, answer: object, asked: str, body: bytes) -> None:
+        """Refuse the answer to another call: a document with another id than the one that was asked for.
+
+        Raises:
+            DecodeError: The ids differ.
+        """
+        found: object = answer
+        for name in self.identity:
+            found = getattr(found, name, None)
+        if isinstance(found, str) and found != asked:
+            raise DecodeError(
+                f"the answer is the document {found!r}, not {asked!r}, which was asked for",
+                path="$." + ".".join((*self.identity[:-1], "_id")),
+                body=bounded_text(body),
+            )
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}: {self.method} {self.path}>"

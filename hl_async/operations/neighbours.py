@@ -37,6 +37,7 @@ SEARCH_CONTACTS = Operation(
 GET_CONTACT = Operation(
     "get-contact", "GET", "/contacts/{contactId}", m.ContactAnswer, at="contacts.get",
     scope=_CONTACTS_READ, alt=Alt.NONE, replay=Replay.SAFE,
+    identity="contact.id",
 )
 CREATE_CONTACT = Operation(
     "create-contact", "POST", "/contacts/", m.ContactAnswer, at="contacts.create",
@@ -45,6 +46,7 @@ CREATE_CONTACT = Operation(
 UPDATE_CONTACT = Operation(
     "update-contact", "PUT", "/contacts/{contactId}", m.ContactAnswer, at="contacts.update",
     scope=_CONTACTS_WRITE, alt=Alt.NONE, replay=Replay.IDEMPOTENT, body=m.ContactUpdate,
+    identity="contact.id",
 )
 UPSERT_CONTACT = Operation(
     "upsert-contact", "POST", "/contacts/upsert", m.ContactAnswer, at="contacts.upsert",
@@ -64,6 +66,7 @@ DELETE_CONTACT = Operation(
 GET_LOCATION = Operation(
     "get-location", "GET", "/locations/{locationId}", m.LocationAnswer, at="location.details",
     scope="locations.readonly", alt=Alt.NONE, replay=Replay.SAFE,
+    identity="location.id",
 )
 SEARCH_LOCATIONS = Operation(
     "search-locations", "GET", "/locations/search", m.LocationList, at="agency.locations",
@@ -137,6 +140,7 @@ CREATE_OPPORTUNITY = Operation(
 UPDATE_OPPORTUNITY = Operation(
     "update-opportunity", "PUT", "/opportunities/{id}", m.OpportunityAnswer, at="opportunities.update",
     scope=_OPPORTUNITIES_WRITE, alt=Alt.NONE, replay=Replay.IDEMPOTENT, body=m.OpportunityUpdate,
+    identity="opportunity.id",
 )
 
 # fmt: on

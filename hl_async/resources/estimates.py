@@ -17,8 +17,9 @@ from hl_async.models import (
     Invoice,
     InvoiceFromEstimate,
     InvoiceFromEstimateResult,
-    changed,
 )
+from hl_async.models.choices import EstimateStatus
+from hl_async.models.preparation import refuse_status
 from hl_async.pagination import Pager
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_estimate_once, invoice_estimate_once
@@ -51,12 +52,14 @@ class Estimates:
         """
         if once is not None:
             return await create_estimate_once(self._at, estimate, once, estimate)
-        return await self._at.call(op.CREATE_ESTIMATE, body=estimate)
+        made = await self._at.call(op.CREATE_ESTIMATE, body=estimate)
+        self._learn(made, estimate)
+        return made
 
     def list(
         self,
         *,
-        status: str | None = None,
+        status: EstimateStatus | None = None,
         contact_id: str | None = None,
         search: str | None = None,
         start: date | str | None = None,
@@ -112,7 +115,9 @@ class Estimates:
         Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
         :class:`BadRequest`.
         """
-        return await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
+        answer = await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
+        self._learn(answer, estimate)
+        return answer
 
     async def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate:
         """Change some fields and keep the rest: read, change, write.
@@ -124,8 +129,10 @@ class Estimates:
         """
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of EstimateUpdate")
+        if "estimate_status" in changes and self._at.follows("status_read_only"):
+            refuse_status(changes["estimate_status"])
         before = await self._read(estimate_id, None)
-        update = changed(before.to_update(), **changes)
+        update = before.to_update(**changes)
         contact = before.contact_details.id if before.contact_details else None
         now = await self._read(estimate_id, contact)
         for expected in (seen, before.updated_at):
@@ -197,6 +204,11 @@ class Estimates:
         """Record that the customer looked at the estimate just now."""
         op.path_segment("estimate_id", estimate_id)
         await self._at.call(op.TOUCH_ESTIMATE, body=EstimateVisit(estimate_id=estimate_id))
+
+    def _learn(self, answer: Estimate, sent: EstimateDraft) -> None:
+        self._at.learn(
+            answer, (sent.issue_date, answer.issue_date_text), (sent.expiry_date, answer.expiry_date_text)
+        )
 
     async def _read(self, estimate_id: str, contact_id: str | None) -> Estimate:
         found = await self.find(estimate_id, contact_id=contact_id)

@@ -22,8 +22,8 @@ from hl_async.models import (
     RecordPayment,
     Text2Pay,
     Text2PayResult,
-    changed,
 )
+from hl_async.models.choices import PaymentModeFilter, SortOrder
 from hl_async.pagination import Pager
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_invoice_once
@@ -54,7 +54,9 @@ class Invoices:
         """
         if once is not None:
             return await create_invoice_once(self._at, invoice, once, invoice)
-        return await self._at.call(op.CREATE_INVOICE, body=invoice)
+        made = await self._at.call(op.CREATE_INVOICE, body=invoice)
+        self._learn(made, invoice)
+        return made
 
     def list(
         self,
@@ -64,8 +66,8 @@ class Invoices:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
-        sort: str | None = None,
+        payment_mode: PaymentModeFilter | None = None,
+        sort: SortOrder | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Invoice]:
@@ -100,7 +102,9 @@ class Invoices:
         Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
         :class:`BadRequest`.
         """
-        return await self._at.call(op.UPDATE_INVOICE, invoice_id, body=invoice)
+        answer = await self._at.call(op.UPDATE_INVOICE, invoice_id, body=invoice)
+        self._learn(answer, invoice)
+        return answer
 
     async def patch(self, invoice_id: str, *, seen: datetime | None = None, **changes: Any) -> Invoice:
         """Change some fields and keep the rest: read, change, write.
@@ -113,7 +117,7 @@ class Invoices:
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of InvoiceUpdate")
         before = await self.get(invoice_id)
-        update = changed(before.to_update(), **changes)
+        update = before.to_update(**changes)
         now = await self.get(invoice_id)
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:
@@ -195,3 +199,8 @@ class Invoices:
     async def settings(self) -> InvoiceSettings:
         """The location's invoice and estimate settings: prefixes, terms, notifications, fees."""
         return await self._at.call(op.GET_INVOICE_SETTINGS)
+
+    def _learn(self, answer: Invoice, sent: InvoiceDraft | InvoiceUpdate) -> None:
+        self._at.learn(
+            answer, (sent.issue_date, answer.issue_date_text), (sent.due_date, answer.due_date_text)
+        )

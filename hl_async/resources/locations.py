@@ -7,6 +7,9 @@ import asyncio
 from hl_async import operations as op
 from hl_async.config import CallOptions
 from hl_async.models import LocationDetails, LocationList
+from hl_async.models.dates import is_zone
+from hl_async.models.preparation import RequestContext
+from hl_async.models.rules import RULE_NAMES
 from hl_async.pagination import Pager
 from hl_async.resources.once import KeyKeeper, Once
 from hl_async.resources.requesting import Requester, encode_query
@@ -16,12 +19,21 @@ from hl_async.transport.calls import Account, Transport
 class ClientMemory:
     """Internal. What the resources of one client remember for its life, shared by its clones and locations."""
 
-    __slots__ = ("details", "keeper", "reading")
+    __slots__ = ("contexts", "details", "keeper", "reading", "rules")
 
-    def __init__(self, once: Once | None = None) -> None:
+    def __init__(self, once: Once | None = None, rules: frozenset[str] = RULE_NAMES) -> None:
         self.keeper = KeyKeeper(once)
+        self.rules = rules
+        self.contexts: dict[str, RequestContext] = {}
         self.details: dict[str, LocationDetails] = {}
         self.reading: dict[str, asyncio.Lock] = {}
+
+    def context(self, location_id: str) -> RequestContext:
+        """Return what the requests of a location are completed with, shared by all its `Location` objects."""
+        found = self.contexts.get(location_id)
+        if found is None:
+            found = self.contexts[location_id] = RequestContext(location_id, self.rules)
+        return found
 
 
 class LocationRequester(Requester):
@@ -32,7 +44,7 @@ class LocationRequester(Requester):
     def __init__(
         self, transport: Transport, account: Account, options: CallOptions, memory: ClientMemory
     ) -> None:
-        super().__init__(transport, account, options)
+        super().__init__(transport, account, options, memory.context(account.key))
         self._memory = memory
 
     @property
@@ -50,10 +62,18 @@ class LocationRequester(Requester):
         """Locks and records of keys."""
         return self._memory.keeper
 
+    @property
+    def timezone(self) -> str | None:
+        """The location's time zone: given to `HighLevel.location`, or read by `details`; None while it is unknown.
+
+        It tells which calendar day a date of an answer is, and which day is today.
+        """
+        return self._context.timezone
+
     async def details(self, *, fresh: bool = False) -> LocationDetails:
         """Return the location's name, time zone, business, logo and address. Only reads.
 
-        Asked once and kept for the client's life.
+        Asked once and kept for the client's life. Its time zone tells the days of dates from then on.
 
         Args:
             fresh: Ask again.
@@ -66,7 +86,9 @@ class LocationRequester(Requester):
             return memory.details[key]
         async with memory.reading.setdefault(key, asyncio.Lock()):
             if fresh or key not in memory.details:
-                memory.details[key] = (await self.call(op.GET_LOCATION, key)).location
+                memory.details[key] = details = (await self.call(op.GET_LOCATION, key)).location
+                if details.timezone and is_zone(details.timezone):
+                    self._context.timezone = details.timezone
             return memory.details[key]
 
 

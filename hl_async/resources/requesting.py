@@ -11,7 +11,9 @@ import msgspec
 
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
-from hl_async.models.codec import bind, encode, encode_body
+from hl_async.models.codec import encode, encode_body
+from hl_async.models.located import Located, learn_offset, with_timezone
+from hl_async.models.preparation import RequestContext, check_location, prepared
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager
@@ -34,12 +36,19 @@ _LARGEST: Final = 1 << 63
 class Requester:
     """Sends operations for one account with one set of options."""
 
-    __slots__ = ("_account", "_options", "_transport")
+    __slots__ = ("_account", "_context", "_options", "_transport")
 
-    def __init__(self, transport: Transport, account: Account, options: CallOptions) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        account: Account,
+        options: CallOptions,
+        context: RequestContext | None = None,
+    ) -> None:
         self._transport = transport
         self._account = account
         self._options = options
+        self._context = context or RequestContext(account.key)
 
     def call(
         self,
@@ -55,7 +64,33 @@ class Requester:
         that can be refused without a request.
         """
         path, text, content = self._prepare(operation, ids, body, query)
-        return self._transport.send(operation, self._account, path, text, content, options or self._options)
+        options = options or self._options
+        asked = ""
+        if operation.identity:
+            asked = ids[0] if ids else str((query or {}).get(operation.query[0], ""))
+        timezone = self._context.reading
+        if not asked and not timezone:
+            return self._transport.send(operation, self._account, path, text, content, options)
+        decode = operation.decode
+
+        def finish(response: WireResponse) -> R:
+            answer = decode(response.body)
+            if asked:
+                operation.check_identity(answer, asked, response.body)
+            if timezone:
+                with_timezone(answer, timezone)
+            return answer
+
+        return self._transport.send_with(operation, self._account, path, text, content, options, finish)
+
+    def follows(self, rule: str) -> bool:
+        """Tell whether a rule of `hl_async.models.rules` is in force."""
+        return rule in self._context.rules
+
+    def learn(self, answer: Located, *days: tuple[object, str | None]) -> None:
+        """Note the location's side of the date line, if days that were sent and answered tell it."""
+        if self._context.reading is None and (offset := learn_offset(answer, *days)):
+            self._context.learned = offset
 
     def send_with(
         self,
@@ -95,14 +130,20 @@ class Requester:
         self, operation: Operation[Any], ids: tuple[str, ...], body: Body, query: Query
     ) -> tuple[str, str, bytes | None]:
         """Path, query and encoded body: everything that can be refused is refused here."""
-        account = self._account
+        account, context = self._account, self._context
         path = operation.expand(*ids)
         alt = operation.alt
-        text = encode_query(query) if query else ""
+        body = prepared(body, context, keep=alt is Alt.NONE)
+        text = ""
+        if query:
+            text = encode_query(query)
+            named = check_location(query, context, "query") if alt is not Alt.NONE else ()
+            if named:
+                text = encode_query({name: value for name, value in query.items() if name not in named})
         if alt is Alt.QUERY or alt is Alt.BOTH:
             text = f"{account.alt_query}&{text}" if text else account.alt_query
         if alt is Alt.BODY or alt is Alt.BOTH:
-            return path, text, encode_body(bind(body, account.key), account.alt_body)
+            return path, text, encode_body(body, account.alt_body)
         if alt is Alt.LOCATION_QUERY or alt is Alt.SNAKE_QUERY:
             name = "locationId" if alt is Alt.LOCATION_QUERY else "location_id"
             located = f"{name}={quote(account.key, safe='')}"
@@ -110,7 +151,7 @@ class Requester:
         prefix = b'{"locationId":' + encode(account.key) if alt is Alt.LOCATION_BODY else b""
         if body is None and not prefix:
             return path, text, None
-        return path, text, encode_body(bind(body, account.key), prefix)
+        return path, text, encode_body(body, prefix)
 
 
 def encode_query(query: Mapping[str, Any]) -> str:

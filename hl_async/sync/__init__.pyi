@@ -65,6 +65,7 @@ from hl_async.models import (
     Transaction,
     User,
 )
+from hl_async.models.choices import EstimateStatus, PaymentModeFilter, SortOrder
 from hl_async.models.contacts import ContactAnswer
 from hl_async.operations import Operation
 from hl_async.pagination import Page
@@ -115,7 +116,7 @@ class Estimates:
     def list(
         self,
         *,
-        status: str | None = None,
+        status: EstimateStatus | None = None,
         contact_id: str | None = None,
         search: str | None = None,
         start: date | str | None = None,
@@ -187,8 +188,8 @@ class Invoices:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
-        sort: str | None = None,
+        payment_mode: PaymentModeFilter | None = None,
+        sort: SortOrder | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> SyncPager[Invoice]: ...
@@ -349,7 +350,7 @@ class HighLevel:
     @classmethod
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self: ...
     def with_options(self, **changes: Any) -> HighLevel: ...
-    def location(self, location_id: str | None = None) -> Location: ...
+    def location(self, location_id: str | None = None, *, timezone: str | None = None) -> Location: ...
     @property
     def base_url(self) -> str: ...
     @property

@@ -313,11 +313,12 @@ class Transport:
         if isinstance(failure, RateLimited):
             call.throttles += 1
         decision = self._decide(failure, call)
-        if decision.verdict is Verdict.REAUTHORISE:
+        if decision.verdict in (Verdict.REAUTHORISE, Verdict.RENEW):
             call.reauthorised = True
             if not call.bearer:
                 raise failure  # sent without a token: there is none to renew
-            if await self._authority.reject(account.key, call.bearer):
+            renewed = await self._authority.reject(account.key, call.bearer)
+            if renewed and decision.verdict is Verdict.REAUTHORISE:
                 self._announce(call, decision)
                 return
             raise failure

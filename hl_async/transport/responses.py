@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -13,9 +15,12 @@ from hl_async.errors import (
     BadRequest,
     Conflict,
     Forbidden,
+    GatewayTimeout,
+    LocationInactive,
     MissingAlt,
     NotFound,
     RateLimited,
+    RouteUnsupported,
     ScopeMissing,
     ServerError,
     Unauthorized,
@@ -49,6 +54,28 @@ _SCOPE: Final = ("not authorized for this scope",)
 _TOKEN_TYPE: Final = ("authclass type is not allowed", "user type mismatch")
 _REQUEST_SHAPE: Final = ("version header", "altid", "alttype")
 _STATIC_TOKEN: Final = ("private integration token",)
+_INACTIVE: Final = ("location is not active",)
+_UNSUPPORTED: Final = ("not yet supported by the iam",)
+_TIMED_OUT: Final = ("timed out", "timeout")
+_BAD_TOKEN: Final = (
+    "invalid jwt",
+    "access token is invalid",
+    "invalid token",
+    "expired",
+    "invalid access token",
+)
+# the database layer's verdict: nothing was stored, although the status says that the server failed
+_VERDICT: Final = re.compile(r"\s*[\w -]{0,60}\bvalidation failed: \S", re.IGNORECASE)
+
+_UNAUTHORISED: Final[tuple[tuple[tuple[str, ...], type[ApiError]], ...]] = (
+    (_TIMED_OUT, GatewayTimeout),
+    (_SCOPE, ScopeMissing),
+    (_TOKEN_TYPE, WrongTokenType),
+    (_REQUEST_SHAPE, MissingAlt),
+    (_INACTIVE, LocationInactive),
+    (_UNSUPPORTED, RouteUnsupported),
+)
+"""What a 401 means by its message: docs/api-facts.md#api-401."""
 
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     400: BadRequest,
@@ -59,7 +86,19 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     410: NotFound,
     422: ValidationFailed,
     429: RateLimited,
+    504: GatewayTimeout,
 }
+
+
+class TokenVerdict(Enum):
+    """What an error says about the token that was sent."""
+
+    GOOD = "good"
+    """Nothing: another token would be refused as well."""
+    BAD = "bad"
+    """It is no longer good; the request was not executed."""
+    UNCERTAIN = "uncertain"
+    """A 401 of an unknown message: a new token may help, and the request may have been executed."""
 
 
 def error_from_response(
@@ -94,16 +133,23 @@ def error_from_response(
     )
 
 
-def is_token_bad(error: ApiError) -> bool:
-    """Whether this 401 means that the token which was sent is no longer good: docs/api-facts.md#api-401.
+def token_verdict(error: ApiError) -> TokenVerdict:
+    """Tell what an error says about the token that was sent: docs/api-facts.md#api-401.
 
-    Scope, token type, version header, missing altId and private integration tokens are not: a refresh
-    would burn a single-use refresh token for nothing. An unknown message counts as bad, once per call.
+    Scope, token type, version header, missing altId, suspended locations and private integration tokens say nothing:
+    a refresh would use up a single-use refresh token for nothing.
     """
     if type(error) is not Unauthorized:
-        return False
+        return TokenVerdict.GOOD
     text = " ".join(error.messages).lower()
-    return not any(mark in text for mark in _STATIC_TOKEN)
+    if any(mark in text for mark in _STATIC_TOKEN):
+        return TokenVerdict.GOOD
+    return TokenVerdict.BAD if any(mark in text for mark in _BAD_TOKEN) else TokenVerdict.UNCERTAIN
+
+
+def is_token_bad(error: ApiError) -> bool:
+    """Tell whether another token may help; at a 401 of an unknown message it may."""
+    return token_verdict(error) is not TokenVerdict.GOOD
 
 
 def error_facts(body: bytes) -> ErrorFacts:
@@ -138,14 +184,13 @@ def _classify(status: int, messages: Sequence[str]) -> type[ApiError]:
     if status == 400 and any(mark in text for mark in _NOT_FOUND_MESSAGES):
         return NotFound
     if status == 401:
-        if any(mark in text for mark in _SCOPE):
-            return ScopeMissing
-        if any(mark in text for mark in _TOKEN_TYPE):
-            return WrongTokenType
-        if any(mark in text for mark in _REQUEST_SHAPE):
-            return MissingAlt
+        return next(
+            (kind for marks, kind in _UNAUTHORISED if any(mark in text for mark in marks)), Unauthorized
+        )
     if status >= 500:
-        return ServerError
+        if any(_VERDICT.match(message) for message in messages):
+            return ValidationFailed
+        return _BY_STATUS.get(status, ServerError)
     return _BY_STATUS.get(status, ApiError)
 
 

@@ -6,7 +6,8 @@ The rules, by what sending the request twice would do (``Replay``):
   answers, 408 and 5xx;
 * unsafe ones only when the request provably was not executed: the connection never stood, or 429. Anything
   else that hides the outcome becomes :class:`~hl_async.errors.OutcomeUnknown`;
-* a 401 that means "token bad" asks for other credentials, once per call;
+* a 401 that means "token bad" asks for other credentials, once per call. A 401 of an unknown message does so too, but
+  an unsafe request is not sent again after it: what the message means for the operation is unknown;
 * ``Retry-After`` is obeyed in full or the call fails; it is never shortened.
 
 Backoff is exponential with full jitter. A client-wide budget keeps an outage from being amplified: every
@@ -33,7 +34,7 @@ from hl_async.errors import (
     WireKind,
 )
 from hl_async.operations import Replay
-from hl_async.transport.responses import is_token_bad
+from hl_async.transport.responses import TokenVerdict, token_verdict
 
 _REQUEST_TIMEOUT: Final = 408
 
@@ -105,6 +106,9 @@ class Verdict(Enum):
 
     RETRY = "retry"
     REAUTHORISE = "reauthorise"
+    """Get another token and try again."""
+    RENEW = "renew"
+    """Get another token for the calls to come, and fail."""
     FAIL = "fail"
     UNKNOWN = "unknown"
     """Fail, and say that nobody knows whether the operation was executed."""
@@ -138,8 +142,12 @@ def decide(
     reason = type(error).__name__
     if isinstance(error, RateLimited):
         return _throttled(error, throttles, policy)
-    if isinstance(error, ApiError) and not reauthorised and is_token_bad(error):
-        return Decision(Verdict.REAUTHORISE, 0.0, "the token was refused")
+    if isinstance(error, ApiError) and not reauthorised:
+        token = token_verdict(error)
+        if token is TokenVerdict.UNCERTAIN and replay is Replay.UNSAFE:
+            return Decision(Verdict.RENEW, 0.0, "a 401 of an unknown message")
+        if token is not TokenVerdict.GOOD:
+            return Decision(Verdict.REAUTHORISE, 0.0, "the token was refused")
     if not _hides_outcome(error):
         return Decision(Verdict.FAIL, 0.0, reason)
     never_sent = isinstance(error, WireError) and not error.sent

@@ -47,7 +47,7 @@ from hl_async.models import (
     document_total,
     minor_units,
 )
-from hl_async.models.codec import alt_prefix, bind, decoder, encode, encode_body, json_object, json_page
+from hl_async.models.codec import alt_prefix, decoder, encode, encode_body, json_object, json_page
 from hl_async.operations import OPERATIONS
 
 
@@ -270,14 +270,6 @@ def test_bodies_of_every_kind_are_joined_with_the_location() -> None:
     assert encode_body(ScheduleStart(live_mode=True), b"") == b'{"liveMode":true}'
 
 
-def test_the_location_is_bound_where_it_is_nested() -> None:
-    send = EstimateSend(action="email", user_id="u1")
-    bound = bind(samples.estimate(send_estimate_details=send), "loc")
-    assert json.loads(encode(bound))["sendEstimateDetails"] == {
-        "action": "email", "userId": "u1", "liveMode": True, "altId": "loc", "altType": "location",
-    }  # fmt: skip
-    draft = samples.estimate()
-    assert bind(draft, "loc") is draft
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,362 @@
+"""Internal. What happens to a request body before it is encoded: completed, checked, bound to its location.
+
+Resources and bulk planning call the same function. What rests on observers of the live API follows the rules of
+`hl_async.models.rules`, which can be switched off one by one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.codec import encode
+from hl_async.models.dates import latest_today, today
+from hl_async.models.estimates import EstimateDraft, EstimateUpdate
+from hl_async.models.invoices import InvoiceDraft, InvoiceUpdate, Text2Pay
+from hl_async.models.money import line_total
+from hl_async.models.rules import RULE_NAMES
+from hl_async.models.schedules import InvoiceScheduleUpdate
+
+B = TypeVar("B")
+
+LONGEST_NAME: Final = 40
+_MOST_ATTACHMENTS: Final = 10
+_E164: Final = re.compile(r"\+[1-9]\d{6,14}")
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_SAFE_LAG: Final = 12 * 3600
+_LOCATION_NAMES: Final = ("altId", "altType", "locationId", "location_id")
+_RAW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class RequestContext:
+    """What the requests of one location are completed with.
+
+    `timezone` is the location's, given or read from its details, None while it is unknown. `learned` is the offset
+    at which the API answered a day that was sent: it may change with summer time, so it only tells on which side of
+    the date line the location is.
+    """
+
+    __slots__ = ("clock", "learned", "location_id", "rules", "timezone")
+
+    def __init__(
+        self,
+        location_id: str | None = None,
+        rules: frozenset[str] = RULE_NAMES,
+        timezone: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.location_id = location_id
+        self.rules = rules
+        self.timezone = timezone
+        self.learned: str | None = None
+        self.clock = clock
+
+    @property
+    def reading(self) -> str | None:
+        """The zone by which days of answers are read."""
+        return self.timezone or self.learned
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+
+PLANNING: Final = RequestContext()
+"""The context of requests that are made before their location is known."""
+
+Step: TypeAlias = Callable[[Any, RequestContext], Any]
+
+
+def prepared(body: B, context: RequestContext, *, keep: bool = False) -> B:
+    """Return a request body as it can be sent by `context`'s location.
+
+    A struct is completed and checked. A mapping, bytes and ``extra`` may name the location: the same location is
+    dropped, because the client names it; another one is refused.
+
+    Args:
+        body: A request struct, a mapping in the wire's spelling, or the bytes of a JSON object.
+        context: The location and the rules in force.
+        keep: Leave the location where it stands in a mapping or bytes: no other part of the request names it.
+
+    Raises:
+        InvalidRequest: A field breaks a rule, a key stands there twice, or another location is named.
+    """
+    if body is None:
+        return body
+    if isinstance(body, msgspec.Struct):
+        found: Any = body
+        for step in _steps(type(body)):
+            found = step(found, context)
+        result: B = found
+        return result
+    if isinstance(body, bytes):
+        return _text(body, context, keep)  # type: ignore[return-value]
+    if isinstance(body, Mapping):
+        return _mapping(body, context, keep)  # type: ignore[return-value]
+    return body
+
+
+def check_location(
+    members: Mapping[str, Any], context: RequestContext, path: str = "body"
+) -> Collection[str]:
+    """Return the keys that name the location; refuse another location than the request's own."""
+    named = [name for name in _LOCATION_NAMES if name in members]
+    for name in named:
+        value = members[name]
+        own = "location" if name == "altType" else context.location_id
+        if value is None or value == own:
+            continue
+        if own is None:
+            raise InvalidRequest(
+                f"{path}.{name}", "names a location; the request gets its location by itself"
+            )
+        raise InvalidRequest(
+            f"{path}.{name}",
+            f"{value!r} is not this request's {own!r}; leave it out, or call through hl.location({value!r})"
+            if name != "altType"
+            else f"{value!r} is not 'location'; leave it out",
+        )
+    return named
+
+
+@cache
+def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
+    fields = kind.__struct_fields__
+    steps: list[Step] = []
+    if issubclass(kind, EstimateDraft):
+        steps.append(_estimate)
+    if issubclass(kind, InvoiceDraft | InvoiceUpdate | Text2Pay | InvoiceScheduleUpdate):
+        steps.append(_invoice_contact)
+    if "contact_details" in fields:
+        steps.append(_phone)
+    if "attachments" in fields:
+        steps.append(_attachments)
+    if "alt_id" in fields:
+        steps.append(_own_location)
+    if "send_estimate_details" in fields:
+        steps.append(_details)
+    if "extra" in fields:
+        steps.append(_extra)
+    return tuple(steps)
+
+
+def _with(body: B, **changes: Any) -> B:
+    """Return a copy without building it again: its fields were checked, and so are the changes."""
+    clone = copy.copy(body)
+    for name, value in changes.items():
+        msgspec.structs.force_setattr(clone, name, value)  # type: ignore[arg-type]
+    return clone
+
+
+# ----------------------------------------------------------------------------------------------- estimates
+
+
+def _estimate(body: EstimateDraft, context: RequestContext) -> EstimateDraft:
+    rules = context.rules
+    changes: dict[str, Any] = {}
+    if len(body.name) > LONGEST_NAME and "name_at_most_40" in rules:
+        _too_long("name", body.name, "name_at_most_40")
+    if not body.title:
+        if "title_required" in rules:
+            changes["title"] = body.name[:LONGEST_NAME].strip()
+    elif len(body.title) > LONGEST_NAME and "title_at_most_40" in rules:
+        _too_long("title", body.title, "title_at_most_40")
+    if body.issue_date is UNSET:
+        if "issue_date_required" in rules:
+            changes["issue_date"] = today(context.timezone, context.now())
+    elif "issue_date_not_future" in rules and not isinstance(body, EstimateUpdate):
+        _not_future(body.issue_date, context)
+    if body.expiry_date is UNSET and "expiry_date_required" in rules:
+        raise InvalidRequest("expiry_date", "is missing; the API requires it (rule expiry_date_required)")
+    if isinstance(body, EstimateUpdate) and body.estimate_status is not UNSET and "status_read_only" in rules:
+        refuse_status(body.estimate_status)
+    if "item_type_required" in rules and any(item.type is UNSET for item in body.items):
+        changes["items"] = [
+            _with(item, type="one_time") if item.type is UNSET else item for item in body.items
+        ]
+    if body.discount.value and "discount_within_subtotal" in rules:
+        _within_subtotal(body)
+    return _with(body, **changes) if changes else body
+
+
+def refuse_status(value: object) -> NoReturn:
+    """Raise the error for an attempt to write an estimate's status."""
+    raise InvalidRequest(
+        "estimate_status",
+        f"{value!r} can not be written: the API answers 200 and ignores it. Only the customer's page accepts or "
+        "declines an estimate; create_invoice(mark_as_invoiced=True) marks it as invoiced (rule status_read_only)",
+    )
+
+
+def _too_long(field: str, text: str, rule: str) -> NoReturn:
+    raise InvalidRequest(
+        field,
+        f"{text!r} has {len(text)} characters; the API takes at most {LONGEST_NAME} (rule {rule}). Shorten it; "
+        "cut_long_names = true in a mapping cuts it",
+    )
+
+
+def _not_future(day: date, context: RequestContext) -> None:
+    if day.toordinal() <= _EPOCH + int((context.clock() - _SAFE_LAG) // 86_400):
+        return  # it has come everywhere
+    latest = latest_today(context.timezone, context.now())
+    if day > latest:
+        where = "at the location" if context.timezone else "anywhere"
+        raise InvalidRequest(
+            "issue_date",
+            f"{day} is in the future: today is {latest} {where} (rule issue_date_not_future); leave it out for today",
+        )
+
+
+def _within_subtotal(body: EstimateDraft) -> None:
+    value = Decimal(body.discount.value or 0)
+    if body.discount.type != "fixed":
+        if value > 100:
+            raise InvalidRequest("discount.value", f"{value} percent is more than the document")
+        return
+    subtotal = sum((line_total(item, body.currency) for item in body.items), Decimal(0))
+    if value > subtotal:
+        raise InvalidRequest(
+            "discount.value", f"{value} is above the subtotal of {subtotal} (rule discount_within_subtotal)"
+        )
+
+
+# -------------------------------------------------------------------------------------- all kinds of bodies
+
+
+def _invoice_contact(body: Any, context: RequestContext) -> Any:
+    contact = body.contact_details
+    if contact is UNSET or (contact.phone_no is not UNSET and contact.email is not UNSET):
+        return body
+    if "invoice_contact_complete" not in context.rules:
+        return body
+    missing = {name: "" for name in ("phone_no", "email") if getattr(contact, name) is UNSET}
+    return _with(body, contact_details=_with(contact, **missing))
+
+
+def _phone(body: Any, context: RequestContext) -> Any:
+    contact = body.contact_details
+    if contact is UNSET:
+        return body
+    phone = contact.phone_no
+    if phone and "phone_e164" in context.rules and not _E164.fullmatch(phone):
+        raise InvalidRequest(
+            "contact_details.phone_no", f"{phone!r} is not of the form +12145596993 (rule phone_e164)"
+        )
+    return body
+
+
+def _attachments(body: Any, context: RequestContext) -> Any:
+    files = body.attachments
+    if files and len(files) > _MOST_ATTACHMENTS and "attachments_at_most_10" in context.rules:
+        raise InvalidRequest(
+            "attachments",
+            f"has {len(files)} files; a document takes at most {_MOST_ATTACHMENTS} (rule attachments_at_most_10)",
+        )
+    return body
+
+
+def _own_location(body: Any, context: RequestContext) -> Any:
+    if body.alt_id is UNSET and body.alt_type is UNSET:
+        return body
+    named = {"altId": body.alt_id, "altType": body.alt_type}
+    check_location({name: value for name, value in named.items() if value is not UNSET}, context)
+    return _with(body, alt_id=UNSET, alt_type=UNSET)
+
+
+def _details(body: Any, context: RequestContext) -> Any:
+    """The API wants the location nested too: docs/api-facts.md#api-alt."""
+    details = body.send_estimate_details
+    if details is UNSET or context.location_id is None:
+        return body
+    details = _own_location(details, context)
+    return _with(body, send_estimate_details=_with(details, alt_id=context.location_id, alt_type="location"))
+
+
+def _extra(body: Any, context: RequestContext) -> Any:
+    extra = body.extra
+    if extra is UNSET or not extra:
+        return body
+    dropped = set(check_location(extra, context, "extra"))
+    declared = dict(zip(body.__struct_encode_fields__, body.__struct_fields__, strict=True))
+    for key in extra:
+        if key not in declared or key in dropped:
+            continue
+        value = getattr(body, declared[key])
+        if value is UNSET or encode(value) != encode(extra[key]):
+            raise InvalidRequest(
+                f"extra.{key}",
+                f"is a field of {type(body).__name__}; pass {declared[key]}=… instead of two values",
+            )
+        dropped.add(key)
+    if not dropped:
+        return body
+    return _with(body, extra={key: value for key, value in extra.items() if key not in dropped})
+
+
+# ------------------------------------------------------------------------------------- mappings and bytes
+
+
+def _mapping(body: Mapping[str, Any], context: RequestContext, keep: bool) -> Mapping[str, Any]:
+    named = check_location(body, context)
+    details = body.get("sendEstimateDetails")
+    if isinstance(details, Mapping):
+        check_location(details, context, "body.sendEstimateDetails")
+    if keep or not named:
+        return body
+    return {name: value for name, value in body.items() if name not in named}
+
+
+def _text(body: bytes, context: RequestContext, keep: bool) -> bytes:
+    """Read the members, refuse a key that stands there twice, and drop the location."""
+    members = _members(body)
+    named = check_location(members, context)
+    details = members.get("sendEstimateDetails")
+    if isinstance(details, dict):
+        check_location(details, context, "body.sendEstimateDetails")
+    if keep or not named:
+        return body
+    kept = _RAW.decode(body)
+    return encode({name: value for name, value in kept.items() if name not in named})
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(
+            body, object_pairs_hook=_once, parse_float=_ignore, parse_int=_ignore, parse_constant=_constant
+        )
+    except InvalidRequest:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("body", f"is not the text of a JSON object: {str(error)[:200]}") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest("body", "must be the text of a JSON object")
+    return document
+
+
+def _ignore(text: str) -> str:
+    return text
+
+
+def _constant(text: str) -> NoReturn:
+    raise InvalidRequest("body", f"{text} has no form in JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest("body", f"has the key {twice!r} twice")
+    return found

@@ -23,8 +23,10 @@ from hl_async.bulk.sources.readers import draft_of_estimate
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.config import Lane
 from hl_async.errors import InvalidRequest, SourceError
-from hl_async.models import document_total
-from hl_async.models.codec import encode, json_page
+from hl_async.models import expected_total
+from hl_async.models.codec import encode, encode_body, json_page
+from hl_async.models.dates import day_of
+from hl_async.models.preparation import PLANNING, prepared
 from hl_async.operations import Operation
 
 if TYPE_CHECKING:
@@ -72,6 +74,9 @@ async def export(
         found = 0
         async for page in _pages(calm, operation, offset if passes == 1 else 0):
             fresh = [one for one in page if str(one.get("_id")) not in seen]
+            if location.timezone:
+                # without it, a day at the edge of the calendar can not be read again
+                fresh = [{**one, "locationTimezone": location.timezone} for one in fresh]
             seen.update(str(one.get("_id")) for one in fresh)
             await asyncio.to_thread(_append, path, fresh)
             found += len(fresh)
@@ -136,7 +141,7 @@ def _row(one: dict[str, Any]) -> list[Any]:
     number = one.get("invoiceNumber", one.get("estimateNumber"))
     status = one.get("status", one.get("estimateStatus"))
     lines = one.get("invoiceItems") or one.get("items") or []
-    dates = [str(one.get(name) or "")[:10] for name in ("issueDate", "expiryDate", "dueDate")]
+    dates = _dates(one)
     who = [contact.get(name, "") for name in ("id", "name", "email", "phoneNo")]
     return [
         one.get("_id"),
@@ -151,6 +156,17 @@ def _row(one: dict[str, Any]) -> list[Any]:
     ]
 
 
+def _dates(one: dict[str, Any]) -> list[str]:
+    """The location's days of issue, expiry and payment; the API's text where it has several readings."""
+    found = []
+    for name in ("issueDate", "expiryDate", "dueDate"):
+        text = str(one.get(name) or "")
+        other = (one.get("expiryDate") or one.get("dueDate")) if name == "issueDate" else one.get("issueDate")
+        day = day_of(text, other if isinstance(other, str) else None, one.get("locationTimezone"))
+        found.append(day.isoformat() if day is not None else text)
+    return found
+
+
 async def copy_source(location: Location) -> AsyncIterator[Item | Reject]:
     """The estimates of a location as the source of a run into another one; those that can't be copied are rejects."""
     calm = location.with_options(lane=Lane.BULK)
@@ -159,8 +175,10 @@ async def copy_source(location: Location) -> AsyncIterator[Item | Reject]:
         place = f"estimate {estimate.id}"
         try:
             draft = draft_of_estimate(estimate)
-            total = document_total(draft.items, draft.currency, draft.discount)
-            item = Item(ordinal, estimate.id, encode(draft), (), "", total, draft.currency, place)
+            draft = prepared(draft, PLANNING)
+            # the source's own total: what automatic taxes come to can not be computed
+            total = expected_total(draft) if estimate.total is None else estimate.total
+            item = Item(ordinal, estimate.id, encode_body(draft, b""), (), "", total, draft.currency, place)
         except InvalidRequest as error:
             yield Reject(ordinal, estimate.id, str(error), encode(estimate), place)
         else:

@@ -105,6 +105,7 @@ from hl_async.models.locations import (
 from hl_async.models.money import (
     CURRENCIES,
     document_total,
+    expected_total,
     minor_units,
 )
 from hl_async.models.oauth import (
@@ -309,6 +310,7 @@ __all__ = [
     "changed",
     "deposit",
     "document_total",
+    "expected_total",
     "instalment_amounts",
     "instalments",
     "minor_units",

@@ -31,13 +31,17 @@ class ItemTax(Part):
     tax_id: str | None = None
 
 
+def tax_id(name: str, rate: Decimal) -> str:
+    """Return an id for a tax, the same for the same name and rate everywhere."""
+    text = f"{name}\x00{rate.normalize():f}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
 def _with_id(tax: ItemTax) -> ItemTax:
     if tax.id:
         return tax
-    rate = "" if tax.rate is None else format(Decimal(tax.rate).normalize(), "f")
-    text = f"{tax.name or ''}\x00{rate}".encode("utf-8", "surrogatepass")
-    made = hashlib.blake2b(text, digest_size=12, person=b"hl_async.tax").hexdigest()
-    return msgspec.structs.replace(tax, id=made, name=tax.name or "Tax")
+    name = tax.name or "Tax"
+    return msgspec.structs.replace(tax, id=tax_id(name, Decimal(tax.rate or 0)), name=name)
 
 
 class LineItem(Request, frozen=True):

@@ -196,6 +196,21 @@ def document_total(items: Iterable[PricedLine], currency: str, discount: Any = N
     return max(rounded(subtotal - off + tax, currency), rounded(Decimal(0), currency))
 
 
+def expected_total(document: Any) -> Decimal | None:
+    """Return the total that a document to be created should have.
+
+    Args:
+        document: A request with items, currency and discount.
+
+    Returns:
+        The total, or None with automatic taxes: what they come to is not known in advance
+        (docs/api-facts.md#api-automatic-taxes).
+    """
+    if getattr(document, "automatic_taxes_enabled", False) is True:
+        return None
+    return document_total(document.items, document.currency, document.discount)
+
+
 def discount_amount(subtotal: Decimal, discount: Any, currency: str) -> Decimal:
     """The discount on ``subtotal``, rounded; 0 without one."""
     value = getattr(discount, "value", None)

@@ -413,7 +413,7 @@ def test_documents_as_the_api_answers_them_are_a_source(tmp_path: Path) -> None:
     answer = {
         "_id": "e1", "altId": "elsewhere", "name": "K", "currency": "USD", "estimateNumber": 7, "estimateStatus": "sent",
         "expiryDate": "2030-01-01T00:00:00.000Z", "total": 2, "items": [{"_id": "i", "name": "x", "amount": 1, "qty": 2}],
-        "contactDetails": {"id": "c", "name": "A", "phoneNo": "+1", "email": ""},
+        "contactDetails": {"id": "c", "name": "A", "phoneNo": "+12145596993", "email": ""},
     }  # fmt: skip
     (found,) = ndjson(tmp_path, msgspec.json.encode(answer))
     assert isinstance(found, Item)

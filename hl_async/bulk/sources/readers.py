@@ -27,8 +27,9 @@ from hl_async.bulk.sources.row_reader import RowReader
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_keys, table_rows, table_start
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
-from hl_async.models import Estimate, EstimateDraft, document_total
-from hl_async.models.codec import decoder, encode
+from hl_async.models import Estimate, EstimateDraft, expected_total
+from hl_async.models.codec import decoder, encode, encode_body
+from hl_async.models.preparation import PLANNING, prepared
 
 _estimate: Final = decoder(Estimate)
 _json: Final = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -287,9 +288,9 @@ def _ndjson_record(
             one = decode_document(text if len(kept) == len(document) else encode(kept))
             return compile_document(one, settings, ordinal=ordinal, latest=latest, place=place, raw=text)
         source_id = str(document.get("sourceId") or document.get("_id") or _content_key(text))
-        draft = _draft_of(document, text)
+        draft, total = _draft_of(document, text)
         location = "" if "_id" in document else str(document.get("altId") or "")
-        return _item(ordinal, source_id, draft, place, text, location, latest)
+        return _item(ordinal, source_id, draft, place, text, location, latest, total)
     except msgspec.ValidationError as error:
         reason = str(error)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -300,27 +301,39 @@ def _ndjson_record(
 
 
 def _item(
-    ordinal: int, source_id: str, draft: EstimateDraft, place: str, raw: bytes, location: str, latest: date
+    ordinal: int,
+    source_id: str,
+    draft: EstimateDraft,
+    place: str,
+    raw: bytes,
+    location: str,
+    latest: date,
+    total: Decimal | None = None,
 ) -> Item:
+    """Make the request. `total` is the document's own in its source; without one it is computed where it can be."""
     if not draft.items:
         raise InvalidRequest("items", "is empty")
     if isinstance(draft.issue_date, date) and draft.issue_date > latest:
         raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
-    total = document_total(draft.items, draft.currency, draft.discount)
-    return Item(ordinal, source_id, encode(draft), (), location, total, draft.currency, place, raw)
+    draft = prepared(draft, PLANNING)
+    if total is None:
+        total = expected_total(draft)
+    return Item(ordinal, source_id, encode_body(draft, b""), (), location, total, draft.currency, place, raw)
 
 
 _WIRE_FIELDS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(EstimateDraft))
 _ENVELOPE: Final = frozenset(("altId", "altType", "sourceId", REASON))
 
 
-def _draft_of(document: dict[str, Any], text: bytes) -> EstimateDraft:
+def _draft_of(document: dict[str, Any], text: bytes) -> tuple[EstimateDraft, Decimal | None]:
+    """Return the draft, and the total that the API gave the document if it is an answer of the API."""
     if "_id" in document:
-        return draft_of_estimate(_estimate(text))
+        estimate = _estimate(text)
+        return draft_of_estimate(estimate), estimate.total
     unknown = sorted(set(document) - _WIRE_FIELDS - _ENVELOPE)
     if unknown:
         raise InvalidRequest(unknown[0], "is not a field of an estimate; put undeclared fields into extra")
-    return msgspec.json.decode(text, type=EstimateDraft, strict=False)
+    return msgspec.json.decode(text, type=EstimateDraft, strict=False), None
 
 
 def draft_of_estimate(estimate: Estimate) -> EstimateDraft:

@@ -28,7 +28,6 @@ from hl_async.models import (
     EstimateDraft,
     EstimateList,
     EstimateNumber,
-    EstimateSend,
     EstimateTemplate,
     Invoice,
     InvoiceFromEstimateResult,
@@ -268,8 +267,6 @@ def test_bodies_of_every_kind_are_joined_with_the_location() -> None:
     assert encode_body({"a": [Decimal("1.50")]}, b"") == b'{"a":[1.50]}'
     assert encode_body(b' {"a":1} ', prefix) == b'{"altId":"loc","altType":"location","a":1}'
     assert encode_body(ScheduleStart(live_mode=True), b"") == b'{"liveMode":true}'
-
-
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,17 @@
 # Made by .ci/sync_stub.py from the asynchronous classes (make stubs): do not edit.
 
 import ssl as ssl_module
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import aiohttp
 
@@ -21,7 +28,9 @@ from hl_async.models import (
     ContactSort,
     ContactUpdate,
     ContactUpsert,
+    CustomFieldInput,
     Deleted,
+    EnsuredContact,
     Estimate,
     EstimateDraft,
     EstimateNumber,
@@ -95,6 +104,16 @@ class Contacts:
         sort: list[ContactSort] | None = None,
         limit: int | None = None,
     ) -> SyncPager[ContactRecord]: ...
+    def ensure(
+        self,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        region: str | None = None,
+        external_id: CustomFieldInput | None = None,
+        replace: Collection[str] = (),
+        **details: Unpack[ContactFields],
+    ) -> EnsuredContact: ...
     def get(self, contact_id: str) -> ContactRecord: ...
     def create(self, contact: ContactDraft) -> ContactRecord: ...
     def update(self, contact_id: str, changes: ContactUpdate) -> ContactRecord: ...
@@ -112,7 +131,7 @@ class EstimateTemplates:
     def delete(self, template_id: str) -> EstimateTemplate: ...
 
 class Estimates:
-    def create(self, estimate: EstimateDraft) -> Estimate: ...
+    def create(self, estimate: EstimateDraft, *, once: str | None = None) -> Estimate: ...
     def list(
         self,
         *,
@@ -130,7 +149,13 @@ class Estimates:
     def delete(self, estimate_id: str) -> Estimate: ...
     def send(self, estimate_id: str, message: EstimateSend) -> Estimate: ...
     def create_invoice(
-        self, estimate_id: str, *, mark_as_invoiced: bool, version: str | None = None
+        self,
+        estimate_id: str,
+        *,
+        mark_as_invoiced: bool,
+        version: str | None = None,
+        once: bool = False,
+        contact_id: str | None = None,
     ) -> InvoiceFromEstimateResult: ...
     def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None: ...
     def generate_number(self) -> EstimateNumber: ...
@@ -179,7 +204,7 @@ class InvoiceTemplates:
     def update_payment_methods(self, template_id: str, methods: PaymentMethods) -> InvoiceTemplate: ...
 
 class Invoices:
-    def create(self, invoice: InvoiceDraft) -> Invoice: ...
+    def create(self, invoice: InvoiceDraft, *, once: str | None = None) -> Invoice: ...
     def list(
         self,
         *,
@@ -232,6 +257,8 @@ class OAuth:
         location_id: str | None = None,
         limit: int | None = None,
     ) -> SyncPager[InstalledLocation]: ...
+
+class Once: ...
 
 class Opportunities:
     def pipelines(self) -> list[Pipeline]: ...
@@ -346,6 +373,7 @@ class HighLevel:
         session: aiohttp.ClientSession | None = None,
         ssl: ssl_module.SSLContext | None = None,
         budget: BudgetStore | None = None,
+        once: Once | None = None,
     ) -> None: ...
     @classmethod
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self: ...

@@ -118,7 +118,8 @@ def made() -> str:
             imports += _imports(tree)
             aliases = [
                 ast.unparse(node) for node in tree.body
-                if isinstance(node, ast.Assign | ast.AnnAssign) and "Literal[" in ast.unparse(node)
+                if (isinstance(node, ast.Assign | ast.AnnAssign) and "Literal[" in ast.unparse(node))
+                or (isinstance(node, ast.ClassDef) and "TypedDict" in map(ast.unparse, node.bases))
             ]  # fmt: skip
             resources += [*aliases, *(_class(kind, []) for kind in kinds)]
     body = [

@@ -8,10 +8,11 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    Sequence,
 )
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack
 
 import aiohttp
 
@@ -92,6 +93,26 @@ class SyncPager(Generic[_T]):
     def pages(self) -> Iterator[Page[_T]]: ...
     def collect(self, at_most: int | None = None) -> list[_T]: ...
 
+class ContactFields(TypedDict, total=False):
+    """Further fields of :meth:`Contacts.ensure`."""
+
+    first_name: str
+    last_name: str
+    name: str
+    company_name: str
+    address1: str
+    city: str
+    state: str
+    postal_code: str
+    country: str
+    website: str
+    timezone: str
+    source: str
+    assigned_to: str
+    date_of_birth: str
+    tags: Sequence[str]
+    custom_fields: Sequence[CustomFieldInput]
+
 class Contacts:
     def find(
         self, *, email: str | None = None, phone: str | None = None, region: str | None = None
@@ -143,7 +164,13 @@ class Estimates:
         limit: int | None = None,
         offset: int = 0,
     ) -> SyncPager[Estimate]: ...
-    def find(self, estimate_id: str, *, contact_id: str | None = None) -> Estimate | None: ...
+    def find(
+        self,
+        estimate_id: str | None = None,
+        *,
+        number: int | str | None = None,
+        contact_id: str | None = None,
+    ) -> Estimate | None: ...
     def update(self, estimate_id: str, estimate: EstimateUpdate) -> Estimate: ...
     def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate: ...
     def delete(self, estimate_id: str) -> Estimate: ...
@@ -340,6 +367,7 @@ class Location:
     def invoice_schedules(self) -> InvoiceSchedules: ...
     @property
     def contacts(self) -> Contacts: ...
+    def taxes(self, *, depth: int = 200) -> TaxNames: ...
     @property
     def users(self) -> Users: ...
     @property

@@ -95,11 +95,24 @@ def _imports(tree: ast.Module) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom | ast.Import) and node.col_offset <= 4:
             text = ast.unparse(node)
-            if not text.startswith("from __future__") and (
-                "hl_async.resources" not in text or "requesting" in text
-            ):
-                found.append(text)
+            if text.startswith("from __future__"):
+                continue
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hl_async.resources."):
+                # the resources themselves are written into the stub; what else they use is imported
+                resource = (node.module or "").rpartition(".")[2].replace("_", "")
+                node.names = [name for name in node.names if name.name.lower() != resource]
+                if not node.names:
+                    continue
+                text = ast.unparse(node)
+            found.append(text)
     return found
+
+
+def _bare(node: ast.stmt) -> ast.stmt:
+    """Return a class without its docstring, anything else as it is."""
+    if isinstance(node, ast.ClassDef) and ast.get_docstring(node) is not None:
+        node.body = node.body[1:]
+    return node
 
 
 def made() -> str:
@@ -117,7 +130,7 @@ def made() -> str:
         if kinds:
             imports += _imports(tree)
             aliases = [
-                ast.unparse(node) for node in tree.body
+                ast.unparse(_bare(node)) for node in tree.body
                 if (isinstance(node, ast.Assign | ast.AnnAssign) and "Literal[" in ast.unparse(node))
                 or (isinstance(node, ast.ClassDef) and "TypedDict" in map(ast.unparse, node.bases))
             ]  # fmt: skip

@@ -80,6 +80,7 @@ from hl_async.models.contacts import ContactAnswer
 from hl_async.operations import Operation
 from hl_async.pagination import Page
 from hl_async.resources.requesting import Body, Query
+from hl_async.resources.taxes import TaxNames
 from hl_async.secret import Secret
 from hl_async.telemetry import Observer
 from hl_async.transport.retry import RetryPolicy
@@ -94,8 +95,6 @@ class SyncPager(Generic[_T]):
     def collect(self, at_most: int | None = None) -> list[_T]: ...
 
 class ContactFields(TypedDict, total=False):
-    """Further fields of :meth:`Contacts.ensure`."""
-
     first_name: str
     last_name: str
     name: str

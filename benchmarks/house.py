@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bulk.workers", "sandbox"),
     ("client", "bulk"),
     ("resources",),
+    ("changes",),
     ("auth",),
     ("transport",),
     ("governor.shared",),

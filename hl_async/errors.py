@@ -455,6 +455,10 @@ class BudgetStoreError(HighLevelError):
     """The store of a shared rate budget can't be reached, is too slow, or refuses. Calls never see it."""
 
 
+class CursorError(HighLevelError):
+    """The store of a change feed cannot be used, or another process reads the same feed."""
+
+
 # ------------------------------------------------------------------------------------------------- bulk
 
 

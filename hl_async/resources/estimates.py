@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hl_async import operations as op
 from hl_async.errors import InvalidRequest, NotFound, WriteConflict
@@ -23,6 +23,10 @@ from hl_async.models.preparation import refuse_status
 from hl_async.pagination import Pager
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_estimate_once, invoice_estimate_once
+from hl_async.resources.changes import ListSource, feed_of
+
+if TYPE_CHECKING:
+    from hl_async.changes import ChangeFeed, CursorStore
 
 
 class Estimates:
@@ -219,3 +223,27 @@ class Estimates:
                 operation=op.LIST_ESTIMATES.name,
             )
         return found
+
+    def changes(
+        self,
+        *,
+        cursor: CursorStore | None = None,
+        share: float = 0.2,
+        every: float = 5.0,
+        lease: float = 30.0,
+    ) -> ChangeFeed:
+        """Watch for changes: sent, viewed, accepted, declined, invoiced, edited, deleted.
+
+        Reads lists in the background of other calls. Iterate over it with ``async for``; it does not end by itself.
+
+        Args:
+            cursor: Where the feed keeps what it saw, so that a restart goes on; forgotten with the process if left out.
+            share: The part of the location's rate budget that it may use.
+            every: Seconds between two looks at the newest documents.
+            lease: Seconds after which another process takes over from one that died.
+
+        Example:
+            ``async for change in shop.estimates.changes(cursor=SqliteCursors("watch.db")): ...``
+        """
+        source = ListSource(self._at, "estimates", op.LIST_ESTIMATES, None)
+        return feed_of(source, cursor, share, every, lease)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hl_async import operations as op
 from hl_async.errors import BadRequest, InvalidRequest, NotFound, WriteConflict
@@ -27,6 +27,10 @@ from hl_async.models.choices import PaymentModeFilter, SortOrder
 from hl_async.pagination import Pager
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_invoice_once
+from hl_async.resources.changes import ListSource, feed_of
+
+if TYPE_CHECKING:
+    from hl_async.changes import ChangeFeed, CursorStore
 
 
 class Invoices:
@@ -199,6 +203,30 @@ class Invoices:
     async def settings(self) -> InvoiceSettings:
         """The location's invoice and estimate settings: prefixes, terms, notifications, fees."""
         return await self._at.call(op.GET_INVOICE_SETTINGS)
+
+    def changes(
+        self,
+        *,
+        cursor: CursorStore | None = None,
+        share: float = 0.2,
+        every: float = 5.0,
+        lease: float = 30.0,
+    ) -> ChangeFeed:
+        """Watch for changes: sent, paid, partially paid, void, edited, deleted.
+
+        Reads lists in the background of other calls. Iterate over it with ``async for``; it does not end by itself.
+
+        Args:
+            cursor: Where the feed keeps what it saw, so that a restart goes on; forgotten with the process if left out.
+            share: The part of the location's rate budget that it may use.
+            every: Seconds between two looks at the newest documents.
+            lease: Seconds after which another process takes over from one that died.
+
+        Example:
+            ``async for change in shop.invoices.changes(cursor=SqliteCursors("watch.db")): ...``
+        """
+        source = ListSource(self._at, "invoices", op.LIST_INVOICES, op.GET_INVOICE)
+        return feed_of(source, cursor, share, every, lease)
 
     def _learn(self, answer: Invoice, sent: InvoiceDraft | InvoiceUpdate) -> None:
         self._at.learn(

@@ -14,6 +14,7 @@ from hl_async.errors import InvalidRequest
 from hl_async.models.codec import encode, encode_body
 from hl_async.models.located import Located, learn_offset, with_timezone
 from hl_async.models.preparation import RequestContext, check_location, prepared
+from hl_async.governor import ScopeSnapshot
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager
@@ -49,6 +50,15 @@ class Requester:
         self._account = account
         self._options = options
         self._context = context or RequestContext(account.key)
+
+    @property
+    def key(self) -> str:
+        """The id that the calls are authorised and counted by."""
+        return self._account.key
+
+    def budget(self) -> ScopeSnapshot:
+        """Return the state of the rate budget."""
+        return self._account.scope.snapshot()
 
     def call(
         self,

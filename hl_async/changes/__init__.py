@@ -1,0 +1,29 @@
+"""What happened to documents since the last look: sent, viewed, accepted, paid, edited, deleted.
+
+The API has no event for estimates. A :class:`ChangeFeed` reads lists within a stated share of the rate budget, compares
+each document with what it saw last, and yields the differences::
+
+    async for change in shop.estimates.changes(cursor=SqliteCursors("watch.db")):
+        print(change.kind, change.document_id)
+
+Every difference is reported at least once; :attr:`Change.id` is the same when one is repeated after a crash.
+"""
+
+from __future__ import annotations
+
+from hl_async.changes.cursors import CursorStore, MemoryCursors, SqliteCursors
+from hl_async.changes.detection import Change, ChangeKind, Seen
+from hl_async.changes.feed import ChangeFeed, FeedPolicy
+from hl_async.changes.passes import FeedState
+
+__all__ = [
+    "Change",
+    "ChangeFeed",
+    "ChangeKind",
+    "CursorStore",
+    "FeedPolicy",
+    "FeedState",
+    "MemoryCursors",
+    "Seen",
+    "SqliteCursors",
+]

@@ -1,0 +1,209 @@
+"""Internal. How two looks at one document differ. Pure: no clock, no network, no store."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum, StrEnum, unique
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.models import Estimate, Invoice
+
+_CONTENT: Final = (
+    "name", "title", "currency", "items", "invoice_items", "discount", "total", "business_details",
+    "contact_details", "issue_date_text", "expiry_date_text", "due_date_text", "terms_notes", "estimate_number",
+    "estimate_number_prefix", "invoice_number", "invoice_number_prefix", "attachments", "miscellaneous_charges",
+    "payment_schedule", "payment_schedule_config", "automatic_taxes_enabled", "description",
+)  # fmt: skip
+"""Fields that a person edits. Times, counters and what the API adds by itself are left out."""
+
+
+@unique
+class ChangeKind(StrEnum):
+    """What happened to a document."""
+
+    CREATED = "created"
+    SENT = "sent"
+    VIEWED = "viewed"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    INVOICED = "invoiced"
+    PARTIALLY_PAID = "partially_paid"
+    """A payment was recorded and an amount is still due; again for each further payment."""
+    PAID = "paid"
+    VOID = "void"
+    EDITED = "edited"
+    DELETED = "deleted"
+    STATUS = "status"
+    """A status this version has no name for, or a step back to draft; see ``Change.status``."""
+
+
+_KINDS: Final = {
+    "sent": ChangeKind.SENT,
+    "viewed": ChangeKind.VIEWED,
+    "accepted": ChangeKind.ACCEPTED,
+    "declined": ChangeKind.DECLINED,
+    "invoiced": ChangeKind.INVOICED,
+    "partially_paid": ChangeKind.PARTIALLY_PAID,
+    "paid": ChangeKind.PAID,
+    "void": ChangeKind.VOID,
+}
+
+
+class Seen(msgspec.Struct, array_like=True, frozen=True):
+    """What is remembered of a document: enough to see the next difference.
+
+    Attributes:
+        status: The status on the wire, empty if there was none.
+        paid: The amount paid, as text; empty for estimates.
+        updated: The server's time of the last update, ISO 8601 in UTC; empty if unknown.
+        digest: A digest of the fields that people edit.
+        contact: The contact's id, which narrows a second look.
+        passed: The number of the last complete pass that met the document.
+        missing: Complete passes since then that did not.
+    """
+
+    status: str
+    paid: str
+    updated: str
+    digest: str
+    contact: str
+    passed: int = 0
+    missing: int = 0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference between two looks at a document.
+
+    Attributes:
+        id: The same when the change is reported again: drop repetitions by it.
+        kind: What happened.
+        location: The location's id.
+        document_id: The document's id.
+        previous_status: The status at the last look; None for a document that was not known.
+        status: The status now.
+        at: The server's time of the document's last update.
+        document: The document as it was read; None when it is deleted.
+    """
+
+    id: str
+    kind: ChangeKind
+    location: str
+    document_id: str
+    previous_status: str | None
+    status: str | None
+    at: datetime | None
+    document: Estimate | Invoice | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change without its document, for JSON lines and webhooks."""
+        found: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(Decimal,))
+        found.pop("document")
+        document = self.document
+        if document is not None:
+            contact = document.contact_details
+            found["name"] = document.name
+            found["total"] = None if document.total is None else str(document.total)
+            found["currency"] = document.currency
+            found["contact_id"] = contact.id if contact else None
+        return found
+
+
+def observe(document: Estimate | Invoice, passed: int) -> Seen:
+    """Reduce a document to what is remembered of it."""
+    contact = document.contact_details
+    paid = getattr(document, "amount_paid", None)
+    return Seen(
+        status=str(document.status or ""),
+        paid="" if paid is None else _plain(paid),
+        updated="" if document.updated_at is None else document.updated_at.astimezone(UTC).isoformat(),
+        digest=content_digest(document),
+        contact=(contact.id if contact is not None else None) or "",
+        passed=passed,
+    )
+
+
+def is_stale(previous: Seen, current: Seen) -> bool:
+    """Whether ``current`` was read from a copy older than ``previous``: lists may lag behind writes."""
+    return bool(previous.updated and current.updated and current.updated < previous.updated)
+
+
+def differences(previous: Seen | None, current: Seen) -> tuple[ChangeKind, ...]:
+    """Return what happened between two looks, in the order in which it is told.
+
+    A status that was skipped between two looks is not made up: draft, then accepted, is ``ACCEPTED`` alone.
+    """
+    if previous is None:
+        started = current.status in ("", "draft")
+        return (ChangeKind.CREATED,) if started else (ChangeKind.CREATED, _kind_of(current.status))
+    if is_stale(previous, current):
+        return ()
+    found = []
+    if current.digest != previous.digest:
+        found.append(ChangeKind.EDITED)
+    if current.status != previous.status:
+        found.append(_kind_of(current.status))
+    elif current.paid and Decimal(current.paid) > Decimal(previous.paid or 0):
+        found.append(ChangeKind.PARTIALLY_PAID)
+    return tuple(found)
+
+
+def change_of(
+    feed: str,
+    kind: ChangeKind,
+    document_id: str,
+    previous: Seen | None,
+    current: Seen | None,
+    document: Estimate | Invoice | None,
+) -> Change:
+    """Describe one difference under an id that a repetition shares."""
+    look = current or previous
+    assert look is not None
+    parts = (feed, document_id, kind.value, look.updated, look.digest, look.status, look.paid)
+    name = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=12).hexdigest()
+    return Change(
+        id=name,
+        kind=kind,
+        location=feed.partition("/")[0],
+        document_id=document_id,
+        previous_status=None if previous is None else previous.status or None,
+        status=None if current is None else current.status or None,
+        at=datetime.fromisoformat(look.updated) if look.updated else None,
+        document=document,
+    )
+
+
+def content_digest(document: Estimate | Invoice) -> str:
+    """Digest the fields that people edit; equal amounts are equal however they are written."""
+    content = [_canonical(getattr(document, name, None)) for name in _CONTENT]
+    return hashlib.blake2b(msgspec.json.encode(content), digest_size=12).hexdigest()
+
+
+def _kind_of(status: str) -> ChangeKind:
+    return _KINDS.get(status, ChangeKind.STATUS)
+
+
+def _plain(amount: Decimal) -> str:
+    return format(amount.normalize(), "f")
+
+
+def _canonical(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Decimal):
+        return _plain(value)
+    if isinstance(value, msgspec.Struct):
+        fields = ((name, _canonical(getattr(value, name))) for name in value.__struct_fields__)
+        return {name: found for name, found in fields if found not in (None, [], {})}
+    if isinstance(value, dict):
+        return {str(name): _canonical(entry) for name, entry in sorted(value.items(), key=str)}
+    if isinstance(value, list | tuple):
+        return [_canonical(entry) for entry in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return str(value.value)
+    return repr(value) if isinstance(value, float) else None

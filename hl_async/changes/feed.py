@@ -1,0 +1,327 @@
+"""The feed itself: reads pages within its share of the rate budget and yields what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from hl_async.changes.cursors import CursorStore, MemoryCursors
+from hl_async.changes.detection import Change, ChangeKind, Seen, change_of, differences, is_stale, observe
+from hl_async.changes.passes import FeedState, advance
+from hl_async.errors import (
+    BadRequest,
+    CallError,
+    ConfigurationError,
+    CursorError,
+    Forbidden,
+    NotFound,
+    Unauthorized,
+    ValidationFailed,
+)
+from hl_async.models import Estimate, Invoice
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("hl_async")
+
+_FINAL: Final = (Unauthorized, Forbidden, NotFound, BadRequest, ValidationFailed)
+_LONGEST_PAUSE: Final = 60.0
+_MOST_PUSHED: Final = 1_000
+_CHECKED_AT_ONCE: Final = 20
+_MISSED_PASSES: Final = 2
+"""Complete passes, and as many lists of its contact, that lack a document before it counts as deleted."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FeedPolicy:
+    """How a feed reads.
+
+    Attributes:
+        share: The part of the location's rate budget that it may use, above 0 to 1.
+        every: Seconds between two looks at the newest documents, and at least between two passes.
+        limit: Documents per page.
+        lease: Seconds after which another process takes over from one that died.
+    """
+
+    share: float = 0.2
+    every: float = 5.0
+    limit: int = 100
+    lease: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ConfigurationError(
+                "share", f"{self.share!r} is not a share; give a number above 0, up to 1"
+            )
+        for name in ("every", "lease"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(name, f"{getattr(self, name)!r} is not a number of seconds above 0")
+        if not 20 < self.limit <= 100:
+            raise ConfigurationError("limit", f"{self.limit!r} is not a page size from 21 to 100")
+
+
+class ListPage(NamedTuple):
+    """One page of the list that a feed reads."""
+
+    documents: Sequence[Estimate | Invoice]
+    total: int | None
+
+
+class Look(NamedTuple):
+    """The answer to "is this document still there?".
+
+    Attributes:
+        document: The document, when it is.
+        is_proof: Its absence is proved, not only likely.
+    """
+
+    document: Estimate | Invoice | None
+    is_proof: bool
+
+
+class FeedSource(Protocol):
+    """Internal. What a feed needs of a location."""
+
+    @property
+    def name(self) -> str:
+        """Location, kind and format: what a cursor belongs to."""
+        ...
+
+    def rate(self) -> float:
+        """Return the location's rate budget in requests per second."""
+        ...
+
+    async def page(self, offset: int, limit: int) -> ListPage:
+        """Read one page of the list."""
+        ...
+
+    async def look(self, document_id: str, contact_id: str) -> Look:
+        """Look for one document that a pass has not met."""
+        ...
+
+
+class ChangeFeed:
+    """The changes of a location's estimates or invoices, as an endless asynchronous iterator.
+
+    Get one from ``shop.estimates.changes()``. A change is remembered when the next one is asked for. What the reader
+    did not finish is reported again after a restart, with the same :attr:`Change.id`.
+
+    The first pass over an unknown location only learns what there is. A change is seen within one pass, which takes
+    documents ÷ 90 ÷ (share x requests per second) seconds: 560 s for 100,000 documents at a fifth of the usual budget.
+    New documents are seen within ``every`` seconds.
+
+    Several processes may run the same feed on a shared store. One of them reads; another takes over when its lease
+    ends.
+
+    Raises:
+        CursorError: The store cannot be used.
+        CallError: The API refuses the list for good; passing troubles are waited out and logged.
+    """
+
+    def __init__(
+        self, source: FeedSource, store: CursorStore | None = None, policy: FeedPolicy | None = None
+    ) -> None:
+        self._source = source
+        self._store = MemoryCursors() if store is None else store
+        self._policy = policy or FeedPolicy()
+        self._holder = secrets.token_hex(8)
+        self._stop = asyncio.Event()
+        self._pushed: deque[Estimate | Invoice] = deque(maxlen=_MOST_PUSHED)
+        self._next_request: float | None = None
+        self._newest_at = 0.0
+        self._pass_began = 0.0
+        self._renewed_at = -1e9
+        self._failures = 0
+        self.seconds_per_pass: float | None = None
+        """Seconds that the last complete pass took."""
+
+    def stop(self) -> None:
+        """End the iteration after the change that is being handled."""
+        self._stop.set()
+
+    def push(self, document: Estimate | Invoice) -> None:
+        """Feed a document that arrived by another way, such as a webhook; compared like one that was read."""
+        self._pushed.append(document)
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self._run(once=False)
+
+    def once(self) -> AsyncIterator[Change]:
+        """Iterate until one pass is complete: for cron jobs, with a cursor that survives them."""
+        return self._run(once=True)
+
+    async def _run(self, *, once: bool) -> AsyncIterator[Change]:
+        name = self._source.name
+        try:
+            while not self._stop.is_set():
+                if await self._leased():
+                    async for change in self._hold(once=once):
+                        yield change
+                    if once:
+                        return
+                elif once:
+                    raise CursorError(f"another process reads {name}; it holds the lease")
+                else:
+                    await self._wait(self._policy.lease / 3)
+        finally:
+            await self._store.release(name, self._holder)
+
+    async def _hold(self, *, once: bool) -> AsyncIterator[Change]:
+        """Read while the lease is held."""
+        name, store, limit = self._source.name, self._store, self._policy.limit
+        state = await store.state(name) or FeedState()
+        clock = asyncio.get_running_loop().time
+        self._pass_began = clock()
+        while not self._stop.is_set() and await self._leased():
+            if self._pushed:
+                documents: Sequence[Estimate | Invoice] = [
+                    self._pushed.popleft() for _ in range(len(self._pushed))
+                ]
+                following, is_complete, is_pass = state, False, False
+            else:
+                is_pass = not state.offset or clock() - self._newest_at < self._policy.every
+                page = await self._page(state.offset if is_pass else 0)
+                if page is None:
+                    continue
+                documents = page.documents
+                following, is_complete = state, False
+                if is_pass:
+                    step = advance(state, [document.id for document in documents], page.total, limit)
+                    following, is_complete = step.state, step.is_complete
+                if not is_pass or not state.offset:
+                    self._newest_at = clock()
+            known = await store.load(name, [document.id for document in documents])
+            changes, rows = compared(name, state, documents, known, is_pass=is_pass)
+            for change in changes:
+                yield change
+            if not await self._leased():
+                return
+            await store.save(name, following, rows)
+            if is_complete:
+                if not state.is_baseline:
+                    async for change in self._missing(following):
+                        yield change
+                self.seconds_per_pass = clock() - self._pass_began
+                if once:
+                    return
+                await self._wait(self._pass_began + self._policy.every - clock())
+                self._pass_began = clock()
+            state = following
+
+    async def _missing(self, state: FeedState) -> AsyncIterator[Change]:
+        """Look for the documents that the pass before ``state`` has not met."""
+        name, store = self._source.name, self._store
+        done = state.number - 1
+        while rows := await store.unseen(name, done, _CHECKED_AT_ONCE):
+            kept: dict[str, Seen] = {}
+            gone: list[str] = []
+            for document_id, row in rows.items():
+                look = await self._look(document_id, row.contact)
+                if look is None or self._stop.is_set():
+                    await store.save(name, state, kept, gone)
+                    return  # the next pass asks again
+                if look.document is not None:
+                    current = observe(look.document, done)
+                    kept[document_id] = met(row, done) if is_stale(row, current) else current
+                    for kind in differences(row, current):
+                        yield change_of(name, kind, document_id, row, current, look.document)
+                elif look.is_proof or row.missing + 1 >= _MISSED_PASSES:
+                    yield change_of(name, ChangeKind.DELETED, document_id, row, None, None)
+                    gone.append(document_id)
+                else:
+                    kept[document_id] = met(row, done, row.missing + 1)
+            if not await self._leased():
+                return
+            await store.save(name, state, kept, gone)
+
+    async def _page(self, offset: int) -> ListPage | None:
+        return await self._asked(lambda: self._source.page(offset, self._policy.limit))
+
+    async def _look(self, document_id: str, contact_id: str) -> Look | None:
+        return await self._asked(lambda: self._source.look(document_id, contact_id))
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Make one request within the share; None after a trouble that passes, which was waited for."""
+        clock = asyncio.get_running_loop().time
+        gap = 1 / (self._policy.share * self._source.rate())
+        if self._next_request is None:
+            self._next_request = clock() + gap  # a feed that is started again and again keeps to its share too
+        await self._wait(self._next_request - clock())
+        if self._stop.is_set():
+            return None
+        self._next_request = max(clock(), self._next_request) + gap
+        try:
+            answer = await ask()
+        except _FINAL:
+            raise
+        except CallError as error:
+            pause = min(_LONGEST_PAUSE, 2.0**self._failures)
+            self._failures += 1
+            _logger.warning("%s cannot be read, trying again in %g s: %s", self._source.name, pause, error)
+            await self._wait(pause)
+            return None
+        self._failures = 0
+        return answer
+
+    async def _leased(self) -> bool:
+        """Hold the lease, renewing it when a third of it is over."""
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed_at < self._policy.lease / 3:
+            return True
+        if not await self._store.lease(self._source.name, self._holder, self._policy.lease):
+            self._renewed_at = -1e9
+            return False
+        self._renewed_at = now
+        return True
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds > 0 and not self._stop.is_set():
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._stop.wait()
+            except TimeoutError:
+                pass
+
+    def __repr__(self) -> str:
+        return f"<ChangeFeed {self._source.name}, {self._policy.share:.0%} of the rate budget>"
+
+
+def compared(
+    feed: str,
+    state: FeedState,
+    documents: Sequence[Estimate | Invoice],
+    known: dict[str, Seen],
+    *,
+    is_pass: bool,
+) -> tuple[list[Change], dict[str, Seen]]:
+    """Compare a page with what is remembered: the changes, oldest document first, and the rows to store."""
+    changes: list[Change] = []
+    rows: dict[str, Seen] = {}
+    has_known_after = False
+    for document in reversed(documents):
+        previous = known.get(document.id)
+        number = state.number if is_pass or previous is None else previous.passed
+        current = observe(document, number)
+        if previous is not None and is_stale(previous, current):
+            rows[document.id] = met(previous, number)
+            has_known_after = True
+            continue
+        rows[document.id] = current
+        # While the location is being learnt, a document counts as new only above one that was there already.
+        if previous is not None or not state.is_baseline or (not is_pass and has_known_after):
+            changes += [
+                change_of(feed, kind, document.id, previous, current, document)
+                for kind in differences(previous, current)
+            ]
+        has_known_after = has_known_after or previous is not None
+    return changes, rows
+
+
+def met(row: Seen, passed: int, missing: int = 0) -> Seen:
+    """Return the row with another pass on it."""
+    return Seen(row.status, row.paid, row.updated, row.digest, row.contact, passed, missing)

@@ -1,0 +1,74 @@
+"""Internal. Reading a list to its end while it shifts: which page comes next, and when a pass is complete. Pure.
+
+Pages overlap. A document that is deleted while a pass runs moves all later ones up by one, so that the next offset
+would skip one; the overlap shows it, and the pass steps back until it meets a document that it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+OVERLAP: Final = 10
+"""Documents that two pages of a pass share."""
+
+
+class FeedState(msgspec.Struct, frozen=True):
+    """Where a feed stands; stored with its rows.
+
+    Attributes:
+        number: The pass that is under way, from 1.
+        offset: Where its next page begins.
+        tail: The last ids of its latest page, which the next page has to meet.
+        is_baseline: Nothing is known yet: the first pass only learns what there is.
+    """
+
+    number: int = 1
+    offset: int = 0
+    tail: tuple[str, ...] = ()
+    is_baseline: bool = True
+
+
+class PassStep(msgspec.Struct, frozen=True):
+    """What a page means for its pass.
+
+    Attributes:
+        state: Where the feed stands after it.
+        is_complete: The pass met its end: what it did not meet is missing.
+    """
+
+    state: FeedState
+    is_complete: bool
+
+
+def advance(state: FeedState, ids: Sequence[str], total: int | None, limit: int) -> PassStep:
+    """Decide after a page of a pass.
+
+    Args:
+        state: Where the feed stood when the page was asked for.
+        ids: The ids of the page, in its order.
+        total: What the server calls the total, if it does; only ever a reason to go on.
+        limit: The page size that was asked for.
+    """
+    if state.tail and not _meets(state.tail, ids):
+        back = max(0, state.offset - limit + OVERLAP)
+        tail = () if back == 0 else state.tail
+        if back == state.offset:
+            return PassStep(msgspec.structs.replace(state, tail=()), is_complete=False)
+        return PassStep(msgspec.structs.replace(state, offset=back, tail=tail), is_complete=False)
+    end = state.offset + len(ids)
+    # Without a total a short page may be a server's smaller page size: only a page without news is the end.
+    is_last = set(ids) <= set(state.tail) if total is None else len(ids) < limit and end >= total
+    if not ids or is_last:
+        finished = FeedState(number=state.number + 1, is_baseline=False)
+        return PassStep(finished, is_complete=True)
+    following = max(state.offset + 1, end - OVERLAP)
+    return PassStep(
+        msgspec.structs.replace(state, offset=following, tail=tuple(ids[-OVERLAP:])), is_complete=False
+    )
+
+
+def _meets(tail: Sequence[str], ids: Sequence[str]) -> bool:
+    return not set(tail).isdisjoint(ids)

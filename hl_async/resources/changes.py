@@ -1,0 +1,74 @@
+"""Internal. What a change feed reads of a location: pages of its list, and one document again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hl_async.config import CallOptions, Lane
+from hl_async.errors import NotFound
+from hl_async.operations import Operation
+
+if TYPE_CHECKING:
+    from hl_async.changes import ChangeFeed, CursorStore
+    from hl_async.changes.feed import ListPage, Look
+    from hl_async.resources.requesting import Requester
+
+
+class ListSource:
+    """A list operation as a feed reads it, behind interactive calls.
+
+    ``get`` is the operation that reads one document; without it, the list of the document's contact is searched.
+    """
+
+    __slots__ = ("_at", "_get", "_list", "_options", "name")
+
+    def __init__(self, at: Requester, kind: str, listing: Operation[Any], get: Operation[Any] | None) -> None:
+        self._at = at
+        self._list = listing
+        self._get = get
+        self._options = CallOptions(lane=Lane.BULK, timeout=120)
+        self.name = f"{at.key}/{kind}/1"
+
+    def rate(self) -> float:
+        """Return the location's rate budget in requests per second, as the server last stated it."""
+        snapshot = self._at.budget()
+        return snapshot.max / snapshot.interval
+
+    async def page(self, offset: int, limit: int) -> ListPage:
+        """Read one page of the list, whatever the status."""
+        from hl_async.changes.feed import ListPage
+
+        query = {"limit": limit, "offset": offset}
+        envelope = await self._at.call(self._list, query=query, options=self._options)
+        return ListPage(envelope.entries, envelope.total)
+
+    async def look(self, document_id: str, contact_id: str) -> Look:
+        """Look for one document: by its id where the API can, else among those of its contact."""
+        from hl_async.changes.feed import Look
+
+        if self._get is not None:
+            try:
+                return Look(await self._at.call(self._get, document_id, options=self._options), True)
+            except NotFound:
+                return Look(None, True)
+        if not contact_id:
+            return Look(None, False)
+        offset = 0
+        while True:
+            query = {"limit": 100, "offset": offset, "contactId": contact_id}
+            entries = (await self._at.call(self._list, query=query, options=self._options)).entries
+            for entry in entries:
+                if entry.id == document_id:
+                    return Look(entry, True)
+            if not entries:
+                return Look(None, False)
+            offset += len(entries)
+
+
+def feed_of(
+    source: ListSource, cursor: CursorStore | None, share: float, every: float, lease: float
+) -> ChangeFeed:
+    """Make a feed; the room of feeds is imported only by those who use one."""
+    from hl_async.changes import ChangeFeed, FeedPolicy
+
+    return ChangeFeed(source, cursor, FeedPolicy(share=share, every=every, lease=lease))

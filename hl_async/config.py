@@ -211,6 +211,7 @@ class Environment:
     store_key: Secret | None = None
     postgres: Secret | None = None
     rules_off: frozenset[str] = frozenset()
+    watch_secret: Secret | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -224,6 +225,7 @@ class Environment:
         client_secret = first("HL_CLIENT_SECRET", "GHL_CLIENT_SECRET")
         store_key = first("HL_STORE_KEY")
         postgres = first("HL_POSTGRES")
+        watch_secret = first("HL_WATCH_SECRET")
         in_a_file = None if postgres else _state_path(first("XDG_STATE_HOME"), first("HOME"))
         return cls(
             token=Secret(token) if token else None,
@@ -238,6 +240,7 @@ class Environment:
             store_key=Secret(store_key) if store_key else None,
             postgres=Secret(postgres) if postgres else None,
             rules_off=frozenset((first("HL_RULES_OFF") or "").replace(",", " ").split()),
+            watch_secret=Secret(watch_secret) if watch_secret else None,
         )
 
 

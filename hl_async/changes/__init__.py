@@ -15,6 +15,7 @@ from hl_async.changes.cursors import CursorStore, MemoryCursors, SqliteCursors
 from hl_async.changes.detection import Change, ChangeKind, Seen
 from hl_async.changes.feed import ChangeFeed, FeedPolicy
 from hl_async.changes.passes import FeedState
+from hl_async.changes.postgres import PostgresCursors
 
 __all__ = [
     "Change",
@@ -24,6 +25,7 @@ __all__ = [
     "FeedPolicy",
     "FeedState",
     "MemoryCursors",
+    "PostgresCursors",
     "Seen",
     "SqliteCursors",
 ]

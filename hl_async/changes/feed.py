@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from hl_async.changes.cursors import CursorStore, MemoryCursors
@@ -149,13 +149,17 @@ class ChangeFeed:
         self._pushed.append(document)
 
     def __aiter__(self) -> AsyncIterator[Change]:
+        return self.endless()
+
+    def endless(self) -> AsyncGenerator[Change, None]:
+        """Iterate until :meth:`stop`; for ``contextlib.aclosing``, which gives the lease up at once."""
         return self._run(once=False)
 
-    def once(self) -> AsyncIterator[Change]:
+    def once(self) -> AsyncGenerator[Change, None]:
         """Iterate until one pass is complete: for cron jobs, with a cursor that survives them."""
         return self._run(once=True)
 
-    async def _run(self, *, once: bool) -> AsyncIterator[Change]:
+    async def _run(self, *, once: bool) -> AsyncGenerator[Change, None]:
         name = self._source.name
         try:
             while not self._stop.is_set():
@@ -250,7 +254,9 @@ class ChangeFeed:
         clock = asyncio.get_running_loop().time
         gap = 1 / (self._policy.share * self._source.rate())
         if self._next_request is None:
-            self._next_request = clock() + gap  # a feed that is started again and again keeps to its share too
+            self._next_request = (
+                clock() + gap
+            )  # a feed that is started again and again keeps to its share too
         await self._wait(self._next_request - clock())
         if self._stop.is_set():
             return None

@@ -64,10 +64,9 @@ def advance(state: FeedState, ids: Sequence[str], total: int | None, limit: int)
     if not ids or is_last:
         finished = FeedState(number=state.number + 1, is_baseline=False)
         return PassStep(finished, is_complete=True)
-    following = max(state.offset + 1, end - OVERLAP)
-    return PassStep(
-        msgspec.structs.replace(state, offset=following, tail=tuple(ids[-OVERLAP:])), is_complete=False
-    )
+    overlap = min(OVERLAP, len(ids) // 2)
+    tail = tuple(ids[len(ids) - overlap :])
+    return PassStep(msgspec.structs.replace(state, offset=end - overlap, tail=tail), is_complete=False)
 
 
 def _meets(tail: Sequence[str], ids: Sequence[str]) -> bool:

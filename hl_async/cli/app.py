@@ -57,6 +57,7 @@ _COMMANDS: Final = {
     "status": "status:status",
     "verify": "runs:verify",
     "webhooks": "webhooks:webhooks",
+    "watch": "watch:watch",
     "worker": "worker:worker",
 }
 
@@ -76,6 +77,7 @@ _SUMMARIES: Final = {
     "status": "Show how far a run has come.",
     "verify": "Compare a finished run with the location, to the cent.",
     "webhooks": "Send signed test deliveries, and receive deliveries.",
+    "watch": "Print what happens to estimates or invoices.",
     "worker": "Work on the runs of a database, beside other workers.",
 }
 

@@ -79,7 +79,7 @@ def send(event: str, url: str, data: str | None, key_file: Path | None) -> int:
     """
     delivery = sender(key_file).deliver(event, **_changes(data))
     try:
-        status, body = _post(url, delivery.body, delivery.headers)
+        status, body = post(url, delivery.body, delivery.headers)
     except (OSError, http.client.HTTPException) as error:
         fail(f"{url} gives no answer: {getattr(error, 'strerror', None) or error}", ExitCode.API)
     say(f"{event} → {url}: {status}")
@@ -216,7 +216,7 @@ def _changes(data: str | None) -> dict[str, Any]:
     return found
 
 
-def _post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequest(

@@ -21,9 +21,9 @@ from hl_async.models import (
 from hl_async.models.choices import EstimateStatus
 from hl_async.models.preparation import refuse_status
 from hl_async.pagination import Pager
+from hl_async.resources.changes import ListSource, feed_of
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_estimate_once, invoice_estimate_once
-from hl_async.resources.changes import ListSource, feed_of
 
 if TYPE_CHECKING:
     from hl_async.changes import ChangeFeed, CursorStore

@@ -11,10 +11,10 @@ import msgspec
 
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
+from hl_async.governor import ScopeSnapshot
 from hl_async.models.codec import encode, encode_body
 from hl_async.models.located import Located, learn_offset, with_timezone
 from hl_async.models.preparation import RequestContext, check_location, prepared
-from hl_async.governor import ScopeSnapshot
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import Envelope, Pager

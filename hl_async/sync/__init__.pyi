@@ -12,11 +12,19 @@ from collections.abc import (
 )
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack
+from typing import (
+    Any,
+    Generic,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+)
 
 import aiohttp
 
 from hl_async.auth.credentials import Credentials
+from hl_async.changes import ChangeFeed, CursorStore
 from hl_async.client import HighLevel as AsyncHighLevel
 from hl_async.config import CallOptions, ClientConfig
 from hl_async.governor import Governor, GovernorPolicy
@@ -186,6 +194,14 @@ class Estimates:
     def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None: ...
     def generate_number(self) -> EstimateNumber: ...
     def touch_last_visited(self, estimate_id: str) -> None: ...
+    def changes(
+        self,
+        *,
+        cursor: CursorStore | None = None,
+        share: float = 0.2,
+        every: float = 5.0,
+        lease: float = 30.0,
+    ) -> ChangeFeed: ...
 
 class InvoiceSchedules:
     def create(self, schedule: InvoiceScheduleDraft) -> InvoiceSchedule: ...
@@ -256,6 +272,14 @@ class Invoices:
     def touch_last_visited(self, invoice_id: str) -> None: ...
     def text2pay(self, request: Text2Pay) -> Text2PayResult: ...
     def settings(self) -> InvoiceSettings: ...
+    def changes(
+        self,
+        *,
+        cursor: CursorStore | None = None,
+        share: float = 0.2,
+        every: float = 5.0,
+        lease: float = 30.0,
+    ) -> ChangeFeed: ...
 
 class OAuth:
     def token(

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_loop import run
@@ -136,6 +136,7 @@ def test_each_payment_of_an_invoice_is_a_change() -> None:
 # ---------------------------------------------------------------------------------------- passes
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(25, 100), st.randoms(use_true_random=False), st.booleans())
 def test_a_pass_meets_every_document_that_stays_whatever_comes_and_goes(
     count: int, limit: int, dice: random.Random, states_total: bool

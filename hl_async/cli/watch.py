@@ -1,0 +1,206 @@
+"""``hl-async watch``: changes of estimates or invoices, printed, piped into a program or posted."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from hl_async.cli.app import fail, put_json, run_async, say
+from hl_async.cli.exits import ExitCode
+from hl_async.cli.sessions import base_url_option, draining, json_option
+from hl_async.cli.webhooks import post
+from hl_async.config import Environment
+
+if TYPE_CHECKING:
+    from hl_async.changes import Change, ChangeFeed, CursorStore
+
+_LONGEST_PAUSE: Final = 60.0
+
+Receiver = Callable[["Change"], Awaitable[bool]]
+"""Takes a change; False when the watch was stopped before it was taken."""
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["estimates", "invoices"]))
+@click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
+@click.option(
+    "--cursor",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("hl-watch.db"),
+    show_default=True,
+    help="The file that remembers what was seen.",
+)
+@click.option("--postgres", is_flag=True, help="Remember it in HL_POSTGRES, for several workers.")
+@click.option("--share", type=click.FloatRange(0.01, 1.0), default=0.2, show_default=True, metavar="PART",
+              help="Part of the location's rate budget to use.")  # fmt: skip
+@click.option("--every", type=click.FloatRange(0.1), default=5.0, show_default=True, metavar="SECONDS",
+              help="Time between two looks at the newest documents.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Look once over all documents and end: for cron.")
+@click.option(
+    "--exec", "command", metavar="COMMAND", help="Run for each change, the change as JSON on stdin."
+)
+@click.option("--post", "url", metavar="URL", help="Post each change there, signed with HL_WATCH_SECRET.")
+@base_url_option
+@json_option
+def watch(
+    kind: str,
+    location: str | None,
+    cursor: Path,
+    postgres: bool,
+    share: float,
+    every: float,
+    once: bool,
+    command: str | None,
+    url: str | None,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """Print what happens to estimates or invoices: sent, viewed, accepted, paid, edited, deleted.
+
+    The first pass only learns what there is. A change is remembered when it was printed, and when COMMAND or URL took
+    it; a failing one is tried again and holds the later ones back.
+
+    \b
+    hl-async watch estimates
+    hl-async watch invoices --json --once >> changes.ndjson
+    hl-async watch estimates --exec ./accepted.sh
+    hl-async watch estimates --post https://example.com/changes
+    """
+    if command and url:
+        fail("--exec and --post exclude each other; run two watches with a --cursor each")
+
+    async def main() -> ExitCode:
+        from hl_async.client import HighLevel
+
+        store = _store(cursor, postgres)
+        stop = asyncio.Event()
+        try:
+            async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
+                shop = hl.location(location)
+                resource = shop.estimates if kind == "estimates" else shop.invoices
+                feed = resource.changes(cursor=store, share=share, every=every)
+                receive = _receiver(command, url, stop)
+                with draining(stop, "stopping after this change"):
+                    await _read(feed, stop, receive, as_json=as_json, once=once)
+        finally:
+            await store.aclose()
+        return ExitCode.OK
+
+    return int(run_async(main))
+
+
+async def _read(
+    feed: ChangeFeed, stop: asyncio.Event, receive: Receiver, *, as_json: bool, once: bool
+) -> None:
+    async def halt() -> None:
+        await stop.wait()
+        feed.stop()
+
+    halting = asyncio.create_task(halt())
+    try:
+        async with contextlib.aclosing(feed.once() if once else feed.endless()) as changes:
+            async for change in changes:
+                if as_json:
+                    put_json(change.to_dict())
+                else:
+                    click.echo(line_of(change))
+                if not await receive(change):
+                    return  # not taken: the next start reports it again
+    finally:
+        halting.cancel()
+
+
+def line_of(change: Change) -> str:
+    """Put a change into one line for a person."""
+    document = change.document
+    at = change.at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if change.at else "unknown time"
+    parts = [at, f"{change.kind.value:<14}", change.document_id]
+    if document is not None:
+        parts.append(document.name or "without name")
+        if document.total is not None:
+            parts.append(f"{document.total} {document.currency or ''}".rstrip())
+    return "  ".join(parts)
+
+
+def _store(cursor: Path, postgres: bool) -> CursorStore:
+    from hl_async.changes import PostgresCursors, SqliteCursors
+
+    if not postgres:
+        return SqliteCursors(cursor)
+    dsn = Environment.read().postgres
+    if dsn is None:
+        fail("--postgres needs HL_POSTGRES; export the address of the database")
+    return PostgresCursors(dsn)
+
+
+def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Receiver:
+    """Return what takes each change; it returns when the change was taken, or the watch is stopped."""
+    if command is not None:
+        return lambda change: _until_taken(lambda: _run(command, change), f"{command} failed", stop)
+    if url is not None:
+        secret = Environment.read().watch_secret
+        if secret is None:
+            fail(
+                "--post needs HL_WATCH_SECRET, with which the receiver proves the sender: openssl rand -base64 32"
+            )
+        key = secret.reveal().encode()
+        return lambda change: _until_taken(lambda: _post(url, key, change), f"{url} refused", stop)
+
+    async def nothing(change: Change) -> bool:
+        """Printing was all."""
+        return True
+
+    return nothing
+
+
+async def _until_taken(take: Callable[[], Awaitable[str]], said: str, stop: asyncio.Event) -> bool:
+    """Repeat ``take`` with growing pauses until it names no problem; a stop leaves the change for the next start."""
+    pause = 1.0
+    while problem := await take():
+        say(f"{said} ({problem}); trying again in {pause:g} s")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        if stop.is_set():
+            return False
+        pause = min(_LONGEST_PAUSE, pause * 2)
+    return True
+
+
+async def _run(command: str, change: Change) -> str:
+    process = await asyncio.create_subprocess_shell(command, stdin=asyncio.subprocess.PIPE)
+    await process.communicate(json.dumps(change.to_dict(), ensure_ascii=False).encode())
+    return f"exit {process.returncode}" if process.returncode else ""
+
+
+async def _post(url: str, key: bytes, change: Change) -> str:
+    body = json.dumps(change.to_dict(), ensure_ascii=False).encode()
+    headers = signed(key, change.id, int(time.time()), body)
+    try:
+        status, _ = await asyncio.to_thread(post, url, body, headers)
+    except (OSError, http.client.HTTPException) as error:
+        return str(getattr(error, "strerror", None) or error)
+    return "" if status < 300 else f"status {status}"
+
+
+def signed(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Sign a body in the form of the Standard Webhooks specification (HMAC-SHA256)."""
+    content = b".".join((message_id.encode(), str(timestamp).encode(), body))
+    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{signature}",
+    }

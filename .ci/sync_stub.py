@@ -90,29 +90,19 @@ def _class(node: ast.ClassDef, inherited: list[ast.ClassDef], tail: str = "") ->
 
 
 def _imports(tree: ast.Module) -> list[str]:
-    """Every import of a module, those for type checkers among them."""
+    """Every import of a module, those for type checkers among them; the resources themselves are in the stub."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom | ast.Import) and node.col_offset <= 4:
-            text = ast.unparse(node)
-            if text.startswith("from __future__"):
-                continue
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hl_async.resources."):
-                # the resources themselves are written into the stub; what else they use is imported
-                resource = (node.module or "").rpartition(".")[2].replace("_", "")
-                node.names = [name for name in node.names if name.name.lower() != resource]
-                if not node.names:
-                    continue
-                text = ast.unparse(node)
-            found.append(text)
+        if not isinstance(node, ast.ImportFrom | ast.Import) or node.col_offset > 4:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hl_async.resources"):
+            stem = (node.module or "").rpartition(".")[2].replace("_", "")
+            node.names = [one for one in node.names if one.name.lower() != stem]
+        if node.names:
+            found.append(ast.unparse(node))
     return found
-
-
-def _bare(node: ast.stmt) -> ast.stmt:
-    """Return a class without its docstring, anything else as it is."""
-    if isinstance(node, ast.ClassDef) and ast.get_docstring(node) is not None:
-        node.body = node.body[1:]
-    return node
 
 
 def made() -> str:
@@ -129,12 +119,15 @@ def made() -> str:
         ]  # fmt: skip
         if kinds:
             imports += _imports(tree)
-            aliases = [
-                ast.unparse(_bare(node)) for node in tree.body
-                if (isinstance(node, ast.Assign | ast.AnnAssign) and "Literal[" in ast.unparse(node))
-                or (isinstance(node, ast.ClassDef) and "TypedDict" in map(ast.unparse, node.bases))
-            ]  # fmt: skip
-            resources += [*aliases, *(_class(kind, []) for kind in kinds)]
+            named = [node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)
+                     and isinstance(node.targets[0], ast.Name)] + [
+                node.target.id for node in tree.body if isinstance(node, ast.AnnAssign)
+                and isinstance(node.target, ast.Name)] + [
+                node.name for node in tree.body if isinstance(node, ast.ClassDef) and node not in kinds]  # fmt: skip
+            imports += [
+                f"from hl_async.resources.{path.stem} import {name}" for name in named if name[0] != "_"
+            ]
+            resources += [_class(kind, []) for kind in kinds]
     body = [
         *resources,
         _class(classes["Location"], []),

@@ -8,7 +8,6 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from datetime import date, datetime
 from types import TracebackType
@@ -16,7 +15,6 @@ from typing import (
     Any,
     Generic,
     Self,
-    TypedDict,
     TypeVar,
     Unpack,
 )
@@ -87,6 +85,7 @@ from hl_async.models.choices import EstimateStatus, PaymentModeFilter, SortOrder
 from hl_async.models.contacts import ContactAnswer
 from hl_async.operations import Operation
 from hl_async.pagination import Page
+from hl_async.resources.contacts import ContactFields
 from hl_async.resources.requesting import Body, Query
 from hl_async.resources.taxes import TaxNames
 from hl_async.secret import Secret
@@ -101,24 +100,6 @@ class SyncPager(Generic[_T]):
     def first(self) -> Page[_T]: ...
     def pages(self) -> Iterator[Page[_T]]: ...
     def collect(self, at_most: int | None = None) -> list[_T]: ...
-
-class ContactFields(TypedDict, total=False):
-    first_name: str
-    last_name: str
-    name: str
-    company_name: str
-    address1: str
-    city: str
-    state: str
-    postal_code: str
-    country: str
-    website: str
-    timezone: str
-    source: str
-    assigned_to: str
-    date_of_birth: str
-    tags: Sequence[str]
-    custom_fields: Sequence[CustomFieldInput]
 
 class Contacts:
     def find(

@@ -18,7 +18,7 @@ from hl_async.pagination import Page, Pager
 
 T = TypeVar("T")
 
-_RESOURCES: Final = "hl_async.resources."
+_RESOURCES: Final = "hl_async.resources"
 
 
 class _Loop:
@@ -177,7 +177,7 @@ def _blocking(loop: _Loop, value: Any) -> Any:
     """Return ``value`` in the form that a synchronous caller can use."""
     if isinstance(value, Pager):
         return SyncPager(loop, value)
-    if isinstance(value, AsyncLocation | AsyncHighLevel) or type(value).__module__.startswith(_RESOURCES):
+    if isinstance(value, AsyncLocation | AsyncHighLevel) or _is_resource(type(value)):
         return _Proxy(loop, value)
     if isinstance(value, Coroutine):
         return _blocking(loop, loop.run(lambda: value))
@@ -192,6 +192,12 @@ def _blocking(loop: _Loop, value: Any) -> Any:
         call.__doc__ = value.__doc__
         return call
     return value
+
+
+def _is_resource(kind: type) -> bool:
+    """Whether ``kind`` holds endpoints: each such class has a module of its name."""
+    room, _, stem = kind.__module__.rpartition(".")
+    return room == _RESOURCES and kind.__name__.lower() == stem.replace("_", "")
 
 
 def _iterate(loop: _Loop, source: AsyncIterator[T]) -> Iterator[T]:

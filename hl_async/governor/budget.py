@@ -39,16 +39,13 @@ from multidict import istr
 
 from hl_async import wire
 from hl_async.governor import pacing
-from hl_async.governor.headers import parse_count
+from hl_async.governor.headers import LARGEST_MAX, parse_count, parse_limits
 from hl_async.governor.policy import GovernorPolicy
 
 # ready for a multidict, which would else fold their case for every answer
 _RATE_LIMIT: Final = istr(wire.RATE_LIMIT)
 _RATE_INTERVAL_MS: Final = istr(wire.RATE_INTERVAL_MS)
 _RATE_REMAINING: Final = istr(wire.RATE_REMAINING)
-
-LARGEST_MAX: Final = 10_000_000
-LARGEST_INTERVAL_MS: Final = 86_400_000
 
 
 class Budget:
@@ -277,12 +274,10 @@ class Budget:
         """Adopt the server's own Max and Interval; values that make no sense change nothing."""
         self._max_text = max_text
         self._interval_text = interval_text
-        limit = parse_count(max_text, LARGEST_MAX)
+        limit, interval = parse_limits(max_text, interval_text)
         if limit:
             self.max = max(1, math.floor(limit * self._policy.share))
-        milliseconds = parse_count(interval_text, LARGEST_INTERVAL_MS)
-        if milliseconds:
-            interval = milliseconds / 1000
+        if interval:
             difference = interval - self.interval
             if difference:
                 self.interval = interval

@@ -6,6 +6,8 @@ import math
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+LARGEST_MAX: Final = 10_000_000
+_LARGEST_INTERVAL_MS: Final = 86_400_000
 _LONGEST: Final = 10 * 366 * 86_400.0
 
 
@@ -42,3 +44,9 @@ def parse_count(value: str | None, largest: int) -> int | None:
         return None
     number = int(value)
     return number if number <= largest else None
+
+
+def parse_limits(max_text: str | None, interval_text: str | None) -> tuple[int | None, float | None]:
+    """Return the requests per interval and the interval in seconds; None for a value that is not sensible."""
+    milliseconds = parse_count(interval_text, _LARGEST_INTERVAL_MS)
+    return parse_count(max_text, LARGEST_MAX) or None, milliseconds / 1000 if milliseconds else None

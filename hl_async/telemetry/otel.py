@@ -115,9 +115,11 @@ class OpenTelemetryObserver:
         self._calls: dict[int, _Call] = {}
         self._watched: Watched | None = None
         self._samples: dict[str, tuple[float, Snapshot]] = {}
-        self._make_instruments(
-            metrics.get_meter("hl_async", __version__, meter_provider=meter_provider, schema_url=SCHEMA_URL)
+        meter = metrics.get_meter(
+            "hl_async", __version__, meter_provider=meter_provider, schema_url=SCHEMA_URL
         )
+        self._make_instruments(meter)
+        self._make_gauges(meter)
         self._handlers: Mapping[type[Event], Callable[[Any], None]] = {
             CallStarted: self._call_started,
             AttemptStarted: self._attempt_started,
@@ -167,6 +169,8 @@ class OpenTelemetryObserver:
             "Duration of token refreshes that worked.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
+
+    def _make_gauges(self, meter: metrics.Meter) -> None:
         meter.create_observable_gauge(
             "hl.client.budget.remaining",
             [self._observing(lambda seen: [(seen.free, {})])],

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from hl_async.governor.policy import GovernorPolicy
+
 
 class Release(NamedTuple):
     """A slot comes back ``cool`` seconds from now; None: it was not used, and is what it was before."""
@@ -40,6 +42,21 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     external_margin: float
     cold_interactive: int
     share: float
+
+    @classmethod
+    def of(cls, policy: GovernorPolicy, *, limit: int, interval: float, learned: bool, lease: float) -> Terms:
+        """Return the terms of a policy, with what the process knows of the budget."""
+        return cls(
+            max=limit,
+            interval=interval,
+            learned=learned,
+            lease=lease,
+            pace=policy.pace,
+            reserve=policy.reserve,
+            external_margin=policy.external_margin,
+            cold_interactive=policy.cold_interactive,
+            share=policy.share,
+        )
 
 
 class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):

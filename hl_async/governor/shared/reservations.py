@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from hl_async import wire
-from hl_async.governor.budget import LARGEST_INTERVAL_MS, LARGEST_MAX, Budget
-from hl_async.governor.headers import parse_count
+from hl_async.governor.budget import Budget
+from hl_async.governor.headers import LARGEST_MAX, parse_count, parse_limits
 from hl_async.governor.pacing import Brake
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Observation, Terms
@@ -49,41 +49,11 @@ class ReservedBudget:
     """Slots of one scope, booked from a store; fulfils :class:`~hl_async.governor.slots.Slots`."""
 
     __slots__ = (
-        "_blocked_until",
-        "_brake",
-        "_bulk",
-        "_bulk_at",
-        "_called_at",
-        "_calls",
-        "_cap",
-        "_cooling",
-        "_exchanged_at",
-        "_external_use",
-        "_full",
-        "_gap",
-        "_generation",
-        "_grant",
-        "_held",
-        "_holder",
-        "_interval_text",
-        "_late",
-        "_lease",
-        "_limits_revision",
-        "_max_text",
-        "_pending",
-        "_policy",
-        "_refusal",
-        "_retry_bulk",
-        "_retry_calls",
-        "_seen",
-        "_serial",
-        "_substitute",
-        "_takes",
-        "_ticket",
-        "_told_news",
-        "_told_warm",
-        "interval",
-        "warm",
+        "_blocked_until", "_brake", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling",
+        "_exchanged_at", "_external_use", "_full", "_gap", "_generation", "_grant", "_held",
+        "_holder", "_interval_text", "_late", "_lease", "_limits_revision", "_max_text", "_pending",
+        "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen", "_serial", "_substitute",
+        "_takes", "_ticket", "_told_news", "_told_warm", "interval", "warm",
     )  # fmt: skip
 
     def __init__(self, policy: GovernorPolicy, *, holder: str, lease: float) -> None:
@@ -341,7 +311,13 @@ class ReservedBudget:
         return ExchangeRequest(
             holder=self._holder,
             serial=self._serial,
-            terms=self._terms(),
+            terms=Terms.of(
+                self._policy,
+                limit=self._full,
+                interval=self.interval,
+                learned=self._limits_revision != self._told_news,
+                lease=self._lease,
+            ),
             interactive=max(0, calls - len(self._calls)),
             bulk=max(0, self._wanted(bulk)) if bulk else 0,
             bulk_waited=max(0.0, self._bulk_waited(now, since)) if bulk else 0.0,
@@ -385,9 +361,7 @@ class ReservedBudget:
         self._retry_calls, self._retry_bulk = now + reply.retry_interactive, now + reply.retry_bulk
         self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
         for lease, delay, bulk in reply.reservations:
-            if (
-                self._limits_revision != request.limits_revision
-            ):  # booked after a budget that is known to be another by now
+            if self._limits_revision != request.limits_revision:  # booked after limits that changed since
                 self._pending.unused(lease)
                 continue
             # counted from the answer, none begins too early; counted from the wish, none is used too late
@@ -423,20 +397,6 @@ class ReservedBudget:
         return msgspec.structs.replace(self.request(now, 0, 0, now), leaving=True)
 
     # ---------------------------------------------------------------------------------------- internals
-
-    def _terms(self) -> Terms:
-        policy = self._policy
-        return Terms(
-            max=self._full,
-            interval=self.interval,
-            learned=self._limits_revision != self._told_news,
-            lease=self._lease,
-            pace=policy.pace,
-            reserve=policy.reserve,
-            external_margin=policy.external_margin,
-            cold_interactive=policy.cold_interactive,
-            share=policy.share,
-        )
 
     def _lookahead(self) -> int:
         return 1 if self._grant is None else max(1, min(self._grant.lookahead, self._cap))
@@ -478,9 +438,8 @@ class ReservedBudget:
     def _learn(self, max_text: str, interval_text: str | None) -> None:
         """Adopt the server's own Max and Interval, and tell the store; values that make no sense change nothing."""
         self._max_text, self._interval_text = max_text, interval_text
-        limit = parse_count(max_text, LARGEST_MAX) or self._full
-        milliseconds = parse_count(interval_text, LARGEST_INTERVAL_MS)
-        interval = milliseconds / 1000 if milliseconds else self.interval
+        found, seconds = parse_limits(max_text, interval_text)
+        limit, interval = found or self._full, seconds or self.interval
         if limit == self._full and interval == self.interval:
             return
         if interval > self.interval:  # what was booked after the shorter one may begin too early

@@ -24,7 +24,7 @@ DEFAULT_LIMIT: Final = 100
 _REMEMBERED_PAGES: Final = 4
 
 
-class Envelope(Protocol[T_co]):
+class ListEnvelope(Protocol[T_co]):
     """What a list answer offers, whatever its keys are called on the wire."""
 
     @property
@@ -76,7 +76,7 @@ class Pager(Generic[T]):
 
     def __init__(
         self,
-        fetch: Callable[[int, int], Awaitable[Envelope[T]]],
+        fetch: Callable[[int, int], Awaitable[ListEnvelope[T]]],
         *,
         limit: int | None = None,
         offset: int = 0,
@@ -138,7 +138,7 @@ class _Walk(Generic[T]):
 
     def __init__(
         self,
-        fetch: Callable[[int, int], Awaitable[Envelope[T]]],
+        fetch: Callable[[int, int], Awaitable[ListEnvelope[T]]],
         limit: int,
         offset: int,
         identity: Callable[[T], object],
@@ -161,7 +161,7 @@ class _Walk(Generic[T]):
         self._done = not page.has_more
         return page if first or page.items else None
 
-    def _take(self, envelope: Envelope[T]) -> Page[T]:
+    def _take(self, envelope: ListEnvelope[T]) -> Page[T]:
         entries = envelope.entries
         identities = [self._identity(entry) for entry in entries]
         if self._recent:

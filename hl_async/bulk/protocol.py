@@ -194,27 +194,27 @@ class LaneFacts(NamedTuple):
     unclean: bool = False
 
 
-class Decision(NamedTuple):
+class LaneDecision(NamedTuple):
     """The step, and for waits until when."""
 
     step: Step
     until: float = 0.0
 
 
-def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool = True) -> Decision:
+def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool = True) -> LaneDecision:
     """What a lane does next. ``answerable``: whether a listing can tell if an operation happened."""
     waiting = facts.ambiguous > 0 and answerable and facts.last_ambiguous_sent is not None
     if waiting and (facts.planned == 0 or facts.ambiguous >= AMBIGUOUS_AT_ONCE or not facts.proven):
         assert facts.last_ambiguous_sent is not None
         ready = timing.settled_at(facts.last_ambiguous_sent)
-        return Decision(Step.SETTLE, ready) if now < ready else Decision(Step.RECONCILE)
+        return LaneDecision(Step.SETTLE, ready) if now < ready else LaneDecision(Step.RECONCILE)
     if facts.planned:
-        return Decision(Step.SEND if facts.proven or not answerable else Step.CANARY)
+        return LaneDecision(Step.SEND if facts.proven or not answerable else Step.CANARY)
     if facts.last_ambiguous_ever is not None and answerable:
         due = timing.sweep_at(facts.last_ambiguous_ever)
         if facts.swept_at is None or facts.swept_at < due:
-            return Decision(Step.WAIT_SWEEP, due) if now < due else Decision(Step.SWEEP)
-    return Decision(Step.DONE)
+            return LaneDecision(Step.WAIT_SWEEP, due) if now < due else LaneDecision(Step.SWEEP)
+    return LaneDecision(Step.DONE)
 
 
 def after_listing(found: bool) -> State:

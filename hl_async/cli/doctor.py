@@ -48,7 +48,7 @@ _READS: Final[tuple[tuple[Operation[Any], Mapping[str, Any], Mapping[str, Any] |
 
 
 @unique
-class Verdict(Enum):
+class CheckVerdict(Enum):
     """How a check ended; the value is what the terminal shows."""
 
     GOOD = "ok"
@@ -61,7 +61,7 @@ class Finding(msgspec.Struct, frozen=True):
     """One line of the report."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     text: str
 
 
@@ -101,7 +101,7 @@ def doctor(location: str | None, folder: Path, base_url: str | None, as_json: bo
         findings += found
     else:
         code = ExitCode.AUTH
-    if any(finding.verdict is Verdict.BAD for finding in findings) and code is ExitCode.OK:
+    if any(finding.verdict is CheckVerdict.BAD for finding in findings) and code is ExitCode.OK:
         code = ExitCode.USAGE
     if as_json:
         put_json([msgspec.to_builtins(finding) for finding in findings])
@@ -125,34 +125,36 @@ def machine() -> list[Finding]:
     core = ", ".join(f"{name} {installed(name)}" for name in ("hl-async", "aiohttp", "msgspec"))
     fast = [name for name in ("uvloop", "backports.zstd") if installed(name)]
     return [
-        Finding("python", Verdict.GOOD, f"{platform.python_version()} on {platform.system()}; {core}"),
-        Finding("speedups", Verdict.GOOD, ", ".join(fast) or "none installed (extra: speedups)"),
+        Finding("python", CheckVerdict.GOOD, f"{platform.python_version()} on {platform.system()}; {core}"),
+        Finding("speedups", CheckVerdict.GOOD, ", ".join(fast) or "none installed (extra: speedups)"),
     ]
 
 
 def folder_finding(folder: Path) -> Finding:
     """Say whether a journal could be made in ``folder``."""
     if not folder.is_dir():
-        return Finding("folder", Verdict.BAD, f"{folder} is not a folder")
+        return Finding("folder", CheckVerdict.BAD, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Finding("folder", Verdict.BAD, f"{folder.resolve()} is not writable; choose another --journal")
-    return Finding("folder", Verdict.GOOD, f"{folder.resolve()} is writable")
+        return Finding(
+            "folder", CheckVerdict.BAD, f"{folder.resolve()} is not writable; choose another --journal"
+        )
+    return Finding("folder", CheckVerdict.GOOD, f"{folder.resolve()} is writable")
 
 
 def settings_findings(found: Environment, base_url: str | None) -> tuple[list[Finding], bool]:
     """Describe the credentials in the environment; the flag says whether there are any."""
     server = Finding(
-        "server", Verdict.GOOD, base_url or found.base_url or "https://services.leadconnectorhq.com"
+        "server", CheckVerdict.GOOD, base_url or found.base_url or "https://services.leadconnectorhq.com"
     )
     if found.token is not None:
         is_private = found.token.reveal().startswith("pit-")
         kind = "a private integration token" if is_private else "a bearer token, which nothing here renews"
-        verdict = Verdict.GOOD if is_private else Verdict.WARNING
+        verdict = CheckVerdict.GOOD if is_private else CheckVerdict.WARNING
         return [server, Finding("token", verdict, f"{kind}, {found.token}")], True
     if found.client_id is not None:
-        return [server, Finding("token", Verdict.GOOD, "an OAuth app; see: hl-async auth status")], True
+        return [server, Finding("token", CheckVerdict.GOOD, "an OAuth app; see: hl-async auth status")], True
     text = "HL_TOKEN is not set; export a private integration token, or HL_CLIENT_ID and HL_CLIENT_SECRET"
-    return [server, Finding("token", Verdict.BAD, text)], False
+    return [server, Finding("token", CheckVerdict.BAD, text)], False
 
 
 async def _account(location: str | None, base_url: str | None) -> tuple[list[Finding], ExitCode]:
@@ -162,7 +164,7 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Fin
         try:
             shop = hl.location(location)
         except ConfigurationError as error:
-            return [Finding("location", Verdict.BAD, str(error))], ExitCode.USAGE
+            return [Finding("location", CheckVerdict.BAD, str(error))], ExitCode.USAGE
         shop = shop.with_options(timeout=20, max_attempts=2)
         began = time.time()
         findings = [await _named(shop)]
@@ -182,7 +184,7 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Fin
         snapshot = hl.governor.scope((hl.credentials.principal, shop.id)).snapshot()
         left = "" if snapshot.daily_remaining is None else f", {snapshot.daily_remaining} left today"
         text = f"{snapshot.max} requests in {snapshot.interval:g} s{left}"
-        findings.append(Finding("rate budget", Verdict.GOOD if answer else Verdict.UNKNOWN, text))
+        findings.append(Finding("rate budget", CheckVerdict.GOOD if answer else CheckVerdict.UNKNOWN, text))
         return findings, verdict_of(reads)
 
 
@@ -192,10 +194,10 @@ async def _named(shop: Location) -> Finding:
         details = await shop.details()
     except ScopeMissing:
         text = f"{shop.id}; its name and time zone need the scope {op.GET_LOCATION.scope}"
-        return Finding("location", Verdict.WARNING, text)
+        return Finding("location", CheckVerdict.WARNING, text)
     except CallError as error:
-        return Finding("location", Verdict.UNKNOWN, f"{shop.id}: {error}")
-    return Finding("location", Verdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}")
+        return Finding("location", CheckVerdict.UNKNOWN, f"{shop.id}: {error}")
+    return Finding("location", CheckVerdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}")
 
 
 def _is_refused(error: CallError) -> bool:
@@ -207,11 +209,11 @@ def scope_finding(read: _Read) -> Finding:
     operation, needed, error = read
     name = f"{operation.at}"
     if error is None:
-        return Finding(name, Verdict.GOOD, f"the token has {operation.scope}")
+        return Finding(name, CheckVerdict.GOOD, f"the token has {operation.scope}")
     if isinstance(error, ScopeMissing):
-        verdict = Verdict.BAD if needed else Verdict.WARNING
+        verdict = CheckVerdict.BAD if needed else CheckVerdict.WARNING
         return Finding(name, verdict, f"the token lacks {operation.scope}")
-    verdict = Verdict.BAD if needed else Verdict.UNKNOWN
+    verdict = CheckVerdict.BAD if needed else CheckVerdict.UNKNOWN
     return Finding("server" if isinstance(error, WireError) else name, verdict, str(error))
 
 
@@ -228,15 +230,22 @@ def clock_finding(date: str | None, now: float) -> Finding:
     try:
         skew = now - parsedate_to_datetime(date or "").timestamp()
     except ValueError:
-        return Finding("clock", Verdict.UNKNOWN, "the server states no time")
-    verdict = Verdict.GOOD if abs(skew) <= _SKEW else Verdict.WARNING
+        return Finding("clock", CheckVerdict.UNKNOWN, "the server states no time")
+    verdict = CheckVerdict.GOOD if abs(skew) <= _SKEW else CheckVerdict.WARNING
     side = "ahead of" if skew > 0 else "behind"
     text = (
-        "agrees with the server's" if verdict is Verdict.GOOD else f"is {abs(skew):.0f} s {side} the server's"
+        "agrees with the server's"
+        if verdict is CheckVerdict.GOOD
+        else f"is {abs(skew):.0f} s {side} the server's"
     )
     return Finding("clock", verdict, text)
 
 
-def _styled(verdict: Verdict) -> str:
-    colour = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.BAD: "red", Verdict.UNKNOWN: "yellow"}
+def _styled(verdict: CheckVerdict) -> str:
+    colour = {
+        CheckVerdict.GOOD: "green",
+        CheckVerdict.WARNING: "yellow",
+        CheckVerdict.BAD: "red",
+        CheckVerdict.UNKNOWN: "yellow",
+    }
     return click.style(f"{verdict.value:<7}", fg=colour[verdict])

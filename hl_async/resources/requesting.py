@@ -17,7 +17,7 @@ from hl_async.models.located import Located, learn_offset, with_timezone
 from hl_async.models.preparation import RequestContext, check_location, prepared
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
-from hl_async.pagination import Envelope, Pager
+from hl_async.pagination import ListEnvelope, Pager
 from hl_async.transport.calls import Account, Transport
 from hl_async.wire import WireResponse
 
@@ -130,7 +130,7 @@ class Requester:
         kept = {name: value for name, value in filters.items() if value is not None}
         encode_query(kept)  # a bad filter is refused here, not on the first page
 
-        def fetch(start: int, size: int) -> Coroutine[Any, Any, Envelope[Any]]:
+        def fetch(start: int, size: int) -> Coroutine[Any, Any, ListEnvelope[Any]]:
             # declared as strings, both required: docs/api-facts.md#api-pagination
             return self.call(operation, *ids, query={**kept, "limit": size, "offset": start})
 

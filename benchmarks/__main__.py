@@ -21,6 +21,7 @@ from benchmarks import (
     faults,
     governor,
     imports,
+    once,
     shared_budget,
     torture,
     workers,
@@ -43,6 +44,7 @@ CALLS = ["--rounds", "15"]
 LONG_WORKERS = ["--locations", "100", "--documents", "100", "--kills", "40", "--fair", "1000"]
 # with fewer that take turns, a location's next turn would come before its rate budget is back, and be over at once
 SHORT_WORKERS = ["--locations", "10", "--documents", "60", "--kills", "4", "--fair", "600"]
+SHORT_ONCE = ["--calls", "200", "--people", "60", "--known", "20", "--pairs", "80", "--deaths", "6"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -67,11 +69,13 @@ def main() -> int:
         shared_budget,
         credentials,
         torture,
+        once,
         workers,
     ):
         name = module.__name__.rpartition(".")[2]
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        sys.argv = [name, *(CALLS if module is call_overhead else shared if module is workers else counts)]
+        chosen = {call_overhead: CALLS, workers: shared, once: [] if options.long else SHORT_ONCE}
+        sys.argv = [name, *chosen.get(module, counts)]
         if module.main():
             broken.append(name)
     missed = [row.what for row in bars.TABLE if not row.held]

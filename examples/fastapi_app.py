@@ -3,22 +3,40 @@
     HL_TOKEN=… HL_LOCATION_ID=… uvicorn examples.fastapi_app:app
 
 Without an account: hl-async sandbox uvicorn examples.fastapi_app:app
+
+A form that is sent twice, by a double click or to two of these processes, makes one contact and one estimate: keys and
+locks are kept in the file ``ONCE_DB``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
-from hl_async import HighLevel, Location
-from hl_async.errors import ApiError, DeadlineExceeded, NotFound
+from hl_async import HighLevel, Location, Once, SqliteStore
+from hl_async.errors import (
+    AmbiguousContact,
+    DeadlineExceeded,
+    HighLevelError,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    WebhookError,
+)
+from hl_async.models import BusinessDetails, EstimateDraft, LineItem
 from hl_async.webhooks import HIGHLEVEL_ED25519, InvoicePaidEvent, Router, status_for
 
+log = logging.getLogger("fastapi_app")
 webhooks = Router(keys=(os.environ.get("HL_WEBHOOK_KEY", HIGHLEVEL_ED25519),))
 paid: dict[str, Decimal] = {}
 
@@ -26,7 +44,8 @@ paid: dict[str, Decimal] = {}
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the client for as long as the app runs; leaving the block lets calls on the wire finish."""
-    async with HighLevel.from_env() as client:
+    once = Once(SqliteStore(os.environ.get("ONCE_DB", "once.db")))
+    async with HighLevel.from_env(once=once) as client:
         app.state.highlevel = client
         yield
 
@@ -50,22 +69,74 @@ async def estimates(shop: Shop, status: str | None = None) -> list[dict[str, str
     return [{"id": one.id, "name": one.name or "", "total": str(one.total)} for one in page]
 
 
+class Line(BaseModel):
+    """A line of the form."""
+
+    name: str
+    amount: Decimal
+    quantity: Decimal = Decimal(1)
+
+
+class Form(BaseModel):
+    """What the page sends. ``id`` is made when the page is rendered, so that a double click sends the same one."""
+
+    id: str
+    name: str
+    email: str
+    phone: str | None = None
+    country: str = "US"
+    lines: list[Line]
+
+
+@app.post("/estimates", status_code=201)
+async def from_form(shop: Shop, form: Form) -> dict[str, str]:
+    """Find or create the contact, then create the estimate, once per form."""
+    found = await shop.contacts.ensure(
+        email=form.email, phone=form.phone, region=form.country, name=form.name, source="web form"
+    )
+    details = await shop.details()
+    today = datetime.now(ZoneInfo(details.timezone or "UTC")).date()
+    draft = EstimateDraft(
+        name=f"Offer for {form.name}"[:40],
+        currency="USD",
+        items=[
+            LineItem(name=line.name, currency="USD", amount=line.amount, qty=line.quantity)
+            for line in form.lines
+        ],
+        contact_details=found.contact.for_document(),
+        expiry_date=today + timedelta(days=30),
+        business_details=BusinessDetails.of(details),
+    )
+    made = await shop.estimates.create(draft, once=form.id)
+    return {"estimate": made.id, "contact": found.contact.id}
+
+
 @app.post("/estimates/{estimate_id}/invoice", status_code=201)
 async def to_invoice(shop: Shop, estimate_id: str) -> dict[str, str]:
-    """Turn an estimate into an invoice, within five seconds or not at all."""
-    try:
-        result = await shop.with_options(timeout=5.0).estimates.create_invoice(
-            estimate_id, mark_as_invoiced=True
-        )
-    except NotFound:
-        raise HTTPException(404, "no such estimate") from None
-    except DeadlineExceeded as error:
-        # the rate budget of this location is spent for now: the reader may come again
-        headers = {"Retry-After": str(round(error.needed or 1))}
-        raise HTTPException(503, "busy, try again", headers=headers) from None
-    except ApiError as error:
-        raise HTTPException(502, f"HighLevel refused: {error}") from None
+    """Turn an accepted estimate into its one invoice; no call takes longer than five seconds."""
+    result = await shop.with_options(timeout=5.0).estimates.create_invoice(
+        estimate_id, mark_as_invoiced=True, once=True
+    )
     return {"invoice": result.invoice.id if result.invoice else ""}
+
+
+@app.exception_handler(HighLevelError)
+async def failed(request: Request, error: HighLevelError) -> JSONResponse:
+    """Log what failed, and tell the page whether the same request may be sent again."""
+    status, headers = 502, {}
+    if isinstance(error, AmbiguousContact):
+        status = 409
+    elif isinstance(error, InvalidRequest):
+        status = 422
+    elif isinstance(error, NotFound):
+        status = 404
+    elif isinstance(error, DeadlineExceeded | OutcomeUnknown):
+        # the budget of the location is spent for now, or no answer came: the same form may be sent again
+        needed = error.needed if isinstance(error, DeadlineExceeded) else None
+        status, headers = 503, {"Retry-After": str(round(needed or 1))}
+    level = logging.WARNING if status < 500 else logging.ERROR
+    log.log(level, "%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    return JSONResponse({"error": str(error)}, status, headers)
 
 
 @webhooks.on(InvoicePaidEvent)
@@ -80,6 +151,10 @@ async def receive(request: Request) -> Response:
     """The address to enter in the app's settings; the raw body is what was signed."""
     try:
         await webhooks.dispatch(await request.body(), request.headers)
+    except WebhookError as error:
+        log.warning("webhook not accepted: %s", error)
+        return Response(status_code=status_for(error))
     except Exception as error:
+        log.exception("the handler of a webhook failed; HighLevel will deliver again")
         return Response(status_code=status_for(error))
     return Response(status_code=200)

@@ -5,20 +5,25 @@ The broker here lives in memory; put your own in its place and start ``taskiq wo
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 
+import msgspec
 from taskiq import InMemoryBroker, TaskiqEvents, TaskiqState
 
-from hl_async import HighLevel, Lane
-from hl_async.operations import CREATE_ESTIMATE
+from hl_async import HighLevel, Lane, Once, SqliteStore
+from hl_async.errors import HighLevelError
+from hl_async.models import EstimateDraft
 
+log = logging.getLogger("worker")
 broker = InMemoryBroker()
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
 async def start(state: TaskiqState) -> None:
     """Open the client when the worker starts."""
-    state.highlevel = await HighLevel.from_env().__aenter__()
+    once = Once(SqliteStore(os.environ.get("ONCE_DB", "once.db")))
+    state.highlevel = await HighLevel.from_env(once=once).__aenter__()
 
 
 @broker.on_event(TaskiqEvents.WORKER_SHUTDOWN)
@@ -31,15 +36,16 @@ async def stop(state: TaskiqState) -> None:
 async def create_estimate(draft: str, key: str) -> str:
     """Create the estimate in ``draft`` (JSON) once, however often the queue delivers this task; gives its id.
 
-    The API has no idempotency key, so ours travels in ``meta`` and is looked for first. ``OutcomeUnknown`` goes to the
-    queue, which delivers again, and then the look tells. For many documents take ``hl-async migrate``: it does this
-    durably, and without a look per document.
+    Two workers that get it at the same time wait for each other, because they share the file ``ONCE_DB``; workers on
+    several hosts take ``PostgresTokenStore``. ``OutcomeUnknown`` goes to the queue, which delivers again. For many
+    documents take ``hl-async migrate``: it does this durably, and without a look per document.
     """
     client: HighLevel = broker.state.highlevel
     shop = client.location().with_options(lane=Lane.BULK)
-    body = json.loads(draft)
-    async for estimate in shop.estimates.list(search=body["name"]):
-        if (estimate.meta or {}).get("key") == key:
-            return estimate.id
-    made = await shop.call(CREATE_ESTIMATE, body={**body, "meta": {"key": key}})
+    try:
+        estimate = msgspec.json.decode(draft, type=EstimateDraft, strict=False)
+        made = await shop.estimates.create(estimate, once=key)
+    except (HighLevelError, msgspec.ValidationError):
+        log.exception("create_estimate %s failed", key)
+        raise
     return made.id

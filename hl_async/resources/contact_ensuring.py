@@ -35,7 +35,7 @@ from hl_async.models import (
 )
 from hl_async.models.phones import e164
 from hl_async.resources.contact_matching import Match, check_replace, decide_match, plan_fill, update_of
-from hl_async.resources.locations import LocationRequester
+from hl_async.resources.locations import LocationRequester, patience_of
 from hl_async.resources.once import Patience
 from hl_async.resources.once_rules import OnceRecord, fingerprint
 
@@ -155,7 +155,7 @@ class Ensuring:
     async def _create(self) -> Match | EnsuredContact:
         """Create the contact; while an earlier request may still create it, look instead."""
         keeper = self._at.keeper
-        patience = Patience(keeper.settings.patience)
+        patience = Patience(patience_of(self._at))
         doubt: CallError | None = None
         while True:
             async with keeper.locked(self._lock):

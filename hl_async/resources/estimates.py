@@ -23,7 +23,11 @@ from hl_async.models.preparation import refuse_status
 from hl_async.pagination import Pager
 from hl_async.resources.changes import ListSource, feed_of
 from hl_async.resources.locations import LocationRequester
-from hl_async.resources.once_documents import create_estimate_once, invoice_estimate_once
+from hl_async.resources.once_documents import (
+    create_estimate_once,
+    invoice_estimate_once,
+    send_estimate_once,
+)
 
 if TYPE_CHECKING:
     from hl_async.changes import ChangeFeed, CursorStore
@@ -160,11 +164,29 @@ class Estimates:
                 raise
         return Estimate(id=estimate_id, deleted=True)
 
-    async def send(self, estimate_id: str, message: EstimateSend) -> Estimate:
+    async def send(
+        self,
+        estimate_id: str,
+        message: EstimateSend,
+        *,
+        once: bool = False,
+        contact_id: str | None = None,
+    ) -> Estimate:
         """Send an estimate to the customer by mail or SMS, in the name of a user of the location.
 
-        Not repeatable: raises :class:`OutcomeUnknown` when no answer says whether it went out.
+        Args:
+            estimate_id: The estimate to send.
+            message: How, and in whose name.
+            once: Send it only if it is still a draft, whatever else sends it at the same time. A lost answer is
+                looked up. Without it, every call sends a message.
+            contact_id: The estimate's contact; with `once`, it saves a scan of all estimates.
+
+        Raises:
+            OutcomeUnknown: No answer says whether it went out.
+            NotFound: No such estimate in this location.
         """
+        if once:
+            return await send_estimate_once(self._at, await self._read(estimate_id, contact_id), message)
         return await self._at.call(op.SEND_ESTIMATE, estimate_id, body=message)
 
     async def create_invoice(
@@ -176,11 +198,21 @@ class Estimates:
         once: bool = False,
         contact_id: str | None = None,
     ) -> InvoiceFromEstimateResult:
-        """Make an invoice from an estimate. Irreversible and not repeatable: a second call makes a second invoice.
+        """Make an invoice from an accepted estimate. Irreversible: without `once`, every call makes an invoice.
 
-        ``mark_as_invoiced`` moves the estimate to "invoiced"; ``version`` ("v1", "v2") is the API's, its meaning
-        undocumented. Live answers may lack the invoice although it was made: then ``result.invoice`` is None and
-        :meth:`find_invoice` finds it. The estimate must be accepted: else the API answers 400.
+        Live answers may lack the invoice although it was made: then ``result.invoice`` is None and
+        :meth:`find_invoice` finds it.
+
+        Args:
+            estimate_id: The estimate, which the customer must have accepted.
+            mark_as_invoiced: Move the estimate to "invoiced".
+            version: "v1" or "v2"; the meaning is undocumented.
+            once: Make one invoice per estimate: return the one that is there, and look after a lost answer.
+            contact_id: The estimate's contact; with `once`, it saves a scan of all estimates.
+
+        Raises:
+            BadRequest: The estimate is not accepted.
+            OutcomeUnknown: No answer says whether the invoice was made.
         """
         extra = {} if version is None else {"version": version}
         body = InvoiceFromEstimate(mark_as_invoiced=mark_as_invoiced, **extra)

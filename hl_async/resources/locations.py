@@ -92,6 +92,13 @@ class LocationRequester(Requester):
             return memory.details[key]
 
 
+def patience_of(at: LocationRequester) -> float:
+    """Return how many seconds a call may look for the result of a request without an answer."""
+    timeout = at.options.timeout
+    patience = at.keeper.settings.patience
+    return patience if timeout is None else min(patience, timeout)
+
+
 def agency_locations(
     transport: Transport,
     principal: str,

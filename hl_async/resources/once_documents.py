@@ -26,6 +26,7 @@ from hl_async.errors import (
 from hl_async.models import (
     Estimate,
     EstimateDraft,
+    EstimateSend,
     Invoice,
     InvoiceDraft,
     InvoiceFromEstimate,
@@ -33,7 +34,7 @@ from hl_async.models import (
 )
 from hl_async.models.codec import encode
 from hl_async.operations import Operation
-from hl_async.resources.locations import LocationRequester
+from hl_async.resources.locations import LocationRequester, patience_of
 from hl_async.resources.once import KeyKeeper, Patience
 from hl_async.resources.once_rules import (
     OnceRecord,
@@ -113,7 +114,7 @@ class OnceCall(Generic[D]):
 
     async def _settled(self, record: OnceRecord | None) -> D:
         """Look and create until the document is there, or until patience ends."""
-        patience = Patience(self._keeper.settings.patience)
+        patience = Patience(patience_of(self._at))
         doubt: Exception | None = None
         while True:
             look = await self._look(record)
@@ -309,6 +310,27 @@ async def invoice_estimate_once(
     ).run()
     made_from = answer.estimate if answer is not None and answer.estimate is not None else estimate
     return InvoiceFromEstimateResult(estimate=made_from, invoice=invoice)
+
+
+async def send_estimate_once(at: LocationRequester, estimate: Estimate, message: EstimateSend) -> Estimate:
+    """Send an estimate unless it was sent; its status is what tells."""
+    contact = estimate.contact_details.id if estimate.contact_details else None
+    name = f"once/{at.id}/send-estimate/{estimate.id}"
+    depth = at.keeper.settings.depth
+
+    async def look(_: OnceRecord | None) -> Look[Estimate]:
+        pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact}, limit=min(depth, 100), offset=0)
+        for one in await pager.collect(depth):
+            if one.id == estimate.id:
+                return Look(None if one.status in (None, "draft") else one, [])
+        return Look(None, [])
+
+    async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
+        options = at.options.replace(before_send=mark)
+        return await at.call(op.SEND_ESTIMATE, estimate.id, body=message, options=options)
+
+    content = fingerprint(encode(message))
+    return await OnceCall(at, op.SEND_ESTIMATE, name, estimate.id, content, look, send).run()
 
 
 def _created_after(document: Any, since: float) -> bool:

@@ -17,9 +17,9 @@ from aiohttp import web
 
 import samples
 from hl_async import HighLevel
-from hl_async.models import RecordPayment
+from hl_async.models import ContactDraft, RecordPayment
 from hl_async.models.codec import encode
-from hl_async.sandbox import Sandbox
+from hl_async.sandbox import Fault, Sandbox
 from hl_async.testing.builders import Builder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -35,7 +35,8 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.fixture
-def environment(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(box: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ONCE_DB", str(tmp_path / "once.db"))
     monkeypatch.setenv("HL_BASE_URL", box.url)
     monkeypatch.setenv("HL_TOKEN", box.token)
     monkeypatch.setenv("HL_LOCATION_ID", box.location_id)
@@ -78,6 +79,50 @@ async def test_the_fastapi_app_lists_converts_and_receives_webhooks(box: Sandbox
 
 
 @pytest.mark.usefixtures("environment")
+async def test_a_form_that_is_sent_twice_makes_one_contact_and_one_estimate(
+    box: Sandbox, hl: HighLevel, caplog: pytest.LogCaptureFixture
+) -> None:
+    example = load("fastapi_app")
+    form = {
+        "id": "form-7f3a",
+        "name": "Ada Bell",
+        "email": "ada@example.com",
+        "phone": "(214) 559-6993",
+        "lines": [{"name": "Cabinet", "amount": "199.50", "quantity": "2"}],
+    }
+    transport = httpx.ASGITransport(app=example.app)
+    async with (
+        example.app.router.lifespan_context(example.app),
+        httpx.AsyncClient(transport=transport, base_url="http://app.example") as browser,
+    ):
+        box.faults.script("create-contact", Fault.RESET_AFTER_COMMIT)
+        box.faults.script("create-new-estimate", Fault.RESET_AFTER_COMMIT)
+        clicks = await asyncio.gather(*(browser.post("/estimates", json=form) for _ in range(3)))
+        assert {one.status_code for one in clicks} == {201}
+        assert len({one.text for one in clicks}) == 1
+        [estimate] = box.ledger.estimates()
+        [contact] = box.neighbours.of(box.location_id).contacts.values()
+        assert (estimate["total"], estimate["contactDetails"]["id"]) == (Decimal("399.00"), contact["id"])
+        assert estimate["businessDetails"]["name"] == "Harbour Joinery LLC"
+        other = await browser.post("/estimates", json={**form, "lines": []})
+        assert (other.status_code, "was used for another content" in other.text) == (422, True)
+        bad = await browser.post("/estimates", json={**form, "id": "form-8", "email": "ada"})
+        assert (bad.status_code, "is not an e-mail address" in bad.text) == (422, True)
+        await hl.location().contacts.create(ContactDraft(phone="+12145590000"))
+        both = await browser.post("/estimates", json={**form, "id": "form-9", "phone": "+12145590000"})
+        assert (both.status_code, "belongs to different contacts" in both.text) == (409, True)
+        assert "AmbiguousContact" in caplog.text
+
+        @example.webhooks.on(example.InvoicePaidEvent)
+        async def broken(event: object) -> None:
+            raise RuntimeError("the database is away")
+
+        assert await signed_delivery(box, hl, browser) == 429, "HighLevel delivers again"
+        assert "the database is away" in caplog.text
+    assert len(box.ledger.estimates()) == 1
+
+
+@pytest.mark.usefixtures("environment")
 async def test_a_web_request_that_is_given_up_leaves_nothing_behind(box: Sandbox, hl: HighLevel) -> None:
     example = load("aiohttp_app")
     await hl.location().invoices.create(samples.invoice())
@@ -117,20 +162,46 @@ async def test_a_web_request_that_is_given_up_leaves_nothing_behind(box: Sandbox
 
 
 @pytest.mark.usefixtures("environment")
-async def test_the_workers_task_creates_once_however_often_it_runs(box: Sandbox) -> None:
+async def test_the_workers_task_creates_once_however_often_it_runs(
+    box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
     example = load("worker")
     draft = encode(Builder(seed=4).estimate(name="Loft 9")).decode()
     await example.broker.startup()
     try:
         ids: set[Any] = set()
-        for _ in range(3):
-            task = await example.create_estimate.kiq(draft, "order-17")
-            result = await task.wait_result(timeout=30)
+        # delivered three times at once, and once more later
+        tasks = [await example.create_estimate.kiq(draft, "order-17") for _ in range(3)]
+        results = [await task.wait_result(timeout=30) for task in tasks]
+        late = await example.create_estimate.kiq(draft, "order-17")
+        for result in (*results, await late.wait_result(timeout=30)):
             assert not result.is_err, result.error
             ids.add(result.return_value)
+        broken = await (await example.create_estimate.kiq("{}", "order-18")).wait_result(timeout=30)
+        assert broken.is_err
+        assert "create_estimate order-18 failed" in caplog.text
     finally:
         await example.broker.shutdown()
     assert len(ids) == len(box.ledger.places[box.location_id].estimates) == 1
+
+
+async def signed_delivery(box: Sandbox, hl: HighLevel, browser: httpx.AsyncClient) -> int:
+    """Pay an invoice, and hand the sandbox's delivery to the app; the status that the app answered."""
+    answered = []
+
+    async def forward(request: web.Request) -> web.Response:
+        answer = await browser.post(
+            "/webhooks/highlevel", content=await request.read(), headers=dict(request.headers)
+        )
+        answered.append(answer.status_code)
+        return web.Response(status=200)
+
+    invoice = await hl.location().invoices.create(samples.invoice())
+    async with serving(forward) as url:
+        box.webhooks.send_to(url)
+        await hl.location().invoices.record_payment(invoice.id, RecordPayment(mode="cash"))
+        await box.webhooks.settled()
+    return answered[0]
 
 
 class serving:  # noqa: N801 - reads as what it is in an async with

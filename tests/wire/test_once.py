@@ -20,7 +20,7 @@ from hl_async.errors import (
     OutcomeUnknown,
     ValidationFailed,
 )
-from hl_async.models import EstimateDraft
+from hl_async.models import EstimateDraft, EstimateSend
 from hl_async.resources.once import Once
 from hl_async.sandbox import Fault, Sandbox
 
@@ -196,6 +196,21 @@ async def test_an_estimate_makes_one_invoice(shop: Location, box: Sandbox, fault
     assert len({one.invoice.id for one in made if one.invoice}) == len(box.ledger.invoices()) == 1
     with pytest.raises(NotFound):
         await shop.estimates.create_invoice("0" * 24, mark_as_invoiced=True, once=True)
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_AFTER_COMMIT, Fault.RESET_BEFORE_COMMIT, Fault.LATE_COMMIT])
+async def test_an_estimate_is_sent_once(shop: Location, box: Sandbox, fault: Fault) -> None:
+    made = await shop.estimates.create(samples.estimate())
+    message = EstimateSend(action="email", user_id="u1")
+    box.faults.script("send-estimate", fault)
+    sent = await asyncio.gather(
+        *(
+            shop.estimates.send(made.id, message, once=True, contact_id="c6tZWq1n0uEh8Rk2Lm4p")
+            for _ in range(3)
+        )
+    )
+    assert {one.status for one in sent} == {"sent"}
+    assert box.ledger.commits[f"send-estimate:{made.id}"] == 1
 
 
 async def test_a_key_is_checked_before_any_request(shop: Location, box: Sandbox) -> None:

@@ -20,6 +20,7 @@ from aiohttp.http import RawResponseMessage
 from yarl import URL
 
 from hl_async.transport.bodies import Answer, read_body
+from hl_async.transport.connector import WatchfulConnector
 from hl_async.transport.request_head import check_fields, head, lines
 from hl_async.transport.timeouts import Attempt
 from hl_async.wire import USER_AGENT, Headers
@@ -59,7 +60,7 @@ class FastPath:
 
     def __init__(
         self,
-        connector: aiohttp.BaseConnector,
+        connector: WatchfulConnector,
         *,
         connect_timeout: float,
         user_agent: str,
@@ -114,24 +115,16 @@ class FastPath:
     async def _connected(
         self, origin: aiohttp.ClientRequest
     ) -> tuple[Connection, ResponseHandler, asyncio.Transport]:
-        """A connection that is open and silent: bytes that wait on it already are no answer to what is asked next."""
-        while True:
-            try:
-                connection = await self._connector.connect(origin, _NO_TRACES, self._timeout)
-            except TimeoutError:
-                break
+        """Return an open and silent connection: bytes already on it would be taken for the next answer."""
+        try:
+            connection = await self._connector.connect(origin, _NO_TRACES, self._timeout)
+        except TimeoutError:
+            pass
+        else:
             protocol, transport = connection.protocol, connection.transport
-            if protocol is None or transport is None or transport.is_closing():
-                problem = "the connection was closed as soon as it was open"
-            elif not protocol.should_close:
-                return connection, protocol, transport
-            elif protocol._parser is None:  # noqa: SLF001 - only a new one has never parsed anything
-                problem = "the server spoke before it was asked"
-            else:
-                connection.close()
-                continue
-            connection.close()
-            raise aiohttp.ClientConnectionError(problem)
+            assert protocol is not None
+            assert transport is not None
+            return connection, protocol, transport
         raise aiohttp.ConnectionTimeoutError("the host did not accept the connection in time")
 
     def _origin(self, url: str) -> tuple[str, aiohttp.ClientRequest]:

@@ -16,6 +16,7 @@ from hl_async.config import ClientConfig
 from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, WrongEventLoop
 from hl_async.transport.aiohttp_path import LARGE_BODY, AiohttpPath
 from hl_async.transport.bodies import reject_response
+from hl_async.transport.connector import WatchfulConnector
 from hl_async.transport.error_mapping import WIRE_FAILURES, aborted, wire_error
 from hl_async.transport.fast_path import FastPath, is_unpatched
 from hl_async.transport.request_head import check_line
@@ -70,9 +71,10 @@ class SessionManager:
         self._forks = _forks
         self._watch = AttemptTimeouts(self._loop, config.timeouts.attempt)
         self._session = self._given or self._new_session(force_close=False)
-        if self._given is None and config.proxy is None and self._session.connector is not None:
+        connector = self._session.connector
+        if config.proxy is None and isinstance(connector, WatchfulConnector) and self._given is None:
             self._direct = FastPath(
-                self._session.connector,
+                connector,
                 connect_timeout=config.timeouts.connect,
                 user_agent=config.user_agent,
                 ssl=self._ssl,
@@ -158,7 +160,7 @@ class SessionManager:
     def _new_session(self, *, force_close: bool) -> aiohttp.ClientSession:
         config = self._config
         reuse: dict[str, Any] = {} if force_close else {"keepalive_timeout": config.keep_alive}
-        connector = aiohttp.TCPConnector(
+        connector = WatchfulConnector(
             limit=config.max_connections,
             ttl_dns_cache=int(config.dns_ttl) or 1,
             force_close=force_close,

@@ -117,13 +117,13 @@ def block_until_readable(session: SessionManager) -> None:
         assert select.select([one.fileno() for one in sockets], (), (), 30)[0]
 
 
-async def late_answers(session: SessionManager, server: Server, calls: int) -> int:
-    """How many of `calls` GETs got another call's document; every second one is followed by a late answer."""
+async def late_answers(session: SessionManager, server: Server, calls: int, *, every: int = 2) -> int:
+    """How many of `calls` GETs got another call's document; one in `every` is followed by a late answer."""
     wrong = 0
     for number in range(calls):
         answer = await session.attempt("GET", f"{server.url}/{number}", {})
         wrong += answer.body != b'{"_id":"%d"}' % number
-        if number % 2:
+        if number % every == every - 1:
             server.answer_again()
             block_until_readable(session)
     return wrong

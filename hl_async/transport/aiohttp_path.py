@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl as ssl_module
 from collections.abc import Coroutine, Mapping
 from io import BytesIO
@@ -12,7 +13,8 @@ from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from hl_async.transport.bodies import Answer, read_body
+from hl_async.transport.bodies import Answer, read_body, read_on
+from hl_async.transport.kernel import may_hold_unsent
 from hl_async.transport.request_head import check_fields
 from hl_async.transport.timeouts import Attempt
 
@@ -28,16 +30,27 @@ class _Body(payload.BytesPayload):
     def __init__(self, body: bytes, attempt: Attempt) -> None:
         super().__init__(body)
         self._attempt = attempt
+        self.transport: asyncio.Transport | None = None
 
     def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> Coroutine[Any, Any, None]:
-        self._attempt.sent = True
+        self._begin(writer)
         return super().write_with_length(writer, content_length)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._attempt.sent = True
+        self._begin(writer)
         await super().write(writer)
+
+    def _begin(self, writer: AbstractStreamWriter) -> None:
+        self._attempt.sent = True
+        self.transport = getattr(writer, "transport", None)
+
+    def settle(self, status: int) -> None:
+        """Abort the connection if a part of the body may still wait in the process after the answer."""
+        transport = self.transport
+        if transport is not None and may_hold_unsent(transport, self.size or 0, status):
+            transport.abort()
 
 
 class _WireTap:
@@ -94,23 +107,40 @@ class AiohttpPath:
         else:
             data = None if body is None else BytesIO(body)
             attempt.sent = True  # without a body of ours, nothing proves the contrary
-        response = await session.request(
-            method,
-            URL(url, encoded=True),
-            headers=headers,
-            skip_auto_headers=_NO_BODY if data is None and method != "GET" else None,
-            data=data,
-            allow_redirects=False,
-            timeout=self._timeout,
-            proxy=self._proxy,
-            ssl=self._ssl,
-            middlewares=(_WireTap(),),
-        )
-        attempt.sent = attempt.answered = True
         try:
-            received = await read_body(response.content, response.status, response.headers, limit)
+            response = await session.request(
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                skip_auto_headers=_NO_BODY if data is None and method != "GET" else None,
+                data=data,
+                allow_redirects=False,
+                timeout=self._timeout,
+                proxy=self._proxy,
+                ssl=self._ssl,
+                middlewares=(_WireTap(),),
+            )
+            attempt.sent = attempt.answered = True
+            try:
+                received = await _read(response, limit)
+            except BaseException:
+                response.close()
+                raise
         except BaseException:
-            response.close()
+            if isinstance(data, _Body) and data.transport is not None:
+                data.transport.abort()  # aiohttp's close() would first send what is given up here
             raise
+        if isinstance(data, _Body):
+            data.settle(
+                response.status
+            )  # the pool may have the connection already: aiohttp returns it with the last byte
         response.release()  # which closes the connection unless the answer was read to its end
         return response.status, response.headers, received
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """Read the body; a response that is complete has no connection any more."""
+    protocol = None if response.connection is None else response.connection.protocol
+    if protocol is None:
+        return await read_body(response.content, response.status, response.headers, limit)
+    return await read_on(protocol, response.content, response.status, response.headers, limit)

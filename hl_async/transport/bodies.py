@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import istr
 from yarl import URL
 
@@ -18,6 +20,7 @@ CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
 _KNOWN_ENCODINGS: Final = frozenset(("", "identity", *CODINGS.split(", ")))
 _CONTENT_ENCODING: Final = istr("Content-Encoding")
 _CONTENT_LENGTH: Final = istr("Content-Length")
+_TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 _LOCATION: Final = istr("Location")
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None]
@@ -54,6 +57,47 @@ async def read_body(
         if size > limit:
             return b"".join(parts)[:limit] if cut else None
     return b"".join(parts)
+
+
+async def read_on(
+    protocol: ResponseHandler,
+    content: aiohttp.StreamReader,
+    status: int,
+    headers: Mapping[str, str],
+    limit: int,
+) -> bytes | None:
+    """Read a body that is still arriving, like `read_body`.
+
+    aiohttp does not wake a reader when its parser gives up the body, and takes a body of unknown length for complete
+    when the connection is reset.
+    """
+
+    def lost(closed: asyncio.Future[None]) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(
+                protocol.exception() or aiohttp.ClientPayloadError("the connection was closed")
+            )
+
+    closed = protocol.closed
+    if closed is not None:
+        closed.add_done_callback(lost)
+        closed.remove_done_callback(_retrieve)
+        closed.add_done_callback(_retrieve)
+    try:
+        received = await read_body(content, status, headers, limit)
+    finally:
+        if closed is not None:
+            closed.remove_done_callback(lost)
+    delimited = _CONTENT_LENGTH in headers or "chunked" in headers.get(_TRANSFER_ENCODING, "").lower()
+    if not delimited and isinstance(protocol.exception(), OSError):
+        raise aiohttp.ClientPayloadError("the connection broke where the answer may have gone on")
+    return received
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Retrieve the exception, or asyncio reports that it was never retrieved."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 def reject_response(answer: Answer, limit: int) -> WireError:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import select
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp.connector import Connection
+
+from hl_async.transport.kernel import arrivals
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -38,41 +37,34 @@ class WatchfulConnector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None
-            transport = protocol.transport
             look = getattr(protocol, _LOOK, None)
-            closed = transport is None or transport.is_closing()
             if look is None:
-                if not (closed or protocol.should_close):
-                    # A new connection is not looked at: TLS session tickets may be waiting on it.
-                    setattr(protocol, _LOOK, _look_at(transport))  # type: ignore[arg-type]
-                    return connection
-                connection.close()
-                raise aiohttp.ClientConnectionError(
-                    "the connection was closed as soon as it was open"
-                    if closed
-                    else "the server spoke before it was asked"
-                )
-            if not (closed or protocol.should_close or look()):
+                try:
+                    await self._admit(protocol)
+                except BaseException:
+                    connection.close()
+                    raise
+                return connection
+            transport = protocol.transport
+            if not (transport is None or transport.is_closing() or protocol.should_close or look()):
                 return connection
             connection.close()
+
+    async def _admit(self, protocol: ResponseHandler) -> None:
+        """Check a new connection, and prepare the look at it.
+
+        The kernel is not asked yet: TLS session tickets may be waiting there.
+        """
+        await asyncio.sleep(0)  # uvloop hands over what came with the end of a handshake one turn later
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            raise aiohttp.ClientConnectionError("the connection was closed as soon as it was open")
+        if protocol.should_close:
+            raise aiohttp.ClientConnectionError("the server spoke before it was asked")
+        setattr(protocol, _LOOK, arrivals(transport))
 
     def _release(self, key: Any, protocol: ResponseHandler, **settings: Any) -> None:
         # The parser of the last answer would swallow the first half of a stale one without a trace. Without a parser
         # every byte that arrives on an idle connection stays visible in `should_close`.
         protocol._parser = None  # noqa: SLF001
         super()._release(key, protocol, **settings)
-
-
-def _look_at(transport: asyncio.Transport) -> Callable[[], Any]:
-    """Return a function whose result is true if the kernel holds bytes, an end or an error for `transport`.
-
-    It does not wait. Epoll has no such question without a descriptor of its own, and `select.select` fails for
-    descriptors above 1023 where it is not Windows'.
-    """
-    socket = transport.get_extra_info("socket")
-    descriptor = socket.fileno()
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN | select.POLLPRI)
-        return partial(poller.poll, 0)
-    return lambda: select.select((descriptor,), (), (descriptor,), 0) != ([], [], [])

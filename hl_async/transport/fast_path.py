@@ -16,11 +16,12 @@ import aiohttp
 import aiohttp.client
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage
 from yarl import URL
 
-from hl_async.transport.bodies import Answer, read_body
+from hl_async.config import ClientConfig
+from hl_async.transport.bodies import Answer, read_body, read_on
 from hl_async.transport.connector import WatchfulConnector
+from hl_async.transport.kernel import may_hold_unsent
 from hl_async.transport.request_head import check_fields, head, lines
 from hl_async.transport.timeouts import Attempt
 from hl_async.wire import USER_AGENT, Headers
@@ -51,6 +52,19 @@ def is_unpatched(session: aiohttp.ClientSession) -> bool:
         and _request.__code__ is _code
         and not session.trace_configs
     )
+
+
+def why_delegated(session: aiohttp.ClientSession, config: ClientConfig, *, given: bool) -> str:
+    """Return the reason why aiohttp makes the requests of `session`; empty if the fast path takes them."""
+    if given:
+        return "a session was passed in; its pool may reuse a connection that holds a late answer"
+    if config.proxy is not None:
+        return "a proxy is configured"
+    if not aiohttp.__version__.startswith(KNOWN):
+        return f"aiohttp {aiohttp.__version__} is not one of the tested versions ({', '.join(KNOWN)}*)"
+    if session.trace_configs:
+        return "a tracer watches aiohttp's sessions"
+    return "" if is_unpatched(session) else "another library replaced methods of aiohttp's ClientSession"
 
 
 class FastPath:
@@ -99,11 +113,10 @@ class FastPath:
             if content.is_eof():
                 received = await read_body(content, message.code, message.headers, limit)
             else:
-                received = await _read_on(protocol, message, content, limit)
-            unsent = body is not None and transport.get_write_buffer_size()
+                received = await read_on(protocol, content, message.code, message.headers, limit)
+            unsent = body is not None and may_hold_unsent(transport, len(body), message.code)
         except BaseException:
-            if transport.get_write_buffer_size():
-                transport.abort()  # close() would first send what is given up here
+            transport.abort()  # close() would first send what is given up here
             connection.close()
             raise
         if unsent:
@@ -144,36 +157,3 @@ class FastPath:
     def _written(self, headers: Mapping[str, str]) -> str:
         check_fields(headers)
         return lines({USER_AGENT: self._user_agent, **headers})
-
-
-async def _read_on(
-    protocol: ResponseHandler, message: RawResponseMessage, content: aiohttp.StreamReader, limit: int
-) -> bytes | None:
-    """A body that is still arriving. aiohttp alone would not wake its reader when the parser gives it up."""
-
-    def lost(closed: asyncio.Future[None]) -> None:
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(
-                protocol.exception() or aiohttp.ClientPayloadError("the connection was closed")
-            )
-
-    closed = protocol.closed
-    if closed is not None:
-        closed.add_done_callback(lost)
-        closed.remove_done_callback(_look_at)
-        closed.add_done_callback(_look_at)
-    try:
-        received = await read_body(content, message.code, message.headers, limit)
-    finally:
-        if closed is not None:
-            closed.remove_done_callback(lost)
-    delimited = message.chunked or "Content-Length" in message.headers
-    if not delimited and isinstance(protocol.exception(), OSError):
-        raise aiohttp.ClientPayloadError("the connection broke where the answer may have gone on")
-    return received
-
-
-def _look_at(closed: asyncio.Future[None]) -> None:
-    """A pooled connection that breaks is nobody's error: asyncio is told that it was seen."""
-    if not closed.cancelled():
-        closed.exception()

@@ -14,11 +14,12 @@ from multidict import CIMultiDict
 
 from hl_async.config import ClientConfig
 from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, WrongEventLoop
+from hl_async.telemetry import logger
 from hl_async.transport.aiohttp_path import LARGE_BODY, AiohttpPath
 from hl_async.transport.bodies import reject_response
 from hl_async.transport.connector import WatchfulConnector
 from hl_async.transport.error_mapping import WIRE_FAILURES, aborted, wire_error
-from hl_async.transport.fast_path import FastPath, is_unpatched
+from hl_async.transport.fast_path import FastPath, is_unpatched, why_delegated
 from hl_async.transport.request_head import check_line
 from hl_async.transport.timeouts import AttemptTimeouts
 from hl_async.wire import USER_AGENT, WireResponse
@@ -71,6 +72,9 @@ class SessionManager:
         self._forks = _forks
         self._watch = AttemptTimeouts(self._loop, config.timeouts.attempt)
         self._session = self._given or self._new_session(force_close=False)
+        reason = why_delegated(self._session, config, given=self._given is not None)
+        if reason:
+            logger.warning("requests are delegated to aiohttp because %s", reason)
         connector = self._session.connector
         if config.proxy is None and isinstance(connector, WatchfulConnector) and self._given is None:
             self._direct = FastPath(

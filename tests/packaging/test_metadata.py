@@ -34,3 +34,15 @@ def test_types_are_shipped() -> None:
 def test_constraints_pin_exactly_and_name_no_place() -> None:
     for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:]:
         assert re.fullmatch(r"[\w.-]+==[\w.+]+", line), line
+
+
+def test_the_newest_aiohttp_that_we_know_of_takes_the_fast_path() -> None:
+    """A newer one is delegated to until it was tested: a release has to follow it."""
+    from importlib.metadata import version
+
+    from hl_async.transport.fast_path import KNOWN
+
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    (pinned,) = [line.partition("==")[2] for line in lines if line.startswith("aiohttp==")]
+    for one in (pinned, version("aiohttp")):
+        assert one.startswith(KNOWN), f"aiohttp {one} is not in KNOWN of hl_async/transport/fast_path.py"

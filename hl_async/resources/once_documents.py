@@ -63,7 +63,7 @@ _NUMBERS: Final = 100
 """So many invoice numbers are tried when other keys hold them."""
 
 
-class Look(Generic[D]):
+class OnceLook(Generic[D]):
     """What a look at the contact's newest documents found."""
 
     __slots__ = ("found", "suspects")
@@ -87,7 +87,7 @@ class OnceCall(Generic[D]):
         name: str,
         key: str,
         content: str,
-        look: Callable[[OnceRecord | None], Awaitable[Look[D]]],
+        look: Callable[[OnceRecord | None], Awaitable[OnceLook[D]]],
         send: Callable[[OnceRecord, Callable[[], Awaitable[None]]], Awaitable[D | None]],
         number: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
@@ -175,7 +175,7 @@ class OnceCall(Generic[D]):
             await self._keeper.save(self._name, msgspec.structs.replace(known, document=document.id))
         return document
 
-    def _give_up(self, step: OnceStep, look: Look[D], doubt: Exception | None) -> None:
+    def _give_up(self, step: OnceStep, look: OnceLook[D], doubt: Exception | None) -> None:
         if step is OnceStep.UNDECIDED:
             ids = [one.id for one in look.suspects]
             raise OnceUndecided(
@@ -205,7 +205,7 @@ async def create_estimate_once(
     depth, settle = at.keeper.settings.depth, at.keeper.settings.settle
     sent = msgspec.structs.replace(body, meta=marked(body.meta, key, content))
 
-    async def look(record: OnceRecord | None) -> Look[Estimate]:
+    async def look(record: OnceRecord | None) -> OnceLook[Estimate]:
         since = suspicious_since(record, time.time(), settle)
         suspects = []
         filters = {"contactId": draft.contact_details.id}
@@ -215,12 +215,12 @@ async def create_estimate_once(
             if mark is not None and mark[0] == key:
                 if mark[1] != content:
                     raise KeyReused(f"{key!r} was used for the estimate {estimate.id}", estimate.id)
-                return Look(estimate, [])
+                return OnceLook(estimate, [])
             if record is not None and estimate.id == record.document:
-                return Look(estimate, [])
+                return OnceLook(estimate, [])
             if not estimate.meta and _created_after(estimate, since) and looks_like(estimate, draft):
                 suspects.append(estimate)
-        return Look(None, suspects)
+        return OnceLook(None, suspects)
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
         return await at.call(op.CREATE_ESTIMATE, body=sent, options=at.options.replace(before_send=mark))
@@ -256,22 +256,22 @@ async def create_invoice_once(
             candidate = number_after(candidate)
         raise InvalidRequest("invoice_number", f"{_NUMBERS} numbers from {candidate} on are taken; set one")
 
-    async def look(record: OnceRecord | None) -> Look[Invoice]:
+    async def look(record: OnceRecord | None) -> OnceLook[Invoice]:
         wanted = record.number if record is not None and record.number else own_number
         known = record.document if record is not None else None
         if wanted is None and known is None:
-            return Look(None, [])
+            return OnceLook(None, [])
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_INVOICES, filters, limit=min(depth, 100), offset=0)
         for invoice in await pager.collect(depth):
             if known is not None and invoice.id == known:
-                return Look(invoice, [])
+                return OnceLook(invoice, [])
             if known is None and wanted is not None and str(invoice.invoice_number) == wanted:
                 if looks_like(invoice, draft):
-                    return Look(invoice, [])
+                    return OnceLook(invoice, [])
                 if own_number is not None:
                     raise KeyReused(f"the number {wanted!r} belongs to another invoice", invoice.id)
-        return Look(None, [])
+        return OnceLook(None, [])
 
     async def send(record: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice:
         sent = body if record.number is None else msgspec.structs.replace(body, invoice_number=record.number)
@@ -292,12 +292,12 @@ async def invoice_estimate_once(
     depth = at.keeper.settings.depth
     answer: InvoiceFromEstimateResult | None = None
 
-    async def look(_: OnceRecord | None) -> Look[Invoice]:
+    async def look(_: OnceRecord | None) -> OnceLook[Invoice]:
         pager = at.paginate(op.LIST_INVOICES, {"contactId": contact}, limit=min(depth, 100), offset=0)
         for invoice in await pager.collect(depth):
             if invoice.source == "estimate" and invoice.source_id == estimate.id:
-                return Look(invoice, [])
-        return Look(None, [])
+                return OnceLook(invoice, [])
+        return OnceLook(None, [])
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice | None:
         nonlocal answer
@@ -318,12 +318,12 @@ async def send_estimate_once(at: LocationRequester, estimate: Estimate, message:
     name = f"once/{at.id}/send-estimate/{estimate.id}"
     depth = at.keeper.settings.depth
 
-    async def look(_: OnceRecord | None) -> Look[Estimate]:
+    async def look(_: OnceRecord | None) -> OnceLook[Estimate]:
         pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact}, limit=min(depth, 100), offset=0)
         for one in await pager.collect(depth):
             if one.id == estimate.id:
-                return Look(None if one.status in (None, "draft") else one, [])
-        return Look(None, [])
+                return OnceLook(None if one.status in (None, "draft") else one, [])
+        return OnceLook(None, [])
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
         options = at.options.replace(before_send=mark)

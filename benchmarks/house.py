@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli", "sync", "testing"),
     ("bulk.workers", "sandbox"),
-    ("client", "bulk"),
+    ("client", "bulk", "reports"),
     ("resources",),
     ("changes",),
     ("auth",),

@@ -12,8 +12,11 @@ import hl_async
 import hl_async.bulk
 import hl_async.bulk.engine
 import hl_async.bulk.workers
+import hl_async.changes
 import hl_async.errors
 import hl_async.models
+import hl_async.reports
+import hl_async.sync
 import hl_async.telemetry
 import hl_async.webhooks
 
@@ -53,6 +56,9 @@ PLACES = (
     hl_async.telemetry,
     hl_async.webhooks,
     hl_async.bulk.workers,
+    hl_async.changes,
+    hl_async.reports,
+    hl_async.sync,
 )
 
 

@@ -1,0 +1,202 @@
+"""``hl-async receivables`` and ``hl-async reconcile``: figures over invoices, for people and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from hl_async.cli.app import put_json, run_async, say, tell
+from hl_async.cli.exits import ExitCode
+from hl_async.cli.sessions import base_url_option
+
+if TYPE_CHECKING:
+    from hl_async.client import HighLevel
+    from hl_async.reports import Finding, Receivables
+
+FORMS: Final = ("table", "csv", "ndjson", "json")
+
+_locations_option = click.option(
+    "--location", "locations", multiple=True, metavar="ID", help="Repeatable; default HL_LOCATION_ID."
+)
+_company_option = click.option("--company", metavar="ID", help="Every location of this agency.")
+_format_option = click.option(
+    "--format", "form", type=click.Choice(FORMS), default="table", show_default=True, help="On stdout."
+)
+
+
+@click.command()
+@_locations_option
+@_company_option
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Count ages by this day; default today."
+)
+@_format_option
+@base_url_option
+def receivables(
+    locations: tuple[str, ...], company: str | None, as_of: Any, form: str, base_url: str | None
+) -> int:
+    """Report who owes what and for how long: invoices that are sent and not paid in full.
+
+    \b
+    hl-async receivables
+    hl-async receivables --company x1Y2… --format csv > owed.csv
+    """
+
+    async def main() -> Receivables:
+        from hl_async import reports
+
+        async with _client(base_url) as hl:
+            chosen = await _chosen(hl, locations, company)
+            day = None if as_of is None else as_of.date()
+            return await reports.receivables(hl, locations=chosen, as_of=day)
+
+    report = run_async(main)
+    if form == "table":
+        _show_receivables(report)
+    else:
+        put_rows([plain(owed) for owed in report.invoices], form)
+    return ExitCode.OK
+
+
+@click.command()
+@_locations_option
+@_company_option
+@_format_option
+@base_url_option
+def reconcile(locations: tuple[str, ...], company: str | None, form: str, base_url: str | None) -> int:
+    """Compare what invoices say was paid with the location's transactions.
+
+    Exit 7 when something does not agree.
+
+    \b
+    hl-async reconcile
+    hl-async reconcile --format ndjson
+    """
+
+    async def main() -> Any:
+        from hl_async import reports
+
+        async with _client(base_url) as hl:
+            return await reports.reconcile(hl, locations=await _chosen(hl, locations, company))
+
+    report = run_async(main)
+    if form == "table":
+        _show_findings(report.findings)
+        say(
+            f"compared {counted(report.invoices, 'invoice')} with {counted(report.transactions, 'transaction')}"
+        )
+        say("all agree" if report.agrees else f"{counted(len(report.findings), 'disagreement')}")
+    else:
+        put_rows([plain(finding) for finding in report.findings], form)
+    return ExitCode.OK if report.agrees else ExitCode.DIFFERS
+
+
+def _client(base_url: str | None) -> HighLevel:
+    from hl_async.client import HighLevel
+
+    return HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env()
+
+
+async def _chosen(hl: HighLevel, locations: tuple[str, ...], company: str | None) -> Sequence[str] | None:
+    if company is not None:
+        return [*locations, *[one.id async for one in hl.locations(company)]]
+    return locations or None
+
+
+def _show_receivables(report: Receivables) -> None:
+    from hl_async.reports import AGES
+
+    rows = [
+        [row["customer"] or row["contact_id"] or "(no customer)", row["currency"]]
+        + [_amount(row[age]) for age in (*AGES, "total")]
+        for row in report.by_customer()
+    ]
+    for currency, ages in report.totals().items():
+        rows.append(
+            ["all", currency, *(_amount(ages[age]) for age in AGES), _amount(sum(ages.values(), Decimal(0)))]
+        )
+    if rows:
+        tell(aligned(["customer", "", *AGES, "total"], rows, left=2))
+    else:
+        tell("nothing is owed")
+    for owed in report.unknown:
+        what = "amount" if owed.amount_due is None else "currency" if not owed.currency else "due date"
+        amount = "" if owed.amount_due is None else f" of {_amount(owed.amount_due)} {owed.currency}".rstrip()
+        say(f"not in the sums: invoice {owed.number or owed.invoice_id}{amount}, its {what} is unknown")
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    if not findings:
+        return
+    rows = [
+        [
+            one.kind.value,
+            one.number or one.invoice_id,
+            one.customer,
+            one.currency,
+            _amount(one.invoice_paid),
+            _amount(one.booked),
+            _amount(one.refunded) if one.refunded else "",
+        ]
+        for one in findings
+    ]
+    tell(aligned(["", "invoice", "customer", "", "paid", "booked", "refunded"], rows, left=4))
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+    """Align rows under a header; the first ``left`` columns to the left, amounts to the right."""
+    widths = [max(len(str(row[column])) for row in (header, *rows)) for column in range(len(header))]
+    lines = []
+    for row in (header, *rows):
+        cells = [
+            f"{cell:<{width}}" if column < left else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def put_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+    """Write rows to stdout as CSV, as a JSON line each, or as one JSON list."""
+    if form == "csv":
+        click.echo(csv_text(rows), nl=False)
+    elif form == "ndjson":
+        for row in rows:
+            put_json(row)
+    else:
+        put_json(list(rows))
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header; a list becomes text with spaces between."""
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {key: " ".join(value) if isinstance(value, list) else value for key, value in row.items()}
+        )
+    return text.getvalue()
+
+
+def plain(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return a struct as plain data: amounts as text, dates as ISO 8601, unknown as null."""
+    found: dict[str, Any] = msgspec.to_builtins(struct)
+    return found
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a count with its noun in the right number."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _amount(value: Decimal | None) -> str:
+    return "unknown" if value is None else f"{value:,.2f}"

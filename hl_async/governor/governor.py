@@ -372,7 +372,7 @@ class Governor:
         telemetry: The observers of throttling and of learned limits.
         max_in_flight: The ceiling of concurrent bulk requests.
         scopes: Makes the factory of scopes that share a budget with other processes, such as
-            :func:`hl_async.governor.shared.shared_scopes`. Without it, every scope has slots of its own.
+            ``hl_async.governor.shared.shared_scopes``. Without it, every scope has slots of its own.
     """
 
     def __init__(

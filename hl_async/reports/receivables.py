@@ -34,7 +34,7 @@ class Owed(msgspec.Struct, frozen=True):
         due_date: The last day for payment; None if unknown.
         amount_due: What is still to be paid; None if unknown.
         days_overdue: Days since the due date, 0 on it and before; None if unknown.
-        age: The column of :data:`AGES`, or ``unknown``.
+        age: The column of ``AGES``, or ``unknown``.
     """
 
     location: str

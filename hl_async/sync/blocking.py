@@ -127,7 +127,7 @@ class _Proxy:
 class HighLevel(_Proxy):
     """The blocking client: one per process, shared by all its threads.
 
-    Takes what :class:`hl_async.HighLevel` takes. Use it as a block, or ``open()`` and ``close()`` it. After
+    Takes what ``hl_async.HighLevel`` takes. Use it as a block, or ``open()`` and ``close()`` it. After
     a fork (Celery's prefork pool, gunicorn with preloading) each process opens its own.
 
     Raises:
@@ -142,7 +142,7 @@ class HighLevel(_Proxy):
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
-        """Return a client from the environment; see :meth:`hl_async.HighLevel.from_env`."""
+        """Return a client from the environment; see ``hl_async.HighLevel.from_env``."""
         made = cls.__new__(cls)
         _Proxy.__init__(made, _Loop(), AsyncHighLevel.from_env(**settings))
         return made

@@ -67,7 +67,7 @@ copybutton_only_copy_prompt_lines = True
 
 
 # Napoleon reads "Text: more text" below an attribute as a type and its meaning; here it is a sentence.
-GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end  # type: ignore[method-assign]
+GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end  # noqa: SLF001
 
 
 def _plain(text: str) -> str:

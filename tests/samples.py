@@ -52,7 +52,9 @@ def line(**changes: Any) -> LineItem:
 def estimate(**changes: Any) -> EstimateDraft:
     values: dict[str, Any] = {
         "name": "Kitchen",
+        "title": "Kitchen",
         "currency": "USD",
+        "issue_date": TODAY,
         "expiry_date": FUTURE,
         "contact_details": contact(),
         "items": [line()],

@@ -24,18 +24,16 @@ class Rule(NamedTuple):
 RULES: Final = (
     Rule(
         "title_required", "an estimate without title is a 500 of the database layer", "measured",
-        "api-required-fields", default=False),
+        "api-required-fields"),
     Rule(
         "item_type_required", "a line of an estimate without type is a 500 of the database layer", "measured",
-        "api-required-fields", default=False),
+        "api-required-fields"),
     Rule(
         "issue_date_required", "an estimate without issueDate is a 422", "measured", "api-required-fields",
-        default=False,
     ),
     Rule("expiry_date_required", "an estimate without expiryDate is a 422", "measured", "api-required-fields"),
     Rule(
         "tax_id_required", "a tax without _id is a 422", "specification, measured", "api-required-fields",
-        default=False,
     ),
     Rule(
         "issue_date_not_future", "an issue date after the location's today is a 400", "measured", "api-issue-date",
@@ -70,7 +68,6 @@ RULES: Final = (
     Rule("custom_values_text", "custom values and fields are text, else 422", "specification", "api-custom-fields"),
     Rule(
         "payment_schedule_complete", "an empty paymentSchedule is a 422", "specification", "api-round-trip",
-        default=False,
     ),
     Rule("draft_not_payable", "a customer can not pay a draft invoice", "production", "api-text2pay"),
     Rule(

@@ -9,6 +9,7 @@ that changes while the export runs is in the file as it was when it was read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,7 @@ from hl_async import operations as op
 from hl_async.bulk.sources.readers import draft_of_estimate
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.config import Lane
-from hl_async.errors import InvalidRequest, SourceError
+from hl_async.errors import ApiError, InvalidRequest, SourceError
 from hl_async.models import expected_total
 from hl_async.models.codec import encode, encode_body, json_page
 from hl_async.models.dates import day_of
@@ -67,6 +68,10 @@ async def export(
     """
     operation = LISTS[kind]
     calm = location.with_options(lane=Lane.BULK)
+    with contextlib.suppress(
+        ApiError
+    ):  # a token that may not read the location exports the dates as they came
+        await calm.details()
     seen = await asyncio.to_thread(_mended, path)
     before, written, late, passes = len(seen), 0, 0, 0
     offset = max(0, before - _PAGE)
@@ -173,6 +178,7 @@ async def copy_source(location: Location) -> AsyncIterator[Item | Reject]:
     ordinal = 0
     async for estimate in calm.estimates.list():
         place = f"estimate {estimate.id}"
+        await calm.read_dates(estimate)
         try:
             draft = draft_of_estimate(estimate)
             draft = prepared(draft, PLANNING)

@@ -119,19 +119,17 @@ def _local_day(moment: datetime, other: datetime | None, known: tzinfo | None) -
         if _bounds_a_day(local, utc, known):
             return local.date()
     start = _day_start(utc)
-    if start is not None:
+    offsets = _offsets(start[0], other, known) if start is not None else ()
+    if start is not None and offsets:
         edge, ends = start
-        offsets = _offsets(edge, other, known)
-        if len(offsets) == 1:
-            day = (edge + offsets[0]).date()
-            return day - _DAY if ends else day
-        return None
+        day = (edge + offsets[0]).date()
+        return None if len(offsets) > 1 else day - _DAY if ends else day
     if known is not None:
         return utc.astimezone(known).date()
     # a moment inside a day: only the other date can say where
     neighbour = _day_start(other.astimezone(UTC)) if other is not None else None
-    offsets = _offsets(neighbour[0], None, None) if neighbour is not None else ()
-    days = {(utc + offset).date() for offset in offsets}
+    around = _offsets(neighbour[0], None, None) if neighbour is not None else ()
+    days = {(utc + offset).date() for offset in around}
     return days.pop() if len(days) == 1 else None
 
 

@@ -36,6 +36,14 @@ class Located(Answer, kw_only=True):
         raise InvalidRequest(field, problem)
 
 
+def has_unread_date(document: Located) -> bool:
+    """Tell whether a date of a document can not be told without the location's time zone."""
+    return any(
+        getattr(document, f"{name}_date_text", None) and getattr(document, f"{name}_date", None) is None
+        for name in ("issue", "expiry", "due")
+    )
+
+
 def learn_offset(answer: Located, *days: tuple[object, str | None]) -> str | None:
     """Return the location's offset, learned from days that were sent and the texts the API answered.
 

@@ -140,6 +140,7 @@ class Estimates:
         if "estimate_status" in changes and self._at.follows("status_read_only"):
             refuse_status(changes["estimate_status"])
         before = await self._read(estimate_id, None)
+        await self._at.read_dates(before)
         update = before.to_update(**changes)
         contact = before.contact_details.id if before.contact_details else None
         now = await self._read(estimate_id, contact)

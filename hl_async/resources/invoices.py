@@ -121,6 +121,7 @@ class Invoices:
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of InvoiceUpdate")
         before = await self.get(invoice_id)
+        await self._at.read_dates(before)
         update = before.to_update(**changes)
         now = await self.get(invoice_id)
         for expected in (seen, before.updated_at):

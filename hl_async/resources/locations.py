@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from hl_async import operations as op
 from hl_async.config import CallOptions
+from hl_async.errors import ApiError
 from hl_async.models import LocationDetails, LocationList
 from hl_async.models.dates import is_zone
+from hl_async.models.located import Located, has_unread_date
 from hl_async.models.preparation import RequestContext
 from hl_async.models.rules import RULE_NAMES
 from hl_async.pagination import Pager
@@ -87,9 +90,22 @@ class LocationRequester(Requester):
         async with memory.reading.setdefault(key, asyncio.Lock()):
             if fresh or key not in memory.details:
                 memory.details[key] = details = (await self.call(op.GET_LOCATION, key)).location
-                if details.timezone and is_zone(details.timezone):
+                known = None if fresh else self._context.timezone
+                if known is None and details.timezone and is_zone(details.timezone):
                     self._context.timezone = details.timezone
             return memory.details[key]
+
+    async def read_dates(self, document: Located) -> None:
+        """Ask for the location's time zone if a date of a document can not be told without it.
+
+        A token that may not read the location leaves the document as it is.
+        """
+        if not has_unread_date(document):
+            return
+        if self._context.reading is None:
+            with contextlib.suppress(ApiError):
+                await self.details()
+        document.timezone = self._context.reading or document.timezone
 
 
 def patience_of(at: LocationRequester) -> float:

@@ -8,7 +8,7 @@
     answered = build.estimate_answer(status="accepted")  # Estimate, as a list would hold it
 
 Keywords replace fields. Amounts are Decimals with the currency's places, totals follow the documents' rule
-(``hl_async.models.document_total``).
+(``hl_async.models.expected_total``): with automatic taxes there is none, unless ``total`` is given.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hl_async.models import (
     ItemTax,
     LineItem,
     SentTo,
-    document_total,
+    expected_total,
     minor_units,
 )
 from hl_async.models.codec import decoder, encode
@@ -202,7 +202,7 @@ class Builder:
         return wire | {
             "_id": self._id(),
             "altType": "location",
-            "total": document_total(draft.items, draft.currency, draft.discount),
+            "total": expected_total(draft),
             "createdAt": moment,
             "updatedAt": moment,
         }

@@ -46,7 +46,7 @@ async def test_every_way_of_a_document_keeps_its_days(zone: str, tmp_path: Path)
         table, lines = tmp_path / "all.csv", tmp_path / "all.ndjson"
         for path in (table, lines):
             await export(shop, "estimates", path)
-        (row,) = csv.DictReader(table.open())
+        (row,) = csv.DictReader(table.read_text().splitlines())
         assert (row["issueDate"], row["expiryDate"]) == (FIRST.isoformat(), LAST.isoformat())
         (again,) = read_source(lines, None)
         assert isinstance(again, Item), again
@@ -60,7 +60,7 @@ async def test_every_way_of_a_document_keeps_its_days(zone: str, tmp_path: Path)
             )
             report = await run.verify(hl)
         assert report.differences == []
-        assert await days(hl.location(other)) == [(FIRST, LAST)]
+        assert await days(hl.location(other, timezone=zone)) == [(FIRST, LAST)]
 
 
 @pytest.mark.parametrize("zone", sorted(TWO_READINGS - {"America/Adak"}))

@@ -324,6 +324,13 @@ class DecodeError(CallError):
         self.body = body
 
 
+class WrongDocument(DecodeError):
+    """A document with another id than the one that was asked for: the answer to another call.
+
+    The connection it came over holds answers that nothing waits for.
+    """
+
+
 class QuotaExhausted(CallError):
     """The location's budget for the day is spent; no request was made. ``resets_in`` seconds, if known."""
 

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, unquote
 
-from hl_async.errors import DecodeError, InvalidRequest, bounded_text
+from hl_async.errors import InvalidRequest, WrongDocument, bounded_text
 from hl_async.models.codec import decoder
 from hl_async.models.validation import check_text
 
@@ -131,13 +131,13 @@ class Operation(Generic[T]):
         """Refuse the answer to another call: a document with another id than the one that was asked for.
 
         Raises:
-            DecodeError: The ids differ.
+            WrongDocument: The ids differ.
         """
         found: object = answer
         for name in self.identity:
             found = getattr(found, name, None)
         if isinstance(found, str) and found != asked:
-            raise DecodeError(
+            raise WrongDocument(
                 f"the answer is the document {found!r}, not {asked!r}, which was asked for",
                 path="$." + ".".join((*self.identity[:-1], "_id")),
                 body=bounded_text(body),

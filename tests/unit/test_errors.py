@@ -13,12 +13,18 @@ from hl_async.errors import (
     ApiError,
     BadRequest,
     Conflict,
+    ConnectionLost,
+    DecodeError,
     Forbidden,
+    GatewayTimeout,
     HighLevelError,
     InvalidRequest,
+    LocationInactive,
     MissingAlt,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
+    RouteUnsupported,
     ScopeMissing,
     ServerError,
     Unauthorized,
@@ -28,7 +34,7 @@ from hl_async.errors import (
     WrongTokenType,
     bounded_text,
 )
-from hl_async.transport.responses import error_from_response, is_token_bad
+from hl_async.transport.responses import TokenVerdict, error_from_response, is_token_bad, token_verdict
 from hl_async.wire import WireResponse
 
 
@@ -58,6 +64,7 @@ def test_every_exception_has_the_one_root() -> None:
         (429, RateLimited),
         (500, ServerError),
         (502, ServerError),
+        (504, GatewayTimeout),
         (524, ServerError),
     ],
 )
@@ -81,6 +88,15 @@ def test_a_status_has_its_class(status: int, kind: type[ApiError]) -> None:
         ("version header was not found.", MissingAlt, False),
         ("version header is invalid", MissingAlt, False),
         ("altId is required", MissingAlt, False),
+        ("Location is not active", LocationInactive, False),
+        (
+            "This route is not yet supported by the IAM Service. Please update your IAM config.",
+            RouteUnsupported,
+            False,
+        ),
+        ("Command timed out", GatewayTimeout, False),
+        ("Request timed out", GatewayTimeout, False),
+        ("upstream timeout", GatewayTimeout, False),
     ],
 )
 def test_only_a_401_that_means_the_token_is_bad_may_renew_it(
@@ -89,6 +105,48 @@ def test_only_a_401_that_means_the_token_is_bad_may_renew_it(
     error = answer(401, f'{{"statusCode":401,"message":"{message}"}}')
     assert type(error) is kind
     assert is_token_bad(error) is bad
+
+
+@pytest.mark.parametrize(
+    ("message", "verdict"),
+    [
+        ("Invalid JWT", TokenVerdict.BAD),
+        ("Invalid token: access token is invalid", TokenVerdict.BAD),
+        ("The access token expired", TokenVerdict.BAD),
+        ("Something new", TokenVerdict.UNCERTAIN),
+        ("", TokenVerdict.UNCERTAIN),
+        ("Invalid Private Integration token", TokenVerdict.GOOD),
+        ("Command timed out", TokenVerdict.GOOD),
+    ],
+)
+def test_a_401_says_that_the_token_is_bad_or_that_it_may_be_or_nothing(
+    message: str, verdict: TokenVerdict
+) -> None:
+    assert token_verdict(answer(401, f'{{"message":"{message}"}}')) is verdict
+
+
+def test_a_5xx_with_the_verdict_of_the_database_layer_is_a_refusal_of_the_document() -> None:
+    message = "estimates validation failed: title: Path `title` is required., items.0.type: Path `type` is required."
+    error = answer(500, f'{{"statusCode":500,"message":"{message}"}}')
+    assert type(error) is ValidationFailed
+    assert (error.status, error.messages) == (500, (message,))
+    for other in (
+        '{"message":"Internal server error"}',
+        '{"message":"the validation failed"}',
+        "<html>validation failed: x</html>",
+        "",
+    ):
+        assert isinstance(answer(500, other), ServerError)
+
+
+def test_an_unknown_outcome_carries_the_answer_that_hid_it() -> None:
+    reason = answer(500, '{"message":"boom"}')
+    unknown = OutcomeUnknown("x", reason=reason)
+    assert (unknown.status, unknown.body) == (500, '{"message":"boom"}')
+    lost = OutcomeUnknown("x", reason=ConnectionLost("gone", kind=WireKind.DISCONNECTED, sent=True))
+    assert (lost.status, lost.body) == (0, "")
+    cut = OutcomeUnknown("x", reason=DecodeError("x", body="{"))
+    assert (cut.status, cut.body) == (0, "{")
 
 
 def test_the_invoice_services_400_for_a_missing_document_is_a_not_found() -> None:

@@ -27,6 +27,7 @@ from hl_async.errors import (
     ScopeMissing,
     ServerError,
     Unauthorized,
+    ValidationFailed,
     WireKind,
 )
 from hl_async.governor import Governor, GovernorPolicy
@@ -282,6 +283,43 @@ async def test_a_missing_scope_renews_nothing() -> None:
     with pytest.raises(ScopeMissing):
         await rig.number()
     assert rig.tokens.rejected == []
+
+
+async def test_an_unsafe_call_is_not_sent_again_after_a_401_of_an_unknown_message() -> None:
+    rig = Rig(refusal(401, "Something new"), answer(201, ESTIMATE))
+    with pytest.raises(Unauthorized, match="Something new"):
+        await rig.create()
+    assert len(rig.wire.sent) == 1
+    assert rig.tokens.rejected == ["Bearer t0"]  # the calls to come get another token
+    await rig.create()
+    assert rig.wire.sent[-1][2]["Authorization"] == "Bearer t1"
+
+
+@pytest.mark.parametrize("message", ["Something new", "Invalid JWT"])
+async def test_a_read_is_sent_again_with_another_token_after_any_401_that_may_mean_the_token(
+    message: str,
+) -> None:
+    rig = Rig(refusal(401, message), answer())
+    assert (await rig.number()).estimate_number == 118
+    assert rig.tokens.rejected == ["Bearer t0"]
+
+
+async def test_a_timeout_in_a_401_hides_the_outcome_and_renews_nothing() -> None:
+    rig = Rig(refusal(401, "Command timed out"), answer())
+    assert (await rig.number()).estimate_number == 118
+    rig = Rig(refusal(401, "Command timed out"), answer(201, ESTIMATE))
+    with pytest.raises(OutcomeUnknown) as caught:
+        await rig.create()
+    assert len(rig.wire.sent) == 1
+    assert rig.tokens.rejected == []
+    assert (caught.value.status, caught.value.body) == (401, '{"message":"Command timed out"}')
+
+
+async def test_a_verdict_of_the_database_layer_is_final() -> None:
+    rig = Rig(refusal(500, "estimates validation failed: title: Path `title` is required."))
+    with pytest.raises(ValidationFailed, match="title"):
+        await rig.create()
+    assert len(rig.wire.sent) == 1
 
 
 async def test_failing_credentials_cost_no_slot_and_no_request() -> None:

@@ -11,7 +11,6 @@ import msgspec
 
 from hl_async import operations as op
 from hl_async.errors import (
-    ApiError,
     BadRequest,
     CallError,
     ContactIncomplete,
@@ -22,7 +21,6 @@ from hl_async.errors import (
     OutcomeUnknown,
     ScopeMissing,
     ValidationFailed,
-    WireError,
 )
 from hl_async.models import (
     ContactDraft,
@@ -139,7 +137,9 @@ class Ensuring:
             record = await self._at.keeper.load(f"{self._prefix}/{name}")
             if record is None:
                 continue
-            if record.document is not None:
+            now, settle = time.time(), self._at.keeper.settings.settle
+            if record.document is not None and now < (record.sent_at or 0.0) + settle:
+                # a look-up that lags may not show it yet; later, the look-up alone is right
                 try:
                     answer = await self._at.call(op.GET_CONTACT, record.document)
                 except NotFound:
@@ -166,7 +166,7 @@ class Ensuring:
                 if match is not None:
                     return match
                 settled = sent is None or time.time() >= sent + keeper.settings.settle
-                if settled or not await self._duplicates_allowed():
+                if settled or await self._is_refused_twice():
                     made, doubt = await self._attempt()
                     if made is not None:
                         return made
@@ -201,26 +201,31 @@ class Ensuring:
             if match is None:
                 raise
             return match, None
-        except (ApiError, WireError) as error:
-            if not (isinstance(error, WireError) and error.sent):
-                await self._note(OnceRecord(""))
+        except HighLevelError:
+            await self._note(OnceRecord(""))  # any other error is definite
             raise
         if answer.contact is None:
             return None, DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.name)
-        await self._note(OnceRecord("", document=answer.contact.id))
+        await self._note(OnceRecord("", sent_at=time.time(), document=answer.contact.id))
         return EnsuredContact(contact=answer.contact, created=True), None
 
     async def _note(self, record: OnceRecord) -> None:
         for name in self._person.names:
             await self._at.keeper.save(f"{self._prefix}/{name}", record)
 
-    async def _duplicates_allowed(self) -> bool:
-        """Whether the location allows duplicates; True if the token may not ask."""
+    async def _is_refused_twice(self) -> bool:
+        """Whether the API would refuse a second contact of this person, so that a creation may be repeated at once.
+
+        The location matches by e-mail, by phone number or by both, and does not say by which: a person with both
+        keys is matched either way. False if the token may not read the location.
+        """
+        if not self._person.email or not self._person.phone:
+            return False
         try:
             settings = (await self._at.details()).settings
         except ScopeMissing:
-            return True
-        return settings is None or settings.allow_duplicate_contact is not False
+            return False
+        return settings is not None and settings.allow_duplicate_contact is False
 
     # ------------------------------------------------------------------------------------------ filling
 

@@ -12,16 +12,15 @@ from msgspec import UNSET
 
 from hl_async import operations as op
 from hl_async.errors import (
-    ApiError,
     BadRequest,
     CallError,
     DecodeError,
+    HighLevelError,
     InvalidRequest,
     KeyReused,
     NotFound,
     OnceUndecided,
     OutcomeUnknown,
-    WireError,
 )
 from hl_async.models import (
     Estimate,
@@ -159,9 +158,9 @@ class OnceCall(Generic[D]):
             return await self._send(record, mark), sent, None
         except (OutcomeUnknown, DecodeError) as error:
             return None, sent, error
-        except (ApiError, WireError) as error:
-            if sent.sent_at is not None and not (isinstance(error, WireError) and error.sent):
-                # refused: nothing was created, so the key is free again, for a corrected content too
+        except HighLevelError as error:
+            if sent.sent_at is not None:
+                # any other error is definite: nothing was created, so the key is free, for a corrected content too
                 free = OnceRecord(self._content, number=record.number)
                 await self._keeper.save(self._name, free)
                 if isinstance(error, BadRequest) and self._number is not None and _is_taken(error):

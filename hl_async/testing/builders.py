@@ -24,6 +24,8 @@ from hl_async.models import (
     Address,
     BusinessDetails,
     ContactDetails,
+    ContactDraft,
+    ContactRecord,
     Discount,
     Estimate,
     EstimateDraft,
@@ -31,6 +33,8 @@ from hl_async.models import (
     InvoiceDraft,
     ItemTax,
     LineItem,
+    PriceDraft,
+    ProductDraft,
     SentTo,
     expected_total,
     minor_units,
@@ -75,6 +79,42 @@ class Builder:
             "email": f"{first}.{last}@example.com".lower(),
         }
         return ContactDetails(**{**values, **changes})
+
+    def contact_draft(self, **changes: Any) -> ContactDraft:
+        """A new contact with a name, an e-mail address and a phone number in E.164 form."""
+        person = self.contact()
+        first, _, last = person.name.partition(" ")
+        values: dict[str, Any] = {
+            "first_name": first,
+            "last_name": last,
+            "email": person.email,
+            "phone": person.phone_no,
+        }
+        return ContactDraft(**{**values, **changes})
+
+    def contact_record(self, draft: ContactDraft | None = None, **changes: Any) -> ContactRecord:
+        """A contact as the API answers it; ``for_document()`` makes it the customer of a draft."""
+        given = draft or self.contact_draft()
+        wire = msgspec.json.decode(encode(given)) | {"id": self.contact().id, "tags": []}
+        wire["dateAdded"] = f"{self._today}T09:00:00.000Z"
+        return msgspec.structs.replace(decoder(ContactRecord)(encode(wire)), **changes)
+
+    def product(self, **changes: Any) -> ProductDraft:
+        """A new product."""
+        name, description, _, _ = self._dice.choice(_GOODS)
+        values: dict[str, Any] = {"name": name, "description": description, "product_type": "PHYSICAL"}
+        return ProductDraft(**{**values, **changes})
+
+    def price(self, currency: str = "USD", **changes: Any) -> PriceDraft:
+        """A new price with the currency's places."""
+        amount = self.line(currency).amount
+        values: dict[str, Any] = {
+            "name": "Standard",
+            "type": "one_time",
+            "currency": currency,
+            "amount": amount,
+        }
+        return PriceDraft(**{**values, **changes})
 
     def business(self, **changes: Any) -> BusinessDetails:
         """Who issues the documents."""

@@ -19,6 +19,7 @@ import hl_async.reports
 import hl_async.sync
 import hl_async.telemetry
 import hl_async.webhooks
+from hl_async.operations import NEIGHBOURS
 
 REFERENCE = "\n".join(
     page.read_text("utf-8") for page in sorted((Path(__file__).parents[2] / "docs/reference").glob("*.md"))
@@ -77,3 +78,14 @@ def test_every_public_name_says_what_it_is() -> None:
             value = getattr(place, name)
             if isinstance(value, type):
                 assert value.__doc__, f"{place.__name__}.{name} has no docstring"
+
+
+def test_the_table_of_neighbours_says_what_their_rows_say() -> None:
+    repeating = {"safe": "reads only", "idempotent": "the same as once", "unsafe": "twice the effect"}
+    homes = {"location.details": "shop.details", "agency.locations": "hl.locations"}
+    for row in NEIGHBOURS:
+        line = (
+            f"| `{homes.get(row.at, f'shop.{row.at}')}` | `{row.method} {row.path}` | `{row.scope}` "
+            f"| {repeating[row.replay.value]} |"
+        )
+        assert line in REFERENCE

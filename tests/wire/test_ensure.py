@@ -16,7 +16,7 @@ from hl_async.errors import (
     ScopeMissing,
     ValidationFailed,
 )
-from hl_async.models import ContactDraft, CustomFieldInput
+from hl_async.models import ContactDraft, ContactUpdate, CustomFieldInput
 from hl_async.resources.once import Once
 from hl_async.sandbox import Fault, Sandbox
 
@@ -106,6 +106,29 @@ async def test_a_lost_answer_is_looked_up_before_anything_is_repeated(
     assert found.contact.email == "ada@example.com"
     assert len(held(box)) == 1
     assert held(box)[0]["tags"] == ["web"]
+
+
+async def test_a_key_that_the_location_does_not_match_by_is_not_repeated_at_once(
+    shop: Location, box: Sandbox
+) -> None:
+    """Duplicates are refused, but only by e-mail: two creations by phone number would both go through."""
+    box.contact_quirks.match_order = ("email",)
+    box.faults.times = dataclasses.replace(box.faults.times, late=0.3)
+    box.faults.script("create-contact", Fault.LATE_COMMIT)
+    found = await shop.contacts.ensure(phone="+12145596993")
+    assert found.contact.phone == "+12145596993"
+    assert len(held(box)) == 1
+
+
+async def test_an_address_that_changed_hands_is_another_person(box: Sandbox) -> None:
+    settings = Once(settle=0.001)  # a look-up that lags no longer than a request takes
+    async with HighLevel(box.token, base_url=box.url, location_id=box.location_id, once=settings) as hl:
+        contacts = hl.location().contacts
+        first = await contacts.ensure(email="office@example.com")
+        await contacts.update(first.contact.id, ContactUpdate(email="moved@example.com"))
+        second = await contacts.ensure(email="office@example.com")
+    assert second.created
+    assert second.contact.id != first.contact.id
 
 
 async def test_a_refusal_that_created_is_found(shop: Location, box: Sandbox) -> None:

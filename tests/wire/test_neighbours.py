@@ -110,6 +110,16 @@ async def test_a_search_goes_beyond_what_pages_reach(shop: Location, box: Sandbo
         shop.contacts.search(limit=501)
 
 
+async def test_a_search_reads_more_than_ten_thousand_contacts(shop: Location, box: Sandbox) -> None:
+    state = box.neighbours.of(box.location_id)
+    for number in range(10_250):
+        entry = {"id": f"c{number}", "email": f"p{number}@example.com", "customFields": [], "tags": []}
+        state.contacts[entry["id"]] = entry
+    ids = [one.id async for one in shop.contacts.search(limit=500)]
+    assert len(ids) == len(set(ids)) == 10_250
+    assert len([one for one in box.requests if one.operation == "search-contacts-advanced"]) == 21
+
+
 async def test_unknown_keys_of_a_contact_are_refused(shop: Location) -> None:
     made = await shop.contacts.create(ContactDraft(email="a@example.com"))
     with pytest.raises(ValidationFailed, match="property companyName should not exist"):

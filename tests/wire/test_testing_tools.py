@@ -9,7 +9,7 @@ import pytest
 
 from hl_async import HighLevel
 from hl_async.errors import ConnectionLost, InvalidRequest, OutcomeUnknown, ServerError, Unauthorized
-from hl_async.models import Estimate, Invoice, document_total
+from hl_async.models import Estimate, Invoice, LineItem, document_total
 from hl_async.sandbox import Sandbox
 from hl_async.testing import faults
 from hl_async.testing.builders import Builder
@@ -27,6 +27,18 @@ async def test_what_is_built_is_accepted_and_adds_up(hl: HighLevel, currency: st
         assert made.total == document_total(draft.items, currency, draft.discount)
         bill = build.invoice(currency=currency, lines=n)
         assert (await shop.invoices.create(bill)).total == document_total(bill.items, currency, bill.discount)
+
+
+async def test_contacts_and_products_are_built_too(hl: HighLevel) -> None:
+    build, shop = Builder(seed=3), hl.location()
+    made = await shop.contacts.create(build.contact_draft(tags=["vip"]))
+    assert (made.tags, bool(made.full_name)) == (["vip"], True)
+    product = await shop.products.create(build.product())
+    price = await shop.products.create_price(product.id, build.price("GBP"))
+    assert LineItem.of(product, price).currency == "GBP"
+    record = build.contact_record(city="Bristol")
+    assert (record.city, record.for_document().email) == ("Bristol", record.email)
+    assert Builder(seed=3).contact_draft() == Builder(seed=3).contact_draft()
 
 
 def test_the_same_seed_builds_the_same_documents() -> None:

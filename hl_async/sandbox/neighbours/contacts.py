@@ -76,8 +76,8 @@ def search(call: NeighbourCall) -> Entry:
         start = (int(body.get("page") or 1) - 1) * limit
         if start < 0 or start + limit > _MOST_BY_PAGE:
             raise bad_request("page * pageLimit must not be more than 10000; use searchAfter")
-    shown = [one | {"searchAfter": [Decimal(position), one["id"]]} for position, one in enumerate(found)]
-    return {"contacts": shown[start : start + limit], "total": total}
+    shown = [one | {"searchAfter": [Decimal(start), one["id"]]} for one in found[start : start + limit]]
+    return {"contacts": shown, "total": total}
 
 
 def get(call: NeighbourCall) -> Entry:

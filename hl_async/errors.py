@@ -501,6 +501,10 @@ class CanaryFailed(BulkError):
     """The first document came back without its key: resuming would not be safe. Choose another key place."""
 
 
+class AlreadyMigrated(BulkError):
+    """Another run created documents of this source already. Nothing was sent."""
+
+
 class TooManyRejects(BulkError):
     """So many documents were refused that the mapping is probably wrong; the run was stopped early."""
 

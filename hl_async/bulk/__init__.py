@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from hl_async.bulk.map import MapResult, bulk_map
-from hl_async.bulk.run import Forecast, Progress, Run, RunReport
+from hl_async.bulk.migration import MigrationOptions, migrate, plan, rollback, verify
+from hl_async.bulk.preparation import Plan, Preview
+from hl_async.bulk.reports import Forecast, Kept, Progress, RollbackReport, RunReport
+from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import (
     Document,
     DocumentAddress,
@@ -22,9 +25,10 @@ from hl_async.bulk.sources.readers import read_source
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.target import LocationTarget
-from hl_async.bulk.verification import Verification
+from hl_async.bulk.verification import Difference, Verification
 
 __all__ = [
+    "Difference",
     "Document",
     "DocumentAddress",
     "DocumentCharge",
@@ -36,11 +40,16 @@ __all__ = [
     "DocumentTax",
     "Forecast",
     "Item",
+    "Kept",
     "LocationTarget",
     "MapResult",
     "Mapping",
+    "MigrationOptions",
+    "Plan",
+    "Preview",
     "Progress",
     "Reject",
+    "RollbackReport",
     "Run",
     "RunReport",
     "SourceSettings",
@@ -48,5 +57,9 @@ __all__ = [
     "bulk_map",
     "document_schema",
     "encode_document",
+    "migrate",
+    "plan",
     "read_source",
+    "rollback",
+    "verify",
 ]

@@ -4,6 +4,9 @@ An offset list moves while it is read: a document that is created or deleted mea
 edge of a page. So pages overlap by what was seen, nothing is written twice, and the list is read again until a pass
 brings nothing new (three passes at most). What is created and deleted between two passes can't be seen; a document
 that changes while the export runs is in the file as it was when it was read.
+
+The documents are collected in ``FILE.part`` and renamed to ``FILE`` at the end. So ``FILE`` is always a complete
+export, and only an unfinished one is resumed.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ import asyncio
 import contextlib
 import csv
 import io
+import os
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
@@ -29,6 +33,7 @@ from hl_async.models.codec import encode, encode_body, json_page
 from hl_async.models.dates import day_of
 from hl_async.models.preparation import PLANNING, prepared
 from hl_async.operations import Operation
+from hl_async.storage.private_files import open_private
 
 if TYPE_CHECKING:
     from hl_async.client import Location
@@ -47,7 +52,11 @@ _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """How many documents the file holds, how many were written now, and by which pass the last new one was found."""
+    """Counts of an export.
+
+    ``documents`` are in the file, ``written`` of them by this call (the rest by an interrupted one), in ``passes``
+    over the list; ``late`` were found only by reading the list again.
+    """
 
     documents: int
     written: int
@@ -58,38 +67,57 @@ class Exported(msgspec.Struct, frozen=True):
 async def export(
     location: Location,
     kind: str,
-    path: Path,
+    target: Path | BinaryIO,
     *,
+    table: bool | None = None,
+    refresh: bool = False,
     on_page: Callable[[int], None] = lambda written: None,
 ) -> Exported:
-    """Write every document of ``kind`` into ``path``: one JSON document per line, or a flat table for ``.csv``.
+    """Write every document of `kind` into `target`.
 
-    A file that is there is gone on with: a last line that was cut is dropped, what it holds is not written again.
+    A file that is complete is replaced at the end, never before; an unfinished export beside it is resumed.
+
+    Args:
+        location: Where the documents are.
+        kind: ``estimates`` or ``invoices``.
+        target: A file, or a binary stream, which can't be resumed.
+        table: Write a flat CSV table, not one JSON document per line; by default the file's ending decides.
+        refresh: Drop an unfinished export and start from the first document.
+        on_page: Called with the number of documents written so far.
+
+    Raises:
+        InvalidRequest: `kind` or the folder of `target` does not exist.
+        SourceError: `target` is there and is not an export.
     """
-    operation = LISTS[kind]
+    if kind not in LISTS:
+        raise InvalidRequest("kind", f"unknown kind {kind!r}; choose {' or '.join(LISTS)}")
+    if isinstance(target, Path):
+        as_table = target.suffix.lower() == ".csv" if table is None else table
+        sink: _Sink = _File(target, as_table)
+    else:
+        sink = _Stream(target, bool(table))
     calm = location.with_options(lane=Lane.BULK)
-    with contextlib.suppress(
-        ApiError
-    ):  # a token that may not read the location exports the dates as they came
-        await calm.details()
-    seen = await asyncio.to_thread(_mended, path)
+    with contextlib.suppress(ApiError):
+        await calm.details()  # a token that may not read the location exports the dates as they came
+    seen = await asyncio.to_thread(sink.begin, refresh)
     before, written, late, passes = len(seen), 0, 0, 0
     offset = max(0, before - _PAGE)
     for passes in range(1, _PASSES + 1):
         found = 0
-        async for page in _pages(calm, operation, offset if passes == 1 else 0):
+        async for page in _pages(calm, LISTS[kind], offset if passes == 1 else 0):
             fresh = [one for one in page if str(one.get("_id")) not in seen]
             if location.timezone:
                 # without it, a day at the edge of the calendar can not be read again
                 fresh = [{**one, "locationTimezone": location.timezone} for one in fresh]
             seen.update(str(one.get("_id")) for one in fresh)
-            await asyncio.to_thread(_append, path, fresh)
+            await asyncio.to_thread(sink.append, fresh)
             found += len(fresh)
             on_page(written + found)
         written += found
         late += found if passes > 1 else 0
         if passes > 1 and not found:
             break
+    await asyncio.to_thread(sink.finish)
     return Exported(len(seen), written, passes, late)
 
 
@@ -105,38 +133,116 @@ async def _pages(
         offset += len(page)
 
 
-def _mended(path: Path) -> set[str]:
-    """The ids a file holds already; a line that was cut in the middle is removed."""
-    if not path.exists():
+class _Sink:
+    """Where documents are written. Blocking: its methods run in a thread."""
+
+    def __init__(self, table: bool) -> None:
+        self._table = table
+
+    def begin(self, refresh: bool) -> set[str]:
+        """Return the ids of the documents that an interrupted export has written already."""
+        raise NotImplementedError
+
+    def append(self, documents: list[dict[str, Any]]) -> None:
+        """Write documents."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Complete the export."""
+        raise NotImplementedError
+
+    def _head(self) -> bytes:
+        return _csv([COLUMNS]) if self._table else b""
+
+    def _lines(self, documents: list[dict[str, Any]]) -> bytes:
+        if self._table:
+            return _csv(_row(one) for one in documents)
+        return b"".join(encode(one) + b"\n" for one in documents)
+
+
+class _Stream(_Sink):
+    """A stream such as standard output."""
+
+    def __init__(self, stream: BinaryIO, table: bool) -> None:
+        super().__init__(table)
+        self._stream = stream
+
+    def begin(self, refresh: bool) -> set[str]:
+        self._stream.write(self._head())
         return set()
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        path.write_bytes(whole)
-    if path.suffix == ".csv":
-        rows = list(csv.reader(io.StringIO(whole.decode())))
-        if rows and tuple(rows[0]) != COLUMNS:
-            raise SourceError(f"{path} is there and is no export of ours; choose another file")
-        return {row[0] for row in rows[1:]}
+
+    def append(self, documents: list[dict[str, Any]]) -> None:
+        self._stream.write(self._lines(documents))
+        self._stream.flush()
+
+    def finish(self) -> None:
+        self._stream.flush()
+
+
+class _File(_Sink):
+    """``FILE.part`` until the export is complete, then ``FILE``; only its owner may read it."""
+
+    def __init__(self, path: Path, table: bool) -> None:
+        super().__init__(table)
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+
+    def begin(self, refresh: bool) -> set[str]:
+        if not self._path.parent.is_dir():
+            raise InvalidRequest("FILE", f"the folder {self._path.parent} does not exist")
+        _check_own(self._path, self._table)
+        if refresh:
+            self._part.unlink(missing_ok=True)
+        if not self._part.exists():
+            self._write(self._head())
+            return set()
+        content = self._part.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            os.truncate(self._part, len(whole))
+        if not whole:
+            self._write(self._head())
+        return _ids(self._part, whole, self._table)
+
+    def append(self, documents: list[dict[str, Any]]) -> None:
+        self._write(self._lines(documents))
+
+    def finish(self) -> None:
+        with self._part.open("rb") as file:
+            os.fsync(file.fileno())
+        self._part.replace(self._path)
+
+    def _write(self, content: bytes) -> None:
+        with open_private(self._part, "ab") as file:
+            file.write(content)
+
+
+def _check_own(path: Path, table: bool) -> None:
+    """Refuse to replace a file that is not an export: its first line says."""
+    first = b""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        first = file.readline(10 * 1024 * 1024)
+    if first:
+        _ids(path, first, table)
+
+
+def _ids(path: Path, lines: bytes, table: bool) -> set[str]:
     try:
-        return {str(_decoder.decode(line)["_id"]) for line in whole.splitlines()}
-    except (msgspec.DecodeError, KeyError, TypeError):
+        if table:
+            rows = list(csv.reader(io.StringIO(lines.decode())))
+            if not rows or tuple(rows[0]) == COLUMNS:
+                return {row[0] for row in rows[1:]}
+        else:
+            return {str(_decoder.decode(line)["_id"]) for line in lines.splitlines()}
+    except (msgspec.DecodeError, UnicodeDecodeError, csv.Error, KeyError, TypeError):
         pass
-    raise SourceError(f"{path} is there and is no export of ours; choose another file")
+    raise SourceError(f"{path} exists and is not an export; choose another file")
 
 
-def _append(path: Path, documents: list[dict[str, Any]]) -> None:
-    if path.suffix != ".csv":
-        with path.open("ab") as file:
-            file.write(b"".join(encode(one) + b"\n" for one in documents))
-        return
+def _csv(rows: Any) -> bytes:
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    if not path.exists():
-        table.writerow(COLUMNS)
-    table.writerows(_row(one) for one in documents)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def _row(one: dict[str, Any]) -> list[Any]:

@@ -29,13 +29,34 @@ class KeyCarrier(Protocol):
         """The key of an item; ``repetition`` counts documents of one source id."""
         ...
 
-    def put(self, body: bytes, key: str, run: str) -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
         """The body with the key in it."""
         ...
 
     def read(self, document: Any) -> str | None:
         """The key of a listed document (a struct of ours), or None."""
         ...
+
+    def read_source(self, document: Any) -> tuple[str, str] | None:
+        """Return the mark of a document's source and the run that created it, where documents carry them."""
+        ...
+
+
+def source_mark(source_id: str) -> str:
+    """Return the mark of a document of a source: the same in every run, whatever the file is called."""
+    return make_key(f"source:{source_id}")[:16]
+
+
+def is_unique(keys: KeyCarrier) -> bool:
+    """Whether only a request of the run can bring a key into a location: it is a hash that names the run."""
+    return isinstance(keys, _HashedKey)
+
+
+class _NoSource:
+    """For carriers that have room for the key only."""
+
+    def read_source(self, document: Any) -> tuple[str, str] | None:
+        return None
 
 
 class _HashedKey:
@@ -46,24 +67,36 @@ class _HashedKey:
 
 
 class MetaKey(_HashedKey):
-    """``meta.hl_async = {"k": key, "run": run}``; other members of ``meta`` are kept."""
+    """``meta.hl_async = {"k": key, "run": run, "src": source_mark(…)}``; other members of ``meta`` are kept."""
 
     name = "meta"
 
-    def put(self, body: bytes, key: str, run: str) -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
         document = _decoder.decode(body)
         meta = document.get("meta") or {}
-        document["meta"] = meta | {"hl_async": {"k": key, "run": run}}
+        document["meta"] = meta | {"hl_async": {"k": key, "run": run, "src": source_mark(source_id)}}
         return _encoder.encode(document)
 
     def read(self, document: Any) -> str | None:
-        meta = getattr(document, "meta", None)
-        mark = meta.get("hl_async") if isinstance(meta, dict) else None
-        key = mark.get("k") if isinstance(mark, dict) else None
-        return key if isinstance(key, str) else None
+        return _text(_marks(document), "k")
+
+    def read_source(self, document: Any) -> tuple[str, str] | None:
+        marks = _marks(document)
+        source, run = _text(marks, "src"), _text(marks, "run")
+        return None if source is None or run is None else (source, run)
 
 
-class NumberKey:
+def _marks(document: Any) -> Any:
+    meta = getattr(document, "meta", None)
+    return meta.get("hl_async") if isinstance(meta, dict) else None
+
+
+def _text(marks: Any, name: str) -> str | None:
+    value = marks.get(name) if isinstance(marks, dict) else None
+    return value if isinstance(value, str) else None
+
+
+class NumberKey(_NoSource):
     """The document's own number, from a range that nobody else uses: the first number plus the item's place.
 
     For accounts that give back nothing else. Numbers of the source are replaced, because real exports repeat them.
@@ -76,7 +109,7 @@ class NumberKey:
     def make(self, run: str, item: Item, repetition: int) -> str:
         return str(self._first + item.ordinal)
 
-    def put(self, body: bytes, key: str, run: str) -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
         document = _decoder.decode(body)
         # an estimate's number is a number, an invoice's is text: docs/api-facts.md#api-number-types
         field, value = (
@@ -93,7 +126,7 @@ class NumberKey:
         return None if number is None else str(number)
 
 
-class TextKey(_HashedKey):
+class TextKey(_HashedKey, _NoSource):
     """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see."""
 
     def __init__(self, field: str) -> None:
@@ -101,7 +134,7 @@ class TextKey(_HashedKey):
         self._field = field
         self._attribute = "".join(f"_{c.lower()}" if c.isupper() else c for c in field)
 
-    def put(self, body: bytes, key: str, run: str) -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
         document = _decoder.decode(body)
         text = document.get(self._field) or ""
         document[self._field] = f"{text} [{key}]".strip()

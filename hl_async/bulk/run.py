@@ -1,4 +1,7 @@
-"""A whole run: plan, execute all lanes in turns, verify, roll back. The journal is the truth throughout."""
+"""A whole run: plan, execute all lanes in turns, verify, roll back. The journal is the truth throughout.
+
+`hl_async.bulk.migration` has the verbs that do this from end to end.
+"""
 
 from __future__ import annotations
 
@@ -7,97 +10,57 @@ import contextlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk import verification
+from hl_async.bulk import reversal, verification
+from hl_async.bulk.documents import LocationDocuments
 from hl_async.bulk.engine import LocalEngine, Slice
 from hl_async.bulk.journals.protocol import ItemRow, Journal, JournalStore
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.keys import KeyCarrier, key_carrier
 from hl_async.bulk.lane import LaneRunner
-from hl_async.bulk.protocol import SETTLE, AttemptOutcome, State, Timing
+from hl_async.bulk.planning import write_plan
+from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
+from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.target import SourceKey, Target
-from hl_async.bulk.verification import Verification
-from hl_async.errors import InvalidRequest, JournalError, LaneLost, TooManyRejects
+from hl_async.bulk.verification import Difference, Verification
+from hl_async.errors import (
+    AuthError,
+    BulkError,
+    CallError,
+    InvalidRequest,
+    JournalError,
+    LaneLost,
+)
 from hl_async.operations import OPERATIONS, Operation, Replay
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
 
-_PLAN_BATCH: Final = 1000
 _SLICE: Final = 5.0
 _LANES_AT_ONCE: Final = 50
 _ELSEWHERE: Final = 1.0
 """Seconds after which a lane that another process has is asked for again."""
-_EARLY: Final = 200
+_NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.DELETED)
 _DAILY_SHARE: Final = 190_000
 """Requests a day that bulk may use of a location's 200,000, the reserve left alone."""
-
-
-class RunReport(msgspec.Struct, frozen=True):
-    """What became of a run. Totals are exact, by currency; ``seconds`` and counts of requests are this process's."""
-
-    source: int
-    created: int
-    rejected: int
-    skipped: int
-    unknown: int
-    planned: int
-    ambiguous: int
-    total_source: dict[str, Decimal]
-    total_created: dict[str, Decimal]
-    seconds: float
-    requests: int
-    refused: int
-    state: str
-    journal: str
-    reason: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.planned == 0 and self.ambiguous == 0
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a run is; ``rate`` in items per second since this process began, ``eta`` in seconds or None."""
-
-    done: int
-    of: int
-    created: int
-    rejected: int
-    ambiguous: int
-    rate: float
-    eta: float | None
-    note: str = ""
-
-
-class Forecast(msgspec.Struct, frozen=True):
-    """What a run would take: requests, seconds at the rate budget, days, and the share of a day's budget."""
-
-    items: int
-    rejected: int
-    skipped: int
-    requests: int
-    seconds: float
-    days: float
-    locations: int
-    totals: dict[str, Decimal]
 
 
 class Run:
     """A journal with everything that can be done with it. ``async with Run.create(...)`` or ``Run.open(...)``."""
 
-    def __init__(self, journal: Journal, header: dict[str, str]) -> None:
+    def __init__(self, journal: Journal, header: dict[str, str], store: JournalStore) -> None:
         self.journal = journal
+        self.store = store
+        self.header = header
         self.id = header["run"]
         self.operation: Operation[Any] = OPERATIONS[header["operation"]]
         self.keys: KeyCarrier = (
@@ -106,10 +69,11 @@ class Run:
         self.location = header.get("location", "")
         self.is_planned = header.get("planned") == "yes"
         self.stop = asyncio.Event()
-        self._done = Counter[str]()
         self._began = time.monotonic()
         self.requests = 0
         self.refused = 0
+        self._waits: dict[str, float] = {}
+        self._working: set[str] = set()
 
     @classmethod
     async def create(
@@ -129,22 +93,24 @@ class Run:
         """
         key_carrier(key)
         header = {"fingerprint": fingerprint, "location": location, "operation": operation.name, "key": key}
-        journal = await _place_of(place).create(header)
+        store = _place_of(place)
+        journal = await store.create(header)
         found = await journal.header()
         if "run" not in found:
-            await journal.note(run=secrets.token_hex(6))
+            await journal.note(run=secrets.token_hex(6), made=datetime.now(UTC).isoformat(timespec="seconds"))
             found = await journal.header()
-        return cls(journal, found)
+        return cls(journal, found, store)
 
     @classmethod
     async def open(cls, place: Path | JournalStore, *, watch: bool = False) -> Self:
         """The run of an existing journal; with ``watch`` it is only read, also while another process works on it."""
-        journal = await _place_of(place).open(watch=watch)
+        store = _place_of(place)
+        journal = await store.open(watch=watch)
         header = await journal.header()
         if "run" not in header or header.get("operation") not in OPERATIONS:
             await journal.aclose()
             raise JournalError(f"{journal.name} was never planned; start the run again with its source")
-        return cls(journal, header)
+        return cls(journal, header, store)
 
     async def aclose(self) -> None:
         """Close the journal."""
@@ -165,39 +131,28 @@ class Run:
         max_rejects: str = "10%",
         limit: int | None = None,
     ) -> Forecast:
-        """Write every document of the source into the journal; makes no request and can be repeated.
+        """Write every document of the source into the journal. Makes no request.
 
-        Raises :class:`TooManyRejects` when more than ``max_rejects`` (a number, or a percentage of the first 200)
-        can't become requests: the mapping is probably wrong. What its own rules leave out does not count.
+        It can be repeated, also with a larger `limit`: what is in the journal stays as it is.
+
+        Args:
+            records: The documents of the source, always in the same order.
+            max_rejects: A number, or a percentage of the first 200; what the mapping's own rules leave out does not
+                count.
+            limit: Plan only the first documents, as a trial; None for all.
+
+        Raises:
+            TooManyRejects: More than `max_rejects` can't become requests: the mapping is probably wrong.
         """
-        allowed = _allowance(max_rejects)
-        repetitions: Counter[tuple[str, str]] = Counter()
-        batch: list[tuple[Item, str, bytes] | Reject] = []
-        items = rejected = skipped = unexpected = 0
-        async for record in _each(records):
-            if limit is not None and items >= limit:
-                break
-            if isinstance(record, Reject):
-                rejected += not record.skipped
-                skipped += record.skipped
-                unexpected += not record.by_rule
-                batch.append(record)
-            else:
-                items += 1
-                batch.append(self._keyed(record, repetitions))
-            if allowed(unexpected, items + rejected + skipped):
-                raise TooManyRejects(
-                    f"{unexpected} of the first {items + rejected + skipped} documents were rejected, more than "
-                    f"{max_rejects}: the mapping is probably wrong. The last reason: "
-                    f"{record.reason if isinstance(record, Reject) else ''} (--max-rejects allows more)"
-                )
-            if len(batch) >= _PLAN_BATCH:
-                await self.journal.plan(batch)
-                batch = []
-        await self.journal.plan(batch)
-        await self.journal.note(planned="yes")
+        await write_plan(self.journal, self._keyed, records, max_rejects, limit)
+        await self.journal.note(planned="yes", limit="" if limit is None else str(limit))
         self.is_planned = True
         return await self.forecast()
+
+    def is_trial_of(self, limit: int | None) -> bool:
+        """Whether an earlier trial planned fewer documents than `limit` (None: all) allows."""
+        planned = self.header.get("limit", "")
+        return self.is_planned and bool(planned) and (limit is None or limit > int(planned))
 
     def _keyed(self, item: Item, repetitions: Counter[tuple[str, str]]) -> tuple[Item, str, bytes]:
         location = item.location or self.location
@@ -210,7 +165,7 @@ class Run:
         repetitions[at] += 1
         body = item.body
         if self.operation.replay is Replay.UNSAFE:
-            body = self.keys.put(body, key, self.id)
+            body = self.keys.put(body, key, self.id, item.source_id)
         return msgspec.structs.replace(item, location=location), key, body
 
     async def forecast(self, *, rate: float = 10.0) -> Forecast:
@@ -248,9 +203,23 @@ class Run:
     ) -> RunReport:
         """Do what is planned, lane by lane in turns, until nothing is left, ``stop`` is set, or nothing can go on.
 
-        ``targets`` gives the target of a location. Raises :class:`CanaryFailed`; other troubles end the run with
-        ``state`` "stopped" and the reason, resumable.
+        Args:
+            targets: Gives the target of a location.
+            settle: Seconds for which a request without an answer may still take effect.
+            attempt_timeout: Seconds that one request may take.
+            max_in_flight: Requests under way at once.
+            on_progress: Called about twice per second.
+
+        Returns:
+            The report; ``state`` "stopped" with a reason if something kept the run from ending.
+
+        Raises:
+            BulkError: The run was rolled back.
+            CanaryFailed: The list does not give the key of the first document back.
+            JournalError: The journal cannot be written; what was written is resumable.
         """
+        await self.require_running()
+        await self.note_timing(settle, attempt_timeout)
         self._began = time.monotonic()
         counts = await self.journal.counts(totals=False)
         timing = Timing(settle, attempt_timeout)
@@ -259,22 +228,7 @@ class Run:
         reasons: list[str] = []
 
         async def work(slice_: Slice) -> Slice | None:
-            lane = await self.journal.lease(slice_.location)
-            if lane is None:
-                engine.submit_later(slice_, _ELSEWHERE)
-                return None
-            try:
-                end = await lanes[slice_.location].work(lane, _SLICE)
-            except LaneLost:
-                engine.submit_later(slice_, _ELSEWHERE)
-                return None
-            if end.reason:
-                reasons.append(end.reason)
-            elif end.again:
-                engine.submit_later(slice_, end.again - lane.now())
-            elif not end.done:
-                return slice_
-            return None
+            return await self._turn(slice_, lanes[slice_.location], engine, reasons)
 
         for location in await self.journal.locations():
             lanes[location] = self.lane(targets(location), timing, workers=max_in_flight)
@@ -289,6 +243,37 @@ class Run:
             first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
             on_progress(await self._progress(counts.all, self._began, first))
         return await self.report(reason="; ".join(dict.fromkeys(reasons)))
+
+    async def _turn(
+        self, slice_: Slice, runner: LaneRunner, engine: LocalEngine, reasons: list[str]
+    ) -> Slice | None:
+        """Work on a lane for a slice; returns the next slice if it is due at once."""
+        location = slice_.location
+        lane = await self.journal.lease(location)
+        if lane is None:
+            engine.submit_later(slice_, _ELSEWHERE)
+            return None
+        self._waits.pop(location, None)
+        self._working.add(location)
+        try:
+            end = await runner.work(lane, _SLICE)
+        except LaneLost:
+            engine.submit_later(slice_, _ELSEWHERE)
+            return None
+        except (CallError, AuthError) as error:
+            reasons.append(str(error))  # a listing failed: everything is in the journal
+            return None
+        finally:
+            self._working.discard(location)
+        if end.reason:
+            reasons.append(end.reason)
+        elif end.again:
+            wait = end.again - lane.now()
+            self._waits[location] = time.time() + wait
+            engine.submit_later(slice_, wait)
+        elif not end.done:
+            return slice_
+        return None
 
     async def follow(
         self,
@@ -345,6 +330,7 @@ class Run:
         done = of - planned - counts.ambiguous
         elapsed = time.monotonic() - began
         rate = (done - first) / elapsed if elapsed > 0 else 0.0
+        until = min(self._waits.values()) if self._waits and not self._working else None
         return Progress(
             done,
             of,
@@ -353,7 +339,8 @@ class Run:
             counts.ambiguous,
             rate,
             (of - done) / rate if rate > 0 else None,
-            "settling" if counts.ambiguous and planned == 0 else "",
+            "" if until is None else "settling" if counts.ambiguous else "sweeping",
+            until,
         )
 
     async def report(self, *, reason: str = "") -> RunReport:
@@ -361,11 +348,13 @@ class Run:
         counts = await self.journal.counts()
         source: dict[str, Decimal] = {}
         for state, sums in counts.totals.items():
-            if state in (State.REJECTED.value, State.SKIPPED.value):
+            if state in _NOT_TO_CREATE:
                 continue
             for currency, total in sums.items():
                 source[currency] = source.get(currency, Decimal(0)) + total
-        done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0
+        is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0
+        state = await self.journal.run_state()
+        words = ("done" if is_done else "stopped") if state is RunState.RUNNING else state.value
         return RunReport(
             source=counts.all,
             created=counts.of(State.CREATED),
@@ -379,9 +368,11 @@ class Run:
             seconds=round(time.monotonic() - self._began, 3),
             requests=self.requests,
             refused=self.refused,
-            state="done" if done else "stopped",
+            state=words,
             journal=self.journal.name,
             reason=reason,
+            withdrawn=counts.of(State.WITHDRAWN),
+            deleted=counts.of(State.DELETED),
         )
 
     async def each(self, *states: State) -> list[ItemRow]:
@@ -393,48 +384,60 @@ class Run:
 
     # ------------------------------------------------------------------- verifying and rolling back
 
-    async def verify(self, hl: HighLevel, *, repair: bool = False) -> Verification:
-        """Compare the journal with the locations: every key once, every total to the cent.
+    @property
+    def timing(self) -> Timing:
+        """The waits that the run was executed with last."""
+        return Timing(
+            float(self.header.get("settle", SETTLE)), float(self.header.get("attempt_timeout", 30.0))
+        )
 
-        With ``repair`` younger draft copies are deleted. Only estimates and invoices can be compared.
-        """
-        return await verification.verify(self, hl, repair=repair)
+    async def note_timing(self, settle: float, attempt_timeout: float) -> None:
+        """Keep the waits of an execution in the journal: a rollback waits as long."""
+        facts = {"settle": str(settle), "attempt_timeout": str(attempt_timeout)}
+        await self.journal.note(**facts)
+        self.header |= facts
+
+    async def require_running(self) -> None:
+        """Raise :class:`BulkError` if the run was rolled back, or is being rolled back."""
+        state = await self.journal.run_state()
+        if state is RunState.ROLLING_BACK:
+            raise BulkError(
+                f"{self.journal.name} is being rolled back and cannot be resumed; "
+                f"continue with: hl-async rollback {self.journal.name}"
+            )
+        if state is RunState.ROLLED_BACK:
+            raise BulkError(
+                f"{self.journal.name} was rolled back and cannot be resumed; "
+                "migrate its source again to begin a new run"
+            )
+
+    async def verify(
+        self,
+        hl: HighLevel,
+        *,
+        repair: bool = False,
+        on_finding: Callable[[Difference], None] = lambda finding: None,
+    ) -> Verification:
+        """Compare every document with what was sent; see :func:`hl_async.bulk.verify`."""
+        return await verification.verify(
+            self, self._documents(hl), self.timing, repair=repair, on_finding=on_finding
+        )
 
     async def rollback(
-        self, hl: HighLevel, *, on_progress: Callable[[int, int], None] | None = None
-    ) -> Counter[str]:
-        """Delete what this run created, as far as it is still a draft; can be interrupted and repeated.
+        self,
+        hl: HighLevel,
+        *,
+        even_changed: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> RollbackReport:
+        """Delete the drafts that this run created; see :func:`hl_async.bulk.rollback`."""
+        return await reversal.rollback(
+            self, self._documents(hl), self.timing, even_changed=even_changed, on_progress=on_progress
+        )
 
-        Returns counts: deleted, kept (no draft any more), gone (deleted by somebody else).
-        """
-        return await verification.rollback(self, hl, on_progress=on_progress)
-
-
-async def _each(
-    records: AsyncIterable[Item | Reject] | Iterable[Item | Reject],
-) -> AsyncIterator[Item | Reject]:
-    """One record after the other; a plain iterable is read by a thread, because it usually reads a file."""
-    if isinstance(records, AsyncIterable):
-        async for record in records:
-            yield record
-        return
-    source = iter(records)
-    while batch := await asyncio.to_thread(lambda: list(islice(source, _PLAN_BATCH))):
-        for record in batch:
-            yield record
+    def _documents(self, hl: HighLevel) -> Callable[[str], LocationDocuments]:
+        return lambda location: LocationDocuments(hl.location(location), self.operation)
 
 
 def _place_of(place: Path | JournalStore) -> JournalStore:
     return SqliteJournals(place) if isinstance(place, Path) else place
-
-
-def _allowance(text: str) -> Callable[[int, int], bool]:
-    """Whether (rejected, seen) is too much, by ``N`` or ``P%`` (of the first 200 at the earliest)."""
-    number = text.removesuffix("%")
-    if not number.isdecimal():
-        raise InvalidRequest(
-            "max_rejects", f"{text!r} is neither a number nor a percentage, such as 50 or 10%"
-        )
-    if number == text:
-        return lambda rejected, seen: rejected > int(number)
-    return lambda rejected, seen: seen == _EARLY and rejected * 100 > int(number) * seen

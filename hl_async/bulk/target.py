@@ -48,7 +48,7 @@ class SourceKey:
         """The estimate's id."""
         return item.ids[0]
 
-    def put(self, body: bytes, key: str, run: str) -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
         """Nothing to add: the API writes the source by itself."""
         return body
 
@@ -56,6 +56,10 @@ class SourceKey:
         """The estimate's id."""
         source_id = getattr(document, "source_id", None)
         return source_id if getattr(document, "source", None) == "estimate" else None
+
+    def read_source(self, document: Any) -> tuple[str, str] | None:
+        """Return None: the source is the key itself."""
+        return None
 
 
 # How "did it happen?" is answered, for every operation that must not be repeated: by listing these. For all

@@ -1,149 +1,260 @@
-"""After a run: compare what the journal says with what is in the locations, or take it back."""
+"""After a run: compare what was sent with what is in the locations."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import asyncio
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from hl_async import operations as op
+from hl_async.bulk.contents import COMPARED
+from hl_async.bulk.documents import Documents, LocationReading, OpenRun, read_location, require_listed
 from hl_async.bulk.journals.protocol import ItemRow
-from hl_async.bulk.protocol import State
-from hl_async.bulk.target import LocationTarget
-from hl_async.errors import BulkError, NotFound
-from hl_async.operations import Operation
+from hl_async.bulk.keys import is_unique, source_mark
+from hl_async.bulk.ownership import Claim, Listed, claims
+from hl_async.bulk.protocol import RunState, State, Timing
+from hl_async.errors import ConfigurationError, NotFound
+from hl_async.storage.private_files import open_private
 
-if TYPE_CHECKING:
-    from hl_async.bulk.run import Run
-    from hl_async.client import HighLevel
+_LOOK_AGAIN: Final = 1.0
+"""Seconds after which a list is read once more when it lacks a document."""
+_EXPECTED: Final = (State.CREATED, State.UNKNOWN, State.SENT, State.PLANNED)
+_COLUMNS: Final = ("kind", "source_id", "document", "location", "detail")
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One finding of a verification: ``kind`` missing, extra, duplicate, amount or rejected_but_there."""
+    """One finding of a verification.
+
+    ``kind`` is one of:
+
+    - ``same``: the document is there as it was sent (only in report files);
+    - ``changed``: a field differs from what was sent; ``detail`` names each;
+    - ``missing``: the list does not have it;
+    - ``unmarked``: it is there, but lost the run's key;
+    - ``extra``: a second copy, a document of a rejected or withdrawn item, or one that another run made of the same
+      document of the source.
+    """
 
     kind: str
     source_id: str
     document: str
     detail: str
+    location: str = ""
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """Source and location compared; equal when ``differences`` is empty."""
+    """What was sent and what is there, compared; equal when ``differences`` is empty.
+
+    ``documents`` of the run were found, ``same`` of them as they were sent; ``compared`` names what was compared.
+    ``state`` is that of the run: a run that was rolled back expects no documents, and ``deleted`` of its own are gone.
+    ``kept`` ones are there because the rollback left them. ``repaired`` second copies were deleted.
+    """
 
     documents: int
     total_source: dict[str, Decimal]
     total_found: dict[str, Decimal]
     differences: list[Difference]
     repaired: int = 0
+    same: int = 0
+    compared: tuple[str, ...] = COMPARED
+    state: str = RunState.RUNNING.value
+    deleted: int = 0
+    locations: int = 0
 
 
-async def verify(run: Run, hl: HighLevel, *, repair: bool = False) -> Verification:
-    """Compare the journal with the locations: every key once, every total to the cent.
+async def verify(
+    run: OpenRun,
+    documents: Callable[[str], Documents],
+    timing: Timing,
+    *,
+    repair: bool = False,
+    on_finding: Callable[[Difference], None] = lambda finding: None,
+) -> Verification:
+    """Compare every document of a run with what was sent.
 
-    With ``repair`` younger draft copies are deleted. Only estimates and invoices can be compared.
+    Args:
+        run: The run.
+        documents: Gives the documents of a location.
+        timing: The waits that the run was executed with.
+        repair: Delete second copies that are drafts and provably the run's own.
+        on_finding: Called with every finding, ``same`` included.
+
+    Raises:
+        BulkError: The run makes no documents that could be listed.
     """
-    if not _is_listed(run.operation):
-        raise BulkError(f"{run.operation.at} makes no documents that could be listed")
-    differences: list[Difference] = []
-    found_total: dict[str, Decimal] = {}
-    source_total: dict[str, Decimal] = {}
-    documents = repaired = 0
-    rows = await run.each(State.CREATED, State.UNKNOWN, State.SENT, State.PLANNED)
-    by_location: dict[str, list[ItemRow]] = {}
-    for row in rows:
-        by_location.setdefault(row.location, []).append(row)
-    for location, expected in by_location.items():
-        copies = await _documents(run, hl, location)
-        for row in expected:
-            there = sorted(copies.pop(row.key or "", []), key=lambda one: (str(one.created_at), one.id))
-            documents += len(there)
+    require_listed(run.operation, "listed")
+    state = await run.journal.run_state()
+    rows: dict[str, list[ItemRow]] = {location: [] for location in await run.journal.locations()}
+    for row in await run.each(*State):
+        if row.key is not None:
+            rows[row.location].append(row)
+    totals = _Totals(on_finding)
+    for location, mine in rows.items():
+        check = _LocationCheck(run, location, mine, timing, state)
+        await check.read(documents(location))
+        await check.compare(totals, documents(location) if repair else None)
+    counts = await run.journal.counts(totals=False)
+    return Verification(
+        totals.documents,
+        totals.source,
+        totals.found,
+        totals.differences,
+        totals.repaired,
+        totals.same,
+        state=state.value,
+        deleted=counts.of(State.DELETED),
+        locations=len(rows),
+    )
+
+
+class _Totals:
+    """What the verification of all locations adds up to."""
+
+    def __init__(self, on_finding: Callable[[Difference], None]) -> None:
+        self._on_finding = on_finding
+        self.documents = self.repaired = self.same = 0
+        self.source: dict[str, Decimal] = {}
+        self.found: dict[str, Decimal] = {}
+        self.differences: list[Difference] = []
+
+    def note(self, finding: Difference) -> None:
+        """Count a finding and pass it on."""
+        self._on_finding(finding)
+        if finding.kind == "same":
+            self.same += 1
+        else:
+            self.differences.append(finding)
+
+
+class _LocationCheck:
+    """One location: its rows, and what a listing of it showed."""
+
+    def __init__(
+        self, run: OpenRun, location: str, rows: list[ItemRow], timing: Timing, state: RunState
+    ) -> None:
+        self._run = run
+        self._location = location
+        self._rows = rows
+        self._timing = timing
+        self._is_rolled_back = state is not RunState.RUNNING
+        self._reading = LocationReading(0, [], [])
+
+    async def read(self, documents: Documents) -> None:
+        """List the location; once more if a document is missing, because a list may lag."""
+        for pause in (0.0, _LOOK_AGAIN):
+            await asyncio.sleep(pause)
+            known = await self._run.journal.known(self._location)
+            self._reading = await read_location(
+                documents, self._run.journal, self._run.keys, known, self._run.id
+            )
+            self._claims = claims(
+                self._reading.listed, known, self._timing, unique_keys=is_unique(self._run.keys)
+            )
+            there = {claim.key for claim in self._claims if claim.is_first}
+            if all(row.key in there for row in self._rows if row.state is State.CREATED):
+                return
+
+    async def compare(self, totals: _Totals, repairing: Documents | None) -> None:
+        """Compare each row with its documents; with ``repairing``, delete second copies of the run's own."""
+        first = {claim.key: claim.listed for claim in self._claims if claim.is_first}
+        totals.documents += len(self._claims)
+        for row in self._rows:
             if row.state is State.CREATED and row.total is not None:
-                _add(source_total, row.currency, row.total)
-            if not there:
-                if row.state is State.CREATED:
-                    differences.append(
-                        Difference("missing", row.source_id, row.document or "", "not in the list")
-                    )
-                continue
-            _add(found_total, there[0].currency or "", there[0].total or Decimal(0))
-            if row.total is not None and there[0].total != row.total:
-                detail = f"{there[0].total} in the location, {row.total} in the source"
-                differences.append(Difference("amount", row.source_id, there[0].id, detail))
-            for extra in there[1:]:
-                if repair and extra.status in (None, "draft"):
-                    await LocationTarget(hl.location(location), run.operation, run.keys).delete(extra.id)
-                    repaired += 1
-                else:
-                    differences.append(
-                        Difference("duplicate", row.source_id, extra.id, f"a copy of {there[0].id}")
-                    )
-        for key, unexpected in copies.items():
-            differences += [
-                Difference("extra", key, one.id, "carries a key of this run") for one in unexpected
-            ]
-    return Verification(documents, source_total, found_total, differences, repaired)
+                totals.source[row.currency] = totals.source.get(row.currency, Decimal(0)) + row.total
+            there = first.get(row.key)
+            if there is not None:
+                totals.found[there.currency] = totals.found.get(there.currency, Decimal(0)) + (
+                    there.total or Decimal(0)
+                )
+                totals.note(self._found(row, there))
+            elif row.state is State.CREATED and not self._is_rolled_back:
+                totals.note(self._finding("missing", row, row.document or "", "not in the list"))
+        rows = {row.key: row for row in self._rows}
+        for claim in self._claims:
+            if not claim.is_first:
+                row = rows[claim.key or claim.listed.key]
+                await self._extra(row, claim, first.get(row.key), totals, repairing)
+        for finding in self._others():
+            totals.note(finding)
+
+    def _found(self, row: ItemRow, there: Listed) -> Difference:
+        """The finding about an item whose document is in the location."""
+        if self._is_rolled_back:
+            why = there.touched or ("no longer a draft" if not there.draft else "still there")
+            return self._finding("extra", row, there.id, f"the run was rolled back; {why}")
+        if row.state not in _EXPECTED:
+            return self._finding("extra", row, there.id, f"is there although its item is {row.state}")
+        if there.key != row.key:
+            detail = f"is there, without the run's key; {there.changes or 'otherwise as it was sent'}"
+            return self._finding("unmarked", row, there.id, detail)
+        if there.changes:
+            return self._finding("changed", row, there.id, there.changes)
+        return self._finding("same", row, there.id, "")
+
+    async def _extra(
+        self,
+        row: ItemRow,
+        claim: Claim,
+        original: Listed | None,
+        totals: _Totals,
+        repairing: Documents | None,
+    ) -> None:
+        """A document beside the item's own."""
+        if claim.key is None:
+            detail = "carries a key of this run, but nothing proves that the run created it"
+            totals.note(self._finding("extra", row, claim.listed.id, detail))
+            return
+        if repairing is not None and claim.listed.draft and original is not None:
+            deletion = await self._run.journal.record_deletion_intent(
+                self._location, claim.listed.id, claim.key, "second copy"
+            )
+            outcome = "deleted"
+            try:
+                await repairing.delete(claim.listed.id)
+            except NotFound:
+                outcome = "gone"
+            await self._run.journal.record_deletion_result(deletion, outcome)
+            totals.repaired += 1
+            return
+        detail = f"a second copy of {original.id}" if original else "created by this run"
+        totals.note(self._finding("extra", row, claim.listed.id, detail))
+
+    def _others(self) -> Iterator[Difference]:
+        """Documents that other runs made of this run's documents of the source."""
+        if self._is_rolled_back:
+            return
+        rows = {source_mark(row.source_id): row for row in self._rows if row.state in _EXPECTED}
+        for other in self._reading.other_runs:
+            row = rows.get(other.mark)
+            if row is not None:
+                detail = f"the same document of the source, created by another run: {other.run}"
+                yield self._finding("extra", row, other.document, detail)
+
+    def _finding(self, kind: str, row: ItemRow, document: str, detail: str) -> Difference:
+        return Difference(kind, row.source_id, document, detail, self._location)
 
 
-async def _documents(run: Run, hl: HighLevel, location: str) -> dict[str, list[Any]]:
-    """The location's documents that carry a key, by key; those of other runs are left out."""
-    known = await run.journal.known(location)
-    place = hl.location(location)
-    pager: Any = place.estimates.list() if run.operation is op.CREATE_ESTIMATE else place.invoices.list()
-    found: dict[str, list[Any]] = {}
-    async for document in pager:
-        key = run.keys.read(document)
-        if key in known:
-            found.setdefault(key or "", []).append(document)
-    return found
+def check_report(path: Path) -> None:
+    """Raise :class:`ConfigurationError` unless a report can be written to ``path``: .csv or .ndjson."""
+    if path.suffix.lower() not in (".csv", ".ndjson", ".jsonl"):
+        raise ConfigurationError("--report", f"{path.name} is neither .csv nor .ndjson")
+    if not path.parent.is_dir():
+        raise ConfigurationError("--report", f"the folder {path.parent} does not exist")
 
 
-async def rollback(
-    run: Run, hl: HighLevel, *, on_progress: Callable[[int, int], None] | None = None
-) -> Counter[str]:
-    """Delete what this run created, as far as it is still a draft; can be interrupted and repeated.
-
-    Returns counts: deleted, kept (no draft any more), gone (deleted by somebody else).
-    """
-    if not _is_listed(run.operation):
-        raise BulkError(f"{run.operation.at} makes no documents that could be deleted")
-    if working := await run.journal.withdraw():
-        raise BulkError(
-            f"{', '.join(working)} still creates documents of this run, and was told to stop; try again in a moment"
-        )
-    result: Counter[str] = Counter()
-    rows = [row for row in await run.each(State.CREATED) if row.document]
-    by_location: dict[str, list[ItemRow]] = {}
-    for row in rows:
-        by_location.setdefault(row.location, []).append(row)
-    for location, mine in by_location.items():
-        target = LocationTarget(hl.location(location), run.operation, run.keys)
-        drafts = {copy.id: copy.draft async for _, copy in target.listing()}
-        for row in mine:
-            document = row.document or ""
-            if document not in drafts:
-                result["gone"] += 1
-            elif not drafts[document]:
-                result["kept"] += 1
-                continue
-            else:
-                try:
-                    await target.delete(document)
-                except NotFound:
-                    result["gone"] += 1
-                else:
-                    result["deleted"] += 1
-            await run.journal.rolled_back(row.ordinal)
-            if on_progress is not None:
-                on_progress(sum(result.values()), len(rows))
-    return result
-
-
-def _is_listed(operation: Operation[Any]) -> bool:
-    return operation in (op.CREATE_ESTIMATE, op.CREATE_INVOICE, op.CREATE_INVOICE_FROM_ESTIMATE)
-
-
-def _add(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
-    sums[currency] = sums.get(currency, Decimal(0)) + amount
+def write_report(path: Path, findings: Iterable[Difference]) -> None:
+    """Write findings to a file that only its owner may read: .csv with a header, or one JSON object per line."""
+    check_report(path)
+    rows = ({name: getattr(finding, name) for name in _COLUMNS} for finding in findings)
+    with open_private(path, "w", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            table = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+        else:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

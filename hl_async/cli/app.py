@@ -16,6 +16,7 @@ import click
 from hl_async._version import __version__
 from hl_async.cli.exits import ExitCode
 from hl_async.errors import (
+    AlreadyMigrated,
     AuthError,
     BulkError,
     CallError,
@@ -25,7 +26,6 @@ from hl_async.errors import (
     InvalidRequest,
     JournalError,
     JournalLocked,
-    JournalMismatch,
     JournalMissing,
     LaneLost,
     NotFound,
@@ -76,10 +76,10 @@ _SUMMARIES: Final = {
     "receivables": "Report who owes what, and for how long.",
     "reconcile": "Compare invoices with the payments of the location.",
     "rejects": "Print the documents of a run that were rejected.",
-    "rollback": "Delete what a run created, as far as it is still draft.",
+    "rollback": "Delete the drafts that a run created, and close the run.",
     "sandbox": "Serve a local HighLevel on loopback.",
     "status": "Show how far a run has come.",
-    "verify": "Compare a finished run with the location, to the cent.",
+    "verify": "Compare what a run sent with what is in the location.",
     "webhooks": "Send signed test deliveries, and receive deliveries.",
     "watch": "Print what happens to estimates or invoices.",
     "worker": "Work on the runs of a database, beside other workers.",
@@ -192,10 +192,7 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (JournalMissing, "see the runs of a database with: hl-async status"),
     (LaneLost, "the same command goes on with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
-    (
-        JournalMismatch,
-        "did the source or its mapping change? give another --journal, or --resume the old run",
-    ),
+    (AlreadyMigrated, "continue the run that created them, or give --again to create them twice"),
 )
 
 _FIELD_HINTS: Final = {
@@ -209,6 +206,7 @@ _CODES: Final[tuple[tuple[type[HighLevelError], ExitCode], ...]] = (
     (Unauthorized, ExitCode.AUTH),
     (AuthError, ExitCode.AUTH),
     (JournalError, ExitCode.USAGE),
+    (AlreadyMigrated, ExitCode.USAGE),
     (BulkError, ExitCode.STOPPED),
     (CallError, ExitCode.API),
     (ClientStateError, ExitCode.API),

@@ -11,14 +11,16 @@ import click
 import msgspec
 
 from hl_async.bulk.protocol import State
-from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.reports import RunReport
+from hl_async.bulk.run import Run
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.render import progress, report_lines, verification_lines
+from hl_async.cli.progress import progress
+from hl_async.cli.render import report_lines, verification_lines
 from hl_async.cli.sessions import Counting, draining
 
 _RATE_MAX = 40
@@ -31,7 +33,7 @@ _SETTLE = 1.0
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave export, journal and rejects here."
 )
 def demo(keep: Path | None) -> int:
-    """Migrate a sample export into a local sandbox, verify it to the cent, and say how to do it for real.
+    """Migrate a sample export into a local sandbox, verify every field, and say how to do it for real.
 
     \b
     hl-async demo
@@ -69,7 +71,7 @@ async def _demo(folder: Path) -> ExitCode:
             await Run.create(folder / "run.hl.db", fingerprint=mark, location=box.location_id) as run,
         ):
             await run.plan(read_source(source, mapping))
-            with progress("created", quiet=False) as show, draining(run.stop):
+            with progress("done", quiet=False) as show, draining(run.stop):
                 report = await run.execute(
                     lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
                     settle=_SETTLE,

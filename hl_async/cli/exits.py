@@ -1,4 +1,4 @@
-"""What a command's exit status means."""
+"""The exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class ExitCode(IntEnum):
     """Stable over releases; scripts may rely on them."""
 
     OK = 0
-    """Everything that was asked for was done."""
+    """Everything that was asked for was done. After `rollback`: no draft of the run is left."""
     USAGE = 1
     """Bad arguments, settings or input; nothing was started."""
     REJECTS = 2
-    """Finished, but some documents of the source were rejected."""
+    """Finished, but some documents of the source were rejected. A dry run exits as the run would."""
     STOPPED = 3
-    """Stopped before the end; the journal can be resumed."""
+    """Stopped before the end, also by an outage or a full disk; the same command, or --resume, continues."""
     HELD = 4
-    """Finished, but some items need a person's decision."""
+    """Finished, but something needs a person's decision: held items, or documents that a rollback kept."""
     API = 5
     """The API or the network refused the call."""
     AUTH = 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,50 +12,80 @@ import msgspec
 from hl_async.bulk.export import LISTS, copy_source, export, invoiced
 from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.protocol import SETTLE, State
-from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.reports import RunReport
+from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import Item
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.render import progress, report_lines
-from hl_async.cli.sessions import Counting, client, draining, report_json
+from hl_async.cli.progress import progress
+from hl_async.cli.render import report_lines
+from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option, report_json
 from hl_async.errors import InvalidRequest
 from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 
 
 @click.command("export")
 @click.argument("kind", type=click.Choice(list(LISTS)))
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]),
+              help="What to write; default by the ending of FILE, ndjson for -.")  # fmt: skip
+@click.option("--refresh", is_flag=True, help="Drop an unfinished export and start from the first document.")
 @click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
-@click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
-def export_command(kind: str, file: Path, location: str | None, base_url: str | None, as_json: bool) -> int:
-    """Write all estimates or invoices of a location into FILE: .ndjson, or .csv for a flat table.
+@base_url_option
+@json_option
+def export_command(
+    kind: str,
+    file: Path,
+    form: str | None,
+    refresh: bool,
+    location: str | None,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """Write all estimates or invoices of a location into FILE: .ndjson, or .csv for a flat table; - is stdout.
 
     \b
     hl-async export estimates all.ndjson
     hl-async export invoices invoices.csv --location ID
+    hl-async export estimates - | jq .name
 
-    Interrupted, the same command goes on. The list is read again until nothing new comes; what is created and
-    deleted between two passes can't be seen. An .ndjson of estimates is a source for migrate.
+    FILE is replaced when the export is complete; until then the documents are in FILE.part. Interrupted, the same
+    command continues with it. The list is read again until nothing new comes; what is created and deleted between
+    two passes can't be seen. An .ndjson of estimates is a source for migrate.
     """
-    if file.suffix.lower() not in (".ndjson", ".jsonl", ".csv"):
-        raise InvalidRequest(
-            "FILE", f"{file.name} is neither .ndjson (whole documents) nor .csv (a flat table)"
-        )
+    to_stdout = str(file) == "-"
+    table = _is_table(file, form, to_stdout)
+    if to_stdout and as_json:
+        raise InvalidRequest("--json", "and the documents would both go to stdout; give a FILE")
 
     async def main() -> ExitCode:
+        target = sys.stdout.buffer if to_stdout else file
         async with client(base_url, Counting()) as hl:
-            found = await export(hl.location(location), kind, file)
+            found = await export(hl.location(location), kind, target, table=table, refresh=refresh)
         if as_json:
             put_json(msgspec.to_builtins(found))
-        else:
-            tell(f"{found.documents:,} {kind} in {file}, {found.written:,} written now")
-            if found.late:
-                tell(f"{found.late:,} of them were found only by reading the list again")
+            return ExitCode.OK
+        speak = say if to_stdout else tell
+        speak(f"{'stdout' if to_stdout else file}: {found.documents:,} {kind}")
+        if found.written != found.documents:
+            speak(f"{found.documents - found.written:,} of them were read by an earlier, interrupted export")
+        if found.late:
+            speak(f"{found.late:,} of them were found only by reading the list again")
         return ExitCode.OK
 
     return int(run_async(main))
+
+
+def _is_table(file: Path, form: str | None, to_stdout: bool) -> bool:
+    if form is not None:
+        return form == "csv"
+    ending = file.suffix.lower()
+    if not to_stdout and ending not in (".ndjson", ".jsonl", ".csv"):
+        raise InvalidRequest(
+            "FILE", f"{file.name} is neither .ndjson (whole documents) nor .csv (a flat table); give --format"
+        )
+    return ending == ".csv"
 
 
 @click.command()
@@ -102,7 +133,7 @@ def copy(
         async with client(base_url, counting, attempt_timeout=attempt_timeout) as hl:
 
             async def execute(run: Run) -> RunReport:
-                with progress("copied", as_json) as show, draining(run.stop):
+                with progress("done", as_json, counting) as show, draining(run.stop):
                     return await run.execute(
                         lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
                         settle=settle,
@@ -127,7 +158,7 @@ def copy(
             for line in report_lines(report):
                 click.echo(line)
         if report.state != "done":
-            say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command goes on")
+            say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command continues")
             return ExitCode.STOPPED
         return ExitCode.HELD if report.unknown else ExitCode.REJECTS if report.rejected else ExitCode.OK
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hl_async.config import Environment
-from hl_async.errors import ConfigurationError
+from hl_async.errors import ConfigurationError, JournalMissing
 from hl_async.secret import Secret
 
 if TYPE_CHECKING:
@@ -43,19 +43,41 @@ def required_postgres(given: str | None) -> Secret:
     return found
 
 
-def place_of(journal: str, given: str | None) -> Path | JournalStore:
-    """The run that ``journal`` names: a journal file that is there, else one in the database, if there is any.
+def store_of(journal: str, given: str | None) -> JournalStore:
+    """Return the run that ``journal`` names: a journal file, a source with a journal beside it, or a name.
 
     In a database a run has the name of its source, which may well lie in this folder: that is no journal.
+
+    Raises:
+        JournalMissing: There is no such run.
     """
+    from hl_async.bulk.journals.sqlite import SqliteJournals
+
     path = Path(journal)
     postgres = postgres_of(given)
     if postgres is None or (given is None and _is_journal(path)):
-        return path
+        return SqliteJournals(_journal_of(path))
     from hl_async.bulk.journals.postgres import PostgresJournals
     from hl_async.bulk.workers.worker import worker_name
 
     return PostgresJournals(required_postgres(given), run_name(journal), holder=worker_name())
+
+
+def name_of(place: JournalStore) -> str:
+    """Return what the command line calls the run of ``place``."""
+    return str(getattr(place, "path", None) or getattr(place, "name", ""))
+
+
+def _journal_of(path: Path) -> Path:
+    """Return ``path``, or the journal beside it if it is a source."""
+    beside = path.with_name(path.name + ".hl.db")
+    if _is_journal(path) or not path.is_file() or path.stat().st_size == 0:
+        return beside if not path.exists() and beside.exists() else path
+    if beside.exists():
+        return beside
+    if path.suffix.lower() in (".csv", ".xlsx", ".ndjson", ".jsonl"):
+        raise JournalMissing(f"there is no journal of {path}: {beside.name} does not exist")
+    return path
 
 
 def _is_journal(path: Path) -> bool:

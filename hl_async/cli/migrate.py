@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import shlex
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +13,35 @@ import click
 import msgspec
 
 from hl_async.bulk.journals.sqlite import SqliteJournals
-from hl_async.bulk.keys import key_carrier
-from hl_async.bulk.protocol import SETTLE
-from hl_async.bulk.run import Forecast, Run, RunReport
-from hl_async.bulk.sources.mapping import Mapping
-from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
-from hl_async.bulk.target import LocationTarget
+from hl_async.bulk.left_out import LeftOut, write_left_out
+from hl_async.bulk.migration import migrate as run_migration
+from hl_async.bulk.migration import plan, with_files
+from hl_async.bulk.preparation import MigrationSettings, Plan, plan_of, prepare, require_new
+from hl_async.bulk.protocol import SETTLE, State
+from hl_async.bulk.reports import Forecast, RunReport
+from hl_async.bulk.run import Run
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.journal_options import name_for, place_of, postgres_option, required_postgres, run_name
-from hl_async.cli.reject_files import LeftOut, check_rejects, write_left_out
-from hl_async.cli.render import money, progress, report_lines, span
+from hl_async.cli.journal_options import (
+    name_for,
+    name_of,
+    postgres_option,
+    required_postgres,
+    run_name,
+    store_of,
+)
+from hl_async.cli.progress import progress
+from hl_async.cli.render import forecast_line, plan_lines, report_lines, shown
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option, report_json
 from hl_async.config import DEFAULT_BASE_URL, Environment, base_url
-from hl_async.errors import BulkError, ConfigurationError, HighLevelError
-from hl_async.operations import plain_id
+from hl_async.errors import (
+    AlreadyMigrated,
+    JournalCorrupt,
+    JournalError,
+    JournalLocked,
+    JournalMismatch,
+    JournalMissing,
+)
 
 if TYPE_CHECKING:
     from hl_async.bulk.journals.protocol import JournalStore
@@ -42,16 +58,23 @@ if TYPE_CHECKING:
     metavar="FILE|NAME",
     help="The run's journal; default SOURCE.hl.db, in a database SOURCE's name.",
 )
-@click.option("--resume", metavar="FILE|NAME", help="Go on with the run of this journal.")
+@click.option("--resume", metavar="FILE|NAME", help="Continue the run of this journal.")
 @click.option("--engine", type=click.Choice(["local", "dbos"]), default="local", show_default=True,
               help="Who works: this process, or the workers of a database.")  # fmt: skip
 @postgres_option
 @click.option("--detach", is_flag=True, help="With --engine dbos: hand the run over, and don't watch.")
-@click.option("--dry-run", is_flag=True, help="Read and check everything, forecast, make no request.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, show rejects and the first document; make no request.",
+)
 @click.option(
     "--rejects", type=click.Path(path_type=Path), help="The reject file; default SOURCE.rejects.EXT."
 )
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API rejected.")
+@click.option(
+    "--again", is_flag=True, help="Create documents that another run of the source created already."
+)
 @click.option(
     "--max-in-flight",
     type=click.IntRange(1, 1000),
@@ -70,7 +93,12 @@ if TYPE_CHECKING:
     metavar="PART",
     help="Part of the rate budget that this process uses.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N documents, as a trial.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the first N documents, as a trial; the same command without it creates the rest.",
+)
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
               help="How long a request without an answer may still take effect.")  # fmt: skip
 @click.option("--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
@@ -87,18 +115,21 @@ def migrate(**options: Any) -> int:
     """Turn every document of SOURCE into one estimate, exactly once.
 
     SOURCE is a .csv or .xlsx with a mapping (--map), or .ndjson with one estimate body per line. The run is kept
-    in a journal: after Ctrl-C, a crash or a power cut, --resume goes on without creating anything twice.
+    in a journal: after Ctrl-C, a crash or a power cut the same command, or --resume, continues without creating
+    anything twice. After a trial with --limit the same command without it creates the rest.
 
     \b
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
+    hl-async migrate orders.csv --map orders.toml --location ID --limit 5
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
     """
-    arguments = _Arguments(**options)
+    arguments = _Arguments(**options, here=Path.cwd())
     if (arguments.source is None) == (arguments.resume is None):
         fail("give either a SOURCE or --resume JOURNAL")
-    if arguments.engine == "dbos":
+    by_workers = arguments.engine == "dbos"
+    if by_workers:
         required_postgres(arguments.postgres)
         for option, given in (
             ("--share", arguments.share != 1.0),
@@ -110,12 +141,9 @@ def migrate(**options: Any) -> int:
                 )
     elif arguments.detach:
         fail("--detach leaves the work to workers: it needs --engine dbos")
-    if not arguments.dry_run or arguments.resume is not None:
-        return int(run_async(lambda: _migrate(arguments)))
-    with tempfile.TemporaryDirectory(prefix="hl-async-") as folder:
-        arguments.journal = str(Path(folder) / "dry-run.hl.db")
-        arguments.postgres, arguments.engine = None, "local"
-        return int(run_async(lambda: _migrate(arguments)))
+    if arguments.dry_run:
+        return int(run_async(lambda: _dry_run(arguments)))
+    return int(run_async(lambda: _by_workers(arguments) if by_workers else _here(arguments)))
 
 
 class _Arguments(msgspec.Struct):
@@ -130,6 +158,7 @@ class _Arguments(msgspec.Struct):
     dry_run: bool
     rejects: Path | None
     retry_rejected: bool
+    again: bool
     max_in_flight: int
     max_rejects: str
     share: float
@@ -139,124 +168,145 @@ class _Arguments(msgspec.Struct):
     key: str
     base_url: str | None
     as_json: bool
+    here: Path
+
+    @property
+    def where(self) -> str:
+        """The location, from the option or the environment."""
+        return self.location or Environment.read().location_id or ""
+
+    def store(self) -> JournalStore:
+        """Where the run is kept: in the database if that is named, or needed for workers. Blocking."""
+        if self.resume is not None:
+            return store_of(self.resume, self.postgres)
+        assert self.source is not None
+        if self.postgres is None and self.engine == "local":
+            beside = self.source.with_name(self.source.name + ".hl.db")
+            return SqliteJournals(Path(self.journal) if self.journal else beside)
+        from hl_async.bulk.journals.postgres import PostgresJournals
+        from hl_async.bulk.workers.worker import worker_name
+
+        name = run_name(self.journal) if self.journal else name_for(self.source)
+        return PostgresJournals(required_postgres(self.postgres), name, holder=worker_name())
+
+    def settings(self, journal: JournalStore) -> MigrationSettings:
+        """The settings of a plan."""
+        return MigrationSettings(
+            mapping=self.mapping, location=self.where, journal=journal, key=self.key, limit=self.limit,
+            max_rejects=self.max_rejects, rejects=self.rejects,
+        )  # fmt: skip
+
+    def client(self, counting: Counting) -> HighLevel:
+        """The client of the run."""
+        shared = required_postgres(self.postgres) if self.postgres else None
+        return client(self.base_url, counting, self.share, self.attempt_timeout, shared)
 
 
-async def _migrate(arguments: _Arguments) -> ExitCode:
+async def _dry_run(arguments: _Arguments) -> ExitCode:
+    """Plan, or look at a journal, without a request."""
+    if arguments.source is not None:
+        found = await plan(
+            arguments.source, mapping=arguments.mapping, location=arguments.where, key=arguments.key,
+            limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
+        )  # fmt: skip
+    else:
+        place = await asyncio.to_thread(arguments.store)
+        async with await Run.open(place, watch=True) as run:
+            await run.require_running()
+            reasons = Counter(row.reason or "" for row in await run.each(State.REJECTED))
+            found = await plan_of(run, LeftOut(reasons))
+    if arguments.as_json:
+        put_json({**msgspec.to_builtins(found.forecast), **_plan_json(found), "dry_run": True})
+    else:
+        for line in plan_lines(found, arguments.here):
+            tell(line)
+    if found.warning:
+        say(f"warning: {found.warning}")
+    if not found.forecast.items and arguments.source is not None:
+        return ExitCode.USAGE
+    return ExitCode.REJECTS if found.forecast.rejected else ExitCode.OK
+
+
+def _plan_json(found: Plan) -> dict[str, Any]:
+    return {
+        "reasons": found.reasons,
+        "reject_file": found.reject_file,
+        "skipped_file": found.skipped_file,
+        "first": msgspec.to_builtins(found.first),
+    }
+
+
+async def _here(arguments: _Arguments) -> ExitCode:
+    """Run in this process."""
     counting = Counting()
-    by_workers = arguments.engine == "dbos"
-    # everything that can be refused is refused before the journal is touched
-    hl = (
-        None
-        if arguments.dry_run or by_workers
-        else client(
-            arguments.base_url,
-            counting,
-            arguments.share,
-            arguments.attempt_timeout,
-            required_postgres(arguments.postgres) if arguments.postgres else None,
-        )
-    )
-    if arguments.rejects is not None:
-        await asyncio.to_thread(check_rejects, arguments.rejects, arguments.source)
-    beside, run = await _prepare(arguments)
-    async with run:
-        if arguments.dry_run:
-            _say_forecast(await run.forecast(), arguments.as_json)
-            return ExitCode.OK
+    place = await asyncio.to_thread(arguments.store)
+    started = asyncio.Event()
+    stop = asyncio.Event()
+
+    def on_planned(forecast: Forecast) -> None:
+        started.set()
+        if not arguments.as_json:
+            say(forecast_line(forecast))
+
+    async def go(hl: HighLevel, again: bool) -> RunReport:
+        with progress("done", arguments.as_json, counting) as show, draining(stop):
+            return await run_migration(
+                hl, arguments.source, mapping=arguments.mapping, location=arguments.where, journal=place,
+                key=arguments.key, limit=arguments.limit, max_rejects=arguments.max_rejects,
+                rejects=arguments.rejects, retry_rejected=arguments.retry_rejected, again=again,
+                settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
+                max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
+            )  # fmt: skip
+
+    try:
+        async with arguments.client(counting) as hl:
+            try:
+                report = await go(hl, arguments.again)
+            except AlreadyMigrated as error:
+                if arguments.as_json or not sys.stdin.isatty():
+                    raise
+                say(str(error))
+                if not click.confirm("Create them again?", err=True):
+                    return ExitCode.USAGE
+                report = await go(hl, True)
+    except asyncio.CancelledError:
+        if not started.is_set():
+            raise
+        async with await Run.open(place, watch=True) as run:
+            report = await run.report(reason="interrupted")
+            left_out = await write_left_out(run, Path(run.journal.name), arguments.rejects)
+        report = with_files(report, left_out)
+    except (JournalLocked, JournalMissing, JournalMismatch, JournalCorrupt):
+        raise
+    except JournalError as error:
+        if not started.is_set():
+            raise
+        say(f"error: {error}")
+        say(f"stopped; when the journal can be written again: hl-async migrate --resume {name_of(place)}")
+        return ExitCode.STOPPED
+    report = msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
+    return _finish(report, arguments)
+
+
+async def _by_workers(arguments: _Arguments) -> ExitCode:
+    """Plan here, and leave the run to workers."""
+    place = await asyncio.to_thread(arguments.store)
+    planned = await prepare(arguments.source, arguments.settings(place))
+    async with planned.run as run:
         if arguments.retry_rejected:
             say(f"{await run.journal.retry_rejected():,} rejected documents are planned again")
-        forecast = await run.forecast()
         if not arguments.as_json:
-            say(_forecast_line(forecast))
-        if hl is not None:
-            report = await _execute(run, hl, counting, arguments)
-        else:
-            found = await _hand_over(run, arguments)
-            if found is None:
-                return ExitCode.OK
-            report = found
-        left_out = await write_left_out(run, beside, arguments.rejects)
-    return _finish(report, arguments, left_out, unwatched=by_workers and run.stop.is_set())
-
-
-async def _prepare(arguments: _Arguments) -> tuple[Path, Run]:
-    """A path that files of the run stand beside, and the run, planned."""
-    if arguments.resume is not None:
-        run = await Run.open(await asyncio.to_thread(place_of, arguments.resume, arguments.postgres))
-        if not run.is_planned:
-            await run.aclose()
-            raise BulkError(
-                f"{arguments.resume} was interrupted while it was planned; start again with its source"
-            )
-        return Path(arguments.resume), run
-    found = await asyncio.to_thread(_inspect, arguments)
-    place = found.place
-    existed = await place.exists()
-    run = await Run.create(place, fingerprint=found.mark, location=found.location, key=arguments.key)
-    if run.is_planned:
-        return found.beside, run
-    try:
-        # the reject file needs these, also after a crash in the next moment
-        await run.journal.note(
-            source=str(found.source),
-            columns=msgspec.json.encode(found.columns).decode(),
-            delimiter=found.mapping.source.delimiter if found.mapping else ",",
-            encoding=found.mapping.source.encoding if found.mapping else "utf-8",
-        )
-        records = read_source(found.source, found.mapping)
-        await run.plan(records, max_rejects=arguments.max_rejects, limit=arguments.limit)
-    except BaseException as error:
-        await run.aclose()
-        if not existed and isinstance(error, HighLevelError):
-            await place.remove()  # nothing was sent: leave nothing half done
-        raise
-    return found.beside, run
-
-
-class _Found(msgspec.Struct):
-    """What the arguments name, checked."""
-
-    source: Path
-    mapping: Mapping | None
-    columns: list[str] | None
-    mark: str
-    location: str
-    place: JournalStore
-    beside: Path
-
-
-def _inspect(arguments: _Arguments) -> _Found:
-    """Look at source, mapping, location and journal; blocking, and without a trace."""
-    source = arguments.source
-    assert source is not None
-    location = arguments.location or Environment.read().location_id or ""
-    if location:
-        plain_id("location", location)
-    key_carrier(arguments.key)
-    mapping = None if arguments.mapping is None else Mapping.load(arguments.mapping)
-    mark = fingerprint(source, arguments.mapping)
-    is_table = source.suffix.lower() not in (".ndjson", ".jsonl")
-    if is_table and mapping is None:
-        read_source(source, None)  # says what is missing
-    columns = header_of(source, mapping) if is_table and mapping is not None else None
-    if not location and not (mapping is not None and mapping.document.location):
-        raise ConfigurationError("--location", "is missing; give one, or set HL_LOCATION_ID")
-    if arguments.limit:
-        mark += f":{arguments.limit}"
-    place, beside = _place_for(source, arguments)
-    return _Found(source.absolute(), mapping, columns, mark, location, place, beside)
-
-
-def _place_for(source: Path, arguments: _Arguments) -> tuple[JournalStore, Path]:
-    """Where a new run is kept: in the database if that is named, or needed for workers."""
-    if arguments.postgres is None and arguments.engine == "local":
-        path = Path(arguments.journal) if arguments.journal else source.with_name(source.name + ".hl.db")
-        return SqliteJournals(path), path
-    from hl_async.bulk.journals.postgres import PostgresJournals
-    from hl_async.bulk.workers.worker import worker_name
-
-    name = run_name(arguments.journal) if arguments.journal else name_for(source)
-    return PostgresJournals(required_postgres(arguments.postgres), name, holder=worker_name()), source
+            say(forecast_line(await run.forecast()))
+        if planned.is_new and not arguments.again:
+            async with arguments.client(Counting()) as hl:
+                await require_new(planned, hl, again=False)
+        await run.note_timing(arguments.settle, arguments.attempt_timeout)
+        report = await _hand_over(run, arguments)
+        if report is None:
+            return ExitCode.OK
+        report = with_files(report, await write_left_out(run, planned.beside, arguments.rejects))
+        unwatched = run.stop.is_set()
+    return _finish(report, arguments, unwatched=unwatched)
 
 
 async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
@@ -276,7 +326,7 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
             say(f"handed over; look at it with: hl-async status {name}")
             return None
         with (
-            progress("created", arguments.as_json) as show,
+            progress("done", arguments.as_json) as show,
             draining(run.stop, f"no longer watched: the workers go on; hl-async pause {name} lets them rest"),
         ):
             return await run.follow(_Following(dispatch, name).is_open, on_progress=show)
@@ -304,64 +354,33 @@ class _Following:
         return await self._dispatch.is_open(self._run)
 
 
-async def _execute(run: Run, hl: HighLevel, counting: Counting, arguments: _Arguments) -> RunReport:
-    async with hl:
-        with progress("created", arguments.as_json) as show, draining(run.stop):
-            try:
-                report = await run.execute(
-                    lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
-                    settle=arguments.settle,
-                    attempt_timeout=arguments.attempt_timeout,
-                    max_in_flight=arguments.max_in_flight,
-                    on_progress=show,
-                )
-            except asyncio.CancelledError:
-                report = await run.report(reason="interrupted")
-    return msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
-
-
-def _finish(
-    report: RunReport, arguments: _Arguments, left_out: LeftOut, *, unwatched: bool = False
-) -> ExitCode:
+def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False) -> ExitCode:
+    """Print the report, and what to do next."""
     if arguments.as_json:
         put_json(report_json(report))
     else:
-        for line in report_lines(report, left_out.reasons):
+        for line in report_lines(report):
             click.echo(line)
-        if left_out.rejects is not None:
-            click.echo(f"rejects    {left_out.rejects}   mend them and migrate the file")
-        if left_out.skipped is not None:
-            click.echo(f"skipped    {left_out.skipped}")
-    if left_out.problem:
-        say(f"warning: {left_out.problem}")
+        if report.skipped_file:
+            click.echo(f"skipped    {shown(report.skipped_file, arguments.here)}")
+    if report.warning:
+        say(f"warning: {report.warning}")
     if report.state != "done" and unwatched:
         say(f"the workers go on; look at it with: hl-async status {report.journal}")
         return ExitCode.STOPPED
     if report.state != "done":
         why = f" ({report.reason})" if report.reason else ""
         more = " --engine dbos" if arguments.engine == "dbos" else ""
-        say(f"stopped{why}; go on with: hl-async migrate --resume {report.journal}{more}")
+        say(f"stopped{why}; continue with: hl-async migrate --resume {report.journal}{more}")
         return ExitCode.STOPPED
+    if not arguments.as_json:
+        if report.reject_file:
+            file, mapping = shown(report.reject_file, arguments.here), arguments.mapping
+            more = f" --map {shlex.quote(str(mapping))}" if mapping else ""
+            click.echo(f"rejects    {file}   correct them, then: hl-async migrate {shlex.quote(file)}{more}")
+        say(f"compare what was sent with the location: hl-async verify {report.journal}")
     if report.unknown:
         return ExitCode.HELD
-    if not arguments.as_json:
-        say(f"compare source and location with: hl-async verify {report.journal}")
+    if report.rejected and not report.created:
+        return ExitCode.USAGE
     return ExitCode.REJECTS if report.rejected else ExitCode.OK
-
-
-def _forecast_line(forecast: Forecast) -> str:
-    aside = f"{forecast.rejected:,} rejected, {forecast.skipped:,} skipped"
-    if not forecast.items:
-        return f"nothing left to create; {aside}"
-    return (
-        f"{forecast.items:,} documents to create ({money(forecast.totals)}), {aside}; "
-        f"about {forecast.requests:,} requests, {span(forecast.seconds)} at the usual rate"
-    )
-
-
-def _say_forecast(forecast: Forecast, as_json: bool) -> None:
-    if as_json:
-        put_json({**msgspec.to_builtins(forecast), "dry_run": True})
-        return
-    tell(_forecast_line(forecast))
-    tell(f"that is {forecast.days:.1%} of a location's budget for a day; nothing was sent")

@@ -1,21 +1,22 @@
-"""How runs look on a terminal: a progress bar when there is one, plain lines when there is not, a table at the end."""
+"""How runs look as text: reports, plans, verifications, rollbacks, locations."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from hl_async.bulk.journals.protocol import LaneStatus
-from hl_async.bulk.run import Progress, RunReport
+from hl_async.bulk.preparation import Plan
+from hl_async.bulk.reports import Forecast, RollbackReport, RunReport
 from hl_async.bulk.verification import Verification
-from hl_async.cli.app import say
 
 _REASONS: Final = 5
+_SHOWN: Final = 50
+_MENTIONED: Final = 0.01
+"""The share of a day's requests from which a plan mentions it."""
 
 
 def money(sums: dict[str, Decimal]) -> str:
@@ -32,70 +33,35 @@ def span(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-@contextmanager
-def progress(title: str, quiet: bool) -> Iterator[Any]:
-    """A callback for :class:`Progress`: a bar on a terminal, a line every five seconds elsewhere, or nothing."""
-    if quiet:
-        yield None
-        return
-    if not sys.stderr.isatty():
-        yield _plain(title)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[count]} · ETA {task.fields[eta]}{task.fields[more]}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task(title, total=None, count="", eta="?", more="")
-
-        def show(now: Progress) -> None:
-            more = f" · {now.ambiguous} unanswered" if now.note else ""
-            more += f" · {now.rejected} rejected" if now.rejected else ""
-            count = f"{now.done:,}/{now.of:,} · {now.rate:.1f}/s"
-            bar.update(task, completed=now.done, total=now.of, count=count, eta=span(now.eta), more=more)
-
-        yield show
-
-
-def _plain(title: str) -> Any:
-    said = 0.0
-
-    def show(now: Progress) -> None:
-        nonlocal said
-        if time.monotonic() - said >= 5 or now.done == now.of:
-            said = time.monotonic()
-            say(f"{title} {now.done:,}/{now.of:,} · {now.rate:.1f}/s · ETA {span(now.eta)}")
-
-    return show
-
-
-def report_lines(report: RunReport, reasons: Counter[str] | None = None) -> list[str]:
-    """The report as text, one fact per line; the commonest of ``reasons`` under what was rejected."""
+def report_lines(report: RunReport) -> list[str]:
+    """The report as text, one fact per line; the commonest reasons under what was rejected."""
     lines = [
         f"source     {report.source:>8,} documents",
         f"created    {report.created:>8,}   {money(report.total_created)}",
-        f"rejected   {report.rejected:>8,}",
-        *_reason_lines(reasons or Counter()),
     ]
+    if report.rejected:
+        lines += [f"rejected   {report.rejected:>8,}", *_reason_lines(Counter(report.reasons))]
     if report.skipped:
         lines.append(f"skipped    {report.skipped:>8,}   left out by the mapping")
     if report.unknown:
+        lines.append(f"held       {report.unknown:>8,}   not known whether these were created: look at them")
+    if report.withdrawn:
+        lines.append(f"withdrawn  {report.withdrawn:>8,}   never created: the run was rolled back")
+    if report.deleted:
+        lines.append(f"deleted    {report.deleted:>8,}   by the rollback")
+    if report.planned:
+        lines.append(f"to do      {report.planned:>8,}")
+    if report.ambiguous:
         lines.append(
-            f"held       {report.unknown:>8,}   nobody can tell whether these happened: look at them"
+            f"unanswered {report.ambiguous:>8,}   sent; the run learns later whether they were created"
         )
-    if report.planned or report.ambiguous:
-        lines.append(f"to do      {report.planned:>8,}   and {report.ambiguous:,} unanswered")
     if report.requests:
-        took = f"took       {span(report.seconds):>8}"
+        took = f"took       {span(max(report.seconds, 1.0)):>8}"
         if report.seconds and report.requests >= report.created:  # else some were created before this time
             took += f"   {report.created / report.seconds:.1f} documents per second"
         lines.append(took)
-        lines.append(f"requests   {report.requests:>8,}   {report.refused:,} refused by the rate limit")
+        refused = f"   {report.refused:,} refused by the rate limit" if report.refused else ""
+        lines.append(f"requests   {report.requests:>8,}{refused}")
     return lines
 
 
@@ -110,16 +76,107 @@ def _cut(text: str) -> str:
     return plain if len(plain) <= 100 else f"{plain[:99]}…"
 
 
-def verification_lines(found: Verification) -> list[str]:
-    """The verification as text: verified, or every difference."""
+def verification_lines(found: Verification, report: Path | None = None) -> list[str]:
+    """The verification as text: what was compared, or every difference."""
+    kept = [one for one in found.differences if one.kind == "extra"]
+    if found.state != "running":
+        deleted = f"{found.state.replace('_', ' ')}: {plural(found.deleted, 'document')} deleted"
+        if not kept:
+            return [f"{deleted}; {plural(found.locations, 'location')} listed, nothing of the run is there"]
+        return [
+            f"{deleted}; {plural(len(kept), 'document')} of the run still there:",
+            *_difference_lines(found),
+        ]
+    surplus = f"; {plural(found.repaired, 'second copy', 'second copies')} deleted" if found.repaired else ""
     if not found.differences:
-        text = f"verified: {found.documents:,} documents, {money(found.total_found)}, equal to the cent"
-        return [text + (f"; {found.repaired} surplus drafts deleted" if found.repaired else "")]
-    lines = [f"{len(found.differences)} differences:"]
-    lines += [f"  {d.kind:<10} {d.source_id} {d.document} {d.detail}" for d in found.differences[:50]]
-    if len(found.differences) > 50:
-        lines.append(f"  … and {len(found.differences) - 50} more")
+        return [
+            f"verified: {plural(found.documents, 'document')}, {money(found.total_found)}, as they were sent{surplus}",
+            f"compared {', '.join(found.compared)}",
+        ]
+    head = f"{plural(len(found.differences), 'difference')}; {found.same:,} as sent{surplus}:"
+    more = [] if report is None else [f"all findings: {report}"]
+    return [head, *_difference_lines(found), f"compared {', '.join(found.compared)}", *more]
+
+
+def _difference_lines(found: Verification) -> list[str]:
+    lines = [f"  {d.kind:<10} {d.source_id} {d.document} {d.detail}" for d in found.differences[:_SHOWN]]
+    rest = len(found.differences) - len(lines)
+    return [*lines, f"  … and {rest:,} more (--report FILE holds all)"] if rest else lines
+
+
+def rollback_lines(found: RollbackReport) -> list[str]:
+    """The rollback as text: what was deleted, what stays and why, what is still open."""
+    lines = [f"deleted {plural(found.deleted, 'draft')}"]
+    if found.gone:
+        lines.append(f"{plural(found.gone, 'document')} had been deleted before")
+    if found.withdrawn:
+        lines.append(f"{plural(found.withdrawn, 'document')} were never created and are withdrawn")
+    reasons = {
+        "not_draft": "no longer drafts",
+        "changed": "changed since they were created; --even-changed deletes them",
+        "copy": "copies that the run did not provably make",
+        "refused": "refused by the API",
+    }
+    for kind, words in reasons.items():
+        kept = [one for one in found.kept if one.kind == kind]
+        if kept:
+            lines.append(f"kept {plural(len(kept), 'document')}: {words}")
+            lines += [f"  {one.source_id} {one.document} {_cut(one.detail)}" for one in kept[:_SHOWN]]
+            if len(kept) > _SHOWN:
+                lines.append(f"  … and {len(kept) - _SHOWN:,} more (--json shows all)")
     return lines
+
+
+def forecast_line(forecast: Forecast) -> str:
+    """What a run would create and take."""
+    aside = "".join(
+        f", {number:,} {word}"
+        for number, word in ((forecast.rejected, "rejected"), (forecast.skipped, "skipped"))
+        if number
+    )
+    if not forecast.items:
+        return f"nothing left to create{aside}"
+    return (
+        f"{plural(forecast.items, 'document')} to create ({money(forecast.totals)}){aside}; "
+        f"about {plural(forecast.requests, 'request')}, {span(forecast.seconds)} at the usual rate"
+    )
+
+
+def plan_lines(plan: Plan, here: Path) -> list[str]:
+    """A dry run as text: forecast, reasons of rejects, the first document."""
+    lines = [forecast_line(plan.forecast), *_reason_lines(Counter(plan.reasons))]
+    if plan.reject_file:
+        lines.append(f"rejects    {shown(plan.reject_file, here)}")
+    if plan.skipped_file:
+        lines.append(f"skipped    {shown(plan.skipped_file, here)}")
+    if plan.first is not None:
+        first = plan.first
+        parts = (
+            first.name,
+            first.contact,
+            plural(first.lines, "line"),
+            f"{first.total} {first.currency}".strip(),
+            f"valid until {first.valid_until}" if first.valid_until else "",
+        )
+        lines.append(f"first      {' · '.join(part for part in parts if part)}")
+    share = plan.forecast.days
+    budget = f" ({share:.1%} of a location's requests of a day)" if share >= _MENTIONED else ""
+    return [*lines, f"dry run: nothing was sent{budget}"]
+
+
+def time_of_day(seconds: float) -> str:
+    """``06:33:20``, by the local clock, for seconds since the epoch."""
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M:%S}"
+
+
+def shown(path: str, here: Path) -> str:
+    """A path as a person in the folder ``here`` would type it."""
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """``1 document``, ``2 documents``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def lane_lines(lanes: list[LaneStatus], *, rows: int) -> list[str]:

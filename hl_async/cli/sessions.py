@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
-from hl_async.bulk.run import RunReport
+from hl_async.bulk.reports import RunReport
 from hl_async.cli.app import say
 from hl_async.config import environment_with
 from hl_async.secret import Secret
-from hl_async.telemetry import AttemptFinished, Event, Observer
+from hl_async.telemetry import AttemptFinished, Event, Observer, RetryScheduled
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
@@ -27,17 +28,47 @@ base_url_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
 
 
+class Trouble(msgspec.Struct):
+    """Attempts in a row that got no usable answer; ``next_at`` is a time of the monotonic clock, or None."""
+
+    host: str
+    words: str
+    attempts: int = 0
+    next_at: float | None = None
+
+
+_FAILURES: Final = {
+    "ConnectFailed": "cannot be reached",
+    "AttemptTimeout": "does not answer in time",
+    "ConnectionLost": "breaks connections",
+}
+
+
 class Counting:
-    """Counts requests and refusals for the report."""
+    """Counts requests and refusals for the report, and remembers how the server fails."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.refused = 0
+        self.trouble: Trouble | None = None
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, AttemptFinished):
             self.requests += 1
             self.refused += event.status == 429
+            self._note(event)
+        elif isinstance(event, RetryScheduled) and self.trouble is not None:
+            self.trouble.next_at = time.monotonic() + event.delay
+
+    def _note(self, event: AttemptFinished) -> None:
+        if 0 < event.status < 500:
+            self.trouble = None
+            return
+        words = f"answers {event.status}" if event.status else _FAILURES.get(event.error, "fails")
+        if self.trouble is None or self.trouble.words != words:
+            self.trouble = Trouble(event.host, words)
+        self.trouble.attempts += 1
+        self.trouble.next_at = None
 
 
 def client(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
 from hl_async.bulk.journals.protocol import JournalStore, LaneStatus
-from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.reports import RunReport
+from hl_async.bulk.run import Run
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.journal_options import place_of, postgres_of, postgres_option, required_postgres, run_name
+from hl_async.cli.journal_options import postgres_of, postgres_option, required_postgres, run_name, store_of
 from hl_async.cli.render import lane_lines, report_lines
 from hl_async.cli.sessions import json_option, report_json
 
@@ -44,7 +44,7 @@ def status(journal: str | None, once: bool, postgres: str | None, as_json: bool)
             fail("give a JOURNAL, or --postgres to list the runs of a database")
         return int(run_async(lambda: _list(postgres, as_json)))
     live = sys.stderr.isatty() and not once and not as_json
-    place = place_of(journal, postgres)
+    place = store_of(journal, postgres)
     return int(run_async(lambda: _show(place, as_json=as_json, live=live)))
 
 
@@ -79,7 +79,7 @@ def pause(run: str, postgres: str | None) -> int:
     return int(run_async(main))
 
 
-async def _show(place: Path | JournalStore, *, as_json: bool, live: bool) -> ExitCode:
+async def _show(place: JournalStore, *, as_json: bool, live: bool) -> ExitCode:
     async with await Run.open(place, watch=True) as run:
         report, lanes = await run.report(), await run.journal.lanes()
         if as_json:

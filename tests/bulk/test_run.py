@@ -15,7 +15,8 @@ import pytest
 import samples
 from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
 from hl_async.bulk.protocol import State
-from hl_async.bulk.run import Progress, Run, RunReport
+from hl_async.bulk.reports import Progress, RunReport
+from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import (
@@ -276,42 +277,6 @@ async def test_idempotent_work_is_simply_repeated(box: Sandbox, tmp_path: Path) 
     report = await go(tmp_path / "del.db", box, source, operation=DELETE_ESTIMATE)
     assert report.created + report.rejected == 5
     assert box.ledger.estimates() == []
-
-
-async def test_verification_finds_every_kind_of_difference_and_repairs_copies(
-    box: Sandbox, tmp_path: Path
-) -> None:
-    await go(tmp_path / "run.db", box, items(5))
-    place = box.ledger.places[box.location_id]
-    documents = list(place.estimates.values())
-    copy = documents[0] | {"_id": box.ledger.new_id(), "createdAt": "2040-01-01T00:00:00.000Z"}
-    place.estimates[copy["_id"]] = copy
-    del place.estimates[documents[1]["_id"]]
-    documents[2]["total"] = Decimal("1.00")
-    async with HighLevel(box.token, base_url=box.url) as hl, await Run.open(tmp_path / "run.db") as run:
-        found = await run.verify(hl)
-        assert sorted(one.kind for one in found.differences) == ["amount", "duplicate", "missing"]
-        mended = await run.verify(hl, repair=True)
-        assert (mended.repaired, sorted(one.kind for one in mended.differences)) == (1, ["amount", "missing"])
-    assert copy["_id"] not in place.estimates
-
-
-async def test_rollback_deletes_the_runs_drafts_and_nothing_else(box: Sandbox, tmp_path: Path) -> None:
-    await go(tmp_path / "run.db", box, items(5))
-    place = box.ledger.places[box.location_id]
-    other = dict(next(iter(place.estimates.values()))) | {"_id": "foreign", "meta": {}}
-    place.estimates["foreign"] = other
-    ids = list(place.estimates)
-    place.estimates[ids[0]]["estimateStatus"] = "sent"
-    del place.estimates[ids[1]]
-    seen: list[tuple[int, int]] = []
-    async with HighLevel(box.token, base_url=box.url) as hl, await Run.open(tmp_path / "run.db") as run:
-        found = await run.rollback(hl, on_progress=lambda done, of: seen.append((done, of)))
-        assert dict(found) == {"deleted": 3, "kept": 1, "gone": 1}
-        again = await run.rollback(hl)
-        assert dict(again) == {"kept": 1}
-    assert set(place.estimates) == {"foreign", ids[0]}
-    assert seen
 
 
 async def test_progress_is_told(box: Sandbox, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
 from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
 from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.protocol import Copy, State, Timing
-from hl_async.bulk.run import Run, RunReport
+from hl_async.bulk.reports import RunReport
+from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import Item
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.workers import Worker, WorkerSettings

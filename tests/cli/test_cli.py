@@ -20,8 +20,9 @@ import pytest
 import samples
 from hl_async.cli.app import explain, run
 from hl_async.cli.exits import ExitCode
-from hl_async.errors import JournalMismatch, Unauthorized
+from hl_async.errors import AlreadyMigrated, Unauthorized
 from hl_async.models.codec import encode
+from hl_async.operations import OPERATIONS
 
 COMMAND = [sys.executable, "-c", "from hl_async.cli import main; main()"]
 
@@ -138,7 +139,7 @@ def test_a_migration_from_the_first_line_to_the_verification(
     source = bodies(tmp_path, 20)
     with source.open("ab") as file:
         file.write(b"{broken\n")
-    assert run(["migrate", str(source), "--dry-run", "--max-rejects", "50%"]) == ExitCode.OK
+    assert run(["migrate", str(source), "--dry-run", "--max-rejects", "50%"]) == ExitCode.REJECTS
     assert "20 documents to create (599.40 USD), 1 rejected" in capsys.readouterr().out
     assert served.control("state")["requests"] == 0
     assert run(["migrate", str(source), "--json", "--settle", "0.2"]) == ExitCode.REJECTS
@@ -152,17 +153,19 @@ def test_a_migration_from_the_first_line_to_the_verification(
     assert run(["status", journal, "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["created"] == 20
     assert run(["verify", journal]) == ExitCode.OK
-    assert "verified: 20 documents, 599.40 USD" in capsys.readouterr().out
+    assert "verified: 20 documents, 599.40 USD, as they were sent\ncompared name, " in capsys.readouterr().out
     assert run(["migrate", "--resume", journal]) == ExitCode.REJECTS
     assert served.control("state")["locations"][served.location]["estimates"] == 20
     capsys.readouterr()
     assert run(["rollback", journal, "--yes", "--json"]) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out) == {"deleted": 20}
+    report = json.loads(capsys.readouterr().out)
+    assert (report["deleted"], report["kept"], report["open"], report["state"]) == (20, [], 0, "rolled_back")
     assert run(["rollback", journal, "--yes"]) == ExitCode.OK
-    assert "0 deleted" in capsys.readouterr().out
-    assert run(["verify", journal, "--json"]) == ExitCode.OK
-    assert run(["migrate", "--resume", journal, "--retry-rejected", "--settle", "0.2"]) == ExitCode.REJECTS
-    assert served.control("state")["locations"][served.location]["estimates"] == 20
+    assert capsys.readouterr().out == "deleted 20 drafts\n"
+    assert run(["verify", journal]) == ExitCode.OK
+    assert "rolled back: 20 documents deleted; 1 location listed, nothing" in capsys.readouterr().out
+    assert run(["migrate", "--resume", journal]) == ExitCode.STOPPED
+    assert "was rolled back and cannot be resumed" in capsys.readouterr().err
 
 
 def test_a_difference_has_an_exit_code_of_its_own(
@@ -325,7 +328,7 @@ def test_any_operation_can_be_called(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(["call", "--list"]) == ExitCode.OK
-    assert len(capsys.readouterr().out.splitlines()) == 45
+    assert len(capsys.readouterr().out.splitlines()) == len(OPERATIONS)
     body = tmp_path / "body.json"
     body.write_bytes(encode(samples.estimate()))
     for _ in range(3):
@@ -357,7 +360,7 @@ def test_any_operation_can_be_called(
         (["estimates.create", "--body", "{"], ExitCode.USAGE, "no JSON object"),
         (["estimates.create", "--body", "@none.json"], ExitCode.USAGE, "No such file"),
         (["invoices.get"], ExitCode.USAGE, "takes <invoiceId>"),
-        (["invoices.get", "x", "--all"], ExitCode.USAGE, "is no list"),
+        (["invoices.get", "x", "--all"], ExitCode.USAGE, "does not page by offset"),
         (["invoices.get", "x"], ExitCode.API, "Unable to find an invoice"),
     ],
 )
@@ -439,7 +442,7 @@ def test_the_sandbox_says_what_to_export() -> None:
 
 def test_errors_carry_a_hint_where_there_is_one() -> None:
     assert "check HL_TOKEN" in explain(Unauthorized("401", status=401))
-    assert "--journal" in explain(JournalMismatch("another run"))
+    assert "--again" in explain(AlreadyMigrated("another run"))
 
 
 def _wait_for(condition: Any, seconds: float = 60.0) -> None:

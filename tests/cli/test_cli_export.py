@@ -39,28 +39,82 @@ def test_an_export_is_complete_and_goes_on_where_it_was_cut(
     assert json.loads(capsys.readouterr().out) == {"documents": 230, "written": 230, "passes": 2, "late": 0}
     lines = Path("all.ndjson").read_bytes().splitlines(keepends=True)
     assert len({json.loads(line)["_id"] for line in lines}) == 230
-    Path("all.ndjson").write_bytes(b"".join(lines[:150]) + lines[150][:40])
+    Path("all.ndjson").unlink()
+    Path("all.ndjson.part").write_bytes(b"".join(lines[:150]) + lines[150][:40])
     fill_one = encode(samples.estimate(name="new"))
     assert run(["call", "estimates.create", "--body", fill_one.decode()]) == ExitCode.OK
     capsys.readouterr()
     assert run(["export", "estimates", "all.ndjson"]) == ExitCode.OK
-    assert "231 estimates in all.ndjson, 81 written now" in capsys.readouterr().out
+    assert "all.ndjson: 231 estimates\n150 of them were read by an earlier" in capsys.readouterr().out
+    assert sorted(path.name for path in Path().glob("all*")) == ["all.ndjson"]
     assert run(["export", "estimates", "all.csv"]) == ExitCode.OK
     table = Path("all.csv").read_text().splitlines()
     assert len(table) == 232
     assert table[0].startswith("id,number,name,status,currency,total")
-    assert run(["export", "estimates", "all.csv"]) == ExitCode.OK
-    assert len(Path("all.csv").read_text().splitlines()) == 232
     assert run(["export", "invoices", "none.ndjson"]) == ExitCode.OK
-    assert "0 invoices" in capsys.readouterr().out
+    assert "none.ndjson: 0 invoices" in capsys.readouterr().out
 
 
-def test_a_file_of_somebody_elses_is_left_alone(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["all.ndjson", "all.csv"])
+def test_an_export_that_is_repeated_holds_what_changed_and_is_private(
+    served: Served, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    fill(served, 3)
+    assert run(["export", "estimates", name]) == ExitCode.OK
+    body = encode(samples.estimate(name="Renamed since"))
+    target = served.control("estimates")[0]["_id"]
+    assert run(["call", "estimates.update", target, "--body", body.decode()]) == ExitCode.OK
+    Path(name).chmod(0o644)
+    assert run(["export", "estimates", name]) == ExitCode.OK
+    assert Path(name).read_text().count("Renamed since") == 1
+    assert Path(name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_complete_file_stays_until_the_next_export_is_complete(served: Served) -> None:
+    fill(served, 3)
+    assert run(["export", "estimates", "all.ndjson"]) == ExitCode.OK
+    before = Path("all.ndjson").read_bytes()
+    served.control("faults", {"script": {"list-estimates": ["error_500_before"] * 50}}, "PUT")
+    assert run(["export", "estimates", "all.ndjson"]) == ExitCode.API
+    assert Path("all.ndjson").read_bytes() == before
+    assert Path("all.ndjson.part").exists()
+
+
+def test_refresh_drops_what_an_interrupted_export_has_read(served: Served) -> None:
+    fill(served, 3)
+    Path("all.ndjson.part").write_text('{"_id":"deleted long ago"}\n')
+    assert run(["export", "estimates", "all.ndjson", "--refresh"]) == ExitCode.OK
+    assert len(Path("all.ndjson").read_bytes().splitlines()) == 3
+    assert "long ago" not in Path("all.ndjson").read_text()
+
+
+def test_an_export_goes_to_stdout_as_lines_or_as_a_table(
+    served: Served, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    fill(served, 3)
+    capsysbinary.readouterr()
+    assert run(["export", "estimates", "-"]) == ExitCode.OK
+    captured = capsysbinary.readouterr()
+    assert len({json.loads(line)["_id"] for line in captured.out.splitlines()}) == 3
+    assert captured.err == b"stdout: 3 estimates\n"
+    assert run(["export", "estimates", "-", "--format", "csv"]) == ExitCode.OK
+    assert len(capsysbinary.readouterr().out.splitlines()) == 4
+    assert run(["export", "estimates", "-", "--json"]) == ExitCode.USAGE
+
+
+def test_a_file_that_is_not_an_export_is_left_alone(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("other.ndjson").write_text("[1]\n")
     for name in ("other.csv", "other.ndjson"):
+        before = Path(name).read_text()
         assert run(["export", "estimates", name]) == ExitCode.USAGE
-        assert "no export of ours" in capsys.readouterr().err
+        assert "is not an export" in capsys.readouterr().err
+        assert Path(name).read_text() == before
+    assert run(["export", "estimates", "none/all.csv"]) == ExitCode.USAGE
+    assert "the folder none does not exist" in capsys.readouterr().err
+    assert run(["export", "estimates", "all.parquet"]) == ExitCode.USAGE
 
 
 def test_a_location_is_copied_once_with_its_invoices(

@@ -199,4 +199,4 @@ def test_a_run_that_goes_on_reports_no_rate_that_it_did_not_reach(
     shown = capsys.readouterr()
     assert "per second" not in shown.out
     assert "nothing left to create" in shown.err
-    assert "created 3/3 · 0.0/s" in shown.err
+    assert "done 3/3 · 0.0/s" in shown.err

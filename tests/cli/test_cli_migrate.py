@@ -89,7 +89,7 @@ def test_the_report_names_the_commonest_reasons_and_the_files(
     assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.REJECTS
     out = capsys.readouterr().out
     assert "       2   a cancellation\n" in out
-    assert "t.rejects.csv   mend them" in out
+    assert "t.rejects.csv   correct them, then: hl-async migrate t.rejects.csv --map m.toml\n" in out
     assert "t.skipped.csv" in out
 
 
@@ -97,7 +97,7 @@ def test_many_different_reasons_are_cut_to_the_commonest(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = "".join(f"{n},Oak,{'x' * 200 if n == 9 else -n},1\n" for n in range(1, 10))
-    Path("t.csv").write_text(f"No,Name,Qty,Price\n{lines}")
+    Path("t.csv").write_text(f"No,Name,Qty,Price\n0,Oak,1,1\n{lines}")
     assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.REJECTS
     assert "       4   other reasons: in the reject file" in capsys.readouterr().out
 
@@ -119,24 +119,47 @@ def test_a_run_can_be_looked_at_while_it_works(
     assert codes == [ExitCode.OK, ExitCode.OK, ExitCode.USAGE]
 
 
-def test_a_dry_run_leaves_no_file_and_no_request(
+def test_a_dry_run_shows_rejects_and_the_first_document_and_makes_no_request(
     folder: Path, shared: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", None)
-    assert run(["migrate", "t.csv", "--map", "m.toml", "--dry-run", "--json"]) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out)["items"] == 1
+    assert run(["migrate", "t.csv", "--map", "m.toml", "--dry-run"]) == ExitCode.REJECTS
+    out = capsys.readouterr().out
+    assert "1 document to create (2.00 USD), 4 rejected, 1 skipped; about 2 requests" in out
+    assert "       2   a cancellation\n" in out
+    assert "first      1 · A · 1 line · 2.00 USD · valid until 2040-01-01\ndry run: nothing was sent\n" in out
+    assert run(["migrate", "t.csv", "--map", "m.toml", "--dry-run", "--json"]) == ExitCode.REJECTS
+    found = json.loads(capsys.readouterr().out)
+    assert (found["items"], found["reasons"]["a cancellation"], found["first"]["name"]) == (1, 2, "1")
     assert shared.control("state")["requests"] == 0
-    assert sorted(path.name for path in folder.rglob("*")) == ["m.toml", "t.csv", "tmp"]
+    assert sorted(path.name for path in folder.rglob("*")) == [
+        "m.toml", "t.csv", "t.rejects.csv", "t.skipped.csv", "tmp",
+    ]  # fmt: skip
+
+
+def test_a_dry_run_of_what_can_not_become_a_document_ends_as_the_run_would(folder: Path) -> None:
+    Path("t.csv").write_text("No,Name,Qty,Price\n1,Oak,-1,2\n")
+    for more in (["--dry-run"], []):
+        assert run(["migrate", "t.csv", "--map", "m.toml", *more]) == ExitCode.USAGE
+
+
+def test_files_of_documents_are_their_owners_alone(folder: Path) -> None:
+    Path("t.rejects.csv").write_text("of an older version")
+    Path("t.rejects.csv").chmod(0o644)
+    assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.REJECTS
+    for name in ("t.rejects.csv", "t.skipped.csv", "t.csv.hl.db"):
+        assert Path(name).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_dry_run_of_a_journal_changes_nothing_in_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.REJECTS
-    assert run(["migrate", "--resume", "t.csv.hl.db", "--retry-rejected", "--dry-run"]) == ExitCode.OK
-    capsys.readouterr()
+    command = ["migrate", "--resume", "t.csv.hl.db", "--retry-rejected", "--dry-run"]
+    assert run(command) == ExitCode.REJECTS
+    assert "nothing left to create, 4 rejected, 1 skipped" in capsys.readouterr().out
     assert run(["status", "t.csv.hl.db", "--json"]) == ExitCode.OK
     assert totals(capsys) == (6, 1, 4, 1)
 

@@ -83,6 +83,22 @@ class PostgresJournals:
         query = "delete from hl_async.run where name = $1"
         await self._once(lambda connection: connection.execute(query, self.name))
 
+    async def set_aside(self, word: str) -> str:
+        async def rename(connection: Any) -> str:
+            async with connection.transaction():
+                names = await connection.fetch(
+                    "select name from hl_async.run where starts_with(name, $1) for update", self.name
+                )
+                taken = {row["name"] for row in names}
+                number = 1
+                while (name := f"{self.name}.{word}-{number}") in taken:
+                    number += 1
+                await connection.execute("update hl_async.run set name = $2 where name = $1", self.name, name)
+            return name
+
+        new: str = await self._once(rename)
+        return new
+
     async def _once(self, act: Any) -> Any:
         try:
             return await self._database.run(JOURNAL, act)

@@ -391,6 +391,10 @@ class JournalStore(Protocol):
         """Remove the journal, for a run that never began."""
         ...
 
+    async def set_aside(self, word: str) -> str:
+        """Give the journal another name, such as ``NAME.word-1``, so that another run can have its own; returns it."""
+        ...
+
 
 def check_header(name: str, found: dict[str, str], header: dict[str, str]) -> None:
     """Raise :class:`JournalMismatch` when a journal that says ``found`` does not belong to the run of ``header``."""

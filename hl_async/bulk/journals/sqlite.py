@@ -27,6 +27,7 @@ from hl_async.bulk.journals.sqlite_file import (
     lock_file,
     make_file,
     remove_file,
+    rename_file,
     unlock,
 )
 from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses, locations_of
@@ -58,6 +59,9 @@ class SqliteJournals(NamedTuple):
 
     async def remove(self) -> None:
         await asyncio.to_thread(remove_file, self.path)
+
+    async def set_aside(self, word: str) -> str:
+        return str(await asyncio.to_thread(rename_file, self.path, word))
 
 
 class SqliteJournal:

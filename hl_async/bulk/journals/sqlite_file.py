@@ -203,3 +203,20 @@ def remove_file(path: Path) -> None:
     """Remove the journal and what stands beside it."""
     for end in ("", *_BESIDE, ".lock"):
         path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def rename_file(path: Path, word: str) -> Path:
+    """Rename the journal and what stands beside it to the first free ``NAME.word-N``; returns the new path."""
+    lock = lock_file(path)
+    try:
+        number = 1
+        while (target := path.with_name(f"{path.name}.{word}-{number}")).exists():
+            number += 1
+        for end in (*_BESIDE, ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(target.with_name(target.name + end))
+        _sync_folder(path.parent)
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    finally:
+        unlock(lock)
+    return target

@@ -1,4 +1,7 @@
-"""The files of what a run left out: rejects, and what the mapping skipped on purpose."""
+"""Files of what a run left out: rejects, and what the mapping skipped on purpose.
+
+They hold customers and amounts, so only their owner may read them.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,14 @@ from hl_async.bulk.protocol import State
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.errors import ConfigurationError
+from hl_async.storage.private_files import open_private
 
 
 class LeftOut(msgspec.Struct):
-    """What a run left out and why, and the files that hold it; ``problem`` when one can't be written."""
+    """Documents that a run left out, by reason, and the files that hold them.
+
+    ``problem`` says why a file could not be written.
+    """
 
     reasons: Counter[str]
     rejects: Path | None = None
@@ -46,7 +53,7 @@ async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftO
 
 
 def reject_text(rows: list[ItemRow], header: dict[str, str]) -> Iterator[bytes]:
-    """The lines of a reject file, in the format that the journal's ``header`` remembers of the source."""
+    """Return the lines of a reject file, in the format that the journal's ``header`` names."""
     columns = msgspec.json.decode(header.get("columns", "null"))
     texts = ((row.raw, row.reason or "") for row in rows)
     return reject_lines(columns, texts, header.get("delimiter", ","), header.get("encoding", "utf-8"))
@@ -69,9 +76,11 @@ def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
 
 
 def _write(path: Path, rows: list[ItemRow], header: dict[str, str], journal: Path) -> str:
-    """Write a file; what went wrong otherwise: the documents are safe in the journal, and the report goes on."""
+    """Write a file. Returns what went wrong: the documents are safe in the journal, and the report goes on."""
     try:
-        path.write_bytes(b"".join(reject_text(rows, header)))
+        path.unlink(missing_ok=True)  # an older file may be readable by others
+        with open_private(path, "wb") as file:
+            file.writelines(reject_text(rows, header))
     except OSError as error:
         return f"{path} cannot be written: {error.strerror}; try: hl-async rejects {journal} > FILE"
     return ""

@@ -1,0 +1,170 @@
+"""The documents of a location, as verification and rollback read and delete them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from hl_async import operations as op
+from hl_async.bulk.contents import compare
+from hl_async.bulk.journals.protocol import ItemRow, Journal
+from hl_async.bulk.keys import KeyCarrier
+from hl_async.bulk.ownership import Listed
+from hl_async.bulk.protocol import KnownItem, State
+from hl_async.config import Lane
+from hl_async.errors import ApiError, BulkError
+from hl_async.operations import Operation
+
+if TYPE_CHECKING:
+    from hl_async.client import Location
+
+_AT_ONCE: Final = 100
+
+
+class OpenRun(Protocol):
+    """A run, as verification and rollback need it; `hl_async.bulk.run.Run` is one."""
+
+    journal: Journal
+    keys: KeyCarrier
+    operation: Operation[Any]
+    id: str
+    stop: asyncio.Event
+
+    async def each(self, *states: State) -> list[ItemRow]:
+        """Return all items in these states, in the order of the source."""
+        ...
+
+
+class Documents(Protocol):
+    """The documents of one location and one kind."""
+
+    def listing(self) -> AsyncIterator[Any]:
+        """Yield every document, as a struct of `hl_async.models`."""
+        ...
+
+    async def delete(self, document_id: str) -> None:
+        """Delete a document; raises `NotFound` if the API says that there is none."""
+        ...
+
+
+class LocationDocuments:
+    """The estimates or invoices of a :class:`Location`. Calls go in the bulk lane and wait as long as it takes."""
+
+    def __init__(self, location: Location, operation: Operation[Any]) -> None:
+        calm = location.with_options(lane=Lane.BULK, timeout=math.inf)
+        self._resource: Any = calm.estimates if operation is op.CREATE_ESTIMATE else calm.invoices
+
+    async def listing(self) -> AsyncIterator[Any]:
+        async for document in self._resource.list():
+            yield document
+
+    async def delete(self, document_id: str) -> None:
+        await self._resource.delete(document_id)
+
+
+def require_listed(operation: Operation[Any], verb: str) -> None:
+    """Raise :class:`BulkError` unless the documents that `operation` makes can be listed."""
+    if operation not in (op.CREATE_ESTIMATE, op.CREATE_INVOICE, op.CREATE_INVOICE_FROM_ESTIMATE):
+        raise BulkError(f"{operation.at} makes no documents that could be {verb}")
+
+
+def is_said_by_api(error: ApiError) -> bool:
+    """Whether the API itself refused: a proxy's page says nothing about a document."""
+    try:
+        body = msgspec.json.decode(error.body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(body, dict) and bool(error.messages)
+
+
+class LocationReading(NamedTuple):
+    """One listing of a location.
+
+    ``documents`` is how many there are, ``listed`` those that carry a key of the run or whose id the run recorded.
+    ``other_runs`` are documents that another run created, with the mark of their source document.
+    """
+
+    documents: int
+    listed: list[Listed]
+    other_runs: list[OtherRun]
+
+
+class OtherRun(NamedTuple):
+    """A document that another run created. ``mark`` names its document of the source, ``run`` the run."""
+
+    document: str
+    mark: str
+    run: str
+    created: float | None
+
+
+async def read_location(
+    documents: Documents, journal: Journal, keys: KeyCarrier, known: Mapping[str, KnownItem], run: str = ""
+) -> LocationReading:
+    """List a location once and compare what belongs to the run with what was sent.
+
+    Args:
+        documents: The location.
+        journal: The journal, which holds what was sent.
+        keys: How documents carry keys.
+        known: The items of the location by key.
+        run: The id of the run; documents of other runs are noted if it is given.
+    """
+    recorded = {item.document: item.ordinal for item in known.values() if item.document}
+    count = 0
+    listed: list[Listed] = []
+    others: list[OtherRun] = []
+    async for chunk in _chunks(documents.listing()):
+        count += len(chunk)
+        ours: list[tuple[Any, str | None, int]] = []
+        for document in chunk:
+            key = keys.read(document)
+            item = known.get(key) if key is not None else None
+            ordinal = recorded.get(document.id, None if item is None else item.ordinal)
+            if ordinal is not None:
+                ours.append((document, key, ordinal))
+            elif run and (mark := keys.read_source(document)) is not None and mark[1] != run:
+                others.append(OtherRun(document.id, *mark, _seconds(document.created_at)))
+        rows = await asyncio.gather(*(row_of(journal, ordinal) for *_, ordinal in ours))
+        listed += [_listed(document, key, row) for (document, key, _), row in zip(ours, rows, strict=True)]
+    return LocationReading(count, listed, others)
+
+
+async def row_of(journal: Journal, ordinal: int) -> ItemRow:
+    """Return an item with its body."""
+    (row,) = await journal.rows(*State, after=ordinal - 1, limit=1, bodies=True)
+    return row
+
+
+def _listed(document: Any, key: str | None, row: ItemRow) -> Listed:
+    changes = compare(row.body or b"", document, row.total)
+    return Listed(
+        document.id,
+        key,
+        _seconds(document.created_at),
+        _seconds(document.updated_at),
+        document.status in (None, "draft"),
+        "; ".join(map(str, changes)),
+        document.total,
+        document.currency or "",
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+async def _chunks(documents: AsyncIterator[Any]) -> AsyncIterator[list[Any]]:
+    chunk: list[Any] = []
+    async for document in documents:
+        chunk.append(document)
+        if len(chunk) >= _AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

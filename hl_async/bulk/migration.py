@@ -1,0 +1,213 @@
+"""The verbs of a migration: plan, migrate, verify, roll back. They do what the commands do.
+
+`migrate` plans the source into a journal, sends what is planned exactly once, and writes the files of what was left
+out. The same call resumes, continues a trial, and begins a new run after a rollback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import msgspec
+
+from hl_async.bulk.journals.protocol import JournalStore
+from hl_async.bulk.left_out import LeftOut, write_left_out
+from hl_async.bulk.preparation import MigrationSettings, Plan, Source, plan_of, prepare, require_new
+from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
+from hl_async.bulk.run import Run
+from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.target import LocationTarget
+from hl_async.bulk.verification import Difference, Verification, check_report, write_report
+
+if TYPE_CHECKING:
+    from hl_async.client import HighLevel
+
+
+class MigrationOptions(TypedDict, total=False):
+    """The options of `migrate`.
+
+    Args:
+        mapping: The mapping of a table, or its file.
+        location: Where to create; by default the client's location.
+        journal: A file, or a store; by default ``SOURCE.hl.db`` beside the source.
+        key: Where documents carry the run's key: meta (default), name, title, number:FIRST or field:X.
+        limit: Create only the first documents, as a trial.
+        max_rejects: Stop planning above this number or percentage; by default ``10%``.
+        rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
+        retry_rejected: Send again what the API rejected.
+        again: Create documents although another run created them already.
+        settle: Seconds for which a request without an answer may still take effect; by default 150.
+        attempt_timeout: Seconds that one request may take; by default 30.
+        max_in_flight: Requests under way at once, at most; by default 64.
+        stop: Set it to stop in order; the run is then resumable.
+        on_planned: Called once with the forecast, before the first request.
+        on_progress: Called about twice per second.
+    """
+
+    mapping: Mapping | Path | None
+    location: str | None
+    journal: Path | JournalStore | None
+    key: str
+    limit: int | None
+    max_rejects: str
+    rejects: Path | None
+    retry_rejected: bool
+    again: bool
+    settle: float
+    attempt_timeout: float
+    max_in_flight: int
+    stop: asyncio.Event | None
+    on_planned: Callable[[Forecast], None] | None
+    on_progress: Callable[[Progress], None] | None
+
+
+async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[MigrationOptions]) -> RunReport:
+    """Turn every document of a source into one estimate, exactly once.
+
+    The run is kept in a journal. The same call resumes it, and continues a trial with a larger `limit`.
+
+    Args:
+        hl: The client.
+        source: A file, or records; None resumes the run of `journal`.
+        options: See `MigrationOptions`.
+
+    Returns:
+        The report. ``state`` is "stopped" with a reason if the run did not end; the same call resumes it.
+
+    Raises:
+        SourceError: The source as a whole cannot be read.
+        TooManyRejects: The mapping is probably wrong.
+        JournalMismatch: The journal belongs to another source.
+        AlreadyMigrated: Another run created documents of this source already.
+        CanaryFailed: The list does not give the key of the first document back.
+        JournalError: The journal cannot be used or written.
+    """
+    settings = MigrationSettings(**options)
+    planned = await prepare(source, settings, hl)
+    async with planned.run as run:
+        run.stop = settings.stop or run.stop
+        if settings.retry_rejected:
+            await run.journal.retry_rejected()
+        if settings.on_planned is not None:
+            settings.on_planned(await run.forecast())
+        await require_new(planned, hl, again=settings.again)
+        report = await run.execute(
+            lambda one: LocationTarget(
+                hl.location(one), run.operation, run.keys, attempt_timeout=settings.attempt_timeout
+            ),
+            settle=settings.settle,
+            attempt_timeout=settings.attempt_timeout,
+            max_in_flight=settings.max_in_flight,
+            on_progress=settings.on_progress,
+        )
+        return with_files(report, await write_left_out(run, planned.beside, settings.rejects))
+
+
+def with_files(report: RunReport, left_out: LeftOut) -> RunReport:
+    """Add the files of what was left out to a report."""
+    return msgspec.structs.replace(
+        report,
+        reasons=dict(left_out.reasons.most_common()),
+        reject_file=str(left_out.rejects or ""),
+        skipped_file=str(left_out.skipped or ""),
+        warning=left_out.problem,
+    )
+
+
+async def plan(
+    source: Source,
+    *,
+    mapping: Mapping | Path | None = None,
+    location: str = "",
+    key: str = "meta",
+    limit: int | None = None,
+    max_rejects: str = "10%",
+    rejects: Path | None = None,
+) -> Plan:
+    """Read and check a source, write its reject file and forecast the run. Makes no request.
+
+    Args:
+        source: A file, or records.
+        mapping: The mapping of a table, or its file.
+        location: Where to create, unless the source names it.
+        key: See `migrate`.
+        limit: Look at the first documents only.
+        max_rejects: Stop above this number or percentage.
+        rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
+
+    Raises:
+        SourceError: The source as a whole cannot be read.
+        TooManyRejects: The mapping is probably wrong.
+    """
+    folder = await asyncio.to_thread(lambda: tempfile.TemporaryDirectory(prefix="hl-async-"))
+    try:
+        settings = MigrationSettings(
+            mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
+            max_rejects=max_rejects, rejects=rejects,
+        )  # fmt: skip
+        planned = await prepare(source, settings)
+        async with planned.run as run:
+            return await plan_of(run, await write_left_out(run, planned.beside, rejects))
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+async def verify(
+    hl: HighLevel, journal: Path | JournalStore, *, repair: bool = False, report: Path | None = None
+) -> Verification:
+    """Compare every document of a run with what was sent.
+
+    Args:
+        hl: The client.
+        journal: The journal of the run.
+        repair: Delete second copies that are drafts and provably the run's own.
+        report: Write every finding to this file, .csv or .ndjson.
+
+    Raises:
+        BulkError: The run makes no documents that could be listed.
+        JournalError: The journal cannot be used.
+    """
+    if report is not None:
+        await asyncio.to_thread(check_report, report)
+    findings: list[Difference] = []
+    async with await Run.open(journal) as run:
+        found = await run.verify(hl, repair=repair, on_finding=findings.append)
+    if report is not None:
+        await asyncio.to_thread(write_report, report, findings)
+    return found
+
+
+async def rollback(
+    hl: HighLevel,
+    journal: Path | JournalStore,
+    *,
+    even_changed: bool = False,
+    stop: asyncio.Event | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RollbackReport:
+    """Delete the drafts that a run created, and close the run for good.
+
+    It can be interrupted and repeated. Documents that people changed, or that are no longer drafts, are kept and
+    named. Requests without an answer are waited for.
+
+    Args:
+        hl: The client.
+        journal: The journal of the run.
+        even_changed: Delete drafts that people changed as well.
+        stop: Set it to stop in order; the same call then continues.
+        on_progress: Called about once per second.
+
+    Returns:
+        The report. ``state`` is "rolling_back" with a reason if something is still open.
+
+    Raises:
+        BulkError: The run makes no documents that could be deleted, or a worker still creates some.
+        JournalError: The journal cannot be used.
+    """
+    async with await Run.open(journal) as run:
+        run.stop = stop or run.stop
+        return await run.rollback(hl, even_changed=even_changed, on_progress=on_progress)

@@ -1,0 +1,129 @@
+"""Which documents of a location a run made, and which of them a rollback may delete. Pure.
+
+A key in a free field proves nothing by itself: people copy documents with everything in them, and a list may give a
+document its neighbour's fields. So every deletion needs a positive proof, and what has none is kept and named:
+
+- a document that the journal recorded is the run's, whatever key it carries now;
+- an unrecorded document is the run's only if its item had a request that may have made it, if it was created in the
+  time of that item's requests, and if it is among the oldest of its key: a copy is younger than its original;
+- a second copy of a recorded document must also equal what was sent;
+- where keys are unique to the run, an unrecorded document as it was sent is the run's: the journal lost a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from hl_async.bulk.protocol import KnownItem, Timing
+
+SKEW: Final = 3600.0
+"""Seconds by which our clock and the API's may differ."""
+
+TOUCHED_AFTER: Final = 10.0
+"""Seconds after its creation from which an update of a document counts as a change by people."""
+
+
+class Listed(NamedTuple):
+    """A listed document that carries a key of the run, or whose id the run recorded.
+
+    Times are in seconds since the epoch, None if the list does not say. ``changes`` says in words what differs from
+    the request that made the document; it is empty if nothing does.
+    """
+
+    id: str
+    key: str | None
+    created: float | None
+    updated: float | None
+    draft: bool
+    changes: str
+    total: Decimal | None = None
+    currency: str = ""
+
+    @property
+    def touched(self) -> str:
+        """Why people seem to have changed the document since it was created; empty if they have not."""
+        if self.changes:
+            return self.changes
+        if self.created is not None and self.updated is not None:
+            after = self.updated - self.created
+            if after > TOUCHED_AFTER:
+                return f"updated {after:,.0f} s after it was created"
+        return ""
+
+
+class Claim(NamedTuple):
+    """A listed document and what the run may say of it.
+
+    ``key`` names the item; None if nothing proves that the run made the document. ``is_first`` marks the document
+    that stands for its item, recorded or found by its key; the others are second copies.
+    """
+
+    listed: Listed
+    key: str | None
+    is_first: bool
+
+
+def claims(
+    documents: Iterable[Listed], known: Mapping[str, KnownItem], timing: Timing, *, unique_keys: bool
+) -> list[Claim]:
+    """Assign listed documents to the items of a run.
+
+    Args:
+        documents: The documents of one location that carry a key of the run or a recorded id.
+        known: The items of that location by key.
+        timing: The waits that the run was executed with.
+        unique_keys: No document can carry a key of the run unless a request of the run, or a copy of what it made,
+            brought it there. Then a document as it was sent shows that a request was executed, even if the journal
+            lost its last writes.
+    """
+    recorded = {item.document: key for key, item in known.items() if item.document}
+    found: list[Claim] = []
+    by_key: dict[str, list[Listed]] = {}
+    for one in documents:
+        if one.id in recorded:
+            found.append(Claim(one, recorded[one.id], True))
+        elif one.key is not None and one.key in known:
+            by_key.setdefault(one.key, []).append(one)
+    for key, candidates in by_key.items():
+        found += _unrecorded(key, known[key], candidates, timing, unique_keys)
+    return found
+
+
+def _unrecorded(
+    key: str, item: KnownItem, candidates: list[Listed], timing: Timing, unique_keys: bool
+) -> list[Claim]:
+    """Claim documents with an item's key that the journal does not know, oldest first."""
+    room = item.possible - bool(item.document)
+    needs_first = not item.document
+    found = []
+    for one in sorted(candidates, key=lambda one: (one.created or 0.0, one.id)):
+        is_recovered = needs_first and unique_keys and not one.changes
+        is_possible = room > 0 and _in_time(one, item, timing) and (needs_first or not one.changes)
+        if not (is_recovered or is_possible):
+            found.append(Claim(one, None, False))
+            continue
+        found.append(Claim(one, key, needs_first))
+        room -= 1
+        needs_first = False
+    return found
+
+
+def _in_time(one: Listed, item: KnownItem, timing: Timing) -> bool:
+    """Whether a request of the item can have created the document."""
+    if one.created is None or item.first_sent is None or item.last_sent is None:
+        return False
+    return item.first_sent - SKEW <= one.created <= timing.sweep_at(item.last_sent) + SKEW
+
+
+def reason_to_keep(claim: Claim, *, even_changed: bool) -> tuple[str, str] | None:
+    """Return why a rollback must not delete a document, as a kind and in words; None if it may."""
+    one = claim.listed
+    if claim.key is None:
+        return "copy", "carries a key of the run, but nothing proves that the run created it"
+    if not one.draft:
+        return "not_draft", "is no longer a draft"
+    if one.touched and not even_changed:
+        return "changed", one.touched
+    return None

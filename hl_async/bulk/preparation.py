@@ -1,0 +1,268 @@
+"""What comes before the first request of a migration: read, check, plan, choose the journal. Internal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from hl_async.bulk.journals.protocol import JournalStore
+from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.keys import key_carrier
+from hl_async.bulk.left_out import LeftOut, check_rejects
+from hl_async.bulk.other_runs import require_unmigrated
+from hl_async.bulk.protocol import SETTLE, RunState, State
+from hl_async.bulk.reports import Forecast, Progress
+from hl_async.bulk.run import Run
+from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
+from hl_async.bulk.sources.records import Item, Reject
+from hl_async.errors import BulkError, ConfigurationError, HighLevelError, JournalMismatch
+from hl_async.operations import plain_id
+
+if TYPE_CHECKING:
+    from hl_async.client import HighLevel
+
+Source: TypeAlias = Path | AsyncIterable[Item | Reject] | Iterable[Item | Reject]
+"""A file that `read_source` understands, or records in an order that never changes."""
+
+_RECORDS: Final = "records"
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """The first document of a plan, as it would be created."""
+
+    name: str
+    contact: str
+    lines: int
+    total: str
+    currency: str
+    valid_until: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run would do: a dry run. Nothing was sent, and no journal is left.
+
+    ``reasons`` counts the rejects by reason; the files hold the documents themselves, "" if there are none.
+    """
+
+    forecast: Forecast
+    first: Preview | None
+    reasons: dict[str, int]
+    reject_file: str = ""
+    skipped_file: str = ""
+    warning: str = ""
+
+
+class Planned(msgspec.Struct):
+    """A planned run that is open, and a path that files about it stand beside. Internal."""
+
+    run: Run
+    beside: Path
+    is_new: bool = False
+
+
+class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a migration; see `MigrationOptions`. Internal."""
+
+    mapping: Mapping | Path | None = None
+    location: str | None = None
+    journal: Path | JournalStore | None = None
+    key: str = "meta"
+    limit: int | None = None
+    max_rejects: str = "10%"
+    rejects: Path | None = None
+    retry_rejected: bool = False
+    again: bool = False
+    settle: float = SETTLE
+    attempt_timeout: float = 30.0
+    max_in_flight: int = 64
+    stop: asyncio.Event | None = None
+    on_planned: Callable[[Forecast], None] | None = None
+    on_progress: Callable[[Progress], None] | None = None
+
+
+async def prepare(source: Source | None, options: MigrationSettings, hl: HighLevel | None = None) -> Planned:
+    """Open the run of a journal, or plan a new one. Makes no request."""
+    if source is None:
+        return await _resumed(options)
+    found = await asyncio.to_thread(_inspect, source, options, _location_of(hl))
+    await _set_aside(found.place)
+    existed = await found.place.exists()
+    try:
+        run = await Run.create(found.place, fingerprint=found.mark, location=found.location, key=options.key)
+    except JournalMismatch as error:
+        raise await _explained(found, error) from None
+    planned = Planned(run, found.beside, is_new=not run.is_planned)
+    if run.is_planned and not run.is_trial_of(options.limit):
+        return planned
+    try:
+        # the reject file needs these, also after a crash in the next moment
+        await run.journal.note(**found.facts)
+        records = read_source(source, found.mapping) if isinstance(source, Path) else source
+        await run.plan(records, max_rejects=options.max_rejects, limit=options.limit)
+    except BaseException as error:
+        await run.aclose()
+        if not existed and isinstance(error, HighLevelError):
+            await found.place.remove()  # nothing was sent: leave nothing half done
+        raise
+    return planned
+
+
+async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
+    """Raise `AlreadyMigrated` if the run is new and other runs created its documents already."""
+    if not planned.is_new or again:
+        return
+    try:
+        await require_unmigrated(planned.run, hl, planned.beside.parent)
+    except HighLevelError:
+        await planned.run.aclose()
+        await planned.run.store.remove()  # nothing was sent
+        raise
+
+
+async def plan_of(run: Run, left_out: LeftOut) -> Plan:
+    """Return the plan of a run that was planned and not sent."""
+    rows = await run.journal.rows(State.PLANNED, limit=1, bodies=True)
+    return Plan(
+        await run.forecast(),
+        _preview(rows[0].body or b"{}", rows[0].total, rows[0].currency) if rows else None,
+        dict(left_out.reasons.most_common()),
+        str(left_out.rejects or ""),
+        str(left_out.skipped or ""),
+        left_out.problem,
+    )
+
+
+def _preview(body: bytes, total: Any, currency: str) -> Preview:
+    document = msgspec.json.decode(body)
+    contact = document.get("contactDetails") or {}
+    who = " ".join(
+        part
+        for part in (contact.get("name"), f"<{contact['email']}>" if contact.get("email") else "")
+        if part
+    )
+    until = document.get("expiryDate") or document.get("dueDate") or ""
+    return Preview(
+        str(document.get("name", "")),
+        who,
+        len(document.get("items") or ()),
+        f"{total:,}" if total is not None else "",
+        currency,
+        str(until),
+    )
+
+
+async def _resumed(options: MigrationSettings) -> Planned:
+    if options.journal is None:
+        raise BulkError("give a source, or the journal of a run to resume")
+    run = await Run.open(options.journal)
+    try:
+        await run.require_running()
+        if not run.is_planned:
+            raise BulkError(
+                f"{run.journal.name} was interrupted while it was planned; start again with its source"
+            )
+    except BaseException:
+        await run.aclose()
+        raise
+    return Planned(run, Path(run.journal.name))
+
+
+class _Found(msgspec.Struct):
+    """What the arguments name, checked."""
+
+    mapping: Mapping | None
+    mark: str
+    location: str
+    place: JournalStore
+    beside: Path
+    facts: dict[str, str]
+
+
+def _location_of(hl: HighLevel | None) -> str:
+    if hl is None:
+        return ""
+    try:
+        return hl.location().id
+    except HighLevelError:
+        return ""
+
+
+def _inspect(source: Source, options: MigrationSettings, default_location: str) -> _Found:
+    """Look at source, mapping, location and journal. Blocking, and without a trace."""
+    location = options.location or default_location
+    if location:
+        plain_id("location", location)
+    key_carrier(options.key)
+    if not isinstance(source, Path):
+        if options.journal is None:
+            raise ConfigurationError("journal", "is missing; records have no file that it could stand beside")
+        place = _store(options.journal)
+        beside = options.journal if isinstance(options.journal, Path) else Path(_RECORDS)
+        return _Found(None, _RECORDS, location, place, beside, {})
+    if options.rejects is not None:
+        check_rejects(options.rejects, source)
+    mapping = Mapping.load(options.mapping) if isinstance(options.mapping, Path) else options.mapping
+    mark = fingerprint(source, options.mapping if isinstance(options.mapping, Path) else None)
+    is_table = source.suffix.lower() not in (".ndjson", ".jsonl")
+    if is_table and mapping is None:
+        read_source(source, None)  # says what is missing
+    columns = header_of(source, mapping) if is_table and mapping is not None else None
+    if not location and not (mapping is not None and mapping.document.location):
+        raise ConfigurationError("--location", "is missing; give one, or set HL_LOCATION_ID")
+    place = _store(options.journal or source.with_name(source.name + ".hl.db"))
+    beside = place.path if isinstance(place, SqliteJournals) else source
+    facts = {
+        "source": str(source.absolute()),
+        "columns": msgspec.json.encode(columns).decode(),
+        "delimiter": mapping.source.delimiter if mapping else ",",
+        "encoding": mapping.source.encoding if mapping else "utf-8",
+    }
+    return _Found(mapping, mark, location, place, beside, facts)
+
+
+def _store(place: Path | JournalStore) -> JournalStore:
+    return SqliteJournals(place) if isinstance(place, Path) else place
+
+
+async def _set_aside(place: JournalStore) -> None:
+    """Rename the journal of a run that was rolled back completely, so that a new run can begin in its place."""
+    if not await place.exists():
+        return
+    async with await Run.open(place, watch=True) as run:
+        state = await run.journal.run_state()
+        if state is RunState.ROLLING_BACK:
+            await run.require_running()
+    if state is RunState.ROLLED_BACK:
+        await place.set_aside("rolled-back")
+
+
+async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
+    """Say in words whose journal it is, and what another one would do."""
+    async with await Run.open(found.place, watch=True) as run:
+        report = await run.report()
+        header = run.header
+    held = Path(header.get("source", "another source")).name
+    since = f", begun {header['made']}" if "made" in header else ""
+    number = f"{report.created:,} of {report.source - report.skipped:,} documents are created{since}"
+    wanted = Path(found.facts.get("source", "")).name
+    if header.get("fingerprint") == found.mark:
+        return JournalMismatch(f"{error} ({number})")
+    if held == wanted:
+        rest = (
+            "Put only what is new into a file of its own"
+            if not report.rejected
+            else "To add what was rejected, correct and migrate the reject file"
+        )
+        return JournalMismatch(
+            f"{report.journal} holds a run of {held}, which was changed since, or its mapping was: {number}. "
+            f"Another --journal creates all of them again. {rest}. "
+            f"--resume {report.journal} continues the run as it was"
+        )
+    return JournalMismatch(
+        f"{report.journal} holds a run of {held or 'records'}, not of {wanted}: {number}; give another --journal"
+    )

@@ -1,0 +1,116 @@
+"""What a run says about itself: reports, progress, forecasts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """Where a run stands.
+
+    Totals are exact, by currency. ``seconds``, ``requests`` and ``refused`` are those of this process. ``state`` is
+    ``done``, ``stopped``, ``rolling_back`` or ``rolled_back``. ``ambiguous`` items were sent and have no answer yet,
+    ``unknown`` ones wait for a person; ``withdrawn`` and ``deleted`` ones are the work of a rollback. ``reasons``
+    counts rejects by reason; the files hold what was left out, "" if there is none, and ``warning`` says why one is
+    missing.
+    """
+
+    source: int
+    created: int
+    rejected: int
+    skipped: int
+    unknown: int
+    planned: int
+    ambiguous: int
+    total_source: dict[str, Decimal]
+    total_created: dict[str, Decimal]
+    seconds: float
+    requests: int
+    refused: int
+    state: str
+    journal: str
+    reason: str = ""
+    withdrawn: int = 0
+    deleted: int = 0
+    reasons: dict[str, int] = {}
+    reject_file: str = ""
+    skipped_file: str = ""
+    warning: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.planned == 0 and self.ambiguous == 0
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a run is.
+
+    ``done`` of ``of`` items need nothing more, ``rate`` is in items per second since this process began, ``eta`` in
+    seconds or None. ``note`` is ``settling`` while unanswered requests are waited for, ``sweeping`` before the last
+    look for late documents; ``until`` is the time of day, in seconds, at which that wait ends, or None.
+    """
+
+    done: int
+    of: int
+    created: int
+    rejected: int
+    ambiguous: int
+    rate: float
+    eta: float | None
+    note: str = ""
+    until: float | None = None
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What a run would take: requests, seconds at the rate budget, days, and the share of a day's budget."""
+
+    items: int
+    rejected: int
+    skipped: int
+    requests: int
+    seconds: float
+    days: float
+    locations: int
+    totals: dict[str, Decimal]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A document that a rollback left in its location; ``kind`` is one of those below, ``detail`` says why.
+
+    ``not_draft``: customers may have seen it. ``changed``: people changed it since it was created. ``copy``: it
+    carries the run's key, but nothing proves that the run created it. ``refused``: the API refuses to delete it.
+    """
+
+    kind: str
+    source_id: str
+    document: str
+    location: str
+    detail: str
+
+
+class RollbackReport(msgspec.Struct, frozen=True):
+    """How far a rollback is.
+
+    ``deleted`` documents were deleted by this run's rollback, ``gone`` ones were deleted before, which the API said.
+    ``withdrawn`` items were never sent. ``open`` documents or requests are not settled yet; ``reason`` says why, and
+    ``until`` is the time of day, in seconds, at which a wait that was broken off would have ended. ``state`` is
+    ``rolling_back`` or ``rolled_back``.
+    """
+
+    deleted: int
+    gone: int
+    withdrawn: int
+    kept: list[Kept]
+    open: int
+    state: str
+    journal: str
+    reason: str = ""
+    until: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every document of the run is proven gone, or kept for a reason that is given."""
+        return self.state == "rolled_back"

@@ -137,8 +137,7 @@ class OnceCall(Generic[D]):
                 continue
             if step is OnceStep.GONE:
                 raise NotFound(
-                    f"{record.document if record else ''} was created for the key {self._key!r} and is gone, or "
-                    f"is not among the {self._keeper.settings.depth} newest documents of the contact",
+                    f"{record.document if record else ''} was created for the key {self._key!r} and is gone",
                     status=404,
                     operation=self._operation.name,
                 )
@@ -209,7 +208,8 @@ async def create_estimate_once(
         suspects = []
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_ESTIMATES, filters, limit=min(depth, 100), offset=0)
-        for estimate in await pager.collect(depth):
+        # what is known to be there is worth reading every document of the contact
+        for estimate in await pager.collect(None if record is not None and record.document else depth):
             mark = mark_of(estimate.meta)
             if mark is not None and mark[0] == key:
                 if mark[1] != content:
@@ -262,7 +262,7 @@ async def create_invoice_once(
             return OnceLook(None, [])
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_INVOICES, filters, limit=min(depth, 100), offset=0)
-        for invoice in await pager.collect(depth):
+        for invoice in await pager.collect(None if known is not None else depth):
             if known is not None and invoice.id == known:
                 return OnceLook(invoice, [])
             if known is None and wanted is not None and str(invoice.invoice_number) == wanted:

@@ -191,11 +191,27 @@ def _uninstall(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -
     return {"uninstalled": True}
 
 
+def _contacts(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    return list(box.neighbours.of(query.get("location", box.location_id)).contacts.values())
+
+
+def _get_contact_quirks(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    return dataclasses.asdict(box.contact_quirks)
+
+
+def _put_contact_quirks(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    box.contact_quirks.change(**body)
+    return _get_contact_quirks(box, body, query)
+
+
 _ACTIONS: Final[dict[tuple[str, str], Action]] = {
     ("GET", "state"): _state,
     ("GET", "requests"): _requests,
     ("GET", "estimates"): _documents("estimates"),
     ("GET", "invoices"): _documents("invoices"),
+    ("GET", "contacts"): _contacts,
+    ("GET", "contact-quirks"): _get_contact_quirks,
+    ("PUT", "contact-quirks"): _put_contact_quirks,
     ("GET", "commits"): _commits,
     ("GET", "faults"): _get_faults,
     ("PUT", "faults"): _put_faults,

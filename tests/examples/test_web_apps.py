@@ -59,6 +59,7 @@ async def test_the_fastapi_app_lists_converts_and_receives_webhooks(box: Sandbox
         converted = await browser.post(f"/estimates/{made.id}/invoice")
         assert converted.status_code == 201
         invoice = converted.json()["invoice"]
+        assert (await browser.post(f"/estimates/{made.id}/invoice")).json()["invoice"] == invoice
         assert (await browser.post(f"/estimates/{'0' * 24}/invoice")).status_code == 404
 
         async def forward(request: web.Request) -> web.Response:

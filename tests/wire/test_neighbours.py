@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import aiohttp
 import pytest
 
 import samples
@@ -244,3 +245,23 @@ async def test_a_look_up_wants_one_key(shop: Location) -> None:
         await shop.contacts.find(email="ada")
     with pytest.raises(InvalidRequest, match="has no country code"):
         await shop.contacts.find(phone="0214 559 6993")
+
+
+async def test_other_processes_see_contacts_and_turn_their_switches(shop: Location, box: Sandbox) -> None:
+    made = await shop.contacts.create(ContactDraft(email="a@example.com"))
+    async with aiohttp.ClientSession(box.url) as session:
+        async with session.get("/_sandbox/contacts") as answer:
+            assert [one["id"] for one in await answer.json()] == [made.id]
+        change = {"duplicates_allowed": True, "index_lag": 5, "match_order": ["phone"]}
+        async with session.put("/_sandbox/contact-quirks", json=change) as answer:
+            assert (await answer.json())["match_order"] == ["phone"]
+        assert (await shop.contacts.create(ContactDraft(email="a@example.com"))).id != made.id
+        for wrong in (
+            {"lag": 1},
+            {"index_lag": -1},
+            {"duplicates_allowed": "yes"},
+            {"match_order": ["name"]},
+        ):
+            async with session.put("/_sandbox/contact-quirks", json=wrong) as answer:
+                assert answer.status == 400
+    assert box.contact_quirks.index_lag == 5

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import samples
-from hl_async import HighLevel, Location, SqliteStore
+from hl_async import HighLevel, Location, PostgresTokenStore, SqliteStore
 from hl_async.errors import (
     InvalidRequest,
     KeyReused,
@@ -133,6 +133,28 @@ async def test_without_meta_and_without_an_answer_the_candidates_are_listed(
         with pytest.raises(OnceUndecided):
             await stranger.location().estimates.create(samples.estimate(), once="form-7")
     assert len(box.ledger.estimates()) == 1
+
+
+async def test_a_known_document_is_found_however_many_came_later(box: Sandbox, store: Path) -> None:
+    async with client(box, store=SqliteStore(store), depth=2) as hl:
+        shop = hl.location()
+        made = await shop.estimates.create(samples.estimate(), once="form-7")
+        for number in range(5):
+            await shop.estimates.create(samples.estimate(name=f"Later {number}"))
+        assert (await shop.estimates.create(samples.estimate(), once="form-7")).id == made.id
+    assert len(box.ledger.estimates()) == 6
+
+
+async def test_processes_on_several_hosts_share_a_postgres(box: Sandbox, dsn: str) -> None:
+    stores = [PostgresTokenStore(dsn) for _ in range(2)]
+    async with client(box, store=stores[0]) as first, client(box, store=stores[1]) as second:
+        box.faults.script("create-new-estimate", Fault.RESET_AFTER_COMMIT)
+        shops = [first.location(), second.location()] * 3
+        made = await asyncio.gather(*(one.estimates.create(samples.estimate(), once="pg-7") for one in shops))
+        box.contact_quirks.duplicates_allowed = True
+        found = await asyncio.gather(*(one.contacts.ensure(email="pg@example.com") for one in shops))
+    assert len({one.id for one in made}) == len(box.ledger.estimates()) == 1
+    assert len({one.contact.id for one in found}) == len(box.neighbours.of(box.location_id).contacts) == 1
 
 
 async def test_a_document_that_was_deleted_is_not_made_again(shop: Location, box: Sandbox) -> None:

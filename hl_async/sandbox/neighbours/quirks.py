@@ -31,6 +31,26 @@ class NeighbourQuirks:
     contacts_looked_up: bool = False
     unknown_keys_refused: bool = True
 
+    def change(self, **values: object) -> None:
+        """Change some switches while the sandbox runs; all of them or none.
+
+        Raises:
+            ConfigurationError: A name or a value is not valid.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigurationError(name, f"unknown switch of contacts; there are {', '.join(known)}")
+            if name == "match_order":
+                values[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
+            elif type(value) is not type(getattr(self, name)) and not (
+                isinstance(getattr(self, name), float) and type(value) is int
+            ):
+                raise ConfigurationError(name, f"{value!r} is not a {type(getattr(self, name)).__name__}")
+        changed = dataclasses.replace(self, **values)  # type: ignore[arg-type]
+        for name in known:
+            setattr(self, name, getattr(changed, name))
+
     def __post_init__(self) -> None:
         if not self.match_order or not set(self.match_order) <= {"email", "phone"}:
             raise ConfigurationError("match_order", f"{self.match_order!r} may hold email and phone only")

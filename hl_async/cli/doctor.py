@@ -57,7 +57,7 @@ class CheckVerdict(Enum):
     UNKNOWN = "unknown"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckFinding(msgspec.Struct, frozen=True):
     """One line of the report."""
 
     check: str
@@ -113,7 +113,7 @@ def doctor(location: str | None, folder: Path, base_url: str | None, as_json: bo
     return code
 
 
-def machine() -> list[Finding]:
+def machine() -> list[CheckFinding]:
     """Describe Python, the package and what speeds it up."""
 
     def installed(name: str) -> str | None:
@@ -125,46 +125,51 @@ def machine() -> list[Finding]:
     core = ", ".join(f"{name} {installed(name)}" for name in ("hl-async", "aiohttp", "msgspec"))
     fast = [name for name in ("uvloop", "backports.zstd") if installed(name)]
     return [
-        Finding("python", CheckVerdict.GOOD, f"{platform.python_version()} on {platform.system()}; {core}"),
-        Finding("speedups", CheckVerdict.GOOD, ", ".join(fast) or "none installed (extra: speedups)"),
+        CheckFinding(
+            "python", CheckVerdict.GOOD, f"{platform.python_version()} on {platform.system()}; {core}"
+        ),
+        CheckFinding("speedups", CheckVerdict.GOOD, ", ".join(fast) or "none installed (extra: speedups)"),
     ]
 
 
-def folder_finding(folder: Path) -> Finding:
+def folder_finding(folder: Path) -> CheckFinding:
     """Say whether a journal could be made in ``folder``."""
     if not folder.is_dir():
-        return Finding("folder", CheckVerdict.BAD, f"{folder} is not a folder")
+        return CheckFinding("folder", CheckVerdict.BAD, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Finding(
+        return CheckFinding(
             "folder", CheckVerdict.BAD, f"{folder.resolve()} is not writable; choose another --journal"
         )
-    return Finding("folder", CheckVerdict.GOOD, f"{folder.resolve()} is writable")
+    return CheckFinding("folder", CheckVerdict.GOOD, f"{folder.resolve()} is writable")
 
 
-def settings_findings(found: Environment, base_url: str | None) -> tuple[list[Finding], bool]:
+def settings_findings(found: Environment, base_url: str | None) -> tuple[list[CheckFinding], bool]:
     """Describe the credentials in the environment; the flag says whether there are any."""
-    server = Finding(
+    server = CheckFinding(
         "server", CheckVerdict.GOOD, base_url or found.base_url or "https://services.leadconnectorhq.com"
     )
     if found.token is not None:
         is_private = found.token.reveal().startswith("pit-")
         kind = "a private integration token" if is_private else "a bearer token, which nothing here renews"
         verdict = CheckVerdict.GOOD if is_private else CheckVerdict.WARNING
-        return [server, Finding("token", verdict, f"{kind}, {found.token}")], True
+        return [server, CheckFinding("token", verdict, f"{kind}, {found.token}")], True
     if found.client_id is not None:
-        return [server, Finding("token", CheckVerdict.GOOD, "an OAuth app; see: hl-async auth status")], True
+        return [
+            server,
+            CheckFinding("token", CheckVerdict.GOOD, "an OAuth app; see: hl-async auth status"),
+        ], True
     text = "HL_TOKEN is not set; export a private integration token, or HL_CLIENT_ID and HL_CLIENT_SECRET"
-    return [server, Finding("token", CheckVerdict.BAD, text)], False
+    return [server, CheckFinding("token", CheckVerdict.BAD, text)], False
 
 
-async def _account(location: str | None, base_url: str | None) -> tuple[list[Finding], ExitCode]:
+async def _account(location: str | None, base_url: str | None) -> tuple[list[CheckFinding], ExitCode]:
     from hl_async.client import HighLevel
 
     async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
         try:
             shop = hl.location(location)
         except ConfigurationError as error:
-            return [Finding("location", CheckVerdict.BAD, str(error))], ExitCode.USAGE
+            return [CheckFinding("location", CheckVerdict.BAD, str(error))], ExitCode.USAGE
         shop = shop.with_options(timeout=20, max_attempts=2)
         began = time.time()
         findings = [await _named(shop)]
@@ -184,37 +189,39 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Fin
         snapshot = hl.governor.scope((hl.credentials.principal, shop.id)).snapshot()
         left = "" if snapshot.daily_remaining is None else f", {snapshot.daily_remaining} left today"
         text = f"{snapshot.max} requests in {snapshot.interval:g} s{left}"
-        findings.append(Finding("rate budget", CheckVerdict.GOOD if answer else CheckVerdict.UNKNOWN, text))
+        findings.append(
+            CheckFinding("rate budget", CheckVerdict.GOOD if answer else CheckVerdict.UNKNOWN, text)
+        )
         return findings, verdict_of(reads)
 
 
-async def _named(shop: Location) -> Finding:
+async def _named(shop: Location) -> CheckFinding:
     """Name the location, as far as the token may read it."""
     try:
         details = await shop.details()
     except ScopeMissing:
         text = f"{shop.id}; its name and time zone need the scope {op.GET_LOCATION.scope}"
-        return Finding("location", CheckVerdict.WARNING, text)
+        return CheckFinding("location", CheckVerdict.WARNING, text)
     except CallError as error:
-        return Finding("location", CheckVerdict.UNKNOWN, f"{shop.id}: {error}")
-    return Finding("location", CheckVerdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}")
+        return CheckFinding("location", CheckVerdict.UNKNOWN, f"{shop.id}: {error}")
+    return CheckFinding("location", CheckVerdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}")
 
 
 def _is_refused(error: CallError) -> bool:
     return isinstance(error, Unauthorized) and not isinstance(error, ScopeMissing)
 
 
-def scope_finding(read: _Read) -> Finding:
+def scope_finding(read: _Read) -> CheckFinding:
     """Say what one read proves about its scope."""
     operation, needed, error = read
     name = f"{operation.at}"
     if error is None:
-        return Finding(name, CheckVerdict.GOOD, f"the token has {operation.scope}")
+        return CheckFinding(name, CheckVerdict.GOOD, f"the token has {operation.scope}")
     if isinstance(error, ScopeMissing):
         verdict = CheckVerdict.BAD if needed else CheckVerdict.WARNING
-        return Finding(name, verdict, f"the token lacks {operation.scope}")
+        return CheckFinding(name, verdict, f"the token lacks {operation.scope}")
     verdict = CheckVerdict.BAD if needed else CheckVerdict.UNKNOWN
-    return Finding("server" if isinstance(error, WireError) else name, verdict, str(error))
+    return CheckFinding("server" if isinstance(error, WireError) else name, verdict, str(error))
 
 
 def verdict_of(reads: list[_Read]) -> ExitCode:
@@ -225,12 +232,12 @@ def verdict_of(reads: list[_Read]) -> ExitCode:
     return ExitCode.API if errors else ExitCode.OK
 
 
-def clock_finding(date: str | None, now: float) -> Finding:
+def clock_finding(date: str | None, now: float) -> CheckFinding:
     """Compare this clock with the ``Date`` header of an answer, which has whole seconds."""
     try:
         skew = now - parsedate_to_datetime(date or "").timestamp()
     except ValueError:
-        return Finding("clock", CheckVerdict.UNKNOWN, "the server states no time")
+        return CheckFinding("clock", CheckVerdict.UNKNOWN, "the server states no time")
     verdict = CheckVerdict.GOOD if abs(skew) <= _SKEW else CheckVerdict.WARNING
     side = "ahead of" if skew > 0 else "behind"
     text = (
@@ -238,7 +245,7 @@ def clock_finding(date: str | None, now: float) -> Finding:
         if verdict is CheckVerdict.GOOD
         else f"is {abs(skew):.0f} s {side} the server's"
     )
-    return Finding("clock", verdict, text)
+    return CheckFinding("clock", verdict, text)
 
 
 def _styled(verdict: CheckVerdict) -> str:

@@ -135,6 +135,7 @@ from hl_async.models.products import (
     ProductDraft,
     ProductList,
 )
+from hl_async.models.rows import to_rows
 from hl_async.models.schedules import (
     InvoiceSchedule,
     InvoiceScheduleDraft,
@@ -314,4 +315,5 @@ __all__ = [
     "instalment_amounts",
     "instalments",
     "minor_units",
+    "to_rows",
 ]

@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.choices import DiscountType
 from hl_async.models.money import guard
+from hl_async.models.plain import Plain
 from hl_async.models.validation import Request
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 ZERO = Decimal(0)
 
 
-class Answer(msgspec.Struct, kw_only=True, rename="camel"):
+class Answer(msgspec.Struct, Plain, kw_only=True, rename="camel", repr_omit_defaults=True):
     """What the API answers: tolerant, and mutable only because nothing is gained by forbidding it."""
 
 
-class Part(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False):
+class Part(
+    msgspec.Struct, Plain, kw_only=True, rename="camel", omit_defaults=True, gc=False, repr_omit_defaults=True
+):
     """A part of a document, the same in answers and requests.
 
     Parts hold data, never a reference back, so the garbage collector need not look at them (``gc=False``): with a

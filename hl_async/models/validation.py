@@ -15,13 +15,25 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES, is_sound
+from hl_async.models.plain import Plain
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -97,8 +109,10 @@ NonEmptyStr: TypeAlias = Annotated[str, Constraint(_filled)]
 Quantity: TypeAlias = Annotated[Decimal, Constraint(_not_negative)]
 
 
-class Request(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
+class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", repr_omit_defaults=True):
     """A request body, or a part of one. Fields without a default are what the API really needs."""
+
+    _null_is_data: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, check in _checks(type(self)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hl_async.cli.app import run
-from hl_async.cli.doctor import Verdict, clock_finding, folder_finding
+from hl_async.cli.doctor import CheckVerdict, clock_finding, folder_finding
 from hl_async.cli.exits import ExitCode
 from hl_async.sandbox import Sandbox
 from hl_async.testing.serving import served
@@ -70,17 +70,17 @@ def test_missing_credentials_are_found_without_a_request(
 @pytest.mark.parametrize(
     ("date", "verdict"),
     [
-        ("Sun, 29 Nov 2026 08:00:00 GMT", Verdict.GOOD),
-        ("Sun, 29 Nov 2026 08:05:00 GMT", Verdict.WARNING),
-        (None, Verdict.UNKNOWN),
-        ("tomorrow", Verdict.UNKNOWN),
+        ("Sun, 29 Nov 2026 08:00:00 GMT", CheckVerdict.GOOD),
+        ("Sun, 29 Nov 2026 08:05:00 GMT", CheckVerdict.WARNING),
+        (None, CheckVerdict.UNKNOWN),
+        ("tomorrow", CheckVerdict.UNKNOWN),
     ],
 )
-def test_a_clock_is_judged_by_the_servers_date(date: str | None, verdict: Verdict) -> None:
+def test_a_clock_is_judged_by_the_servers_date(date: str | None, verdict: CheckVerdict) -> None:
     assert clock_finding(date, 1795939201.0).verdict is verdict
 
 
 def test_a_folder_that_is_not_one_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert folder_finding(tmp_path / "file").verdict is Verdict.BAD
-    assert folder_finding(tmp_path).verdict is Verdict.GOOD
+    assert folder_finding(tmp_path / "file").verdict is CheckVerdict.BAD
+    assert folder_finding(tmp_path).verdict is CheckVerdict.GOOD

@@ -1,0 +1,80 @@
+"""Internal. Models as plain data: dictionaries, JSON and copies, for queues, logs and notebooks."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from html import escape
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from hl_async.errors import InvalidRequest
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Plain:
+    """Methods that all models share. Keys are spelled as on the wire, amounts stay exact."""
+
+    __slots__ = ()
+
+    _null_is_data: ClassVar[bool] = False
+    """Whether None is a value of its own: requests send it, in answers it only means that nothing was there."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values for some fields; requests are checked again.
+
+        Raises:
+            InvalidRequest: There is no such field, or a value is not valid for it.
+        """
+        fields = self.__struct_fields__  # type: ignore[attr-defined]
+        for name in changes:
+            if name not in fields:
+                raise InvalidRequest(name, f"is not a field of {type(self).__name__}")
+        copy: Self = msgspec.structs.replace(self, **changes)  # type: ignore[type-var]
+        return copy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the model as a dictionary in the wire's spelling: amounts as `Decimal`, dates as text."""
+        found: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(Decimal,))
+        return found if self._null_is_data else _without_none(found)
+
+    def to_json(self) -> str:
+        """Return the model as JSON text in the wire's spelling, with amounts as exact numbers."""
+        return _encoder.encode(self.to_dict()).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what :meth:`to_json` wrote, amounts exactly.
+
+        Raises:
+            InvalidRequest: The text is not JSON, or not this model.
+        """
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise InvalidRequest("text", f"is not a {cls.__name__}: {error}") from None
+
+    def _repr_html_(self) -> str:
+        """Show the model as a table in a notebook."""
+        fields: tuple[str, ...] = self.__struct_fields__  # type: ignore[attr-defined]
+        known = ((name, getattr(self, name)) for name in fields)
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td style='text-align:left'>{escape(_short(value))}</td></tr>"
+            for name, value in known
+            if value is not None and value is not msgspec.UNSET
+        )
+        return f"<table><caption>{escape(type(self).__name__)}</caption>{rows}</table>"
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_none(entry) for name, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [_without_none(entry) for entry in value]
+    return value
+
+
+def _short(value: Any) -> str:
+    text = f"{value}" if isinstance(value, Decimal | str) else repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}…"

@@ -1,0 +1,92 @@
+"""Documents as flat rows, for data frames, warehouses and spreadsheets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from hl_async.errors import InvalidRequest
+from hl_async.models.estimates import Estimate
+from hl_async.models.invoices import Invoice
+from hl_async.models.lines import Item
+
+
+def to_rows(
+    documents: Iterable[Estimate | Invoice], *, per: Literal["document", "line"] = "document"
+) -> Iterator[dict[str, Any]]:
+    """Yield flat rows of estimates or invoices: the same columns in each row, one value in each cell.
+
+    Amounts are `Decimal`, days are `date`, moments are `datetime` in UTC; what is unknown is None. Data frames take the
+    rows as they are: ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
+
+    Args:
+        documents: Estimates or invoices, such as a collected pager.
+        per: ``document`` for a row each, ``line`` for a row per line, with the document's columns repeated.
+
+    Raises:
+        InvalidRequest: `per` is neither.
+
+    Example:
+        ``rows = list(to_rows(await shop.invoices.list().collect(), per="line"))``
+    """
+    if per not in ("document", "line"):
+        raise InvalidRequest("per", f"{per!r} is not a kind of row; give document or line")
+    for document in documents:
+        row = _document_row(document)
+        if per == "document":
+            yield row
+            continue
+        lines = document.items if isinstance(document, Estimate) else document.invoice_items
+        for number, line in enumerate(lines or (), 1):
+            yield {**row, **_line_row(number, line)}
+
+
+def _document_row(document: Estimate | Invoice) -> dict[str, Any]:
+    contact = document.contact_details
+    number: object
+    if isinstance(document, Estimate):
+        prefix, number = document.estimate_number_prefix, document.estimate_number
+        last_day = document.expiry_date
+        paid = due = None
+        lines = document.items
+    else:
+        prefix, number = document.invoice_number_prefix, document.invoice_number
+        last_day = document.due_date
+        paid, due = document.amount_paid, document.amount_due
+        lines = document.invoice_items
+    return {
+        "kind": "estimate" if isinstance(document, Estimate) else "invoice",
+        "id": document.id,
+        "location_id": document.alt_id,
+        "number": None if number is None else f"{prefix or ''}{number}",
+        "status": None if document.status is None else str(document.status),
+        "name": document.name,
+        "title": document.title,
+        "currency": document.currency,
+        "total": document.total,
+        "amount_paid": paid,
+        "amount_due": due,
+        "issue_date": document.issue_date,
+        "last_date": last_day,
+        "contact_id": contact.id if contact else None,
+        "contact_name": contact.name if contact else None,
+        "contact_email": contact.email if contact else None,
+        "contact_phone": contact.phone_no if contact else None,
+        "lines": len(lines or ()),
+        "created_at": document.created_at,
+        "updated_at": document.updated_at,
+        "live_mode": document.live_mode,
+    }
+
+
+def _line_row(number: int, line: Item) -> dict[str, Any]:
+    return {
+        "line": number,
+        "line_name": line.name,
+        "line_description": line.description,
+        "line_qty": line.qty,
+        "line_amount": line.amount,
+        "line_currency": line.currency,
+        "line_product_id": line.product_id,
+        "line_tax_rate": sum((tax.rate or 0 for tax in line.taxes), start=0) if line.taxes else None,
+    }

@@ -1,0 +1,81 @@
+"""Models as dictionaries, JSON, rows and notebook tables."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pandas as pd
+import polars as pl
+import pytest
+
+import samples
+from hl_async.errors import InvalidRequest
+from hl_async.models import Contact, Estimate, EstimateDraft, Invoice, to_rows
+from hl_async.testing.builders import Builder
+
+
+def test_a_draft_comes_back_from_json_as_it_was() -> None:
+    draft = samples.estimate()
+    assert EstimateDraft.from_json(draft.to_json()) == draft
+    assert draft.to_dict()["items"][0]["amount"] == Decimal("9.99")
+    assert '"amount":9.99' in draft.to_json()
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": 7}', "[]", '{"name":"K","currency":"USD"}'])
+def test_text_that_is_not_the_model_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="EstimateDraft"):
+        EstimateDraft.from_json(text)
+
+
+def test_an_answer_shows_only_what_is_known() -> None:
+    estimate = Estimate(id="e1", name="<Kitchen>")
+    assert repr(estimate) == "Estimate(id='e1', name='<Kitchen>')"
+    assert estimate.to_dict() == {"_id": "e1", "name": "<Kitchen>"}
+    assert "&lt;Kitchen&gt;" in estimate._repr_html_()
+    assert "currency" not in estimate._repr_html_()
+
+
+def test_null_stays_in_a_request_where_it_means_something() -> None:
+    draft = samples.estimate(terms_notes=None)
+    assert draft.to_dict()["termsNotes"] is None
+    assert EstimateDraft.from_json(draft.to_json()).terms_notes is None
+
+
+def test_a_copy_with_other_values_is_checked_again() -> None:
+    draft = samples.estimate()
+    assert draft.replace(name="Bath").name == "Bath"
+    assert draft.name != "Bath"
+    with pytest.raises(InvalidRequest, match="nam: is not a field of EstimateDraft"):
+        draft.replace(nam="Bath")
+    with pytest.raises(InvalidRequest, match="currency"):
+        draft.replace(currency="usd")
+
+
+def test_documents_become_rows_of_the_same_columns() -> None:
+    build = Builder()
+    documents = [
+        build.estimate_answer(),
+        build.invoice_answer(),
+        Invoice(id="i", contact_details=Contact(name="A")),
+    ]
+    rows = list(to_rows(documents))
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
+    assert [row["kind"] for row in rows] == ["estimate", "invoice", "invoice"]
+    assert rows[0]["total"] == documents[0].total
+    lines = list(to_rows(documents, per="line"))
+    assert len(lines) == sum(row["lines"] for row in rows)
+    assert {tuple(row) for row in lines} == {tuple(lines[0])}
+    with pytest.raises(InvalidRequest, match="document or line"):
+        list(to_rows(documents, per="page"))  # type: ignore[arg-type]
+
+
+def test_pandas_and_polars_take_the_rows_as_they_are() -> None:
+    build = Builder()
+    documents = [build.estimate_answer() for _ in range(5)]
+    frame = pd.DataFrame(to_rows(documents, per="line"))
+    assert isinstance(frame["line_amount"].sum(), Decimal)
+    assert frame["issue_date"].map(lambda day: isinstance(day, date)).all()
+    table = pl.DataFrame(list(to_rows(documents)), infer_schema_length=None)
+    assert table.height == 5
+    assert table["total"].dtype == pl.Decimal or table["total"].dtype.is_decimal()

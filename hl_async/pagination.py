@@ -40,10 +40,10 @@ class Page(Generic[T]):
     __slots__ = ("has_more", "items", "offset", "total")
 
     def __init__(self, items: Sequence[T], *, offset: int, total: int | None, has_more: bool) -> None:
-        self.items = list(items)
-        self.offset = offset
-        self.total = total
-        self.has_more = has_more
+        self.items: list[T] = list(items)
+        self.offset: int = offset
+        self.total: int | None = total
+        self.has_more: bool = has_more
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)

@@ -385,12 +385,12 @@ class Governor:
         max_in_flight: int = 100,
         scopes: Callable[[Governor], ScopeFactory] | None = None,
     ) -> None:
-        self.policy = policy or GovernorPolicy()
+        self.policy: GovernorPolicy = policy or GovernorPolicy()
         self.clock = clock
         self.wall = wall
-        self.telemetry = telemetry or Telemetry()
-        self.concurrency = ConcurrencyLimit(max_in_flight)
-        self.closed = False
+        self.telemetry: Telemetry = telemetry or Telemetry()
+        self.concurrency: ConcurrencyLimit = ConcurrencyLimit(max_in_flight)
+        self.closed: bool = False
         self._scopes: dict[tuple[str, str], Scope] = {}
         self._want_place: OrderedDict[Scope, None] = OrderedDict()
         self._shared = None if scopes is None else scopes(self)

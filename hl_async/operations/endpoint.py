@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote, unquote
 
 from hl_async.errors import InvalidRequest, WrongDocument, bounded_text
@@ -53,8 +53,27 @@ class Operation(Generic[T]):
     ``identity`` is where the answer holds the id that was asked for, such as ``invoice.id``.
     """
 
+    alt: Alt
+    authorised: bool
+    body: type[Any] | None
+    call: str
     decode: Callable[[bytes], T]
     """Reads an answer's body. Built when it is first used."""
+    form: bool
+    identity: tuple[str, ...]
+    items: str | None
+    method: str
+    name: str
+    params: tuple[str, ...]
+    path: str
+    path_v3: str
+    query: tuple[str, ...]
+    replay: Replay
+    resource: str
+    response: type[T] | None
+    scope: str | None
+    segments: tuple[str, ...]
+    total: str
 
     __slots__ = (
         "alt", "authorised", "body", "call", "decode", "form", "identity", "items", "method", "name",
@@ -101,12 +120,14 @@ class Operation(Generic[T]):
         # "/a/{x}/b" → ("/a/", "/b"): expanding is one join around the quoted ids
         self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
 
-    def __getattr__(self, name: str) -> Any:
-        # A decoder takes as long to build as twenty rows, and most programs call few operations.
-        if name != "decode":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.decode = decoder(self.response)
-        return self.decode
+    if not TYPE_CHECKING:  # a checker would take every misspelt attribute for this
+
+        def __getattr__(self, name: str) -> Any:
+            # A decoder takes as long to build as twenty rows, and most programs call few operations.
+            if name != "decode":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.decode = decoder(self.response)
+            return self.decode
 
     @property
     def at(self) -> str:

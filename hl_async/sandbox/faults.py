@@ -117,8 +117,8 @@ class FaultPlan:
     """
 
     def __init__(self, profile: str | dict[Fault, float] = "none", seed: int = 0) -> None:
-        self.seed = seed
-        self.times = FaultTimes()
+        self.seed: int = seed
+        self.times: FaultTimes = FaultTimes()
         self.rates: dict[Fault, float] = {}
         self.injected: dict[Fault, int] = {}
         self._scripts: dict[str, deque[Fault]] = {}

@@ -89,7 +89,7 @@ class Ledger:
     ) -> None:
         self.clock = clock
         self.quirks = quirks
-        self.rules = rules or RuleSet()
+        self.rules: RuleSet = rules or RuleSet()
         self._serial = 0
         self._timezone = timezone
         self._base_url = base_url

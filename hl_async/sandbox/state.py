@@ -106,7 +106,7 @@ class SandboxState:
         self.host = host
         self.port = port
         self.allow_remote = allow_remote
-        self.url = ""
+        self.url: str = ""
         self.connections_total = 0
         self.console_token = secrets.token_urlsafe(24)
         self.open_connections: set[asyncio.BaseTransport] = set()

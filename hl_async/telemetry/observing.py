@@ -25,7 +25,7 @@ class Telemetry:
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
-        self.active = bool(self._observers)
+        self.active: bool = bool(self._observers)
 
     def emit(self, event: Event) -> None:
         """Deliver ``event``; never raises."""

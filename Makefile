@@ -9,7 +9,7 @@ DOCS_STAMP = $(VENV)/.installed-docs
 DEMO_STAMP = $(VENV)/.installed-demo
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench docs packages stubs clean
+.PHONY: demo test lint types bench docs packages stubs clean
 
 $(BIN)/python:
 	@echo "creating $(VENV)"
@@ -45,6 +45,9 @@ lint: $(STAMP)  ## ruff, mypy strict, layer contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(STAMP)  ## pyright over public names, README, docs and examples
+	$(BIN)/python .ci/types
 
 bench: $(BENCH_STAMP)  ## every benchmark, as ratios against its bar
 	$(BIN)/python -m benchmarks

@@ -92,7 +92,7 @@ class _Core:
             guard=self.session.check_usable,
             codings=CODINGS,
         )
-        self.memory = ClientMemory(once, rules_without(config.rules_off))
+        self.memory = ClientMemory(once, rules_without(config.rules_off), config.base_url)
         self.state = "new"
 
     def __del__(self) -> None:

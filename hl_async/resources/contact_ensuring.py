@@ -95,7 +95,7 @@ class Ensuring:
         self._at = at
         self._person = who
         self._replace = check_replace(replace)
-        self._prefix = f"once/{at.id}/contact"
+        self._prefix = f"{at.key_space}/contact"
         # one creation at a time per location: keys of one person may differ from call to call
         self._lock = f"{self._prefix}s"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from urllib.parse import urlsplit
 
 from hl_async import operations as op
-from hl_async.config import CallOptions
+from hl_async.config import CallOptions, is_loopback
 from hl_async.errors import ApiError
 from hl_async.models import LocationDetails, LocationList
 from hl_async.models.dates import is_zone
@@ -22,10 +23,16 @@ from hl_async.transport.calls import Account, Transport
 class ClientMemory:
     """Internal. What the resources of one client remember for its life, shared by its clones and locations."""
 
-    __slots__ = ("contexts", "details", "keeper", "reading", "rules")
+    __slots__ = ("contexts", "details", "keeper", "key_space", "reading", "rules")
 
-    def __init__(self, once: Once | None = None, rules: frozenset[str] = RULE_NAMES) -> None:
+    def __init__(
+        self, once: Once | None = None, rules: frozenset[str] = RULE_NAMES, base_url: str = ""
+    ) -> None:
         self.keeper = KeyKeeper(once)
+        server = urlsplit(base_url)
+        # a sandbox that is started again is another server with other documents, and the same location
+        local = is_loopback(server.hostname or "")
+        self.key_space = f"once/{server.netloc}" if local else "once"
         self.rules = rules
         self.contexts: dict[str, RequestContext] = {}
         self.details: dict[str, LocationDetails] = {}
@@ -59,6 +66,11 @@ class LocationRequester(Requester):
     def options(self) -> CallOptions:
         """What the calls of this copy do differently."""
         return self._options
+
+    @property
+    def key_space(self) -> str:
+        """What the names of this location's keys begin with in a store."""
+        return f"{self._memory.key_space}/{self.id}"
 
     @property
     def keeper(self) -> KeyKeeper:

@@ -137,7 +137,8 @@ class OnceCall(Generic[D]):
                 continue
             if step is OnceStep.GONE:
                 raise NotFound(
-                    f"{record.document if record else ''} was created for the key {self._key!r} and is gone",
+                    f"{record.document if record else ''} was created for the key {self._key!r} and is gone; "
+                    "take a new key to create another",
                     status=404,
                     operation=self._operation.name,
                 )
@@ -199,7 +200,7 @@ async def create_estimate_once(
     """Create the estimate of a key. `draft` is the caller's, which identifies it; `body` is what is sent."""
     check_key(key)
     content = fingerprint(encode(draft))
-    name = f"once/{at.id}/estimate/{key}"
+    name = f"{at.key_space}/estimate/{key}"
     depth, settle = at.keeper.settings.depth, at.keeper.settings.settle
     sent = msgspec.structs.replace(body, meta=marked(body.meta, key, content))
 
@@ -240,7 +241,7 @@ async def create_invoice_once(
             "such as HighLevel(..., once=Once(SqliteStore('once.db')))",
         )
     content = fingerprint(encode(draft))
-    name = f"once/{at.id}/invoice/{key}"
+    name = f"{at.key_space}/invoice/{key}"
     depth = at.keeper.settings.depth
     tried: set[str] = set()
 
@@ -248,7 +249,7 @@ async def create_invoice_once(
         candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
         for _ in range(_NUMBERS):
             # generating reserves nothing, so two keys could be told the same number
-            if candidate not in tried and await at.keeper.claim(f"once/{at.id}/number/{candidate}", name):
+            if candidate not in tried and await at.keeper.claim(f"{at.key_space}/number/{candidate}", name):
                 tried.add(candidate)
                 return candidate
             tried.add(candidate)
@@ -287,7 +288,7 @@ async def invoice_estimate_once(
 ) -> InvoiceFromEstimateResult:
     """Create the one invoice of an estimate; its `source_id` is what identifies it."""
     contact = estimate.contact_details.id if estimate.contact_details else None
-    name = f"once/{at.id}/invoice-of/{estimate.id}"
+    name = f"{at.key_space}/invoice-of/{estimate.id}"
     depth = at.keeper.settings.depth
     answer: InvoiceFromEstimateResult | None = None
 
@@ -314,7 +315,7 @@ async def invoice_estimate_once(
 async def send_estimate_once(at: LocationRequester, estimate: Estimate, message: EstimateSend) -> Estimate:
     """Send an estimate unless it was sent; its status is what tells."""
     contact = estimate.contact_details.id if estimate.contact_details else None
-    name = f"once/{at.id}/send-estimate/{estimate.id}"
+    name = f"{at.key_space}/send-estimate/{estimate.id}"
     depth = at.keeper.settings.depth
 
     async def look(_: OnceRecord | None) -> OnceLook[Estimate]:

@@ -165,6 +165,12 @@ async def test_a_document_that_was_deleted_is_not_made_again(shop: Location, box
     assert box.ledger.estimates() == []
 
 
+async def test_a_sandbox_that_is_started_again_knows_no_old_keys(store: Path) -> None:
+    for _ in range(2):
+        async with Sandbox() as box, client(box, store=SqliteStore(store)) as hl:
+            assert (await hl.location().estimates.create(samples.estimate(), once="form-7")).id
+
+
 async def test_an_invoice_with_a_number_needs_no_store(shop: Location, box: Sandbox) -> None:
     draft = samples.invoice(invoice_number="F-7")
     box.faults.script("create-invoice", Fault.RESET_AFTER_COMMIT)

@@ -13,6 +13,7 @@ from hl_async.bulk.preparation import Plan
 from hl_async.bulk.reports import Forecast, RollbackReport, RunReport
 from hl_async.bulk.verification import Verification
 
+_ROLLBACK: Final = {"rolling_back": "is being rolled back", "rolled_back": "rolled back"}
 _REASONS: Final = 5
 _SHOWN: Final = 50
 _MENTIONED: Final = 0.01
@@ -45,6 +46,8 @@ def report_lines(report: RunReport) -> list[str]:
         lines.append(f"skipped    {report.skipped:>8,}   left out by the mapping")
     if report.unknown:
         lines.append(f"held       {report.unknown:>8,}   not known whether these were created: look at them")
+    if report.state in _ROLLBACK:
+        lines.append(f"state      {_ROLLBACK[report.state]}")
     if report.withdrawn:
         lines.append(f"withdrawn  {report.withdrawn:>8,}   never created: the run was rolled back")
     if report.deleted:

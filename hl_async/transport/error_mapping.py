@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import Final
 
@@ -34,7 +35,15 @@ def wire_error(error: Exception, *, sent: bool, answered: bool) -> WireError:
             sent=False,
             cause=text,
         )
-    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError):
+        reason = os.strerror(error.errno).lower() if error.errno else str(error.os_error)
+        return ConnectFailed(
+            f"cannot connect to {error.host}:{error.port}: {reason}",
+            kind=WireKind.CONNECT,
+            sent=False,
+            cause=text,
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
         return ConnectFailed(
             "the connection could not be opened", kind=WireKind.CONNECT, sent=False, cause=text
         )

@@ -24,6 +24,7 @@ from hl_async.bulk.journals.sqlite_file import (
     check_schema,
     connect,
     correct_future,
+    is_locked,
     lock_file,
     make_file,
     remove_file,
@@ -289,7 +290,8 @@ class SqliteJournal:
 
     async def lanes(self) -> list[LaneStatus]:
         now = self.clock.now()
-        return await self.read(lambda db: lane_statuses(db, now))
+        is_held = self._lock is not None or await asyncio.to_thread(is_locked, self.path)
+        return await self.read(lambda db: lane_statuses(db, now, is_held=is_held))
 
     async def rows(
         self, *states: State, after: int = -1, limit: int = BATCH, bodies: bool = False

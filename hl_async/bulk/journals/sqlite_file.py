@@ -193,6 +193,21 @@ def lock_file(path: Path) -> int:
     raise JournalLocked(f"process {holder or 'unknown'} works on the journal {path}")
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process works on the journal now."""
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def unlock(lock: int | None) -> None:
     """Let others have it."""
     if lock is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _RENEW_EVERY: Final = 5.0
 _LANE_FACT: Final = "lane "
+_SETTLING: Final = "settling"
 
 
 class SqliteLane:
@@ -210,8 +212,14 @@ class _LaneNote(msgspec.Struct, omit_defaults=True):
     wake_at: float = 0.0
 
 
-def lane_statuses(db: sqlite3.Connection, now: float) -> list[LaneStatus]:
-    """Read every location as it stands, in the order of the source."""
+def lane_statuses(db: sqlite3.Connection, now: float, *, is_held: bool) -> list[LaneStatus]:
+    """Read every location as it stands, in the order of the source.
+
+    Args:
+        db: The journal.
+        now: The time of its clock.
+        is_held: Whether a process works on it: what a process that ended said of its lanes is over.
+    """
     counts: dict[str, dict[str, int]] = {location: {} for location in locations_of(db)}
     rows = db.execute(
         "select location, state, count(*) from item where key is not null group by location, state"
@@ -224,7 +232,10 @@ def lane_statuses(db: sqlite3.Connection, now: float) -> list[LaneStatus]:
             "select name, value from run where name >= ? and name < ?", (_LANE_FACT, "lane!")
         )
     }
-    return [_status(location, found, notes.get(location), now) for location, found in counts.items()]
+    return [
+        _status(location, found, notes.get(location), now if is_held else math.inf)
+        for location, found in counts.items()
+    ]
 
 
 def _status(location: str, counts: dict[str, int], note: _LaneNote | None, now: float) -> LaneStatus:
@@ -236,7 +247,7 @@ def _status(location: str, counts: dict[str, int], note: _LaneNote | None, now: 
         rate=note.rate if working else 0.0,
         holder=f"process {note.process}" if working else "",
         wakes_in=max(0.0, note.wake_at - now),
-        reason=note.reason,
+        reason="" if note.reason == _SETTLING and now == math.inf else note.reason,
     )
 
 

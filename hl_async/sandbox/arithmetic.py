@@ -6,9 +6,9 @@ It shares no code with `hl_async.models.money`, so a total that both agree on is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 _TWO: Final = (
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF "
@@ -27,8 +27,12 @@ _TEN_THOUSANDTHS: Final = frozenset(_FOUR.split())
 ISO_4217: Final = frozenset(_TWO.split()) | _WITHOUT_CENTS | _THOUSANDTHS | _TEN_THOUSANDTHS
 """Active currency codes."""
 
+Minor: TypeAlias = int | Fraction
+"""An amount in minor units: whole ones once it is rounded."""
+
 _HALF: Final = Fraction(1, 2)
-_WHOLE: Final = Fraction(1)
+_ROOMY: Final = Context(prec=160)
+_UNITS: Final = {10**digits: Decimal(1).scaleb(-digits) for digits in range(5)}
 
 
 class Sums(NamedTuple):
@@ -72,16 +76,16 @@ def reckon(
     amounts = [
         _settle(_exact(line.get("amount")) * _exact(line.get("qty")) * scale, each=each) for line in lines
     ]
-    subtotal = sum(amounts, Fraction(0))
+    subtotal = sum(amounts)
     discount: Mapping[str, Any] = document.get("discount") or {}
     base = subtotal
     only = discount.get("validOnProductIds") if by_product else None
     if only:
         meant = zip(lines, amounts, strict=True)
-        base = sum((amount for line, amount in meant if line.get("productId") in only), Fraction(0))
+        base = sum(amount for line, amount in meant if line.get("productId") in only)
     off = _discount(discount, base, scale, each=each)
-    rest = (subtotal - off) / subtotal if subtotal else _WHOLE
-    taxes: dict[str, Fraction] = {}
+    rest = Fraction(subtotal - off) / subtotal if off and subtotal else 1
+    taxes: dict[str, Minor] = {}
     if document.get("automaticTaxesEnabled") is True:
         if automatic_rate:
             taxes["Automatic taxes"] = _settle((subtotal - off) * _exact(automatic_rate) / 100, each=each)
@@ -89,9 +93,9 @@ def reckon(
         for line, amount in zip(lines, amounts, strict=True):
             for name, rate in _exclusive(line):
                 added = _settle(amount * rest * rate / 100, each=each)
-                taxes[name] = taxes.get(name, Fraction(0)) + added
-    tax = sum(taxes.values(), Fraction(0))
-    total = max(subtotal - off + tax, Fraction(0))
+                taxes[name] = taxes.get(name, 0) + added
+    tax = sum(taxes.values())
+    total = max(subtotal - off + tax, 0)
     return Sums(
         tuple(_decimal(amount, scale) for amount in amounts),
         _decimal(subtotal, scale),
@@ -112,7 +116,7 @@ def _exclusive(line: Mapping[str, Any]) -> list[tuple[str, Fraction]]:
     ]
 
 
-def _discount(discount: Mapping[str, Any], base: Fraction, scale: int, *, each: bool) -> Fraction:
+def _discount(discount: Mapping[str, Any], base: Minor, scale: int, *, each: bool) -> Minor:
     value = _exact(discount.get("value"))
     if discount.get("type") == "fixed":
         return _settle(value * scale, each=each)
@@ -125,20 +129,20 @@ def _exact(value: Any) -> Fraction:
     return Fraction(str(value)) if isinstance(value, float) else Fraction(value)
 
 
-def _settle(minor: Fraction, *, each: bool) -> Fraction:
-    return Fraction(_nearest(minor)) if each else minor
+def _settle(minor: Minor, *, each: bool) -> Minor:
+    return _nearest(minor) if each else minor
 
 
-def _nearest(minor: Fraction) -> int:
+def _nearest(minor: Minor) -> int:
     """Round to a whole minor unit; a half goes away from zero."""
+    if isinstance(minor, int):
+        return minor
     whole = int(abs(minor) + _HALF)
     return -whole if minor < 0 else whole
 
 
-def _decimal(minor: Fraction, scale: int) -> Decimal:
-    whole = _nearest(minor)
-    digits = tuple(int(digit) for digit in str(abs(whole)))
-    return Decimal((int(whole < 0), digits, 1 - len(str(scale))))
+def _decimal(minor: Minor, scale: int) -> Decimal:
+    return _ROOMY.divide(Decimal(_nearest(minor)), scale).quantize(_UNITS[scale], context=_ROOMY)
 
 
 def _plain(rate: Any) -> str:

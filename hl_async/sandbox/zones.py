@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hl_async.errors import ConfigurationError
 
-DEFAULT: Final = "UTC"
+DEFAULT: Final = "America/Chicago"
 _LAST: Final = time(23, 59, 59, 999_000)
 # read when the module is imported, so that a sandbox of this zone opens without touching a file
 _DEFAULT_ZONE: Final = ZoneInfo(DEFAULT)

@@ -398,3 +398,13 @@ async def test_the_link_of_an_invoice_leads_to_the_page_where_its_customer_pays(
     assert "offers no action" in await read(browser, page)
     (message,) = box.recorder.messages
     assert message.document == made.invoice.id
+
+
+async def test_days_are_shown_as_the_location_counts_them(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    made = await hl.location().estimates.create(samples.estimate())
+    stored = box.ledger.estimates()[0]
+    assert stored["expiryDate"].startswith("2041-01-01T05:59"), "an instant of the next day in UTC"
+    shown = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
+    assert "2026-01-15" in shown and "2040-12-31" in shown

@@ -147,7 +147,7 @@ async def test_documents_for_unknown_contacts_are_refused_where_the_switch_says_
 
 async def test_details_are_asked_for_once(shop: Location, hl: HighLevel, box: Sandbox) -> None:
     details = await shop.details()
-    assert (details.timezone, details.company_id) == ("UTC", box.company_id)
+    assert (details.timezone, details.company_id) == ("America/Chicago", box.company_id)
     assert details.business is not None
     assert details.logo_url
     assert await hl.location().details() is details

@@ -95,6 +95,7 @@ async def test_today_is_the_locations_own(shop: Shop) -> None:
     clock.advance((27 * 3600 - clock.wall() % 86_400) % 86_400)
     west = shop.box.add_location(timezone="America/Denver")
     today = clock.today()
+    shop.alt["altId"] = shop.box.add_location(timezone="UTC")
     assert (await shop.post("/invoices/estimate", estimate(issueDate=today)))[0] == 201
     shop.alt["altId"] = west
     assert (await shop.post("/invoices/estimate", estimate(issueDate=today)))[0] == 400

@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from hl_async.sandbox.arithmetic import places, reckon
 from hl_async.sandbox.console.rendering import render
+from hl_async.sandbox.zones import day_at
 
 Document = Mapping[str, Any]
 
@@ -50,12 +52,13 @@ def line_amounts(document: Document) -> list[Decimal]:
     return list(reckon(document).lines)
 
 
-def paper(document: Document, kind: str) -> dict[str, Any]:
+def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[str, Any]:
     """Return the values of the template ``paper.html``.
 
     Args:
         document: The document as the API answers it.
         kind: ``estimates`` or ``invoices``; templates look like what they make.
+        zone: The location's time zone, which the instants of the answer become days in.
     """
     currency = str(document.get("currency") or "USD")
     lines = [
@@ -80,9 +83,9 @@ def paper(document: Document, kind: str) -> dict[str, Any]:
         "heading": f"{document.get('title') or kind[:-1].upper()} {prefix}{number}".strip(),
         "name": document.get("name") or "",
         "status": document.get("estimateStatus") or document.get("status") or "",
-        "issued": str(document.get("issueDate") or "")[:10],
+        "issued": _day(document.get("issueDate"), zone),
         "last_label": label,
-        "last_day": str(document.get(last) or "")[:10],
+        "last_day": _day(document.get(last), zone),
         "parties": {
             "From": _party(document.get("businessDetails")),
             "To": _party(document.get("contactDetails")),
@@ -96,6 +99,11 @@ def paper(document: Document, kind: str) -> dict[str, Any]:
 def document_view(document: Document, kind: str) -> str:
     """Return the document as HTML."""
     return render("paper.html", paper=paper(document, kind))
+
+
+def _day(value: Any, zone: ZoneInfo | None) -> str:
+    text = str(value or "")
+    return day_at(text, zone) if text and zone is not None else text[:10]
 
 
 def _lines(document: Document) -> list[Document]:

@@ -333,8 +333,8 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
     def check(value: Any, path: str) -> Any:
         if value is UNSET or (value is None and nullable):
             return value
-        if optional and _is_empty_part(value):
-            # the API gives {} for parts that a document has not, and takes none of them back
+        if optional and "." not in path and _is_empty_part(value):
+            # the API answers {} for parts that a document does not have, and refuses them in a request
             return UNSET
         refused: InvalidRequest | None = None
         for one in checks:

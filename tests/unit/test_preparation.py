@@ -41,6 +41,11 @@ def context(zone: str | None = None, *, off: tuple[str, ...] = (), now: datetime
     return RequestContext("loc", rules_without(off), zone, clock=now.timestamp)
 
 
+def estimate(**changes: Any) -> EstimateDraft:
+    """An estimate without title and issue date, unless they are given."""
+    return samples.estimate(**({"title": UNSET, "issue_date": UNSET} | changes))
+
+
 def sent(body: Any, at: RequestContext | None = None) -> dict[str, Any]:
     """What goes out."""
     text = encode_body(prepared(body, at or context()), alt_prefix("loc"))
@@ -52,7 +57,7 @@ def sent(body: Any, at: RequestContext | None = None) -> dict[str, Any]:
 
 
 def update(**changes: Any) -> EstimateUpdate:
-    values = {name: getattr(samples.estimate(), name) for name in EstimateDraft.__struct_fields__}
+    values = {name: getattr(estimate(), name) for name in EstimateDraft.__struct_fields__}
     return EstimateUpdate(**{**values, **changes})
 
 
@@ -60,7 +65,7 @@ def update(**changes: Any) -> EstimateUpdate:
 
 
 def test_an_estimate_always_has_a_title_an_issue_date_and_types() -> None:
-    for draft in (samples.estimate(), update(), samples.estimate(title=""), samples.estimate(title=None)):
+    for draft in (estimate(), update(), estimate(title=""), estimate(title=None)):
         body = sent(draft)
         assert body["title"] == "Kitchen"
         assert body["issueDate"] == "2026-11-29"
@@ -68,9 +73,7 @@ def test_an_estimate_always_has_a_title_an_issue_date_and_types() -> None:
 
 
 def test_what_the_caller_gives_is_sent_as_it_is() -> None:
-    draft = samples.estimate(
-        title="Offer", issue_date=date(2026, 1, 2), items=[samples.line(type="recurring")]
-    )
+    draft = estimate(title="Offer", issue_date=date(2026, 1, 2), items=[samples.line(type="recurring")])
     body = sent(draft)
     assert (body["title"], body["issueDate"], body["items"][0]["type"]) == (
         "Offer",
@@ -93,7 +96,7 @@ def test_what_the_caller_gives_is_sent_as_it_is() -> None:
 def test_a_missing_issue_date_is_the_locations_today_or_a_day_that_has_begun_everywhere(
     zone: str | None, now: datetime, day: str
 ) -> None:
-    assert sent(samples.estimate(), context(zone, now=now))["issueDate"] == day
+    assert sent(estimate(), context(zone, now=now))["issueDate"] == day
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_a_missing_issue_date_is_the_locations_today_or_a_day_that_has_begun_eve
     ],
 )
 def test_a_new_estimate_of_a_day_to_come_is_refused(zone: str | None, day: date, good: bool) -> None:
-    draft = samples.estimate(issue_date=day)
+    draft = estimate(issue_date=day)
     if good:
         assert sent(draft, context(zone))["issueDate"] == day.isoformat()
         return
@@ -121,7 +124,7 @@ def test_a_new_estimate_of_a_day_to_come_is_refused(zone: str | None, day: date,
 @settings(deadline=None, max_examples=100, derandomize=True)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1).filter(str.strip))
 def test_the_title_made_from_a_name_is_never_longer_than_the_api_takes(name: str) -> None:
-    body = sent(samples.estimate(name=name), context(off=("name_at_most_40",)))
+    body = sent(estimate(name=name), context(off=("name_at_most_40",)))
     assert len(body["title"]) <= 40
     assert body["title"] == name[:40].strip() or not name[:40].strip()
 
@@ -141,7 +144,7 @@ def test_a_contact_of_an_estimate_may_go_without_phone_and_email_and_one_of_an_i
     None
 ):
     bare = ContactDetails(id="c", name="Alex")
-    assert sent(samples.estimate(contact_details=bare))["contactDetails"] == {"id": "c", "name": "Alex"}
+    assert sent(estimate(contact_details=bare))["contactDetails"] == {"id": "c", "name": "Alex"}
     filled = {"id": "c", "name": "Alex", "phoneNo": "", "email": ""}
     for body in (
         samples.invoice(contact_details=bare),
@@ -156,9 +159,7 @@ def test_a_contact_of_an_estimate_may_go_without_phone_and_email_and_one_of_an_i
 def test_parts_that_say_nothing_are_left_out() -> None:
     body = sent(samples.invoice(payment_schedule=PaymentSchedule(), sent_to=SentTo(email=["a@example.com"])))
     assert "paymentSchedule" not in body
-    body = sent(
-        samples.estimate(auto_invoice=AutoInvoicing(), sent_to=SentTo(), business_details=BusinessDetails())
-    )
+    body = sent(estimate(auto_invoice=AutoInvoicing(), sent_to=SentTo(), business_details=BusinessDetails()))
     assert not {"autoInvoice", "sentTo"} & set(body)
     assert body["businessDetails"] == {}  # required
 
@@ -166,9 +167,7 @@ def test_parts_that_say_nothing_are_left_out() -> None:
 def test_the_location_is_bound_where_it_is_nested() -> None:
     send = EstimateSend(action="email", user_id="u1")
     for own in ({}, {"alt_id": "loc", "alt_type": "location"}):
-        details = sent(
-            samples.estimate(send_estimate_details=EstimateSend(action="email", user_id="u1", **own))
-        )
+        details = sent(estimate(send_estimate_details=EstimateSend(action="email", user_id="u1", **own)))
         assert details["sendEstimateDetails"] == {
             "action": "email", "userId": "u1", "liveMode": True, "altId": "loc", "altType": "location",
         }  # fmt: skip
@@ -177,9 +176,7 @@ def test_the_location_is_bound_where_it_is_nested() -> None:
     with pytest.raises(InvalidRequest, match=r"body.altId: 'other' is not this request's 'loc'"):
         sent(EstimateSend(action="email", user_id="u1", alt_id="other"))
     with pytest.raises(InvalidRequest, match="'other' is not this request's"):
-        sent(
-            samples.estimate(send_estimate_details=EstimateSend(action="email", user_id="u1", alt_id="other"))
-        )
+        sent(estimate(send_estimate_details=EstimateSend(action="email", user_id="u1", alt_id="other")))
 
 
 # --------------------------------------------------------------------------------------------- refusing
@@ -202,7 +199,7 @@ FILE = Attachment(id="a", name="a.pdf", url="https://example.com/a.pdf", type="p
 def test_what_the_live_api_refuses_is_refused_by_field_and_rule_unless_the_rule_is_off(
     changes: dict[str, Any], field: str, rule: str
 ) -> None:
-    for draft in (samples.estimate(**changes), update(**changes)):
+    for draft in (estimate(**changes), update(**changes)):
         with pytest.raises(InvalidRequest) as caught:
             sent(draft)
         assert caught.value.field == field
@@ -220,7 +217,7 @@ def test_a_status_is_not_written() -> None:
 
 @pytest.mark.parametrize("rule", ["title_required", "issue_date_required", "item_type_required"])
 def test_completing_can_be_switched_off_rule_by_rule(rule: str) -> None:
-    draft = samples.estimate(items=[samples.line(type=UNSET)])
+    draft = estimate(items=[samples.line(type=UNSET)])
     body, full = sent(draft, context(off=(rule,))), sent(draft)
     missing = {"title_required": "title", "issue_date_required": "issueDate"}.get(rule)
     if missing:
@@ -243,7 +240,7 @@ def test_attachments_of_a_line_are_for_estimates_only(make: Any, field: str) -> 
     with pytest.raises(InvalidRequest, match="estimates only") as caught:
         make(line)
     assert caught.value.field == field
-    assert sent(samples.estimate(items=[line]))["items"][0]["attachments"] == ["https://example.com/a.jpg"]
+    assert sent(estimate(items=[line]))["items"][0]["attachments"] == ["https://example.com/a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +276,7 @@ def test_a_body_that_names_its_own_location_is_sent_and_names_it_once() -> None:
     assert kept == {**OWN, "name": "x"}
     exact = prepared(b'{"altId":"loc","amount":1.10,"big":12345678901234567890.123}', context())
     assert exact == b'{"amount":1.10,"big":12345678901234567890.123}'
-    assert sent(samples.estimate(extra={**OWN, "opportunityId": "o"}))["opportunityId"] == "o"
+    assert sent(estimate(extra={**OWN, "opportunityId": "o"}))["opportunityId"] == "o"
 
 
 @pytest.mark.parametrize(
@@ -320,15 +317,15 @@ def test_bytes_that_are_not_one_clean_object_are_refused(body: bytes, problem: s
 
 
 def test_extra_never_beats_a_declared_field() -> None:
-    assert sent(samples.estimate(extra={"name": "Kitchen", "x": 1}))["x"] == 1
+    assert sent(estimate(extra={"name": "Kitchen", "x": 1}))["x"] == 1
     for extra, field in (({"name": "dup"}, "name"), ({"termsNotes": "n"}, "terms_notes")):
         with pytest.raises(InvalidRequest, match=rf"is a field of EstimateDraft; pass {field}=") as caught:
-            sent(samples.estimate(extra=extra))
+            sent(estimate(extra=extra))
         assert caught.value.field == f"extra.{next(iter(extra))}"
     with pytest.raises(InvalidRequest, match="'other' is not this request's"):
-        sent(samples.estimate(extra=OTHER))
+        sent(estimate(extra=OTHER))
     with pytest.raises(InvalidRequest, match="gets its location by itself"):
-        prepared(samples.estimate(extra=OTHER), PLANNING)
+        prepared(estimate(extra=OTHER), PLANNING)
 
 
 # ------------------------------------------------------------------------------------------------ rules
@@ -359,11 +356,11 @@ def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
 
 def test_planning_leaves_the_judgement_of_issue_dates_to_the_source() -> None:
     far = date.today() + timedelta(days=900)
-    assert prepared(samples.estimate(issue_date=far), PLANNING).issue_date == far
+    assert prepared(estimate(issue_date=far), PLANNING).issue_date == far
 
 
 def test_charges_of_a_request_are_objects() -> None:
     charges = MiscellaneousCharges(charges=[Charge(name="Fee", charge=Decimal("2.5"), enabled=True)])
-    assert sent(samples.estimate(miscellaneous_charges=charges))["miscellaneousCharges"] == {
+    assert sent(estimate(miscellaneous_charges=charges))["miscellaneousCharges"] == {
         "charges": [{"name": "Fee", "charge": 2.5, "enabled": True}]
     }

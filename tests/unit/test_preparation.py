@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -332,13 +333,19 @@ def test_extra_never_beats_a_declared_field() -> None:
 
 
 def test_every_rule_has_evidence_and_a_place_in_the_facts() -> None:
-    from pathlib import Path
-
     facts = (Path(__file__).parents[2] / "docs/api-facts.md").read_text("utf-8")
     for rule in CLIENT_RULES:
         assert rule.says and rule.evidence
         assert f"({rule.anchor})=" in facts, rule
     assert len(RULE_NAMES) == len(CLIENT_RULES)
+
+
+def test_every_rule_is_in_the_documentation_with_its_evidence() -> None:
+    page = (Path(__file__).parents[2] / "docs/unknowns.md").read_text("utf-8")
+    for rule in CLIENT_RULES:
+        assert (
+            f"| `{rule.name}` | {rule.says} | {rule.evidence} | [fact](api-facts.md#{rule.anchor}) |" in page
+        )
 
 
 def test_the_sandbox_knows_the_rules_of_the_client_by_the_same_names() -> None:

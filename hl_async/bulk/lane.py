@@ -10,22 +10,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from hl_async.bulk.evidence import Identical
 from hl_async.bulk.journals.protocol import LaneJournal, LaneRelease, PlannedItem
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
     AttemptOutcome,
     Copy,
-    State,
+    LaneFacts,
     Step,
     Timing,
-    after_listing,
     judge,
     next_step,
-    surplus,
 )
+from hl_async.bulk.reconciliation import Inconclusive, Reconciler
 from hl_async.bulk.target import Target
 from hl_async.errors import (
     ApiError,
@@ -35,14 +34,17 @@ from hl_async.errors import (
     JournalError,
     LaneLost,
     OutcomeUnknown,
+    ServerError,
 )
 
 _TAKE: Final = 200
 _MAX_TRIES: Final = 12
 _PAUSE: Final = 60.0
 """Seconds that a lane rests which cannot go on, before somebody tries again."""
-_SKEW: Final = 3600.0
-"""Seconds by which our clock and the API's may differ when listings are cut short."""
+_JOURNAL_PAUSE: Final = 5.0
+"""Seconds that a lane rests whose journal could not be written."""
+_IDENTICAL: Final = 20
+"""So many refusals in a row with the same words stop the run: the mapping, or a gateway, is wrong."""
 
 
 _Sending: TypeAlias = "asyncio.Task[AttemptOutcome | None]"
@@ -83,16 +85,26 @@ class LaneRunner:
         self._ambiguous = 0
         self._trouble = 0
         self._reason = ""
+        self._refusals = Identical(_IDENTICAL)
+        self._reconciler = Reconciler(target, timing, stop)
         self._queued: set[asyncio.Task[Any] | None] = set()
         self.finished = 0
         """Items that came to an end, over all slices."""
-        self.surplus_reported: list[Copy] = []
+
+    @property
+    def surplus_reported(self) -> list[Copy]:
+        """Documents with a key of the run that were kept, because nothing proves that the run made them."""
+        return self._reconciler.surplus_reported
 
     async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:
         """A slice of a lane that is kept alive meanwhile, and given back with what comes next.
 
-        Raises :class:`LaneLost` when somebody else took it over, :class:`CanaryFailed`, and journal errors; a lane is
-        given back whatever happens, unless it is lost.
+        A journal that can't be written, such as on a full disk, ends the slice with the reason: nothing is sent that
+        is not written down. The lane is given back whatever happens, unless it is lost.
+
+        Raises:
+            LaneLost: Another process took the lane over.
+            CanaryFailed: The list does not give keys back.
         """
         keeping = asyncio.create_task(self._keep(lane))
         slicing = asyncio.create_task(self.slice(lane, seconds))
@@ -105,7 +117,9 @@ class LaneRunner:
             if end.reason:
                 release = LaneRelease(wake_in=_PAUSE, reason=end.reason)
             elif end.again:
-                wait = max(0.0, end.again - lane.now())
+                # bounded, whatever the clocks do
+                longest = self._timing.sweep_at(0.0)
+                wait = min(max(0.0, end.again - lane.now()), longest)
                 release = LaneRelease(wake_in=wait, reason="settling")
             else:
                 release = LaneRelease(end.done)
@@ -113,11 +127,16 @@ class LaneRunner:
         except CanaryFailed as error:
             release = LaneRelease(reason=str(error), stopped=True)
             raise
+        except LaneLost:
+            raise
+        except JournalError as error:
+            release = LaneRelease(wake_in=_JOURNAL_PAUSE, reason=str(error))
+            return SliceEnd(False, 0.0, str(error))
         finally:
             for task in (keeping, slicing):
                 task.cancel()
             await asyncio.gather(keeping, slicing, return_exceptions=True)
-            with contextlib.suppress(LaneLost):
+            with contextlib.suppress(JournalError):
                 await lane.release(release)
 
     async def _keep(self, lane: LaneJournal) -> None:
@@ -142,39 +161,45 @@ class LaneRunner:
                 await self._without_an_answer()
                 continue
             decision = next_step(facts, lane.now(), self._timing, answerable=answerable)
-            match decision.step:
-                case Step.DONE:
-                    return SliceEnd(True)
-                case Step.SETTLE | Step.WAIT_SWEEP:
-                    return SliceEnd(False, decision.until)
-                case Step.CANARY:
-                    await self._canary()
-                case Step.SEND:
-                    await self._send_all(until)
-                    if time.monotonic() >= until or not lane.lasts(self._timing.guard):
-                        break
-                case Step.RECONCILE:
-                    await self._reconcile()
-                case Step.SWEEP:
-                    await self._sweep()
+            if decision.step is Step.DONE:
+                return SliceEnd(True)
+            if decision.step in (Step.SETTLE, Step.WAIT_SWEEP):
+                return SliceEnd(False, decision.until)
+            try:
+                await self._take_step(decision.step, facts, until)
+            except Inconclusive as error:
+                self._reason = self._reason or str(error)
+            if decision.step is Step.SEND and (
+                time.monotonic() >= until or not lane.lasts(self._timing.guard)
+            ):
+                break
         reason, self._reason = self._reason, ""
         return SliceEnd(False, 0.0, reason)
+
+    async def _take_step(self, step: Step, facts: LaneFacts, until: float) -> None:
+        lane = self._journal
+        match step:
+            case Step.LOOK:
+                await self._reconciler.look(lane, unclean=facts.unclean)
+            case Step.CANARY:
+                await self._canary()
+            case Step.SEND:
+                await self._send_all(until)
+            case Step.RECONCILE:
+                await self._reconciler.reconcile(lane)
+                self._ambiguous = 0
+            case Step.SWEEP:
+                await self._reconciler.sweep(lane)
 
     # ----------------------------------------------------------------------------------------- sending
 
     async def _canary(self) -> None:
         """The first item goes alone and must be found again by its key, or resuming would not be safe."""
+        if await self._reconciler.canary(self._journal):
+            return  # it was created before this process began
         items = await self._journal.take(-1, 1)
-        if not items or await self._send(items[0]) is not None:
-            return  # rejected or unclear: the next item, or settling, comes first
-        async for key, _ in self._target.listing():
-            if key == items[0].key:
-                await self._journal.prove()
-                return
-        raise CanaryFailed(
-            f"the first document of {self._journal.location} was created, but the list does not give its key back; "
-            "stopped before the second one. Choose another place for the key (--key name)"
-        )
+        if items and await self._send(items[0]) is None:
+            await self._reconciler.canary(self._journal)
 
     async def _send_all(self, until: float) -> None:
         """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear.
@@ -261,6 +286,7 @@ class LaneRunner:
         else:
             await self._journal.created(item.ordinal, attempt, document)
             self._trouble = 0
+            self._refusals.succeeded()
             self.finished += 1
             self._on_done(None)
             return None
@@ -269,18 +295,22 @@ class LaneRunner:
     async def _settle(
         self, item: PlannedItem, attempt: int, sent: bool, error: HighLevelError
     ) -> AttemptOutcome:
-        outcome = judge(error)
+        outcome = judge(error, addressed=bool(item.ids))
         if outcome is AttemptOutcome.AMBIGUOUS and self._idempotent:
             outcome = AttemptOutcome.NOT_EXECUTED if attempt < _MAX_TRIES else outcome
+        words = _reason(error)
         match outcome:
             case AttemptOutcome.REJECTED:
                 self.finished += 1
-                await self._journal.rejected(item.ordinal, attempt, _reason(error))
+                await self._journal.rejected(item.ordinal, attempt, words)
+                self._note_refusal(words)
             case AttemptOutcome.AMBIGUOUS:
                 self._ambiguous += 1
-                if not isinstance(error, OutcomeUnknown):
-                    self._trouble += 1
+                self._trouble += 1
+                await self._journal.unanswered(item.ordinal, attempt, words)
                 await self._journal.note_ambiguous(self._journal.now())
+                if isinstance(error, ApiError) and error.status < 500:
+                    self._note_refusal(words)
             case AttemptOutcome.NOT_EXECUTED | AttemptOutcome.STOP:
                 if sent:
                     await self._journal.mark_planned(item.ordinal, attempt)
@@ -294,7 +324,11 @@ class LaneRunner:
         self._on_done(outcome)
         return outcome
 
-    # ------------------------------------------------------------------------------------- reconciling
+    def _note_refusal(self, words: str) -> None:
+        if self._refusals.failed(words):
+            self._reason = (
+                self._reason or f"{_IDENTICAL} documents in a row were refused with the same words: {words}"
+            )
 
     async def _without_an_answer(self) -> None:
         """Nobody can tell whether these happened: repeatable ones are planned again, the rest is held."""
@@ -307,52 +341,6 @@ class LaneRunner:
                 )
         self._ambiguous = 0
 
-    async def _reconcile(self) -> None:
-        """List once, and decide about every ambiguous item."""
-        items = await self._journal.ambiguous()
-        await self._journal.note_ambiguous(max(item.sent_at for item in items))
-        first = min(item.sent_at for item in items)
-        copies = await self._copies(first, {item.key for item in items})
-        for ordinal, key, attempt, *_ in items:
-            found = copies.get(key, [])
-            if after_listing(bool(found)) is State.CREATED:
-                await self._journal.created(ordinal, attempt, surplus(found)[0].id)
-                await self._journal.prove()
-            else:
-                await self._journal.mark_planned(ordinal, attempt, listed=True)
-        self._ambiguous = 0
-
-    async def _sweep(self) -> None:
-        """List once more, late enough that nothing can be committed any more, and remove younger copies."""
-        began = self._journal.now()
-        known = await self._journal.known()
-        for key, copies in (await self._copies(None, set(known))).items():
-            ordinal, document = known[key][:2]
-            keep, delete, report = surplus(copies)
-            if document is None:
-                await self._journal.adopt(ordinal, keep.id)
-            if len(copies) > 1:
-                for copy in delete:
-                    if not self._journal.lasts(self._timing.guard):
-                        raise LaneLost(f"another process may work on {self._journal.location} by now")
-                    await self._target.delete(copy.id)
-                self.surplus_reported += report
-        await self._journal.swept(began)
-
-    async def _copies(self, since: float | None, wanted: set[str]) -> dict[str, list[Copy]]:
-        """Documents by key; the listing ends early once it is newest-first and older than ``since``."""
-        found: dict[str, list[Copy]] = {}
-        previous = ""
-        descending = True
-        async for key, copy in self._target.listing():
-            if key in wanted:
-                found.setdefault(key, []).append(copy)
-            descending = descending and (not previous or copy.created_at <= previous)
-            previous = copy.created_at
-            if since is not None and descending and _is_older(copy.created_at, since - _SKEW):
-                break
-        return found
-
 
 def _ended(pending: set[_Sending], done: set[asyncio.Task[Any]]) -> set[_Sending]:
     """``pending`` without those that are done; raises what one of them raised."""
@@ -364,13 +352,9 @@ def _ended(pending: set[_Sending], done: set[asyncio.Task[Any]]) -> set[_Sending
 
 def _reason(error: HighLevelError) -> str:
     """Every violation, not only the first ones: this text goes into the reject file."""
+    if isinstance(error, OutcomeUnknown) and error.reason is not None:
+        return _reason(error.reason)
+    if isinstance(error, ServerError):
+        return error.message  # with its status: it says more about the server than about the document
     messages = error.messages if isinstance(error, ApiError) else ()
     return "; ".join(messages) or str(error)
-
-
-def _is_older(created_at: str, moment: float) -> bool:
-    try:
-        created = datetime.fromisoformat(created_at)
-    except ValueError:
-        return False
-    return created.astimezone(UTC).timestamp() < moment

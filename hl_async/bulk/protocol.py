@@ -5,9 +5,10 @@ Everything that decides about the state of an item lives in this file.
 An item moves ``planned -> sent -> created | rejected | unknown``. *Sent* is durable before the first byte of the
 request; it means "may have happened". An item whose answer is missing stays *sent*, ambiguous, until it is
 *settled*: no request of it can still be under way. Then the location is listed, once for all ambiguous items:
-the item's key is found (``created``) or not (``planned`` again). When anything was ambiguous, a final *sweep*, no
-earlier than twice the settle time after the last ambiguous send, lists once more and removes the younger copy of
-whatever was committed later than the settle time after all.
+the item's key is found (``created``) or not (``planned`` again). What a listing proves is said in ``evidence``. When
+anything was ambiguous, a final *sweep*, no earlier than twice the settle time after the last ambiguous send, lists
+once more and removes second copies that the run provably made. A run that goes on in another process is listed before
+its first send: planned items whose key is there were sent by a process whose last writes are lost.
 
 Each part is needed. Leave one out, and the explorer in the test suite finds executions with duplicates. The
 guarantee reads: exactly one, if no request commits later than the sweep after its last byte; a later one is
@@ -100,7 +101,7 @@ class AttemptOutcome(Enum):
     """What an attempt's end means for its item."""
 
     REJECTED = "rejected"
-    """The API will never take this document."""
+    """The API itself says that it will never take this document."""
     NOT_EXECUTED = "not_executed"
     """Provably nothing happened: planned again."""
     AMBIGUOUS = "ambiguous"
@@ -109,18 +110,28 @@ class AttemptOutcome(Enum):
     """Nothing happened, and nothing will for any item: the run stops, resumable."""
 
 
-def judge(error: HighLevelError) -> AttemptOutcome:
-    """The meaning of a failed attempt."""
+def judge(error: HighLevelError, *, addressed: bool = True) -> AttemptOutcome:
+    """Return the meaning of a failed attempt.
+
+    Args:
+        error: What the attempt raised.
+        addressed: The operation names a document in its path, so that a 404 may speak of it. A creation names none:
+            its 404 speaks of the route.
+    """
     if isinstance(error, OutcomeUnknown | DecodeError):
         return AttemptOutcome.AMBIGUOUS
     if isinstance(error, RateLimited):
         return AttemptOutcome.NOT_EXECUTED
-    if isinstance(error, InvalidRequest | BadRequest | ValidationFailed | NotFound | Conflict):
+    if isinstance(error, InvalidRequest):
         return AttemptOutcome.REJECTED
+    if isinstance(error, BadRequest | ValidationFailed | NotFound | Conflict):
+        return _refusal(error, addressed)
     if isinstance(error, AuthError | QuotaExhausted | ClientStateError):
         return AttemptOutcome.STOP
     if isinstance(error, DeadlineExceeded):
-        return AttemptOutcome.NOT_EXECUTED if error.reason is None else judge(error.reason)
+        return (
+            AttemptOutcome.NOT_EXECUTED if error.reason is None else judge(error.reason, addressed=addressed)
+        )
     if isinstance(error, WireError):
         if error.kind in (WireKind.REDIRECT, WireKind.TLS):
             return AttemptOutcome.STOP
@@ -131,6 +142,15 @@ def judge(error: HighLevelError) -> AttemptOutcome:
         hidden = isinstance(error, ServerError) or error.status >= 500 or error.status == 408
         return AttemptOutcome.AMBIGUOUS if hidden else AttemptOutcome.STOP
     return AttemptOutcome.STOP
+
+
+def _refusal(error: ApiError, addressed: bool) -> AttemptOutcome:
+    """Only JSON of the API's shape is the API's word: a gateway's page says nothing about a document."""
+    if not (error.messages and error.body.lstrip().startswith("{")):
+        return AttemptOutcome.AMBIGUOUS
+    if error.status in (404, 410) and not addressed:
+        return AttemptOutcome.STOP
+    return AttemptOutcome.REJECTED
 
 
 def make_key(source_id: str, repetition: int = 0) -> str:
@@ -168,6 +188,7 @@ class Timing(NamedTuple):
 class Step(Enum):
     """What a lane does next."""
 
+    LOOK = "look"
     CANARY = "canary"
     SEND = "send"
     SETTLE = "settle"
@@ -209,6 +230,8 @@ def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool 
         ready = timing.settled_at(facts.last_ambiguous_sent)
         return LaneDecision(Step.SETTLE, ready) if now < ready else LaneDecision(Step.RECONCILE)
     if facts.planned:
+        if facts.resumed and answerable:
+            return LaneDecision(Step.LOOK)
         return LaneDecision(Step.SEND if facts.proven or not answerable else Step.CANARY)
     if facts.last_ambiguous_ever is not None and answerable:
         due = timing.sweep_at(facts.last_ambiguous_ever)
@@ -222,20 +245,22 @@ def after_listing(found: bool) -> State:
     return State.CREATED if found else State.PLANNED
 
 
+class Control(NamedTuple):
+    """A document that the journal knows as created, so that a listing has to show it. ``sent_at`` is in seconds."""
+
+    key: str
+    document: str
+    sent_at: float
+
+
 class Copy(NamedTuple):
-    """A document of the location that carries a key of the run. ``created_at`` sorts by age."""
+    """A document of the location that carries a key of the run.
+
+    ``created_at`` is in seconds, None if unknown. ``content`` is equal for documents that one request body makes, as
+    long as no person touched them.
+    """
 
     id: str
-    created_at: str
+    created_at: float | None
     draft: bool
-
-
-def surplus(copies: list[Copy]) -> tuple[Copy, list[Copy], list[Copy]]:
-    """Of several documents with one key: the one to keep, those to delete, those only a person may judge.
-
-    The oldest is kept; a younger draft is deleted; a younger document that is no draft any more was seen by
-    somebody and is only reported.
-    """
-    ordered = sorted(copies, key=lambda copy: (copy.created_at, copy.id))
-    keep, younger = ordered[0], ordered[1:]
-    return keep, [copy for copy in younger if copy.draft], [copy for copy in younger if not copy.draft]
+    content: str = ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hl_async import operations as op
 from hl_async.bulk.keys import KeyCarrier
@@ -30,12 +30,16 @@ class Target(Protocol):
         """Send one item and return the id of the document it made; ``intend`` is awaited before every request."""
         ...
 
-    def listing(self) -> AsyncIterator[tuple[str | None, Copy]]:
+    def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:
         """Every document of the kind that the run makes, newest first as far as is known, with its key."""
         ...
 
-    async def delete(self, document_id: str) -> None:
-        """Delete a draft; gone already is fine."""
+    async def exists(self, document_id: str) -> bool | None:
+        """Whether the location holds a document; None if the API has no call that tells."""
+        ...
+
+    async def delete(self, document_id: str) -> bool:
+        """Delete a draft; False if the API says that there is none."""
         ...
 
 
@@ -71,6 +75,12 @@ _LISTED: dict[str, Operation[Any]] = {
 }
 
 
+_COMPARED: Final = (
+    "name", "title", "currency", "total", "issue_date_text", "expiry_date_text", "due_date_text", "terms_notes",
+    "updated_by", "user_id",
+)  # fmt: skip
+
+
 def is_answerable(operation: Operation[Any]) -> bool:
     """Whether a listing tells if ``operation`` happened."""
     return operation.name in _LISTED
@@ -92,6 +102,7 @@ class LocationTarget:
     ) -> None:
         self._location = location
         self._operation = operation
+        self._listed = _LISTED.get(operation.name)
         self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
 
@@ -106,20 +117,38 @@ class LocationTarget:
             document = document.invoice
         return getattr(document, "id", None) or (ids[0] if ids else "")
 
-    async def listing(self) -> AsyncIterator[tuple[str | None, Copy]]:
+    async def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:
         operation = _LISTED[self._operation.name]
         calm = self._location.with_options(
             lane=Lane.BULK, timeout=math.inf, attempt_timeout=self._options.attempt_timeout
         )
         async for document in calm.paginate(operation, {}, limit=None, offset=0):
-            created = document.created_at.isoformat() if document.created_at else ""
+            created = None if document.created_at is None else document.created_at.timestamp()
             draft = document.status in (None, "draft")
-            yield self._keys.read(document), Copy(document.id, created, draft)
+            yield self._keys.read(document), Copy(document.id, created, draft, _content(document))
 
-    async def delete(self, document_id: str) -> None:
-        listed = _LISTED[self._operation.name]
-        remove: Operation[Any] = op.DELETE_ESTIMATE if listed is op.LIST_ESTIMATES else op.DELETE_INVOICE
+    async def exists(self, document_id: str) -> bool | None:
+        if self._listed is op.LIST_ESTIMATES:
+            return None  # no call reads one estimate: docs/api-facts.md#api-get-one
+        try:
+            await self._location.call(op.GET_INVOICE, document_id, options=self._options)
+        except NotFound:
+            return False
+        return True
+
+    async def delete(self, document_id: str) -> bool:
+        remove: Operation[Any] = (
+            op.DELETE_ESTIMATE if self._listed is op.LIST_ESTIMATES else op.DELETE_INVOICE
+        )
         try:
             await self._location.call(remove, document_id, options=self._options)
         except NotFound:
-            return
+            return False
+        return True
+
+
+def _content(document: Any) -> str:
+    """What documents of one request body have in common, and a person's copy or change has not."""
+    lines = getattr(document, "invoice_items", None) or getattr(document, "items", None) or ()
+    parts = [getattr(document, name, None) for name in _COMPARED]
+    return repr((parts, [(line.name, line.amount, line.qty) for line in lines]))

@@ -284,7 +284,8 @@ class PostgresJournal:
         rows = await self.fetch(
             "with again as (update hl_async.item set state = 'planned', reason = null, failures = 0, document = null,"
             " possible = case when state = 'deleted' then 0 else possible end"
-            " where run = $1 and state = any($2::text[]) and body is not null returning location),"
+            " where run = $1 and (state = any($2::text[]) or state = 'unknown' and failures > 0)"
+            " and body is not null returning location),"
             " open as (update hl_async.lane l set done = false"
             " where l.run = $1 and l.location in (select location from again))"
             " select count(*) as number from again",

@@ -11,7 +11,7 @@ from hl_async.bulk.journals.clock import boot_time
 from hl_async.bulk.journals.postgres_changes import Change, plain_text
 from hl_async.bulk.journals.protocol import LaneRelease, PlannedItem, SentItem
 from hl_async.bulk.journals.rows import DAMAGED, intact
-from hl_async.bulk.protocol import KnownItem, LaneFacts, State
+from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, State
 from hl_async.errors import LaneLost
 
 if TYPE_CHECKING:
@@ -93,12 +93,15 @@ class PostgresLane:
                 self.location,
             )
         }
-        (lane,) = await self._journal.fetch(
+        rows = await self._journal.fetch(
             "select proven, swept_at, ambiguous_at, resumed, unclean, (select max(sent_at) from hl_async.item i"
             " where i.run = $1 and i.location = $2 and i.state = 'sent') as last"
             " from hl_async.lane where run = $1 and location = $2",
             self.location,
         )
+        if not rows:
+            raise self._lost()  # the run was removed
+        lane = rows[0]
         last = lane["last"]
         ever = max((moment for moment in (last, lane["ambiguous_at"]) if moment is not None), default=None)
         return LaneFacts(
@@ -167,16 +170,16 @@ class PostgresLane:
     async def listed(self) -> None:
         await self._note("resumed = $4, unclean = $4", False)
 
-    async def created_items(self, since: float | None, limit: int) -> dict[str, str]:
+    async def controls(self, since: float | None, limit: int) -> list[Control]:
         rows = await self._journal.fetch(
-            "select key, document from hl_async.item where run = $1 and location = $2 and state = 'created'"
-            " and document is not null and coalesce(sent_at, 0) >= $3 order by sent_at desc nulls last, ordinal desc"
-            " limit $4",
+            "select key, document, coalesce(sent_at, 0) from hl_async.item where run = $1 and location = $2"
+            " and state = 'created' and document is not null and coalesce(sent_at, 0) >= $3"
+            " order by sent_at desc nulls last, ordinal desc limit $4",
             self.location,
             since or 0.0,
             limit,
         )
-        return {row["key"]: row["document"] for row in rows}
+        return [Control(*row) for row in rows]
 
     async def delete_intended(self, document: str, key: str, reason: str) -> int:
         rows = await self._journal.fetch(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from hl_async.bulk.protocol import KnownItem, LaneFacts, RunState, State
+from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalMismatch
 
@@ -227,8 +227,8 @@ class LaneJournal(Protocol):
         """Note that the location was listed after a resume: items may be sent again."""
         ...
 
-    async def created_items(self, since: float | None, limit: int) -> dict[str, str]:
-        """Return documents by key of the items created last, newest first, and sent at ``since`` or later."""
+    async def controls(self, since: float | None, limit: int) -> list[Control]:
+        """Return the items created last, newest first, that were sent at ``since`` or later."""
         ...
 
     async def delete_intended(self, document: str, key: str, reason: str) -> int:
@@ -321,7 +321,10 @@ class Journal(Protocol):
         ...
 
     async def retry_rejected(self) -> int:
-        """Plan again what the API rejected, or a rollback deleted; what never became a request stays rejected."""
+        """Plan again what the API rejected, a rollback deleted, or was held because it failed again and again.
+
+        What never became a request stays rejected. Returns how many items.
+        """
         ...
 
     async def reopen(self) -> int:

@@ -79,6 +79,7 @@ class SqliteJournal:
         self._resumed = bool(sending)
         self._listed: set[str] = set()
         self._announced = False
+        self._announcing = asyncio.Lock()
         self._connection = connection
         self._lock = lock
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -169,11 +170,17 @@ class SqliteJournal:
     ) -> LaneJournal | None:
         if await self.run_state() is not state:
             return None
-        if not self._announced:
-            await self.note(**{_SENDING: "yes"})
-            await self.checkpoint()
-            self._announced = True
         return SqliteLane(self, location)
+
+    async def announce(self) -> None:
+        """Note in the main file that this process sends items, before the first one."""
+        if self._announced:
+            return
+        async with self._announcing:
+            if not self._announced:
+                await self.note(**{_SENDING: "yes"})
+                await self.checkpoint()
+                self._announced = True
 
     # ---------------------------------------------------------------------------------- state and evidence
 
@@ -254,7 +261,7 @@ class SqliteJournal:
         statement = (
             "update item set state = 'planned', reason = null, failures = 0, document = null,"  # noqa: S608
             " possible = case when state = 'deleted' then 0 else possible end"
-            f" where state in ({marks}) and body is not null"
+            f" where (state in ({marks}) or state = 'unknown' and failures > 0) and body is not null"
         )
         return await self.run(lambda db: db.execute(statement, states).rowcount)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from hl_async.bulk.journals.protocol import LaneRelease, LaneStatus, PlannedItem, SentItem
 from hl_async.bulk.journals.rows import DAMAGED, intact, lane_status
-from hl_async.bulk.protocol import KnownItem, LaneFacts
+from hl_async.bulk.protocol import Control, KnownItem, LaneFacts
 
 if TYPE_CHECKING:
     from hl_async.bulk.journals.sqlite import SqliteJournal
@@ -89,6 +89,7 @@ class SqliteLane:
         return []
 
     async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
+        await self._journal.announce()
         # a sent item's next request belongs to a call that repeats only what was provably not executed
         return await self._journal.change(
             "update item set possible = possible + (state = 'planned'), state = 'sent', attempt = attempt + 1,"
@@ -157,14 +158,15 @@ class SqliteLane:
     async def listed(self) -> None:
         self._journal.note_listed(self.location)
 
-    async def created_items(self, since: float | None, limit: int) -> dict[str, str]:
-        def read(db: sqlite3.Connection) -> dict[str, str]:
+    async def controls(self, since: float | None, limit: int) -> list[Control]:
+        def read(db: sqlite3.Connection) -> list[Control]:
             rows = db.execute(
-                "select key, document from item where location = ? and state = 'created' and document is not null"
+                "select key, document, coalesce(sent_at, 0) from item"
+                " where location = ? and state = 'created' and document is not null"
                 " and coalesce(sent_at, 0) >= ? order by sent_at desc, ordinal desc limit ?",
                 (self.location, since or 0.0, limit),
             )
-            return dict(rows.fetchall())
+            return [Control(*row) for row in rows]
 
         return await self._journal.read(read)
 

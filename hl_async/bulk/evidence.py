@@ -1,0 +1,193 @@
+"""What a listing of a location proves, and what a run may delete. Pure.
+
+That a document is missing is believed only of a listing that shows what must be there: the *controls*, documents
+that the journal knows as created, with their keys. A listing that lags, leaves documents out or has lost the keys
+fails them, and proves nothing.
+
+That a document is a second copy made by the run is believed only with a positive proof. A key travels in a free field,
+and people copy documents with everything in them:
+
+- the id is not the recorded document of any item;
+- the item had more requests that may have been executed than documents that stand for it; or the copy is older than
+  the recorded document, which no copy by others can be;
+- its content equals that of the document that is kept: name, lines, total, who touched it last;
+- it was created while requests of the item could take effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Final, NamedTuple
+
+from hl_async.bulk.protocol import Control, Copy, KnownItem, Timing
+
+SKEW: Final = 3600.0
+"""Seconds by which our clock and the API's may differ."""
+
+PAGE: Final = 100
+"""So many documents in a row older than what is looked for make the rest of a list uninteresting.
+
+No page of the API is longer, so this is a whole page at least, and an order by anything but age is noticed."""
+
+HELD_AFTER: Final = 5
+"""So many requests of an item, each found not executed, and the item is left to a person."""
+
+CANARY_FAILURES: Final = 3
+"""So many requests of a first document, each found not executed, and the run stops."""
+
+
+LONGEST_LAG: Final = 10
+"""So many settle times after its request, a document that a list does not show was deleted: no list lags so long."""
+
+
+class Scan:
+    """One pass over the list of a location.
+
+    Args:
+        wanted: Keys whose documents are collected in ``found``.
+        controls: What must be in the list, newest first.
+        since: Documents that matter were created at this time or later, in seconds; None if all matter.
+    """
+
+    def __init__(
+        self, wanted: Container[str], controls: Sequence[Control] = (), since: float | None = None
+    ) -> None:
+        self.found: dict[str, list[Copy]] = {}
+        self.keyless: set[str] = set()
+        """Controls that are in the list, but without their keys."""
+        self.documents = 0
+        self._wanted = wanted
+        self._controls = controls
+        self._unmet = {control.document: control for control in controls}
+        self._since = since
+        self._older = 0
+
+    def see(self, key: str | None, copy: Copy) -> bool:
+        """Take in one document; False once the rest of the list cannot matter."""
+        self.documents += 1
+        if key is not None and key in self._wanted:
+            self.found.setdefault(key, []).append(copy)
+        expected = self._unmet.get(copy.id)
+        if expected is not None:
+            if key == expected.key:
+                del self._unmet[copy.id]
+                self.keyless.discard(copy.id)
+            else:
+                self.keyless.add(copy.id)
+        is_old = (
+            self._since is not None and copy.created_at is not None and copy.created_at < self._since - SKEW
+        )
+        self._older = self._older + 1 if is_old else 0
+        return self._older < PAGE or bool(self._unmet)
+
+    @property
+    def missing(self) -> list[Control]:
+        """Controls that were not in the list, newest first."""
+        return [control for control in self._unmet.values() if control.document not in self.keyless]
+
+    @property
+    def proves_absence(self) -> bool:
+        """Whether what was not found is not there: every control was met."""
+        return not self._unmet
+
+    def drop(self, documents: Container[str]) -> None:
+        """Give up controls that are known to be deleted."""
+        self._unmet = {one: control for one, control in self._unmet.items() if one not in documents}
+
+    def drop_deleted(self, now: float, timing: Timing) -> None:
+        """Give up missing controls that must have been deleted, where the API has no call that tells.
+
+        A list that lags lacks the newest documents. So a missing one was deleted if a later one is there, or if it
+        is far older than any lag. A list that shows no control at all vouches for nothing.
+        """
+        met = [control.sent_at for control in self._controls if control.document not in self._unmet]
+        if met:
+            settled = now - LONGEST_LAG * (timing.attempt + timing.settle)
+            self.drop({one.document for one in self.missing if one.sent_at < max(*met, settled)})
+
+
+def pauses(settle: float) -> tuple[float, ...]:
+    """Return the pauses between looks at a list that lags, in seconds: growing, and ``settle`` in all."""
+    return tuple(settle * part / 15 for part in (1, 2, 4, 8))
+
+
+class Ownership(NamedTuple):
+    """Of several documents with one key: the one that stands for the item, those to delete, those to report."""
+
+    keep: Copy | None
+    delete: list[Copy]
+    report: list[Copy]
+
+
+def own_copies(
+    item: KnownItem, copies: Sequence[Copy], recorded: Container[str], timing: Timing
+) -> Ownership:
+    """Decide about the documents that carry the key of one item.
+
+    The recorded document is kept, or the oldest one if none is recorded. Drafts that the run provably made as well
+    are deleted. What has no proof, or is no draft any more, is reported.
+
+    Args:
+        item: What the journal knows of the key.
+        copies: The documents of a listing that carry the key.
+        recorded: The ids that the journal recorded for any item of the location.
+        timing: The waits of the run.
+    """
+    ordered = sorted(copies, key=lambda copy: (copy.created_at or 0.0, copy.id))
+    others = [copy for copy in ordered if copy.id not in recorded]
+    if item.document is None:
+        keep = others.pop(0) if others else None
+    else:
+        keep = next((copy for copy in ordered if copy.id == item.document), None)
+    delete: list[Copy] = []
+    report: list[Copy] = []
+    room = item.possible - 1
+    if keep is not None and others and _is_older(others[0], keep):
+        room = max(room, 1)
+    for copy in others:
+        ours = (
+            keep is not None
+            and len(delete) < room
+            and copy.content == keep.content
+            and _in_time(copy, item, timing)
+        )
+        if ours and copy.draft:
+            delete.append(copy)
+        else:
+            report.append(copy)
+    return Ownership(keep, delete, report)
+
+
+def _is_older(copy: Copy, than: Copy) -> bool:
+    return copy.created_at is not None and than.created_at is not None and copy.created_at < than.created_at
+
+
+def _in_time(copy: Copy, item: KnownItem, timing: Timing) -> bool:
+    """Whether a request of the item can have created the document."""
+    if copy.created_at is None or item.first_sent is None or item.last_sent is None:
+        return False
+    return item.first_sent - SKEW <= copy.created_at <= timing.sweep_at(item.last_sent) + SKEW
+
+
+def is_server_error(words: str | None) -> bool:
+    """Whether the words of a failure begin with a status of 5xx."""
+    return words is not None and words[:1] == "5" and words[:3].isdecimal()
+
+
+class Identical:
+    """A row of failures with the same words, which says more about the run than about its documents."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._words = ""
+        self._number = 0
+
+    def failed(self, words: str) -> bool:
+        """Count a failure; whether the row is as long as the limit."""
+        self._number = self._number + 1 if words == self._words else 1
+        self._words = words
+        return self._number >= self._limit
+
+    def succeeded(self) -> None:
+        """End the row."""
+        self._number = 0

@@ -10,7 +10,7 @@ from hl_async.bulk.journals.protocol import BATCH
 from hl_async.errors import JournalError, LaneLost
 
 
-class Change(NamedTuple):
+class ItemChange(NamedTuple):
     """One item from a state in ``origin`` to ``state``, after ``attempt`` requests; ``sent_at`` is one more.
 
     ``listed``: a listing had not the document of the item.
@@ -59,7 +59,7 @@ class Changes:
 
     def __init__(self, fetch: Callable[..., Awaitable[list[Any]]]) -> None:
         self._fetch = fetch
-        self._waiting: list[tuple[Change, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[ItemChange, asyncio.Future[bool]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def written(self) -> None:
@@ -67,7 +67,7 @@ class Changes:
         while self._writer is not None:
             await asyncio.wait((self._writer,))
 
-    async def make(self, change: Change) -> bool:
+    async def make(self, change: ItemChange) -> bool:
         """Whether the item was where the change expects it; :class:`LaneLost` when the lane is somebody else's."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
@@ -93,7 +93,7 @@ class Changes:
             self._writer = None
 
 
-def _answer(batch: list[tuple[Change, asyncio.Future[bool]]], done: dict[int, bool]) -> None:
+def _answer(batch: list[tuple[ItemChange, asyncio.Future[bool]]], done: dict[int, bool]) -> None:
     for n, (change, future) in enumerate(batch):
         if future.done():
             continue
@@ -103,7 +103,7 @@ def _answer(batch: list[tuple[Change, asyncio.Future[bool]]], done: dict[int, bo
             future.set_exception(LaneLost(f"another process works on {change.location} by now"))
 
 
-def _fail(batch: list[tuple[Change, asyncio.Future[bool]]], error: Exception) -> None:
+def _fail(batch: list[tuple[ItemChange, asyncio.Future[bool]]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(type(error)(str(error)))

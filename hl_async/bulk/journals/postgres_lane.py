@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hl_async.bulk.journals.clock import boot_time
-from hl_async.bulk.journals.postgres_changes import Change, plain_text
+from hl_async.bulk.journals.postgres_changes import ItemChange, plain_text
 from hl_async.bulk.journals.protocol import LaneRelease, PlannedItem, SentItem
 from hl_async.bulk.journals.rows import DAMAGED, intact
 from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, State
@@ -223,7 +223,7 @@ class PostgresLane:
         reason: str | None = None,
         listed: bool = False,
     ) -> bool:
-        change = Change(
+        change = ItemChange(
             self.location,
             self.epoch,
             ordinal,

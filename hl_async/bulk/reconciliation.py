@@ -25,6 +25,9 @@ from hl_async.bulk.protocol import Control, Copy, KnownItem, State, Timing, afte
 from hl_async.bulk.target import Target
 from hl_async.errors import CanaryFailed, HighLevelError, LaneLost
 
+SECOND_COPY: Final = "a second copy of"
+"""How the reason of a deletion begins that the sweep made."""
+
 _CONTROLS: Final = 10_000
 _ASKED: Final = 50
 """So many missing controls are asked for one by one after each listing."""
@@ -187,7 +190,7 @@ class Reconciler:
             if not lane.lasts(self._timing.guard):
                 raise LaneLost(f"another process may work on {lane.location} by now")
             keep = own.keep.id if own.keep is not None else ""
-            deletion = await lane.delete_intended(copy.id, key, f"a second copy of {keep}")
+            deletion = await lane.delete_intended(copy.id, key, f"{SECOND_COPY} {keep}")
             try:
                 deleted = await self._target.delete(copy.id)
             except HighLevelError as error:

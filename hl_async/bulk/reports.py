@@ -14,7 +14,9 @@ class RunReport(msgspec.Struct, frozen=True):
     ``done``, ``stopped``, ``rolling_back`` or ``rolled_back``. ``ambiguous`` items were sent and have no answer yet,
     ``unknown`` ones wait for a person; ``withdrawn`` and ``deleted`` ones are the work of a rollback. ``reasons``
     counts rejects by reason; the files hold what was left out, "" if there is none, and ``warning`` says why one is
-    missing.
+    missing. ``unswept`` locations had unanswered requests and are still to be looked at for late documents.
+    ``second_copies`` were deleted there, ``foreign_copies`` carry a key of the run, and were kept because nothing
+    proves that the run made them.
     """
 
     source: int
@@ -38,11 +40,14 @@ class RunReport(msgspec.Struct, frozen=True):
     reject_file: str = ""
     skipped_file: str = ""
     warning: str = ""
+    unswept: int = 0
+    second_copies: list[str] = []
+    foreign_copies: list[str] = []
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return self.planned == 0 and self.ambiguous == 0
+        return self.planned == 0 and self.ambiguous == 0 and self.unswept == 0
 
 
 class Progress(msgspec.Struct, frozen=True):

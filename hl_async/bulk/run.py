@@ -28,9 +28,10 @@ from hl_async.bulk.keys import KeyCarrier, key_carrier
 from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.planning import write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
+from hl_async.bulk.reconciliation import SECOND_COPY
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.bulk.target import SourceKey, Target
+from hl_async.bulk.target import SourceKey, Target, is_answerable
 from hl_async.bulk.verification import Difference, Verification
 from hl_async.errors import (
     AuthError,
@@ -216,11 +217,16 @@ class Run:
         Raises:
             BulkError: The run was rolled back.
             CanaryFailed: The list does not give the key of the first document back.
-            JournalError: The journal cannot be written; what was written is resumable.
+            JournalError: The journal cannot be read. One that cannot be written, such as on a full disk, stops the run.
         """
         await self.require_running()
-        await self.note_timing(settle, attempt_timeout)
         self._began = time.monotonic()
+        try:
+            await self.note_timing(settle, attempt_timeout)
+        except JournalError as error:
+            return await self.report(
+                reason=str(error)
+            )  # a full disk: nothing is sent that can't be written down
         counts = await self.journal.counts(totals=False)
         timing = Timing(settle, attempt_timeout)
         engine = LocalEngine(self.stop)
@@ -242,7 +248,8 @@ class Run:
         if on_progress is not None:
             first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
             on_progress(await self._progress(counts.all, self._began, first))
-        return await self.report(reason="; ".join(dict.fromkeys(reasons)))
+        foreign = [copy.id for lane in lanes.values() for copy in lane.surplus_reported]
+        return await self.report(reason="; ".join(dict.fromkeys(reasons)), foreign_copies=foreign)
 
     async def _turn(
         self, slice_: Slice, runner: LaneRunner, engine: LocalEngine, reasons: list[str]
@@ -343,8 +350,8 @@ class Run:
             until,
         )
 
-    async def report(self, *, reason: str = "") -> RunReport:
-        """Where the run stands."""
+    async def report(self, *, reason: str = "", foreign_copies: list[str] | None = None) -> RunReport:
+        """Return where the run stands."""
         counts = await self.journal.counts()
         source: dict[str, Decimal] = {}
         for state, sums in counts.totals.items():
@@ -352,8 +359,10 @@ class Run:
                 continue
             for currency, total in sums.items():
                 source[currency] = source.get(currency, Decimal(0)) + total
-        is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0
         state = await self.journal.run_state()
+        sweeps = is_answerable(self.operation) and state is RunState.RUNNING
+        unswept = await self.journal.unswept() if sweeps else []
+        is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept
         words = ("done" if is_done else "stopped") if state is RunState.RUNNING else state.value
         return RunReport(
             source=counts.all,
@@ -373,7 +382,23 @@ class Run:
             reason=reason,
             withdrawn=counts.of(State.WITHDRAWN),
             deleted=counts.of(State.DELETED),
+            unswept=len(unswept),
+            second_copies=await self._second_copies(),
+            foreign_copies=foreign_copies or [],
         )
+
+    async def _second_copies(self) -> list[str]:
+        """Return the documents that the sweep deleted, because late requests had made them as well."""
+        found: list[str] = []
+        after = 0
+        while batch := await self.journal.deletions(after=after):
+            after = batch[-1].id
+            found += [
+                one.document
+                for one in batch
+                if one.outcome == "deleted" and one.reason.startswith(SECOND_COPY)
+            ]
+        return found
 
     async def each(self, *states: State) -> list[ItemRow]:
         """All items in these states, in the order of the source."""

@@ -58,6 +58,16 @@ def report_lines(report: RunReport) -> list[str]:
         lines.append(
             f"unanswered {report.ambiguous:>8,}   sent; the run learns later whether they were created"
         )
+    if report.unswept:
+        lines.append(
+            f"to sweep   {report.unswept:>8,}   locations, for documents of requests without an answer"
+        )
+    if report.second_copies:
+        lines.append(f"swept      {len(report.second_copies):>8,}   second copies of late requests, deleted")
+    if report.foreign_copies:
+        lines.append(
+            f"copies     {len(report.foreign_copies):>8,}   by others, kept: {', '.join(report.foreign_copies[:3])}"
+        )
     if report.requests:
         took = f"took       {span(max(report.seconds, 1.0)):>8}"
         if report.seconds and report.requests >= report.created:  # else some were created before this time

@@ -158,11 +158,14 @@ async def test_the_facts_say_what_decides(journal: Journal) -> None:
     await lane.intend(0, 0, 5.0)
     await lane.intend(1, 0, 7.0)
     assert await lane.facts() == LaneFacts(1, 2, False, 7.0, 7.0, None)
+    assert await journal.unswept() == []
     await lane.note_ambiguous(9.0)
     await lane.note_ambiguous(8.0)
+    assert await journal.unswept() == ["one"]
     await lane.prove()
     await lane.swept(20.0)
     await lane.swept(19.0)
+    assert await journal.unswept() == []
     assert await lane.facts() == LaneFacts(1, 2, True, 7.0, 9.0, 20.0)
     assert await (await leased(journal, "two")).facts() == LaneFacts(1, 0, False, None, None, None)
     assert sorted(one[:4] for one in await lane.ambiguous()) == [(0, "key0", 1, 5.0), (1, "key1", 1, 7.0)]

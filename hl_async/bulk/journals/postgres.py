@@ -326,6 +326,13 @@ class PostgresJournal:
             add_up((row["state"], row["currency"], row["total"], row["number"]) for row in sums),
         )
 
+    async def unswept(self) -> list[str]:
+        rows = await self.fetch(
+            "select location from hl_async.lane where run = $1 and ambiguous_at > coalesce(swept_at, 0)"
+            " order by location"
+        )
+        return [row["location"] for row in rows]
+
     async def lanes(self) -> list[LaneStatus]:
         counts: dict[str, dict[str, int]] = {}
         rows = await self.fetch(

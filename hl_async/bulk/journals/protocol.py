@@ -352,6 +352,10 @@ class Journal(Protocol):
         """Numbers over the whole run, and exact totals unless they are not wanted."""
         ...
 
+    async def unswept(self) -> list[str]:
+        """Return the locations that had unanswered requests and were not swept since."""
+        ...
+
     async def lanes(self) -> list[LaneStatus]:
         """Every location as it stands, in the order of :meth:`locations`."""
         ...

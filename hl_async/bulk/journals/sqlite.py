@@ -295,6 +295,10 @@ class SqliteJournal:
 
         return await self.read(read)
 
+    async def unswept(self) -> list[str]:
+        query = "select location from lane where ambiguous_at > coalesce(swept_at, 0) order by location"
+        return await self.read(lambda db: [location for (location,) in db.execute(query)])
+
     async def lanes(self) -> list[LaneStatus]:
         now = self.clock.now()
         is_held = self._lock is not None or await asyncio.to_thread(is_locked, self.path)

@@ -28,10 +28,10 @@ from hl_async.bulk.keys import KeyCarrier, key_carrier
 from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.planning import write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
-from hl_async.bulk.reconciliation import SECOND_COPY
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Item, Reject
-from hl_async.bulk.target import SourceKey, Target, is_answerable
+from hl_async.bulk.standing import standing
+from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Difference, Verification
 from hl_async.errors import (
     AuthError,
@@ -50,7 +50,6 @@ _SLICE: Final = 5.0
 _LANES_AT_ONCE: Final = 50
 _ELSEWHERE: Final = 1.0
 """Seconds after which a lane that another process has is asked for again."""
-_NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.DELETED)
 _DAILY_SHARE: Final = 190_000
 """Requests a day that bulk may use of a location's 200,000, the reserve left alone."""
 
@@ -352,53 +351,15 @@ class Run:
 
     async def report(self, *, reason: str = "", foreign_copies: list[str] | None = None) -> RunReport:
         """Return where the run stands."""
-        counts = await self.journal.counts()
-        source: dict[str, Decimal] = {}
-        for state, sums in counts.totals.items():
-            if state in _NOT_TO_CREATE:
-                continue
-            for currency, total in sums.items():
-                source[currency] = source.get(currency, Decimal(0)) + total
-        state = await self.journal.run_state()
-        sweeps = is_answerable(self.operation) and state is RunState.RUNNING
-        unswept = await self.journal.unswept() if sweeps else []
-        is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept
-        words = ("done" if is_done else "stopped") if state is RunState.RUNNING else state.value
-        return RunReport(
-            source=counts.all,
-            created=counts.of(State.CREATED),
-            rejected=counts.of(State.REJECTED),
-            skipped=counts.of(State.SKIPPED),
-            unknown=counts.of(State.UNKNOWN),
-            planned=counts.of(State.PLANNED),
-            ambiguous=counts.ambiguous,
-            total_source=source,
-            total_created=counts.totals.get(State.CREATED.value, {}),
+        report = await standing(self.journal, self.operation)
+        return msgspec.structs.replace(
+            report,
             seconds=round(time.monotonic() - self._began, 3),
             requests=self.requests,
             refused=self.refused,
-            state=words,
-            journal=self.journal.name,
             reason=reason,
-            withdrawn=counts.of(State.WITHDRAWN),
-            deleted=counts.of(State.DELETED),
-            unswept=len(unswept),
-            second_copies=await self._second_copies(),
             foreign_copies=foreign_copies or [],
         )
-
-    async def _second_copies(self) -> list[str]:
-        """Return the documents that the sweep deleted, because late requests had made them as well."""
-        found: list[str] = []
-        after = 0
-        while batch := await self.journal.deletions(after=after):
-            after = batch[-1].id
-            found += [
-                one.document
-                for one in batch
-                if one.outcome == "deleted" and one.reason.startswith(SECOND_COPY)
-            ]
-        return found
 
     async def each(self, *states: State) -> list[ItemRow]:
         """All items in these states, in the order of the source."""

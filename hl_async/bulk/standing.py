@@ -1,0 +1,62 @@
+"""Where a run stands, from what its journal says. Internal."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.protocol import RunState, State
+from hl_async.bulk.reconciliation import SECOND_COPY
+from hl_async.bulk.reports import RunReport
+from hl_async.bulk.target import is_answerable
+from hl_async.operations import Operation
+
+_NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.DELETED)
+
+
+async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
+    """Report where a run stands. A run is done only once the locations with unanswered requests are swept."""
+    counts = await journal.counts()
+    source: dict[str, Decimal] = {}
+    for name, sums in counts.totals.items():
+        if name in _NOT_TO_CREATE:
+            continue
+        for currency, total in sums.items():
+            source[currency] = source.get(currency, Decimal(0)) + total
+    state = await journal.run_state()
+    sweeps = is_answerable(operation) and state is RunState.RUNNING
+    unswept = await journal.unswept() if sweeps else []
+    is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept
+    return RunReport(
+        source=counts.all,
+        created=counts.of(State.CREATED),
+        rejected=counts.of(State.REJECTED),
+        skipped=counts.of(State.SKIPPED),
+        unknown=counts.of(State.UNKNOWN),
+        planned=counts.of(State.PLANNED),
+        ambiguous=counts.ambiguous,
+        total_source=source,
+        total_created=counts.totals.get(State.CREATED.value, {}),
+        seconds=0.0,
+        requests=0,
+        refused=0,
+        state=("done" if is_done else "stopped") if state is RunState.RUNNING else state.value,
+        journal=journal.name,
+        withdrawn=counts.of(State.WITHDRAWN),
+        deleted=counts.of(State.DELETED),
+        unswept=len(unswept),
+        second_copies=await _second_copies(journal),
+    )
+
+
+async def _second_copies(journal: Journal) -> list[str]:
+    """Return the documents that the sweep deleted, because late requests had made them as well."""
+    found: list[str] = []
+    after = 0
+    while batch := await journal.deletions(after=after):
+        after = batch[-1].id
+        found += [
+            one.document for one in batch if one.outcome == "deleted" and one.reason.startswith(SECOND_COPY)
+        ]
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from hl_async.errors import (
     NotFound,
     OutcomeUnknown,
     ScopeMissing,
+    TokenStoreError,
     ValidationFailed,
 )
 from hl_async.models import (
@@ -206,7 +208,8 @@ class Ensuring:
             raise
         if answer.contact is None:
             return None, DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.name)
-        await self._note(OnceRecord("", sent_at=time.time(), document=answer.contact.id))
+        with suppress(TokenStoreError):  # it is there all the same
+            await self._note(OnceRecord("", sent_at=time.time(), document=answer.contact.id))
         return EnsuredContact(contact=answer.contact, created=True), None
 
     async def _note(self, record: OnceRecord) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import dataclasses
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Final, Protocol
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from hl_async.auth.stores.base import Stored
 from hl_async.auth.stores.memory import MemoryStore
 from hl_async.config import positive_seconds
-from hl_async.errors import ConfigurationError
+from hl_async.errors import ConfigurationError, HighLevelError, TokenStoreError
 from hl_async.resources.once_rules import OnceRecord
 
 _FIRST_PAUSE: Final = 0.25
@@ -104,27 +104,43 @@ class KeyKeeper:
     async def save(self, name: str, record: OnceRecord) -> None:
         """Write the record of a key, durably."""
         data = _encoder.encode(record)
-        while True:
-            stored = await self._store.load(name)
-            if await self._store.save(name, data, 0 if stored is None else stored.version):
-                break
-        if stored is None and self._store is self._local:
-            self._recent.append(name)
-            if len(self._recent) > _REMEMBERED:
-                oldest = self._recent.popleft()
-                known = await self._local.load(oldest)
-                if known is not None:
-                    await self._local.delete(oldest, known.version)
+        with _store_errors():
+            while True:
+                stored = await self._store.load(name)
+                if await self._store.save(name, data, 0 if stored is None else stored.version):
+                    break
+            if stored is None and self._store is self._local:
+                await self._forget_oldest(name)
+
+    async def _forget_oldest(self, name: str) -> None:
+        self._recent.append(name)
+        if len(self._recent) > _REMEMBERED:
+            oldest = self._recent.popleft()
+            known = await self._local.load(oldest)
+            if known is not None:
+                await self._local.delete(oldest, known.version)
 
     async def claim(self, name: str, owner: str) -> bool:
         """Make a name the owner's; False if it is another owner's."""
-        await self._store.save(name, _encoder.encode(OnceRecord(owner)), 0)
+        with _store_errors():
+            await self._store.save(name, _encoder.encode(OnceRecord(owner)), 0)
         record = await self.load(name)
         return record is not None and record.content == owner
 
     async def aclose(self) -> None:
         """Release the store."""
         await self._store.aclose()
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Turn whatever a store raises into :class:`TokenStoreError`."""
+    try:
+        yield
+    except HighLevelError:
+        raise
+    except Exception as error:
+        raise TokenStoreError(f"the store of keys failed: {type(error).__name__}: {error}") from error
 
 
 class Patience:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from hl_async.errors import (
     NotFound,
     OnceUndecided,
     OutcomeUnknown,
+    TokenStoreError,
 )
 from hl_async.models import (
     Estimate,
@@ -142,7 +144,7 @@ class OnceCall(Generic[D]):
                     status=404,
                     operation=self._operation.name,
                 )
-            if not await patience.rest():
+            if step is OnceStep.UNDECIDED or not await patience.rest():
                 self._give_up(step, look, doubt)
 
     async def _attempt(self, record: OnceRecord) -> tuple[D | None, OnceRecord, Exception | None]:
@@ -171,7 +173,8 @@ class OnceCall(Generic[D]):
     async def _done(self, record: OnceRecord | None, document: D) -> D:
         if record is None or record.document != document.id:
             known = record or OnceRecord(self._content)
-            await self._keeper.save(self._name, msgspec.structs.replace(known, document=document.id))
+            with suppress(TokenStoreError):  # it is there all the same, and a later call finds it by its key
+                await self._keeper.save(self._name, msgspec.structs.replace(known, document=document.id))
         return document
 
     def _give_up(self, step: OnceStep, look: OnceLook[D], doubt: Exception | None) -> None:
@@ -207,6 +210,8 @@ async def create_estimate_once(
     async def look(record: OnceRecord | None) -> OnceLook[Estimate]:
         since = suspicious_since(record, time.time(), settle)
         suspects = []
+        # a store that all processes share knows every request of this key
+        blind = record is not None or not at.keeper.is_shared
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_ESTIMATES, filters, limit=min(depth, 100), offset=0)
         # what is known to be there is worth reading every document of the contact
@@ -218,9 +223,11 @@ async def create_estimate_once(
                 return OnceLook(estimate, [])
             if record is not None and estimate.id == record.document:
                 return OnceLook(estimate, [])
-            if not estimate.meta and _created_after(estimate, since) and looks_like(estimate, draft):
+            if estimate.meta:
+                blind = False  # lists return meta: a document without the key is another one
+            elif _created_after(estimate, since) and looks_like(estimate, draft):
                 suspects.append(estimate)
-        return OnceLook(None, suspects)
+        return OnceLook(None, suspects if blind else [])
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
         return await at.call(op.CREATE_ESTIMATE, body=sent, options=at.options.replace(before_send=mark))

@@ -2,6 +2,7 @@
 
 ``highlevel_sandbox``   a local HighLevel in a thread of its own, gone after the test; for sync and async tests
 ``highlevel``           an open client of it; for async tests, under pytest-asyncio (any mode) or anyio
+``highlevel_contact``   a contact in its ready location
 ``highlevel_location``  its ready location: ``await highlevel_location.estimates.create(…)``
 
 A test that wants other settings of the sandbox says so: ``@pytest.mark.highlevel(rate_max=5, faults="mild")``; the
@@ -18,6 +19,7 @@ import pytest
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel, Location
+    from hl_async.models import ContactRecord
     from hl_async.sandbox import Sandbox
 
 
@@ -52,6 +54,13 @@ def _client_fixtures(async_fixture: Callable[..., Any]) -> object:
             box = highlevel_sandbox
             async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
                 yield client
+
+        @async_fixture  # type: ignore[untyped-decorator, unused-ignore]
+        async def highlevel_contact(self, highlevel: HighLevel) -> ContactRecord:
+            """A contact of the ready location, with a name, an e-mail address and a phone number."""
+            from hl_async.testing.builders import Builder
+
+            return await highlevel.location().contacts.create(Builder(seed=1).contact_draft())
 
         @pytest.fixture
         def highlevel_location(self, highlevel: HighLevel) -> Location:

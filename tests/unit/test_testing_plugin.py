@@ -37,6 +37,13 @@ async def test_async(highlevel, highlevel_location, highlevel_sandbox):
         await highlevel.location().with_options(max_attempts=1).estimates.generate_number()
     assert await highlevel_location.estimates.generate_number()
 
+@pytest.mark.ASYNC
+async def test_contact(highlevel_contact, highlevel_location):
+    assert await highlevel_location.contacts.find(email=highlevel_contact.email) == highlevel_contact
+    draft = Builder(seed=3).estimate(contact_details=highlevel_contact.for_document())
+    made = await highlevel_location.estimates.create(draft, once="form-1")
+    assert made.contact_details.id == highlevel_contact.id
+
 @pytest.mark.highlevel(rate_max=3, rate_interval=30.0)
 @pytest.mark.ASYNC
 async def test_settings(highlevel_sandbox, highlevel_location):
@@ -73,14 +80,14 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_the_fixtures_work_under_pytest_asyncio_in_any_mode(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "test_own.py").write_text(SUITE.replace("pytest.mark.ASYNC", "pytest.mark.asyncio"))
     done = run(tmp_path, *options)
-    assert "3 passed" in done.stdout, done.stdout + done.stderr
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_fixtures_work_under_anyio(tmp_path: Path) -> None:
     backend = "\nimport pytest\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
     (tmp_path / "test_own.py").write_text(SUITE.replace("pytest.mark.ASYNC", "pytest.mark.anyio") + backend)
     done = run(tmp_path, "-p", "no:asyncio")
-    assert "3 passed" in done.stdout, done.stdout + done.stderr
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_suite_that_uses_nothing_of_it_loads_no_http_library(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 import samples
-from hl_async import HighLevel, Location, PostgresTokenStore, SqliteStore
+from hl_async import HighLevel, Location, MemoryStore, PostgresTokenStore, SqliteStore
 from hl_async.errors import (
     InvalidRequest,
     KeyReused,
     NotFound,
     OnceUndecided,
     OutcomeUnknown,
+    TokenStoreError,
     ValidationFailed,
 )
 from hl_async.models import EstimateDraft, EstimateSend
@@ -155,6 +156,49 @@ async def test_processes_on_several_hosts_share_a_postgres(box: Sandbox, dsn: st
         found = await asyncio.gather(*(one.contacts.ensure(email="pg@example.com") for one in shops))
     assert len({one.id for one in made}) == len(box.ledger.estimates()) == 1
     assert len({one.contact.id for one in found}) == len(box.neighbours.of(box.location_id).contacts) == 1
+
+
+async def test_an_equal_document_without_a_key_is_another_one_where_lists_return_meta(
+    shop: Location, box: Sandbox
+) -> None:
+    await shop.estimates.create(samples.estimate(meta={"from": "somewhere"}))
+    plain = await shop.estimates.create(samples.estimate())
+    made = await shop.estimates.create(samples.estimate(), once="form-7")
+    assert made.id != plain.id
+    assert len(box.ledger.estimates()) == 3
+
+
+class DyingStore(MemoryStore):
+    """A store whose disk fills up: writes fail from the n-th on."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes = writes
+
+    async def save(self, name: str, data: bytes, version: int) -> bool:
+        if self.writes <= 0:
+            raise OSError("No space left on device")
+        self.writes -= 1
+        return await super().save(name, data, version)
+
+
+async def test_a_store_that_fails_before_sending_stops_the_call(box: Sandbox) -> None:
+    async with client(box, store=DyingStore(0)) as hl:
+        with pytest.raises(TokenStoreError, match="No space left on device"):
+            await hl.location().estimates.create(samples.estimate(), once="form-7")
+        with pytest.raises(TokenStoreError, match="No space left on device"):
+            await hl.location().contacts.ensure(email="ada@example.com")
+    assert box.ledger.estimates() == []
+    assert box.neighbours.of(box.location_id).contacts == {}
+
+
+async def test_a_store_that_fails_after_the_answer_hides_no_document(box: Sandbox) -> None:
+    async with client(box, store=DyingStore(1)) as hl:
+        made = await hl.location().estimates.create(samples.estimate(), once="form-7")
+        assert (await hl.location().estimates.create(samples.estimate(), once="form-7")).id == made.id
+    async with client(box, store=DyingStore(1)) as hl:
+        assert (await hl.location().contacts.ensure(email="ada@example.com")).created
+    assert len(box.ledger.estimates()) == 1
 
 
 async def test_a_document_that_was_deleted_is_not_made_again(shop: Location, box: Sandbox) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from hl_async.bulk.protocol import make_key
 from hl_async.bulk.sources.records import Item
 from hl_async.errors import ConfigurationError
+from hl_async.models.preparation import LONGEST_NAME
 
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -127,7 +128,10 @@ class NumberKey(_NoSource):
 
 
 class TextKey(_HashedKey, _NoSource):
-    """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see."""
+    """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see.
+
+    A name or a title is cut, so that it has at most 40 characters with the key.
+    """
 
     def __init__(self, field: str) -> None:
         self.name = f"field:{field}"
@@ -137,6 +141,9 @@ class TextKey(_HashedKey, _NoSource):
     def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
         document = _decoder.decode(body)
         text = document.get(self._field) or ""
+        if self._field in ("name", "title"):
+            # the key takes its room from the text: docs/api-facts.md#api-names-40
+            text = text[: LONGEST_NAME - len(key) - 3].rstrip()
         document[self._field] = f"{text} [{key}]".strip()
         return _encoder.encode(document)
 

@@ -63,7 +63,7 @@ def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix:
 def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
     if isinstance(body, msgspec.Struct):
         extra = getattr(body, "extra", UNSET)
-        if extra is UNSET or not extra:
+        if extra is UNSET:
             return _encoder.encode(body)
         check_mapping(extra, "extra")  # once more: it may have been changed since
         bare = copy.copy(body)

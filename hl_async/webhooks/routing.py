@@ -176,7 +176,7 @@ class Router:
 def status_for(error: BaseException | None) -> int:
     """The HTTP status to answer a delivery with; None stands for one that was handled.
 
-    HighLevel delivers again only after a 429, and a 500 may lose the event: so a handler's failure is
+    HighLevel surely delivers again after a 429 (docs/api-facts.md#api-webhook-delivery): so a handler's failure is
     429, what was handled before is 200, and what nobody could accept is 400, 401 or 413.
     """
     if error is None or isinstance(error, DeliveryReplayed):

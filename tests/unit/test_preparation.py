@@ -325,6 +325,8 @@ def test_extra_never_beats_a_declared_field() -> None:
         assert caught.value.field == f"extra.{next(iter(extra))}"
     with pytest.raises(InvalidRequest, match="'other' is not this request's"):
         sent(estimate(extra=OTHER))
+    for empty in ({}, OWN):
+        assert "extra" not in sent(estimate(extra=empty))
     with pytest.raises(InvalidRequest, match="gets its location by itself"):
         prepared(estimate(extra=OTHER), PLANNING)
 

@@ -40,8 +40,8 @@ class _Address(msgspec.Struct, rename="camel", omit_defaults=True):
 class _Contact(msgspec.Struct, rename="camel"):
     id: str
     name: str
-    phone_no: str
-    email: str
+    phone_no: str | UnsetType
+    email: str | UnsetType
     additional_emails: list[dict[str, str]] | UnsetType = UNSET
     company_name: str | UnsetType = UNSET
     address: _Address | UnsetType = UNSET
@@ -206,7 +206,11 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
         if found is None:
             notes.append("phone numbers that cannot be read are left out")
         phone = found or ""
-    made = _Contact(contact_id, customer.name or customer.company, phone, customer.email.strip())
+    # an estimate goes without what is missing, an invoice wants both: docs/api-facts.md#api-contact
+    missing = UNSET if settings.kind == "estimate" else ""
+    made = _Contact(
+        contact_id, customer.name or customer.company, phone or missing, customer.email.strip() or missing
+    )
     if customer.company:
         made.company_name = customer.company
     if customer.additional_emails:

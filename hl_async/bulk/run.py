@@ -60,15 +60,15 @@ class Run:
     def __init__(self, journal: Journal, header: dict[str, str], store: JournalStore) -> None:
         self.journal = journal
         self.store = store
-        self.header = header
-        self.id = header["run"]
+        self.header: dict[str, str] = header
+        self.id: str = header["run"]
         self.operation: Operation[Any] = OPERATIONS[header["operation"]]
         self.keys: KeyCarrier = (
             SourceKey() if self.operation is op.CREATE_INVOICE_FROM_ESTIMATE else key_carrier(header["key"])
         )
-        self.location = header.get("location", "")
-        self.is_planned = header.get("planned") == "yes"
-        self.stop = asyncio.Event()
+        self.location: str = header.get("location", "")
+        self.is_planned: bool = header.get("planned") == "yes"
+        self.stop: asyncio.Event = asyncio.Event()
         self._began = time.monotonic()
         self.requests = 0
         self.refused = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 
@@ -152,7 +153,7 @@ class TokenBucket:
         return max(0.0, (1 - self._tokens) / self._rate)
 
 
-WINDOWS: Final = {
+WINDOWS: Final[Mapping[str, Callable[[int, float], Window]]] = {
     "fixed": FixedWindow,
     "sliding": SlidingLog,
     "counter": SlidingCounter,

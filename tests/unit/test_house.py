@@ -21,12 +21,11 @@ MOST_BANNED = {"docstrings": 85, "comments": 190, "messages": 65}
 TYPING_CIRCLES = {
     ("hl_async.bulk.journals.postgres", "hl_async.bulk.journals.postgres_lane"),
     ("hl_async.bulk.journals.sqlite", "hl_async.bulk.journals.sqlite_lane"),
-    ("hl_async.bulk.run", "hl_async.bulk.verification"),
     ("hl_async.models.common", "hl_async.models.locations"),
     ("hl_async.sandbox.customer", "hl_async.sandbox.state"),
 }
 DEFERRED_CIRCLES = {("hl_async.bulk.sources.mapping", "hl_async.bulk.sources.row_reader")}
-NAMES_TWICE = {"Item", "PricedLine", "Rule"}
+NAMES_TWICE = {"Change", "Item", "PricedLine", "Rule"}
 MIRRORS = {"HighLevel"}
 """Classes of ``hl_async.sync``, which have the names of the asynchronous ones."""
 SIDEWAYS = {("hl_async.telemetry.otel", "hl_async.operations")}

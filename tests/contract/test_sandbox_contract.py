@@ -177,3 +177,10 @@ async def test_answers_follow_the_response_schemas_or_are_explained(box: Sandbox
     assert sorted(unexplained) == [], "neither declared nor explained"
     assert sorted(set(explained) - used) == [], "explained, but no longer so"
     assert all(explained.values())
+
+
+@pytest.mark.skipif(not SPEC.is_file(), reason="the seed answers are not here")
+async def test_an_invoice_from_an_estimate_has_every_field_of_the_documented_one(box: Sandbox) -> None:
+    seed = json.loads((SPEC.parents[1] / "seeds" / "create_invoice_from_estimate.response.json").read_text())
+    answers = (await walked(box))["create-invoice-from-estimate"]
+    assert set(seed["invoice"]) <= set(answers[0][1]["invoice"])

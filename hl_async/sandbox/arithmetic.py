@@ -47,7 +47,7 @@ class Sums(NamedTuple):
 
 
 def places(currency: str) -> int:
-    """Return how many decimal places the currency's minor unit has; 2 for an unknown one."""
+    """Return the decimal places of a currency's minor unit, 2 if it is unknown."""
     if currency in _WITHOUT_CENTS:
         return 0
     if currency in _THOUSANDTHS:

@@ -32,14 +32,14 @@ code {{ overflow-wrap: anywhere }}
 <p>Choose who installs it:</p>
 {buttons}
 </form>
-<form method="post"><button name="refuse" value="1">Nobody: refuse</button></form>
+<form method="post"><button name="refuse" value="1">Refuse</button></form>
 </main>
 </html>
 """
 
 
 async def handle(box: SandboxState, request: web.Request) -> web.Response:
-    """Show the page, or send the browser back with a code, or with an error when the person refused."""
+    """Show the page, or send the browser back with a code or an error."""
     query = request.query
     app = box.tokens.apps.get(query.get("client_id", ""))
     back = query.get("redirect_uri", "")

@@ -15,11 +15,11 @@ class Clock:
         self._offset = 0.0
 
     def monotonic(self) -> float:
-        """For windows and latencies."""
+        """Return the seconds that windows and latencies are measured in."""
         return time.monotonic() + self._offset
 
     def wall(self) -> float:
-        """Seconds since the epoch, for timestamps and expiry."""
+        """Return the seconds since the epoch, for timestamps and expiry."""
         return time.time() + self._offset
 
     def advance(self, seconds: float) -> None:
@@ -27,13 +27,13 @@ class Clock:
         self._offset += seconds
 
     def timestamp(self) -> str:
-        """Now, as the API writes it: RFC 3339 with milliseconds and Z."""
+        """Return the moment as the API writes it: RFC 3339 with milliseconds and Z."""
         return instant(datetime.fromtimestamp(self.wall(), UTC))
 
     def today(self, zone: tzinfo = UTC) -> str:
-        """The day in a zone, `YYYY-MM-DD`."""
+        """Return the day in a zone, `YYYY-MM-DD`."""
         return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%d")
 
     def local(self, zone: tzinfo) -> str:
-        """Now in a zone, to the second and without a mark of the zone, as action histories have it."""
+        """Return the local time without a zone, as action histories have it."""
         return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%dT%H:%M:%S")

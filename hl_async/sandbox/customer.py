@@ -48,7 +48,7 @@ class Customer:
             estimates.move(self._state.ledger, place, document, "viewed")
 
     def accept(self, estimate_id: str, *, location_id: str | None = None) -> None:
-        """Accept an estimate. With `autoInvoice` enabled this makes and sends its invoice.
+        """Accept an estimate. With `autoInvoice` enabled, its invoice is made and sent.
 
         Raises:
             InvalidRequest: The estimate is unknown, or it is not open.

@@ -53,7 +53,7 @@ class WebhookSender:
         """For ``Router(keys=…)``."""
 
     def sign(self, body: bytes) -> dict[str, str]:
-        """The headers of a delivery of exactly these bytes."""
+        """Return the headers of a delivery of exactly these bytes."""
         return {
             "Content-Type": "application/json",
             CURRENT_HEADER: base64.b64encode(self._sign(body)).decode(),

@@ -22,7 +22,7 @@ _SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 def plain(
     ledger: Ledger, place: LocationState, body: Document, without: frozenset[str] = _ENVELOPE
 ) -> Document:
-    """Make what all kinds have in common: the body's fields, ids of lines, total and time of change."""
+    """Make what all kinds share: fields, ids of lines, total, time of change."""
     document: Document = copy.deepcopy({key: value for key, value in body.items() if key not in without})
     for name in ("items", "invoiceItems"):
         if name in document:

@@ -90,7 +90,7 @@ def make_invoice(ledger: Ledger, place: LocationState, estimate_id: str, body: D
 
 
 def invoice_of(ledger: Ledger, place: LocationState, estimate: Document) -> Document:
-    """Make the invoice: the estimate's content under the title, dates and number of an invoice."""
+    """Make the invoice: the estimate's content under a title and dates of its own."""
     taken = (*_TAKEN_OVER, *ledger.quirks.carried_over)
     source = {name: estimate[name] for name in taken if name in estimate}
     source["items"] = [
@@ -111,7 +111,7 @@ def visit(ledger: Ledger, place: LocationState, estimate_id: str) -> None:
 
 
 def move(ledger: Ledger, place: LocationState, document: Document, status: str) -> None:
-    """Give an estimate another state, and note it in its history in local time without a zone."""
+    """Give an estimate another state, and note it in its history."""
     document["estimateStatus"] = status
     entry = {"estimateStatus": status, "updatedAt": ledger.clock.local(place.zone)}
     document["estimateActionHistory"].append(entry)
@@ -130,7 +130,7 @@ def _number(ledger: Ledger, place: LocationState, body: Document, own: int | Non
 
 
 def _check(ledger: Ledger, place: LocationState, body: Document) -> None:
-    """Apply what is checked behind the validator: the business rule first, the database layer last."""
+    """Check what the validator does not: business rules, then the database's."""
     rules = ledger.rules
     issued = body.get("issueDate")
     if issued and issued > ledger.clock.today(place.zone) and rules.is_on("issue_date_not_future"):

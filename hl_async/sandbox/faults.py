@@ -125,10 +125,14 @@ class FaultPlan:
         self.use(profile)
 
     def use(self, profile: str | dict[Fault, float], seed: int | None = None) -> None:
-        """Take the rates of a named profile, or rates of one's own; ValueError names the profiles there are."""
+        """Use the rates of a named profile, or other rates.
+
+        Raises:
+            ValueError: The profile is unknown, or the rates add up to more than 1.
+        """
         if isinstance(profile, str):
             if profile not in PROFILES:
-                raise ValueError(f"{profile!r} is no fault profile; there are {', '.join(PROFILES)}")
+                raise ValueError(f"unknown fault profile {profile!r}; there are {', '.join(PROFILES)}")
             profile = PROFILES[profile]
         if sum(profile.values()) > 1:
             raise ValueError("the rates add up to more than 1")
@@ -137,22 +141,28 @@ class FaultPlan:
             self.seed = seed
 
     def script(self, operation: str, *faults: Fault, times: int = 1) -> None:
-        """The next requests of ``operation`` (an operationId, or ``*``) meet these faults, one each."""
+        """Let the next requests of an operation meet these faults, one each.
+
+        Args:
+            operation: An operationId, or `*` for any.
+            faults: The faults, in order.
+            times: How often the whole list is used.
+        """
         self._scripts.setdefault(operation, deque()).extend(list(faults) * times)
 
     def unscript(self, operation: str, fault: Fault) -> None:
-        """Take back what :meth:`script` announced of this fault and has not happened."""
+        """Remove what `script` announced of this fault and has not happened."""
         queue = self._scripts.get(operation)
         if queue is not None:
             self._scripts[operation] = deque(entry for entry in queue if entry is not fault)
 
     def clear(self) -> None:
-        """No more faults."""
+        """Remove all faults."""
         self.rates = {}
         self._scripts.clear()
 
     def take(self, operation: str, number: int) -> Fault | None:
-        """The fault for request ``number`` (from 1), if any."""
+        """Return the fault for request `number` (from 1), if any."""
         fault = self._scripted(operation) or self._thrown(number)
         if fault is not None:
             self.injected[fault] = self.injected.get(fault, 0) + 1
@@ -198,7 +208,7 @@ def _error(status: int, message: str) -> web.Response:
 
 
 def _instead(fault: Fault | None, times: FaultTimes) -> web.StreamResponse | None:
-    """An answer of the gateway, which the operation never reached."""
+    """Return an answer of the gateway, which the operation never reached."""
     match fault:
         case Fault.HTML_502:
             return _html(502, "Bad Gateway")
@@ -225,7 +235,7 @@ def _instead(fault: Fault | None, times: FaultTimes) -> web.StreamResponse | Non
 
 
 async def before(fault: Fault | None, times: FaultTimes, request: web.Request) -> web.StreamResponse | None:
-    """Return an answer that replaces the operation, which then has no effect; None lets it happen."""
+    """Return an answer that replaces the operation; None lets it happen."""
     match fault:
         case Fault.LATENCY:
             await asyncio.sleep(times.latency)
@@ -247,7 +257,7 @@ async def after(
     content: bytes,
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """The answer to an operation that took effect (or was refused), as the fault leaves it."""
+    """Return the answer to an operation as the fault leaves it."""
     match fault:
         case Fault.RESET_AFTER_COMMIT:
             return _hang_up(request)
@@ -281,7 +291,7 @@ async def after(
 
 
 def _raw(fault: Fault | None, status: int, content: bytes) -> bytes | None:
-    """The bytes of an answer that no HTTP server would send on purpose."""
+    """Return the bytes of an answer that no HTTP server would send on purpose."""
     line = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n" % status
     half = content[: len(content) // 2]
     match fault:

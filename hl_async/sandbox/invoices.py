@@ -113,7 +113,7 @@ def send(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) 
 
 
 def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) -> Document:
-    """Record a payment that did not go through a provider; without an amount, of all that is due."""
+    """Record a payment outside the provider; without an amount, all that is due."""
     document = find(place, invoice_id)
     if document["status"] == "void":
         raise bad_request("Can not record payment for void invoice")
@@ -135,7 +135,7 @@ def pay(ledger: Ledger, place: LocationState, document: Document, payment: Docum
 
 
 def text2pay(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Create an invoice, or replace the one that `id` names, and send it if `action` says so."""
+    """Create or replace an invoice, and send it if `action` says so."""
     source = {"businessDetails": {}, "discount": {"value": 0, "type": "percentage"}} | body
     if body.get("id"):
         lines = {"invoiceItems": body["items"], "dueDate": body.get("dueDate") or body["issueDate"]}

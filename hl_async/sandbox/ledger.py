@@ -122,7 +122,7 @@ class Ledger:
         return list(self.places[location_id].invoices.values())
 
     def count_commit(self, operation: str, body: Any, target: str = "") -> None:
-        """Count one execution under the body's own key, or under the document it acted on."""
+        """Count one execution, under the body's own key or the document's id."""
         meta = body.get("meta") if isinstance(body, dict) else None
         meta = meta if isinstance(meta, dict) else {}
         marks = meta.get("hl_async")

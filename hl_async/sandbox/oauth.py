@@ -10,7 +10,7 @@ from hl_async.sandbox.refusals import unprocessable
 
 
 def form_fields(content_type: str, raw: bytes, decode: Callable[[bytes], dict[str, Any]]) -> dict[str, str]:
-    """Return the fields of a form or JSON body in snake case: both versions and both encodings are accepted."""
+    """Return the fields of a form or JSON body in snake case."""
     if "json" in content_type:
         fields = {name: str(value) for name, value in decode(raw).items()}
     else:
@@ -64,7 +64,11 @@ def _snake(name: str) -> str:
 
 
 def _count(query: dict[str, str], name: str, default: int) -> int:
-    """Return a whole number of a query; refuses other texts, and numbers that no list is as long as."""
+    """Return a whole number of a query.
+
+    Raises:
+        Refusal: The text is not a number, or no list is as long.
+    """
     text = query.get(name)
     if text is None:
         return default

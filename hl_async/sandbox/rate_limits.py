@@ -163,8 +163,12 @@ WINDOWS: Final[Mapping[str, Callable[[int, float], Window]]] = {
 
 
 def make_window(kind: str, limit: int, interval: float) -> Window:
-    """A window of the kind; ValueError names the kinds that exist."""
+    """Return a window of a kind.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
     if kind not in WINDOWS:
-        raise ValueError(f"{kind!r} is no kind of window; there are {', '.join(WINDOWS)}")
+        raise ValueError(f"unknown kind of window {kind!r}; there are {', '.join(WINDOWS)}")
     window: Window = WINDOWS[kind](limit, interval)
     return window

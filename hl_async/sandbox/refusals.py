@@ -38,6 +38,6 @@ def unprocessable(messages: list[str]) -> Refusal:
 
 
 def invalid_in_database(problems: list[str]) -> Refusal:
-    """Return the 500 with which the database layer refuses a document. Nothing is stored."""
+    """Return the 500 with which the database layer refuses a document."""
     # a definite refusal in the clothes of a crash: docs/api-facts.md#api-validation
     return Refusal(500, f"estimates validation failed: {', '.join(problems)}")

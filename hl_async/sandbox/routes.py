@@ -72,7 +72,7 @@ BARE: Final = frozenset(
 
 
 def alt_of(operation: Operation[Any]) -> Alt:
-    """Return where the live API reads the location of an operation, whatever the client sends besides."""
+    """Return where the live API reads the location of an operation."""
     if operation.name in BARE:
         return Alt.BOTH
     if operation.method == "GET":

@@ -36,7 +36,7 @@ _quiet: Final = logging.getLogger("hl_async.sandbox.access")
 
 
 class Sandbox(SandboxState):
-    """A stateful local HighLevel: `async with Sandbox() as box:` serves at `box.url` until the block ends.
+    """A stateful local HighLevel, which serves at `url` inside `async with`.
 
     Args:
         rate_max: Requests per `rate_interval` and location.
@@ -273,7 +273,11 @@ class Sandbox(SandboxState):
         return self.location_id
 
     def _count_rate(self, grant: IssuedToken, location: str, headers: dict[str, str]) -> None:
-        """Count the request against its budget and state the five headers; 429 when the budget is spent."""
+        """Count the request against its budget and set the five headers.
+
+        Raises:
+            Refusal: The budget is spent.
+        """
         key = (grant.principal, location)
         window = self.windows.get(key)
         if window is None:

@@ -96,7 +96,7 @@ def currency(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def phone(value: Any, name: str, strict: Strictness) -> list[str]:
-    """An E.164 number, or an empty text."""
+    """Check for an E.164 number, or an empty text."""
     if not isinstance(value, str):
         return [f"{name} must be a string"]
     good = not value or not strict.is_on("phone_e164") or _PHONE.fullmatch(value)
@@ -104,7 +104,7 @@ def phone(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def one_of(*values: str) -> Check:
-    """A closed list of values."""
+    """Return a check for a closed list of values."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         good = isinstance(value, str) and value in values
@@ -114,7 +114,7 @@ def one_of(*values: str) -> Check:
 
 
 def enum(*values: str) -> Check:
-    """A closed list of values whose refusal does not name them."""
+    """Return a check for a closed list whose refusal does not name its values."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         good = isinstance(value, str) and value in values
@@ -124,7 +124,7 @@ def enum(*values: str) -> Check:
 
 
 def at_most(limit: int, rule: str, then: Check) -> Check:
-    """Text of at most `limit` characters while a rule is in force."""
+    """Return a check for text of at most `limit` characters, if a rule says so."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         found = then(value, name, strict)
@@ -136,7 +136,7 @@ def at_most(limit: int, rule: str, then: Check) -> Check:
 
 
 def each(entry: Check, *, limit: int | None = None, rule: str = "") -> Check:
-    """A list of entries that all pass a check, with at most `limit` of them while a rule is in force."""
+    """Return a check for a list whose entries pass a check, perhaps a short one."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         if not isinstance(value, list):
@@ -151,7 +151,7 @@ def each(entry: Check, *, limit: int | None = None, rule: str = "") -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """A value that passes one of several checks; the first one's violations otherwise."""
+    """Return a check that is passed by passing one of several."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         found = [one(value, name, strict) for one in checks]
@@ -161,7 +161,7 @@ def either(*checks: Check) -> Check:
 
 
 def while_on(rule: str, check: Check) -> Check:
-    """A check that holds while a rule is in force."""
+    """Return a check that holds while a rule is in force."""
 
     def guarded(value: Any, name: str, strict: Strictness) -> list[str]:
         return check(value, name, strict) if strict.is_on(rule) else []
@@ -170,7 +170,7 @@ def while_on(rule: str, check: Check) -> Check:
 
 
 def unless_empty(rule: str, check: Check) -> Check:
-    """A check that an empty object passes unless a rule is in force."""
+    """Return a check that an empty object passes unless a rule is in force."""
 
     def lenient(value: Any, name: str, strict: Strictness) -> list[str]:
         return [] if value == {} and not strict.is_on(rule) else check(value, name, strict)
@@ -187,12 +187,12 @@ class Member(NamedTuple):
 
 
 def need(check: Check, rule: str = "") -> Member:
-    """A required key; with `rule`, only while that is in force."""
+    """Declare a required key; with `rule`, only while that is in force."""
     return Member(check, required=True, rule=rule)
 
 
 def may(check: Check) -> Member:
-    """An optional key; null counts as absent."""
+    """Declare an optional key; null counts as absent."""
     return Member(check)
 
 

@@ -1,4 +1,4 @@
-"""Internal. Everything a sandbox is apart from HTTP: what handlers, console and control surface work on."""
+"""Internal. The state of a sandbox without HTTP, for handlers, console and control surface."""
 
 from __future__ import annotations
 
@@ -79,17 +79,9 @@ class SandboxState:
             raise ConfigurationError(
                 "host", f"{host!r} is not loopback; the sandbox has no security: allow_remote"
             )
-        try:
-            make_window(window, 1, 1.0)
-            self.faults = faults if isinstance(faults, FaultPlan) else FaultPlan(faults, seed)
-        except ValueError as error:
-            problem = str(error)
-        else:
-            problem = ""
-        if problem:
-            raise ConfigurationError("sandbox", problem)
         if rate_max < 1 or rate_interval <= 0 or daily < 1:
             raise ConfigurationError("sandbox", "rate_max, rate_interval and daily must be positive")
+        self.faults = _plan(faults, seed, window)
         zone_of(timezone)
         self.timezone = timezone
         self.customer_accepts = customer_accepts
@@ -116,7 +108,7 @@ class SandboxState:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every document, token, request and count; the ready token and location stay the same."""
+        """Forget all documents, tokens and requests; the ready token stays the same."""
         self.ledger = Ledger(self.clock, self.quirks, self.rules, self.timezone, lambda: self.url)
         self.neighbours = Neighbours(self.clock, self.contact_quirks, COMPANY)
         self.tokens = Tokens(self.clock, COMPANY, self.quirks)
@@ -148,7 +140,7 @@ class SandboxState:
         return chosen
 
     def add_token(self, location_id: str | None = None, scopes: list[str] | None = None) -> str:
-        """Return another private token, for one location and some scopes only if they are given."""
+        """Return another private token, by default for all locations and scopes."""
         return self.tokens.private(location_id, scopes)
 
     def add_app(self) -> App:
@@ -156,12 +148,12 @@ class SandboxState:
         return self.tokens.app()
 
     def authorise(self, client_id: str, location_id: str | None = None) -> str:
-        """Consent: return the authorization code for a location, or for the agency when none is given."""
+        """Return the authorization code of a location's consent, or the agency's."""
         self.webhooks.installed(client_id.partition("-")[0], self.company_id, location_id)
         return self.tokens.authorise(client_id, "Location" if location_id else "Company", location_id)
 
     def uninstall(self, client_id: str, location_id: str | None = None) -> None:
-        """Remove an app: its tokens are refused from now on, and its receivers get the event."""
+        """Remove an app: its tokens are refused, and its receivers get the event."""
         self.tokens.uninstall(client_id)
         self.webhooks.installed(client_id.partition("-")[0], self.company_id, location_id, removed=True)
 
@@ -181,3 +173,13 @@ class SandboxState:
     def connections(self) -> int:
         """Connections that are open now."""
         return sum(not transport.is_closing() for transport in self.open_connections)
+
+
+def _plan(faults: str | FaultPlan, seed: int, window: str) -> FaultPlan:
+    """Return the plan of faults; refuses an unknown profile, and an unknown kind of window."""
+    try:
+        make_window(window, 1, 1.0)
+        return faults if isinstance(faults, FaultPlan) else FaultPlan(faults, seed)
+    except ValueError as error:
+        problem = str(error)
+    raise ConfigurationError("sandbox", problem)

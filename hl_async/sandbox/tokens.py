@@ -73,21 +73,21 @@ class Tokens:
         self.spent_presented = 0
 
     def private(self, location_id: str | None, scopes: list[str] | None = None) -> str:
-        """A private integration token for one location, or for all."""
+        """Return a private integration token for one location, or for all."""
         token = f"pit-{self._next():08x}-5a4d-4b0c-8d0e-{self._serial:012x}"
         locations = None if location_id is None else frozenset((location_id,))
         self.grants[token] = IssuedToken(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
         return token
 
     def app(self) -> App:
-        """A new app with its credentials."""
+        """Return a new app with its credentials."""
         serial = self._next()
         app = App(f"65f0{serial:020x}-app{serial}", f"sandbox-secret-{serial:08x}")
         self.apps[app.client_id] = app
         return app
 
     def authorise(self, client_id: str, kind: str, location_id: str | None) -> str:
-        """What the consent page does: an authorization code for an agency (Company) or a location."""
+        """Return the code that the consent page gives an agency or a location."""
         app = self.apps[client_id]
         code = f"code-{self._next():08x}"
         app.codes[code] = (kind, location_id)
@@ -97,7 +97,13 @@ class Tokens:
         return code
 
     def exchange(self, form: dict[str, str]) -> dict[str, Any]:
-        """``POST /oauth/token``: the fields in snake_case; the answer in snake_case with camelCase mixed in."""
+        """Answer `POST /oauth/token`.
+
+        The fields are in snake case, the answer mixes snake case and camel case.
+
+        Raises:
+            Refusal: The client, the code or the refresh token is unknown or used.
+        """
         missing = [name for name in ("client_id", "client_secret", "grant_type") if not form.get(name)]
         if missing:
             messages = [f"{name} should not be empty" for name in missing]
@@ -134,7 +140,7 @@ class Tokens:
         return self._issue(app, *issued)
 
     def mint(self, bearer: IssuedToken, company: str, location_id: str, known: bool) -> dict[str, Any]:
-        """``POST /oauth/locationToken``: a token for a location, for a company's token with oauth.write."""
+        """Answer `POST /oauth/locationToken`: a company's token mints a location's."""
         if bearer.kind != "Company" or "oauth.write" not in bearer.scopes:
             raise Refusal(401, "The token is not authorized for this scope.", "Unauthorized")
         if company != bearer.company or not known:
@@ -146,7 +152,11 @@ class Tokens:
         return answer | {"appId": app.client_id.partition("-")[0]}
 
     def find(self, header: str | None) -> IssuedToken:
-        """The grant behind an ``Authorization`` header; refuses in the words of the API."""
+        """Return the token of an `Authorization` header.
+
+        Raises:
+            Refusal: The header is missing, or the token is unknown or expired.
+        """
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Refusal(401, "Invalid token: access token is invalid", "Unauthorized")

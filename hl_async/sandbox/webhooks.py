@@ -3,8 +3,8 @@
 Signed with a key pair of the sandbox's own; give the public half to the receiver:
 ``Router(keys=(box.webhooks.public_key,))``. Only a 429 is retried, every ten minutes with jitter, at most six times;
 any other answer is final, so a 500 loses the event (docs/api-facts.md#api-webhook-delivery).
-Whether the live API dates a later try anew is
-unknown; here it does, for receivers are told to refuse what is older than five minutes. Times are the sandbox's clock:
+Whether the live API dates a later try again is
+unknown; here it does, because receivers refuse deliveries older than five minutes. Times are the sandbox's clock:
 ``box.clock.advance(600)`` brings the next try.
 """
 
@@ -72,9 +72,9 @@ class WebhookDelivery:
 def event_of(
     operation: str, body: Document, answer: Any, invoices: Mapping[str, Document]
 ) -> tuple[str, dict[str, Any]] | None:
-    """The event that a successful operation causes, and its invoice as webhooks show it; None for most.
+    """Return the event of a successful operation with its invoice; None for most.
 
-    ``invoices`` are the location's, the newest last: an answer may leave the invoice out that it tells of.
+    `invoices` are the location's, the newest last: an answer may leave out the invoice that was made.
     """
     kind = _CAUSES.get(operation)
     if kind is None or not isinstance(answer, Mapping):
@@ -94,7 +94,10 @@ def event_of(
 
 
 def event_document(invoice: Document, kind: str) -> dict[str, Any]:
-    """Webhooks differ from answers: the address is text, custom fields are lists of text, deleted is a status."""
+    """Return an invoice as webhooks show it.
+
+    It differs from answers: the address is text, and `delete` is a status.
+    """
     shown = {name: value for name, value in invoice.items() if name not in _LEFT_OUT}
     business = dict(shown.get("businessDetails") or {})
     if isinstance(business.get("address"), Mapping):
@@ -134,7 +137,7 @@ class Webhooks:
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError("webhook_url", f"{url!r} is no http(s) address")
+            raise ConfigurationError("webhook_url", f"{url!r} is not an http(s) address")
         if not is_loopback(parts.hostname) and not self._allow_remote:
             raise ConfigurationError(
                 "webhook_url", f"{parts.hostname} is not loopback; allow_remote permits it"
@@ -143,7 +146,7 @@ class Webhooks:
         self.receivers.append(url)
 
     def operation_done(self, operation: str, body: Document, answer: Any, place: LocationState) -> None:
-        """Announce what an operation changed, if webhooks tell of it. Never waits, never fails the call."""
+        """Announce what an operation changed. Never waits, never fails the call."""
         found = event_of(operation, body, answer, place.invoices) if self.receivers else None
         if found is not None:
             self.announce(*found)
@@ -166,7 +169,7 @@ class Webhooks:
             self._queue(WebhookDelivery(f"webhook-{self._count:08d}", kind, url, document=dict(document)))
 
     def resend(self, webhook_id: str) -> bool:
-        """Deliver an event once more under the same id, as a receiver's duplicate; False for an unknown id."""
+        """Deliver an event again under the same id; False if the id is unknown."""
         found = next((one for one in reversed(self.log) if one.webhook_id == webhook_id), None)
         if found is None:
             return False
@@ -183,7 +186,7 @@ class Webhooks:
         self._loop = asyncio.get_running_loop()
 
     async def settled(self) -> None:
-        """Wait until every try that is due by now has its answer; those that wait for a later one may stay."""
+        """Wait until every try that is due by now has its answer."""
         while self._loop is not None and any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
             await asyncio.sleep(_TICK)
 
@@ -209,7 +212,7 @@ class Webhooks:
 
     async def _deliver(self, delivery: WebhookDelivery) -> None:
         for _ in range(TRIES):
-            # dated anew, under the same id: the receiver's five minutes would refuse every later try else
+            # a new date under the same id: a receiver refuses deliveries older than five minutes
             made = self._signer().deliver(delivery.type, delivery.document, webhookId=delivery.webhook_id)
             status = await self._post(delivery.url, made.body, made.headers)
             delivery.due = None

@@ -1,7 +1,7 @@
 """What goes wrong at an API, as blocks of a test::
 
     with lost_answers(box, "create-new-estimate"):
-        ...                                        # the estimate is created, and nobody hears of it
+        ...                                        # the estimate is created, its answer is lost
 
 ``operation`` is an operationId of the table (``hl-async call --list``); ``*`` stands for any. When a block ends, the
 faults that were in force before are back.
@@ -19,7 +19,7 @@ from hl_async.sandbox import Fault, Sandbox
 
 @contextmanager
 def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
-    """Every request meets ``fault``; nothing is executed with the default one."""
+    """Let every request meet `fault`; with the default one nothing is executed."""
     before = dict(box.faults.rates)
     box.faults.use({fault: 1.0})
     try:
@@ -30,7 +30,7 @@ def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
 
 @contextmanager
 def slow(box: Sandbox, seconds: float) -> Iterator[None]:
-    """Every answer takes ``seconds`` longer."""
+    """Let every answer take `seconds` longer."""
     before = box.latency
     box.latency = before + seconds
     try:
@@ -41,14 +41,14 @@ def slow(box: Sandbox, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def unreachable_next(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
-    """The next ``times`` requests are cut off before they are executed."""
+    """Cut the next `times` requests off before they are executed."""
     with _scripted(box, operation, Fault.RESET_BEFORE_COMMIT, times):
         yield
 
 
 @contextmanager
 def lost_answers(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
-    """The next ``times`` requests are executed, and their answers are lost on the way."""
+    """Execute the next `times` requests, and lose their answers on the way."""
     with _scripted(box, operation, Fault.RESET_AFTER_COMMIT, times):
         yield
 
@@ -57,7 +57,7 @@ def lost_answers(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator
 def throttled(
     box: Sandbox, operation: str = "*", times: int = 1, *, retry_after: float = 0.05
 ) -> Iterator[None]:
-    """The next ``times`` requests are answered with 429 and ``Retry-After``, in seconds."""
+    """Answer the next `times` requests with 429 and `Retry-After`, in seconds."""
     before = box.faults.times.retry_after
     box.faults.times.retry_after = retry_after
     try:
@@ -69,15 +69,32 @@ def throttled(
 
 @contextmanager
 def refused_tokens(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
-    """The next ``times`` requests are answered with the 401 that means "token bad"."""
+    """Answer the next `times` requests with the 401 that means "token bad"."""
     with _scripted(box, operation, Fault.UNAUTHORISED, times):
+        yield
+
+
+@contextmanager
+def gateway_timeouts(
+    box: Sandbox, operation: str = "*", times: int = 1, *, executed: bool = True
+) -> Iterator[None]:
+    """Answer the next `times` requests with the 401 that is a gateway's time-out.
+
+    Args:
+        box: The sandbox.
+        operation: An operationId, or `*` for any.
+        times: How many requests meet it.
+        executed: Whether they take effect nevertheless.
+    """
+    fault = Fault.TIMED_OUT_AFTER if executed else Fault.TIMED_OUT_BEFORE
+    with _scripted(box, operation, fault, times):
         yield
 
 
 @contextmanager
 def _scripted(box: Sandbox, operation: str, fault: Fault, times: int) -> Iterator[None]:
     if operation != "*" and operation not in OPERATIONS:
-        raise InvalidRequest("operation", f"{operation!r} is no operationId; see: hl-async call --list")
+        raise InvalidRequest("operation", f"unknown operation {operation!r}; see: hl-async call --list")
     if times < 1:
         raise InvalidRequest("times", f"{times} is below 1")
     box.faults.script(operation, fault, times=times)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark, and the client's fixtures under whichever plugin runs async tests."""
+    """Declare the mark, and fixtures for the plugin that runs async tests."""
     config.addinivalue_line("markers", "highlevel(**settings): settings of this test's highlevel_sandbox")
     async_fixture: Callable[..., Any] = pytest.fixture  # anyio runs plain async fixtures
     if config.pluginmanager.hasplugin("asyncio"):
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def highlevel_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """A local HighLevel, its rate limit out of the way unless the mark ``highlevel`` sets one."""
+    """Serve a local HighLevel; the mark `highlevel` sets its rate limit."""
     from hl_async.testing.serving import served
 
     mark = request.node.get_closest_marker("highlevel")
@@ -48,7 +48,7 @@ def _client_fixtures(async_fixture: Callable[..., Any]) -> object:
     class Fixtures:
         @async_fixture  # type: ignore[untyped-decorator, unused-ignore]
         async def highlevel(self, highlevel_sandbox: Sandbox) -> AsyncIterator[HighLevel]:
-            """An open client of ``highlevel_sandbox``, closed after the test."""
+            """Open a client of `highlevel_sandbox`, closed after the test."""
             from hl_async.client import HighLevel
 
             box = highlevel_sandbox
@@ -64,7 +64,7 @@ def _client_fixtures(async_fixture: Callable[..., Any]) -> object:
 
         @pytest.fixture
         def highlevel_location(self, highlevel: HighLevel) -> Location:
-            """The sandbox's ready location."""
+            """Return the sandbox's ready location."""
             return highlevel.location()
 
     return Fixtures()

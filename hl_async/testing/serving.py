@@ -13,7 +13,10 @@ from hl_async.sandbox import Sandbox
 
 @contextmanager
 def served(**settings: Any) -> Iterator[Sandbox]:
-    """A sandbox at ``box.url`` until the block ends; ``settings`` are those of :class:`~hl_async.sandbox.Sandbox`.
+    """Serve a sandbox at `box.url` until the block ends.
+
+    Args:
+        settings: Those of :class:`~hl_async.sandbox.Sandbox`.
 
     Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
     settings and faults may be changed between requests.

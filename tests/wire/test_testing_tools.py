@@ -102,3 +102,13 @@ def test_a_fault_for_an_operation_that_does_not_exist_is_refused() -> None:
         pass
     with pytest.raises(InvalidRequest, match="times"), faults.lost_answers(box, times=0):
         pass
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_gateways_time_out_hides_whether_a_creation_was_executed(
+    box: Sandbox, hl: HighLevel, executed: bool
+) -> None:
+    with faults.gateway_timeouts(box, "create-new-estimate", executed=executed):
+        with pytest.raises(OutcomeUnknown):
+            await hl.location().estimates.create(Builder(seed=3).estimate())
+    assert len(box.ledger.estimates()) == int(executed)

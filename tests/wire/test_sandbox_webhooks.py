@@ -167,7 +167,7 @@ async def test_any_other_answer_is_final_and_no_call_notices() -> None:
 
 
 def test_nothing_is_sent_away_from_this_machine_unless_told_twice() -> None:
-    for url, problem in (("http://example.com/hook", "not loopback"), ("ftp://127.0.0.1/", "no http")):
+    for url, problem in (("http://example.com/hook", "not loopback"), ("ftp://127.0.0.1/", "not an http")):
         with pytest.raises(ConfigurationError, match=problem):
             Sandbox(webhook_url=url)
     box = Sandbox(webhook_url="https://example.com/hook", allow_remote=True)

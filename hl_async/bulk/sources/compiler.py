@@ -178,6 +178,9 @@ def _days(document: Document, settings: SourceSettings, latest: date, notes: lis
         raise InvalidRequest("issue_date", f"{issued} is in the future, which the API refuses")
     ends = document.due_date if settings.kind == "invoice" else document.expiry_date
     ends = ends or document.expiry_date or document.due_date
+    if ends is not None and ends < issued and document.issue_date is not None:
+        notes.append("the last day lies before issue_date and is left out")
+        ends = None
     if ends is None:
         field = "due_date" if settings.kind == "invoice" else "expiry_date"
         if issued.year > _LAST_YEAR:

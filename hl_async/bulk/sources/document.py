@@ -18,11 +18,13 @@ Kind = Literal["estimate", "invoice"]
 _Code = Annotated[str, Meta(description="ISO 4217, such as USD")]
 
 
-class _Record(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Record(
+    msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     pass
 
 
-class DocumentTax(_Record, frozen=True):
+class DocumentTax(_Record, frozen=True, gc=False):
     """A tax on top of a price, or inside it when the line is tax inclusive.
 
     Attributes:
@@ -37,7 +39,7 @@ class DocumentTax(_Record, frozen=True):
     amount: Decimal | None = None
 
 
-class DocumentDiscount(_Record, frozen=True):
+class DocumentDiscount(_Record, frozen=True, gc=False):
     """A discount of a line or of the whole document.
 
     Attributes:
@@ -51,7 +53,7 @@ class DocumentDiscount(_Record, frozen=True):
     after_tax: bool = False
 
 
-class DocumentLine(_Record, frozen=True):
+class DocumentLine(_Record, frozen=True, gc=False):
     """One line item.
 
     Attributes:
@@ -81,7 +83,7 @@ class DocumentLine(_Record, frozen=True):
     price_id: str = ""
 
 
-class DocumentCharge(_Record, frozen=True):
+class DocumentCharge(_Record, frozen=True, gc=False):
     """Shipping, a fee, a tip or an adjustment. It becomes a line of its own.
 
     Attributes:
@@ -99,7 +101,7 @@ class DocumentCharge(_Record, frozen=True):
     tax_inclusive: bool = False
 
 
-class DocumentAddress(_Record, frozen=True):
+class DocumentAddress(_Record, frozen=True, gc=False):
     """A postal address. ``country`` is the ISO 3166 code of two letters where it is known."""
 
     line1: str = ""
@@ -110,7 +112,7 @@ class DocumentAddress(_Record, frozen=True):
     country: str = ""
 
 
-class DocumentCustomer(_Record, frozen=True):
+class DocumentCustomer(_Record, frozen=True, gc=False):
     """The customer as the source knows them.
 
     Attributes:
@@ -136,7 +138,7 @@ class DocumentCustomer(_Record, frozen=True):
     contact_id: str = ""
 
 
-class DocumentPayment(_Record, frozen=True):
+class DocumentPayment(_Record, frozen=True, gc=False):
     """A payment that the old system received.
 
     Attributes:
@@ -152,7 +154,7 @@ class DocumentPayment(_Record, frozen=True):
     reference: str = ""
 
 
-class DocumentInstallment(_Record, frozen=True):
+class DocumentInstallment(_Record, frozen=True, gc=False):
     """A deposit or one part of a payment schedule: ``value`` in percent, or money with type ``fixed``."""
 
     value: Decimal
@@ -160,7 +162,7 @@ class DocumentInstallment(_Record, frozen=True):
     due: date | None = None
 
 
-class Document(_Record, frozen=True):
+class Document(_Record, frozen=True, gc=False):
     """One estimate or invoice, independent of the system it comes from and of the API it goes to.
 
     Attributes:

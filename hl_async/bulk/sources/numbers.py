@@ -23,6 +23,17 @@ _DOLLARS: Final = {"USD": ("US$",), "CAD": ("CA$", "C$"), "AUD": ("AU$", "A$"), 
 _OWN: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₫": "VND"}
 """Signs that mean one currency."""
 _ISO: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}.*)?", re.ASCII)
+_NAMED: Final = (
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%b %d %Y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%d-%b-%Y",
+    "%d/%b/%Y",
+    "%Y/%m/%d",
+)
+"""Forms with one reading: the month has a name, or the year comes first."""
 DAMAGED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", re.ASCII)
 """What a spreadsheet makes of a long number: ``1.23457E+11``."""
 
@@ -117,7 +128,13 @@ def _day(text: str, form: str) -> date | None:
             return date.fromisoformat(found.group(1))
         return datetime.strptime(text, form).date()  # noqa: DTZ007 - a calendar day has no zone
     except ValueError:
-        return None
+        pass
+    for one in _NAMED:
+        try:
+            return datetime.strptime(text, one).date()  # noqa: DTZ007
+        except ValueError:
+            continue
+    return None
 
 
 def _date_hint(text: str, form: str) -> str:

@@ -8,6 +8,7 @@ Each is converted so that the document's total stays the same to the cent; what 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +32,7 @@ from hl_async.bulk.sources.taxing import (
     unit_price,
 )
 from hl_async.errors import InvalidRequest
-from hl_async.models.money import discount_amount, document_total, rounded
+from hl_async.models.money import discount_amount, document_total, minor_units, rounded
 
 _ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)
@@ -84,15 +85,18 @@ def _rated(entries: list[DocumentLine | DocumentCharge], lines: list[PricedLine]
             return False
     for index, (entry, line) in enumerate(zip(entries, lines, strict=True)):
         if entry.taxes:
-            line.taxes = [_plain_tax(tax, index) for tax in entry.taxes]
+            try:
+                line.taxes = [_plain_tax(tax) for tax in entry.taxes]
+            except InvalidRequest as error:
+                raise InvalidRequest(f"line {index + 1} {error.field}", error.problem) from None
     return True
 
 
-def _plain_tax(tax: DocumentTax, index: int) -> PricedTax:
-    at = f"line {index + 1} tax"
-    rate = sound(at, tax.rate or _ZERO)
+@lru_cache(4096)
+def _plain_tax(tax: DocumentTax) -> PricedTax:
+    rate = sound("tax", tax.rate or _ZERO)
     if rate < 0:
-        raise InvalidRequest(at, f"{rate} is negative")
+        raise InvalidRequest("tax", f"{rate} is negative")
     return tax_of(tax.name or "Tax", rate)
 
 
@@ -121,10 +125,19 @@ def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes
         if entry.discount is not None and entry.discount.value:
             _discounted(line, entry.discount, at, notes)
         if entry.total is not None:
-            ours = rounded(line.amount * line.qty, currency)
-            if ours != rounded(sound(f"{at} total", entry.total), currency):
-                raise InvalidRequest(f"{at} total", f"the source says {entry.total}, its price gives {ours}")
+            _agree(line, entry.total, at)
     return line
+
+
+def _agree(line: PricedLine, stated: Decimal, at: str) -> None:
+    """Take the source's sum of a line where only its rounding differs from ours; refuse any other difference."""
+    ours = rounded(line.amount * line.qty, line.currency)
+    theirs = rounded(sound(f"{at} total", stated), line.currency)
+    if ours == theirs:
+        return
+    if abs(ours - theirs) > _ONE.scaleb(-minor_units(line.currency)):
+        raise InvalidRequest(f"{at} total", f"the source says {stated}, its price gives {ours}")
+    line.amount = unit_price(theirs, line.qty, line.currency, at)
 
 
 def _discounted(line: PricedLine, discount: DocumentDiscount, at: str, notes: list[str]) -> None:

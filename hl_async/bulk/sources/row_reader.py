@@ -47,6 +47,11 @@ _NOT_MONEY: Final = re.compile(
 _NOTHING: Final = "0.,-+$€£ \u00a0"
 
 
+def is_money_column(name: str) -> bool:
+    """Whether a column's name says that it holds money."""
+    return bool(name and MONEY.search(name) and not _NOT_MONEY.search(name))
+
+
 class RowReader:
     """Reads documents out of rows with one header."""
 
@@ -70,9 +75,7 @@ class RowReader:
         used = mapping.columns()
         self._used = sorted(self._at[name] for name in used if name in self._at)
         self.unused_money = [
-            (name, index)
-            for name, index in self._at.items()
-            if name and name not in used and MONEY.search(name) and not _NOT_MONEY.search(name)
+            (name, index) for name, index in self._at.items() if name not in used and is_money_column(name)
         ]
         self._rules = [(rule, skipped, self._at[rule.column], re.compile(rule.matches)) for rule, skipped in (
             *((one, True) for one in mapping.skip), *((one, False) for one in mapping.reject))]  # fmt: skip

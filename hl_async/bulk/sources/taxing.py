@@ -71,6 +71,8 @@ def unit_price(net: Decimal, qty: Decimal, currency: str, at: str) -> Decimal:
     """The unit price with the fewest places that gives ``net``."""
     if qty == 1 or not net:
         return net
+    if qty <= 0:
+        raise InvalidRequest(at, f"no unit price times {qty} is {net}")
     for places in range(minor_units(currency), 13):
         price = (net / qty).quantize(_ONE.scaleb(-places))
         if rounded(price * qty, currency) == net:

@@ -1,0 +1,214 @@
+"""Profiles: one query per system, with a header of comments that says what to export and what comes over.
+
+Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
+``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of
+its records), ``records`` (where they stand inside JSON), ``key``, ``set`` (a setting), ``left out``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.bulk.sources.document import Kind
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.sql import SqlQuery, TableSpec
+from hl_async.bulk.sources.staging import JSON, json_values, unwrapped
+from hl_async.bulk.sources.tables import DELIMITERS, WORKBOOKS, table_rows, unique_names
+from hl_async.errors import ConfigurationError, SourceError
+
+_HEADER: Final = re.compile(r"-- ([a-z]+(?: [a-z]+)?(?: [a-z_]+)?): (.*)")
+_TITLES: Final = 20
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """One system's export.
+
+    Attributes:
+        id: What the command line calls it.
+        name: What people call it.
+        export: What to export there, and how.
+        kind: What its documents are.
+        left_out: What does not come over.
+        query: The query with its tables and settings.
+    """
+
+    id: str
+    name: str
+    export: str
+    kind: Kind
+    left_out: str
+    query: SqlQuery
+
+    @property
+    def main(self) -> TableSpec:
+        """The table of documents."""
+        return next(one for one in self.query.tables if not one.is_optional)
+
+    def settings(self, base: SourceSettings | None = None) -> SourceSettings:
+        """The settings of this profile on top of ``base``."""
+        settings = msgspec.structs.replace(base or SourceSettings(), kind=self.kind)
+        return settings.with_values(self.query.settings)
+
+
+class ProfileFit(msgspec.Struct, frozen=True):
+    """How far a file fits a profile: the columns it has and those it lacks."""
+
+    profile: str
+    found: int
+    missing: list[str]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+    def __str__(self) -> str:
+        of = self.found + len(self.missing)
+        return f"{self.profile} ({self.found} of {of}; without {', '.join(self.missing[:3])})"
+
+
+@cache
+def profiles() -> dict[str, Profile]:
+    """All bundled profiles, by id."""
+    files = resources.files(__name__)
+    found = (
+        parse_profile(one.name[:-4], one.read_text("utf-8"))
+        for one in files.iterdir()
+        if one.name.endswith(".sql")
+    )
+    return {one.id: one for one in sorted(found, key=lambda one: one.id)}
+
+
+def parse_profile(name: str, text: str) -> Profile:
+    """Read a query with its header of comments.
+
+    Raises:
+        SourceError: A line of the header is not understood.
+    """
+    values: dict[str, Any] = {"name": name, "export": "", "kind": "estimate", "left out": ""}
+    tables: dict[str, TableSpec] = {}
+    settings: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("-- "):
+            break
+        found = _HEADER.fullmatch(line)
+        if found is None:
+            continue
+        key, value = found.group(1), found.group(2).strip()
+        parts = [one.strip() for one in value.split(" | ")]
+        word, _, table = key.rpartition(" ")
+        if word in ("table", "optional table", "json"):
+            tables[table] = TableSpec(
+                name=table, columns=parts, is_json=word == "json", is_optional=word.startswith("optional")
+            )
+        elif word == "columns" and table in tables:
+            tables[table].extra = parts
+        elif key in ("key", "records") and tables:
+            setattr(next(iter(tables.values())), key, value if key == "key" else parts)
+        elif key == "set":
+            settings.append(value)
+        elif key in values:
+            values[key] = value
+        else:
+            raise SourceError(f"{name}: unknown header line {line!r}")
+    query = SqlQuery(text=text, label=f"{name}.sql", tables=list(tables.values()), settings=settings)
+    return Profile(name, values["name"], values["export"], values["kind"], values["left out"], query)
+
+
+def profile_of(name: str, path: Path | None = None) -> Profile:
+    """Return a profile by its id, or by the system's name if a file tells which of its profiles is meant.
+
+    Raises:
+        ConfigurationError: Unknown profile; names the nearest.
+    """
+    known = profiles()
+    if name in known:
+        return known[name]
+    family = [one for one in known if one.startswith(f"{name}-")]
+    if family and path is not None:
+        fits = [fit for fit in fits_of(path) if fit.profile in family]
+        return known[max(fits, key=lambda fit: (fit.is_complete, fit.found)).profile]
+    if family:
+        raise ConfigurationError("--from", f"{name!r} has several exports: {', '.join(family)}")
+    near = difflib.get_close_matches(name, known, 3, 0.4)
+    raise ConfigurationError(
+        "--from", f"unknown profile {name!r}; did you mean {' or '.join(near) or ', '.join(known)}?"
+    )
+
+
+def fits_of(path: Path) -> list[ProfileFit]:
+    """How far a file fits each profile, best first.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    is_json = path.suffix.lower() in JSON
+    found = []
+    seen: dict[tuple[str, ...], list[set[str]]] = {}
+    for profile in profiles().values():
+        spec = profile.main
+        if spec.is_json != is_json:
+            continue
+        records = tuple(spec.records)
+        if records not in seen:
+            seen[records] = list(_keys_of(path, spec) if is_json else _headers_of(path))
+        best = max(seen[records], key=lambda names: len(names & set(spec.columns)), default=set())
+        missing = [one for one in spec.columns if one not in best]
+        found.append(ProfileFit(profile.id, len(spec.columns) - len(missing), missing))
+    return sorted(found, key=lambda fit: (not fit.is_complete, -fit.found / (fit.found + len(fit.missing))))
+
+
+def detected(path: Path) -> Profile | None:
+    """The profile that a file fits completely, if there is exactly one best."""
+    complete = [fit for fit in fits_of(path) if fit.is_complete]
+    return profiles()[max(complete, key=lambda fit: fit.found).profile] if complete else None
+
+
+def unknown_header(path: Path) -> str:
+    """What to say of a file that fits no profile: which were tried, and how far they fit."""
+    fits = [fit for fit in fits_of(path) if fit.found][:3]
+    if not fits:
+        return f"{path.name} fits none of the profiles: {', '.join(profiles())}"
+    return f"{path.name} fits no profile; the closest are {'; '.join(map(str, fits))}"
+
+
+def _headers_of(path: Path) -> Iterator[set[str]]:
+    """Rows among which a header may be, as sets of names."""
+    settings = SourceSettings()
+    for delimiter in ("",) if path.suffix.lower() in WORKBOOKS else DELIMITERS:
+        try:
+            for row in table_rows(path, settings, delimiter):
+                if row.number > _TITLES:
+                    break
+                yield set(unique_names(row.cells))
+        except SourceError:
+            if delimiter in ("", ","):
+                raise
+
+
+def _keys_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
+    """Keys of the first records, at any depth."""
+    for _, _, value in json_values(path):
+        for index, record in enumerate(unwrapped(value, spec.records)):
+            yield set(_all_keys(record))
+            if index >= _TITLES:
+                return
+        return
+
+
+def _all_keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield key
+            yield from _all_keys(one)
+    elif isinstance(value, list):
+        for one in value[:3]:
+            yield from _all_keys(one)

@@ -1,0 +1,24 @@
+-- name: Invoice Ninja, invoices
+-- export: Reports, Invoices report with details, Export CSV.
+-- kind: invoice
+-- table export: Client | Invoice Number | Amount | Invoice Date | Item Product | Item Cost | Item Quantity
+-- columns export: Email | Paid | PO Number | Status | Due Date | Discount | Public Notes | Private Notes | invoice surch 1 | invoice surch 2 | Item Notes | Item Tax Name#1 | Item Tax Rate#1 | Item Tax Name#2 | Item Tax Rate#2
+-- key: Invoice Number
+-- set: thousands = ","
+-- set: currency_sign = true
+-- left out: private notes; the currency is not in the report: --set currency=USD
+SELECT
+  "Invoice Number" AS source_id, _line AS place, "Invoice Number" AS number, "Invoice Date" AS issue_date,
+  "Due Date" AS due_date, "PO Number" AS po_number, Status AS status, "Public Notes" AS terms_notes,
+  Client AS customer_name, Email AS customer_email,
+  coalesce("Item Product", "Item Notes") AS line_name, "Item Notes" AS line_description,
+  "Item Quantity" AS line_qty, "Item Cost" AS line_amount,
+  "Item Tax Name#1" AS line_tax_name, "Item Tax Rate#1" AS line_tax_rate,
+  "Item Tax Name#2" AS line_tax2_name, "Item Tax Rate#2" AS line_tax2_rate,
+  Discount AS discount_value,
+  CASE WHEN ends_with(trim(Discount), '%') THEN 'percentage' ELSE 'fixed' END AS discount_type,
+  [{'name': 'Surcharge 1', 'amount': "invoice surch 1"}, {'name': 'Surcharge 2', 'amount': "invoice surch 2"}] AS charges,
+  Amount AS total, Paid AS amount_paid
+FROM export
+WHERE NOT ("Invoice Number" IS NULL AND Client IS NULL)
+ORDER BY _line

@@ -1,0 +1,36 @@
+-- name: QuickBooks Online, invoices
+-- export: The API's query (select * from Invoice), or an ELT tool's stream of it, as JSON or one record per line.
+-- kind: invoice
+-- json export: Id | DocNumber | TxnDate | CustomerRef | Line | TotalAmt | Balance
+-- records: data | QueryResponse.Invoice | Invoice
+-- key: Id
+-- left out: the currency where the company has one only (--set currency=USD); attachments, classes, text-only lines; bundles are rejected
+WITH docs AS (  -- an ELT tool repeats a record when it changes
+  SELECT * FROM export
+  QUALIFY row_number() OVER (PARTITION BY record->>'$.Id' ORDER BY (record->>'$.SyncToken')::BIGINT DESC NULLS LAST, _line DESC) = 1
+), parts AS (
+  SELECT *, (record->'$.TxnTaxDetail.TaxLine[*]')::JSON[] AS tax_lines,
+    [l for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'DiscountLineDetail'][1] AS off FROM docs
+)
+SELECT
+  record->>'$.Id' AS source_id, 'record ' || _line AS place, record AS raw, record->>'$.DocNumber' AS number,
+  record->>'$.CurrencyRef.value' AS currency, record->>'$.TxnDate' AS issue_date,
+  record->>'$.DueDate' AS due_date, record->>'$.TxnStatus' AS status, record->>'$.CustomerMemo.value' AS terms_notes,
+  CASE WHEN len([l for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'GroupLineDetail']) > 0 THEN 'a line is a bundle; split it in QuickBooks' END AS reject,
+  record->>'$.CustomerRef.value' AS customer_external_id, record->>'$.CustomerRef.name' AS customer_name,
+  record->>'$.BillEmail.Address' AS customer_email, record->>'$.BillAddr.Line1' AS customer_line1,
+  nullif(concat_ws(', ', record->>'$.BillAddr.Line2', record->>'$.BillAddr.Line3', record->>'$.BillAddr.Line4', record->>'$.BillAddr.Line5'), '') AS customer_line2,
+  record->>'$.BillAddr.City' AS customer_city, record->>'$.BillAddr.CountrySubDivisionCode' AS customer_state,
+  record->>'$.BillAddr.PostalCode' AS customer_postal_code,
+  [{'name': coalesce(l->>'$.SalesItemLineDetail.ItemRef.name', l->>'$.Description', 'Item'), 'description': l->>'$.Description',
+    'qty': coalesce(l->>'$.SalesItemLineDetail.Qty', '1'), 'amount': l->>'$.SalesItemLineDetail.UnitPrice', 'total': l->>'$.Amount',
+    'taxable': coalesce(l->>'$.SalesItemLineDetail.TaxCodeRef.value', 'TAX') <> 'NON',
+    'tax_inclusive': coalesce(record->>'$.GlobalTaxCalculation' = 'TaxInclusive', false)}
+   for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'SalesItemLineDetail'] AS lines,
+  coalesce(off->>'$.DiscountLineDetail.DiscountPercent', off->>'$.Amount') AS discount_value,
+  CASE WHEN off->>'$.DiscountLineDetail.DiscountPercent' IS NULL THEN 'fixed' ELSE 'percentage' END AS discount_type,
+  coalesce(record->>'$.ApplyTaxAfterDiscount' = 'false', false) AS discount_after_tax,
+  'Tax' AS tax_name, nullif(record->>'$.TxnTaxDetail.TotalTax', '0') AS tax_amount,
+  CASE WHEN len(tax_lines) = 1 THEN tax_lines[1]->>'$.TaxLineDetail.TaxPercent' END AS tax_rate,
+  record->>'$.TotalAmt' AS total, record->>'$.Balance' AS amount_due
+FROM parts

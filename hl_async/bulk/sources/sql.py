@@ -1,0 +1,368 @@
+"""SQL as a source: a query over the files that a command names, its rows as documents.
+
+Text columns reach the query as text and leave it as text; numbers and dates are read by the same strict parsers as
+everywhere. The query sees the named files and nothing else: no other file, no network, no extension.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.bulk.sources.compiler import compile_document
+from hl_async.bulk.sources.readers import Reading, SourceFacts, latest_day
+from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.rejects import table_text
+from hl_async.bulk.sources.row_reader import is_money_column
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.sql_columns import RowAssembler
+from hl_async.bulk.sources.staging import LINE, RECORD, StagedTable, stage, table_name
+from hl_async.errors import InvalidRequest, SourceError
+
+_FETCH: Final = 4096
+
+
+class TableSpec(msgspec.Struct, kw_only=True):
+    """What a query knows of one of its tables.
+
+    Attributes:
+        name: The table's name in the query.
+        columns: Columns that a file needs to be this table; for JSON, keys of its records.
+        extra: Further columns; empty where the file lacks them.
+        is_json: Whether the table holds JSON records.
+        is_optional: Whether the query also works without the file.
+        key: Column that names a row's document.
+        records: Where records stand inside JSON.
+    """
+
+    name: str
+    columns: list[str] = []
+    extra: list[str] = []
+    is_json: bool = False
+    is_optional: bool = False
+    key: str = ""
+    records: list[str] = []
+
+
+class SqlQuery(msgspec.Struct, kw_only=True):
+    """A query, the tables it expects and the settings it needs."""
+
+    text: str
+    label: str = "the query"
+    tables: list[TableSpec] = []
+    settings: list[str] = []
+
+
+def read_sql(
+    query: SqlQuery | str,
+    files: Mapping[str, Path] | Sequence[Path],
+    settings: SourceSettings | None = None,
+    *,
+    today: date | None = None,
+    memory: str = "256MB",
+) -> Reading:
+    """Read documents by a SELECT whose columns have the canonical names.
+
+    Args:
+        query: The SELECT, or a profile's query.
+        files: The files, by table name; without names, a file's table is named after it.
+        settings: Defaults of what the documents lack.
+        today: The day that issue dates must not pass; now, in UTC.
+        memory: What the database may hold in memory before it spills to disk.
+
+    Raises:
+        SourceError: A file or the query cannot be used.
+    """
+    if isinstance(query, str):
+        query = SqlQuery(text=query)
+    if not isinstance(files, Mapping):
+        files = {table_name(one): one for one in files}
+    base = settings or SourceSettings()
+    facts = SourceFacts()
+    return Reading(_records(query, dict(files), base, latest_day(today), facts, memory), facts)
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        raise SourceError("SQL needs an extra: pip install 'hl-async[sql]'") from None
+    return duckdb
+
+
+def _records(
+    query: SqlQuery,
+    files: dict[str, Path],
+    settings: SourceSettings,
+    latest: date,
+    facts: SourceFacts,
+    memory: str,
+) -> Iterator[Item | Reject]:
+    duckdb = _duckdb()
+    folder = Path(tempfile.mkdtemp(prefix="hl-async-sql-"))
+    connection = None
+    try:
+        connection = duckdb.connect(
+            str(folder / "source.duckdb"),
+            config={
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "memory_limit": memory,
+                "temp_directory": str(folder / "spill"),
+                "threads": 2,
+            },
+        )
+        tables = _load(connection, query, files, settings, folder)
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield from _Documents(connection, query, tables, settings, latest, facts).records()
+    except duckdb.PermissionException as error:
+        problem = f"{_first_line(error)}; a query may read only the files that the command names"
+    except duckdb.OutOfMemoryException as error:
+        problem = f"{_first_line(error)}; order or aggregate less, or give it more memory"
+    except duckdb.Error as error:
+        problem = str(error).strip()
+    else:
+        return
+    finally:
+        if connection is not None:
+            connection.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    raise SourceError(f"{query.label}: {problem}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+def _load(
+    connection: Any, query: SqlQuery, files: dict[str, Path], settings: SourceSettings, folder: Path
+) -> list[StagedTable]:
+    """Make one table of each file, and empty ones of the optional files that are missing."""
+    specs = {spec.name: spec for spec in query.tables}
+    tables = []
+    for name, path in files.items():
+        spec = specs.get(name, TableSpec(name=name))
+        wanted = () if spec.is_json else spec.columns
+        table = stage(path, name, folder, settings, wanted=wanted, key=spec.key, records=spec.records)
+        _create(connection, table, is_raw=spec.is_json)
+        if table.staged != path:
+            table.staged.unlink()
+        for column in spec.extra:
+            if column.lower() not in {one.lower() for one in table.columns}:
+                connection.execute(f"ALTER TABLE {_quoted(name)} ADD COLUMN {_quoted(column)} VARCHAR")
+        tables.append(table)
+    for spec in query.tables:
+        if spec.name not in files:
+            if not spec.is_optional:
+                raise SourceError(f"{query.label}: the file for the table {spec.name!r} is missing")
+            columns = [
+                f"{_quoted(LINE)} BIGINT",
+                *(f"{_quoted(one)} VARCHAR" for one in (*spec.columns, *spec.extra)),
+            ]
+            connection.execute(f"CREATE TABLE {_quoted(spec.name)} ({', '.join(columns)})")
+    return tables
+
+
+def _create(connection: Any, table: StagedTable, *, is_raw: bool) -> None:
+    name, path = _quoted(table.name), _text(str(table.staged))
+    if table.kind == "csv":
+        columns = ", ".join(f"{_text(one)}: 'VARCHAR'" for one in table.columns)
+        connection.execute(
+            f"CREATE TABLE {name} AS SELECT * FROM read_csv({path}, columns = {{{_text(LINE)}: 'BIGINT', {columns}}}, "  # noqa: S608 - names are quoted
+            "header = false, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+            "max_line_size = 20000000)"
+        )
+    elif table.kind == "parquet":
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet({path})")  # noqa: S608
+    else:
+        base = name if is_raw else _quoted(f"{table.name}__records")
+        connection.execute(
+            f"CREATE TABLE {base} AS SELECT row_number() OVER () AS {LINE}, json AS {RECORD} "  # noqa: S608
+            f"FROM read_ndjson_objects({path}, maximum_object_size = 20000000)"
+        )
+        if not is_raw:
+            _create_nested(connection, name, base)
+
+
+def _create_nested(connection: Any, name: str, base: str) -> None:
+    """A view with one column per key of the records, nested, every leaf as text."""
+    (shape,) = connection.execute(f"SELECT json_group_structure({RECORD})::VARCHAR FROM {base}").fetchone()  # noqa: S608
+    structure = _as_text(msgspec.json.decode(shape)) if shape else {}
+    if not isinstance(structure, dict) or not structure:
+        connection.execute(f"CREATE VIEW {name} AS SELECT {LINE}, {RECORD} FROM {base}")  # noqa: S608
+        return
+    for own in (LINE, RECORD):
+        structure.pop(own, None)
+    typed = _text(msgspec.json.encode(structure).decode())
+    connection.execute(
+        f"CREATE VIEW {name} AS SELECT {LINE}, {RECORD}, unnest(from_json({RECORD}, {typed})) FROM {base}"  # noqa: S608
+    )
+
+
+def _as_text(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {key: _as_text(value) for key, value in shape.items()}
+    if isinstance(shape, list):
+        return [_as_text(one) for one in shape]
+    return "JSON" if shape == "JSON" else "VARCHAR"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+# ------------------------------------------------------------------------------------------------ documents
+
+
+class _Documents:
+    """The rows of a query as documents, sorted by the database."""
+
+    def __init__(
+        self,
+        connection: Any,
+        query: SqlQuery,
+        tables: list[StagedTable],
+        settings: SourceSettings,
+        latest: date,
+        facts: SourceFacts,
+    ) -> None:
+        self._connection, self._query, self._tables = connection, query, tables
+        self._settings, self._latest, self._facts = settings, latest, facts
+        keyed = {spec.name: spec.key for spec in query.tables if spec.key}
+        self._keyed = next(
+            ((one, keyed[one.name]) for one in tables if one.name in keyed and one.columns), None
+        )
+        self._text = _one_select(query)
+        connection.execute(f"DESCRIBE {self._text}")
+        names = [row[0] for row in connection.fetchall()]
+        self._assembler = RowAssembler(names, settings, query.label)
+        self._id = names.index("source_id")
+
+    def _watch(self) -> None:
+        """Name money of tables that the query does not mention."""
+        for table in self._tables:
+            for name in table.columns:
+                if name in self._query.text or not is_money_column(name):
+                    continue
+                count, first = self._connection.execute(
+                    f"SELECT count(*), any_value({_quoted(name)}) FROM {_quoted(table.name)} "  # noqa: S608
+                    f"WHERE regexp_matches({_quoted(name)}, '[1-9]')"
+                ).fetchone()
+                if count:
+                    self._facts.unused_money[name] = (count, first)
+
+    def records(self) -> Iterator[Item | Reject]:
+        """Every document once, as an item or a reject."""
+        self._watch()
+        spoilt = {key: reason for table in self._tables for key, reason in table.spoilt.items()}
+        ordinal = 0
+        for source_id, rows in self._groups():
+            reason = spoilt.pop(source_id, "")
+            yield (
+                self._rejected(ordinal, source_id, reason, rows)
+                if reason
+                else self._record(ordinal, source_id, rows)
+            )
+            ordinal += 1
+        for source_id, reason in spoilt.items():
+            yield self._rejected(ordinal, source_id, reason, [])
+            ordinal += 1
+        for table in self._tables:
+            for number, text, reason in table.rejected:
+                yield Reject(ordinal, f"line {number}", reason, text, f"line {number}")
+                ordinal += 1
+
+    def _groups(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+        # the database sorts, and spills what does not fit, so that only one document is in memory here
+        cursor = self._connection.cursor()
+        cursor.execute(
+            f"SELECT * EXCLUDE (_n_) FROM (SELECT *, row_number() OVER () AS _n_ FROM (\n{self._text}\n)) "  # noqa: S608
+            "ORDER BY source_id NULLS FIRST, _n_"
+        )
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            while batch := cursor.fetchmany(_FETCH):
+                yield from batch
+
+        for source_id, group in groupby(rows(), itemgetter(self._id)):
+            yield str(source_id if source_id is not None else "").strip(), list(group)
+
+    def _record(self, ordinal: int, source_id: str, rows: list[tuple[Any, ...]]) -> Item | Reject:
+        assembler = self._assembler
+        verdict = assembler.verdict(rows)
+        if verdict is not None:
+            reason, skipped = verdict
+            return self._rejected(ordinal, source_id, reason, rows, skipped=skipped, by_rule=True)
+        try:
+            document = assembler.document(source_id, rows)
+            return compile_document(
+                document,
+                self._settings,
+                ordinal=ordinal,
+                latest=self._latest,
+                place=assembler.place(rows),
+                raw=self._raw(source_id, rows),
+                business_name=assembler.text("business_name", rows),
+            )
+        except InvalidRequest as error:
+            return self._rejected(ordinal, source_id, str(error), rows)
+
+    def _rejected(
+        self,
+        ordinal: int,
+        source_id: str,
+        reason: str,
+        rows: list[tuple[Any, ...]],
+        *,
+        skipped: bool = False,
+        by_rule: bool = False,
+    ) -> Reject:
+        place = self._assembler.place(rows)
+        raw = self._raw(source_id, rows, whole=True)
+        return Reject(ordinal, source_id, reason, raw, place, skipped, by_rule)
+
+    def _raw(self, source_id: str, rows: list[tuple[Any, ...]], *, whole: bool = False) -> bytes:
+        """The document as it stands in the source, if the query can tell; else the rows of the query."""
+        if own := self._assembler.raw(rows):
+            return own
+        if not whole:
+            return b""
+        if self._keyed is not None:
+            table, key = self._keyed
+            cursor = self._connection.cursor()
+            columns = ", ".join(map(_quoted, table.columns))
+            cursor.execute(
+                f"SELECT {columns} FROM {_quoted(table.name)} WHERE trim({_quoted(key)}) = ? ORDER BY {LINE}",  # noqa: S608
+                [source_id],
+            )
+            found = [["" if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]
+            if found:
+                return table_text(found, ",").encode(errors="backslashreplace")
+        return self._assembler.as_json(rows)
+
+
+def _one_select(query: SqlQuery) -> str:
+    """The query without its end; refuses anything but one SELECT."""
+    duckdb = _duckdb()
+    found = duckdb.extract_statements(query.text)
+    if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:
+        raise SourceError(f"{query.label}: exactly one SELECT is needed")
+    # an end of line closes a comment behind the last word
+    return re.sub(r";\s*(?:--[^\n]*\s*)*\Z", "", str(found[0].query).strip()) + "\n"

@@ -1,0 +1,433 @@
+"""The canonical columns of a query, and how rows of it become a document."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.bulk.sources.document import (
+    Document,
+    DocumentAddress,
+    DocumentCharge,
+    DocumentCustomer,
+    DocumentDiscount,
+    DocumentInstallment,
+    DocumentLine,
+    DocumentPayment,
+    DocumentTax,
+)
+from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.tables import cell_problem
+from hl_async.bulk.sources.taxing import unit_price
+from hl_async.errors import InvalidRequest, SourceError
+from hl_async.models.money import rounded
+
+Row = Sequence[Any]
+
+_TEXTS: Final = (
+    "source_id", "kind", "location", "number", "number_prefix", "name", "title", "currency", "terms_notes", "po_number",
+    "status",
+)  # fmt: skip
+_DAYS: Final = ("issue_date", "expiry_date", "due_date")
+_AMOUNTS: Final = ("total", "amount_paid", "amount_due")
+_TAX: Final = ("tax_name", "tax_rate", "tax_amount", "tax2_name", "tax2_rate", "tax2_amount")
+_DISCOUNT: Final = ("discount_value", "discount_type", "discount_after_tax")
+_ADDRESS: Final = ("line1", "line2", "city", "state", "postal_code", "country")
+_CUSTOMER: Final = ("external_id", "name", "company", "email", "phone", "region", "contact_id")
+_LINE: Final = (
+    "name", "description", "qty", "amount", "discount_value", "discount_type", *_TAX, "taxes", "taxable",
+    "tax_inclusive", "total", "product_id", "price_id",
+)  # fmt: skip
+_CHARGE: Final = ("name", "amount", *_TAX, "taxes", "taxable", "tax_inclusive")
+_PAYMENT: Final = ("amount", "date", "mode", "reference")
+_NESTED: Final = (
+    "lines",
+    "charges",
+    "payments",
+    "taxes",
+    "schedule",
+    "custom_fields",
+    "customer_additional_emails",
+)
+_CONTROL: Final = ("raw", "place", "reject", "skip", "business_name", "deposit_value", "deposit_type")
+
+_TAX_KEYS: Final = (("tax_name", "tax_rate", "tax_amount"), ("tax2_name", "tax2_rate", "tax2_amount"))
+_ONE: Final = Decimal(1)
+
+COLUMNS: Final[tuple[str, ...]] = (
+    *_TEXTS, *_DAYS, *_AMOUNTS, *_TAX, *_DISCOUNT,
+    *(f"customer_{one}" for one in (*_CUSTOMER, *_ADDRESS)),
+    *(f"line_{one}" for one in _LINE),
+    *(f"charge_{one}" for one in _CHARGE),
+    *(f"payment_{one}" for one in _PAYMENT),
+    *_NESTED, *_CONTROL,
+)  # fmt: skip
+"""Every column that a query may have; besides these, ``custom_NAME`` keeps any other fact."""
+
+
+class RowAssembler:
+    """Makes documents of rows with one set of columns."""
+
+    def __init__(self, names: Sequence[str], settings: SourceSettings, label: str) -> None:
+        self._settings = settings
+        self._numbers = settings.numbers
+        self._names = list(names)
+        self._at = {name: index for index, name in enumerate(names)}
+        _check(names, label)
+        self._facts = [
+            (name, index)
+            for name, index in self._at.items()
+            if not name.startswith(("line_", "charge_", "payment_", "custom_"))
+            and name not in _NESTED
+            and name not in ("source_id", "raw", "place", "reject", "skip")
+        ]
+        self._line = _part("line_", self._at)
+        self._line_name = self._at.get("line_name", -1)
+        self._line_amount = self._at.get("line_amount", -1)
+        self._charge = _part("charge_", self._at)
+        self._payment = _part("payment_", self._at)
+        self._custom = _part("custom_", {k: v for k, v in self._at.items() if k != "custom_fields"})
+        self._has_address = any(f"customer_{one}" in self._at for one in _ADDRESS)
+
+    # --------------------------------------------------------------------------------- control columns
+
+    def verdict(self, rows: Sequence[Row]) -> tuple[str, bool] | None:
+        """(reason, skipped) when the query itself leaves the document out."""
+        for column, skipped in (("skip", True), ("reject", False)):
+            index = self._at.get(column)
+            if index is not None:
+                for row in rows:
+                    if row[index]:
+                        return str(row[index]), skipped
+        return None
+
+    def place(self, rows: Sequence[Row]) -> str:
+        """Where the document stands, by the query's column ``place``."""
+        index = self._at.get("place")
+        if index is None or not rows:
+            return ""
+        found = [row[index] for row in rows if row[index] is not None]
+        if found and all(isinstance(one, int) for one in found):
+            first, last = min(found), max(found)
+            return f"line {first}" if first == last else f"lines {first}-{last}"
+        return str(found[0]) if found else ""
+
+    def raw(self, rows: Sequence[Row]) -> bytes:
+        """The document's original text, by the query's column ``raw``."""
+        index = self._at.get("raw")
+        text = next((row[index] for row in rows if row[index]), None) if index is not None and rows else None
+        return str(text).encode(errors="backslashreplace") if text else b""
+
+    def as_json(self, rows: Sequence[Row]) -> bytes:
+        """The rows of the query as one JSON object."""
+        shown = [{name: row[at] for name, at in self._at.items() if row[at] is not None} for row in rows]
+        return msgspec.json.encode({"rows": shown}, enc_hook=str)
+
+    def text(self, name: str, rows: Sequence[Row]) -> str:
+        """A fact of the document as text."""
+        index = self._at.get(name)
+        return (
+            next((_text(name, row[index]) for row in rows if row[index] is not None), "")
+            if index is not None
+            else ""
+        )
+
+    # -------------------------------------------------------------------------------------- documents
+
+    def document(self, source_id: str, rows: Sequence[Row]) -> Document:
+        """The document that rows make.
+
+        Raises:
+            InvalidRequest: A value cannot be read, or rows disagree; names column and value.
+        """
+        _id("source_id", source_id)
+        facts = self._agreed(rows)
+        currency = _text("currency", facts.get("currency"))
+        money = currency or self._settings.currency
+        lines, charges, payments = self._parts(rows, money)
+        values: dict[str, Any] = {name: _text(name, facts.get(name)) for name in _TEXTS[2:] if name in facts}
+        values |= {name: self._day(name, facts.get(name)) for name in _DAYS if name in facts}
+        values |= {name: self._amount(name, facts.get(name), money) for name in _AMOUNTS if name in facts}
+        if facts.get("kind"):
+            values["kind"] = _one_of("kind", facts["kind"], ("estimate", "invoice"))
+        nested = {name: rows[0][self._at[name]] for name in _NESTED if name in self._at}
+        if facts.get("deposit_value") is not None:
+            values["deposit"] = self._installment("deposit", facts, money, "deposit_")
+        if nested.get("schedule"):
+            values["schedule"] = [self._installment("schedule", one, money, "") for one in nested["schedule"]]
+        return Document(
+            source_id=source_id,
+            customer=self._customer(facts, nested.get("customer_additional_emails")),
+            lines=lines,
+            charges=charges,
+            payments=payments,
+            discount=self._discount("discount", facts, money),
+            taxes=self._taxes("tax", facts, money, nested.get("taxes")),
+            custom_fields=self._customs(rows, nested.get("custom_fields")),
+            **values,
+        )
+
+    def _agreed(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The document's facts: what the first row that states one says; rows that disagree are refused."""
+        facts: dict[str, Any] = {}
+        for name, index in self._facts:
+            value = rows[0][index]
+            if len(rows) > 1:
+                for row in rows:
+                    other = row[index]
+                    if other is None or other == value:
+                        continue
+                    if value is not None:
+                        raise InvalidRequest(name, f"is {value!r} and {other!r} in rows of one document")
+                    value = other
+            if value is not None:
+                facts[name] = value
+        return facts
+
+    def _parts(
+        self, rows: Sequence[Row], currency: str
+    ) -> tuple[list[DocumentLine], list[DocumentCharge], list[DocumentPayment]]:
+        lines: list[DocumentLine] = []
+        charges: list[DocumentCharge] = []
+        payments: list[DocumentPayment] = []
+        own, name, amount = self._line, self._line_name, self._line_amount
+        for row in rows:
+            if (name >= 0 and row[name] is not None) or (amount >= 0 and row[amount] is not None):
+                lines.append(self._item({key: row[at] for key, at in own}, len(lines), currency))
+            if self._charge:
+                one = {key: row[at] for key, at in self._charge if row[at] is not None}
+                if one.get("amount") is not None:
+                    charges.append(self._charged(one, currency))
+            if self._payment:
+                one = {key: row[at] for key, at in self._payment if row[at] is not None}
+                if one.get("amount") is not None:
+                    payments.append(self._paid(one, currency))
+        for one in self._nested("lines", rows):
+            lines.append(self._item(one, len(lines), currency))
+        charges += [
+            self._charged(one, currency) for one in self._nested("charges", rows) if one.get("amount")
+        ]
+        payments += [self._paid(one, currency) for one in self._nested("payments", rows)]
+        return lines, [one for one in charges if one.amount], payments
+
+    def _nested(self, name: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """The structs of a list column, without those that state nothing."""
+        found = rows[0][self._at[name]] if name in self._at else None
+        return [
+            one for one in found or () if any(one.get(key) is not None for key in ("name", "amount", "total"))
+        ]
+
+    def _item(self, one: dict[str, Any], index: int, currency: str) -> DocumentLine:
+        try:
+            return self._line_of(one, one.get, currency)
+        except InvalidRequest as error:
+            # built here alone: naming every field of every line costs more than reading it
+            raise InvalidRequest(f"line {index + 1} {error.field}", error.problem) from None
+
+    def _line_of(self, one: dict[str, Any], get: Callable[..., Any], currency: str) -> DocumentLine:
+        qty = get("qty")
+        qty = _ONE if qty is None or qty == "" else self._number("qty", qty)
+        total = self._amount("total", get("total"), currency)
+        amount = self._amount("amount", get("amount"), currency)
+        if amount is None:
+            if total is None:
+                raise InvalidRequest("amount", "is missing")
+            amount = unit_price(rounded(total, currency or "USD"), qty, currency or "USD", "total")
+        taxable, inclusive = get("taxable"), get("tax_inclusive")
+        return DocumentLine(
+            name=_text("name", get("name")),
+            amount=amount,
+            qty=qty,
+            description=_text("description", get("description")),
+            discount=None if get("discount_value") is None else self._discount("discount", one, currency),
+            taxes=self._taxes("tax", one, currency, get("taxes")),
+            taxable=True if taxable is None else _flag("taxable", taxable),
+            tax_inclusive=False if inclusive is None else _flag("tax_inclusive", inclusive),
+            total=total,
+            product_id=_id("product_id", _text("product_id", get("product_id"))),
+            price_id=_id("price_id", _text("price_id", get("price_id"))),
+        )
+
+    def _charged(self, one: dict[str, Any], currency: str) -> DocumentCharge:
+        name = _text("charge_name", one.get("name")).strip() or "Charge"
+        return DocumentCharge(
+            name=name,
+            amount=self._needed(f"charge {name!r}", one.get("amount"), currency),
+            taxes=self._taxes(f"charge {name!r} tax", one, currency, one.get("taxes")),
+            taxable=_flag("charge_taxable", one.get("taxable", False)),
+            tax_inclusive=_flag("charge_tax_inclusive", one.get("tax_inclusive", False)),
+        )
+
+    def _paid(self, one: dict[str, Any], currency: str) -> DocumentPayment:
+        return DocumentPayment(
+            amount=self._needed("payment_amount", one.get("amount"), currency),
+            date=self._day("payment_date", one.get("date")),
+            mode=_text("payment_mode", one.get("mode")),
+            reference=_text("payment_reference", one.get("reference")),
+        )
+
+    def _installment(self, at: str, one: dict[str, Any], currency: str, prefix: str) -> DocumentInstallment:
+        kind = _one_of(f"{at} type", one.get(f"{prefix}type") or "percentage", ("percentage", "fixed"))
+        value = one.get(f"{prefix}value")
+        read = self._percentage(at, value) if kind == "percentage" else self._needed(at, value, currency)
+        return DocumentInstallment(value=read, type=kind, due=self._day(f"{at} due", one.get(f"{prefix}due")))
+
+    def _customer(self, facts: dict[str, Any], emails: Any) -> DocumentCustomer:
+        values = {one: _text(one, facts.get(f"customer_{one}")).strip() for one in _CUSTOMER}
+        _id("customer_contact_id", values["contact_id"])
+        address = None
+        if self._has_address:
+            address = DocumentAddress(
+                **{one: _text(one, facts.get(f"customer_{one}")).strip() for one in _ADDRESS}
+            )
+        return DocumentCustomer(
+            address=address, additional_emails=[str(one) for one in emails or () if one], **values
+        )
+
+    def _customs(self, rows: Sequence[Row], nested: Any) -> dict[str, str]:
+        found = {
+            str(key): _text(str(key), value)
+            for key, value in (nested or {}).items()
+            if value not in (None, "")
+        }
+        for name, index in self._custom:
+            value = next((row[index] for row in rows if row[index] is not None), None)
+            if value is not None:
+                found[name] = _text(name, value)
+        return found
+
+    # ----------------------------------------------------------------------------------------- values
+
+    def _discount(self, at: str, one: dict[str, Any], currency: str) -> DocumentDiscount | None:
+        value = one.get("discount_value")
+        if value is None or value == "":
+            return None
+        kind = _one_of(f"{at} type", one.get("discount_type") or "percentage", ("percentage", "fixed"))
+        read = self._percentage(at, value) if kind == "percentage" else self._needed(at, value, currency)
+        after = _flag(f"{at} after_tax", one.get("discount_after_tax", False))
+        return DocumentDiscount(value=read, type=kind, after_tax=after) if read else None
+
+    def _taxes(self, at: str, one: dict[str, Any], currency: str, nested: Any = None) -> list[DocumentTax]:
+        found: list[DocumentTax] = []
+        for name, rate, amount in _TAX_KEYS:
+            if (given := one.get(rate)) is not None or one.get(amount) is not None:
+                self._add_tax(found, at, one.get(name), given, one.get(amount), currency)
+        for each in nested or ():
+            self._add_tax(found, at, each.get("name"), each.get("rate"), each.get("amount"), currency)
+        return found
+
+    def _add_tax(
+        self, found: list[DocumentTax], at: str, name: Any, rate: Any, amount: Any, currency: str
+    ) -> None:
+        read = None if rate is None or rate == "" else self._percentage(at, rate)
+        money = self._amount(at, amount, currency)
+        if read or money:
+            found.append(DocumentTax(name=_text(at, name).strip() or "Tax", rate=read, amount=money))
+
+    def _percentage(self, at: str, value: Any) -> Decimal:
+        return read_percentage(at, value, self._numbers) if isinstance(value, str) else _exact(at, value)
+
+    def _number(self, at: str, value: Any) -> Decimal:
+        return read_number(at, value, self._numbers) if isinstance(value, str) else _exact(at, value)
+
+    def _needed(self, at: str, value: Any, currency: str) -> Decimal:
+        found = self._amount(at, value, currency)
+        if found is None:
+            raise InvalidRequest(at, "is missing")
+        return found
+
+    def _amount(self, at: str, value: Any, currency: str) -> Decimal | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            text = value.strip()
+            if not text:
+                return None
+            if problem := cell_problem(text):
+                raise InvalidRequest(at, f"holds {problem}")
+            found = read_number(at, text, self._numbers, currency)
+        else:
+            found = _exact(at, value)
+        return in_major_units(found, currency) if self._settings.minor_units else found
+
+    def _day(self, at: str, value: Any) -> date | None:
+        if value is None or value == "":
+            return None
+        if isinstance(value, datetime):
+            return value.date()
+        if isinstance(value, date):
+            return value
+        return read_day(at, _text(at, value).strip(), self._settings.date_format)
+
+
+def _part(prefix: str, columns: dict[str, int]) -> list[tuple[str, int]]:
+    return [(name.removeprefix(prefix), index) for name, index in columns.items() if name.startswith(prefix)]
+
+
+def _check(names: Sequence[str], label: str) -> None:
+    if "source_id" not in names:
+        raise SourceError(f"{label}: the column source_id is missing; its value names the document")
+    for name in names:
+        if name not in COLUMNS and not name.startswith("custom_"):
+            near = difflib.get_close_matches(name, COLUMNS, 2, 0.6)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "; custom_NAME keeps any other fact"
+            raise SourceError(f"{label}: unknown column {name!r}{hint}")
+
+
+def _text(at: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        if value[:1] in ("#", "=") and (problem := cell_problem(value)):
+            raise InvalidRequest(at, f"holds {problem}")
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, float):
+        _exact(at, value)
+    return str(value)
+
+
+def _exact(at: str, value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, float):
+        raise InvalidRequest(
+            at, f"{value!r} is a floating-point number; cast the column to VARCHAR or DECIMAL"
+        )
+    raise InvalidRequest(at, f"{value!r} is not a number")
+
+
+def _id(at: str, value: str) -> str:
+    if DAMAGED.fullmatch(value):
+        raise InvalidRequest(
+            at, f"a spreadsheet has shortened the number {value!r}; export the file again and do not open it"
+        )
+    return value
+
+
+def _flag(at: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    found = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(
+        str(value).lower()
+    )
+    if found is None:
+        raise InvalidRequest(at, f"{value!r} is not true or false")
+    return found
+
+
+def _one_of(at: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    if value not in allowed:
+        raise InvalidRequest(at, f"{value!r} is not {' or '.join(allowed)}")
+    return value

@@ -1,0 +1,216 @@
+"""Files as tables of a database: every cell as text, every number of JSON as the text that stands in the file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from hl_async.bulk.sources.rejects import MAX_FIELD
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.tables import WORKBOOKS, TableRow, fitted, table_rows, table_start
+from hl_async.errors import SourceError
+
+JSON: Final = (".json", ".ndjson", ".jsonl")
+LINE: Final = "_line"
+RECORD: Final = "record"
+
+
+class StagedTable(msgspec.Struct):
+    """One file, as a table is made from it.
+
+    Attributes:
+        name: Name of the table.
+        source: The file.
+        staged: What the database reads.
+        columns: Names of the columns; none of JSON and Parquet.
+        rejected: Records that could not be read: (number, text, reason).
+        spoilt: Keys of documents with a broken row, and the reason.
+    """
+
+    name: str
+    source: Path
+    staged: Path
+    columns: list[str] = []
+    rejected: list[tuple[int, bytes, str]] = []
+    spoilt: dict[str, str] = {}
+
+    @property
+    def kind(self) -> str:
+        """csv, json or parquet."""
+        return "csv" if self.columns else "parquet" if self.staged == self.source else "json"
+
+
+def table_name(path: Path) -> str:
+    """The name of a file's table: ``Quotes 2024.csv`` is ``quotes_2024``."""
+    name = re.sub(r"\W+", "_", path.stem).strip("_").lower() or "source"
+    return name if name[0].isalpha() else f"t_{name}"
+
+
+def stage(
+    path: Path,
+    name: str,
+    folder: Path,
+    settings: SourceSettings,
+    *,
+    wanted: Iterable[str] = (),
+    key: str = "",
+    records: Sequence[str] = (),
+) -> StagedTable:
+    """Bring a file into a form that a database reads without guessing.
+
+    Args:
+        path: The file.
+        name: Name of its table.
+        folder: Where the staged copy goes.
+        settings: How the file is written.
+        wanted: Columns by which its header is found below title rows.
+        key: Column that names a row's document; a broken row then spoils that document alone.
+        records: Where records stand inside JSON, such as ``data`` or ``QueryResponse.Estimate``.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path}: No such file or directory")
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return StagedTable(name, path, path)
+    staged = folder / f"{name}.staged"
+    if suffix in JSON:
+        table = StagedTable(name, path, staged, rejected=[])
+        _stage_records(table, records)
+        return table
+    start = table_start(path, settings, wanted, search=bool(wanted) or not settings.header_row)
+    if missing := [one for one in wanted if one not in start.header]:
+        raise SourceError(
+            f"{path} lacks the columns {', '.join(missing)}; line {start.row} has {', '.join(start.header)[:200]}"
+        )
+    table = StagedTable(name, path, staged, columns=_columns(start.header), spoilt={})
+    rows = (row for row in table_rows(path, settings, start.delimiter) if row.number > start.row)
+    index = start.header.index(key) if key in start.header else -1
+    _stage_rows(table, rows, start.header, index, pad=path.suffix.lower() in WORKBOOKS)
+    return table
+
+
+def _columns(header: Sequence[str]) -> list[str]:
+    """Names that are unique in a database, which does not tell capitals apart."""
+    seen: set[str] = {LINE}
+    found = []
+    for number, name in enumerate(header, 1):
+        unique = name or f"column{number}"
+        while unique.lower() in seen:
+            unique += "_"
+        seen.add(unique.lower())
+        found.append(unique)
+    return found
+
+
+def _stage_rows(
+    table: StagedTable, rows: Iterable[TableRow], header: Sequence[str], key: int, *, pad: bool
+) -> None:
+    width = len(header)
+    above = ""
+    with table.staged.open("w", encoding="utf-8", newline="") as file:
+        write = csv.writer(file).writerow
+        for row in rows:
+            number, cells, problem = row
+            if len(cells) != width or problem:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                number, cells, problem = fitted(row, header, pad=pad)
+            if problem:
+                if key < 0:
+                    raise SourceError(f"{table.source}: {problem}", line=number)
+                own = cells[key].strip() if key < len(cells) else ""
+                for spoilt in {own, above} - {""}:
+                    table.spoilt.setdefault(spoilt, problem)
+                continue
+            if key >= 0:
+                above = cells[key].strip() or above
+            write([number, *cells])
+
+
+# ------------------------------------------------------------------------------------------------ JSON
+
+
+def _no_constant(text: str) -> NoReturn:
+    problem = f"{text} is not a number of JSON"
+    raise ValueError(problem)
+
+
+# the standard library's scanner hands over the text of every number, without a way through a double
+_loads: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant).decode
+_dumps: Final = msgspec.json.Encoder().encode
+
+
+def _stage_records(table: StagedTable, records: Sequence[str]) -> None:
+    with table.staged.open("wb") as file:
+        for number, text, value in json_values(table.source):
+            if isinstance(value, str) and value.startswith("\x00"):
+                table.rejected.append((number, text, value[1:]))
+                continue
+            for record in unwrapped(value, records):
+                file.write(_dumps(record) + b"\n")
+
+
+def json_values(path: Path) -> Iterator[tuple[int, bytes, Any]]:
+    """Yield (number, text, value) of a JSON file or of each line of NDJSON; a broken line is NUL and the reason.
+
+    Numbers come as text.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            text = path.read_bytes().decode("utf-8-sig")
+            try:
+                value = _loads(text)
+            except ValueError:
+                if "\n" not in text.strip() or text.lstrip()[:1] == "[":
+                    raise
+            else:
+                yield from (
+                    (n, b"", one) for n, one in enumerate(value if isinstance(value, list) else [value], 1)
+                )
+                return
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_FIELD + 1), b""), 1):
+                line = line.strip().removeprefix(b"\xef\xbb\xbf")
+                if line:
+                    yield number, line, _line_value(line, number)
+        return
+    except OSError as error:
+        problem = str(error.strerror)
+    except (ValueError, RecursionError) as error:
+        problem = f"is not JSON: {error}"
+    raise SourceError(f"{path}: {problem}")
+
+
+def _line_value(line: bytes, number: int) -> Any:
+    try:
+        return _loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        return f"\x00line {number} is not JSON: {error}"
+
+
+def unwrapped(value: Any, records: Sequence[str]) -> Iterator[Any]:
+    """The records inside a value: of an array its elements, of a wrapper what stands at one of ``records``."""
+    if isinstance(value, list):
+        for one in value:
+            yield from unwrapped(one, records)
+        return
+    for path in records:
+        found = value
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if isinstance(found, list):
+            yield from found
+            return
+        if isinstance(found, dict):
+            yield found
+            return
+    yield value

@@ -91,14 +91,14 @@ def stage(
         raise SourceError(
             f"{path} lacks the columns {', '.join(missing)}; line {start.row} has {', '.join(start.header)[:200]}"
         )
-    table = StagedTable(name, path, staged, columns=_columns(start.header), spoilt={})
+    table = StagedTable(name, path, staged, columns=column_names(start.header), spoilt={})
     rows = (row for row in table_rows(path, settings, start.delimiter) if row.number > start.row)
     index = start.header.index(key) if key in start.header else -1
     _stage_rows(table, rows, start.header, index, pad=path.suffix.lower() in WORKBOOKS)
     return table
 
 
-def _columns(header: Sequence[str]) -> list[str]:
+def column_names(header: Sequence[str]) -> list[str]:
     """Names that are unique in a database, which does not tell capitals apart."""
     seen: set[str] = {LINE}
     found = []

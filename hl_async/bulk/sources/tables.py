@@ -91,7 +91,9 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
     """
     wanted = set(wanted)
     is_text = path.suffix.lower() not in WORKBOOKS
-    first = settings.delimiter or (declared_delimiter(path, settings) if is_text else ",") or ","
+    first = settings.delimiter or (declared_delimiter(path, settings) if is_text else ",")
+    if not first:
+        first = _widest(path, settings) if search and not wanted else ","
     found: TableStart | None = None
     fallback: TableStart | None = None
     tried = [first]
@@ -125,6 +127,15 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
             f"stand in line {found.row}, set {what} under [source]"
         )
     return found
+
+
+def _widest(path: Path, settings: SourceSettings) -> str:
+    """The delimiter that parts the first row into most cells."""
+    widths = {}
+    for delimiter in DELIMITERS:
+        row = next(_titles(path, settings, delimiter), None)
+        widths[delimiter] = len(row.cells) if row else 0
+    return max(DELIMITERS, key=lambda one: widths[one])
 
 
 def _titles(path: Path, settings: SourceSettings, delimiter: str) -> Iterator[TableRow]:

@@ -1,0 +1,196 @@
+"""What a command names, as one source: files with a mapping, a query or a profile, or documents as NDJSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hl_async.bulk.profiles import Profile, detected, parse_profile, profile_of, unknown_header
+from hl_async.bulk.sources.document import Kind
+from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.sources.readers import NDJSON, Reading, fingerprint, header_of, read_source
+from hl_async.bulk.sources.rejects import REASON
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.sql import SqlQuery, read_sql
+from hl_async.bulk.sources.staging import JSON, column_names, json_values, table_name
+from hl_async.bulk.sources.tables import table_start
+from hl_async.errors import ConfigurationError, SourceError
+
+_JSON_ONLY: Final = (*JSON, ".parquet")
+
+
+class OpenedSource(msgspec.Struct):
+    """A source that was looked at and can be read.
+
+    Attributes:
+        path: The main file.
+        fingerprint: What identifies files, mapping or query, and settings.
+        columns: Header of its reject file; None if that is NDJSON.
+        delimiter: Delimiter of its reject file.
+        encoding: Encoding of its reject file.
+        settings: Everything that was declared about it.
+        names_locations: Whether its documents may name their location.
+        read: Reads it from the start.
+        title: What it is, for people.
+    """
+
+    path: Path
+    fingerprint: str
+    columns: list[str] | None
+    delimiter: str
+    encoding: str
+    settings: SourceSettings
+    names_locations: bool
+    read: Callable[[], Reading]
+    title: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """What the run creates."""
+        return self.settings.kind
+
+
+def open_source(
+    files: Sequence[str | Path],
+    *,
+    mapping: Path | None = None,
+    sql: Path | None = None,
+    profile: str | None = None,
+    pairs: Sequence[str] = (),
+    kind: Kind | None = None,
+) -> OpenedSource:
+    """Look at a source without reading it whole. Blocking.
+
+    Args:
+        files: The files; with a query or profile ``NAME=FILE`` names a table.
+        mapping: A mapping file, for one table.
+        sql: A file with a SELECT.
+        profile: Id of a profile, or the name of its system.
+        pairs: Settings, as ``NAME=VALUE``.
+        kind: Create this, and convert documents of the other kind.
+
+    Raises:
+        SourceError: A file cannot be used, or does not say what it is.
+        ConfigurationError: Unknown profile, or two ways at once.
+    """
+    if sum(one is not None for one in (mapping, sql, profile)) > 1:
+        raise ConfigurationError("source", "give one of --map, --sql and --from")
+    if not files:
+        raise ConfigurationError("source", "give at least one file")
+    if sql is not None or profile is not None:
+        return _query_source(files, sql, profile, pairs, kind)
+    path = Path(files[0])
+    if len(files) > 1:
+        raise ConfigurationError("source", "several files need a query (--sql) or a profile (--from)")
+    declared = _with_kind(SourceSettings(), kind).with_values(pairs)
+    mark = _mark(fingerprint(path, mapping), pairs, kind)
+    if mapping is not None:
+        found = Mapping.load(mapping)
+        columns = None if path.suffix.lower() in NDJSON else header_of(path, found)
+        return OpenedSource(
+            path,
+            mark,
+            columns,
+            found.source.delimiter or ",",
+            found.source.encoding,
+            found.settings(declared),
+            bool(found.document.location or declared.location),
+            lambda: read_source(path, found, settings=declared),
+            "a table",
+        )
+    if path.suffix.lower() in NDJSON and not _is_foreign(path):
+        read = lambda: read_source(path, None, settings=declared)  # noqa: E731
+        return OpenedSource(path, mark, None, ",", "utf-8", declared, True, read, "documents")
+    raise SourceError(_advice(path))
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether NDJSON holds records of another system rather than documents."""
+    for _, _, value in json_values(path):
+        if not isinstance(value, dict) or {"source_id", "sourceId", "_id"} & set(value):
+            return False
+        return detected(path) is not None
+    return False
+
+
+def _advice(path: Path) -> str:
+    """What to do with a file that does not say what its columns mean."""
+    if path.suffix.lower() == ".parquet":
+        return f"{path}: a Parquet file needs a query (--sql)"
+    found = detected(path)
+    if found is not None:
+        return f"{path}: this looks like the export of {found.name}: add --from {found.id}"
+    return (
+        f"{path}: a table needs a mapping file (--map), a query (--sql) or a profile (--from). "
+        f"{unknown_header(path)}. hl-async map {path} writes a first mapping"
+    )
+
+
+def _with_kind(settings: SourceSettings, kind: Kind | None) -> SourceSettings:
+    return settings if kind is None else msgspec.structs.replace(settings, kind=kind, convert=True)
+
+
+def _mark(base: str, pairs: Sequence[str], kind: Kind | None) -> str:
+    if not pairs and kind is None:
+        return base
+    return hashlib.blake2b("\x00".join((base, *pairs, kind or "")).encode(), digest_size=16).hexdigest()
+
+
+def _query_source(
+    files: Sequence[str | Path],
+    sql: Path | None,
+    profile: str | None,
+    pairs: Sequence[str],
+    kind: Kind | None,
+) -> OpenedSource:
+    named = [_named(one) for one in files]
+    first = named[0][1]
+    if sql is not None:
+        try:
+            text = sql.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(f"{sql}: {getattr(error, 'strerror', None) or error}") from None
+        found = parse_profile(sql.stem, text)
+        query = found.query
+        query.label = str(sql)
+    else:
+        found = profile_of(profile or "", first)
+        query = found.query
+    settings = _with_kind(found.settings(), kind).with_values(pairs)
+    tables = _tables(named, query)
+    mark = fingerprint(first, *(path for _, path in named[1:]))
+    mark = _mark(mark, [query.text, *pairs], kind)
+    columns = _reject_columns(first, found, settings) if query.tables else None
+    read = lambda: read_sql(query, tables, settings)  # noqa: E731
+    return OpenedSource(first, mark, columns, ",", "utf-8", settings, True, read, found.name)
+
+
+def _named(text: str | Path) -> tuple[str, Path]:
+    name, sign, path = str(text).partition("=")
+    if sign and name.isidentifier() and not Path(text).exists():
+        return name, Path(path)
+    return "", Path(text)
+
+
+def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Path]:
+    """Files by table name: the first one that is not named is a profile's main table."""
+    expected = [spec.name for spec in query.tables]
+    tables: dict[str, Path] = {}
+    for given, path in named:
+        name = given or next((one for one in expected if one not in tables), table_name(path))
+        if name in tables:
+            raise ConfigurationError("source", f"two files are the table {name!r}; write NAME={path}")
+        tables[name] = path
+    return tables
+
+
+def _reject_columns(path: Path, profile: Profile, settings: SourceSettings) -> list[str] | None:
+    spec = profile.main
+    if spec.is_json or not spec.key or path.suffix.lower() in _JSON_ONLY:
+        return None
+    start = table_start(path, settings, spec.columns, search=True)
+    return [one for one in column_names(start.header) if one != REASON]

@@ -151,7 +151,8 @@ async def plan(
         )  # fmt: skip
         planned = await prepare(source, settings)
         async with planned.run as run:
-            return await plan_of(run, await write_left_out(run, planned.beside, rejects))
+            left_out = await write_left_out(run, planned.beside, rejects)
+            return await plan_of(run, left_out, planned.facts)
     finally:
         await asyncio.to_thread(folder.cleanup)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from hl_async import operations as op
 from hl_async.bulk.journals.protocol import JournalStore
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.keys import key_carrier
@@ -18,18 +19,21 @@ from hl_async.bulk.protocol import SETTLE, RunState, State
 from hl_async.bulk.reports import Forecast, Progress
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.mapping import Mapping
-from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
+from hl_async.bulk.sources.opening import OpenedSource, open_source
+from hl_async.bulk.sources.readers import SourceFacts, fingerprint, header_of, read_source
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError, JournalMismatch
-from hl_async.operations import plain_id
+from hl_async.operations import Operation, plain_id
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
 
-Source: TypeAlias = Path | AsyncIterable[Item | Reject] | Iterable[Item | Reject]
-"""A file that `read_source` understands, or records in an order that never changes."""
+Source: TypeAlias = Path | OpenedSource | AsyncIterable[Item | Reject] | Iterable[Item | Reject]
+"""A file, a source that `open_source` opened, or records in an order that never changes."""
 
 _RECORDS: Final = "records"
+_INVOICE_KEY: Final = "field:termsNotes"
+"""Where invoices carry the key by default: unlike estimates they have no ``meta``."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -47,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What a run would do: a dry run. Nothing was sent, and no journal is left.
 
     ``reasons`` counts the rejects by reason; the files hold the documents themselves, "" if there are none.
+    ``totals`` says what the totals were compared with, ``notes`` counts what was added or converted, ``unused_money``
+    names columns that look like money, are not used and not all zero, with their rows and a first value.
     """
 
     forecast: Forecast
@@ -55,6 +61,9 @@ class Plan(msgspec.Struct, frozen=True):
     reject_file: str = ""
     skipped_file: str = ""
     warning: str = ""
+    totals: str = ""
+    notes: dict[str, int] = {}
+    unused_money: dict[str, tuple[int, str]] = {}
 
 
 class Planned(msgspec.Struct):
@@ -63,6 +72,7 @@ class Planned(msgspec.Struct):
     run: Run
     beside: Path
     is_new: bool = False
+    facts: SourceFacts | None = None
 
 
 class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +103,13 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
     await _set_aside(found.place)
     existed = await found.place.exists()
     try:
-        run = await Run.create(found.place, fingerprint=found.mark, location=found.location, key=options.key)
+        run = await Run.create(
+            found.place,
+            fingerprint=found.mark,
+            location=found.location,
+            key=found.key,
+            operation=found.operation,
+        )
     except JournalMismatch as error:
         raise await _explained(found, error) from None
     planned = Planned(run, found.beside, is_new=not run.is_planned)
@@ -102,8 +118,11 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
     try:
         # the reject file needs these, also after a crash in the next moment
         await run.journal.note(**found.facts)
-        records = read_source(source, found.mapping) if isinstance(source, Path) else source
+        records = found.read()
         await run.plan(records, max_rejects=options.max_rejects, limit=options.limit)
+        planned.facts = getattr(records, "facts", None)
+        if planned.facts is not None:
+            await run.journal.note(totals=planned.facts.comparison)
     except BaseException as error:
         await run.aclose()
         if not existed and isinstance(error, HighLevelError):
@@ -124,7 +143,7 @@ async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
         raise
 
 
-async def plan_of(run: Run, left_out: LeftOut) -> Plan:
+async def plan_of(run: Run, left_out: LeftOut, facts: SourceFacts | None = None) -> Plan:
     """Return the plan of a run that was planned and not sent."""
     rows = await run.journal.rows(State.PLANNED, limit=1, bodies=True)
     return Plan(
@@ -134,6 +153,9 @@ async def plan_of(run: Run, left_out: LeftOut) -> Plan:
         str(left_out.rejects or ""),
         str(left_out.skipped or ""),
         left_out.problem,
+        facts.comparison if facts else run.header.get("totals", ""),
+        dict(facts.notes.most_common()) if facts else {},
+        facts.unused_money if facts else {},
     )
 
 
@@ -175,12 +197,14 @@ async def _resumed(options: MigrationSettings) -> Planned:
 class _Found(msgspec.Struct):
     """What the arguments name, checked."""
 
-    mapping: Mapping | None
     mark: str
     location: str
     place: JournalStore
     beside: Path
     facts: dict[str, str]
+    key: str
+    read: Callable[[], AsyncIterable[Item | Reject] | Iterable[Item | Reject]]
+    operation: Operation[Any] = op.CREATE_ESTIMATE
 
 
 def _location_of(hl: HighLevel | None) -> str:
@@ -198,31 +222,49 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
     if location:
         plain_id("location", location)
     key_carrier(options.key)
-    if not isinstance(source, Path):
+    if not isinstance(source, Path | OpenedSource):
         if options.journal is None:
             raise ConfigurationError("journal", "is missing; records have no file that it could stand beside")
         place = _store(options.journal)
         beside = options.journal if isinstance(options.journal, Path) else Path(_RECORDS)
-        return _Found(None, _RECORDS, location, place, beside, {})
+        return _Found(_RECORDS, location, place, beside, {}, options.key, lambda: source)
+    opened = _opened(source, options)
+    path = opened.path
     if options.rejects is not None:
-        check_rejects(options.rejects, source)
-    mapping = Mapping.load(options.mapping) if isinstance(options.mapping, Path) else options.mapping
-    mark = fingerprint(source, options.mapping if isinstance(options.mapping, Path) else None)
-    is_table = source.suffix.lower() not in (".ndjson", ".jsonl")
-    if is_table and mapping is None:
-        read_source(source, None)  # says what is missing
-    columns = header_of(source, mapping) if is_table and mapping is not None else None
-    if not location and not (mapping is not None and mapping.document.location):
+        check_rejects(options.rejects, path)
+    if not location and not opened.names_locations:
         raise ConfigurationError("--location", "is missing; give one, or set HL_LOCATION_ID")
-    place = _store(options.journal or source.with_name(source.name + ".hl.db"))
-    beside = place.path if isinstance(place, SqliteJournals) else source
+    place = _store(options.journal or path.with_name(path.name + ".hl.db"))
+    beside = place.path if isinstance(place, SqliteJournals) else path
     facts = {
-        "source": str(source.absolute()),
-        "columns": msgspec.json.encode(columns).decode(),
-        "delimiter": mapping.source.delimiter if mapping else ",",
-        "encoding": mapping.source.encoding if mapping else "utf-8",
+        "source": str(path.absolute()),
+        "columns": msgspec.json.encode(opened.columns).decode(),
+        "delimiter": opened.delimiter,
+        "encoding": opened.encoding,
     }
-    return _Found(mapping, mark, location, place, beside, facts)
+    is_invoice = opened.kind == "invoice"
+    key = _INVOICE_KEY if is_invoice and options.key == "meta" else options.key
+    operation: Operation[Any] = op.CREATE_INVOICE if is_invoice else op.CREATE_ESTIMATE
+    return _Found(opened.fingerprint, location, place, beside, facts, key, opened.read, operation)
+
+
+def _opened(source: Path | OpenedSource, options: MigrationSettings) -> OpenedSource:
+    if isinstance(source, OpenedSource):
+        return source
+    mapping = options.mapping
+    if not isinstance(mapping, Mapping):
+        return open_source([source], mapping=mapping)
+    is_table = source.suffix.lower() not in (".ndjson", ".jsonl")
+    return OpenedSource(
+        source,
+        fingerprint(source),
+        header_of(source, mapping) if is_table else None,
+        mapping.source.delimiter or ",",
+        mapping.source.encoding,
+        mapping.settings(),
+        bool(mapping.document.location),
+        lambda: read_source(source, mapping),
+    )
 
 
 def _store(place: Path | JournalStore) -> JournalStore:

@@ -20,6 +20,8 @@ from hl_async.bulk.preparation import MigrationSettings, Plan, plan_of, prepare,
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.reports import Forecast, RunReport
 from hl_async.bulk.run import Run
+from hl_async.bulk.sources.document import document_schema
+from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.journal_options import (
@@ -51,6 +53,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", required=False, type=click.Path(path_type=Path))
+@click.argument("others", nargs=-1, metavar="[[NAME=]FILE]...")
+@click.option("--from", "profile", metavar="SYSTEM", help="The system of an export; see: hl-async profiles.")
+@click.option("--sql", type=click.Path(path_type=Path), help="A file with a SELECT over the files.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE",
+              help="What the source lacks, such as currency=USD or contact_id=ID; repeatable.")  # fmt: skip
+@click.option(
+    "--as", "kind", type=click.Choice(["estimate", "invoice"]), help="Create these of all documents."
+)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of a document, and end.")
 @click.option("--map", "mapping", type=click.Path(path_type=Path), help="The mapping file (TOML) of a table.")
 @click.option("--location", metavar="ID", help="Where to create; default HL_LOCATION_ID.")
 @click.option(
@@ -114,17 +125,23 @@ if TYPE_CHECKING:
 def migrate(**options: Any) -> int:
     """Turn every document of SOURCE into one estimate, exactly once.
 
-    SOURCE is a .csv or .xlsx with a mapping (--map), or .ndjson with one estimate body per line. The run is kept
-    in a journal: after Ctrl-C, a crash or a power cut the same command, or --resume, continues without creating
-    anything twice. After a trial with --limit the same command without it creates the rest.
+    SOURCE is a .csv or .xlsx with a mapping (--map), the export of a known system (--from), any files with a query
+    (--sql), or .ndjson with one document per line (--schema). The run is kept in a journal: after Ctrl-C, a crash or
+    a power cut the same command, or --resume, continues without creating anything twice. After a trial with --limit
+    the same command without it creates the rest.
 
     \b
+    hl-async migrate quotes.csv --from jobber --set currency=USD --dry-run
+    hl-async migrate --sql quotes.sql quotes.csv customers.csv
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
     """
+    if options.pop("schema"):
+        put_json(document_schema())
+        return ExitCode.OK
     arguments = _Arguments(**options, here=Path.cwd())
     if (arguments.source is None) == (arguments.resume is None):
         fail("give either a SOURCE or --resume JOURNAL")
@@ -148,6 +165,11 @@ def migrate(**options: Any) -> int:
 
 class _Arguments(msgspec.Struct):
     source: Path | None
+    others: tuple[str, ...]
+    profile: str | None
+    sql: Path | None
+    pairs: tuple[str, ...]
+    kind: Any
     mapping: Path | None
     location: str | None
     journal: str | None
@@ -175,6 +197,22 @@ class _Arguments(msgspec.Struct):
         """The location, from the option or the environment."""
         return self.location or Environment.read().location_id or ""
 
+    @property
+    def way(self) -> list[str]:
+        """The options that say how the source is read."""
+        given = (("--map", self.mapping), ("--from", self.profile), ("--sql", self.sql), ("--as", self.kind))
+        found = [part for option, value in given if value for part in (option, str(value))]
+        return found + [part for pair in self.pairs for part in ("--set", pair)]
+
+    def opened(self) -> OpenedSource | None:
+        """The source, looked at; None when a journal is resumed. Blocking."""
+        if self.source is None:
+            return None
+        return open_source(
+            [self.source, *self.others], mapping=self.mapping, sql=self.sql, profile=self.profile, pairs=self.pairs,
+            kind=self.kind,
+        )  # fmt: skip
+
     def store(self) -> JournalStore:
         """Where the run is kept: in the database if that is named, or needed for workers. Blocking."""
         if self.resume is not None:
@@ -192,7 +230,7 @@ class _Arguments(msgspec.Struct):
     def settings(self, journal: JournalStore) -> MigrationSettings:
         """The settings of a plan."""
         return MigrationSettings(
-            mapping=self.mapping, location=self.where, journal=journal, key=self.key, limit=self.limit,
+            location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects,
         )  # fmt: skip
 
@@ -204,9 +242,10 @@ class _Arguments(msgspec.Struct):
 
 async def _dry_run(arguments: _Arguments) -> ExitCode:
     """Plan, or look at a journal, without a request."""
-    if arguments.source is not None:
+    found_source = await asyncio.to_thread(arguments.opened)
+    if found_source is not None:
         found = await plan(
-            arguments.source, mapping=arguments.mapping, location=arguments.where, key=arguments.key,
+            found_source, location=arguments.where, key=arguments.key,
             limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
         )  # fmt: skip
     else:
@@ -240,6 +279,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
     """Run in this process."""
     counting = Counting()
     place = await asyncio.to_thread(arguments.store)
+    source = await asyncio.to_thread(arguments.opened)
     started = asyncio.Event()
     stop = asyncio.Event()
 
@@ -251,7 +291,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
     async def go(hl: HighLevel, again: bool) -> RunReport:
         with progress("done", arguments.as_json, counting) as show, draining(stop):
             return await run_migration(
-                hl, arguments.source, mapping=arguments.mapping, location=arguments.where, journal=place,
+                hl, source, location=arguments.where, journal=place,
                 key=arguments.key, limit=arguments.limit, max_rejects=arguments.max_rejects,
                 rejects=arguments.rejects, retry_rejected=arguments.retry_rejected, again=again,
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
@@ -291,7 +331,8 @@ async def _here(arguments: _Arguments) -> ExitCode:
 async def _by_workers(arguments: _Arguments) -> ExitCode:
     """Plan here, and leave the run to workers."""
     place = await asyncio.to_thread(arguments.store)
-    planned = await prepare(arguments.source, arguments.settings(place))
+    source = await asyncio.to_thread(arguments.opened)
+    planned = await prepare(source, arguments.settings(place))
     async with planned.run as run:
         if arguments.retry_rejected:
             say(f"{await run.journal.retry_rejected():,} rejected documents are planned again")
@@ -375,9 +416,9 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
         return ExitCode.STOPPED
     if not arguments.as_json:
         if report.reject_file:
-            file, mapping = shown(report.reject_file, arguments.here), arguments.mapping
-            more = f" --map {shlex.quote(str(mapping))}" if mapping else ""
-            click.echo(f"rejects    {file}   correct them, then: hl-async migrate {shlex.quote(file)}{more}")
+            file = shown(report.reject_file, arguments.here)
+            again = shlex.join([file, *arguments.way])
+            click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
         say(f"compare what was sent with the location: hl-async verify {report.journal}")
     if report.unknown:
         return ExitCode.HELD

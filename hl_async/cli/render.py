@@ -172,6 +172,13 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
             f"valid until {first.valid_until}" if first.valid_until else "",
         )
         lines.append(f"first      {' · '.join(part for part in parts if part)}")
+    if plan.totals and plan.forecast.items:
+        lines.append(f"totals     {plan.totals}")
+    lines += [f"note       {note} ({plural(count, 'document')})" for note, count in plan.notes.items()]
+    lines += [
+        f"unused     column {name!r} looks like money and is not used: {plural(rows, 'row')}, such as {value}"
+        for name, (rows, value) in plan.unused_money.items()
+    ]
     share = plan.forecast.days
     budget = f" ({share:.1%} of a location's requests of a day)" if share >= _MENTIONED else ""
     return [*lines, f"dry run: nothing was sent{budget}"]

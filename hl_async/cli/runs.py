@@ -53,11 +53,14 @@ def verify(
             found = await compare(hl, place, repair=repair, report=report)
         async with await Run.open(place, watch=True) as run:
             left = await run.report()
+            totals = run.header.get("totals", "")
         if as_json:
             put_json(msgspec.to_builtins(found))
         else:
             for line in verification_lines(found, report):
                 click.echo(line)
+            if totals and not found.differences and found.same:
+                click.echo(f"totals {totals}")
             if not left.complete:
                 open_ = plural(left.planned + left.ambiguous, "document")
                 say(f"note: the run is not complete, {open_} still to come")

@@ -258,7 +258,7 @@ def _estimate(document: Document, common: dict[str, Any], ends: date, notes: lis
 
 
 def _invoice(document: Document, common: dict[str, Any], ends: date) -> _InvoiceBody:
-    body = _InvoiceBody(**common, due_date=ends, sent_to={}, live_mode=True)
+    body = _InvoiceBody(**common, due_date=ends, sent_to={"email": []}, live_mode=True)
     if document.number:
         body.invoice_number = document.number
         if document.number_prefix:

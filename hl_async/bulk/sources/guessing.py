@@ -27,7 +27,7 @@ _FORMS: Final = (
 )
 
 _DOCUMENT: Final = (
-    ("issue_date", r"(issue|invoice|quote|estimate|order|create|transaction).*date|date.*(issue|create)|^date$|created at"),
+    ("issue_date", r"(issue|invoice|quote|estimate|order|creat).*date|date.*(issue|creat)|^date$|created at"),
     ("expiry_date", r"expir|valid.*(until|to)|due.*date|date due|^due$"),
     ("number", r"^(invoice|quote|estimate|order|document)?\s*(no\.?|number|#|num)$"),
     ("title", r"^(title|subject|project)"),

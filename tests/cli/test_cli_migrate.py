@@ -129,7 +129,9 @@ def test_a_dry_run_shows_rejects_and_the_first_document_and_makes_no_request(
     out = capsys.readouterr().out
     assert "1 document to create (2.00 USD), 4 rejected, 1 skipped; about 2 requests" in out
     assert "       2   a cancellation\n" in out
-    assert "first      1 · A · 1 line · 2.00 USD · valid until 2040-01-01\ndry run: nothing was sent\n" in out
+    assert "first      1 · A · 1 line · 2.00 USD · valid until 2040-01-01\n" in out
+    assert "totals     equal to the plan (the source has no totals)\n" in out
+    assert out.endswith("dry run: nothing was sent\n")
     assert run(["migrate", "t.csv", "--map", "m.toml", "--dry-run", "--json"]) == ExitCode.REJECTS
     found = json.loads(capsys.readouterr().out)
     assert (found["items"], found["reasons"]["a cancellation"], found["first"]["name"]) == (1, 2, "1")

@@ -181,7 +181,7 @@ def test_colour_appears_on_a_terminal_alone_and_not_with_no_color(served: Served
     body += '"businessDetails":{},"discount":{"type":"percentage","value":0},"frequencySettings":{"enabled":false},'
     body += '"items":[{"name":"I","currency":"USD","amount":1,"qty":1}],"sourceId":"d1"}\n'
     Path("a.ndjson").write_text(body)
-    Path("b.ndjson").write_text(body)
+    Path("b.ndjson").write_text(body.replace('"d1"', '"d2"'))
     plain = {"TERM": "xterm-256color"}
     assert "\x1b[3" in on_a_terminal(["migrate", "a.ndjson"], 80, **plain, NO_COLOR="")
     without = on_a_terminal(["migrate", "b.ndjson"], 80, **plain, NO_COLOR="1")

@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 # command → module:attribute; a module is imported only when its command runs or shows its help
 _COMMANDS: Final = {
+    "account": "accounts:account",
     "auth": "auth:auth",
     "call": "call:call",
     "completion": "completion:completion",
@@ -66,6 +67,7 @@ _COMMANDS: Final = {
 }
 
 _SUMMARIES: Final = {
+    "account": "Keep several accounts; choose one with --profile.",
     "auth": "Log an OAuth app in, see what is installed, renew, log out.",
     "call": "Call any operation of the API.",
     "completion": "Print the completion script of a shell.",
@@ -125,7 +127,10 @@ class LazyGroup(click.Group):
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, prog_name="hl-async")
-def app() -> None:
+@click.option(
+    "--profile", envvar="HL_PROFILE", metavar="NAME", help="A stored account; see: hl-async account."
+)
+def app(profile: str | None) -> None:
     """Estimates and invoices of the HighLevel API: migrate, export, call, and a local sandbox.
 
     The token is read from HL_TOKEN (or see: hl-async auth), the location from HL_LOCATION_ID, the server from
@@ -138,6 +143,10 @@ def app() -> None:
     hl-async call estimates.list -q status=sent    # any operation of the API
     hl-async migrate orders.csv --map orders.toml  # documents out of a table
     """
+    if profile:
+        from hl_async.cli.accounts import use_profile
+
+        use_profile(profile)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

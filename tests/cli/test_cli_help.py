@@ -84,7 +84,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
     assert run(["migrat"]) == ExitCode.USAGE
     assert "did you mean migrate?" in capsys.readouterr().err
     assert run(["xyzzy"]) == ExitCode.USAGE
-    assert "there are auth, call" in capsys.readouterr().err
+    assert "there are account, auth, call" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Several accounts on one machine: ``hl-async account`` and ``--profile``."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hl_async.cli.app import run
+from hl_async.cli.exits import ExitCode
+from hl_async.sandbox import Sandbox
+from hl_async.testing.serving import served
+
+
+@pytest.fixture(autouse=True)
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "settings" / "profiles.toml"
+    monkeypatch.setenv("HL_PROFILES", str(path))
+    for name in ("HL_TOKEN", "HL_LOCATION_ID", "HL_BASE_URL", "HL_PROFILE", "HL_API_VERSION", "HL_POSTGRES"):
+        monkeypatch.setenv(name, "")
+    return path
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with served() as box:
+        yield box
+
+
+def test_a_stored_account_is_used_by_name(
+    box: Sandbox, profiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HL_TOKEN", box.token)
+    options = ["--location", box.location_id, "--base-url", box.url, "--token-from-env"]
+    assert run(["account", "add", "shop-a", *options]) == ExitCode.OK
+    assert stat.S_IMODE(profiles.stat().st_mode) == 0o600
+    assert stat.S_IMODE(profiles.parent.stat().st_mode) == 0o700
+    monkeypatch.setenv("HL_TOKEN", "")
+    assert run(["--profile", "shop-a", "call", "estimates.generate_number"]) == ExitCode.OK
+    assert "estimateNumber" in capsys.readouterr().out
+
+
+def test_the_list_shows_no_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HL_TOKEN", "pit-5ent1nel-of-shop-a")
+    assert run(["account", "add", "shop-a", "--token-from-env"]) == ExitCode.OK
+    assert run(["account", "list"]) == run(["account", "list", "--json"]) == ExitCode.OK
+    out = capsys.readouterr()
+    assert "shop-a" in out.out
+    assert "5ent1nel" not in out.out + out.err
+
+
+def test_a_removed_account_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HL_TOKEN", "pit-1")
+    run(["account", "add", "a", "--token-from-env"])
+    assert run(["account", "remove", "a"]) == ExitCode.OK
+    assert run(["account", "remove", "a"]) == ExitCode.USAGE
+    assert run(["--profile", "a", "account", "list"]) == ExitCode.USAGE
+    assert "there is no profile 'a'; known are none yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[a\n", "is not TOML"),
+        ("[a]\ntokn = 'x'\n", "unknown key 'tokn' in [a]"),
+        ("[a]\ntoken = 7\n", "is not text"),
+        ("a = 1\n", "is not a table"),
+    ],
+)
+def test_a_file_with_a_mistake_is_named(
+    profiles: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profiles.parent.mkdir()
+    profiles.write_text(text)
+    assert run(["--profile", "a", "account", "list"]) == ExitCode.USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_a_name_that_toml_could_not_hold_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["account", "add", "a.b", "--token-from-env"]) == ExitCode.USAGE
+    assert "is not a name for a profile" in capsys.readouterr().err
+
+
+def test_values_are_kept_whatever_characters_they_hold(profiles: Path) -> None:
+    from hl_async.cli.accounts import read_profiles, write_profiles
+
+    kept = {"a": {"token": 'quo"te\\back', "location_id": "é"}}
+    write_profiles(profiles, kept)
+    assert read_profiles(profiles) == kept

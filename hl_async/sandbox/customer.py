@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hl_async.errors import InvalidRequest
 from hl_async.sandbox import estimates, invoices
 from hl_async.sandbox.arithmetic import places
-from hl_async.sandbox.ledger import Document, LocationState
+from hl_async.sandbox.ledger import Document, Ledger, LocationState
 from hl_async.sandbox.shapes import Strictness, number
-
-if TYPE_CHECKING:
-    from hl_async.sandbox.state import SandboxState
+from hl_async.sandbox.webhooks import Webhooks
 
 ACTIONS = ("view", "accept", "decline", "pay")
 
@@ -31,8 +29,9 @@ class Customer:
     requests, and raises `InvalidRequest` where the customer's page would not offer the action.
     """
 
-    def __init__(self, state: SandboxState) -> None:
-        self._state = state
+    def __init__(self, ledger: Ledger, webhooks: Webhooks) -> None:
+        self._ledger = ledger
+        self._webhooks = webhooks
 
     def view(self, document_id: str, *, location_id: str | None = None) -> None:
         """Open the customer's page of an estimate or invoice.
@@ -43,9 +42,9 @@ class Customer:
         place, document = self._find(document_id, location_id)
         if document.get("estimateStatus", document.get("status")) == "draft":
             raise InvalidRequest("document_id", f"{document_id} is a draft; send it first")
-        document["lastVisitedAt"] = self._state.clock.timestamp()
+        document["lastVisitedAt"] = self._ledger.clock.timestamp()
         if document.get("estimateStatus") == "sent":
-            estimates.move(self._state.ledger, place, document, "viewed")
+            estimates.move(self._ledger, place, document, "viewed")
 
     def accept(self, estimate_id: str, *, location_id: str | None = None) -> None:
         """Accept an estimate. With `autoInvoice` enabled, its invoice is made and sent.
@@ -53,16 +52,15 @@ class Customer:
         Raises:
             InvalidRequest: The estimate is unknown, or it is not open.
         """
-        state = self._state
         place, document = self._open_estimate(estimate_id, location_id)
-        estimates.move(state.ledger, place, document, "accepted")
+        estimates.move(self._ledger, place, document, "accepted")
         if (document.get("autoInvoice") or {}).get("enabled") is not True:
             return
-        invoice = estimates.invoice_of(state.ledger, place, document)
-        estimates.move(state.ledger, place, document, "invoiced")
-        state.webhooks.operation_done("create-invoice-from-estimate", {}, {"invoice": invoice}, place)
-        invoices.mark_sent(state.ledger, invoice, document.get("sentBy", ""))
-        state.webhooks.operation_done("send-invoice", {}, {"invoice": invoice}, place)
+        invoice = estimates.invoice_of(self._ledger, place, document)
+        estimates.move(self._ledger, place, document, "invoiced")
+        self._webhooks.operation_done("create-invoice-from-estimate", {}, {"invoice": invoice}, place)
+        invoices.mark_sent(self._ledger, invoice, document.get("sentBy", ""))
+        self._webhooks.operation_done("send-invoice", {}, {"invoice": invoice}, place)
 
     def accept_if_open(self, estimate_id: str, *, location_id: str) -> None:
         """Accept an estimate that has no answer yet."""
@@ -77,7 +75,7 @@ class Customer:
             InvalidRequest: The estimate is unknown, or it is not open.
         """
         place, document = self._open_estimate(estimate_id, location_id)
-        estimates.move(self._state.ledger, place, document, "declined")
+        estimates.move(self._ledger, place, document, "declined")
 
     def pay(self, invoice_id: str, amount: Decimal | None = None, *, location_id: str | None = None) -> None:
         """Pay an invoice through the payment provider.
@@ -90,24 +88,23 @@ class Customer:
         Raises:
             InvalidRequest: The invoice is unknown or not open, or the amount is not what can be paid.
         """
-        state = self._state
         place, document = self._find(invoice_id, location_id)
         status = document.get("status")
         if status is None:
             raise InvalidRequest("invoice_id", f"{invoice_id} is not an invoice")
         if status in ("void", "paid"):
             raise InvalidRequest("invoice_id", f"{invoice_id} is {status}")
-        if status == "draft" and state.rules.is_on("draft_not_payable"):
+        if status == "draft" and self._ledger.rules.is_on("draft_not_payable"):
             raise InvalidRequest("invoice_id", f"{invoice_id} is a draft; send it first")
         due = document["amountDue"]
         paid = due if amount is None else amount
-        if number(paid, "amount", Strictness(state.rules.is_on)) or not 0 < paid <= due:
+        if number(paid, "amount", Strictness(self._ledger.rules.is_on)) or not 0 < paid <= due:
             raise InvalidRequest("amount", f"{amount} is not between 0 and the {due} that are due")
         paid = Decimal(str(paid))
         if round(paid, places(document["currency"])) != paid:
             raise InvalidRequest("amount", f"{amount} has more decimals than {document['currency']}")
-        invoices.pay(state.ledger, place, document, {"amount": paid, "mode": "card", "provider": "sandbox"})
-        state.webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
+        invoices.pay(self._ledger, place, document, {"amount": paid, "mode": "card", "provider": "sandbox"})
+        self._webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
 
     def act(
         self, action: str, document_id: str, *, amount: Any = None, location_id: str | None = None
@@ -126,7 +123,7 @@ class Customer:
         return self._find(document_id, location_id)[1]
 
     def _find(self, document_id: str, location_id: str | None) -> tuple[LocationState, Document]:
-        places_held = self._state.ledger.places
+        places_held = self._ledger.places
         if location_id is not None and location_id not in places_held:
             raise InvalidRequest("location_id", f"unknown location {location_id!r}")
         searched = places_held.values() if location_id is None else [places_held[location_id]]

@@ -112,7 +112,7 @@ class SandboxState:
         self.ledger = Ledger(self.clock, self.quirks, self.rules, self.timezone, lambda: self.url)
         self.neighbours = Neighbours(self.clock, self.contact_quirks, COMPANY)
         self.tokens = Tokens(self.clock, COMPANY, self.quirks)
-        self.customer = Customer(self)
+        self.customer = Customer(self.ledger, self.webhooks)
         self.location_id = DEFAULT_LOCATION
         self.company_id = COMPANY
         self.token = self.tokens.private(None)

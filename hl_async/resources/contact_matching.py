@@ -51,12 +51,12 @@ def decide_match(found: Mapping[str, ContactRecord | None]) -> Match | None:
     if not by_id:
         return None
     if len(by_id) > 1:
-        told = "; ".join(
+        listed = "; ".join(
             f"{contact} ({contacts[contact].full_name or 'without a name'}) has the {' and the '.join(keys)}"
             for contact, keys in by_id.items()
         )
         raise AmbiguousContact(
-            next(iter(found)), f"belongs to different contacts: {told}; merge them or pass one key", by_id
+            next(iter(found)), f"belongs to different contacts: {listed}; merge them or pass one key", by_id
         )
     [(contact_id, keys)] = by_id.items()
     return Match(contacts[contact_id], tuple(keys))

@@ -255,7 +255,7 @@ async def create_invoice_once(
     async def number() -> str:
         candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
         for _ in range(_NUMBERS):
-            # generating reserves nothing, so two keys could be told the same number
+            # generating reserves nothing, so two keys could get the same number
             if candidate not in tried and await at.keeper.claim(f"{at.key_space}/number/{candidate}", name):
                 tried.add(candidate)
                 return candidate

@@ -87,8 +87,7 @@ class SandboxState:
         self.customer_accepts = customer_accepts
         self.rules = RuleSet(rules_off, rules_on)
         self.clock = clock or Clock()
-        self.quirks = quirks or Quirks()
-        self.contact_quirks = contacts or NeighbourQuirks()
+        self.quirks, self.contact_quirks = quirks or Quirks(), contacts or NeighbourQuirks()
         self.latency = latency
         self.rate_max = rate_max
         self.rate_interval = rate_interval

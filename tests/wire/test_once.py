@@ -168,6 +168,23 @@ async def test_an_equal_document_without_a_key_is_another_one_where_lists_return
     assert len(box.ledger.estimates()) == 3
 
 
+async def test_a_call_that_was_cancelled_on_the_wire_is_taken_up_by_the_next(
+    shop: Location, box: Sandbox
+) -> None:
+    box.latency = 0.3
+    asked = asyncio.create_task(shop.estimates.create(samples.estimate(), once="form-7"))
+    async with asyncio.timeout(30):
+        while not any(
+            one.operation in ("", "create-new-estimate") and one.method == "POST" for one in box.requests
+        ):
+            await asyncio.sleep(0.01)
+    asked.cancel()
+    await asyncio.wait([asked])
+    box.latency = 0.0
+    made = await shop.estimates.create(samples.estimate(), once="form-7")
+    assert [one["_id"] for one in box.ledger.estimates()] == [made.id]
+
+
 class DyingStore(MemoryStore):
     """A store whose disk fills up: writes fail from the n-th on."""
 

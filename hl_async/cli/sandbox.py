@@ -11,6 +11,7 @@ import click
 
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.signals import on_signal
 from hl_async.config import environment_with
 from hl_async.sandbox import PROFILES, Sandbox
 from hl_async.sandbox.rate_limits import WINDOWS
@@ -127,10 +128,8 @@ async def _serve_to(box: Sandbox, command: tuple[str, ...]) -> int:
             process = await asyncio.create_subprocess_exec(*command, env=environment_with(settings))
         except OSError as error:
             fail(f"can't run {command[0]}: {error.strerror}")
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _pass_on, process, number)
-        code = await process.wait()
+        with on_signal(lambda number: _pass_on(process, number)):
+            code = await process.wait()
     return code if code >= 0 else 128 - code
 
 
@@ -143,9 +142,11 @@ def _pass_on(process: asyncio.subprocess.Process, number: signal.Signals) -> Non
 
 async def _serve(box: Sandbox, as_json: bool) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    with on_signal(lambda number: stop.set()):
+        await _serve_until(box, stop, as_json)
+
+
+async def _serve_until(box: Sandbox, stop: asyncio.Event, as_json: bool) -> None:
     async with box:
         if as_json:
             put_json({"url": box.url, "token": box.token, "location_id": box.location_id})

@@ -14,6 +14,7 @@ import msgspec
 
 from hl_async.bulk.reports import RunReport
 from hl_async.cli.app import say
+from hl_async.cli.signals import on_signal
 from hl_async.config import environment_with
 from hl_async.secret import Secret
 from hl_async.telemetry import AttemptFinished, Event, Observer, RetryScheduled
@@ -105,24 +106,18 @@ def draining(
     stop: asyncio.Event, said: str = "stopping: what is in flight is finished first"
 ) -> Iterator[None]:
     """Ctrl-C and SIGTERM once set ``stop``, and what happens then is ``said``; a second one cancels."""
-    loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     assert main is not None
 
-    def halt() -> None:
+    def halt(number: signal.Signals) -> None:
         if stop.is_set():
             main.cancel()
             return
         stop.set()
         say(f"{said}; Ctrl-C again stops now")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, halt)
-    try:
+    with on_signal(halt):
         yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def report_json(report: RunReport) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tokens in one SQLite file, shared by the processes of one host.
 
 All work happens in one thread of the store's own, so the event loop never waits for a disk. The lock around a
-refresh is an ``flock`` on one of 64 empty files in a directory beside the database: it is the kernel's, so it ends
+refresh is a lock on one of 64 empty files in a directory beside the database: it is the kernel's, so it ends
 with the process that holds it, however that ends, and refreshes of different locations don't wait for one another,
 as they would behind a transaction that is held open. POSIX only.
 """
@@ -9,7 +9,6 @@ as they would behind a transaction that is held open. POSIX only.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import sqlite3
@@ -23,6 +22,7 @@ from typing import Final, TypeVar
 
 from hl_async.auth.stores.base import Stored
 from hl_async.errors import TokenStoreError
+from hl_async.storage import locks
 from hl_async.storage.private_files import create_private, make_private_folder
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class SqliteStore:
         try:
             yield
         finally:
-            os.close(held)
+            locks.unlock(held)
 
     async def aclose(self) -> None:
         """Close the file and end the thread."""
@@ -214,22 +214,12 @@ class SqliteStore:
             )
 
     def _try_lock(self, path: Path) -> int | None:
-        """A descriptor that holds the lock, or None while somebody else does."""
+        """Return a descriptor that holds the lock, or None while another process has it."""
         try:
             make_private_folder(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return locks.try_lock(path, tries=1)
         except OSError as error:
             problem = error.strerror
-        else:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            except BaseException:
-                os.close(descriptor)
-                raise
-            return descriptor
         raise TokenStoreError(
             f"the lock {path} cannot be opened: {problem}; check the directory's permissions"
         )
@@ -248,7 +238,7 @@ def _drop(attempt: asyncio.Future[int | None]) -> None:
     if not attempt.cancelled() and attempt.exception() is None:
         held = attempt.result()
         if held is not None:
-            os.close(held)
+            locks.unlock(held)
 
 
 def explain(error: sqlite3.Error) -> str:

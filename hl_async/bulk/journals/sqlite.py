@@ -29,12 +29,12 @@ from hl_async.bulk.journals.sqlite_file import (
     make_file,
     remove_file,
     rename_file,
-    unlock,
 )
 from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses, locations_of
 from hl_async.bulk.protocol import KnownItem, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
+from hl_async.storage.locks import unlock
 
 T = TypeVar("T")
 

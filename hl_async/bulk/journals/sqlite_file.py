@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 
 from hl_async.bulk.journals.protocol import check_header
 from hl_async.errors import JournalCorrupt, JournalError, JournalLocked
+from hl_async.storage import locks
 
 _APPLICATION_ID: Final = 0x686C6A31  # "hlj1"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
@@ -171,47 +171,30 @@ def correct_future(connection: sqlite3.Connection, now: float) -> None:
 
 
 def lock_file(path: Path) -> int:
-    """Lock the journal for this process; :class:`JournalLocked` names who has it."""
+    """Lock the journal for this process.
+
+    Raises:
+        JournalLocked: Another process works on it; the message names it.
+        JournalError: The lock cannot be opened.
+    """
     name = path.with_name(path.name + ".lock")
     problem = ""
-    descriptor = -1
+    descriptor = None
     try:
-        descriptor = os.open(name, os.O_CREAT | os.O_RDWR, 0o600)
+        descriptor = locks.try_lock(name)
     except OSError as error:
         problem = f"the journal {path} cannot be written: {error.strerror}"
     if problem:
         raise JournalError(problem)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
-        os.close(descriptor)
-    else:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-        return descriptor
-    raise JournalLocked(f"process {holder or 'unknown'} works on the journal {path}")
+    if descriptor is None:
+        raise JournalLocked(f"process {locks.holder_of(name) or 'unknown'} works on the journal {path}")
+    locks.name_holder(descriptor)
+    return descriptor
 
 
 def is_locked(path: Path) -> bool:
     """Return whether a process works on the journal now."""
-    try:
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def unlock(lock: int | None) -> None:
-    """Let others have it."""
-    if lock is not None:
-        os.close(lock)
+    return locks.is_locked(path.with_name(path.name + ".lock"))
 
 
 def remove_file(path: Path) -> None:
@@ -233,5 +216,5 @@ def rename_file(path: Path, word: str) -> Path:
         _sync_folder(path.parent)
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
     finally:
-        unlock(lock)
+        locks.unlock(lock)
     return target

@@ -78,7 +78,7 @@ def test_taxes_are_compared_by_their_rates() -> None:
 
 
 def test_a_total_under_automatic_taxes_and_lines_that_a_list_leaves_out_are_not_compared() -> None:
-    body = encode(samples.estimate(automatic_taxes_enabled=True))
+    body = encode(samples.estimate(title="Offer", automatic_taxes_enabled=True))
     assert compare(body, stored(total=31, items=None), TOTAL) == []
 
 

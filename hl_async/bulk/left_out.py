@@ -76,7 +76,7 @@ def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
 
 
 def _write(path: Path, rows: list[ItemRow], header: dict[str, str], journal: Path) -> str:
-    """Write a file. Returns what went wrong: the documents are safe in the journal, and the report goes on."""
+    """Write a file. Returns what went wrong; the documents stay in the journal."""
     try:
         path.unlink(missing_ok=True)  # an older file may be readable by others
         with open_private(path, "wb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -289,7 +290,7 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
         report = await run.report()
         header = run.header
     held = Path(header.get("source", "another source")).name
-    since = f", begun {header['made']}" if "made" in header else ""
+    since = f", begun {datetime.fromisoformat(header['made']):%-d %b %H:%M} UTC" if "made" in header else ""
     number = f"{report.created:,} of {report.source - report.skipped:,} documents are created{since}"
     wanted = Path(found.facts.get("source", "")).name
     if header.get("fingerprint") == found.mark:

@@ -201,7 +201,7 @@ class Run:
         max_in_flight: int = 64,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> RunReport:
-        """Do what is planned, lane by lane in turns, until nothing is left, ``stop`` is set, or nothing can go on.
+        """Do what is planned, lane by lane in turns, until nothing is left, ``stop`` is set, or every lane has stopped.
 
         Args:
             targets: Gives the target of a location.

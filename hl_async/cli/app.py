@@ -114,7 +114,7 @@ class LazyGroup(click.Group):
             hint = (
                 f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(_COMMANDS))}"
             )
-            ctx.fail(f"{args[0]!r} is no command; {hint}")
+            ctx.fail(f"unknown command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -199,11 +199,11 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (Unauthorized, "check HL_TOKEN and the scopes of the token"),
     (NotFound, "check the id, and that it belongs to the location: --location, or HL_LOCATION_ID"),
     (ValidationFailed, "what an operation takes: hl-async call --list OPERATION"),
-    (QuotaExhausted, "the location's budget of the day is used up; the same command goes on tomorrow"),
+    (QuotaExhausted, "the location's budget of the day is used up; the same command continues tomorrow"),
     (OutcomeUnknown, "look whether it happened before you do it again"),
     (ConnectFailed, "check HL_BASE_URL and the network; without an account: hl-async sandbox COMMAND"),
     (JournalMissing, "see the runs of a database with: hl-async status"),
-    (LaneLost, "the same command goes on with what is left"),
+    (LaneLost, "the same command continues with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
     (AlreadyMigrated, "continue the run that created them, or give --again to create them twice"),
 )

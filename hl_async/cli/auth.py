@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hl_async.auth import Installation, OAuthApp
 
 _PATIENCE: Final = 600.0
-_NOBODY: Final = "nobody has installed the app yet; run: hl-async auth login"
+_NOBODY: Final = "no location has installed the app yet; run: hl-async auth login"
 _MAX_HEAD: Final = 16_384
 _DONE: Final = (
     "<!doctype html><title>Done</title><p>Done. You can close this window and go back to the terminal."
@@ -316,7 +316,7 @@ class _Return:
         except TimeoutError:
             pass
         raise TokenMissing(
-            f"nobody came back from the consent page in {_PATIENCE / 60:.0f} minutes; begin again"
+            f"the consent page was not completed within {_PATIENCE / 60:.0f} minutes; begin again"
         )
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

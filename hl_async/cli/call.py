@@ -34,7 +34,7 @@ class _OperationName(_Text):
         names = [row.at for row in OPERATIONS.values()] + list(OPERATIONS)
         near = difflib.get_close_matches(str(value), names, 3)
         hint = f"did you mean {', '.join(near)}?" if near else "see: hl-async call --list"
-        return self.fail(f"{value!r} is no operation; {hint}", param, ctx)
+        return self.fail(f"unknown operation {value!r}; {hint}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
@@ -140,7 +140,7 @@ def _check_query(row: Operation[Any], query: dict[str, str]) -> None:
         )
     for name in ("limit", "offset"):
         if name in query and not query[name].isdecimal():
-            raise InvalidRequest(f"--query {name}", f"{query[name]!r} is no whole number")
+            raise InvalidRequest(f"--query {name}", f"{query[name]!r} is not a whole number")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -165,7 +165,7 @@ def _body(text: str) -> bytes:
         if isinstance(document, dict):
             return content.strip()
         problem = "must be a JSON object"
-    raise InvalidRequest("--body", f"is no JSON object: {problem}")
+    raise InvalidRequest("--body", f"is not a JSON object: {problem}")
 
 
 def _write(body: bytes, indent: bool) -> None:

@@ -120,7 +120,7 @@ def copy(
     hl-async copy --from ID --to ID --with-invoices
 
     Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
-    goes on.
+    continues.
     """
     for field, value in (("--from", source), ("--to", target)):
         plain_id(field, value)

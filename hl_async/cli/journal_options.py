@@ -39,14 +39,14 @@ def required_postgres(given: str | None) -> Secret:
     if found is None:
         raise ConfigurationError("--postgres", f"is missing; {_GIVE_IT}")
     if not found.reveal().startswith(_ADDRESS):
-        raise ConfigurationError("--postgres", f"is no postgresql:// address; {_GIVE_IT}")
+        raise ConfigurationError("--postgres", f"is not a postgresql:// address; {_GIVE_IT}")
     return found
 
 
 def store_of(journal: str, given: str | None) -> JournalStore:
     """Return the run that ``journal`` names: a journal file, a source with a journal beside it, or a name.
 
-    In a database a run has the name of its source, which may well lie in this folder: that is no journal.
+    In a database a run has the name of its source, which may well lie in this folder without being a journal.
 
     Raises:
         JournalMissing: There is no such run.
@@ -93,7 +93,7 @@ def run_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ConfigurationError(
             "run",
-            f"{text!r} is no name of a run: letters, digits and . _ : + @ - , at most 200, a letter or digit first",
+            f"{text!r} is not a name of a run: letters, digits and . _ : + @ - , at most 200, a letter or digit first",
         )
     return text
 

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     metavar="FILE|NAME",
     help="The run's journal; default SOURCE.hl.db, in a database SOURCE's name.",
 )
-@click.option("--resume", metavar="FILE|NAME", help="Continue the run of this journal.")
+@click.option("--resume", metavar="FILE|NAME", type=click.Path(), help="Continue the run of this journal.")
 @click.option("--engine", type=click.Choice(["local", "dbos"]), default="local", show_default=True,
               help="Who works: this process, or the workers of a database.")  # fmt: skip
 @postgres_option
@@ -351,7 +351,7 @@ async def _by_workers(arguments: _Arguments) -> ExitCode:
 
 
 async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
-    """Leave the run to workers, and watch them; None when nobody wants to watch."""
+    """Leave the run to workers, and watch them; None with --detach."""
     from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
     from hl_async.storage.postgres import Database
 
@@ -368,7 +368,9 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
             return None
         with (
             progress("done", arguments.as_json) as show,
-            draining(run.stop, f"no longer watched: the workers go on; hl-async pause {name} lets them rest"),
+            draining(
+                run.stop, f"no longer watched: the workers continue; hl-async pause {name} lets them rest"
+            ),
         ):
             return await run.follow(_Following(dispatch, name).is_open, on_progress=show)
     finally:
@@ -376,7 +378,7 @@ async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
 
 
 class _Following:
-    """Whether a run goes on; says when the last worker is gone, or the first one comes."""
+    """Whether a run continues; says when the last worker is gone, or the first one comes."""
 
     def __init__(self, dispatch: Dispatcher, run: str) -> None:
         self._dispatch = dispatch
@@ -407,7 +409,7 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
     if report.warning:
         say(f"warning: {report.warning}")
     if report.state != "done" and unwatched:
-        say(f"the workers go on; look at it with: hl-async status {report.journal}")
+        say(f"the workers continue; look at it with: hl-async status {report.journal}")
         return ExitCode.STOPPED
     if report.state != "done":
         why = f" ({report.reason})" if report.reason else ""

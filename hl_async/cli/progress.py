@@ -16,7 +16,7 @@ from hl_async.cli.sessions import Counting, Trouble
 _LINE_EVERY: Final = 5.0
 _WAIT_EVERY: Final = 15.0
 _TROUBLE_AFTER: Final = 3
-"""So many attempts in a row fail before a person is told about it."""
+"""So many attempts in a row fail before a line says so."""
 
 Show = Callable[[Progress], None]
 
@@ -63,7 +63,7 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
 
 
 class Lines:
-    """Which line is due where there is no terminal. Pure; times are passed in."""
+    """Choose the line that is due where there is no terminal. Pure; times are passed in."""
 
     def __init__(self, title: str) -> None:
         self._title = title

@@ -149,9 +149,10 @@ def forecast_line(forecast: Forecast) -> str:
     )
     if not forecast.items:
         return f"nothing left to create{aside}"
+    took = f", {span(forecast.seconds)} at the usual rate" if forecast.seconds >= 1 else ""
     return (
         f"{plural(forecast.items, 'document')} to create ({money(forecast.totals)}){aside}; "
-        f"about {plural(forecast.requests, 'request')}, {span(forecast.seconds)} at the usual rate"
+        f"about {plural(forecast.requests, 'request')}{took}"
     )
 
 
@@ -200,7 +201,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def lane_lines(lanes: list[LaneStatus], *, rows: int) -> list[str]:
-    """A table of locations, those that are worked on first; nothing for a single one that nobody works on."""
+    """A table of locations, those that are worked on first; nothing for a single one that no process works on."""
     if len(lanes) == 1 and not lanes[0].holder and not lanes[0].reason:
         return []
     width = max((len(lane.location) for lane in lanes), default=8)

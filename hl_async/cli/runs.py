@@ -24,7 +24,7 @@ from hl_async.cli.sessions import Counting, base_url_option, client, draining, j
 
 
 @click.command()
-@click.argument("journal", metavar="JOURNAL|SOURCE")
+@click.argument("journal", metavar="JOURNAL|SOURCE", type=click.Path())
 @postgres_option
 @click.option("--repair", is_flag=True, help="Delete second copies that are drafts of this run.")
 @click.option(
@@ -74,7 +74,7 @@ def verify(
 
 
 @click.command()
-@click.argument("journal", metavar="JOURNAL|SOURCE")
+@click.argument("journal", metavar="JOURNAL|SOURCE", type=click.Path())
 @postgres_option
 def rejects(journal: str, postgres: str | None) -> int:
     """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason.
@@ -106,7 +106,7 @@ _STATES = {"rolling_back": "is being rolled back", "rolled_back": "was rolled ba
 
 
 @click.command()
-@click.argument("journal", metavar="JOURNAL|SOURCE")
+@click.argument("journal", metavar="JOURNAL|SOURCE", type=click.Path())
 @postgres_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--even-changed", is_flag=True, help="Delete drafts that people changed as well.")

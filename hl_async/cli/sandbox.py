@@ -11,6 +11,7 @@ import click
 
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.render import plural
 from hl_async.cli.signals import on_signal
 from hl_async.config import environment_with
 from hl_async.sandbox import PROFILES, Sandbox
@@ -154,7 +155,7 @@ async def _serve_until(box: Sandbox, stop: asyncio.Event, as_json: bool) -> None
             click.echo(f"export HL_BASE_URL={box.url}")
             click.echo(f"export HL_TOKEN={box.token}")
             click.echo(f"export HL_LOCATION_ID={box.location_id}")
-            say(f"serving {len(box.ledger.places)} location(s); Ctrl-C ends it")
+            say(f"serving {plural(len(box.ledger.places), 'location')}; Ctrl-C ends it")
             say(f"look at it in a browser: {box.url}/_console/")
         await stop.wait()
     if not as_json:

@@ -23,7 +23,7 @@ _EVERY: Final = 1.0
 
 
 @click.command()
-@click.argument("journal", required=False)
+@click.argument("journal", required=False, metavar="[JOURNAL|SOURCE]", type=click.Path())
 @click.option("--once", is_flag=True, help="Show it once, also on a terminal.")
 @postgres_option
 @json_option
@@ -73,7 +73,7 @@ def pause(run: str, postgres: str | None) -> int:
         if not was_open:
             say("no worker had anything left to do with it")
             return ExitCode.OK
-        say(f"paused; go on with: hl-async migrate --resume {run} --engine dbos")
+        say(f"paused; continue with: hl-async migrate --resume {run} --engine dbos")
         return ExitCode.OK
 
     return int(run_async(main))

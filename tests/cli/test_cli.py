@@ -354,10 +354,10 @@ def test_any_operation_can_be_called(
         (["estimates.lst"], ExitCode.USAGE, "did you mean"),
         (["zzz"], ExitCode.USAGE, "--list"),
         (["estimates.list", "-q", "colour=red"], ExitCode.USAGE, "no filter 'colour'"),
-        (["estimates.list", "-q", "limit=x"], ExitCode.USAGE, "no whole number"),
+        (["estimates.list", "-q", "limit=x"], ExitCode.USAGE, "not a whole number"),
         (["estimates.list", "-q", "nothing"], ExitCode.USAGE, "NAME=VALUE"),
         (["estimates.create", "--body", "[]"], ExitCode.USAGE, "must be a JSON object"),
-        (["estimates.create", "--body", "{"], ExitCode.USAGE, "no JSON object"),
+        (["estimates.create", "--body", "{"], ExitCode.USAGE, "not a JSON object"),
         (["estimates.create", "--body", "@none.json"], ExitCode.USAGE, "No such file"),
         (["invoices.get"], ExitCode.USAGE, "takes <invoiceId>"),
         (["invoices.get", "x", "--all"], ExitCode.USAGE, "does not page by offset"),
@@ -436,7 +436,7 @@ def test_the_sandbox_says_what_to_export() -> None:
         "export HL_TOKEN",
         "export HL_LOCATION_ID",
     ]
-    assert "2 location(s)" in err
+    assert "serving 2 locations;" in err
     assert run(["sandbox", "--host", "0.0.0.0"]) == ExitCode.USAGE
 
 

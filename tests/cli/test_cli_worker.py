@@ -151,6 +151,13 @@ def test_a_run_in_the_database_can_be_worked_on_here(
     assert run(["migrate", "--resume", source + "-here", *TIMES, "--json"]) == ExitCode.OK
     assert run(["rollback", source + "-here", "--yes", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["deleted"] == DOCUMENTS
+    assert run(["migrate", "--resume", source + "-here", *TIMES]) == ExitCode.STOPPED
+    assert "was rolled back" in capsys.readouterr().err
+    again = ["migrate", source, "--postgres", dsn, "--journal", source + "-here", *TIMES, "--json"]
+    assert run(again) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["created"] == DOCUMENTS
+    assert run(["status", source + "-here.rolled-back-1", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["state"] == "rolled_back"
 
 
 def test_a_plan_that_fails_leaves_nothing_in_the_database(
@@ -185,8 +192,8 @@ def test_runs_are_listed_and_paused(source: str, dsn: str, capsys: pytest.Captur
         (["worker"], "HL_POSTGRES"),
         (["pause", "x"], "HL_POSTGRES"),
         (["status"], "give a JOURNAL"),
-        (["worker", "--postgres", "mysql://u:s3ntinel-access@x"], "no postgresql:// address"),
-        (["status", "a b", "--postgres", "postgresql://x"], "is no name of a run"),
+        (["worker", "--postgres", "mysql://u:s3ntinel-access@x"], "not a postgresql:// address"),
+        (["status", "a b", "--postgres", "postgresql://x"], "is not a name of a run"),
     ],
 )
 def test_what_is_missing_is_named(

@@ -192,6 +192,7 @@ def test_colour_appears_on_a_terminal_alone_and_not_with_no_color(served: Served
 def test_a_run_that_goes_on_reports_no_rate_that_it_did_not_reach(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    served.control("reset", {})
     bodies(Path.cwd(), 5)
     assert run(["migrate", "export.ndjson", "--limit", "3"]) == ExitCode.OK
     assert "documents per second" in capsys.readouterr().out

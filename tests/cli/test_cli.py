@@ -204,7 +204,7 @@ def test_a_table_needs_its_mapping_and_gives_its_rejects_back(
         (["migrate", "x.ndjson", "--location", "../x"], "location"),
         (["migrate", "x.ndjson", "--location", "a", "--key", "??"], "no place for a key"),
         (["migrate", "x.ndjson", "--location", "a", "--journal", "/nowhere/j.db"], "cannot be written"),
-        (["migrate", "x.csv", "--location", "a"], "needs a mapping"),
+        (["migrate", "x.csv", "--location", "a"], "x.csv: line 1"),
         (["migrate", "x.ndjson", "--base-url", "http://example.com"], "plain http"),
         (["migrate", "--resume", "none.db"], "no journal"),
         (["verify", "none.db"], "no journal"),
@@ -239,7 +239,7 @@ def test_a_missing_token_or_location_is_told(
     assert run(["migrate", str(source), "--location", "a"]) == ExitCode.USAGE
     assert "HL_TOKEN: is not set" in capsys.readouterr().err
     assert run(["migrate", str(source), "--dry-run"]) == ExitCode.USAGE
-    assert "--location: is missing" in capsys.readouterr().err
+    assert "location: line 1 names no location, and the run has none" in capsys.readouterr().err
 
 
 def test_a_wrong_mapping_stops_early_and_leaves_nothing(

@@ -53,7 +53,9 @@ def _national(field: str, number: str, region: str) -> str:
         parsed = library.parse(number, region.upper())
     except library.NumberParseException:
         parsed = None
-    if parsed is None or not library.is_possible_number(parsed):
+    text = ""
+    if parsed is not None and library.is_possible_number(parsed):
+        text = library.format_number(parsed, library.PhoneNumberFormat.E164)
+    if not _E164.fullmatch(text):
         raise InvalidRequest(field, f"{number!r} is not a phone number of {region.upper()}")
-    text: str = library.format_number(parsed, library.PhoneNumberFormat.E164)
     return text

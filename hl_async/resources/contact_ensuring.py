@@ -58,6 +58,15 @@ class Person(NamedTuple):
         return [f"{kind}/{fingerprint(key.encode())}" for kind, key in keys.items() if key]
 
 
+def check_email(email: str) -> str:
+    """Return an e-mail address without the spaces around it; raises :class:`InvalidRequest` for anything else."""
+    if not isinstance(email, str):
+        raise InvalidRequest("email", f"takes text, got {type(email).__name__}")
+    if not _EMAIL.fullmatch(email.strip()):
+        raise InvalidRequest("email", f"{email!r} is not an e-mail address")
+    return email.strip()
+
+
 def person(
     email: str | None,
     phone: str | None,
@@ -69,9 +78,7 @@ def person(
     if not email and not phone and external_id is None:
         raise InvalidRequest("email", "is missing; give email, phone or external_id to know the contact by")
     if email is not None:
-        email = email.strip().lower()
-        if not _EMAIL.fullmatch(email):
-            raise InvalidRequest("email", f"{email!r} is not an e-mail address")
+        email = check_email(email).lower()
     if phone is not None:
         phone = e164("phone", phone, region)
     fields = dict(details)

@@ -24,7 +24,7 @@ from hl_async.models import (
 from hl_async.models.contacts import ContactAnswer
 from hl_async.models.phones import e164
 from hl_async.pagination import Pager
-from hl_async.resources.contact_ensuring import Ensuring, person
+from hl_async.resources.contact_ensuring import Ensuring, check_email, person
 from hl_async.resources.locations import LocationRequester
 
 _PAGED: Final = 10_000
@@ -78,9 +78,8 @@ class Contacts:
         """
         if (email is None) == (phone is None):
             raise InvalidRequest("email", "give either email or phone")
-        query = {"email": email} if phone is None else {"number": e164("phone", phone, region)}
-        if email is not None and "@" not in email:
-            raise InvalidRequest("email", f"{email!r} is not an e-mail address")
+        by_phone = {} if phone is None else {"number": e164("phone", phone, region)}
+        query = by_phone if email is None else {"email": check_email(email)}
         return (await self._at.call(op.FIND_CONTACT, query=query)).contact
 
     def search(

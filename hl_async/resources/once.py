@@ -67,6 +67,8 @@ class Once:
     depth: int = 200
 
     def __post_init__(self) -> None:
+        if self.store is not None and not callable(getattr(self.store, "locked", None)):
+            raise ConfigurationError("once.store", f"{self.store!r} is not a store; pass SqliteStore(path)")
         positive_seconds("once.settle", self.settle)
         positive_seconds("once.patience", self.patience)
         if not isinstance(self.depth, int) or self.depth < 1:
@@ -79,6 +81,8 @@ class KeyKeeper:
     __slots__ = ("_local", "_recent", "_store", "settings")
 
     def __init__(self, settings: Once | None) -> None:
+        if settings is not None and not isinstance(settings, Once):
+            raise ConfigurationError("once", f"takes Once(store), got {type(settings).__name__}")
         self.settings = settings or Once()
         self._local = MemoryStore()
         self._recent: deque[str] = deque()

@@ -95,6 +95,7 @@ def test_custom_fields_are_filled_one_by_one() -> None:
     [
         ({}, "email: is missing; give email, phone or external_id"),
         ({"email": "ada"}, "not an e-mail address"),
+        ({"email": 5}, "email: takes text, got int"),
         ({"phone": "0711 123"}, "no country code"),
         ({"external_id": CustomFieldInput(id="cf")}, "external_id: needs the id"),
         ({"external_id": CustomFieldInput(id="cf", field_value="x" * 76)}, "more than 75 characters"),

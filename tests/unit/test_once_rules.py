@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import samples
+from hl_async.auth.stores.memory import MemoryStore
 from hl_async.errors import ConfigurationError, InvalidRequest
 from hl_async.models import Contact, Estimate, Item
 from hl_async.resources.once import KeyKeeper, Once
@@ -84,6 +85,10 @@ def test_settings_are_checked() -> None:
         Once(settle=0)
     with pytest.raises(ConfigurationError, match="depth"):
         Once(depth=0)
+    with pytest.raises(ConfigurationError, match="'once.db' is not a store; pass SqliteStore"):
+        Once(store="once.db")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"takes Once\(store\), got MemoryStore"):
+        KeyKeeper(MemoryStore())  # type: ignore[arg-type]
 
 
 async def test_a_process_without_a_store_forgets_its_oldest_keys() -> None:

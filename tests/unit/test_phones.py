@@ -38,6 +38,7 @@ def test_a_national_number_without_the_library_says_what_to_install(monkeypatch:
         ("0711 123456", None, "pass region="),
         ("+1", None, "is not a phone number in E.164 form"),
         ("12", "US", "is not a phone number of US"),
+        ("0171 5", "DE", "is not a phone number of DE"),
         ("call me", "US", "is not a phone number of US"),
         ("0711 123456", "Europe", "is not an ISO 3166 country code"),
     ],

@@ -139,9 +139,8 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
     fields = kind.__struct_fields__
     steps: list[Step] = []
     if issubclass(kind, EstimateDraft):
-        steps.append(_estimate)
-    if issubclass(kind, EstimateUpdate):
-        steps.append(_status)
+        # one step instead of five: these are the bodies of busy programs
+        return (_estimate_update if issubclass(kind, EstimateUpdate) else _estimate,)
     if issubclass(kind, InvoiceDraft | InvoiceUpdate | Text2Pay | InvoiceScheduleUpdate):
         steps.append(_invoice_contact)
     if "contact_details" in fields:
@@ -175,11 +174,8 @@ def _estimate(body: EstimateDraft, context: RequestContext) -> EstimateDraft:
     name, title, issued = body.name, body.title, body.issue_date
     if len(name) > LONGEST_NAME and "name_at_most_40" in rules:
         _too_long("name", name, "name_at_most_40")
-    if not title:
-        if "title_required" in rules:
-            changes["title"] = name[:LONGEST_NAME].strip()
-    elif len(title) > LONGEST_NAME and "title_at_most_40" in rules:
-        _too_long("title", title, "title_at_most_40")
+    if not title or len(title) > LONGEST_NAME:
+        _title(body, rules, changes)
     if issued is UNSET:
         if "issue_date_required" in rules:
             changes["issue_date"] = today(context.timezone, context.now())
@@ -195,13 +191,28 @@ def _estimate(body: EstimateDraft, context: RequestContext) -> EstimateDraft:
             break
     if body.discount.value and "discount_within_subtotal" in rules:
         _within_subtotal(body)
-    return _with(body, **changes) if changes else body
+    _phone(body, context)
+    if body.attachments is not UNSET:
+        _attachments(body, context)
+    if changes:
+        body = _with(body, **changes)
+    if body.send_estimate_details is not UNSET:
+        body = _details(body, context)
+    return body if body.extra is UNSET else _extra(body, context)
 
 
-def _status(body: EstimateUpdate, context: RequestContext) -> EstimateUpdate:
+def _title(body: EstimateDraft, rules: frozenset[str], changes: dict[str, Any]) -> None:
+    if body.title:
+        if "title_at_most_40" in rules:
+            _too_long("title", body.title, "title_at_most_40")
+    elif "title_required" in rules:
+        changes["title"] = body.name[:LONGEST_NAME].strip()
+
+
+def _estimate_update(body: EstimateUpdate, context: RequestContext) -> EstimateDraft:
     if body.estimate_status is not UNSET and "status_read_only" in context.rules:
         refuse_status(body.estimate_status)
-    return body
+    return _estimate(body, context)
 
 
 def refuse_status(value: object) -> NoReturn:
@@ -269,7 +280,11 @@ def _phone(body: Any, context: RequestContext) -> Any:
         return body
     phone = contact.phone_no
     if not phone or (
-        phone[0] == "+" and 8 <= len(phone) <= 16 and phone[1] != "0" and _all_digits(phone[1:])
+        phone[0] == "+"
+        and 8 <= len(phone) <= 16
+        and phone[1] != "0"
+        and phone[1:].isdigit()
+        and phone.isascii()
     ):
         return body
     if "phone_e164" in context.rules:
@@ -277,10 +292,6 @@ def _phone(body: Any, context: RequestContext) -> Any:
             "contact_details.phone_no", f"{phone!r} is not of the form +12145596993 (rule phone_e164)"
         )
     return body
-
-
-def _all_digits(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 def _attachments(body: Any, context: RequestContext) -> Any:

@@ -123,9 +123,7 @@ class Estimates:
         Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
         :class:`BadRequest`.
         """
-        answer = await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
-        self._learn(answer, estimate)
-        return answer
+        return await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
 
     async def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate:
         """Change some fields and keep the rest: read, change, write.

@@ -106,9 +106,7 @@ class Invoices:
         Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
         :class:`BadRequest`.
         """
-        answer = await self._at.call(op.UPDATE_INVOICE, invoice_id, body=invoice)
-        self._learn(answer, invoice)
-        return answer
+        return await self._at.call(op.UPDATE_INVOICE, invoice_id, body=invoice)
 
     async def patch(self, invoice_id: str, *, seen: datetime | None = None, **changes: Any) -> Invoice:
         """Change some fields and keep the rest: read, change, write.
@@ -229,7 +227,7 @@ class Invoices:
         source = ListSource(self._at, "invoices", op.LIST_INVOICES, op.GET_INVOICE)
         return feed_of(source, cursor, share, every, lease)
 
-    def _learn(self, answer: Invoice, sent: InvoiceDraft | InvoiceUpdate) -> None:
+    def _learn(self, answer: Invoice, sent: InvoiceDraft) -> None:
         self._at.learn(
             answer, (sent.issue_date, answer.issue_date_text), (sent.due_date, answer.due_date_text)
         )

@@ -47,7 +47,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:.*",
-        r"KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
+        r"Path|SandboxState|Source|KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
     ),  # the inside of a run
     ("py:.*", r"hl_async\..*\.(_?[A-Z]|[TRE])\w*"),  # types in signatures that have no page of their own
 ]

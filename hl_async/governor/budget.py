@@ -189,6 +189,7 @@ class Budget:
         """
         self.held -= 1
         self.warm = True
+        # counted from the end of the answer: the server received the request before it, never after
         self._cooling.append(now + self.interval)
         if status >= 500:
             self._brake.failed(now)
@@ -203,6 +204,7 @@ class Budget:
     def abandoned(self, now: float, ticket: int = 0) -> None:
         """One held request ended without an answer and may still reach the server."""
         self.held -= 1
+        # it may still be on its way, so its slot is blocked longer than that of an answered one
         heapq.heappush(self._late, now + self.interval + self._policy.linger)
         self._brake.failed(now)
 
@@ -218,6 +220,7 @@ class Budget:
     def pause(self, now: float, seconds: float | None) -> float:
         """A 429: nothing is sent for ``seconds``, or one interval. Returns the length of the pause."""
         self._slowdown, self._slowed_at = pacing.slowed(now, self._slowdown, self._slowed_at, self.interval)
+        # without Retry-After, no window of the server is longer than one interval
         length = self.interval if seconds is None else seconds
         self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -281,6 +284,7 @@ class Budget:
             difference = interval - self.interval
             if difference:
                 self.interval = interval
+                # slots in use were timed by the old interval; they return by the new one
                 self._cooling = deque(moment + difference for moment in self._cooling)
                 self._late = [moment + difference for moment in self._late]
 

@@ -19,6 +19,7 @@ def parse_retry_after(value: str | None, now_wall: float) -> float | None:
     if not value:
         return None
     text = value.strip()
+    # proxies send fractions although RFC 9110 allows whole seconds only
     try:
         seconds = float(text)
     except ValueError:
@@ -40,6 +41,7 @@ def parse_count(value: str | None, largest: int) -> int | None:
         value = value.strip()
         if not value.isdigit():
             return None
+    # int() of a hostile header with a million digits would block the event loop
     if len(value) > 15 or not value.isascii():
         return None
     number = int(value)

@@ -203,7 +203,7 @@ def expected_total(document: Any) -> Decimal | None:
         document: A request with items, currency and discount.
 
     Returns:
-        The total, or None with automatic taxes: what they come to is not known in advance
+        The total. It is None with automatic taxes, whose amount is not known in advance
         (docs/api-facts.md#api-automatic-taxes).
     """
     if getattr(document, "automatic_taxes_enabled", False) is True:

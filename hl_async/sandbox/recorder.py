@@ -57,6 +57,7 @@ class Recorder:
 
     def arrived(self, number: int, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Keep a request."""
+        # bodies of a whole migration would fill the memory: only the latest are kept
         self._exchanges[number] = Exchange(target, tuple(headers), body[:LARGEST_BODY])
         if len(self._exchanges) > KEPT:
             self._exchanges.popitem(last=False)

@@ -57,6 +57,7 @@ class EncryptedStore:
         self._store = store
         self._keys: Callable[[], Sequence[Key] | Awaitable[Sequence[Key]]] | None = None
         self._cipher: MultiFernet | None = None
+        # a store that was plain before stays readable, and each entry is encrypted when it is next written
         self._accept_plain = accept_plain
         if callable(keys):
             _check_installed()

@@ -66,6 +66,7 @@ def curl(url: str, method: str, exchange: Exchange) -> str:
     """Return the request as a command for a shell; its token comes from ``HL_TOKEN``."""
     words = ["curl", "-X", method, shlex.quote(f"{url}{mask_query(exchange.target)}")]
     found = {name.lower(): value for name, value in exchange.headers}
+    # a variable, so that the line can be pasted into an issue
     if "authorization" in found:
         words.append('-H "Authorization: Bearer $HL_TOKEN"')
     words += [

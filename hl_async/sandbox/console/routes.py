@@ -39,6 +39,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
         if not _is_same_site(request):
             return _refused(403, "This form comes from another site.")
         form = {name: str(value) for name, value in (await request.post()).items()}
+        # compared in constant time: another page may guess, and measure
         if not hmac.compare_digest(form.get("token", "").encode(), token.encode()):
             return _refused(403, "This form is of another sandbox; load the page again.")
         said = perform(box, form, parts[-1] if parts else "")
@@ -73,6 +74,7 @@ def _page(box: SandboxState, parts: list[str], query: Mapping[str, str], token: 
 
 def _is_local(request: web.Request) -> bool:
     """Return whether a request comes from this machine, and to a loopback name: DNS rebinding is refused."""
+    # a site may point a name of its own at 127.0.0.1: the peer is local then, the name is not
     peer = request.remote or ""
     name = urlsplit(f"//{request.host}").hostname or ""
     return is_loopback(peer) and is_loopback(name)

@@ -40,6 +40,9 @@ class Server:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.requests = 0
+        self.answered = 0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._order, self._orders = socket.socketpair()
@@ -104,7 +107,9 @@ class Server:
                 self.requests += 1
                 document = b'{"_id":"%b"}' % received.split(b" ", 2)[1][1:]
                 reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(document), document)
+                self.may_answer.wait(30)
                 connection.sendall(reply)
+                self.answered += 1
                 received = b""
 
 

@@ -142,6 +142,7 @@ class HighLevel:
         once: Once | None = None,
     ) -> None:
         if isinstance(credentials, str | Secret):
+            credentials = Secret(credentials) if isinstance(credentials, str) else credentials
             credentials = PrivateToken(credentials)
         changes: dict[str, Any] = {"base_url": base_url, "api_version": api_version}
         settings = dataclasses.replace(
@@ -345,7 +346,9 @@ class HighLevel:
         return self._core.credentials
 
     def __repr__(self) -> str:
-        core = self._core
+        core = getattr(self, "_core", None)
+        if core is None:
+            return "<HighLevel that could not be made>"  # crash reporters print it while an error is raised
         return f"<HighLevel {core.state}, {core.config.base_url}, {core.transport.in_flight} calls in flight>"
 
 

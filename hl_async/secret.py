@@ -35,6 +35,10 @@ class Secret:
         """Return the secret itself; call it in the last frame before the wire or the store."""
         return self._value
 
+    def masked(self) -> MaskedText:
+        """Return the secret as text whose `repr` stays masked, for a frame that awaits or may raise."""
+        return MaskedText(self._value)
+
     def __repr__(self) -> str:
         return f"Secret({self})"
 
@@ -55,6 +59,29 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not picklable; store it through a TokenStore")
+
+
+class MaskedText(str):
+    """Text of a secret on its way to the wire: a `str` whose `repr` shows only its last four characters.
+
+    Crash reporters, rich and `traceback` print the local variables of every frame with `repr`. A value that has to be
+    plain text for the libraries below us stays masked there, in dictionaries and in containers of any kind. What is
+    made from it, by an f-string or `+`, is an ordinary string: make that in a frame that ends before an await.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"'…{self[-_SHOWN:]}'" if len(self) >= 3 * _SHOWN else "'…'"
+
+
+class MaskedBytes(bytes):
+    """Bytes that hold a secret, such as a form or a stored token set: `repr` shows only their number."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} secret bytes>"
 
 
 def redact(text: str) -> str:

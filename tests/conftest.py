@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -27,16 +27,9 @@ if os.environ.get("HL_TEST_DELEGATED"):
     aiohttp.ClientSession._request = _traced  # type: ignore[method-assign]
 
 from hl_async import HighLevel, PrivateToken
+from hl_async.errors import HighLevelError
 from hl_async.sandbox import Sandbox
-
-SENTINELS = (
-    r"pit-5ent1nel",
-    r"s3ntinel-(client-secret|refresh|access)",
-    r"eyJhY2Nlc3M\.\w+\.sandbox",
-    r"\brefresh-[0-9a-f]{8}\b",
-    r"sandbox-secret-[0-9a-f]",
-)
-"""What the secrets of the suite and of the sandbox look like; none may ever be seen in output."""
+from secret_search import MARK, secrets_in_frames
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +117,6 @@ def mockable_response() -> type[aiohttp.ClientResponse]:
     return MockableResponse
 
 
-_MARK = re.compile("|".join(SENTINELS))
-
-
 class _Searching:
     """What a test reads of its output is searched too."""
 
@@ -136,7 +126,7 @@ class _Searching:
 
     def readouterr(self) -> Any:
         result = self._inside.readouterr()
-        found = None if self._planted else _MARK.search(result.out + result.err)
+        found = None if self._planted else MARK.search(result.out + result.err)
         assert found is None, f"the secret {found.group()[:6]}… was printed"
         return result
 
@@ -158,14 +148,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.longrepr is not None:
         texts.append(str(report.longrepr))
     for text in texts:
-        found = _MARK.search(text)
+        found = MARK.search(text)
         if found and item.get_closest_marker("plants_a_secret") is None:
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid}: the secret {found.group()[:6]}… was printed, logged or raised"
     return report
 
 
+def _search_what_tests_expect(config: pytest.Config) -> None:
+    """Every exception that a test expects is searched as a crash reporter would print it."""
+    plain = pytest.RaisesExc.__exit__
+
+    def searching(self: Any, kind: Any, error: Any, trace: Any) -> bool:
+        expected = plain(self, kind, error, trace)
+        if expected and isinstance(error, HighLevelError | asyncio.CancelledError):
+            found = secrets_in_frames(error)
+            assert not found, f"a crash reporter would print secrets: {found}"
+        return expected
+
+    pytest.RaisesExc.__exit__ = searching  # type: ignore[method-assign]
+    config.add_cleanup(lambda: setattr(pytest.RaisesExc, "__exit__", plain))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "plants_a_secret: prints a secret on purpose, to prove that the search works"
     )
+    _search_what_tests_expect(config)

@@ -14,7 +14,7 @@ from hl_async.auth.repository import TokenRepository
 from hl_async.auth.tokens import Installation
 from hl_async.config import base_url
 from hl_async.errors import ConfigurationError, RefreshRejected, StateMismatch
-from hl_async.secret import redact
+from hl_async.secret import MaskedText, redact
 
 CONSENT_HOST: Final = "marketplace.gohighlevel.com"
 WHITE_LABEL_HOST: Final = "marketplace.leadconnectorhq.com"
@@ -186,8 +186,10 @@ class ConsentFlow:
 
 def _query(returned: str | Mapping[str, str]) -> dict[str, str]:
     if isinstance(returned, str):
-        return dict(parse_qsl(urlsplit(returned.strip()).query, keep_blank_values=True))
-    return {name: str(value) for name, value in returned.items()}
+        pairs = parse_qsl(urlsplit(returned.strip()).query, keep_blank_values=True)
+    else:
+        pairs = [(name, str(value)) for name, value in returned.items()]
+    return {name: MaskedText(value) if name == "code" else value for name, value in pairs}
 
 
 def _address(field: str, url: str) -> str:

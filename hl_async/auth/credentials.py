@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from hl_async.config import header_text
 from hl_async.errors import ConfigurationError
 from hl_async.governor import Governor
-from hl_async.secret import Secret
+from hl_async.secret import MaskedText, Secret
 from hl_async.telemetry import Telemetry
 from hl_async.wire import Wire
 
@@ -51,14 +51,15 @@ class PrivateToken:
     __slots__ = ("_header", "_principal", "_token")
 
     def __init__(self, token: str | Secret) -> None:
-        value = token.reveal() if isinstance(token, Secret) else token
-        if not isinstance(value, str) or not value.strip():
+        # the errors below are raised from this frame: no local variable may show the token
+        value = token = token.masked() if isinstance(token, Secret) else MaskedText(token or "")
+        self._token = Secret(value)
+        if not value.strip():
             raise ConfigurationError("token", "is empty; give the private integration token")
         if any(not 0x21 <= ord(character) <= 0x7E for character in value):
             raise ConfigurationError("token", "contains spaces, line breaks or characters that no token has")
         header_text("token", value)
-        self._token = Secret(value)
-        self._header = f"Bearer {value}"
+        self._header = MaskedText(f"Bearer {value}")
         self._principal = "pit:" + hashlib.blake2b(value.encode(), digest_size=8).hexdigest()
 
     @property

@@ -93,21 +93,25 @@ class OAuthApp:
         wall: Callable[[], float] = time.time,
         random: Callable[[], float] = random_module.random,
     ) -> None:
+        # rebound before the first raise: a traceback shows the variables of this frame
+        client_secret = secret = (
+            client_secret if isinstance(client_secret, Secret) else Secret(str(client_secret))
+        )
+        # and its repr prints these
+        self._client_id = client_id
+        self._client_secret = secret
+        self._store = store if store is not None else MemoryStore()
         if not isinstance(client_id, str) or not client_id.strip() or "/" in client_id:
             raise ConfigurationError("client_id", "is empty or no client id; copy it from the app's settings")
         header_text("client_id", client_id)
-        secret = client_secret if isinstance(client_secret, Secret) else Secret(str(client_secret))
         if not secret.reveal().strip():
             raise ConfigurationError("client_secret", "is empty; copy it from the app's settings")
         if redirect_uri is not None:
             check_redirect(redirect_uri)
         if isinstance(company_id, str) and not company_id.strip():
             raise ConfigurationError("company_id", "is empty; leave it out, or give the agency's id")
-        self._client_id = client_id
-        self._client_secret = secret
         self._redirect_uri = redirect_uri
         self._wall = wall
-        self._store = store if store is not None else MemoryStore()
         self._repository = TokenRepository(client_id, self._store)
         company_of: CompanyOf | None = None
         if isinstance(company_id, str):
@@ -197,7 +201,9 @@ class OAuthApp:
         came; let the user install again. :class:`TokenStoreError` when the pair could not be stored: it is
         kept in memory, and written by the next call for it.
         """
-        secret = code if isinstance(code, Secret) else Secret(code)
+        code = secret = (
+            code if isinstance(code, Secret) else Secret(code)
+        )  # no variable shows it in a traceback
         if not secret.reveal().strip():
             raise InvalidRequest(
                 "code", "is empty; it is the 'code' parameter of the address that was returned to"

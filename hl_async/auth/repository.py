@@ -55,7 +55,7 @@ class TokenRepository:
     async def save(self, name: str, grant: TokenSet, version: int) -> bool:
         """Write if the entry is still at ``version``; durable when this returns True."""
         data = encode_grant(grant)
-        return await self._guarded(grant.key, "written", lambda: self._store.save(name, data, version))
+        return await self._guarded(grant.key, "written", partial(self._save, name, data, version))
 
     async def replace_spent(self, name: str, grant: TokenSet, version: int, spent: str) -> TokenSet | None:
         """Write ``grant``, which came for the refresh token with the fingerprint ``spent``, whatever others did.
@@ -80,9 +80,13 @@ class TokenRepository:
         for _ in range(_RACES):
             stored = await self._guarded(grant.key, "read", lambda: self._store.load(name))
             version = stored.version if stored else 0
-            if await self._guarded(grant.key, "written", partial(self._store.save, name, data, version)):
+            if await self._guarded(grant.key, "written", partial(self._save, name, data, version)):
                 return
         raise TokenStoreError(f"the entry for {grant.key} is written by others all the time", key=grant.key)
+
+    def _save(self, name: str, data: bytes, version: int) -> Awaitable[bool]:
+        # plain bytes for a store of the user's: encoders such as msgspec refuse subclasses
+        return self._store.save(name, bytes(data), version)
 
     async def remove(self, name: str) -> bool:
         """Remove an entry, readable or not; False when there was none."""

@@ -6,7 +6,7 @@ refresh token may be sent again is the refresher's decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
@@ -26,7 +26,7 @@ from hl_async.errors import (
 from hl_async.governor import Governor, Scope, parse_retry_after
 from hl_async.models import TokenGrant
 from hl_async.operations import Operation
-from hl_async.secret import Secret
+from hl_async.secret import MaskedBytes, Secret
 from hl_async.transport.responses import error_facts, error_from_response, is_token_bad
 from hl_async.wire import (
     ACCEPT,
@@ -112,7 +112,7 @@ class TokenEndpoint:
         """Spend an authorization code."""
         return await self._token(
             grant_type="authorization_code",
-            code=code.reveal(),
+            code=code.masked(),
             redirect_uri=redirect_uri,
             user_type=user_type,
         )
@@ -120,7 +120,7 @@ class TokenEndpoint:
     async def refresh(self, token: Secret, *, user_type: str) -> Reply:
         """Spend a refresh token."""
         return await self._token(
-            grant_type="refresh_token", refresh_token=token.reveal(), user_type=user_type
+            grant_type="refresh_token", refresh_token=token.masked(), user_type=user_type
         )
 
     async def mint(self, company_id: str, location_id: str, bearer: str) -> Reply:
@@ -132,14 +132,15 @@ class TokenEndpoint:
 
     async def _token(self, **fields: str | None) -> Reply:
         operation = op.GET_ACCESS_TOKEN
-        named: dict[str, str | None] = {
-            "client_id": self._client_id,
-            "client_secret": self._client_secret.reveal(),
-            **fields,
-        }
+        reply = self._reply(operation, await self._send(operation, "", self._form(fields)))
+        secrets = (self._client_secret.masked(), fields.get("code"), fields.get("refresh_token"))
+        return _without(reply, [secret for secret in secrets if secret and len(secret) >= 8])
+
+    def _form(self, fields: dict[str, str | None]) -> MaskedBytes:
+        """Encode the form of a token request, in a frame that ends before anything is sent."""
+        named = {"client_id": self._client_id, "client_secret": self._client_secret.masked(), **fields}
         form = {self._cased(name): value for name, value in named.items() if value is not None}
-        response = await self._send(operation, "", urlencode(form).encode())
-        return self._reply(operation, response)
+        return MaskedBytes(urlencode(form).encode())
 
     async def _governed(
         self, operation: Operation[Any], company_id: str, bearer: str, body: bytes
@@ -187,7 +188,7 @@ class TokenEndpoint:
             return response
         if 200 <= response.status < 300:
             try:
-                answer = operation.decode(response.body)
+                answer = operation.decode(MaskedBytes(response.body))
             except DecodeError as error:
                 problem = error.message
             else:
@@ -208,6 +209,21 @@ class TokenEndpoint:
             return name
         head, *rest = name.split("_")
         return head + "".join(part.capitalize() for part in rest)
+
+
+def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
+    """Remove what was sent from the server's words: a refusal may quote the refresh token it refuses."""
+
+    def clean(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "…")
+        return text
+
+    if isinstance(reply, Denied):
+        return Denied(reply.status, tuple(map(clean, reply.messages)), reply.token_bad)
+    if isinstance(reply, NoAnswer):
+        return NoAnswer(clean(reply.reason), reply.sent, reply.retry_after)
+    return reply
 
 
 def _is_verdict(response: WireResponse) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 
 from hl_async.errors import TokenStoreError
 from hl_async.models import TokenGrant
-from hl_async.secret import Secret
+from hl_async.secret import MaskedBytes, MaskedText, Secret
 
 COMPANY: Final = "Company"
 LOCATION: Final = "Location"
@@ -60,9 +60,9 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return (self.company_id if self.kind == COMPANY else self.location_id) or ""
 
     @property
-    def header(self) -> str:
+    def header(self) -> MaskedText:
         """The ``Authorization`` header."""
-        return f"Bearer {self.access_token.reveal()}"
+        return MaskedText(f"Bearer {self.access_token.reveal()}")
 
     @property
     def expires_at(self) -> float:
@@ -191,11 +191,12 @@ _decoder: Final = msgspec.json.Decoder(TokenSet, dec_hook=_conceal)
 
 def encode_grant(grant: TokenSet) -> bytes:
     """The blob for a store. It holds the tokens in the clear; see ``EncryptedStore`` for encryption."""
-    return _encoder.encode(grant)
+    return MaskedBytes(_encoder.encode(grant))
 
 
 def decode_grant(data: bytes, key: str) -> TokenSet:
     """The grant in a blob. Raises :class:`TokenStoreError` when it is none, or of a later version."""
+    data = MaskedBytes(data)  # the error below is raised from this frame
     try:
         grant = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

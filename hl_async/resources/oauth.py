@@ -16,7 +16,7 @@ from hl_async.models import InstalledLocation, InstalledLocationList, TokenGrant
 from hl_async.operations import Operation
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import encode_query
-from hl_async.secret import Secret
+from hl_async.secret import MaskedBytes, MaskedText, Secret
 from hl_async.transport.calls import Transport
 
 V3: Final = "v3"
@@ -51,12 +51,16 @@ class OAuth:
         anything else is done with it. Not repeated: raises :class:`OutcomeUnknown` when no answer
         came, :class:`Unauthorized` or :class:`BadRequest` when the grant is refused. Sent without a token.
         """
+        # this frame awaits: its variables stand in every traceback
+        client_secret, code, refresh_token = (
+            _masked(client_secret) or "", _masked(code), _masked(refresh_token),
+        )  # fmt: skip
         fields = {
             "client_id": client_id,
-            "client_secret": _reveal(client_secret),
+            "client_secret": client_secret,
             "grant_type": grant_type,
             "code": code,
-            "refresh_token": _reveal(refresh_token),
+            "refresh_token": refresh_token,
             "user_type": user_type,
             "redirect_uri": redirect_uri,
         }
@@ -133,15 +137,17 @@ class OAuth:
             (_camel(name) if camel else name): value for name, value in fields.items() if value is not None
         }
         account = self._transport.account(key, self._principal)
-        body = urlencode(form).encode()
+        body = MaskedBytes(urlencode(form).encode())
         return await self._transport.send(operation, account, self._path(operation), "", body, self._options)
 
     def _path(self, operation: Operation[Any]) -> str:
         return operation.path_v3 if self._version == V3 else operation.path
 
 
-def _reveal(value: Secret | str | None) -> str | None:
-    return value.reveal() if isinstance(value, Secret) else value
+def _masked(value: Secret | str | None) -> str | None:
+    if isinstance(value, Secret):
+        return value.masked()
+    return None if value is None else MaskedText(value)
 
 
 def _camel(name: str) -> str:

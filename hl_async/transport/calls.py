@@ -32,6 +32,7 @@ from hl_async.errors import (
 from hl_async.governor import Governor, Permit, Scope, parse_retry_after
 from hl_async.models.codec import alt_prefix
 from hl_async.operations import Operation, names_no_location
+from hl_async.secret import MaskedText
 from hl_async.telemetry import Telemetry
 from hl_async.transport.responses import error_from_response
 from hl_async.transport.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
@@ -76,7 +77,7 @@ class Account:
     go into a query and in front of a body; ``headers`` are those of the requests made with ``bearer``, by kind.
     """
 
-    __slots__ = ("alt_body", "alt_query", "bearer", "headers", "key", "scope")
+    __slots__ = ("_masked", "_plain", "alt_body", "alt_query", "bearer", "headers", "key", "scope")
 
     def __init__(self, key: str, scope: Scope) -> None:
         self.key = key
@@ -85,6 +86,14 @@ class Account:
         self.alt_body = alt_prefix(key)
         self.bearer: str | None = None
         self.headers: dict[_HeaderKind, Headers] = {}
+        self._plain: str | None = None
+        self._masked = MaskedText()
+
+    def masked(self, bearer: str) -> MaskedText:
+        """Return a header that credentials of the user's gave as plain text, masked; one object per text."""
+        if bearer is not self._plain:
+            self._plain, self._masked = bearer, MaskedText(bearer)
+        return self._masked
 
 
 class _Call:
@@ -259,6 +268,8 @@ class Transport:
             bearer = self._authority.current(account.key) if operation.authorised else ""
             if bearer is None:
                 bearer = await self._bearer(account, call)
+            if type(bearer) is not MaskedText:
+                bearer = account.masked(bearer)
             if call.options.before_send is not None:
                 await call.options.before_send()
             timeout = self._timeout(call)

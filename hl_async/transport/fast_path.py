@@ -100,12 +100,14 @@ class FastPath:
         """One request, one answer. Raises aiohttp's exceptions, and ValueError for a header that would be two."""
         slash = url.index("/", 8)  # the one behind https://host
         host, origin = self._origins.get(url[:slash]) or self._origin(url[:slash])
-        request = head(method, url[slash:], host + self._fields(headers), body)
+        if not isinstance(headers, Headers) or headers.written is None:
+            headers = self._written(headers)
         connection, protocol, transport = await self._connected(origin)
         try:
             protocol.set_response_params(read_until_eof=True)
             attempt.sent = True
-            transport.write(request if body is None else request + body)
+            # never a local variable: this frame is in every traceback, and the request holds the token
+            transport.write(_encoded(method, url[slash:], host, headers, body))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()  # interim answers, such as 103
@@ -146,14 +148,15 @@ class FastPath:
         origin = self._origins[url] = lines({"Host": request.headers["Host"]}), request
         return origin
 
-    def _fields(self, headers: Mapping[str, str]) -> str:
-        """The header fields as they go out; those of :class:`Headers` are written once."""
-        if isinstance(headers, Headers):
-            if headers.written is None:
-                headers.written = self._written(headers)
-            return headers.written
-        return self._written(headers)
-
-    def _written(self, headers: Mapping[str, str]) -> str:
+    def _written(self, headers: Mapping[str, str]) -> Headers:
+        """Check header fields and write them as they go out; those of shared headers only once."""
         check_fields(headers)
-        return lines({USER_AGENT: self._user_agent, **headers})
+        if not isinstance(headers, Headers):
+            headers = Headers(headers)
+        headers.written = lines({USER_AGENT: self._user_agent, **headers})
+        return headers
+
+
+def _encoded(method: str, target: str, host: str, headers: Headers, body: bytes | None) -> bytes:
+    front = head(method, target, f"{host}{headers.written}", body)
+    return front if body is None else front + body

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
+
+_TURNS: Final = 3
+"""Turns of the loop between a timer and the end of its attempts.
+
+A loop that was busy runs the timer before the attempt has seen an answer that is in the socket already: the first turn
+reads it (uvloop runs its timers before it reads, and what they schedule too), the next one wakes the attempt.
+"""
 
 
 class Attempt:
@@ -18,7 +25,7 @@ class Attempt:
         self.task = task
         self.at = at
         self.cancelling = task.cancelling()
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.Handle | None = None
         self.expired = False
         self.sent = False
         self.answered = False
@@ -43,7 +50,7 @@ class AttemptTimeouts:
         self._seconds = seconds
         self._running: dict[Attempt, None] = {}
         self._timed: set[Attempt] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     def begin(self, seconds: float | None = None) -> Attempt:
         """Watch the running task from now on."""
@@ -51,13 +58,13 @@ class AttemptTimeouts:
         assert task is not None
         if seconds is not None:
             attempt = Attempt(task, self._loop.time() + seconds)
-            attempt.timer = self._loop.call_at(attempt.at, attempt.expire)
+            attempt.timer = self._loop.call_at(attempt.at, self._expire_own, attempt, _TURNS)
             self._timed.add(attempt)
             return attempt
         attempt = Attempt(task, self._loop.time() + self._seconds)
         self._running[attempt] = None
         if self._timer is None:
-            self._timer = self._loop.call_at(attempt.at, self._ring)
+            self._timer = self._loop.call_at(attempt.at, self._on_timer)
         return attempt
 
     def end(self, attempt: Attempt) -> None:
@@ -77,13 +84,25 @@ class AttemptTimeouts:
             self.end(attempt)
             attempt.expire()
 
-    def _ring(self) -> None:
+    def _expire_own(self, attempt: Attempt, turns: int) -> None:
+        if turns:
+            attempt.timer = self._loop.call_soon(self._expire_own, attempt, turns - 1)
+        else:
+            attempt.expire()
+
+    def _on_timer(self) -> None:
+        self._expire_due(_TURNS, self._loop.time())
+
+    def _expire_due(self, turns: int, now: float) -> None:
+        # `now` is when the timer ran: an attempt that became due since then has turns of its own to come
+        if turns:
+            self._timer = self._loop.call_soon(self._expire_due, turns - 1, now)
+            return
         self._timer = None
-        now = self._loop.time()
         while self._running:
             attempt = next(iter(self._running))
             if attempt.at > now:
-                self._timer = self._loop.call_at(attempt.at, self._ring)
+                self._timer = self._loop.call_at(attempt.at, self._on_timer)
                 return
             del self._running[attempt]
             attempt.expire()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 
 from benchmarks.busy_loop import GETS, POSTS, Server, late_answers, lost_posts
+from hl_async.config import Timeouts
 from servers import Opened, Security, opened_given
 
 pytestmark = pytest.mark.every_loop
@@ -27,6 +31,28 @@ async def test_no_request_is_lost_on_a_connection_whose_end_waits_in_the_kernel(
     async with opened_own() as session:
         assert await lost_posts(session, server, POSTS) == 0
     assert server.requests == POSTS
+    server.stop()
+
+
+@pytest.mark.parametrize("own_timeout", [None, 0.2])
+async def test_an_answer_that_came_while_the_loop_was_busy_beats_a_late_timer(
+    opened_own: Opened, security: Security, own_timeout: float | None
+) -> None:
+    server = Server(security.server)
+    async with opened_own(timeouts=Timeouts(attempt=0.2, connect=5.0)) as session:
+        await session.attempt("GET", f"{server.url}/0", {}, timeout=30.0)
+        for number in range(1, 6):
+            server.may_answer.clear()
+            call = session.attempt("POST", f"{server.url}/{number}", {}, b"{}", timeout=own_timeout)
+            task = asyncio.create_task(call)
+            await asyncio.sleep(0)
+            late = time.monotonic() + 0.2
+            while server.requests == number:
+                await asyncio.sleep(0)
+            server.may_answer.set()
+            while server.answered == number or time.monotonic() < late + 0.01:
+                time.sleep(0.001)  # the loop reads nothing meanwhile: the answer waits, and the timer is late
+            assert (await task).body == b'{"_id":"%d"}' % number
     server.stop()
 
 

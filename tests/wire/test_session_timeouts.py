@@ -80,7 +80,7 @@ async def expired_and_cancelled(server: Scripted, session: SessionManager, seen:
         watch = session._watch
         assert watch is not None
         next(iter(watch._running)).at = 0.0
-        watch._ring()
+        watch._expire_due(0, 1.0)
         stubborn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await stubborn

@@ -13,7 +13,7 @@ import msgspec
 
 from hl_async.auth.stores.base import Stored, TokenStore
 from hl_async.errors import ConfigurationError, TokenStoreError
-from hl_async.secret import Secret
+from hl_async.secret import MaskedBytes, Secret
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -32,6 +32,9 @@ class _Entry(msgspec.Struct, array_like=True):
 
     name: str
     data: bytes
+
+    def __repr__(self) -> str:
+        return f"<entry {self.name}, {len(self.data)} secret bytes>"
 
 
 class EncryptedStore:
@@ -74,8 +77,9 @@ class EncryptedStore:
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
         """See :meth:`TokenStore.save`."""
+        data = MaskedBytes(data)  # this frame awaits and may raise
         cipher = await self._ready()
-        sealed = cipher.encrypt(msgspec.msgpack.encode(_Entry(name, data)))
+        sealed = cipher.encrypt(msgspec.msgpack.encode(_Entry(name, bytes(data))))
         return await self._store.save(name, _MARK + sealed, version)
 
     async def delete(self, name: str, version: int) -> bool:
@@ -102,6 +106,7 @@ class EncryptedStore:
         return self._cipher
 
     def _open(self, cipher: MultiFernet, name: str, data: bytes) -> bytes:
+        data = MaskedBytes(data)  # the error below is raised from this frame
         if data.startswith(_MARK):
             entry = _decrypt(cipher, data[len(_MARK) :])
             if entry is not None and entry.name == name:
@@ -156,7 +161,7 @@ def _decrypt(cipher: MultiFernet, sealed: bytes) -> _Entry | None:
 
 def _key_bytes(key: Key) -> bytes:
     if isinstance(key, Secret):
-        key = key.reveal()
+        key = key.masked()
     if isinstance(key, bytes) and len(key) != _KEY_BYTES:
         key = key.decode("ascii", "replace")  # the text that Fernet.generate_key() returns
     if isinstance(key, str):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from hl_async.auth.stores.base import Stored
 from hl_async.errors import TokenStoreError
-from hl_async.secret import Secret
+from hl_async.secret import MaskedBytes, Secret
 from hl_async.storage.postgres import Database, Tables, database_of
 
 _TABLES: Final = """
@@ -52,6 +52,7 @@ class PostgresTokenStore:
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
         """See :meth:`TokenStore.save`."""
+        data = MaskedBytes(data)  # this frame awaits and may raise
         if version == 0:
             query = "insert into hl_async.token values ($1, 1, $2) on conflict do nothing"
             done = await self._changed(query, name, data)

@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 from hl_async.auth.stores.base import Stored
 from hl_async.errors import TokenStoreError
+from hl_async.secret import MaskedBytes
 from hl_async.storage import locks
 from hl_async.storage.private_files import create_private, make_private_folder
 
@@ -73,6 +74,7 @@ class SqliteStore:
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
         """See :meth:`TokenStore.save`."""
+        data = MaskedBytes(data)  # this frame awaits and may raise
 
         def act(connection: sqlite3.Connection) -> bool:
             if version == 0:

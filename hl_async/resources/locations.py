@@ -17,7 +17,8 @@ from hl_async.models.rules import RULE_NAMES
 from hl_async.pagination import Pager
 from hl_async.resources.once import KeyKeeper, Once
 from hl_async.resources.requesting import Requester, encode_query
-from hl_async.transport.calls import Account, Transport
+from hl_async.transport.account import Account
+from hl_async.transport.calls import Transport
 
 
 class ClientMemory:

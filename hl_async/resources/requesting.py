@@ -18,7 +18,8 @@ from hl_async.models.preparation import RequestContext, check_location, prepared
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import ListEnvelope, Pager
-from hl_async.transport.calls import Account, Transport
+from hl_async.transport.account import Account
+from hl_async.transport.calls import Transport
 from hl_async.wire import WireResponse
 
 R = TypeVar("R")

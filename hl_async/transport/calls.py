@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random as random_module
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from itertools import count
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from hl_async import telemetry as events
 from hl_async.config import CallOptions, ClientConfig, Lane
@@ -30,32 +31,25 @@ from hl_async.errors import (
     WireKind,
 )
 from hl_async.governor import Governor, Permit, Scope, parse_retry_after
-from hl_async.models.codec import alt_prefix
 from hl_async.operations import Operation, names_no_location
 from hl_async.secret import MaskedText
 from hl_async.telemetry import Telemetry
+from hl_async.transport.account import Account
 from hl_async.transport.responses import error_from_response
 from hl_async.transport.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
 from hl_async.wire import (
-    ACCEPT,
-    ACCEPT_ENCODING,
-    AUTHORIZATION,
-    CONTENT_TYPE,
-    FORM,
-    JSON,
     RETRY_AFTER,
-    VERSION,
-    Headers,
     Wire,
     WireResponse,
 )
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 DEFAULT_OPTIONS: Final = CallOptions()
-_PLAIN: Final = "identity"
-
-_HeaderKind: TypeAlias = tuple[str | None, bool, str | None]
+BeforeSend: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited before every request of a call, after it was admitted and authorised: what must be durable before the first
+byte belongs there. What it raises ends the call with nothing sent."""
 
 _call_ids = count(1)
 
@@ -70,42 +64,19 @@ class Authority(Protocol):
     async def reject(self, key: str, sent: str) -> bool: ...
 
 
-class Account:
-    """What every call for one sub-account (or company) shares, prepared once.
-
-    ``key`` is the id credentials are looked up by; ``alt_query`` and ``alt_body`` are altId and altType as they
-    go into a query and in front of a body; ``headers`` are those of the requests made with ``bearer``, by kind.
-    """
-
-    __slots__ = ("_masked", "_plain", "alt_body", "alt_query", "bearer", "headers", "key", "scope")
-
-    def __init__(self, key: str, scope: Scope) -> None:
-        self.key = key
-        self.scope = scope
-        self.alt_query = f"altId={quote(key, safe='')}&altType=location"
-        self.alt_body = alt_prefix(key)
-        self.bearer: str | None = None
-        self.headers: dict[_HeaderKind, Headers] = {}
-        self._plain: str | None = None
-        self._masked = MaskedText()
-
-    def masked(self, bearer: str) -> MaskedText:
-        """Return a header that credentials of the user's gave as plain text, masked; one object per text."""
-        if bearer is not self._plain:
-            self._plain, self._masked = bearer, MaskedText(bearer)
-        return self._masked
-
-
 class _Call:
     """The running facts of one call; times are of the monotonic clock."""
 
     __slots__ = (
-        "ambiguous", "attempts", "bearer", "call_id", "deadline", "last", "operation", "options",
+        "ambiguous", "attempts", "bearer", "before_send", "call_id", "deadline", "last", "operation", "options",
         "reauthorised", "started", "throttles",
     )  # fmt: skip
 
-    def __init__(self, operation: Operation[Any], options: CallOptions, total: float) -> None:
+    def __init__(
+        self, operation: Operation[Any], options: CallOptions, total: float, before_send: BeforeSend | None
+    ) -> None:
         self.operation = operation
+        self.before_send = before_send
         self.options = options
         self.started = monotonic()
         self.deadline = self.started + total
@@ -170,7 +141,7 @@ class Transport:
 
     def account(self, key: str, principal: str) -> Account:
         """The shared parts of all calls for ``key``, whose rate budget ``principal`` spends."""
-        return Account(key, self._governor.scope((principal, key)))
+        return Account(key, self._governor.scope((principal, key)), self._config, self._codings)
 
     def send(
         self,
@@ -180,6 +151,7 @@ class Transport:
         query: str = "",
         body: bytes | None = None,
         options: CallOptions = DEFAULT_OPTIONS,
+        before_send: BeforeSend | None = None,
     ) -> Coroutine[Any, Any, R]:
         """Call ``operation`` and decode its answer.
 
@@ -188,7 +160,7 @@ class Transport:
         """
         decode = operation.decode
         return self.send_with(
-            operation, account, path, query, body, options, lambda answer: decode(answer.body)
+            operation, account, path, query, body, options, lambda answer: decode(answer.body), before_send
         )
 
     async def send_with(
@@ -200,6 +172,7 @@ class Transport:
         body: bytes | None,
         options: CallOptions,
         finish: Callable[[WireResponse], R],
+        before_send: BeforeSend | None = None,
     ) -> R:
         """The loop itself; ``finish`` turns a 2xx answer into the result or raises :class:`DecodeError`."""
         self._guard()
@@ -208,15 +181,17 @@ class Transport:
         total = options.timeout
         if total is None:
             total = self._config.timeouts.total if options.lane is Lane.INTERACTIVE else math.inf
-        call = _Call(operation, options, total)
+        call = _Call(operation, options, total, before_send)
         url = f"{self._base_url}{path}?{query}" if query else self._base_url + path
         self.budget.call_started()
         self._in_flight += 1
         observed = self._telemetry.active
-        if observed:
-            self._telemetry.emit(events.CallStarted(call.call_id, operation.name, account.key))
         outcome = "ok"
         try:
+            if (
+                observed
+            ):  # inside: an observer that raises KeyboardInterrupt must not leave the call in flight
+                self._telemetry.emit(events.CallStarted(call.call_id, operation.name, account.key))
             while True:
                 permit = account.scope.try_acquire(options.lane)
                 if permit is None:
@@ -270,17 +245,18 @@ class Transport:
                 bearer = await self._bearer(account, call)
             if type(bearer) is not MaskedText:
                 bearer = account.masked(bearer)
-            if call.options.before_send is not None:
-                await call.options.before_send()
+            if call.before_send is not None:
+                await self._in_time(call, call.before_send, "before the request was sent")
             timeout = self._timeout(call)
+            call.bearer = bearer
+            call.attempts += 1
+            if self._telemetry.active:
+                waited = monotonic() - call.started
+                started = events.AttemptStarted(call.call_id, operation.name, call.attempts, waited)
+                self._telemetry.emit(started)
         except BaseException:
             permit.unused()
             raise
-        call.bearer = bearer
-        call.attempts += 1
-        if self._telemetry.active:
-            waited = monotonic() - call.started
-            self._telemetry.emit(events.AttemptStarted(call.call_id, operation.name, call.attempts, waited))
         response: WireResponse | None = None
         failure: CallError
         config = self._config
@@ -288,11 +264,10 @@ class Transport:
             response = await self._wire.attempt(
                 operation.method,
                 url,
-                self._headers(account, operation, bearer, body, call.options),
+                account.headers(operation, bearer, body, call.options.api_version),
                 body,
                 timeout=timeout,
                 max_body=config.max_list_body if operation.items else config.max_body,
-                fresh_connection=call.options.fresh_connection,
             )
             permit.answered(response.status, response.headers, response.elapsed)
             if 200 <= response.status < 300:
@@ -368,15 +343,20 @@ class Transport:
 
     async def _bearer(self, account: Account, call: _Call) -> str:
         """The slow way to a token: load, refresh or mint, within the deadline."""
+        obtain = partial(self._authority.bearer, account.key)
+        return await self._in_time(call, obtain, "while a token was being obtained")
+
+    async def _in_time(self, call: _Call, act: Callable[[], Awaitable[T]], when: str) -> T:
+        """Await ``act`` within the call's deadline."""
         remaining = call.deadline - monotonic()
         if math.isinf(remaining):
-            return await self._authority.bearer(account.key)
+            return await act()
         try:
             async with asyncio.timeout(remaining):
-                return await self._authority.bearer(account.key)
+                return await act()
         except TimeoutError:
             pass
-        raise DeadlineExceeded("the total timeout passed while a token was being obtained")
+        raise DeadlineExceeded(f"the total timeout passed {when}", reason=call.last)
 
     def _timeout(self, call: _Call) -> float | None:
         """Seconds for this attempt; None is the configured default, for which nothing need be built."""
@@ -387,45 +367,6 @@ class Transport:
         if own is None and remaining >= self._config.timeouts.attempt:
             return None
         return min(own or self._config.timeouts.attempt, remaining)
-
-    def _headers(
-        self,
-        account: Account,
-        operation: Operation[Any],
-        bearer: str,
-        body: bytes | None,
-        options: CallOptions,
-    ) -> Headers:
-        """The headers of one request, made once per account, bearer and kind of request."""
-        if account.bearer is not bearer:
-            account.bearer = bearer
-            account.headers = {}
-        kind = (
-            None if body is None else FORM if operation.form else JSON,
-            operation.items is not None,
-            options.api_version,
-        )
-        headers = account.headers.get(kind)
-        if headers is None:
-            headers = account.headers[kind] = self._new_headers(bearer, *kind)
-        return headers
-
-    def _new_headers(
-        self, bearer: str, content_type: str | None, is_list: bool, api_version: str | None
-    ) -> Headers:
-        headers = Headers(
-            {
-                VERSION: api_version or self._config.api_version,
-                ACCEPT: JSON,
-                # decompressing a small body costs more than it saves on the way
-                ACCEPT_ENCODING: self._codings if is_list and self._config.compress else _PLAIN,
-            }
-        )
-        if bearer:
-            headers[AUTHORIZATION] = bearer
-        if content_type is not None:
-            headers[CONTENT_TYPE] = content_type
-        return headers
 
     def _observe(self, call: _Call, response: WireResponse | None, error: str) -> None:
         operation = call.operation
@@ -486,7 +427,11 @@ class Transport:
 
 def _cut_short(error: DecodeError, response: WireResponse | None) -> CallError:
     """The wire error behind a document that ends in the middle: its connection closed without saying so."""
-    if response is not None and response.body and "truncated" in error.message:
+    if (
+        response is not None
+        and "truncated" in error.message
+        and (response.body or _ends_with_its_connection(response))
+    ):
         return ConnectionLost(
             "the answer ended in the middle of the document",
             kind=WireKind.TRUNCATED,
@@ -494,6 +439,11 @@ def _cut_short(error: DecodeError, response: WireResponse | None) -> CallError:
             cause=error.body,
         )
     return error
+
+
+def _ends_with_its_connection(response: WireResponse) -> bool:
+    """Whether nothing but the end of the connection says that the body is complete: it may as well have been lost."""
+    return not ("Content-Length" in response.headers or "Transfer-Encoding" in response.headers)
 
 
 def _outcome_unknown(failure: CallError) -> OutcomeUnknown:

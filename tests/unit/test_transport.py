@@ -32,7 +32,8 @@ from hl_async.errors import (
 )
 from hl_async.governor import Governor, GovernorPolicy
 from hl_async.telemetry import Event, Telemetry
-from hl_async.transport.calls import Account, Transport
+from hl_async.transport.account import Account
+from hl_async.transport.calls import Transport
 from hl_async.transport.retry import RetryPolicy
 from hl_async.wire import WireResponse
 

@@ -1,0 +1,98 @@
+"""Internal. What the calls for one sub-account share: its id in every form, its rate budget, its request headers."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+from hl_async.config import ClientConfig
+from hl_async.governor import Scope
+from hl_async.models.codec import alt_prefix
+from hl_async.operations import Operation
+from hl_async.secret import MaskedText
+from hl_async.wire import (
+    ACCEPT,
+    ACCEPT_ENCODING,
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    FORM,
+    JSON,
+    VERSION,
+    Headers,
+)
+
+_PLAIN: Final = "identity"
+
+_HeaderKind: TypeAlias = tuple[str | None, bool, str | None]
+
+
+class Account:
+    """What every call for one sub-account (or company) shares, prepared once.
+
+    ``key`` is the id credentials are looked up by; ``alt_query`` and ``alt_body`` are altId and altType as they
+    go into a query and in front of a body.
+    """
+
+    __slots__ = (
+        "_bearer",
+        "_headers",
+        "_masked",
+        "_plain",
+        "_settings",
+        "alt_body",
+        "alt_query",
+        "key",
+        "scope",
+    )
+
+    def __init__(self, key: str, scope: Scope, config: ClientConfig, codings: str) -> None:
+        self.key = key
+        self._settings = (config.api_version, codings if config.compress else _PLAIN)
+        self.scope = scope
+        self.alt_query = f"altId={quote(key, safe='')}&altType=location"
+        self.alt_body = alt_prefix(key)
+        self._bearer: str | None = None
+        self._headers: dict[_HeaderKind, Headers] = {}
+        self._plain: str | None = None
+        self._masked = MaskedText()
+
+    def masked(self, bearer: str) -> MaskedText:
+        """Return a header that credentials of the user's gave as plain text, masked; one object per text."""
+        if bearer is not self._plain:
+            self._plain, self._masked = bearer, MaskedText(bearer)
+        return self._masked
+
+    def headers(
+        self, operation: Operation[Any], bearer: str, body: bytes | None, api_version: str | None
+    ) -> Headers:
+        """Return the headers of one request, made once per bearer and kind of request."""
+        if self._bearer is not bearer:
+            self._bearer = bearer
+            self._headers = {}
+        kind = (
+            None if body is None else FORM if operation.form else JSON,
+            operation.items is not None,
+            api_version,
+        )
+        headers = self._headers.get(kind)
+        if headers is None:
+            headers = self._headers[kind] = self._new_headers(bearer, *kind)
+        return headers
+
+    def _new_headers(
+        self, bearer: str, content_type: str | None, is_list: bool, api_version: str | None
+    ) -> Headers:
+        default, codings = self._settings
+        headers = Headers(
+            {
+                VERSION: api_version or default,
+                ACCEPT: JSON,
+                # decompressing a small body costs more than it saves on the way
+                ACCEPT_ENCODING: codings if is_list else _PLAIN,
+            }
+        )
+        if bearer:
+            headers[AUTHORIZATION] = bearer
+        if content_type is not None:
+            headers[CONTENT_TYPE] = content_type
+        return headers

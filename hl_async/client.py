@@ -346,10 +346,9 @@ class HighLevel:
         return self._core.credentials
 
     def __repr__(self) -> str:
-        core = getattr(self, "_core", None)
-        if core is None:
-            return "<HighLevel that could not be made>"  # crash reporters print it while an error is raised
-        return f"<HighLevel {core.state}, {core.config.base_url}, {core.transport.in_flight} calls in flight>"
+        core = getattr(self, "_core", None)  # missing while the constructor raises
+        shown = core and f"{core.state}, {core.config.base_url}, {core.transport.in_flight} calls in flight"
+        return f"<HighLevel {shown or 'new'}>"
 
 
 class Location(LocationRequester):

@@ -7,7 +7,7 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -115,10 +115,7 @@ class CallOptions:
     """What one call, or every call of ``with_options()``, does differently.
 
     ``timeout`` replaces the total timeout in seconds (``math.inf``: none), ``attempt_timeout`` the timeout
-    of one request, ``api_version`` the ``Version`` header, ``max_attempts`` the retry policy's number,
-    ``fresh_connection`` forbids a pooled connection (no race with a server closing an idle one).
-    ``before_send`` is awaited before every request of the call, after the rate budget admitted it and the token is
-    at hand: what must be durable before the first byte belongs there; raising ends the call with nothing sent.
+    of one request, ``api_version`` the ``Version`` header, ``max_attempts`` the retry policy's number.
     """
 
     timeout: float | None = None
@@ -126,8 +123,6 @@ class CallOptions:
     lane: Lane = Lane.INTERACTIVE
     api_version: str | None = None
     max_attempts: int | None = None
-    fresh_connection: bool = False
-    before_send: Callable[[], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         if self.timeout is not None and self.timeout != math.inf:

@@ -111,8 +111,9 @@ class LocationTarget:
         return is_answerable(self._operation)
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
-        options = self._options.replace(before_send=intend)
-        document = await self._location.call(self._operation, *ids, body=body or None, options=options)
+        document = await self._location.call(
+            self._operation, *ids, body=body or None, options=self._options, before_send=intend
+        )
         if self._operation is op.CREATE_INVOICE_FROM_ESTIMATE:
             document = document.invoice
         return getattr(document, "id", None) or (ids[0] if ids else "")

@@ -193,8 +193,7 @@ class Ensuring:
             await self._note(OnceRecord("", sent_at=time.time()))
 
         try:
-            options = at.options.replace(before_send=mark)
-            answer = await at.call(op.CREATE_CONTACT, body=draft, options=options)
+            answer = await at.call(op.CREATE_CONTACT, body=draft, before_send=mark)
         except (OutcomeUnknown, DecodeError) as error:
             return None, error
         except BadRequest as error:

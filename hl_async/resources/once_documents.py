@@ -230,7 +230,7 @@ async def create_estimate_once(
         return OnceLook(None, suspects if blind else [])
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
-        return await at.call(op.CREATE_ESTIMATE, body=sent, options=at.options.replace(before_send=mark))
+        return await at.call(op.CREATE_ESTIMATE, body=sent, before_send=mark)
 
     return await OnceCall(at, op.CREATE_ESTIMATE, name, key, content, look, send).run()
 
@@ -282,7 +282,7 @@ async def create_invoice_once(
 
     async def send(record: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice:
         sent = body if record.number is None else msgspec.structs.replace(body, invoice_number=record.number)
-        return await at.call(op.CREATE_INVOICE, body=sent, options=at.options.replace(before_send=mark))
+        return await at.call(op.CREATE_INVOICE, body=sent, before_send=mark)
 
     made = OnceCall(
         at, op.CREATE_INVOICE, name, key, content, look, send, number if own_number is None else None
@@ -308,8 +308,7 @@ async def invoice_estimate_once(
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice | None:
         nonlocal answer
-        options = at.options.replace(before_send=mark)
-        answer = await at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate.id, body=body, options=options)
+        answer = await at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate.id, body=body, before_send=mark)
         return answer.invoice
 
     invoice: Invoice = await OnceCall(
@@ -333,8 +332,7 @@ async def send_estimate_once(at: LocationRequester, estimate: Estimate, message:
         return OnceLook(None, [])
 
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
-        options = at.options.replace(before_send=mark)
-        return await at.call(op.SEND_ESTIMATE, estimate.id, body=message, options=options)
+        return await at.call(op.SEND_ESTIMATE, estimate.id, body=message, before_send=mark)
 
     content = fingerprint(encode(message))
     return await OnceCall(at, op.SEND_ESTIMATE, name, estimate.id, content, look, send).run()

@@ -19,7 +19,7 @@ from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import ListEnvelope, Pager
 from hl_async.transport.account import Account
-from hl_async.transport.calls import Transport
+from hl_async.transport.calls import BeforeSend, Transport
 from hl_async.wire import WireResponse
 
 R = TypeVar("R")
@@ -68,6 +68,7 @@ class Requester:
         body: Body = None,
         query: Query = None,
         options: CallOptions | None = None,
+        before_send: BeforeSend | None = None,
     ) -> Coroutine[Any, Any, R]:
         """Call any operation of the table by its row; typed like the method of its own.
 
@@ -81,7 +82,7 @@ class Requester:
             asked = ids[0] if ids else str((query or {}).get(operation.query[0], ""))
         timezone = self._context.reading
         if not asked and not timezone:
-            return self._transport.send(operation, self._account, path, text, content, options)
+            return self._transport.send(operation, self._account, path, text, content, options, before_send)
         decode = operation.decode
 
         def finish(response: WireResponse) -> R:
@@ -92,7 +93,9 @@ class Requester:
                 with_timezone(answer, timezone)
             return answer
 
-        return self._transport.send_with(operation, self._account, path, text, content, options, finish)
+        return self._transport.send_with(
+            operation, self._account, path, text, content, options, finish, before_send
+        )
 
     def follows(self, rule: str) -> bool:
         """Tell whether a rule of `hl_async.models.rules` is in force."""

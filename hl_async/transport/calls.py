@@ -48,8 +48,7 @@ T = TypeVar("T")
 
 DEFAULT_OPTIONS: Final = CallOptions()
 BeforeSend: TypeAlias = Callable[[], Awaitable[None]]
-"""Awaited before every request of a call, after it was admitted and authorised: what must be durable before the first
-byte belongs there. What it raises ends the call with nothing sent."""
+"""Awaited before every request, for what must be durable before the first byte; what it raises ends the call."""
 
 _call_ids = count(1)
 
@@ -87,6 +86,10 @@ class _Call:
         self.ambiguous = False
         self.bearer = ""
         self.last: CallError | None = None
+
+    def attempt_started(self) -> events.AttemptStarted:
+        waited = monotonic() - self.started
+        return events.AttemptStarted(self.call_id, self.operation.name, self.attempts, waited)
 
     def told(self, error: CallError) -> CallError:
         """``error``, with the facts of this call on it."""
@@ -243,17 +246,14 @@ class Transport:
             bearer = self._authority.current(account.key) if operation.authorised else ""
             if bearer is None:
                 bearer = await self._bearer(account, call)
-            if type(bearer) is not MaskedText:
-                bearer = account.masked(bearer)
+            bearer = bearer if type(bearer) is MaskedText else account.masked(bearer)
             if call.before_send is not None:
                 await self._in_time(call, call.before_send, "before the request was sent")
             timeout = self._timeout(call)
             call.bearer = bearer
             call.attempts += 1
             if self._telemetry.active:
-                waited = monotonic() - call.started
-                started = events.AttemptStarted(call.call_id, operation.name, call.attempts, waited)
-                self._telemetry.emit(started)
+                self._telemetry.emit(call.attempt_started())
         except BaseException:
             permit.unused()
             raise

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import samples
-from hl_async import CallOptions, ClientConfig, GovernorPolicy, HighLevel, RetryPolicy, Timeouts
+from hl_async import ClientConfig, GovernorPolicy, HighLevel, RetryPolicy, Timeouts
 from hl_async.errors import (
     AttemptTimeout,
     ConnectionLost,
@@ -224,12 +224,3 @@ async def test_an_outage_is_not_amplified(box: Sandbox) -> None:
             )
     assert all(isinstance(one, ServerError) for one in outcomes)
     assert box.count / 600 < 1.25  # 600 calls; the float of ten weighs less the more calls there are
-
-
-async def test_a_fresh_connection_can_be_asked_for(box: Sandbox) -> None:
-    async with client(box, config=PATIENT) as hl:
-        shop = hl.location(box.location_id)
-        await shop.estimates.generate_number()
-        await shop.with_options(fresh_connection=True).estimates.create(samples.estimate())
-        assert box.connections_total == 2
-    assert CallOptions(fresh_connection=True).fresh_connection

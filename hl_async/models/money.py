@@ -185,14 +185,14 @@ def document_total(items: Iterable[PricedLine], currency: str, discount: Any = N
     subtotal = sum(bare, Decimal(0))
     off = discount_amount(subtotal, discount, currency)
     tax = Decimal(0)
-    share = Decimal(1) if not subtotal else _ROOMY.divide(subtotal - off, subtotal)
+    share = _ROOMY.divide(subtotal - off, subtotal) if subtotal and off else None
     for line, amount in zip(lines, bare, strict=True):
         taxes = getattr(line, "taxes", None) or ()
         if getattr(line, "tax_inclusive", False) is True:
             continue
         for entry in taxes:
-            rate = Decimal(entry.rate or 0)
-            tax += rounded(_ROOMY.multiply(_ROOMY.multiply(amount, share), rate) / 100, currency)
+            base = amount if share is None else _ROOMY.multiply(amount, share)
+            tax += rounded(_ROOMY.multiply(base, Decimal(entry.rate or 0)) / 100, currency)
     return max(rounded(subtotal - off + tax, currency), rounded(Decimal(0), currency))
 
 

@@ -191,6 +191,8 @@ def _days(document: Document, settings: SourceSettings, latest: date, notes: lis
 
 
 def _short(field: str, text: str, notes: list[str]) -> str:
+    if len(text) <= LONGEST_NAME and "  " not in text and text.isprintable() and text.strip() == text:
+        return text
     text = " ".join(text.split())
     if len(text) <= LONGEST_NAME:
         return text
@@ -245,13 +247,10 @@ def _estimate(document: Document, common: dict[str, Any], ends: date, notes: lis
                 body.estimate_number_prefix = document.number_prefix
         elif document.number not in body.name and document.number not in body.title:
             body.name = _short("name", f"{document.number} {body.name}", notes)
-    kept = {
-        "status": document.status,
-        "number": document.number,
-        "po_number": document.po_number,
-        "custom_fields": document.custom_fields,
-    }
-    kept = {name: value for name, value in kept.items() if value}
+    given = (("status", document.status), ("number", document.number), ("po_number", document.po_number))
+    kept: dict[str, Any] = {field: value for field, value in given if value}
+    if document.custom_fields:
+        kept["custom_fields"] = document.custom_fields
     if kept:
         body.meta = {"source": kept}
     return body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -59,6 +59,7 @@ _CONTROL: Final = ("raw", "place", "reject", "skip", "business_name", "deposit_v
 
 _TAX_KEYS: Final = (("tax_name", "tax_rate", "tax_amount"), ("tax2_name", "tax2_rate", "tax2_amount"))
 _ONE: Final = Decimal(1)
+_MANY: Final = 1000
 
 COLUMNS: Final[tuple[str, ...]] = (
     *_TEXTS, *_DAYS, *_AMOUNTS, *_TAX, *_DISCOUNT,
@@ -93,6 +94,19 @@ class RowAssembler:
         self._charge = _part("charge_", self._at)
         self._payment = _part("payment_", self._at)
         self._custom = _part("custom_", {k: v for k, v in self._at.items() if k != "custom_fields"})
+        self._readers: dict[str, Callable[[str, Any, str], Any]] = {
+            **dict.fromkeys(_TEXTS[2:], lambda name, value, money: _text(name, value)),
+            **dict.fromkeys(_DAYS, lambda name, value, money: self._day(name, value)),
+            **dict.fromkeys(_AMOUNTS, self._amount),
+        }
+        self._rates: dict[tuple[Any, Any], DocumentTax] = {}
+        self._has_lists = any(name in self._at for name in _NESTED)
+        self._has_discount = "discount_value" in self._at
+        self._has_tax = any(name in self._at for name in _TAX)
+        self._line_has = {key for key, _ in self._line}
+        self._customer_fields = [
+            (one, f"customer_{one}") for one in _CUSTOMER if f"customer_{one}" in self._at
+        ]
         self._has_address = any(f"customer_{one}" in self._at for one in _ADDRESS)
 
     # --------------------------------------------------------------------------------- control columns
@@ -150,42 +164,55 @@ class RowAssembler:
         facts = self._agreed(rows)
         currency = _text("currency", facts.get("currency"))
         money = currency or self._settings.currency
-        lines, charges, payments = self._parts(rows, money)
-        values: dict[str, Any] = {name: _text(name, facts.get(name)) for name in _TEXTS[2:] if name in facts}
-        values |= {name: self._day(name, facts.get(name)) for name in _DAYS if name in facts}
-        values |= {name: self._amount(name, facts.get(name), money) for name in _AMOUNTS if name in facts}
+        values: dict[str, Any] = {}
+        for name, value in facts.items():
+            read = self._readers.get(name)
+            if read is not None:
+                values[name] = read(name, value, money)
         if facts.get("kind"):
             values["kind"] = _one_of("kind", facts["kind"], ("estimate", "invoice"))
-        nested = {name: rows[0][self._at[name]] for name in _NESTED if name in self._at}
         if facts.get("deposit_value") is not None:
             values["deposit"] = self._installment("deposit", facts, money, "deposit_")
-        if nested.get("schedule"):
-            values["schedule"] = [self._installment("schedule", one, money, "") for one in nested["schedule"]]
+        emails = None
+        if self._has_lists:
+            nested = {name: rows[0][self._at[name]] for name in _NESTED if name in self._at}
+            emails = nested.get("customer_additional_emails")
+            if nested.get("schedule"):
+                values["schedule"] = [
+                    self._installment("schedule", one, money, "") for one in nested["schedule"]
+                ]
+            if nested.get("taxes"):
+                values["taxes"] = self._taxes("tax", {}, money, nested["taxes"])
+            values["custom_fields"] = self._customs(rows, nested.get("custom_fields"))
+        elif self._custom:
+            values["custom_fields"] = self._customs(rows, None)
+        lines, charges, payments = self._parts(rows, money)
+        if self._has_discount:
+            values["discount"] = self._discount("discount", facts, money)
+        if self._has_tax:
+            values["taxes"] = self._taxes("tax", facts, money) + values.get("taxes", [])
         return Document(
             source_id=source_id,
-            customer=self._customer(facts, nested.get("customer_additional_emails")),
+            customer=self._customer(facts, emails),
             lines=lines,
             charges=charges,
             payments=payments,
-            discount=self._discount("discount", facts, money),
-            taxes=self._taxes("tax", facts, money, nested.get("taxes")),
-            custom_fields=self._customs(rows, nested.get("custom_fields")),
             **values,
         )
 
     def _agreed(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The document's facts: what the first row that states one says; rows that disagree are refused."""
         facts: dict[str, Any] = {}
+        first, *others = rows
         for name, index in self._facts:
-            value = rows[0][index]
-            if len(rows) > 1:
-                for row in rows:
-                    other = row[index]
-                    if other is None or other == value:
-                        continue
-                    if value is not None:
-                        raise InvalidRequest(name, f"is {value!r} and {other!r} in rows of one document")
-                    value = other
+            value = first[index]
+            for row in others:
+                other = row[index]
+                if other == value or other is None:
+                    continue
+                if value is not None:
+                    raise InvalidRequest(name, f"is {value!r} and {other!r} in rows of one document")
+                value = other
             if value is not None:
                 facts[name] = value
         return facts
@@ -199,7 +226,9 @@ class RowAssembler:
         own, name, amount = self._line, self._line_name, self._line_amount
         for row in rows:
             if (name >= 0 and row[name] is not None) or (amount >= 0 and row[amount] is not None):
-                lines.append(self._item({key: row[at] for key, at in own}, len(lines), currency))
+                lines.append(
+                    self._item({key: row[at] for key, at in own}, len(lines), currency, self._line_has)
+                )
             if self._charge:
                 one = {key: row[at] for key, at in self._charge if row[at] is not None}
                 if one.get("amount") is not None:
@@ -208,13 +237,15 @@ class RowAssembler:
                 one = {key: row[at] for key, at in self._payment if row[at] is not None}
                 if one.get("amount") is not None:
                     payments.append(self._paid(one, currency))
+        if not self._has_lists:
+            return lines, charges, payments
         for one in self._nested("lines", rows):
-            lines.append(self._item(one, len(lines), currency))
+            lines.append(self._item(one, len(lines), currency, one))
         charges += [
             self._charged(one, currency) for one in self._nested("charges", rows) if one.get("amount")
         ]
         payments += [self._paid(one, currency) for one in self._nested("payments", rows)]
-        return lines, [one for one in charges if one.amount], payments
+        return lines, charges, payments
 
     def _nested(self, name: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """The structs of a list column, without those that state nothing."""
@@ -223,35 +254,39 @@ class RowAssembler:
             one for one in found or () if any(one.get(key) is not None for key in ("name", "amount", "total"))
         ]
 
-    def _item(self, one: dict[str, Any], index: int, currency: str) -> DocumentLine:
+    def _item(self, one: dict[str, Any], index: int, currency: str, has: Container[str]) -> DocumentLine:
         try:
-            return self._line_of(one, one.get, currency)
+            return self._line_of(one, currency, has)
         except InvalidRequest as error:
             # built here alone: naming every field of every line costs more than reading it
             raise InvalidRequest(f"line {index + 1} {error.field}", error.problem) from None
 
-    def _line_of(self, one: dict[str, Any], get: Callable[..., Any], currency: str) -> DocumentLine:
+    def _line_of(self, one: dict[str, Any], currency: str, has: Container[str]) -> DocumentLine:
+        """One line; only the columns that the query has are looked at."""
+        get = one.get
         qty = get("qty")
         qty = _ONE if qty is None or qty == "" else self._number("qty", qty)
-        total = self._amount("total", get("total"), currency)
+        total = self._amount("total", get("total"), currency) if "total" in has else None
         amount = self._amount("amount", get("amount"), currency)
         if amount is None:
             if total is None:
                 raise InvalidRequest("amount", "is missing")
             amount = unit_price(rounded(total, currency or "USD"), qty, currency or "USD", "total")
-        taxable, inclusive = get("taxable"), get("tax_inclusive")
+        more: dict[str, Any] = {}
+        if (taxable := get("taxable")) is not None:
+            more["taxable"] = _flag("taxable", taxable)
+        if (inclusive := get("tax_inclusive")) is not None:
+            more["tax_inclusive"] = _flag("tax_inclusive", inclusive)
+        if get("discount_value") is not None:
+            more["discount"] = self._discount("discount", one, currency)
+        for name in ("product_id", "price_id"):
+            if get(name) is not None:
+                more[name] = _id(name, _text(name, one[name]))
+        if (description := get("description")) is not None:
+            more["description"] = _text("description", description)
+        taxes = self._taxes("tax", one, currency, get("taxes"))
         return DocumentLine(
-            name=_text("name", get("name")),
-            amount=amount,
-            qty=qty,
-            description=_text("description", get("description")),
-            discount=None if get("discount_value") is None else self._discount("discount", one, currency),
-            taxes=self._taxes("tax", one, currency, get("taxes")),
-            taxable=True if taxable is None else _flag("taxable", taxable),
-            tax_inclusive=False if inclusive is None else _flag("tax_inclusive", inclusive),
-            total=total,
-            product_id=_id("product_id", _text("product_id", get("product_id"))),
-            price_id=_id("price_id", _text("price_id", get("price_id"))),
+            name=_text("name", get("name")), amount=amount, qty=qty, taxes=taxes, total=total, **more
         )
 
     def _charged(self, one: dict[str, Any], currency: str) -> DocumentCharge:
@@ -279,16 +314,19 @@ class RowAssembler:
         return DocumentInstallment(value=read, type=kind, due=self._day(f"{at} due", one.get(f"{prefix}due")))
 
     def _customer(self, facts: dict[str, Any], emails: Any) -> DocumentCustomer:
-        values = {one: _text(one, facts.get(f"customer_{one}")).strip() for one in _CUSTOMER}
-        _id("customer_contact_id", values["contact_id"])
-        address = None
+        values: dict[str, Any] = {}
+        for field, name in self._customer_fields:
+            if (value := facts.get(name)) is not None:
+                values[field] = _text(name, value).strip()
+        if "contact_id" in values:
+            _id("customer_contact_id", values["contact_id"])
         if self._has_address:
-            address = DocumentAddress(
+            values["address"] = DocumentAddress(
                 **{one: _text(one, facts.get(f"customer_{one}")).strip() for one in _ADDRESS}
             )
-        return DocumentCustomer(
-            address=address, additional_emails=[str(one) for one in emails or () if one], **values
-        )
+        if emails:
+            values["additional_emails"] = [str(one) for one in emails if one]
+        return DocumentCustomer(**values)
 
     def _customs(self, rows: Sequence[Row], nested: Any) -> dict[str, str]:
         found = {
@@ -325,10 +363,18 @@ class RowAssembler:
     def _add_tax(
         self, found: list[DocumentTax], at: str, name: Any, rate: Any, amount: Any, currency: str
     ) -> None:
+        # rates repeat in nearly every row, taxes as amounts do not
+        known = self._rates.get((name, rate)) if amount is None else None
+        if known is not None:
+            found.append(known)
+            return
         read = None if rate is None or rate == "" else self._percentage(at, rate)
         money = self._amount(at, amount, currency)
         if read or money:
-            found.append(DocumentTax(name=_text(at, name).strip() or "Tax", rate=read, amount=money))
+            tax = DocumentTax(name=_text(at, name).strip() or "Tax", rate=read, amount=money)
+            if amount is None and len(self._rates) < _MANY:
+                self._rates[(name, rate)] = tax
+            found.append(tax)
 
     def _percentage(self, at: str, value: Any) -> Decimal:
         return read_percentage(at, value, self._numbers) if isinstance(value, str) else _exact(at, value)

@@ -22,6 +22,7 @@ from benchmarks import (
     governor,
     imports,
     once,
+    planning,
     shared_budget,
     torture,
     workers,
@@ -70,6 +71,7 @@ def main() -> int:
         credentials,
         torture,
         once,
+        planning,
         workers,
     ):
         name = module.__name__.rpartition(".")[2]

@@ -21,9 +21,11 @@ from hl_async.bulk.sources.document import (
     encode_document,
 )
 from hl_async.bulk.sources.mapping import Mapping
-from hl_async.bulk.sources.readers import read_source
+from hl_async.bulk.sources.opening import OpenedSource, open_source
+from hl_async.bulk.sources.readers import Reading, SourceFacts, read_documents, read_source
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification
 
@@ -45,21 +47,29 @@ __all__ = [
     "MapResult",
     "Mapping",
     "MigrationOptions",
+    "OpenedSource",
     "Plan",
     "Preview",
     "Progress",
+    "Reading",
     "Reject",
     "RollbackReport",
     "Run",
     "RunReport",
+    "SourceFacts",
     "SourceSettings",
+    "SqlQuery",
+    "TableSpec",
     "Verification",
     "bulk_map",
     "document_schema",
     "encode_document",
     "migrate",
+    "open_source",
     "plan",
+    "read_documents",
     "read_source",
+    "read_sql",
     "rollback",
     "verify",
 ]

@@ -138,6 +138,15 @@ def dbos() -> None:
     assert DBOS.enqueue_workflow_with_options_async
 
 
+def sql() -> None:
+    from hl_async.bulk import Item, SourceSettings, read_sql
+
+    Path("q.csv").write_text("No,Item,Price\nA-1,Oak,9.99\n")
+    query = "SELECT No AS source_id, Item AS line_name, Price AS line_amount FROM q"
+    (item,) = read_sql(query, [Path("q.csv")], SourceSettings(currency="USD", contact_id="c"))
+    assert isinstance(item, Item), item
+
+
 def everything() -> None:
     for check in (cli, sandbox, speedups, xlsx, webhooks, dbos):
         check()
@@ -148,6 +157,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "cli": demo,
     "sandbox": sandbox,
     "speedups": speedups,
+    "sql": sql,
     "xlsx": xlsx,
     "webhooks": webhooks,
     "postgres": postgres,

@@ -97,7 +97,9 @@ def parse_profile(name: str, text: str) -> Profile:
     tables: dict[str, TableSpec] = {}
     settings: list[str] = []
     for line in text.splitlines():
-        if not line.startswith("-- "):
+        if not line.strip():
+            continue
+        if not line.startswith("--"):
             break
         found = _HEADER.fullmatch(line)
         if found is None:

@@ -148,7 +148,7 @@ def sql() -> None:
 
 
 def everything() -> None:
-    for check in (cli, sandbox, speedups, xlsx, webhooks, dbos):
+    for check in (cli, sandbox, speedups, sql, xlsx, webhooks, dbos):
         check()
 
 

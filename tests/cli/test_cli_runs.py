@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -357,3 +358,31 @@ def test_failed_attempts_are_counted_until_the_server_answers() -> None:
     counting.on_event(attempt(429))
     assert counting.trouble is None
     assert (counting.requests, counting.refused) == (5, 1)
+
+
+@pytest.mark.untraced
+def test_a_rollback_that_is_killed_again_and_again_leaves_nothing_and_touches_nothing_else(
+    shop: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("b.csv").write_text(HEAD + "".join(f"B-{n},Door,10\n" for n in range(30)))
+    assert run(["migrate", "b.csv", "--map", "m.toml"]) == ExitCode.OK
+    assert run([*MIGRATE, "--limit", "2"]) == ExitCode.OK
+    shop.control("faults", {"rates": {"reset_after_commit": 0.1, "html_502": 0.05}, "seed": 5}, "PUT")
+    kills = 0
+    for _ in range(30):
+        process = subprocess.Popen(
+            [*COMMAND, "rollback", "b.csv", "--yes"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        before = len(names(shop))
+        while kills < 3 and process.poll() is None and len(names(shop)) > max(2, before - 2):
+            time.sleep(0.01)
+        if kills < 3 and process.poll() is None and len(names(shop)) > 2:
+            process.kill()
+            kills += 1
+        if process.wait() == ExitCode.OK:
+            break
+    shop.control("faults", {"rates": {}}, "PUT")
+    assert kills >= 3
+    assert run(["rollback", "b.csv", "--yes"]) == ExitCode.OK
+    assert names(shop) == ["Order A-0", "Order A-1"]
+    assert run(["verify", "b.csv"]) == ExitCode.OK

@@ -69,20 +69,25 @@ def torture(server: Server, locations: int, each: int, kills: int, dice: random.
             watch = Watch(server.dsn)
             away = 0.0
             hit = 0
+            events: list[tuple[float, str]] = []
             next_kill = time.monotonic() + 6
             while not watch.look():
                 crew.keep()
                 now = time.monotonic()
                 if hit < kills and now >= next_kill:
                     hit += crew.kill()
+                    events.append((now, "SIGKILL"))
                     next_kill = now + 2.5 + 3.0 * dice.random()
                 if server.is_ours and hit >= kills // 2 and not away:
                     away = server.crash()
+                    events += [(now, "Postgres crashes"), (time.monotonic(), "Postgres is back")]
                     watch.forgive()
                 time.sleep(0.25)
             crew.stop()
             lost, doubled, total = judge(box, each)
             requests = control(box.url, "state")
+            if requests["refused"]:
+                explain(control(box.url, "requests"), events)
     documents = locations * each
     wanted = round(29.97 * documents, 2)
     print(
@@ -104,6 +109,21 @@ def torture(server: Server, locations: int, each: int, kills: int, dice: random.
     stuck = note(Row("longest time that a lane stood still under SIGKILLs", watch.longest, STUCK_BAR, "s"))
     refused = note(Row("requests refused under SIGKILLs and a crash of Postgres", requests["refused"], 0, ""))
     return bad and stuck and refused and total == wanted and hit == kills
+
+
+def explain(requests: list[dict[str, Any]], events: list[tuple[float, str]]) -> None:
+    """Print every refused request with what arrived in its location before it, and what had happened."""
+    for one in requests:
+        if not one["refused"]:
+            continue
+        before = [r for r in requests if r["location"] == one["location"] and r["number"] < one["number"]][
+            -12:
+        ]
+        at = one["at"]
+        print(f"refused: request {one['number']} of {one['location']}, {one['operation']}")
+        print("  before: " + " ".join(f"{r['at'] - at:.2f}{'!' if r['refused'] else ''}({r['fault'] or '-'},{r['elapsed']:.2f})" for r in before))  # fmt: skip
+        near = [(moment - at, what) for moment, what in events if abs(moment - at) < 40]
+        print("  events: " + ", ".join(f"{ago:.1f} {what}" for ago, what in near))
 
 
 class Sandbox:

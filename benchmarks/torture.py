@@ -1,7 +1,8 @@
 """A migration killed again and again, with faults on, against a sandbox in another process.
 
 Every key once in the sandbox, created + rejected = source, totals to the cent. ``--documents``, ``--kills``, ``--seed``.
-Then the same for a copy of the location with its invoices.
+Then a migration that is killed in the middle and taken back, the rollback killed as often: nothing of it stays, and nothing
+else goes. Then the same for a copy of the location with its invoices.
 """
 
 from __future__ import annotations
@@ -36,9 +37,25 @@ def control(url: str, name: str, body: Any = None, method: str = "GET") -> Any:
 
 
 def killed(
-    command: list[str], environment: dict[str, str], kills: int, dice: random.Random
+    command: list[str],
+    environment: dict[str, str],
+    kills: int,
+    dice: random.Random,
+    good: tuple[int, ...] = (0, 2),
 ) -> tuple[int, dict[str, Any]]:
     """Run ``command`` until it ends by itself, killing it at random moments first; (kills that hit, its report)."""
+    hit = only_killed(command, environment, kills, dice)
+    for _ in range(20):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=600
+        )
+        if done.returncode in good:
+            return hit, json.loads(done.stdout.splitlines()[-1])
+    raise SystemExit(f"it never ended: {done.stderr}")
+
+
+def only_killed(command: list[str], environment: dict[str, str], kills: int, dice: random.Random) -> int:
+    """Start ``command`` and kill it at a random moment, so often, unless it ends by itself; kills that hit."""
     hit = 0
     for _ in range(kills):
         process = subprocess.Popen(
@@ -50,13 +67,33 @@ def killed(
         hit += 1
         process.kill()
         process.wait()
-    for _ in range(20):
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=600
-        )
-        if done.returncode in (0, 2):
-            return hit, json.loads(done.stdout.splitlines()[-1])
-    raise SystemExit(f"it never ended: {done.stderr}")
+    return hit
+
+
+def taken_back(
+    url: str, location: str, source: Path, environment: dict[str, str], kills: int, dice: random.Random
+) -> bool:
+    """Migrate into a location, killed before the end; take it back, killed as often; what stays is others'."""
+    environment = {**environment, "HL_LOCATION_ID": location}
+    times = ["--settle", "0.8", "--attempt-timeout", "0.6", "--json"]
+    other = source.with_name("other.ndjson")
+    other.write_bytes(b"".join(encode(draft(f"o{n}"))[:-1] + b',"sourceId":"o%d"}\n' % n for n in range(20)))
+    killed([*COMMAND, "migrate", str(other), *times], environment, 0, dice)
+    before = {one["_id"]: one for one in control(url, f"estimates?location={location}")}
+    journal = source.with_name("back.hl.db")
+    command = [*COMMAND, "migrate", str(source), "--journal", str(journal), *times]
+    hit = only_killed(command, environment, kills, dice)
+    made = len(control(url, f"estimates?location={location}")) - len(before)
+    back = [*COMMAND, "rollback", str(journal), "--yes", "--json"]
+    hit_back, report = killed(back, environment, kills, dice, good=(0,))
+    after = {one["_id"]: one for one in control(url, f"estimates?location={location}")}
+    left, touched = len(after.keys() - before.keys()), sum(after.get(one) != before[one] for one in before)
+    note(Row("rollback under SIGKILLs: documents left, or of others touched", left + touched, 0, ""))
+    print(
+        f"rollback: {made} documents after {hit} SIGKILLs, taken back under {hit_back}: {left} left, {touched} of "
+        f"{len(before)} others touched; state {report['state']}, deleted {report['deleted']}, gone {report['gone']}"
+    )
+    return not left and not touched and report["state"] == "rolled_back" and made > 0
 
 
 def main() -> int:
@@ -69,7 +106,7 @@ def main() -> int:
     dice = random.Random(options.seed)
     began = time.perf_counter()
     sandbox = subprocess.Popen(
-        [*COMMAND, "sandbox", "--json", "--locations", "2", "--rate-max", "25", "--rate-interval", "1", "--faults", "migration",
+        [*COMMAND, "sandbox", "--json", "--locations", "3", "--rate-max", "25", "--rate-interval", "1", "--faults", "migration",
          "--fault-seed", str(options.seed)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -96,7 +133,8 @@ def main() -> int:
             good = judge("migration", url, ready["location_id"], options.documents, report)
             print(f"  {hit} SIGKILLs, seed {options.seed}, {time.perf_counter() - began:.0f} s")
             places = control(url, "state")["locations"]
-            other = next(one for one in places if one != ready["location_id"])
+            other, third = [one for one in places if one != ready["location_id"]][:2]
+            good = taken_back(url, third, source, environment, max(2, options.kills // 8), dice) and good
             for document in control(url, "estimates")[: options.documents // 10]:
                 body = json.dumps(
                     {"altId": ready["location_id"], "altType": "location", "markAsInvoiced": True}

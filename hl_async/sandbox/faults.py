@@ -69,6 +69,8 @@ PROFILES: Final[dict[str, dict[Fault, float]]] = {
         Fault.ERROR_500_AFTER: 0.015,
         Fault.HTML_502: 0.015,
         Fault.THROTTLE: 0.02,
+        Fault.TIMED_OUT_BEFORE: 0.005,
+        Fault.TIMED_OUT_AFTER: 0.005,
     },
     "rough": {
         Fault.RESET_BEFORE_COMMIT: 0.02,
@@ -93,6 +95,8 @@ PROFILES: Final[dict[str, dict[Fault, float]]] = {
         Fault.GARBAGE: 0.005,
         Fault.DUPLICATE_LENGTH: 0.002,
         Fault.NO_INVOICE_KEY: 0.02,
+        Fault.TIMED_OUT_BEFORE: 0.005,
+        Fault.TIMED_OUT_AFTER: 0.005,
     },
 }
 PROFILES["storm"] = {fault: min(3 * rate, 0.15) for fault, rate in PROFILES["rough"].items()}

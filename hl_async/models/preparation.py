@@ -227,8 +227,8 @@ def refuse_status(value: object) -> NoReturn:
 def _too_long(field: str, text: str, rule: str) -> NoReturn:
     raise InvalidRequest(
         field,
-        f"{text!r} has {len(text)} characters; the API takes at most {LONGEST_NAME} (rule {rule}). Shorten it; "
-        "cut_long_names = true in a mapping cuts it",
+        f"{text!r} has {len(text)} characters; the API takes at most {LONGEST_NAME} (rule {rule}). Shorten it: "
+        f"{text[:LONGEST_NAME].strip()!r} would fit",
     )
 
 

@@ -12,10 +12,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
-from hl_async.bulk.sources.pricing import compare_total, prices_of
+from hl_async.bulk.sources.pricing import Prices, compare_total, prices_of
 from hl_async.bulk.sources.records import Item
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.taxing import PricedDiscount, PricedLine
+from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 from hl_async.models.phones import e164
@@ -53,7 +53,7 @@ class _Body(msgspec.Struct, rename="camel"):
     name: str
     title: str
     currency: str
-    items: list[PricedLine]
+    items: list[RequestLine]
     contact_details: _Contact
     business_details: dict[str, str]
     discount: PricedDiscount
@@ -120,6 +120,34 @@ def compile_document(
     compare_total(document, prices.total, currency)
     if not prices.total and not settings.allow_zero_total:
         raise InvalidRequest("total", "is zero")
+    body = _body(document, settings, prices, currency, business_name, issued, ends, notes)
+    return Item(
+        ordinal,
+        document.source_id,
+        _encode(body),
+        (),
+        location,
+        prices.total,
+        currency,
+        place,
+        raw,
+        settings.kind,
+        document.total is not None,
+        tuple(notes + prices.notes),
+        document,
+    )
+
+
+def _body(
+    document: Document,
+    settings: SourceSettings,
+    prices: Prices,
+    currency: str,
+    business_name: str,
+    issued: date,
+    ends: date,
+    notes: list[str],
+) -> _Body:
     name = (
         document.name
         or document.title
@@ -137,26 +165,9 @@ def compile_document(
     }
     if document.terms_notes:
         common["terms_notes"] = document.terms_notes
-    body = (
-        _invoice(document, common, ends)
-        if settings.kind == "invoice"
-        else _estimate(document, common, ends, notes)
-    )
-    return Item(
-        ordinal,
-        document.source_id,
-        _encode(body),
-        (),
-        location,
-        prices.total,
-        currency,
-        place,
-        raw,
-        settings.kind,
-        document.total is not None,
-        tuple(notes + prices.notes),
-        document,
-    )
+    if settings.kind == "invoice":
+        return _invoice(document, common, ends)
+    return _estimate(document, common, ends, notes)
 
 
 def _currency_problem(currency: str) -> str:

@@ -24,8 +24,8 @@ from hl_async.bulk.sources.document import (
 from hl_async.bulk.sources.taxing import (
     NO_DISCOUNT,
     PricedDiscount,
-    PricedLine,
     PricedTax,
+    RequestLine,
     Taxing,
     sound,
     tax_of,
@@ -42,7 +42,7 @@ _HUNDRED: Final = Decimal(100)
 class Prices(msgspec.Struct):
     """The priced document; ``notes`` names every conversion."""
 
-    lines: list[PricedLine]
+    lines: list[RequestLine]
     discount: PricedDiscount
     total: Decimal
     notes: list[str]
@@ -76,7 +76,7 @@ def prices_of(document: Document, currency: str) -> Prices:
     return Prices(lines, discount, total, notes)
 
 
-def _rated(entries: list[DocumentLine | DocumentCharge], lines: list[PricedLine]) -> bool:
+def _rated(entries: list[DocumentLine | DocumentCharge], lines: list[RequestLine]) -> bool:
     """Put taxes on the lines if all are plain rates, which need no arithmetic; the usual case."""
     for entry in entries:
         if entry.taxes and (
@@ -100,7 +100,7 @@ def _plain_tax(tax: DocumentTax) -> PricedTax:
     return tax_of(tax.name or "Tax", rate)
 
 
-def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes: list[str]) -> PricedLine:
+def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes: list[str]) -> RequestLine:
     """One line before taxes: its own discount and the tax inside its price are taken out of the unit price."""
     name = entry.name.strip()
     if isinstance(entry, DocumentCharge):
@@ -114,7 +114,7 @@ def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes
         raise InvalidRequest(f"{at} qty", f"{qty} is negative")
     if amount < 0:
         raise InvalidRequest(f"{at} amount", f"{amount} is negative")
-    line = PricedLine(name, currency, amount, qty, "one_time")
+    line = RequestLine(name, currency, amount, qty, "one_time")
     if isinstance(entry, DocumentLine):
         if entry.description:
             line.description = entry.description
@@ -129,7 +129,7 @@ def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes
     return line
 
 
-def _agree(line: PricedLine, stated: Decimal, at: str) -> None:
+def _agree(line: RequestLine, stated: Decimal, at: str) -> None:
     """Take the source's sum of a line where only its rounding differs from ours; refuse any other difference."""
     ours = rounded(line.amount * line.qty, line.currency)
     theirs = rounded(sound(f"{at} total", stated), line.currency)
@@ -140,7 +140,7 @@ def _agree(line: PricedLine, stated: Decimal, at: str) -> None:
     line.amount = unit_price(theirs, line.qty, line.currency, at)
 
 
-def _discounted(line: PricedLine, discount: DocumentDiscount, at: str, notes: list[str]) -> None:
+def _discounted(line: RequestLine, discount: DocumentDiscount, at: str, notes: list[str]) -> None:
     gross = rounded(line.amount * line.qty, line.currency)
     value = sound(f"{at} discount", discount.value)
     off = discount_amount(gross, discount, line.currency)

@@ -21,8 +21,9 @@ from hl_async.bulk.sources.document import (
     DocumentPayment,
     DocumentTax,
 )
-from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
+from hl_async.bulk.sources.numbers import in_major_units, read_day, read_number, read_percentage
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.sql_values import exact_of, flag_of, id_of, one_of, text_of
 from hl_async.bulk.sources.tables import cell_problem
 from hl_async.bulk.sources.taxing import unit_price
 from hl_async.errors import InvalidRequest, SourceError
@@ -95,7 +96,7 @@ class RowAssembler:
         self._payment = _part("payment_", self._at)
         self._custom = _part("custom_", {k: v for k, v in self._at.items() if k != "custom_fields"})
         self._readers: dict[str, Callable[[str, Any, str], Any]] = {
-            **dict.fromkeys(_TEXTS[2:], lambda name, value, money: _text(name, value)),
+            **dict.fromkeys(_TEXTS[2:], lambda name, value, money: text_of(name, value)),
             **dict.fromkeys(_DAYS, lambda name, value, money: self._day(name, value)),
             **dict.fromkeys(_AMOUNTS, self._amount),
         }
@@ -147,7 +148,7 @@ class RowAssembler:
         """A fact of the document as text."""
         index = self._at.get(name)
         return (
-            next((_text(name, row[index]) for row in rows if row[index] is not None), "")
+            next((text_of(name, row[index]) for row in rows if row[index] is not None), "")
             if index is not None
             else ""
         )
@@ -160,9 +161,9 @@ class RowAssembler:
         Raises:
             InvalidRequest: A value cannot be read, or rows disagree; names column and value.
         """
-        _id("source_id", source_id)
+        id_of("source_id", source_id)
         facts = self._agreed(rows)
-        currency = _text("currency", facts.get("currency"))
+        currency = text_of("currency", facts.get("currency"))
         money = currency or self._settings.currency
         values: dict[str, Any] = {}
         for name, value in facts.items():
@@ -170,7 +171,7 @@ class RowAssembler:
             if read is not None:
                 values[name] = read(name, value, money)
         if facts.get("kind"):
-            values["kind"] = _one_of("kind", facts["kind"], ("estimate", "invoice"))
+            values["kind"] = one_of("kind", facts["kind"], ("estimate", "invoice"))
         if facts.get("deposit_value") is not None:
             values["deposit"] = self._installment("deposit", facts, money, "deposit_")
         emails = None
@@ -274,41 +275,41 @@ class RowAssembler:
             amount = unit_price(rounded(total, currency or "USD"), qty, currency or "USD", "total")
         more: dict[str, Any] = {}
         if (taxable := get("taxable")) is not None:
-            more["taxable"] = _flag("taxable", taxable)
+            more["taxable"] = flag_of("taxable", taxable)
         if (inclusive := get("tax_inclusive")) is not None:
-            more["tax_inclusive"] = _flag("tax_inclusive", inclusive)
+            more["tax_inclusive"] = flag_of("tax_inclusive", inclusive)
         if get("discount_value") is not None:
             more["discount"] = self._discount("discount", one, currency)
         for name in ("product_id", "price_id"):
             if get(name) is not None:
-                more[name] = _id(name, _text(name, one[name]))
+                more[name] = id_of(name, text_of(name, one[name]))
         if (description := get("description")) is not None:
-            more["description"] = _text("description", description)
+            more["description"] = text_of("description", description)
         taxes = self._taxes("tax", one, currency, get("taxes"))
         return DocumentLine(
-            name=_text("name", get("name")), amount=amount, qty=qty, taxes=taxes, total=total, **more
+            name=text_of("name", get("name")), amount=amount, qty=qty, taxes=taxes, total=total, **more
         )
 
     def _charged(self, one: dict[str, Any], currency: str) -> DocumentCharge:
-        name = _text("charge_name", one.get("name")).strip() or "Charge"
+        name = text_of("charge_name", one.get("name")).strip() or "Charge"
         return DocumentCharge(
             name=name,
             amount=self._needed(f"charge {name!r}", one.get("amount"), currency),
             taxes=self._taxes(f"charge {name!r} tax", one, currency, one.get("taxes")),
-            taxable=_flag("charge_taxable", one.get("taxable", False)),
-            tax_inclusive=_flag("charge_tax_inclusive", one.get("tax_inclusive", False)),
+            taxable=flag_of("charge_taxable", one.get("taxable", False)),
+            tax_inclusive=flag_of("charge_tax_inclusive", one.get("tax_inclusive", False)),
         )
 
     def _paid(self, one: dict[str, Any], currency: str) -> DocumentPayment:
         return DocumentPayment(
             amount=self._needed("payment_amount", one.get("amount"), currency),
             date=self._day("payment_date", one.get("date")),
-            mode=_text("payment_mode", one.get("mode")),
-            reference=_text("payment_reference", one.get("reference")),
+            mode=text_of("payment_mode", one.get("mode")),
+            reference=text_of("payment_reference", one.get("reference")),
         )
 
     def _installment(self, at: str, one: dict[str, Any], currency: str, prefix: str) -> DocumentInstallment:
-        kind = _one_of(f"{at} type", one.get(f"{prefix}type") or "percentage", ("percentage", "fixed"))
+        kind = one_of(f"{at} type", one.get(f"{prefix}type") or "percentage", ("percentage", "fixed"))
         value = one.get(f"{prefix}value")
         read = self._percentage(at, value) if kind == "percentage" else self._needed(at, value, currency)
         return DocumentInstallment(value=read, type=kind, due=self._day(f"{at} due", one.get(f"{prefix}due")))
@@ -317,12 +318,12 @@ class RowAssembler:
         values: dict[str, Any] = {}
         for field, name in self._customer_fields:
             if (value := facts.get(name)) is not None:
-                values[field] = _text(name, value).strip()
+                values[field] = text_of(name, value).strip()
         if "contact_id" in values:
-            _id("customer_contact_id", values["contact_id"])
+            id_of("customer_contact_id", values["contact_id"])
         if self._has_address:
             values["address"] = DocumentAddress(
-                **{one: _text(one, facts.get(f"customer_{one}")).strip() for one in _ADDRESS}
+                **{one: text_of(one, facts.get(f"customer_{one}")).strip() for one in _ADDRESS}
             )
         if emails:
             values["additional_emails"] = [str(one) for one in emails if one]
@@ -330,14 +331,14 @@ class RowAssembler:
 
     def _customs(self, rows: Sequence[Row], nested: Any) -> dict[str, str]:
         found = {
-            str(key): _text(str(key), value)
+            str(key): text_of(str(key), value)
             for key, value in (nested or {}).items()
             if value not in (None, "")
         }
         for name, index in self._custom:
             value = next((row[index] for row in rows if row[index] is not None), None)
             if value is not None:
-                found[name] = _text(name, value)
+                found[name] = text_of(name, value)
         return found
 
     # ----------------------------------------------------------------------------------------- values
@@ -346,9 +347,9 @@ class RowAssembler:
         value = one.get("discount_value")
         if value is None or value == "":
             return None
-        kind = _one_of(f"{at} type", one.get("discount_type") or "percentage", ("percentage", "fixed"))
+        kind = one_of(f"{at} type", one.get("discount_type") or "percentage", ("percentage", "fixed"))
         read = self._percentage(at, value) if kind == "percentage" else self._needed(at, value, currency)
-        after = _flag(f"{at} after_tax", one.get("discount_after_tax", False))
+        after = flag_of(f"{at} after_tax", one.get("discount_after_tax", False))
         return DocumentDiscount(value=read, type=kind, after_tax=after) if read else None
 
     def _taxes(self, at: str, one: dict[str, Any], currency: str, nested: Any = None) -> list[DocumentTax]:
@@ -371,16 +372,16 @@ class RowAssembler:
         read = None if rate is None or rate == "" else self._percentage(at, rate)
         money = self._amount(at, amount, currency)
         if read or money:
-            tax = DocumentTax(name=_text(at, name).strip() or "Tax", rate=read, amount=money)
+            tax = DocumentTax(name=text_of(at, name).strip() or "Tax", rate=read, amount=money)
             if amount is None and len(self._rates) < _MANY:
                 self._rates[(name, rate)] = tax
             found.append(tax)
 
     def _percentage(self, at: str, value: Any) -> Decimal:
-        return read_percentage(at, value, self._numbers) if isinstance(value, str) else _exact(at, value)
+        return read_percentage(at, value, self._numbers) if isinstance(value, str) else exact_of(at, value)
 
     def _number(self, at: str, value: Any) -> Decimal:
-        return read_number(at, value, self._numbers) if isinstance(value, str) else _exact(at, value)
+        return read_number(at, value, self._numbers) if isinstance(value, str) else exact_of(at, value)
 
     def _needed(self, at: str, value: Any, currency: str) -> Decimal:
         found = self._amount(at, value, currency)
@@ -399,7 +400,7 @@ class RowAssembler:
                 raise InvalidRequest(at, f"holds {problem}")
             found = read_number(at, text, self._numbers, currency)
         else:
-            found = _exact(at, value)
+            found = exact_of(at, value)
         return in_major_units(found, currency) if self._settings.minor_units else found
 
     def _day(self, at: str, value: Any) -> date | None:
@@ -409,7 +410,7 @@ class RowAssembler:
             return value.date()
         if isinstance(value, date):
             return value
-        return read_day(at, _text(at, value).strip(), self._settings.date_format)
+        return read_day(at, text_of(at, value).strip(), self._settings.date_format)
 
 
 def _part(prefix: str, columns: dict[str, int]) -> list[tuple[str, int]]:
@@ -424,56 +425,3 @@ def _check(names: Sequence[str], label: str) -> None:
             near = difflib.get_close_matches(name, COLUMNS, 2, 0.6)
             hint = f"; did you mean {' or '.join(near)}?" if near else "; custom_NAME keeps any other fact"
             raise SourceError(f"{label}: unknown column {name!r}{hint}")
-
-
-def _text(at: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        if value[:1] in ("#", "=") and (problem := cell_problem(value)):
-            raise InvalidRequest(at, f"holds {problem}")
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, float):
-        _exact(at, value)
-    return str(value)
-
-
-def _exact(at: str, value: Any) -> Decimal:
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, float):
-        raise InvalidRequest(
-            at, f"{value!r} is a floating-point number; cast the column to VARCHAR or DECIMAL"
-        )
-    raise InvalidRequest(at, f"{value!r} is not a number")
-
-
-def _id(at: str, value: str) -> str:
-    if DAMAGED.fullmatch(value):
-        raise InvalidRequest(
-            at, f"a spreadsheet has shortened the number {value!r}; export the file again and do not open it"
-        )
-    return value
-
-
-def _flag(at: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    found = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(
-        str(value).lower()
-    )
-    if found is None:
-        raise InvalidRequest(at, f"{value!r} is not true or false")
-    return found
-
-
-def _one_of(at: str, value: Any, allowed: tuple[str, ...]) -> Any:
-    if value not in allowed:
-        raise InvalidRequest(at, f"{value!r} is not {' or '.join(allowed)}")
-    return value

@@ -349,6 +349,6 @@ def _swallowed(cells: Sequence[str], delimiter: str, width: int, first: int, las
         if "\n" in cell and any(one.count(delimiter) >= width - 1 for one in cell.splitlines()[1:-1] or ()):
             return (
                 f"lines {first}-{last}: a quoted field holds whole rows, so a quote is missing or too many; "
-                "mend it, or set multiline = true if the text is meant"
+                "correct it, or set multiline = true if the text is meant"
             )
     return ""

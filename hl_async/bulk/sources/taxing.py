@@ -29,7 +29,7 @@ class PricedTax(msgspec.Struct, frozen=True, gc=False):
     calculation: str
 
 
-class PricedLine(msgspec.Struct, rename="camel", gc=False):
+class RequestLine(msgspec.Struct, rename="camel", gc=False):
     """A line as the API wants it: unit price, quantity, exclusive taxes."""
 
     name: str
@@ -87,7 +87,7 @@ class Taxing:
         self,
         document: Document,
         entries: list[DocumentLine | DocumentCharge],
-        lines: list[PricedLine],
+        lines: list[RequestLine],
         bare: list[Decimal],
         discount: PricedDiscount,
         currency: str,

@@ -176,13 +176,9 @@ class HighLevel:
                 "is not set; export a private integration token, HL_CLIENT_ID and HL_CLIENT_SECRET of an app, or "
                 "pass credentials to HighLevel()",
             )
-        values: dict[str, Any] = {
-            "base_url": found.base_url,
-            "api_version": found.api_version,
-            "location_id": found.location_id,
-        }
-        if found.rules_off:
-            values["config"] = ClientConfig(rules_off=found.rules_off)
+        values: dict[str, Any] = found.client_settings()
+        if found.rules_off or found.proxy:
+            values["config"] = ClientConfig(rules_off=found.rules_off, proxy=found.proxy)
         return cls(credentials, **{**values, **settings})
 
     async def __aenter__(self) -> Self:
@@ -235,6 +231,7 @@ class HighLevel:
         core = self._core
         if not self._owner or core.state == "closed":
             return
+        core.session.check_loop()
         core.state = "closed"
         try:
             await core.transport.aclose(core.config.close_grace)

@@ -168,7 +168,7 @@ class ClientConfig:
     close_grace: float = 5.0
     user_agent: str = f"hl_async/{__version__}"
     allow_insecure_http: bool = False
-    proxy: str | None = None
+    proxy: str | None = dataclasses.field(default=None, repr=False)  # may hold a password
     compress: bool = True
     rules_off: frozenset[str] = frozenset()
 
@@ -195,6 +195,7 @@ class Environment:
     """What the environment variables say; every field may be absent."""
 
     token: Secret | None = None
+    proxy: str | None = dataclasses.field(default=None, repr=False)
     location_id: str | None = None
     base_url: str | None = None
     api_version: str | None = None
@@ -225,6 +226,7 @@ class Environment:
         return cls(
             token=Secret(token) if token else None,
             location_id=first("HL_LOCATION_ID", "GHL_LOCATION_ID"),
+            proxy=first("HL_PROXY"),
             base_url=first("HL_BASE_URL", "GHL_BASE_URL"),
             api_version=first("HL_API_VERSION", "GHL_API_VERSION"),
             client_id=first("HL_CLIENT_ID", "GHL_CLIENT_ID"),
@@ -237,6 +239,14 @@ class Environment:
             rules_off=frozenset((first("HL_RULES_OFF") or "").replace(",", " ").split()),
             watch_secret=Secret(watch_secret) if watch_secret else None,
         )
+
+    def client_settings(self) -> dict[str, str | None]:
+        """Return the keywords of the client that variables name directly."""
+        return {
+            "base_url": self.base_url,
+            "api_version": self.api_version,
+            "location_id": self.location_id,
+        }
 
 
 def _state_path(state_home: str | None, home: str | None) -> str | None:

@@ -13,9 +13,10 @@ from typing import Any
 import aiohttp
 
 from hl_async.config import ClientConfig
+from hl_async.secret import MaskedText
 from hl_async.transport.session import SessionManager
 
-HEADERS = {"Authorization": "Bearer pit-5ent1nel-000000000000"}
+HEADERS = {"Authorization": MaskedText("Bearer pit-5ent1nel-000000000000")}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

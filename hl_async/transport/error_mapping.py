@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -18,35 +20,22 @@ WIRE_FAILURES: Final = (
 """What a network that misbehaves can raise below us."""
 
 
-def wire_error(error: Exception, *, sent: bool, answered: bool) -> WireError:
-    """Our error for ``error``, whose text is kept as the cause.
+PROXY_PASSWORD: Final = "the proxy wants a password; put it into its address: http://USER:PASSWORD@HOST:PORT"
 
-    ``sent`` is whether a byte of the request may have left, ``answered`` whether the answer's head had come.
+
+def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -> WireError:
+    """Return our error for ``error``, whose text is kept as the cause.
+
+    ``sent`` is whether a byte of the request may have left, ``answered`` whether the answer's head had come. ``url``
+    names the server that a connection was wanted to.
     """
     text = f"{type(error).__name__}: {_describe(error)}"
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectFailed("connecting took too long", kind=WireKind.CONNECT, sent=False, cause=text)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return ConnectFailed("the host name could not be resolved", kind=WireKind.DNS, sent=False, cause=text)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
-        return ConnectFailed(
-            "TLS could not be established or the certificate was refused",
-            kind=WireKind.TLS,
-            sent=False,
-            cause=text,
-        )
-    if isinstance(error, aiohttp.ClientConnectorError):
-        reason = os.strerror(error.errno).lower() if error.errno else str(error.os_error)
-        return ConnectFailed(
-            f"cannot connect to {error.host}:{error.port}: {reason}",
-            kind=WireKind.CONNECT,
-            sent=False,
-            cause=text,
-        )
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return ConnectFailed(
-            "the connection could not be opened", kind=WireKind.CONNECT, sent=False, cause=text
-        )
+    found = _connect_problem(error)
+    if found is not None:
+        kind, problem = found
+        if kind is not None:
+            problem = f"cannot connect to {_address(url)}: {problem}"
+        return ConnectFailed(problem, kind=kind or WireKind.CONNECT, sent=False, cause=text)
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         phase = "reading the answer" if answered else "waiting for the answer" if sent else "connecting"
         return AttemptTimeout(f"timed out while {phase}", kind=WireKind.TIMEOUT, sent=sent, cause=text)
@@ -77,6 +66,42 @@ def aborted(*, sent: bool, answered: bool, closed: bool) -> WireError:
             "the client was closed before the answer came", kind=WireKind.DISCONNECTED, sent=sent
         )
     return wire_error(TimeoutError(), sent=sent, answered=answered)
+
+
+def _connect_problem(error: Exception) -> tuple[WireKind | None, str] | None:
+    """What kept a connection from being made; the kind is None if the proxy said so, None is anything later."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return WireKind.CONNECT, "connecting took too long"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return WireKind.DNS, "the host name could not be resolved"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return WireKind.TLS, f"the certificate was refused: {_reason(error.certificate_error)}"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return WireKind.TLS, f"TLS could not be established: {_reason(error)}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status == 407:
+            return None, PROXY_PASSWORD
+        return WireKind.CONNECT, f"the proxy refused with status {error.status}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return WireKind.CONNECT, _reason(error.os_error)
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """A system's or TLS library's reason in words, without its numbers."""
+    inner = getattr(error, "os_error", error)
+    words = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
+    code = getattr(inner, "errno", None)
+    if isinstance(code, int) and code in errno.errorcode and not isinstance(inner, ssl.SSLError):
+        words = os.strerror(code)  # asyncio's text repeats the address
+    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or "the server"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
 
 def _describe(error: Exception) -> str:

@@ -13,12 +13,20 @@ import aiohttp
 from multidict import CIMultiDict
 
 from hl_async.config import ClientConfig
-from hl_async.errors import ClientClosed, ForkedClient, NotEntered, WireError, WrongEventLoop
+from hl_async.errors import (
+    ClientClosed,
+    ConnectFailed,
+    ForkedClient,
+    NotEntered,
+    WireError,
+    WireKind,
+    WrongEventLoop,
+)
 from hl_async.telemetry import logger
 from hl_async.transport.aiohttp_path import LARGE_BODY, AiohttpPath
 from hl_async.transport.bodies import reject_response
 from hl_async.transport.connector import WatchfulConnector
-from hl_async.transport.error_mapping import WIRE_FAILURES, aborted, wire_error
+from hl_async.transport.error_mapping import PROXY_PASSWORD, WIRE_FAILURES, aborted, wire_error
 from hl_async.transport.fast_path import FastPath, is_unpatched, why_delegated
 from hl_async.transport.request_head import check_line
 from hl_async.transport.timeouts import AttemptTimeouts
@@ -86,6 +94,7 @@ class SessionManager:
 
     async def aclose(self) -> None:
         """Close the pool's connections; a session that was passed in stays open."""
+        self.check_loop()
         self._closed = True
         if self._watch is not None:
             self._watch.close()
@@ -104,7 +113,11 @@ class SessionManager:
             raise NotEntered("the client is not open yet; use 'async with HighLevel(...) as hl:'")
         if self._forks != _forks:
             raise ForkedClient("the process was forked after the client opened; open a new one in the child")
-        if asyncio.get_running_loop() is not self._loop:
+        self.check_loop()
+
+    def check_loop(self) -> None:
+        """Raise `WrongEventLoop` if the pool was opened in another event loop."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
             raise WrongEventLoop("the client belongs to another event loop; open one client per loop")
 
     async def attempt(
@@ -142,13 +155,15 @@ class SessionManager:
                 raise  # the caller's doing, whether or not the time is up too
             failure = aborted(sent=attempt.sent, answered=attempt.answered, closed=self._closed)
         except WIRE_FAILURES as error:
-            failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
+            failure = wire_error(error, sent=attempt.sent, answered=attempt.answered, url=url)
         except RuntimeError as error:
             if not (self._closed or attempt.answered):
                 raise  # a bug or a misuse, not the wire; aiohttp says "Session is closed" this way
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         else:
             status, answered, content = answer
+            if status == 407 and self._config.proxy is not None:
+                raise ConnectFailed(PROXY_PASSWORD, kind=WireKind.CONNECT, sent=False)
             if content is not None and (200 <= status < 300 or status >= 400):
                 return WireResponse(status, answered, content, perf_counter() - started)
             failure = reject_response(answer, limit)

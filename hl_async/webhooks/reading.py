@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -43,6 +44,23 @@ def json_body(body: bytes) -> dict[str, Any]:
     except DecodeError as error:
         problem = error.message
     raise DeliveryUnreadable(problem.replace("the answer", "the body", 1))
+
+
+def check_unique(body: bytes) -> None:
+    """Raise :class:`DeliveryUnreadable` if the body names a field of the envelope twice: readers take either."""
+    pairs: list[tuple[str, Any]] = []
+
+    def keep(found: list[tuple[str, Any]]) -> None:
+        pairs[:] = found  # the outermost object comes last
+
+    try:
+        json.loads(body, object_pairs_hook=keep, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        raise DeliveryUnreadable("the body is not JSON that every reader understands") from None
+    names = [name for name, _ in pairs]
+    for name in ("type", *_ENVELOPE_NAMES):
+        if names.count(name) > 1:
+            raise DeliveryUnreadable(f"the body names {name!r} {names.count(name)} times")
 
 
 def _event(body: bytes, document: dict[str, Any], hint: str | None) -> WebhookEvent:

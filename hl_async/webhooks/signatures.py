@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from hl_async.errors import ConfigurationError, SignatureInvalid, SignatureMalformed, SignatureMissing
+from hl_async.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    SignatureInvalid,
+    SignatureMalformed,
+    SignatureMissing,
+)
 
 HIGHLEVEL_ED25519: Final = "MCowBQYDK2VwAyEAi2HR1srL4o18O8BRa7gVJY7G7bupbN3H9AwJrHCDiOg="
 """HighLevel's public key for ``X-GHL-Signature``."""
@@ -46,17 +52,39 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
 
 def _signature(headers: Headers, name: str) -> str | None:
     """The one value of a header; None when it is missing, empty or the literal ``N/A``."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
     found: set[str] = set()
-    for raw, value in pairs:
-        key = raw.decode("latin-1") if isinstance(raw, bytes) else raw
+    for raw, value in _pairs(headers):
+        key = _text(raw, "a name")
         if key.lower() == name:
-            text = value.decode("latin-1") if isinstance(value, bytes) else value
+            text = _text(value, name)
             if text.strip().upper() not in ("", "N/A"):
                 found.add(text)
     if len(found) > 1:
         raise SignatureMalformed(f"there are {len(found)} different {name} headers")
     return found.pop() if found else None
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[Any, Any]]:
+    pairs: Any = headers.items() if isinstance(headers, Mapping) else headers
+    try:
+        found = [tuple(pair) for pair in pairs]
+    except TypeError:
+        found = [()]
+    if isinstance(pairs, str | bytes) or any(len(pair) != 2 for pair in found):
+        raise InvalidRequest("headers", "must be a mapping of names to values, or pairs as ASGI has them")
+    return found
+
+
+def _text(value: object, what: str) -> str:
+    """Return text or Latin-1 bytes of a header as text."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, str):
+        return value
+    raise InvalidRequest(
+        "headers",
+        f"{what} is a {type(value).__name__}, not text; pass one value per name (a list is several)",
+    )
 
 
 def _what_is_missing(headers: Headers, legacy_keys: Sequence[str]) -> str:

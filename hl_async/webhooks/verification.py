@@ -17,7 +17,7 @@ from hl_async.errors import (
     InvalidRequest,
 )
 from hl_async.models.webhooks import Envelope
-from hl_async.webhooks.reading import json_body
+from hl_async.webhooks.reading import check_unique, json_body
 from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, check_signature, prepare
 
 MAX_BODY: Final = 1024 * 1024
@@ -68,7 +68,9 @@ def verify(
         raise DeliveryTooLarge(f"the body has {len(body)} bytes, more than {max_body}")
     prepare(keys, legacy_keys)
     check_signature(body, headers, keys, legacy_keys)
-    envelope = Envelope.of(json_body(body))
+    document = json_body(body)
+    check_unique(body)
+    envelope = Envelope.of(document)
     _check_time(envelope, max_age, require_timestamp, time.time() if now is None else now)
     # The body's own digest recognises a replay of a delivery that has no id.
     name = envelope.webhook_id or f"sha256:{hashlib.sha256(body).hexdigest()}"

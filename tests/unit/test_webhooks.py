@@ -92,6 +92,33 @@ def test_headers_of_every_framework_are_understood(shape: Callable[[dict[str, st
     assert check(bytearray(body), shape(headers)).body == body
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        7,
+        "x-ghl-signature: abc",
+        [("x-ghl-signature",)],
+        [7],
+        {"x-ghl-signature": ["abc"]},
+        {"x-ghl-signature": None},
+        {7: "abc"},
+        [(None, "abc")],
+    ],
+)
+def test_headers_of_any_other_shape_are_refused_by_name(headers: Any) -> None:
+    body, _ = SENDER.deliver("InvoicePaid")
+    with pytest.raises(InvalidRequest, match="^headers"):
+        check(body, headers)
+
+
+def test_a_signed_body_that_names_its_time_twice_is_refused() -> None:
+    body, _ = SENDER.deliver("InvoicePaid")
+    twice = body[:-1] + b',"timestamp":"2026-09-21T13:46:40.000Z"}'
+    with pytest.raises(DeliveryUnreadable, match="names 'timestamp' 2 times"):
+        check(twice, SENDER.sign(twice))
+
+
 @pytest.mark.parametrize("value", [None, "", "   ", "N/A", "n/a", " N/A "])
 def test_a_missing_signature_is_an_error_also_when_it_says_so(value: str | None) -> None:
     body, headers = SENDER.deliver("InvoicePaid")

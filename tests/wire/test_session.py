@@ -9,7 +9,8 @@ import os
 import aiohttp
 import pytest
 
-from hl_async.config import ClientConfig
+from hl_async import HighLevel, PrivateToken
+from hl_async.config import ClientConfig, Environment
 from hl_async.errors import (
     ClientClosed,
     ConnectionLost,
@@ -276,3 +277,18 @@ async def test_a_large_request_body_goes_out_whole(opened: Opened) -> None:
     async with scripted(OK) as server, opened() as session:
         await session.attempt("POST", server.url + "/x", HEADERS, b"x" * 2_000_000)
     assert len(server.requests[0]) > 2_000_000
+
+
+async def test_closing_from_another_loop_is_refused_and_leaves_the_client_open() -> None:
+    async with scripted(OK) as server:
+        async with HighLevel(PrivateToken("pit-5ent1nel-0000"), base_url=server.url, location_id="x") as hl:
+            with pytest.raises(WrongEventLoop):
+                await asyncio.to_thread(asyncio.run, hl.aclose())
+            assert not hl.closed
+
+
+def test_a_proxy_comes_from_the_environment_and_is_not_printed() -> None:
+    environ = {"HL_TOKEN": "pit-5ent1nel-0000", "HL_PROXY": "http://user:pit-5ent1nel-x@127.0.0.1:9"}
+    hl = HighLevel.from_env(environ=environ)
+    assert hl._core.config.proxy == environ["HL_PROXY"]
+    assert "5ent1nel" not in repr(hl._core.config) + repr(Environment.read(environ))

@@ -14,6 +14,7 @@ from aioresponses import aioresponses
 
 from hl_async.config import ClientConfig
 from hl_async.errors import (
+    ConnectFailed,
     WireError,
     WireKind,
 )
@@ -122,6 +123,17 @@ async def test_an_aiohttp_that_was_not_tested_is_named(
     monkeypatch.setattr(aiohttp, "__version__", "3.99.0")
     (said,) = await said_at_open(caplog)
     assert "because aiohttp 3.99.0 is not one of the tested versions (3.14.*)" in said
+
+
+@pytest.mark.parametrize("target", ["http", "https"])
+async def test_a_proxy_that_wants_a_password_says_so(target: str) -> None:
+    refusal = b"HTTP/1.1 407 P\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with scripted(refusal) as proxy:
+        async with opened_directly(proxy=proxy.url) as session:
+            with pytest.raises(ConnectFailed, match="the proxy wants a password") as caught:
+                await session.attempt("GET", f"{target}://127.0.0.1:1/x", HEADERS)
+        assert not caught.value.sent
+        assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ async def test_a_refused_connection_is_known_not_to_have_been_sent(opened: Opene
                 await session.attempt("POST", f"http://127.0.0.1:{port}/x", HEADERS, b"{}")
     assert not caught.value.sent
     assert caught.value.kind is WireKind.CONNECT
+    assert caught.value.message == f"cannot connect to 127.0.0.1:{port}: connection refused"
 
 
 async def test_a_host_that_has_no_address_is_a_dns_failure(opened: Opened) -> None:
@@ -102,6 +103,7 @@ async def test_a_host_that_has_no_address_is_a_dns_failure(opened: Opened) -> No
         with pytest.raises(ConnectFailed) as caught:
             await session.attempt("GET", "http://no-such-host.invalid/x", HEADERS)
     assert caught.value.kind is WireKind.DNS
+    assert "cannot connect to no-such-host.invalid:80: the host name" in caught.value.message
 
 
 async def test_connecting_has_a_timeout_of_its_own() -> None:

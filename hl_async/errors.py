@@ -251,7 +251,6 @@ class WireError(CallError):
         kind: WireKind,
         sent: bool,
         cause: str = "",
-        requests: int = 1,
         operation: str = "",
         attempts: int = 0,
         elapsed: float = 0.0,
@@ -260,7 +259,6 @@ class WireError(CallError):
         self.kind = kind
         self.sent = sent
         self.cause = redact(cause)[:MAX_KEPT_BODY]
-        self.requests = requests
 
 
 class ConnectFailed(WireError):

@@ -54,14 +54,13 @@ class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One answer of the server, of any status, with its body read in full.
 
     ``headers`` is case-insensitive. ``elapsed`` is in seconds, from handing the request to the pool to the
-    last byte of the body. ``requests`` counts the requests that really went out for this attempt.
+    last byte of the body.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     elapsed: float = 0.0
-    requests: int = 1
 
     def __repr__(self) -> str:
         return f"WireResponse(status={self.status}, {len(self.body)} bytes, elapsed={self.elapsed:.3f})"

@@ -131,13 +131,14 @@ class Reconciler:
                 )
 
     async def _not_executed(self, lane: LaneJournal, item: SentItem) -> None:
-        if item.failures + 1 < HELD_AFTER:
+        # a request without words ended with its process, which says nothing about the document
+        if item.words is None or item.failures + 1 < HELD_AFTER:
             await lane.mark_planned(item.ordinal, item.attempt, listed=True)
             return
         await lane.mark_unknown(
             item.ordinal,
             item.attempt,
-            f"sent {item.failures + 1} times, and each time it was not executed: {item.words or 'no answer'}",
+            f"sent {item.failures + 1} times, and each time it was not executed: {item.words}",
         )
 
     async def look(self, lane: LaneJournal, *, unclean: bool) -> None:

@@ -226,6 +226,17 @@ async def test_the_requests_of_an_item_are_bounded_by_what_may_have_been_execute
     assert await lane.controls(2.5, 9) == []
 
 
+async def test_a_request_that_ended_with_its_process_is_no_failure_of_the_document(journal: Journal) -> None:
+    lane = await leased(journal)
+    for attempt in range(3):
+        await lane.intend(0, attempt, 1.0)
+        if attempt == 1:
+            await lane.unanswered(0, attempt + 1, "500 no")
+        await lane.mark_planned(0, attempt + 1, listed=True)
+    (row,) = await journal.rows(State.PLANNED, limit=1)
+    assert (row.attempt, row.possible, row.failures) == (3, 3, 1)
+
+
 async def test_a_run_that_is_rolled_back_gives_no_lane_to_a_sender(journal: Journal) -> None:
     lane = await leased(journal)
     await lane.intend(0, 0, 1.0)

@@ -41,11 +41,12 @@ with c as (
 ), done as (
   update hl_async.item i
     set state = c.state, attempt = i.attempt + (c.sent_at is not null)::int4, sent_at = coalesce(c.sent_at, i.sent_at),
-        first_sent = coalesce(i.first_sent, c.sent_at), failures = i.failures + c.listed::int4,
+        first_sent = coalesce(i.first_sent, c.sent_at),
+        failures = i.failures + (c.listed and i.reason is not null)::int4,
         possible = i.possible + (c.state = 'sent' and i.state = 'planned')::int4
           - (i.state = 'sent' and (c.state = 'rejected' or c.state = 'planned' and not c.listed))::int4,
         document = coalesce(c.document, i.document),
-        reason = case when c.state = 'created' then null else coalesce(c.reason, i.reason) end
+        reason = case when c.state = 'created' or c.sent_at is not null then null else coalesce(c.reason, i.reason) end
     from c join mine using (n)
     where i.run = $1 and i.ordinal = c.ordinal and i.attempt = c.attempt and position(i.state in c.origin) > 0
     returning c.n

@@ -202,8 +202,8 @@ class LaneJournal(Protocol):
         Args:
             ordinal: The item.
             attempt: How many requests of it may have left.
-            listed: The document was not in a listing: this counts as a failure, and the request may still be
-                executed later. Otherwise the request was provably not executed.
+            listed: The document was not in a listing: the request may still be executed later, and counts as a
+                failure if the journal holds its words. Otherwise it was provably not executed.
         """
         ...
 

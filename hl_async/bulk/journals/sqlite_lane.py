@@ -93,7 +93,7 @@ class SqliteLane:
         # a sent item's next request belongs to a call that repeats only what was provably not executed
         return await self._journal.change(
             "update item set possible = possible + (state = 'planned'), state = 'sent', attempt = attempt + 1,"
-            " sent_at = ?1, first_sent = coalesce(first_sent, ?1), ambiguous = 1"
+            " sent_at = ?1, first_sent = coalesce(first_sent, ?1), ambiguous = 1, reason = null"
             " where ordinal = ?2 and attempt = ?3 and state in ('planned', 'sent')",
             (at, ordinal, attempt),
         )
@@ -120,7 +120,8 @@ class SqliteLane:
 
     async def mark_planned(self, ordinal: int, attempt: int, *, listed: bool = False) -> bool:
         return await self._journal.change(
-            "update item set state = 'planned', ambiguous = 0, failures = failures + ?1, possible = possible - (?1 = 0)"
+            "update item set state = 'planned', ambiguous = 0, "
+            " failures = failures + (?1 and reason is not null), possible = possible - (?1 = 0)"
             " where ordinal = ?2 and attempt = ?3 and state = 'sent'",
             (listed, ordinal, attempt),
         )

@@ -117,7 +117,7 @@ def test_lines_that_stand_apart_are_merged(tmp_path: Path) -> None:
         ({"Article": " "}, "line 1 name: is empty"),
         ({"Currency": "eur"}, "must be in capitals"),
         ({"Currency": "ZZZ"}, "not an ISO 4217"),
-        ({"Date": "2024/01/01"}, "not a date of the form"),
+        ({"Date": "01/02/2024"}, "not a date of the form"),
         ({"Date": "01.02.2044"}, "in the future"),
         ({"Tax": ""}, "is not a number"),
         ({"Tax": "-1"}, "tax: -1 is negative"),

@@ -52,6 +52,16 @@ def is_money_column(name: str) -> bool:
     return bool(name and MONEY.search(name) and not _NOT_MONEY.search(name))
 
 
+_CUSTOMER: Final = {
+    "external_id": "external_id", "name": "name", "company": "company", "email": "email", "phone_no": "phone",
+    "region": "region", "id": "contact_id",
+}  # fmt: skip
+_ADDRESS: Final = {
+    "address_line1": "line1", "address_line2": "line2", "city": "city", "state": "state",
+    "postal_code": "postal_code", "country": "country",
+}  # fmt: skip
+
+
 class RowReader:
     """Reads documents out of rows with one header."""
 
@@ -64,6 +74,11 @@ class RowReader:
         document, contact, line = mapping.document, mapping.contact, mapping.line
         self._fields = {name: self._template(value) for name, value in _texts(document).items()}
         self._contact = {name: self._template(value) for name, value in _texts(contact).items()}
+        given = {name for name, value in _texts(contact).items() if value}
+        self._customer_reads = [
+            (field, self._contact[key]) for key, field in _CUSTOMER.items() if key in given
+        ]
+        self._address_reads = [(field, self._contact[key]) for key, field in _ADDRESS.items() if key in given]
         self._line = {name: self._template(value) for name, value in _texts(line).items()}
         self._charges = [
             {name: self._template(value) for name, value in _texts(one).items()} for one in mapping.charge
@@ -188,25 +203,12 @@ class RowReader:
                         )
 
     def _customer(self, head: Row) -> DocumentCustomer:
-        read = self._contact
-        address = DocumentAddress(
-            line1=read["address_line1"](head).strip(),
-            line2=read["address_line2"](head).strip(),
-            city=read["city"](head).strip(),
-            state=read["state"](head).strip(),
-            postal_code=read["postal_code"](head).strip(),
-            country=read["country"](head).strip(),
-        )
-        return DocumentCustomer(
-            external_id=read["external_id"](head).strip(),
-            name=read["name"](head).strip(),
-            company=read["company"](head).strip(),
-            email=read["email"](head).strip(),
-            phone=read["phone_no"](head).strip(),
-            region=read["region"](head).strip(),
-            address=address,
-            contact_id=read["id"](head).strip(),
-        )
+        values: dict[str, Any] = {field: read(head).strip() for field, read in self._customer_reads}
+        if self._address_reads:
+            values["address"] = DocumentAddress(
+                **{one: read(head).strip() for one, read in self._address_reads}
+            )
+        return DocumentCustomer(**values)
 
     def _item(self, row: Row, index: int, currency: str) -> DocumentLine:
         read, at = self._line, f"line {index + 1}"

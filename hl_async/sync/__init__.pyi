@@ -11,13 +11,7 @@ from collections.abc import (
 )
 from datetime import date, datetime
 from types import TracebackType
-from typing import (
-    Any,
-    Generic,
-    Self,
-    TypeVar,
-    Unpack,
-)
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import aiohttp
 

@@ -164,7 +164,10 @@ REASON = AttemptTimeout("late", kind=WireKind.TIMEOUT, sent=True)
         (ServerError("500", status=500), AttemptOutcome.AMBIGUOUS),
         (ApiError("408", status=408), AttemptOutcome.AMBIGUOUS),
         (GatewayTimeout("401 timed out", status=401), AttemptOutcome.AMBIGUOUS),
-        (ValidationFailed("500 estimates validation failed", status=500), AttemptOutcome.REJECTED),
+        (
+            ValidationFailed("500", status=500, messages=["no"], body='{"message":"no"}'),
+            AttemptOutcome.REJECTED,
+        ),
         (LocationInactive("401", status=401), AttemptOutcome.STOP),
         (DeadlineExceeded("late", reason=REASON), AttemptOutcome.AMBIGUOUS),
         (DeadlineExceeded("late"), AttemptOutcome.NOT_EXECUTED),

@@ -439,7 +439,9 @@ class Location(LocationRequester):
         if isinstance(operation, str):
             row = OPERATIONS.get(operation)
             if row is None:
-                raise InvalidRequest("operation", f"{operation!r} is no operationId of the table")
+                raise InvalidRequest(
+                    "operation", f"{operation!r} is not an operationId; see: hl-async call --list"
+                )
             operation = row
         return self.send_with(operation, ids, body, query, options, lambda response: response)
 

@@ -37,9 +37,12 @@ def base_url(value: str, *, insecure: bool = False) -> str:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise ConfigurationError(field, "is no URL; give something like https://host") from None
+        raise ConfigurationError(field, "is not a URL; give something like https://host") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ConfigurationError(field, "must start with https:// and name a host")
+        raise ConfigurationError(
+            field,
+            "must start with https:// and name a host; http:// is for loopback, such as http://127.0.0.1:8080",
+        )
     if "?" in value or "#" in value or "@" in value:
         raise ConfigurationError(field, "must not carry user information, a query or a fragment")
     if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
@@ -80,7 +83,7 @@ def header_text(field: str, value: str) -> str:
 def positive_seconds(field: str, value: float) -> float:
     """Validate a duration in seconds: a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigurationError(field, f"{value!r} is no positive number of seconds")
+        raise ConfigurationError(field, f"{value!r} is not a positive number of seconds")
     return value
 
 
@@ -179,7 +182,7 @@ class ClientConfig:
         positive_seconds("keep_alive", self.keep_alive)
         positive_seconds("dns_ttl", self.dns_ttl)
         if self.close_grace < 0 or not math.isfinite(self.close_grace):
-            raise ConfigurationError("close_grace", f"{self.close_grace} is no number of seconds from 0")
+            raise ConfigurationError("close_grace", f"{self.close_grace} is not a number of seconds from 0")
         for name in ("max_connections", "max_body", "max_list_body"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(name, f"{getattr(self, name)} is below 1")

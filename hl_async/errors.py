@@ -531,7 +531,7 @@ class SignatureInvalid(WebhookError):
 
 
 class SignatureMalformed(SignatureInvalid):
-    """The signature is no canonical base64 of the right length, or there are several: not even checked."""
+    """The signature is not canonical base64 of the right length, or there are several: not even checked."""
 
 
 class DeliveryStale(WebhookError):

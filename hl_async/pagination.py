@@ -84,9 +84,9 @@ class Pager(Generic[T]):
     ) -> None:
         self._limit = DEFAULT_LIMIT if limit is None else limit
         if isinstance(self._limit, bool) or not isinstance(self._limit, int) or self._limit < 1:
-            raise InvalidRequest("limit", f"{limit!r} is no page size; give a whole number from 1")
+            raise InvalidRequest("limit", f"{limit!r} is not a page size; give a whole number from 1")
         if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
-            raise InvalidRequest("offset", f"{offset!r} is no position; give a whole number from 0")
+            raise InvalidRequest("offset", f"{offset!r} is not a position; give a whole number from 0")
         self._fetch = fetch
         self._offset = offset
         self._identity = identity or _id_of

@@ -38,7 +38,9 @@ class RefreshPolicy:
 
     def __post_init__(self) -> None:
         if not 0 < self.refresh_at < 1:
-            raise ConfigurationError("refresh_at", f"{self.refresh_at} is no share of a life between 0 and 1")
+            raise ConfigurationError(
+                "refresh_at", f"{self.refresh_at} is not a share of a life between 0 and 1"
+            )
         if not 0 <= self.jitter < min(self.refresh_at, 1 - self.refresh_at):
             raise ConfigurationError("jitter", f"{self.jitter} would put a refresh outside the token's life")
         if isinstance(self.attempts, bool) or self.attempts < 1:
@@ -48,7 +50,7 @@ class RefreshPolicy:
         for name in ("skew", "rejection_pause"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
-                raise ConfigurationError(name, f"{value} is no number of seconds from 0")
+                raise ConfigurationError(name, f"{value} is not a number of seconds from 0")
 
     def margin(self, life: float) -> float:
         """Seconds before its end at which a token of that life counts as used up."""

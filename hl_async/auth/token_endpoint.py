@@ -195,7 +195,7 @@ class TokenEndpoint:
                 if is_usable(answer):
                     return Issued(answer)
                 problem = "no usable access token in it"
-            return NoAnswer(f"{response.status} with a body that is no grant ({problem})", sent=True)
+            return NoAnswer(f"{response.status} with a body that is not a grant ({problem})", sent=True)
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
         refusal = error_from_response(operation.name, response)
         # a 401 may be the gateway's word for a timeout: docs/api-facts.md#api-401

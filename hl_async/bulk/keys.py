@@ -164,5 +164,5 @@ def key_carrier(name: str) -> KeyCarrier:
         return TextKey(name[6:])
     if name.startswith("number:") and name[7:].isdecimal():
         return NumberKey(int(name[7:]))
-    problem = f"{name!r} is no place for a key; choose meta, name, title, number:FIRST or field:X"
+    problem = f"{name!r} is not a place for a key; choose meta, name, title, number:FIRST or field:X"
     raise ConfigurationError("key", problem)

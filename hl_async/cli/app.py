@@ -159,7 +159,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return ExitCode.USAGE
+        return ExitCode.USAGE if error.ctx is not None and error.ctx.parent is not None else ExitCode.OK
     except click.ClickException as error:
         say(f"error: {error.format_message()}")
         if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -208,6 +208,9 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (AlreadyMigrated, "continue the run that created them, or give --again to create them twice"),
 )
 
+_IN_HEADLINE: Final = 3
+"""So many violations stand in the error's own text."""
+
 _FIELD_HINTS: Final = {
     "HL_TOKEN": "without an account: hl-async sandbox COMMAND runs a command in a local HighLevel",
     "location_id": "give --location ID, or export HL_LOCATION_ID",
@@ -232,6 +235,9 @@ def explain(error: BaseException) -> str:
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "")
     if isinstance(error, InvalidRequest):
         hint = _FIELD_HINTS.get(error.field, hint)
+    if isinstance(error, ValidationFailed):
+        hint = hint.replace("OPERATION", error.operation or "OPERATION")
+        hint = "\n  ".join([*(f"and {message}" for message in error.messages[_IN_HEADLINE:]), hint])
     return f"{error}\n  {hint}" if hint else str(error)
 
 
@@ -242,7 +248,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 def say(text: str) -> None:
     """Tell a person something: stderr, never mixed into data."""
-    click.echo(_fitted(text, sys.stderr), err=True)
+    # print() and not click.echo(), which writes past the stderr that a progress bar puts in place
+    print(_fitted(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 def tell(text: str) -> None:

@@ -37,7 +37,7 @@ def span(seconds: float | None) -> str:
 def report_lines(report: RunReport) -> list[str]:
     """The report as text, one fact per line; the commonest reasons under what was rejected."""
     lines = [
-        f"source     {report.source:>8,} documents",
+        f"source     {report.source:>8,} {'document' if report.source == 1 else 'documents'}",
         f"created    {report.created:>8,}   {money(report.total_created)}",
     ]
     if report.rejected:

@@ -35,7 +35,7 @@ class GovernorPolicy:
             raise ConfigurationError("governor.max", f"{self.max!r} is below 1")
         if not 0 < self.interval < math.inf:
             raise ConfigurationError(
-                "governor.interval", f"{self.interval!r} is no positive number of seconds"
+                "governor.interval", f"{self.interval!r} is not a positive number of seconds"
             )
         if self.pace is not None and not 0 < self.pace <= 2:
             raise ConfigurationError(

@@ -121,10 +121,10 @@ def json_object(body: bytes) -> dict[str, Any]:
         document = _document(body)
         if isinstance(document, dict):
             return document
-        problem = "it is no object"
+        problem = "it is not an object"
     except _BROKEN as error:
         problem = str(error) or type(error).__name__
-    raise DecodeError(f"the answer is no JSON object: {problem[:200]}", path="$", body=bounded_text(body))
+    raise DecodeError(f"the answer is not a JSON object: {problem[:200]}", path="$", body=bounded_text(body))
 
 
 def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:

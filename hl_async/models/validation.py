@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
@@ -39,6 +40,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _MAX_DEPTH: Final = 100
 _MAX_EXPONENT: Final = 400
+_COMMA_AMOUNT: Final = re.compile(r"[+-]?[0-9]{1,20}\.[0-9]{1,8}")
 
 Check: TypeAlias = Callable[[Any, str], Any]
 """Takes a value and its path; gives the value to keep; raises InvalidRequest."""
@@ -52,6 +54,9 @@ class Constraint:
     def __init__(self, check: Check) -> None:
         self.check = check
 
+    def __repr__(self) -> str:
+        return f"<{self.check.__name__.strip('_').replace('_', ' ')}>"
+
 
 def _currency(value: Any, path: str) -> Any:
     text = _text(value, path)
@@ -59,7 +64,7 @@ def _currency(value: Any, path: str) -> Any:
         return text
     if text.upper() in CURRENCIES:
         raise InvalidRequest(path, f"{text!r} must be in capitals: {text.upper()!r}")
-    raise InvalidRequest(path, f"{text!r} is no ISO 4217 currency code, such as USD or EUR")
+    raise InvalidRequest(path, f"{text!r} is not an ISO 4217 currency code, such as USD or EUR")
 
 
 def _filled(value: Any, path: str) -> Any:
@@ -80,7 +85,7 @@ def _day(value: Any, path: str) -> Any:
             return date.fromisoformat(value)
         except ValueError:
             pass
-        raise InvalidRequest(path, f"{value!r} is no day; give a date, or text like 2026-12-31")
+        raise InvalidRequest(path, f"{value!r} is not a day; give a date, or text like 2026-12-31")
     raise InvalidRequest(path, f"takes a date, got {type(value).__name__}")
 
 
@@ -163,10 +168,16 @@ def amount_of(value: Any, path: str) -> Decimal:
         except InvalidOperation:
             number = Decimal("NaN")
     if not is_sound(number):
-        raise InvalidRequest(
-            path, f"{str(value)[:40]} is no amount: a finite number of at most 28 digits is needed"
-        )
+        raise InvalidRequest(path, f"{str(value)[:40]!r} is not a number{_why_not(value)}")
     return number
+
+
+def _why_not(value: Any) -> str:
+    """What a text that looks like an amount should be, or the rule for the others."""
+    pointed = str(value).strip().replace(",", ".")
+    if "," in str(value) and _COMMA_AMOUNT.fullmatch(pointed):
+        return f" (use a point: {pointed})"
+    return "; give a finite one of at most 28 digits, such as 9.99"
 
 
 def _text(value: Any, path: str) -> Any:
@@ -239,7 +250,7 @@ def _check_entry(value: Any, path: str, around: set[int]) -> None:
         if isinstance(value, Mapping):
             for name, entry in value.items():
                 if not isinstance(name, str):
-                    raise InvalidRequest(path, f"has the key {name!r}, which is no text")
+                    raise InvalidRequest(path, f"has the key {name!r}, which is not text")
                 check_text(name, path)
                 _check_entry(entry, f"{path}.{name}", around)
         else:
@@ -295,10 +306,13 @@ def _list_of(kind: Any) -> Check:
 def _struct_of(kind: type[msgspec.Struct]) -> Check:
     """Requests were checked when they were built; parts that answers share are checked here, in place."""
     own = issubclass(kind, Request)
+    article = "an" if kind.__name__[0] in "AEIO" else "a"
 
     def check(value: Any, path: str) -> Any:
         if not isinstance(value, kind):
-            raise InvalidRequest(path, f"takes a {kind.__name__}, got {type(value).__name__}")
+            answered = own and isinstance(value, msgspec.Struct) and not isinstance(value, Request)
+            hint = "; the document's to_update() converts it" if answered else ""
+            raise InvalidRequest(path, f"takes {article} {kind.__name__}, got {type(value).__name__}{hint}")
         if own:
             return value
         changes = {}

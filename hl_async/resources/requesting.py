@@ -174,7 +174,7 @@ def encode_query(query: Mapping[str, Any]) -> str:
         raise InvalidRequest("query", f"takes a mapping, got {type(query).__name__}")
     for name in query:
         if not isinstance(name, str):
-            raise InvalidRequest("query", f"has the key {name!r}, which is no text")
+            raise InvalidRequest("query", f"has the key {name!r}, which is not text")
         check_text(name, "query")
     return urlencode(
         [(name, _text(name, value)) for name, value in query.items() if value is not None],
@@ -190,7 +190,7 @@ def _text(name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         if abs(value) > _LARGEST:
-            raise InvalidRequest(name, "is no number that a server could read")
+            raise InvalidRequest(name, "is not a number that a server could read")
         return int.__repr__(value)
     if isinstance(value, datetime):
         raise InvalidRequest(name, "takes a date, not a datetime; give value.date()")

@@ -68,7 +68,7 @@ class Database:
             raise ConfigurationError("dsn", "needs a driver: pip install 'hl-async[postgres]'")
         self._dsn = dsn if isinstance(dsn, Secret) else Secret(dsn)
         if urlsplit(self._dsn.reveal()).scheme not in ("postgres", "postgresql"):
-            raise ConfigurationError("dsn", "is no postgresql:// address")
+            raise ConfigurationError("dsn", "is not a postgresql:// address")
         self._driver: Any = asyncpg
         self._lost = (
             asyncpg.PostgresConnectionError,

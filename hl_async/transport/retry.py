@@ -67,7 +67,7 @@ class RetryPolicy:
         for name in ("base", "cap", "max_retry_after", "budget_ratio", "budget_float", "budget_cap"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
-                raise ConfigurationError(f"retry.{name}", f"{value!r} is no finite number from 0")
+                raise ConfigurationError(f"retry.{name}", f"{value!r} is not a finite number from 0")
 
     @classmethod
     def none(cls) -> RetryPolicy:

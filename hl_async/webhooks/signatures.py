@@ -103,9 +103,9 @@ def _decoded(text: str, length: int | None) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise SignatureMalformed("the signature is no base64") from None
+        raise SignatureMalformed("the signature is not base64") from None
     if base64.b64encode(raw).decode() != text:
-        raise SignatureMalformed("the signature is no canonical base64")
+        raise SignatureMalformed("the signature is not canonical base64")
     if length is not None and len(raw) != length:
         raise SignatureMalformed(f"the signature has {len(raw)} bytes instead of {length}")
     return raw
@@ -172,7 +172,9 @@ def _load(key: str) -> Any:
             return load_pem_public_key(key.strip().encode())
         return load_der_public_key(base64.b64decode("".join(key.split()), validate=True))
     except (ValueError, TypeError, binascii.Error, UnsupportedAlgorithm):
-        raise ConfigurationError("keys", "is no public key; give PEM, or base64 of the SPKI form") from None
+        raise ConfigurationError(
+            "keys", "is not a public key; give PEM, or base64 of the SPKI form"
+        ) from None
 
 
 def prepare(keys: Sequence[str], legacy_keys: Sequence[str]) -> None:

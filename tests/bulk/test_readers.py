@@ -238,7 +238,7 @@ def test_a_byte_order_mark_and_quoted_newlines_are_understood(tmp_path: Path) ->
 def test_another_encoding_is_told_and_can_be_declared(tmp_path: Path) -> None:
     path, mapping = written(tmp_path, [row("1", Article="Café")])
     path.write_bytes(path.read_text("utf-8").encode("cp1252"))
-    with pytest.raises(SourceError, match=r"is not utf-8: byte 0xe9 after line \d.*cp1252"):
+    with pytest.raises(SourceError, match=r"line 2 is not utf-8 \(byte 0xe9\).*cp1252"):
         list(read_source(path, mapping))
     declared = MAPPING + '\n[source]\nencoding = "cp1252"\n'
     (tmp_path / "map.toml").write_text(declared)
@@ -303,7 +303,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         (MAPPING.replace('"{Currency}"', '"usd"'), "not an ISO 4217"),
         (MAPPING.replace("expiry_days = 30", ""), "requires an expiry date"),
         (MAPPING + '\n[[skip]]\ncolumn = "No"\nmatches = "("\nreason = "x"\n', "the rule on No"),
-        (MAPPING + "\n[extra]\n", "unknown field"),
+        (MAPPING + "\n[extra]\n", "unknown section .extra.; sections are document"),
         (MAPPING.replace("expiry_days = 30", "expiry_days = -1"), "expiry_days: -1 is not 0"),
         (
             MAPPING.replace('decimal = ","', 'decimal = ","\nthousands = ","'),
@@ -404,7 +404,7 @@ def test_ndjson_lines_are_bodies_and_bad_ones_name_their_line(tmp_path: Path) ->
     assert "line 2 is not JSON" in reasons[0]
     assert "not a JSON object" in reasons[1]
     assert "ISO 4217" in reasons[2]
-    assert "no amount" in reasons[3]
+    assert "is not a number" in reasons[3]
     assert "nonsense: is not a field" in reasons[4]
     assert "expiryDate" in reasons[5]
 

@@ -486,3 +486,10 @@ def test_values_of_the_wire_are_exact(tmp_path: Path) -> None:
     assert isinstance(found, Item)
     assert b'"amount":0.10,"qty":3' in found.body
     assert found.total == Decimal("0.30")
+
+
+def test_an_unknown_section_of_a_mapping_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "orders.toml"
+    path.write_text("[lines]\n[document]\n[contact]\n")
+    with pytest.raises(SourceError, match=r"unknown section 'lines'; did you mean \[line\]\?"):
+        Mapping.load(path)

@@ -96,7 +96,8 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         ("call estimates.create", "estimates.create needs one with name, currency"),
         ("call estimates.list -q statu=x", "it has startAt, endAt, search, status"),
         ("call invoices.get nosuch", "check the id, and that it belongs to the location"),
-        ("call estimates.update x --body {}", "hl-async call --list OPERATION"),
+        ("call estimates.update x --body {}", "hl-async call --list update-estimate"),
+        ("call estimates.update x --body {}", "\n  and items must be an array"),
         ("export estimates all.pdf", "neither .ndjson"),
         ("verify nosuch.db", "there is no journal at nosuch.db"),
         ("migrate", "either a SOURCE or --resume"),
@@ -201,3 +202,8 @@ def test_a_run_that_goes_on_reports_no_rate_that_it_did_not_reach(
     assert "per second" not in shown.out
     assert "nothing left to create" in shown.err
     assert "done 3/3 · 0.0/s" in shown.err
+
+
+def test_a_call_without_arguments_is_the_help_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == ExitCode.OK
+    assert "Usage: hl-async" in "".join(capsys.readouterr())

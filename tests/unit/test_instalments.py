@@ -80,7 +80,7 @@ def test_a_total_beyond_four_decimals_is_refused_with_the_way_out() -> None:
         (lambda: instalments(1), "equal instalments from 2 to 100"),
         (lambda: instalments("2.5"), "equal instalments from 2 to 100"),
         (lambda: instalments(), "at least two"),
-        (lambda: deposit("x"), "percent: x is no amount"),
+        (lambda: deposit("x"), "percent: 'x' is not a number"),
         (lambda: deposit(30, total="1.005"), "total: 1.005 is not a positive amount of USD"),
         (lambda: instalment_amounts(PaymentScheduleConfig(schedules=[{"x": 1}]), Decimal(1)), r"schedules\[0\]: has no value"),
     ],

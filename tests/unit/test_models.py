@@ -29,12 +29,14 @@ from hl_async.models import (
     EstimateList,
     EstimateNumber,
     EstimateTemplate,
+    EstimateUpdate,
     Invoice,
     InvoiceFromEstimateResult,
     InvoiceNumber,
     InvoiceSchedule,
     InvoiceSettings,
     InvoiceTemplate,
+    Item,
     LateFeesConfiguration,
     LineItem,
     RecordPayment,
@@ -82,10 +84,11 @@ def test_amounts_are_taken_exactly_as_they_print(given_: Any, kept: str) -> None
 @pytest.mark.parametrize(
     ("changes", "field", "problem"),
     [
-        ({"amount": float("nan")}, "amount", "no amount"),
-        ({"amount": float("inf")}, "amount", "no amount"),
-        ({"amount": "ten"}, "amount", "no amount"),
-        ({"amount": Decimal("1e30")}, "amount", "no amount"),
+        ({"amount": float("nan")}, "amount", "is not a number"),
+        ({"amount": float("inf")}, "amount", "is not a number"),
+        ({"amount": "ten"}, "amount", "'ten' is not a number; give a finite one"),
+        ({"amount": "9,99"}, "amount", r"'9,99' is not a number \(use a point: 9.99\)"),
+        ({"amount": Decimal("1e30")}, "amount", "is not a number"),
         ({"amount": True}, "amount", "takes a number"),
         ({"amount": None}, "amount", "takes a number"),
         ({"qty": -1}, "qty", "negative"),
@@ -95,7 +98,7 @@ def test_amounts_are_taken_exactly_as_they_print(given_: Any, kept: str) -> None
         ({"name": "  "}, "name", "empty"),
         ({"name": None}, "name", "takes text"),
         ({"taxes": "none"}, "taxes", "takes a list"),
-        ({"taxes": [1]}, "taxes[0]", "takes a ItemTax"),
+        ({"taxes": [1]}, "taxes[0]", "takes an ItemTax"),
         ({"tax_inclusive": "yes"}, "tax_inclusive", "True or False"),
     ],
 )
@@ -111,14 +114,14 @@ def test_a_bad_line_names_the_field_and_the_problem(
     ("changes", "field", "problem"),
     [
         ({"expiry_date": datetime(2030, 1, 1)}, "expiry_date", "not a datetime"),
-        ({"expiry_date": "31.12.2030"}, "expiry_date", "no day"),
+        ({"expiry_date": "31.12.2030"}, "expiry_date", "is not a day"),
         ({"expiry_date": 7}, "expiry_date", "takes a date"),
         ({"items": [{"name": "x"}]}, "items[0]", "takes a LineItem"),
         ({"contact_details": None}, "contact_details", "takes a ContactDetails"),
         ({"estimate_number": "7"}, "estimate_number", "whole number"),
         ({"meta": "x"}, "meta", "takes a mapping"),
         ({"business_details": BusinessDetails(name=7)}, "business_details.name", "takes text"),
-        ({"discount": Discount(value="a lot")}, "discount.value", "no amount"),  # type: ignore[arg-type]
+        ({"discount": Discount(value="a lot")}, "discount.value", "is not a number"),  # type: ignore[arg-type]
         ({"sent_to": SentTo(email=["ok", 3])}, "sent_to.email[1]", "takes text"),  # type: ignore[list-item]
     ],
 )
@@ -198,7 +201,7 @@ def holding_itself() -> dict[str, Any]:
         ({"a": Amounts("cut \ud83d")}, "meta.a.one", "lone surrogate"),
         ({"a": {"b": "cut \ud83d"}}, "meta.a.b", "lone surrogate"),
         ({"\ud83d": 1}, "meta", "lone surrogate"),
-        ({"a": {7: 1}}, "meta.a", "has the key 7, which is no text"),
+        ({"a": {7: 1}}, "meta.a", "has the key 7, which is not text"),
         ({"a": 1j}, "meta.a", "type complex have no form"),
         (holding_itself(), "meta", "nested more than 100 deep, or holds itself"),
         ([1], "meta", "takes a mapping, got list"),
@@ -371,7 +374,7 @@ def test_a_page_is_read_whole_when_some_of_its_documents_need_bending() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"a":', b"[" * 100_000, b'{"a":"\xff"}'])
 def test_an_answer_without_a_model_is_an_object_or_a_decode_error(body: bytes) -> None:
-    with pytest.raises(DecodeError, match="the answer is no JSON object"):
+    with pytest.raises(DecodeError, match="the answer is not a JSON object"):
         json_object(body)
 
 
@@ -597,3 +600,9 @@ def test_every_answer_decodes_with_keys_missing_added_and_swapped(row: Any) -> N
 def test_contacts_need_their_four_fields() -> None:
     with pytest.raises(TypeError):
         ContactDetails(id="c")  # type: ignore[call-arg]
+
+
+def test_an_answered_line_in_a_request_is_refused_with_the_way_to_convert_it() -> None:
+    answered = msgspec.json.decode(b'{"name":"Door","currency":"USD","amount":1,"qty":1}', type=Item)
+    with pytest.raises(InvalidRequest, match=r"items\[0\]: takes a LineItem, got Item; .*to_update\(\)"):
+        samples.estimate(items=[answered])

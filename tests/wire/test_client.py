@@ -174,7 +174,7 @@ async def test_raw_calls_are_governed_and_authorised(hl: HighLevel, box: Sandbox
     answer = await hl.raw("list-estimates", query={"limit": 1, "offset": 0})
     assert answer.status == 200
     assert answer.body.startswith(b'{"estimates":[]')
-    with pytest.raises(InvalidRequest, match="no operationId"):
+    with pytest.raises(InvalidRequest, match="is not an operationId"):
         await hl.raw("list-everything")
     with pytest.raises(NotFound):
         await hl.raw(GET_INVOICE, "64f0")

@@ -274,6 +274,8 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _UNKNOWN: Final = re.compile(r"unknown field `(\w+)` - at `\$\.(\w+)")
+_UNKNOWN_SECTION: Final = re.compile(r"unknown field `(\w+)`$")
+_SECTION_NAMES: Final = ("document", "contact", "line", "source", "charge", "skip", "reject", "drop")
 _SECTIONS: Final[dict[str, Any]] = {
     "document": DocumentSection,
     "contact": ContactSection,
@@ -285,6 +287,10 @@ _SECTIONS: Final[dict[str, Any]] = {
 
 def _with_hint(problem: str) -> str:
     """The problem, with the key that an unknown one probably means."""
+    if unknown := _UNKNOWN_SECTION.search(problem):
+        near = difflib.get_close_matches(unknown.group(1), _SECTION_NAMES, 1, 0.5)
+        hint = f"did you mean [{near[0]}]?" if near else f"sections are {', '.join(_SECTION_NAMES)}"
+        return f"unknown section {unknown.group(1)!r}; {hint}"
     found = _UNKNOWN.search(problem)
     section = _SECTIONS.get(found.group(2)) if found else None
     if found is None or section is None:

@@ -194,7 +194,8 @@ def _problem(text: str, how: NumberFormat) -> str:
     if not how.currency_sign and (any(one in plain for one in _SIGNS) or _code(plain)):
         return f"{shown}; set currency_sign = true to read amounts with a currency"
     return (
-        f"{shown}, with {how.decimal!r} as its decimal sign and {how.thousands or 'nothing'!r} between groups"
+        f"{shown}, with {how.decimal!r} as its decimal sign and "
+        f"{repr(how.thousands) if how.thousands else 'nothing'} between groups"
     )
 
 

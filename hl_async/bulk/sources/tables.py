@@ -284,6 +284,18 @@ def _opened(path: Path, settings: SourceSettings) -> IO[str]:
         raise SourceError(f"{path}: {error.strerror}") from None
 
 
+def _undecodable(path: Path, encoding: str, read: int) -> str:
+    """Name the line that can not be decoded; `read` rows were whole before it was reached."""
+    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):  # where a line ends with one byte
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode(encoding)
+                except UnicodeDecodeError:
+                    return f"line {number} is not {encoding}"
+    return f"is not {encoding} after line {read}"
+
+
 def _text_rows(path: Path, settings: SourceSettings, delimiter: str) -> Iterator[TableRow]:
     """Rows of a text table. Decoding and quoting errors name the line."""
     sign = delimiter or settings.delimiter or declared_delimiter(path, settings) or ","
@@ -312,7 +324,7 @@ def _text_rows(path: Path, settings: SourceSettings, delimiter: str) -> Iterator
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         problem = (
-            f"is not {settings.encoding}: byte {byte:#04x} after line {number}; say what it is, such as "
+            f"{_undecodable(path, settings.encoding, number)} (byte {byte:#04x}); say what it is, such as "
             f'encoding = "{_other(error.object, settings.encoding)}"'
         )
     except UnicodeError as error:

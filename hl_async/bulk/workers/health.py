@@ -25,7 +25,7 @@ class HealthPage:
     def __init__(self, worker: Worker, address: str) -> None:
         host, _, port = address.rpartition(":")
         if not port.isdecimal() or int(port) > 65535:
-            raise ConfigurationError("--health", f"{address!r} is no HOST:PORT")
+            raise ConfigurationError("--health", f"{address!r} is not a HOST:PORT")
         self._worker = worker
         self._host = host.strip("[]") or "127.0.0.1"
         self._port = int(port)

@@ -56,7 +56,7 @@ class WorkerSettings:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"worker.{name}", f"{getattr(self, name)} is below 1")
         if not self.slice > 0:
-            raise ConfigurationError("worker.slice", f"{self.slice} is no positive number of seconds")
+            raise ConfigurationError("worker.slice", f"{self.slice} is not a positive number of seconds")
         if not self.lease >= 1:
             raise ConfigurationError("worker.lease", f"{self.lease} seconds is below 1")
 

@@ -29,7 +29,6 @@ from hl_async.models import (
     EstimateList,
     EstimateNumber,
     EstimateTemplate,
-    EstimateUpdate,
     Invoice,
     InvoiceFromEstimateResult,
     InvoiceNumber,

@@ -294,7 +294,7 @@ def test_a_formula_around_text_is_read_by_saying_so(tmp_path: Path) -> None:
         ("", "45355", "set date_format"),
         ("%d/%m/%Y", "03/04/2024", "2024-04-03"),
         ("%m/%d/%Y", "03/04/2024", "2024-03-04"),
-        ("%m/%d/%Y", "13/04/2024", "not a date of the form %m/%d/%Y"),
+        ("%m/%d/%Y", "13/04/2024", "not a date of the form %m/%d/%Y, such as 12/31/2024"),
         ("%b %d, %Y", "Mar 04, 2024", "2024-03-04"),
     ],
 )

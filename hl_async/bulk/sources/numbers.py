@@ -115,7 +115,9 @@ def read_day(field: str, text: str, form: str = "%Y-%m-%d") -> date:
     """
     found = _day(text, form)
     if found is None:
-        raise InvalidRequest(field, f"{text[:40]!r} is not a date of the form {form}{_date_hint(text, form)}")
+        like = date(2024, 12, 31).strftime(form)
+        problem = f"{text[:40]!r} is not a date of the form {form}, such as {like}{_date_hint(text, form)}"
+        raise InvalidRequest(field, problem)
     return found
 
 

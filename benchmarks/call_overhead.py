@@ -37,7 +37,7 @@ ROUTES = {
 LOCATION = "6578278e879ad2646715ba9c"
 TOKEN = "pit-00000000-0000-4000-8000-000000000000"
 WORK = ("generate_number", "update_estimate", "list of 100")
-BARS = {"generate_number": 1.25, "update_estimate": 1.35}
+BARS = {"generate_number": 0.75, "update_estimate": 1.0}
 SLOW = ("httpx .json()", "official SDK")
 
 Calls = dict[str, Callable[[], Awaitable[Any]]]

@@ -276,9 +276,14 @@ async def _set_aside(place: JournalStore) -> None:
     """Rename the journal of a run that was rolled back completely, so that a new run can begin in its place."""
     if not await place.exists():
         return
-    async with await Run.open(place, watch=True) as run:
-        state = await run.journal.run_state()
-        if state is RunState.ROLLING_BACK:
+    journal = await place.open(watch=True)
+    try:
+        # a process that died before it named its run left a journal without one: the same command plans it again
+        state = await journal.run_state() if "run" in await journal.header() else RunState.RUNNING
+    finally:
+        await journal.aclose()
+    if state is RunState.ROLLING_BACK:
+        async with await Run.open(place, watch=True) as run:
             await run.require_running()
     if state is RunState.ROLLED_BACK:
         await place.set_aside("rolled-back")

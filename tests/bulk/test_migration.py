@@ -10,6 +10,7 @@ import pytest
 from test_run import items
 
 from hl_async import HighLevel, PrivateToken, bulk
+from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.reports import Forecast, Progress
 from hl_async.errors import (
     AlreadyMigrated,
@@ -178,3 +179,25 @@ async def test_a_rollback_of_a_run_that_was_stopped_in_the_middle_leaves_nothing
         assert (undone.state, undone.kept, box.ledger.estimates()) == ("rolled_back", [], [])
         found = await bulk.verify(hl, tmp_path / "run.db")
     assert (found.documents, found.differences) == (0, [])
+
+
+async def test_a_process_that_died_before_it_named_its_run_is_followed_by_the_same_call(
+    hl: HighLevel, tmp_path: Path
+) -> None:
+    table, mapping = source(tmp_path)
+    store = SqliteJournals(tmp_path / "a.csv.hl.db")
+    found = await bulk.migrate(hl, table, mapping=mapping)
+    header = await _header(store)
+    await store.remove()
+    unnamed = {name: header[name] for name in ("fingerprint", "location", "operation", "key")}
+    await (await store.create(unnamed)).aclose()  # what is left of a process that is killed here
+    again = await bulk.migrate(hl, table, mapping=mapping, again=True)
+    assert (found.created, again.created) == (3, 3)
+
+
+async def _header(store: SqliteJournals) -> dict[str, str]:
+    journal = await store.open(watch=True)
+    try:
+        return await journal.header()
+    finally:
+        await journal.aclose()

@@ -291,6 +291,10 @@ def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: 
         served.control("faults", {"times": {"late": 0.3, "latency": 0.05}}, "PUT")
         source = bodies(tmp_path, 250)
         environment = {**os.environ, **served.env}
+
+        def created() -> int:
+            return int(served.control("state")["locations"][served.location]["estimates"])
+
         command = [
             *COMMAND,
             "migrate",
@@ -304,11 +308,13 @@ def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: 
             "--json",
         ]
         kills = 0
-        for moment in (0.55, 0.7, 0.62, 0.8, 0.58, 0.9, 0.66, 0.74):
+        for more in (1, 12, 3, 20, 7, 1, 15, 9):
             process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            time.sleep(moment)
+            wanted = created() + more
+            while process.poll() is None and created() < wanted:
+                time.sleep(0.02)
             kills += process.poll() is None
             process.kill()
             process.wait()

@@ -37,11 +37,7 @@ from hl_async.telemetry import Telemetry
 from hl_async.transport.account import Account
 from hl_async.transport.responses import error_from_response
 from hl_async.transport.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
-from hl_async.wire import (
-    RETRY_AFTER,
-    Wire,
-    WireResponse,
-)
+from hl_async.wire import RETRY_AFTER, Wire, WireResponse
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -191,9 +187,8 @@ class Transport:
         observed = self._telemetry.active
         outcome = "ok"
         try:
-            if (
-                observed
-            ):  # inside: an observer that raises KeyboardInterrupt must not leave the call in flight
+            # Inside the try: an observer that raises KeyboardInterrupt must not leave the call in flight.
+            if observed:
                 self._telemetry.emit(events.CallStarted(call.call_id, operation.name, account.key))
             while True:
                 permit = account.scope.try_acquire(options.lane)
@@ -259,7 +254,6 @@ class Transport:
             raise
         response: WireResponse | None = None
         failure: CallError
-        config = self._config
         try:
             response = await self._wire.attempt(
                 operation.method,
@@ -267,7 +261,7 @@ class Transport:
                 account.headers(operation, bearer, body, call.options.api_version),
                 body,
                 timeout=timeout,
-                max_body=config.max_list_body if operation.items else config.max_body,
+                max_body=self._config.max_list_body if operation.items else self._config.max_body,
             )
             permit.answered(response.status, response.headers, response.elapsed)
             if 200 <= response.status < 300:

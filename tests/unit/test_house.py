@@ -10,24 +10,20 @@ from benchmarks import house
 PACKAGE = Path(__file__).parents[2] / "hl_async"
 
 # The limits of the house. The goals are those of benchmarks.house; the exceptions below may only become fewer and smaller.
-LONG_FILES = {"hl_async.errors": 560, "hl_async.transport.calls": 495}
-LONG_FUNCTIONS = {
-    "hl_async.bulk.sources.compiler.compile_document": 80,
-    "hl_async.transport.calls.Transport._attempt": 62,
-}
-FEWEST_COMMENTS = 0.007
-MOST_BANNED = {"docstrings": 85, "comments": 190, "messages": 65}
+LONG_FILES = {"hl_async.errors": 554}
+LONG_FUNCTIONS: dict[str, int] = {}
+FEWEST_COMMENTS = 0.0075
+MOST_BANNED = {"docstrings": 78, "comments": 150, "messages": 26}
 TYPING_CIRCLES = {
     ("hl_async.bulk.journals.postgres", "hl_async.bulk.journals.postgres_lane"),
     ("hl_async.bulk.journals.sqlite", "hl_async.bulk.journals.sqlite_lane"),
     ("hl_async.models.common", "hl_async.models.locations"),
-    ("hl_async.sandbox.customer", "hl_async.sandbox.state"),
 }
 DEFERRED_CIRCLES = {
     ("hl_async.bulk.sources.mapping", "hl_async.bulk.sources.row_reader"),
     ("hl_async.cli.accounts", "hl_async.cli.app"),
 }
-NAMES_TWICE = {"Item", "PricedLine", "Rule"}
+NAMES_TWICE = {"Item", "Rule"}
 MIRRORS = {"HighLevel"}
 """Classes of ``hl_async.sync``, which have the names of the asynchronous ones."""
 SIDEWAYS = {("hl_async.telemetry.otel", "hl_async.operations")}

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from hl_async import operations as op
+from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.readers import draft_of_estimate
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.config import Lane
@@ -31,7 +32,7 @@ from hl_async.errors import ApiError, InvalidRequest, SourceError
 from hl_async.models import expected_total
 from hl_async.models.codec import encode, encode_body, json_page
 from hl_async.models.dates import day_of
-from hl_async.models.preparation import PLANNING, prepared
+from hl_async.models.preparation import prepared
 from hl_async.operations import Operation
 from hl_async.storage.private_files import open_private
 
@@ -287,7 +288,7 @@ async def copy_source(location: Location) -> AsyncIterator[Item | Reject]:
         await calm.read_dates(estimate)
         try:
             draft = draft_of_estimate(estimate)
-            draft = prepared(draft, PLANNING)
+            draft = prepared(draft, planning_context())
             # the source's own total: what automatic taxes come to can not be computed
             total = expected_total(draft) if estimate.total is None else estimate.total
             item = Item(ordinal, estimate.id, encode_body(draft, b""), (), "", total, draft.currency, place)

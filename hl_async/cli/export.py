@@ -95,7 +95,9 @@ def _is_table(file: Path, form: str | None, to_stdout: bool) -> bool:
     "--journal", type=click.Path(path_type=Path), help="Default FROM-TO.hl.db; the same command resumes."
 )
 @click.option(
-    "--with-invoices", is_flag=True, help="Make invoices again from the estimates that had become one."
+    "--with-invoices",
+    is_flag=True,
+    help="Make invoices from the copies; the live API refuses it.",
 )
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
               help="How long a request without an answer may still take effect.")  # fmt: skip
@@ -120,7 +122,7 @@ def copy(
     hl-async copy --from ID --to ID --with-invoices
 
     Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
-    continues.
+    continues. The live API makes invoices only from accepted estimates: there --with-invoices ends with refusals.
     """
     for field, value in (("--from", source), ("--to", target)):
         plain_id(field, value)

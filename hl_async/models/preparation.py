@@ -71,9 +71,6 @@ class RequestContext:
         return datetime.fromtimestamp(self.clock(), UTC)
 
 
-PLANNING: Final = RequestContext(rules=RULE_NAMES - {"issue_date_not_future"})
-"""The context of requests that are made before their location is known; a source judges issue dates itself."""
-
 Step: TypeAlias = Callable[[Any, RequestContext], Any]
 
 

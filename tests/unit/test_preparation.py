@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 import samples
+from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.config import ClientConfig
 from hl_async.errors import ConfigurationError, InvalidRequest
 from hl_async.models import (
@@ -32,7 +33,7 @@ from hl_async.models import (
     SentTo,
 )
 from hl_async.models.codec import alt_prefix, encode_body
-from hl_async.models.preparation import PLANNING, RequestContext, prepared
+from hl_async.models.preparation import RequestContext, prepared
 from hl_async.models.rules import CLIENT_RULES, RULE_NAMES, rules_without
 
 NOON = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
@@ -328,7 +329,7 @@ def test_extra_never_beats_a_declared_field() -> None:
     for empty in ({}, OWN):
         assert "extra" not in sent(estimate(extra=empty))
     with pytest.raises(InvalidRequest, match="gets its location by itself"):
-        prepared(estimate(extra=OTHER), PLANNING)
+        prepared(estimate(extra=OTHER), planning_context())
 
 
 # ------------------------------------------------------------------------------------------------ rules
@@ -365,7 +366,7 @@ def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
 
 def test_planning_leaves_the_judgement_of_issue_dates_to_the_source() -> None:
     far = date.today() + timedelta(days=900)
-    assert prepared(estimate(issue_date=far), PLANNING).issue_date == far
+    assert prepared(estimate(issue_date=far), planning_context()).issue_date == far
 
 
 def test_charges_of_a_request_are_objects() -> None:

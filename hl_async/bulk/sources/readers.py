@@ -21,6 +21,7 @@ from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.document import Document, decode_document
 from hl_async.bulk.sources.groups import RowGroup, RowGroups, scattered_keys
 from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.bulk.sources.rejects import MAX_FIELD, REASON, table_text
 from hl_async.bulk.sources.row_reader import RowReader
@@ -29,7 +30,7 @@ from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_keys, tabl
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, expected_total
 from hl_async.models.codec import decoder, encode, encode_body
-from hl_async.models.preparation import PLANNING, prepared
+from hl_async.models.preparation import prepared
 
 _estimate: Final = decoder(Estimate)
 _json: Final = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -315,7 +316,7 @@ def _item(
         raise InvalidRequest("items", "is empty")
     if isinstance(draft.issue_date, date) and draft.issue_date > latest:
         raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
-    draft = prepared(draft, PLANNING)
+    draft = prepared(draft, planning_context())
     if total is None:
         total = expected_total(draft)
     return Item(ordinal, source_id, encode_body(draft, b""), (), location, total, draft.currency, place, raw)

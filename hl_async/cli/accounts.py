@@ -1,96 +1,20 @@
-"""``hl-async account`` and ``--profile``: several accounts in one private file."""
+"""``hl-async account``: several accounts in one private file, chosen with ``--profile``."""
 
 from __future__ import annotations
 
 import os
 import re
-import tomllib
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from hl_async.cli.app import fail, put_json, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.errors import ConfigurationError
+from hl_async.cli.profile_file import profile_file, read_profiles, write_profiles
 from hl_async.secret import Secret
-from hl_async.storage.private_files import make_private_folder, open_private
-
-VARIABLES: Final = {
-    "token": "HL_TOKEN",
-    "location_id": "HL_LOCATION_ID",
-    "base_url": "HL_BASE_URL",
-    "api_version": "HL_API_VERSION",
-    "postgres": "HL_POSTGRES",
-}
-"""Keys of a profile, and the variable that each stands for."""
 
 _SECRET: Final = frozenset({"token", "postgres"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-def profile_file() -> Path:
-    """Return where profiles are kept: the platform's place for settings, or ``HL_PROFILES``."""
-    return Path(os.environ.get("HL_PROFILES") or Path(click.get_app_dir("hl-async")) / "profiles.toml")
-
-
-def read_profiles(path: Path) -> dict[str, dict[str, str]]:
-    """Read every profile; none if there is no file.
-
-    Raises:
-        ConfigurationError: The file is not TOML, or a profile has a key that is unknown.
-    """
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError("profiles", f"{path} is not TOML: {error}") from None
-    for name, profile in found.items():
-        if not isinstance(profile, dict):
-            raise ConfigurationError(
-                "profiles", f"{path}: {name} is not a table; write [{name}] and keys below it"
-            )
-        for key, value in profile.items():
-            if key not in VARIABLES:
-                raise ConfigurationError(
-                    "profiles", f"{path}: unknown key {key!r} in [{name}]; known are {', '.join(VARIABLES)}"
-                )
-            if not isinstance(value, str):
-                raise ConfigurationError(
-                    "profiles", f"{path}: {key} in [{name}] is not text; put it into quotes"
-                )
-    return found
-
-
-def write_profiles(path: Path, profiles: dict[str, dict[str, str]]) -> None:
-    """Write every profile into a file with mode 0600, in one step."""
-    lines: list[str] = []
-    for name, profile in sorted(profiles.items()):
-        lines += [f"[{name}]", *(f"{key} = {_quoted(value)}" for key, value in profile.items()), ""]
-    make_private_folder(path.parent)
-    beside = path.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    with open_private(beside, "x") as file:
-        file.write("\n".join(lines))
-    beside.replace(path)
-
-
-def use_profile(name: str) -> None:
-    """Let the rest of this process see the profile as its environment.
-
-    Raises:
-        ConfigurationError: There is no such profile.
-    """
-    path = profile_file()
-    profiles = read_profiles(path)
-    if name not in profiles:
-        known = ", ".join(sorted(profiles)) or "none yet"
-        raise ConfigurationError(
-            "--profile",
-            f"there is no profile {name!r}; known are {known}; add one with: hl-async account add {name}",
-        )
-    os.environ.update({VARIABLES[key]: value for key, value in profiles[name].items()})
 
 
 @click.group()
@@ -165,8 +89,3 @@ def remove(name: str) -> int:
     write_profiles(path, profiles)
     say(f"removed {name}")
     return ExitCode.OK
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -144,7 +144,7 @@ def app(profile: str | None) -> None:
     hl-async migrate orders.csv --map orders.toml  # documents out of a table
     """
     if profile:
-        from hl_async.cli.accounts import use_profile
+        from hl_async.cli.profile_file import use_profile
 
         use_profile(profile)
 

@@ -86,7 +86,7 @@ def test_a_name_that_toml_could_not_hold_is_refused(capsys: pytest.CaptureFixtur
 
 
 def test_values_are_kept_whatever_characters_they_hold(profiles: Path) -> None:
-    from hl_async.cli.accounts import read_profiles, write_profiles
+    from hl_async.cli.profile_file import read_profiles, write_profiles
 
     kept = {"a": {"token": 'quo"te\\back', "location_id": "é"}}
     write_profiles(profiles, kept)

@@ -21,7 +21,6 @@ TYPING_CIRCLES = {
 }
 DEFERRED_CIRCLES = {
     ("hl_async.bulk.sources.mapping", "hl_async.bulk.sources.row_reader"),
-    ("hl_async.cli.accounts", "hl_async.cli.app"),
 }
 NAMES_TWICE = {"Item", "Rule"}
 MIRRORS = {"HighLevel"}

@@ -38,7 +38,10 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#5fd3a5", "color-brand-content": "#5fd3a5"},
 }
 myst_heading_anchors = 3
-suppress_warnings = ["ref.python"]  # "type" in a signature is the builtin, not one of the fields of that name
+suppress_warnings = [
+    "ref.python",  # "type" in a signature is the builtin, not one of the fields of that name
+    "misc.highlighting_failure",  # the SQL of DuckDB has more than the lexer knows
+]
 nitpicky = True  # a name that a docstring refers to exists; those of other packages are not looked up
 nitpick_ignore_regex = [
     (

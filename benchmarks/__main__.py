@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks import (
     bars,
     bulk,
+    busy_loop,
     call_overhead,
     connections,
     credentials,
@@ -64,6 +65,7 @@ def main() -> int:
         imports,
         decode,
         connections,
+        busy_loop,
         bulk,
         faults,
         governor,

@@ -160,7 +160,8 @@ class HighLevel:
         Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
         names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
         ``GHL_API_VERSION``) are fallbacks. ``settings`` are the constructor's keywords and win over the
-        environment. Raises :class:`ConfigurationError` when there is no token.
+        environment. ``HL_PROXY`` and ``HL_RULES_OFF`` hold where ``config`` names no proxy or no rules.
+        Raises :class:`ConfigurationError` when there is no token.
         """
         found = Environment.read(environ)
         credentials: Credentials
@@ -176,10 +177,9 @@ class HighLevel:
                 "is not set; export a private integration token, HL_CLIENT_ID and HL_CLIENT_SECRET of an app, or "
                 "pass credentials to HighLevel()",
             )
-        values: dict[str, Any] = found.client_settings()
-        if found.rules_off or found.proxy:
-            values["config"] = ClientConfig(rules_off=found.rules_off, proxy=found.proxy)
-        return cls(credentials, **{**values, **settings})
+        values: dict[str, Any] = {**found.client_settings(), **settings}
+        values["config"] = found.completed(values.get("config"))
+        return cls(credentials, **values)
 
     async def __aenter__(self) -> Self:
         core = self._core

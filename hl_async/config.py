@@ -243,6 +243,13 @@ class Environment:
             watch_secret=Secret(watch_secret) if watch_secret else None,
         )
 
+    def completed(self, config: ClientConfig | None) -> ClientConfig:
+        """Return ``config`` with the proxy and the switched off rules of the environment, where it names none."""
+        given = config or ClientConfig()
+        return dataclasses.replace(
+            given, proxy=given.proxy or self.proxy, rules_off=given.rules_off or self.rules_off
+        )
+
     def client_settings(self) -> dict[str, str | None]:
         """Return the keywords of the client that variables name directly."""
         return {

@@ -194,6 +194,11 @@ def _from_group(group: ExceptionGroup[Exception]) -> int:
     return exit_code_of(error)
 
 
+_CONNECTING: Final = (
+    "check HL_BASE_URL and the network; a proxy is named by HL_PROXY, as HTTPS_PROXY is not read; "
+    "without an account: hl-async sandbox COMMAND"
+)
+
 _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (ScopeMissing, "give the token this scope, in HighLevel's settings"),
     (Unauthorized, "check HL_TOKEN and the scopes of the token"),
@@ -201,7 +206,7 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (ValidationFailed, "what an operation takes: hl-async call --list OPERATION"),
     (QuotaExhausted, "the location's budget of the day is used up; the same command continues tomorrow"),
     (OutcomeUnknown, "look whether it happened before you do it again"),
-    (ConnectFailed, "check HL_BASE_URL and the network; without an account: hl-async sandbox COMMAND"),
+    (ConnectFailed, _CONNECTING),
     (JournalMissing, "see the runs of a database with: hl-async status"),
     (LaneLost, "the same command continues with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),

@@ -207,7 +207,8 @@ def _app(**settings: Any) -> OAuthApp:
 def _server(base_url: str | None) -> dict[str, Any]:
     found = Environment.read()
     values = {"base_url": base_url or found.base_url, "api_version": found.api_version}
-    return {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
+    return {**given, "config": found.completed(None)}
 
 
 async def _chosen(app: OAuthApp, keys: tuple[str, ...], every: bool) -> list[str]:

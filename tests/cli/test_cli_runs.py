@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
+import socketserver
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from test_cli import COMMAND, Served, serving
@@ -37,6 +41,7 @@ name = "{Name}"
 amount = "{Price}"
 qty = "1"
 """
+NOWHERE = "http://127.0.0.1:9"
 HEAD = "No,Name,Price\n"
 ROWS = [f"A-{n},Door,10\n" for n in range(4)]
 
@@ -386,3 +391,52 @@ def test_a_rollback_that_is_killed_again_and_again_leaves_nothing_and_touches_no
     assert run(["rollback", "b.csv", "--yes"]) == ExitCode.OK
     assert names(shop) == ["Order A-0", "Order A-1"]
     assert run(["verify", "b.csv"]) == ExitCode.OK
+
+
+class _Relay(socketserver.StreamRequestHandler):
+    """A proxy for plain HTTP: passes one connection on to the server, with the address cut to its path."""
+
+    target: tuple[str, int]
+    passed: list[bytes]
+
+    def handle(self) -> None:
+        with socket.create_connection(self.target) as server:
+            back = threading.Thread(target=self._answer, args=(server,))
+            back.start()
+            while data := self.request.recv(65536):
+                if f" {NOWHERE}/".encode() in data:
+                    self.passed.append(data)
+                server.sendall(data.replace(f" {NOWHERE}/".encode(), b" /", 1))
+            server.shutdown(socket.SHUT_WR)
+            back.join()
+
+    def _answer(self, server: socket.socket) -> None:
+        while data := server.recv(65536):
+            self.request.sendall(data)
+
+
+def test_every_command_that_calls_the_api_goes_through_the_proxy_of_the_environment(
+    shop: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = urlsplit(shop.env["HL_BASE_URL"])
+    passed: list[bytes] = []
+    target = (address.hostname, address.port)
+    handler = type("Handler", (_Relay,), {"target": target, "passed": passed})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as proxy:
+        serves = threading.Thread(target=proxy.serve_forever)
+        serves.start()
+        monkeypatch.setenv("HL_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+        monkeypatch.setenv("HL_BASE_URL", NOWHERE)
+        try:
+            for command in (
+                ["call", "estimates.generate_number"],
+                [*MIGRATE, "--settle", "0.2"],
+                ["verify", "a.csv.hl.db"],
+                ["rollback", "a.csv.hl.db", "--yes"],
+            ):
+                before = len(passed)
+                assert run(command) == ExitCode.OK, capsys.readouterr().err
+                assert len(passed) > before, command
+        finally:
+            proxy.shutdown()
+            serves.join()

@@ -72,7 +72,7 @@ class Reading(Iterator[Item | Reject]):
     """The documents of a source, one after the other; ``facts`` fills up meanwhile."""
 
     def __init__(self, records: Iterable[Item | Reject], facts: SourceFacts | None = None) -> None:
-        self.facts = facts or SourceFacts()
+        self.facts: SourceFacts = facts or SourceFacts()
         self._records = iter(records)
 
     def __iter__(self) -> Reading:

@@ -277,11 +277,13 @@ async def test_a_full_disk_stops_the_run_resumably(box: Sandbox, tmp_path: Path)
 
     async def fill(run: Run) -> None:
         journal: Any = run.journal
-        (pages,) = await journal.read(lambda db: db.execute("pragma page_count").fetchone())
-        await journal.read(lambda db: db.execute(f"pragma max_page_count = {pages}").fetchone())
         reason = "x" * 3000
 
         async def grow() -> None:
+            while (await journal.counts(totals=False)).of(State.CREATED) < 4:
+                await asyncio.sleep(0.01)  # a disk that is full before anything was sent is another promise
+            (pages,) = await journal.read(lambda db: db.execute("pragma page_count").fetchone())
+            await journal.read(lambda db: db.execute(f"pragma max_page_count = {pages}").fetchone())
             while run.journal is journal:
                 await asyncio.sleep(0.02)
                 await journal.note(**{f"filler {time.time()}": reason})

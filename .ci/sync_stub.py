@@ -41,6 +41,8 @@ _CLIENT_TAIL = """
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 """
+_SHOWN = {"budget", "details", "timezone"}
+"""What a location inherits from its base in the resources and users call."""
 _HIDDEN = {"aclose", "aopen", "open", "close", "run"}
 
 
@@ -110,6 +112,19 @@ def made() -> str:
     client = ast.parse(CLIENT.read_text("utf-8"))
     classes = {node.name: node for node in client.body if isinstance(node, ast.ClassDef)}
     imports = _imports(client)
+    imports += [
+        f"from hl_async.client import {name}" for name in classes
+        if name[0] != "_" and name not in ("HighLevel", "Location")
+    ]  # fmt: skip
+    bases = []
+    for stem in ("requesting", "locations"):
+        tree = ast.parse((ROOT / f"hl_async/resources/{stem}.py").read_text("utf-8"))
+        imports += _imports(tree)
+        bases += [
+            node for kind in tree.body if isinstance(kind, ast.ClassDef) and kind.name.endswith("Requester")
+            for node in kind.body if getattr(node, "name", None) in _SHOWN
+        ]  # fmt: skip
+    inherited = ast.ClassDef(name="Base", bases=[], keywords=[], body=bases, decorator_list=[])
     resources = []
     for path in sorted((ROOT / "hl_async/resources").glob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
@@ -130,7 +145,7 @@ def made() -> str:
             resources += [_class(kind, []) for kind in kinds]
     body = [
         *resources,
-        _class(classes["Location"], []),
+        _class(classes["Location"], [inherited]),
         _class(classes["HighLevel"], [], _CLIENT_TAIL),
     ]
     return _tidy("\n".join([_HEAD, *dict.fromkeys(imports), _PAGER, *body]))

@@ -9,11 +9,13 @@ its connection and its place in the queue are given back.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 from aiohttp import web
 
 from hl_async import HighLevel
 from hl_async.errors import HighLevelError
+from hl_async.models import InvoiceStatus
 
 CLIENT = web.AppKey("highlevel", HighLevel)
 
@@ -29,7 +31,8 @@ async def invoices(request: web.Request) -> web.Response:
     """The invoices that are due, first page."""
     shop = request.app[CLIENT].location()
     try:
-        page = await shop.invoices.list(status=request.query.get("status"), limit=20)
+        status = cast("InvoiceStatus | None", request.query.get("status"))
+        page = await shop.invoices.list(status=status, limit=20)
     except HighLevelError as error:
         return web.json_response({"error": str(error)}, status=502)
     return web.json_response([{"id": one.id, "due": str(one.amount_due)} for one in page])

@@ -33,7 +33,7 @@ from hl_async.errors import (
     OutcomeUnknown,
     WebhookError,
 )
-from hl_async.models import BusinessDetails, EstimateDraft, LineItem
+from hl_async.models import BusinessDetails, EstimateDraft, EstimateStatus, LineItem
 from hl_async.webhooks import HIGHLEVEL_ED25519, InvoicePaidEvent, Router, status_for
 
 log = logging.getLogger("fastapi_app")
@@ -63,7 +63,7 @@ Shop = Annotated[Location, Depends(shop)]
 
 
 @app.get("/estimates")
-async def estimates(shop: Shop, status: str | None = None) -> list[dict[str, str]]:
+async def estimates(shop: Shop, status: EstimateStatus | None = None) -> list[dict[str, str]]:
     """The first page of estimates."""
     page = await shop.estimates.list(status=status, limit=20)
     return [{"id": one.id, "name": one.name or "", "total": str(one.total)} for one in page]

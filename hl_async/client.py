@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import ssl as ssl_module
 import warnings
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
 from hl_async.auth.credentials import Credentials, PrivateToken
-from hl_async.config import CallOptions, ClientConfig, Environment
+from hl_async.config import CallChanges, CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
-from hl_async.governor import Governor, GovernorPolicy, ScopeFactory
+from hl_async.governor import Governor, GovernorPolicy
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import LocationDetails
 from hl_async.models.dates import check_zone
 from hl_async.models.rules import rules_without
 from hl_async.operations import OPERATIONS, Operation, plain_id
 from hl_async.pagination import Pager
+from hl_async.resources.client_governor import governor_of
 from hl_async.resources.contacts import Contacts
 from hl_async.resources.estimate_templates import EstimateTemplates
 from hl_async.resources.estimates import Estimates
@@ -69,19 +70,7 @@ class _Core:
         self.credentials = credentials
         self.telemetry = Telemetry(observers)
         self.session = SessionManager(config, session=session, ssl=ssl)
-        if isinstance(governor, Governor):
-            if budget is not None:
-                raise ConfigurationError(
-                    "budget", "belongs to the governor that is passed in; give it to that"
-                )
-            self.governor = governor
-        else:
-            self.governor = Governor(
-                governor,
-                telemetry=self.telemetry,
-                max_in_flight=config.max_connections,
-                scopes=None if budget is None else _sharing(budget, config.timeouts.attempt),
-            )
+        self.governor = governor_of(governor, budget, config, self.telemetry)
         self.transport = Transport(
             config,
             self.session,
@@ -101,10 +90,20 @@ class _Core:
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
-def _sharing(budget: BudgetStore, attempt_timeout: float) -> Callable[[Governor], ScopeFactory]:
-    from hl_async.governor.shared.scopes import shared_scopes  # most clients share no budget
+class ClientSettings(TypedDict, total=False):
+    """Keywords of :class:`HighLevel`, for :meth:`HighLevel.from_env`."""
 
-    return shared_scopes(budget, attempt_timeout=attempt_timeout)
+    config: ClientConfig | None
+    base_url: str | None
+    api_version: str | None
+    location_id: str | None
+    governor: Governor | GovernorPolicy | None
+    retry: RetryPolicy | None
+    observers: Iterable[Observer]
+    session: aiohttp.ClientSession | None
+    ssl: ssl_module.SSLContext | None
+    budget: BudgetStore | None
+    once: Once | None
 
 
 class HighLevel:
@@ -154,7 +153,9 @@ class HighLevel:
         self._owner = True
 
     @classmethod
-    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+    def from_env(
+        cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[ClientSettings]
+    ) -> Self:
         """A client from ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``.
 
         Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
@@ -247,7 +248,7 @@ class HighLevel:
                     finally:
                         await core.session.aclose()
 
-    def with_options(self, **changes: Any) -> HighLevel:
+    def with_options(self, **changes: Unpack[CallChanges]) -> HighLevel:
         """A copy of this client whose calls use other options; pool, budget and tokens stay shared.
 
         ``changes`` are the fields of :class:`CallOptions`.
@@ -423,7 +424,7 @@ class Location(LocationRequester):
         """Opportunities and pipelines."""
         return Opportunities(self)
 
-    def with_options(self, **changes: Any) -> Location:
+    def with_options(self, **changes: Unpack[CallChanges]) -> Location:
         """A copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""
         return Location(self._core, self.id, self._options.replace(**changes))
 

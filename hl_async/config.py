@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from hl_async._version import __version__
@@ -113,6 +113,16 @@ class Timeouts:
             positive_seconds(f"timeouts.{field.name}", getattr(self, field.name))
 
 
+class CallChanges(TypedDict, total=False):
+    """Fields of :class:`CallOptions`, for ``with_options()``."""
+
+    timeout: float | None
+    attempt_timeout: float | None
+    lane: Lane
+    api_version: str | None
+    max_attempts: int | None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
     """What one call, or every call of ``with_options()``, does differently.
@@ -137,7 +147,7 @@ class CallOptions:
         if self.max_attempts is not None and self.max_attempts < 1:
             raise ConfigurationError("max_attempts", f"{self.max_attempts} is below 1; 1 means no retry")
 
-    def replace(self, **changes: Any) -> CallOptions:
+    def replace(self, **changes: Unpack[CallChanges]) -> CallOptions:
         """A copy with ``changes`` applied; unknown names raise :class:`ConfigurationError`."""
         try:
             return dataclasses.replace(self, **changes)

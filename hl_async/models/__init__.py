@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from hl_async.models.choices import (
+    DiscountType,
+    EstimateStatus,
+    InvoiceStatus,
+    ItemType,
+    OpportunityStatus,
+    PaymentMode,
+    SendAction,
+)
 from hl_async.models.common import (
     AdditionalEmail,
     Address,
@@ -207,6 +216,7 @@ __all__ = [
     "CustomFieldValue",
     "Deleted",
     "Discount",
+    "DiscountType",
     "EnsuredContact",
     "Estimate",
     "EstimateConfiguration",
@@ -214,6 +224,7 @@ __all__ = [
     "EstimateList",
     "EstimateNumber",
     "EstimateSend",
+    "EstimateStatus",
     "EstimateTemplate",
     "EstimateTemplateDraft",
     "EstimateTemplateList",
@@ -236,6 +247,7 @@ __all__ = [
     "InvoiceSend",
     "InvoiceSent",
     "InvoiceSettings",
+    "InvoiceStatus",
     "InvoiceTemplate",
     "InvoiceTemplateDraft",
     "InvoiceTemplateList",
@@ -244,6 +256,7 @@ __all__ = [
     "InvoiceVisit",
     "Item",
     "ItemTax",
+    "ItemType",
     "LateFeesConfiguration",
     "LateFeesFrequency",
     "LateFeesGrace",
@@ -264,6 +277,7 @@ __all__ = [
     "OpportunityDraft",
     "OpportunityList",
     "OpportunityMeta",
+    "OpportunityStatus",
     "OpportunityUpdate",
     "Order",
     "OrderList",
@@ -272,6 +286,7 @@ __all__ = [
     "Part",
     "PaymentMethods",
     "PaymentMethodsUpdate",
+    "PaymentMode",
     "PaymentRecorded",
     "PaymentSchedule",
     "PaymentScheduleConfig",
@@ -294,6 +309,7 @@ __all__ = [
     "ScheduleAutoPayment",
     "ScheduleOptions",
     "ScheduleStart",
+    "SendAction",
     "SenderConfiguration",
     "SentTo",
     "StripePaymentMethod",

@@ -13,6 +13,8 @@ from hl_async.models.validation import choice
 
 EstimateStatus: TypeAlias = Literal["all", "draft", "sent", "accepted", "declined", "invoiced", "viewed"]
 InvoiceStatus: TypeAlias = Literal["draft", "sent", "payment_processing", "paid", "void", "partially_paid"]
+OpportunityStatus: TypeAlias = Literal["open", "won", "lost", "abandoned", "all"]
+OrderPaymentStatus: TypeAlias = Literal["paid", "unpaid", "refunded", "partially_paid"]
 PaymentModeFilter: TypeAlias = Literal["default", "live", "test"]
 SortOrder: TypeAlias = Literal["ascend", "descend"]
 

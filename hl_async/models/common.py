@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.choices import DiscountType
+from hl_async.models.inputs import NOTHING, NullableAmount
 from hl_async.models.money import guard
 from hl_async.models.plain import Plain
 from hl_async.models.validation import Request
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hl_async.models.locations import LocationDetails
 
 ZERO = Decimal(0)
+_NO_DISCOUNT: Final[Any] = ZERO
 
 
 class Answer(msgspec.Struct, Plain, kw_only=True, rename="camel", repr_omit_defaults=True):
@@ -183,7 +185,7 @@ class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     ``valid_on_product_ids`` is a list; one example of the API holds the text of a list instead.
     """
 
-    value: Decimal | None = ZERO
+    value: NullableAmount = _NO_DISCOUNT
     type: DiscountType | None = "percentage"
     valid_on_product_ids: list[str] | str | UnsetType | None = UNSET
 
@@ -233,14 +235,14 @@ class TipsConfiguration(Part):
 class LateFeesFrequency(Part):
     """How often a late fee is added: every ``interval_count`` minute, hour, day, week, month, or one_time."""
 
-    interval_count: Decimal | None = None
+    interval_count: NullableAmount = NOTHING
     interval: str | None = None
 
 
 class LateFeesGrace(Part):
     """Days (``interval`` "day") before the first late fee."""
 
-    interval_count: Decimal | None = None
+    interval_count: NullableAmount = NOTHING
     interval: str | None = None
 
 
@@ -248,7 +250,7 @@ class LateFeesMaximum(Part):
     """The most that late fees may add: ``type`` "fixed"."""
 
     type: str | None = None
-    value: Decimal | None = None
+    value: NullableAmount = NOTHING
 
     def __post_init__(self) -> None:
         guard(self.value)
@@ -258,7 +260,7 @@ class LateFeesConfiguration(Part):
     """Late fees: ``value`` in percent, or an amount with type "fixed"."""
 
     enable: bool | None = None
-    value: Decimal | None = None
+    value: NullableAmount = NOTHING
     type: str | None = None
     frequency: LateFeesFrequency | None = None
     grace: LateFeesGrace | None = None
@@ -300,8 +302,8 @@ class Charge(Part):
 
     id: str | None = field(name="_id", default=None)
     name: str | None = None
-    charge: Decimal | None = None
-    amount: Decimal | None = None
+    charge: NullableAmount = NOTHING
+    amount: NullableAmount = NOTHING
     enabled: bool | None = None
 
     def __post_init__(self) -> None:
@@ -324,17 +326,17 @@ class RecurrenceRule(Part):
     """When a recurring invoice is made; dates as ``YYYY-MM-DD`` text, times as ``HH:mm:ss``."""
 
     interval_type: str | None = None
-    interval: Decimal | None = None
+    interval: NullableAmount = NOTHING
     start_date: str | None = None
     start_time: str | None = None
     end_date: str | None = None
     end_time: str | None = None
-    day_of_month: Decimal | None = None
+    day_of_month: NullableAmount = NOTHING
     day_of_week: str | None = None
-    num_of_week: Decimal | None = None
+    num_of_week: NullableAmount = NOTHING
     month_of_year: str | None = None
-    count: Decimal | None = None
-    days_before: Decimal | None = None
+    count: NullableAmount = NOTHING
+    days_before: NullableAmount = NOTHING
     use_start_as_primary_user_accepted: bool | None = None
     end_type: str | None = None
 

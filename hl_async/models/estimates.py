@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from msgspec import UNSET, UnsetType, field
 
@@ -23,9 +23,10 @@ from hl_async.models.common import (
     SentTo,
 )
 from hl_async.models.dates import day_of, instant_of
+from hl_async.models.inputs import ABSENT, Day, OptionalDay
 from hl_async.models.instalments import PaymentScheduleConfig
 from hl_async.models.invoices import Invoice
-from hl_async.models.lines import Item, LineItem
+from hl_async.models.lines import EstimateLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
 from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
@@ -59,13 +60,13 @@ class EstimateDraft(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    items: list[LineItem]
+    items: EstimateLines
     contact_details: ContactDetails
-    expiry_date: date | UnsetType
+    expiry_date: OptionalDay
     business_details: BusinessDetails = field(default_factory=BusinessDetails)
     discount: Discount = field(default_factory=Discount)
     frequency_settings: FrequencySettings = field(default_factory=FrequencySettings)
-    issue_date: date | UnsetType = UNSET
+    issue_date: OptionalDay = ABSENT
     live_mode: bool | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET
     title: str | UnsetType | None = UNSET
@@ -87,6 +88,41 @@ class EstimateUpdate(EstimateDraft, frozen=True):
     """The replacement of an estimate: what is left out is lost. Get one from ``estimate.to_update()``."""
 
     estimate_status: EstimateStatus | UnsetType = UNSET
+
+
+class EstimateDraftChanges(TypedDict, total=False):
+    """Fields of a new estimate beside its expiry date, for ``template.to_estimate()``."""
+
+    name: str
+    currency: str
+    items: GivenLines
+    contact_details: ContactDetails
+    business_details: BusinessDetails
+    discount: Discount
+    frequency_settings: FrequencySettings
+    issue_date: Day
+    live_mode: bool
+    terms_notes: str | None
+    title: str | None
+    estimate_number: int
+    sent_to: SentTo
+    automatic_taxes_enabled: bool
+    meta: dict[str, Any]
+    send_estimate_details: EstimateSend
+    estimate_number_prefix: str
+    user_id: str
+    attachments: list[Attachment]
+    auto_invoice: AutoInvoicing
+    miscellaneous_charges: MiscellaneousCharges
+    payment_schedule_config: PaymentScheduleConfig
+    extra: dict[str, Any]
+
+
+class EstimateChanges(EstimateDraftChanges, total=False):
+    """Fields of an estimate, for ``patch()`` and ``to_update()``."""
+
+    expiry_date: Day
+    estimate_status: EstimateStatus
 
 
 class InvoiceFromEstimate(Request, frozen=True):
@@ -182,7 +218,7 @@ class Estimate(Located):
         """The moment at which the last day ends; None if the API gave a plain day."""
         return instant_of(self.expiry_date_text)
 
-    def to_update(self, **changes: Any) -> EstimateUpdate:
+    def to_update(self, **changes: Unpack[EstimateChanges]) -> EstimateUpdate:
         """Return a body that replaces this estimate by itself: change it, then ``estimates.update(id, body)``.
 
         Dates are the location's days, the discount is always there, every field that an update can hold is carried
@@ -195,6 +231,9 @@ class Estimate(Located):
             InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
         """
         check_names(EstimateUpdate, changes)
+        if "items" in changes:
+            currency = changes.get("currency") or self.currency or "USD"
+            changes["items"] = lines_for_request(changes["items"], currency, attachments=True)
         currency = self.currency or "USD"
         number = self.estimate_number
         values: dict[str, Any] = {
@@ -246,10 +285,16 @@ class EstimateList(Answer):
         return self.estimates or []
 
 
-class EstimateNumber(Answer):
-    """The next number; the API gives a number, text is tolerated."""
+if TYPE_CHECKING:
+    _GivenNumber: TypeAlias = int | str
+else:
+    _GivenNumber: TypeAlias = int | str | None
 
-    estimate_number: int | str | None = None
+
+class EstimateNumber(Answer):
+    """The next number; the API gives a number, text is tolerated. ``generate_number()`` refuses an answer without."""
+
+    estimate_number: _GivenNumber
     trace_id: str | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.common import Part, typed_entries
+from hl_async.models.inputs import NOTHING, NullableAmount
 from hl_async.models.money import guard, minor_units, rounded
 from hl_async.models.validation import amount_of
 
@@ -18,7 +19,7 @@ _PLACES: Final = Decimal("0.0001")
 class Instalment(Part):
     """One instalment: `value` in percent with up to four decimals, or an amount (docs/api-facts.md#api-open-shapes)."""
 
-    value: Decimal | None = None
+    value: NullableAmount = NOTHING
 
     def __post_init__(self) -> None:
         guard(self.value)

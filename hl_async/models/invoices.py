@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from msgspec import UNSET, UnsetType, field
 
@@ -28,11 +28,17 @@ from hl_async.models.common import (
     TotalSummary,
 )
 from hl_async.models.dates import day_of, instant_of
+from hl_async.models.inputs import ABSENT, Day, OptionalDay, OptionalQuantity, RequiredDay
 from hl_async.models.instalments import PaymentSchedule
-from hl_async.models.lines import BilledLine, Item
+from hl_async.models.lines import BilledLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
-from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request, check_names
+from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
+
+if TYPE_CHECKING:
+    _NumberText: TypeAlias = str
+else:
+    _NumberText: TypeAlias = str | int | float | None
 
 
 def _number_text(value: str | float | None) -> str | None:
@@ -48,13 +54,13 @@ class InvoiceDraft(Request, frozen=True):
     name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
-    items: list[BilledLine]
+    items: BilledLines
     contact_details: ContactDetails
-    issue_date: date
+    issue_date: RequiredDay
     sent_to: SentTo
     live_mode: bool
     discount: Discount = field(default_factory=Discount)
-    due_date: date | UnsetType = UNSET
+    due_date: OptionalDay = ABSENT
     invoice_number: str | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET
     title: str | UnsetType | None = UNSET
@@ -74,9 +80,9 @@ class InvoiceUpdate(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    invoice_items: list[BilledLine]
-    issue_date: date
-    due_date: date
+    invoice_items: BilledLines
+    issue_date: RequiredDay
+    due_date: RequiredDay
     discount: Discount = field(default_factory=Discount)
     title: str | UnsetType | None = UNSET
     description: str | UnsetType | None = UNSET
@@ -95,6 +101,34 @@ class InvoiceUpdate(Request, frozen=True):
     attachments: list[Attachment] | UnsetType = UNSET
     miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
     extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceChanges(TypedDict, total=False):
+    """Fields of an invoice, for ``patch()`` and ``to_update()``."""
+
+    name: str
+    currency: str
+    invoice_items: GivenLines
+    issue_date: Day
+    due_date: Day
+    discount: Discount
+    title: str | None
+    description: str | None
+    business_details: BusinessDetails
+    invoice_number: str
+    contact_id: str
+    contact_details: ContactDetails
+    terms_notes: str | None
+    automatic_taxes_enabled: bool
+    live_mode: bool
+    payment_schedule: PaymentSchedule
+    tips_configuration: TipsConfiguration
+    xero_details: dict[str, Any]
+    invoice_number_prefix: str
+    payment_methods: PaymentMethods
+    attachments: list[Attachment]
+    miscellaneous_charges: MiscellaneousCharges
+    extra: dict[str, Any]
 
 
 class InvoiceSend(Request, frozen=True):
@@ -126,7 +160,7 @@ class RecordPayment(Request, frozen=True):
 
     mode: PaymentMode
     notes: str = ""
-    amount: Quantity | UnsetType = UNSET
+    amount: OptionalQuantity = ABSENT
     card: Card | UnsetType = UNSET
     cheque: Cheque | UnsetType = UNSET
     meta: dict[str, Any] | UnsetType = UNSET
@@ -140,9 +174,9 @@ class Text2Pay(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    items: list[BilledLine]
+    items: BilledLines
     contact_details: ContactDetails
-    issue_date: date
+    issue_date: RequiredDay
     sent_to: SentTo
     live_mode: bool
     action: Text2PayAction
@@ -152,7 +186,7 @@ class Text2Pay(Request, frozen=True):
     terms_notes: str | UnsetType | None = UNSET
     title: str | UnsetType | None = UNSET
     invoice_number: str | UnsetType = UNSET
-    due_date: date | UnsetType = UNSET
+    due_date: OptionalDay = ABSENT
     automatic_taxes_enabled: bool | UnsetType = UNSET
     payment_schedule: PaymentSchedule | UnsetType = UNSET
     late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
@@ -269,7 +303,7 @@ class Invoice(Located):
         """The moment at which payment is due; None if the API gave a plain day."""
         return instant_of(self.due_date_text)
 
-    def to_update(self, **changes: Any) -> InvoiceUpdate:
+    def to_update(self, **changes: Unpack[InvoiceChanges]) -> InvoiceUpdate:
         """Return a body that replaces this invoice by itself: change it, then ``invoices.update(id, body)``.
 
         Dates are the location's days, the discount is always there, every field that an update can hold is carried
@@ -282,6 +316,9 @@ class Invoice(Located):
             InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
         """
         check_names(InvoiceUpdate, changes)
+        if "invoice_items" in changes:
+            currency = changes.get("currency") or self.currency or "USD"
+            changes["invoice_items"] = lines_for_request(changes["invoice_items"], currency)
         currency = self.currency or "USD"
         values: dict[str, Any] = {
             name: value for name in _CARRIED if (value := getattr(self, name)) is not None
@@ -336,13 +373,14 @@ class InvoiceList(Answer):
 
 
 class InvoiceNumber(Answer):
-    """The next number, always as text; leading zeros are kept."""
+    """The next number as text, with leading zeros. ``generate_number()`` refuses an answer without."""
 
-    invoice_number: str | int | float | None = None
+    invoice_number: _NumberText
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        self.invoice_number = _number_text(self.invoice_number)
+        text: Any = _number_text(self.invoice_number)
+        self.invoice_number = text
 
 
 class InvoiceSent(Answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
-from typing import Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypedDict, Unpack
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -12,8 +12,12 @@ from msgspec import UNSET, UnsetType, field
 from hl_async.errors import InvalidRequest
 from hl_async.models.choices import ItemType
 from hl_async.models.common import ZERO, Answer, Part
+from hl_async.models.inputs import NOTHING, Amount, NullableAmount, Number, Quantity
 from hl_async.models.products import Price, Product
-from hl_async.models.validation import Constraint, Currency, NonEmptyStr, Quantity, Request
+from hl_async.models.validation import Constraint, Currency, NonEmptyStr, Request
+
+if TYPE_CHECKING:
+    from hl_async.models.inputs import Accepts
 
 
 class ItemTax(Part):
@@ -25,7 +29,7 @@ class ItemTax(Part):
 
     id: str | None = field(name="_id", default=None)
     name: str | None = None
-    rate: Decimal | None = None
+    rate: NullableAmount = NOTHING
     calculation: str | None = None
     description: str | None = None
     tax_id: str | None = None
@@ -44,6 +48,23 @@ def _with_id(tax: ItemTax) -> ItemTax:
     return msgspec.structs.replace(tax, id=tax_id(name, Decimal(tax.rate or 0)), name=name)
 
 
+class LineChanges(TypedDict, total=False):
+    """Fields of a line that :meth:`LineItem.of` can set otherwise."""
+
+    name: str
+    currency: str
+    amount: Number
+    description: str | None
+    product_id: str | None
+    price_id: str | None
+    taxes: list[ItemTax]
+    automatic_tax_category_id: str | None
+    is_setup_fee_item: bool
+    type: ItemType
+    tax_inclusive: bool
+    attachments: list[Any]
+
+
 class LineItem(Request, frozen=True):
     """A line of a request. `amount` is the unit price in major units of `currency`, `qty` may be fractional.
 
@@ -53,7 +74,7 @@ class LineItem(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    amount: Decimal
+    amount: Amount
     qty: Quantity
     description: str | UnsetType | None = UNSET
     product_id: str | UnsetType | None = UNSET
@@ -66,7 +87,7 @@ class LineItem(Request, frozen=True):
     attachments: list[Any] | UnsetType = UNSET
 
     @classmethod
-    def of(cls, product: Product, price: Price, qty: Decimal | int | str = 1, **changes: Any) -> LineItem:
+    def of(cls, product: Product, price: Price, qty: Number = 1, **changes: Unpack[LineChanges]) -> LineItem:
         """Return the line of a product at one of its prices; it carries both ids.
 
         Args:
@@ -103,20 +124,6 @@ class LineItem(Request, frozen=True):
         super().__post_init__()
         if self.taxes and not all(tax.id for tax in self.taxes):
             msgspec.structs.force_setattr(self, "taxes", [_with_id(tax) for tax in self.taxes])
-
-
-def _without_attachments(value: Any, path: str) -> Any:
-    if not isinstance(value, LineItem):
-        raise InvalidRequest(path, f"takes a LineItem, got {type(value).__name__}")
-    if value.attachments is not UNSET:
-        raise InvalidRequest(
-            f"{path}.attachments", "exist on lines of estimates only; give the document attachments instead"
-        )
-    return value
-
-
-BilledLine: TypeAlias = Annotated[LineItem, Constraint(_without_attachments)]
-"""A line of an invoice, a schedule or a template of invoices."""
 
 
 class Item(Answer, gc=False):
@@ -167,3 +174,48 @@ _KEPT: Final = tuple(
     for name in LineItem.__struct_fields__
     if name not in ("name", "currency", "amount", "qty", "attachments")
 )
+
+
+def _estimate_line(value: Any, path: str) -> Any:
+    return value if isinstance(value, LineItem) else _line_of(value, path, attachments=True)
+
+
+def _billed_line(value: Any, path: str) -> Any:
+    if not isinstance(value, LineItem):
+        return _line_of(value, path, attachments=False)
+    if value.attachments is not UNSET:
+        raise InvalidRequest(
+            f"{path}.attachments", "exist on lines of estimates only; give the document attachments instead"
+        )
+    return value
+
+
+def _line_of(value: Any, path: str, *, attachments: bool) -> LineItem:
+    if not isinstance(value, Item):
+        raise InvalidRequest(path, f"takes a LineItem, got {type(value).__name__}")
+    if value.currency is None:
+        raise InvalidRequest(
+            f"{path}.currency", "is missing from the answer; give item.for_request(currency)"
+        )
+    return value.for_request(value.currency, attachments=attachments)
+
+
+def lines_for_request(lines: Any, currency: str, *, attachments: bool = False) -> Any:
+    """Return lines with those of answers as requests need them; what is not a list is left to the check."""
+    if not isinstance(lines, list | tuple):
+        return lines
+    return [
+        line.for_request(currency, attachments=attachments) if isinstance(line, Item) else line
+        for line in lines
+    ]
+
+
+GivenLines: TypeAlias = "list[LineItem] | list[Item] | list[LineItem | Item] | tuple[LineItem | Item, ...]"
+"""Lines as callers may give them."""
+
+if TYPE_CHECKING:
+    EstimateLines: TypeAlias = Accepts[list[LineItem], GivenLines]
+    BilledLines: TypeAlias = Accepts[list[LineItem], GivenLines]
+else:
+    EstimateLines: TypeAlias = list[Annotated[LineItem, Constraint(_estimate_line)]]
+    BilledLines: TypeAlias = list[Annotated[LineItem, Constraint(_billed_line)]]

@@ -10,8 +10,9 @@ from msgspec import UNSET, UnsetType
 
 from hl_async.models.common import Answer
 from hl_async.models.contacts import CustomFieldInput
+from hl_async.models.inputs import ABSENT, OptionalQuantity
 from hl_async.models.money import guard
-from hl_async.models.validation import NonEmptyStr, Quantity, Request
+from hl_async.models.validation import NonEmptyStr, Request
 
 
 class OpportunityDraft(Request, frozen=True):
@@ -22,7 +23,7 @@ class OpportunityDraft(Request, frozen=True):
     contact_id: NonEmptyStr
     status: NonEmptyStr = "open"
     pipeline_stage_id: str | UnsetType = UNSET
-    monetary_value: Quantity | UnsetType = UNSET
+    monetary_value: OptionalQuantity = ABSENT
     assigned_to: str | UnsetType = UNSET
     custom_fields: list[CustomFieldInput] | UnsetType = UNSET
     extra: dict[str, Any] | UnsetType = UNSET
@@ -35,7 +36,7 @@ class OpportunityUpdate(Request, frozen=True):
     name: str | UnsetType = UNSET
     pipeline_stage_id: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
-    monetary_value: Quantity | UnsetType = UNSET
+    monetary_value: OptionalQuantity = ABSENT
     assigned_to: str | UnsetType = UNSET
     custom_fields: list[CustomFieldInput] | UnsetType = UNSET
     extra: dict[str, Any] | UnsetType = UNSET

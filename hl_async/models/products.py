@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.common import Answer, Part
+from hl_async.models.inputs import ABSENT, OptionalQuantity, Quantity
 from hl_async.models.money import guard
-from hl_async.models.validation import Currency, NonEmptyStr, Quantity, Request
+from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class PriceRecurrence(Part):
@@ -55,9 +56,9 @@ class PriceDraft(Request, frozen=True):
     membership_offers: list[Any] | UnsetType = UNSET
     trial_period: int | UnsetType = UNSET
     total_cycles: int | UnsetType = UNSET
-    setup_fee: Quantity | UnsetType = UNSET
+    setup_fee: OptionalQuantity = ABSENT
     variant_option_ids: list[str] | UnsetType = UNSET
-    compare_at_price: Quantity | UnsetType = UNSET
+    compare_at_price: OptionalQuantity = ABSENT
     user_id: str | UnsetType = UNSET
     meta: dict[str, Any] | UnsetType = UNSET
     track_inventory: bool | UnsetType = UNSET

@@ -23,7 +23,7 @@ from hl_async.models.common import (
     TipsConfiguration,
 )
 from hl_async.models.invoices import Invoice
-from hl_async.models.lines import BilledLine, Item
+from hl_async.models.lines import BilledLines, Item
 from hl_async.models.money import guard_document
 from hl_async.models.validation import Currency, NonEmptyStr, Request
 
@@ -37,7 +37,7 @@ class InvoiceScheduleUpdate(Request, frozen=True):
     live_mode: bool
     business_details: BusinessDetails
     currency: Currency
-    items: list[BilledLine]
+    items: BilledLines
     discount: Discount = field(default_factory=Discount)
     terms_notes: str | UnsetType | None = UNSET
     title: str | UnsetType | None = UNSET

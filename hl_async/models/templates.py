@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack
 
 from msgspec import UNSET, UnsetType, field
 
@@ -19,8 +19,9 @@ from hl_async.models.common import (
     PaymentMethods,
     TipsConfiguration,
 )
-from hl_async.models.estimates import EstimateDraft, EstimateSend
-from hl_async.models.lines import BilledLine, Item, LineItem
+from hl_async.models.estimates import EstimateDraft, EstimateDraftChanges, EstimateSend
+from hl_async.models.inputs import Day
+from hl_async.models.lines import BilledLines, EstimateLines, Item
 from hl_async.models.money import guard_document
 from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
@@ -30,7 +31,7 @@ class EstimateTemplateDraft(Request, frozen=True):
 
     name: NonEmptyStr
     currency: Currency
-    items: list[LineItem]
+    items: EstimateLines
     business_details: BusinessDetails = field(default_factory=BusinessDetails)
     discount: Discount = field(default_factory=Discount)
     live_mode: bool | UnsetType = UNSET
@@ -76,7 +77,11 @@ class EstimateTemplate(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_estimate(
-        self, contact: ContactDetails, *, expiry_date: date | UnsetType = UNSET, **changes: Any
+        self,
+        contact: ContactDetails,
+        *,
+        expiry_date: Day | UnsetType = UNSET,
+        **changes: Unpack[EstimateDraftChanges],
     ) -> EstimateDraft:
         """Return a draft with this template's lines, terms and business details, for one contact.
 
@@ -143,7 +148,7 @@ class InvoiceTemplateDraft(Request, frozen=True):
     name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
-    items: list[BilledLine]
+    items: BilledLines
     internal: bool | UnsetType = UNSET
     automatic_taxes_enabled: bool | UnsetType = UNSET
     discount: Discount | UnsetType = UNSET
@@ -164,7 +169,7 @@ class InvoiceTemplateUpdate(Request, frozen=True):
     name: NonEmptyStr
     business_details: BusinessDetails
     currency: Currency
-    items: list[BilledLine]
+    items: BilledLines
     internal: bool | UnsetType = UNSET
     discount: Discount | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET

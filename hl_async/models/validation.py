@@ -89,7 +89,8 @@ def _day(value: Any, path: str) -> Any:
     raise InvalidRequest(path, f"takes a date, got {type(value).__name__}")
 
 
-def _not_negative(value: Any, path: str) -> Any:
+def not_negative(value: Any, path: str) -> Any:
+    """Return an amount from 0 as a Decimal."""
     number = amount_of(value, path)
     if number < 0:
         raise InvalidRequest(path, f"{number} is negative")
@@ -111,7 +112,6 @@ def choice(*values: str) -> Constraint:
 
 Currency: TypeAlias = Annotated[str, Constraint(_currency)]
 NonEmptyStr: TypeAlias = Annotated[str, Constraint(_filled)]
-Quantity: TypeAlias = Annotated[Decimal, Constraint(_not_negative)]
 
 
 class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", repr_omit_defaults=True):

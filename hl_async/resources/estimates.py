@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from hl_async import operations as op
 from hl_async.errors import InvalidRequest, NotFound, WriteConflict
@@ -19,6 +19,7 @@ from hl_async.models import (
     InvoiceFromEstimateResult,
 )
 from hl_async.models.choices import EstimateStatus
+from hl_async.models.estimates import EstimateChanges
 from hl_async.models.preparation import refuse_status
 from hl_async.pagination import Pager
 from hl_async.resources.changes import ListSource, feed_of
@@ -28,6 +29,7 @@ from hl_async.resources.once_documents import (
     invoice_estimate_once,
     send_estimate_once,
 )
+from hl_async.resources.requesting import with_number
 
 if TYPE_CHECKING:
     from hl_async.changes import ChangeFeed, CursorStore
@@ -125,7 +127,9 @@ class Estimates:
         """
         return await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
 
-    async def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate:
+    async def patch(
+        self, estimate_id: str, *, seen: datetime | None = None, **changes: Unpack[EstimateChanges]
+    ) -> Estimate:
         """Change some fields and keep the rest: read, change, write.
 
         ``changes`` are fields of :class:`EstimateUpdate`. ``seen`` is the ``updated_at`` of the version the change is
@@ -233,7 +237,8 @@ class Estimates:
 
     async def generate_number(self) -> EstimateNumber:
         """The next free estimate number; asking does not reserve it."""
-        return await self._at.call(op.GENERATE_ESTIMATE_NUMBER)
+        found = await self._at.call(op.GENERATE_ESTIMATE_NUMBER)
+        return with_number(found, "estimate_number", op.GENERATE_ESTIMATE_NUMBER)
 
     async def touch_last_visited(self, estimate_id: str) -> None:
         """Record that the customer looked at the estimate just now."""

@@ -15,6 +15,7 @@ from hl_async.models import (
     ScheduleAutoPayment,
     ScheduleStart,
 )
+from hl_async.models.choices import PaymentModeFilter
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import Requester
 
@@ -41,7 +42,7 @@ class InvoiceSchedules:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
+        payment_mode: PaymentModeFilter | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[InvoiceSchedule]:

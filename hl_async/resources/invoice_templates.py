@@ -16,6 +16,7 @@ from hl_async.models import (
     PaymentMethods,
     PaymentMethodsUpdate,
 )
+from hl_async.models.choices import PaymentModeFilter
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import Requester
 
@@ -39,7 +40,7 @@ class InvoiceTemplates:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
+        payment_mode: PaymentModeFilter | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[InvoiceTemplate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from hl_async import operations as op
 from hl_async.errors import BadRequest, InvalidRequest, NotFound, WriteConflict
@@ -23,11 +23,13 @@ from hl_async.models import (
     Text2Pay,
     Text2PayResult,
 )
-from hl_async.models.choices import PaymentModeFilter, SortOrder
+from hl_async.models.choices import InvoiceStatus, PaymentModeFilter, SortOrder
+from hl_async.models.invoices import InvoiceChanges
 from hl_async.pagination import Pager
 from hl_async.resources.changes import ListSource, feed_of
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_invoice_once
+from hl_async.resources.requesting import with_number
 
 if TYPE_CHECKING:
     from hl_async.changes import ChangeFeed, CursorStore
@@ -65,7 +67,7 @@ class Invoices:
     def list(
         self,
         *,
-        status: str | None = None,
+        status: InvoiceStatus | None = None,
         contact_id: str | None = None,
         search: str | None = None,
         start: date | str | None = None,
@@ -108,7 +110,9 @@ class Invoices:
         """
         return await self._at.call(op.UPDATE_INVOICE, invoice_id, body=invoice)
 
-    async def patch(self, invoice_id: str, *, seen: datetime | None = None, **changes: Any) -> Invoice:
+    async def patch(
+        self, invoice_id: str, *, seen: datetime | None = None, **changes: Unpack[InvoiceChanges]
+    ) -> Invoice:
         """Change some fields and keep the rest: read, change, write.
 
         ``changes`` are fields of :class:`InvoiceUpdate`. ``seen`` is the ``updated_at`` of the version the change is
@@ -184,7 +188,8 @@ class Invoices:
 
     async def generate_number(self) -> InvoiceNumber:
         """The next free invoice number, as text; asking does not reserve it."""
-        return await self._at.call(op.GENERATE_INVOICE_NUMBER)
+        found = await self._at.call(op.GENERATE_INVOICE_NUMBER)
+        return with_number(found, "invoice_number", op.GENERATE_INVOICE_NUMBER)
 
     async def touch_last_visited(self, invoice_id: str) -> None:
         """Record that the customer looked at the invoice just now."""

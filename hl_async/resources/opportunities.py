@@ -6,6 +6,7 @@ from typing import Any
 
 from hl_async import operations as op
 from hl_async.models import Opportunity, OpportunityDraft, OpportunityList, OpportunityUpdate, Pipeline
+from hl_async.models.choices import OpportunityStatus
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import Requester, encode_query
 
@@ -51,7 +52,7 @@ class Opportunities:
         contact_id: str | None = None,
         pipeline_id: str | None = None,
         stage_id: str | None = None,
-        status: str | None = None,
+        status: OpportunityStatus | None = None,
         limit: int | None = None,
     ) -> Pager[Opportunity]:
         """Search opportunities; await for the first page, iterate for all. Only reads.

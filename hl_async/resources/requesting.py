@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus, urlencode
 import msgspec
 
 from hl_async.config import CallOptions
-from hl_async.errors import InvalidRequest
+from hl_async.errors import DecodeError, InvalidRequest
 from hl_async.governor import ScopeSnapshot
 from hl_async.models.codec import encode, encode_body
 from hl_async.models.located import Located, learn_offset, with_timezone
@@ -199,3 +199,10 @@ def _text(name: str, value: object) -> str:
     raise InvalidRequest(
         name, f"a {type(value).__name__} cannot go into a query; give text, a number or a date"
     )
+
+
+def with_number(answer: R, name: str, operation: Operation[R]) -> R:
+    """Return the answer of a generator of numbers; raise :class:`DecodeError` if it holds none."""
+    if getattr(answer, name) is None:
+        raise DecodeError("the answer holds no number", operation=operation.name)
+    return answer

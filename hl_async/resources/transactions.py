@@ -6,6 +6,7 @@ from datetime import date
 
 from hl_async import operations as op
 from hl_async.models import Order, Transaction
+from hl_async.models.choices import OrderPaymentStatus
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import Requester
 
@@ -57,7 +58,7 @@ class Transactions:
         *,
         contact_id: str | None = None,
         status: str | None = None,
-        payment_status: str | None = None,
+        payment_status: OrderPaymentStatus | None = None,
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,

@@ -11,15 +11,26 @@ from collections.abc import (
 )
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import (
+    Any,
+    Generic,
+    Self,
+    TypeVar,
+    Unpack,
+)
 
 import aiohttp
 
 from hl_async.auth.credentials import Credentials
 from hl_async.changes import ChangeFeed, CursorStore
+from hl_async.client import ClientSettings
 from hl_async.client import HighLevel as AsyncHighLevel
-from hl_async.config import CallOptions, ClientConfig
-from hl_async.governor import Governor, GovernorPolicy
+from hl_async.config import (
+    CallChanges,
+    CallOptions,
+    ClientConfig,
+)
+from hl_async.governor import Governor, GovernorPolicy, ScopeSnapshot
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import (
     AutoPayment,
@@ -75,12 +86,24 @@ from hl_async.models import (
     Transaction,
     User,
 )
-from hl_async.models.choices import EstimateStatus, PaymentModeFilter, SortOrder
+from hl_async.models.choices import (
+    EstimateStatus,
+    InvoiceStatus,
+    OpportunityStatus,
+    OrderPaymentStatus,
+    PaymentModeFilter,
+    SortOrder,
+)
 from hl_async.models.contacts import ContactAnswer
+from hl_async.models.estimates import EstimateChanges
+from hl_async.models.invoices import InvoiceChanges
 from hl_async.operations import Operation
 from hl_async.pagination import Page
 from hl_async.resources.contacts import ContactFields
-from hl_async.resources.requesting import Body, Query
+from hl_async.resources.requesting import (
+    Body,
+    Query,
+)
 from hl_async.resources.taxes import TaxNames
 from hl_async.secret import Secret
 from hl_async.telemetry import Observer
@@ -154,7 +177,9 @@ class Estimates:
         contact_id: str | None = None,
     ) -> Estimate | None: ...
     def update(self, estimate_id: str, estimate: EstimateUpdate) -> Estimate: ...
-    def patch(self, estimate_id: str, *, seen: datetime | None = None, **changes: Any) -> Estimate: ...
+    def patch(
+        self, estimate_id: str, *, seen: datetime | None = None, **changes: Unpack[EstimateChanges]
+    ) -> Estimate: ...
     def delete(self, estimate_id: str) -> Estimate: ...
     def send(
         self, estimate_id: str, message: EstimateSend, *, once: bool = False, contact_id: str | None = None
@@ -189,7 +214,7 @@ class InvoiceSchedules:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
+        payment_mode: PaymentModeFilter | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> SyncPager[InvoiceSchedule]: ...
@@ -212,7 +237,7 @@ class InvoiceTemplates:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
+        payment_mode: PaymentModeFilter | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> SyncPager[InvoiceTemplate]: ...
@@ -227,7 +252,7 @@ class Invoices:
     def list(
         self,
         *,
-        status: str | None = None,
+        status: InvoiceStatus | None = None,
         contact_id: str | None = None,
         search: str | None = None,
         start: date | str | None = None,
@@ -239,7 +264,9 @@ class Invoices:
     ) -> SyncPager[Invoice]: ...
     def get(self, invoice_id: str) -> Invoice: ...
     def update(self, invoice_id: str, invoice: InvoiceUpdate) -> Invoice: ...
-    def patch(self, invoice_id: str, *, seen: datetime | None = None, **changes: Any) -> Invoice: ...
+    def patch(
+        self, invoice_id: str, *, seen: datetime | None = None, **changes: Unpack[InvoiceChanges]
+    ) -> Invoice: ...
     def delete(self, invoice_id: str) -> Invoice: ...
     def void(self, invoice_id: str) -> Invoice: ...
     def send(self, invoice_id: str, message: InvoiceSend) -> InvoiceSent: ...
@@ -298,7 +325,7 @@ class Opportunities:
         contact_id: str | None = None,
         pipeline_id: str | None = None,
         stage_id: str | None = None,
-        status: str | None = None,
+        status: OpportunityStatus | None = None,
         limit: int | None = None,
     ) -> SyncPager[Opportunity]: ...
 
@@ -333,7 +360,7 @@ class Transactions:
         *,
         contact_id: str | None = None,
         status: str | None = None,
-        payment_status: str | None = None,
+        payment_status: OrderPaymentStatus | None = None,
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
@@ -353,6 +380,10 @@ class Users:
     ) -> SyncPager[User]: ...
 
 class Location:
+    def budget(self) -> ScopeSnapshot: ...
+    @property
+    def timezone(self) -> str | None: ...
+    def details(self, *, fresh: bool = False) -> LocationDetails: ...
     @property
     def id(self) -> str: ...
     @property
@@ -376,7 +407,7 @@ class Location:
     def transactions(self) -> Transactions: ...
     @property
     def opportunities(self) -> Opportunities: ...
-    def with_options(self, **changes: Any) -> Location: ...
+    def with_options(self, **changes: Unpack[CallChanges]) -> Location: ...
     def raw(
         self,
         operation: Operation[Any] | str,
@@ -404,8 +435,10 @@ class HighLevel:
         once: Once | None = None,
     ) -> None: ...
     @classmethod
-    def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Self: ...
-    def with_options(self, **changes: Any) -> HighLevel: ...
+    def from_env(
+        cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[ClientSettings]
+    ) -> Self: ...
+    def with_options(self, **changes: Unpack[CallChanges]) -> HighLevel: ...
     def location(self, location_id: str | None = None, *, timezone: str | None = None) -> Location: ...
     @property
     def base_url(self) -> str: ...

@@ -1,0 +1,52 @@
+"""Types of request fields that take more than they hold. Internal.
+
+A request holds a `Decimal` where an int or text may be given, a date where text may be given, and lines of requests
+where lines of answers may be given: the check converts them when the request is built. Type checkers see both sides
+as a descriptor. At run time each name is the plain type of what is held.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from hl_async.models.validation import Constraint, not_negative
+
+Number: TypeAlias = Decimal | int | str
+"""An amount, a quantity or a rate as callers may give it."""
+
+Day: TypeAlias = date | str
+"""A calendar day as callers may give it; text is of the form 2026-12-31."""
+
+ABSENT: Final[Any] = UNSET
+"""The default of a field that is left out, for fields of the types below."""
+
+NOTHING: Final[Any] = None
+"""The default of a field that holds None, for fields of the types below."""
+
+if TYPE_CHECKING:
+    _Held = TypeVar("_Held", covariant=True)
+    _Given = TypeVar("_Given", contravariant=True)
+
+    class Accepts(Generic[_Held, _Given]):
+        """A field that holds the one type and takes the other."""
+
+        def __get__(self, instance: object, owner: Any = None) -> _Held: ...
+        def __set__(self, instance: object, value: _Given) -> None: ...
+
+    Amount: TypeAlias = Accepts[Decimal, Number]
+    Quantity: TypeAlias = Accepts[Decimal, Number]
+    OptionalQuantity: TypeAlias = Accepts[Decimal | UnsetType, Number | UnsetType]
+    NullableAmount: TypeAlias = Accepts[Decimal | None, Number | None]
+    RequiredDay: TypeAlias = Accepts[date, Day]
+    OptionalDay: TypeAlias = Accepts[date | UnsetType, Day | UnsetType]
+else:
+    Amount: TypeAlias = Decimal
+    Quantity: TypeAlias = Annotated[Decimal, Constraint(not_negative)]
+    OptionalQuantity: TypeAlias = Quantity | UnsetType
+    NullableAmount: TypeAlias = Decimal | None
+    RequiredDay: TypeAlias = date
+    OptionalDay: TypeAlias = date | UnsetType

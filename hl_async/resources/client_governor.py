@@ -1,0 +1,46 @@
+"""The rate governor of a client, with a budget that processes share or without. Internal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hl_async.config import ClientConfig
+from hl_async.errors import ConfigurationError
+from hl_async.governor import Governor, GovernorPolicy, ScopeFactory
+from hl_async.governor.shared.messages import BudgetStore
+from hl_async.telemetry import Telemetry
+
+
+def governor_of(
+    given: Governor | GovernorPolicy | None,
+    budget: BudgetStore | None,
+    config: ClientConfig,
+    telemetry: Telemetry,
+) -> Governor:
+    """Return the governor that was given, or make one of a policy.
+
+    Args:
+        given: A governor, or the policy of a new one; None is the default policy.
+        budget: Where several processes share their rate budgets.
+        config: The client's settings.
+        telemetry: The client's observers.
+
+    Raises:
+        ConfigurationError: There is a budget beside a finished governor.
+    """
+    if isinstance(given, Governor):
+        if budget is not None:
+            raise ConfigurationError("budget", "belongs to the governor that is passed in; give it to that")
+        return given
+    return Governor(
+        given,
+        telemetry=telemetry,
+        max_in_flight=config.max_connections,
+        scopes=None if budget is None else _sharing(budget, config.timeouts.attempt),
+    )
+
+
+def _sharing(budget: BudgetStore, attempt_timeout: float) -> Callable[[Governor], ScopeFactory]:
+    from hl_async.governor.shared.scopes import shared_scopes  # most clients share no budget
+
+    return shared_scopes(budget, attempt_timeout=attempt_timeout)

@@ -210,7 +210,7 @@ def lines_for_request(lines: Any, currency: str, *, attachments: bool = False) -
     ]
 
 
-GivenLines: TypeAlias = "list[LineItem] | list[Item] | list[LineItem | Item] | tuple[LineItem | Item, ...]"
+GivenLines: TypeAlias = list[LineItem] | list[Item] | list[LineItem | Item] | tuple[LineItem | Item, ...]
 """Lines as callers may give them."""
 
 if TYPE_CHECKING:

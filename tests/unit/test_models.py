@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from random import Random
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 import samples
+from hl_async.client import ClientSettings, HighLevel
+from hl_async.config import CallChanges, CallOptions
 from hl_async.errors import DecodeError, InvalidRequest
 from hl_async.models import (
     AutoPayment,
@@ -29,13 +32,16 @@ from hl_async.models import (
     EstimateList,
     EstimateNumber,
     EstimateTemplate,
+    EstimateUpdate,
     Invoice,
     InvoiceFromEstimateResult,
     InvoiceNumber,
     InvoiceSchedule,
     InvoiceSettings,
     InvoiceTemplate,
+    InvoiceUpdate,
     Item,
+    ItemTax,
     LateFeesConfiguration,
     LineItem,
     RecordPayment,
@@ -48,6 +54,9 @@ from hl_async.models import (
     minor_units,
 )
 from hl_async.models.codec import alt_prefix, decoder, encode, encode_body, json_object, json_page
+from hl_async.models.estimates import EstimateChanges, EstimateDraftChanges
+from hl_async.models.invoices import InvoiceChanges
+from hl_async.models.lines import LineChanges
 from hl_async.operations import OPERATIONS
 
 
@@ -601,7 +610,50 @@ def test_contacts_need_their_four_fields() -> None:
         ContactDetails(id="c")  # type: ignore[call-arg]
 
 
-def test_an_answered_line_in_a_request_is_refused_with_the_way_to_convert_it() -> None:
-    answered = msgspec.json.decode(b'{"name":"Door","currency":"USD","amount":1,"qty":1}', type=Item)
-    with pytest.raises(InvalidRequest, match=r"items\[0\]: takes a LineItem, got Item; .*to_update\(\)"):
-        samples.estimate(items=[answered])
+def test_keywords_that_change_something_are_the_fields_of_what_they_change() -> None:
+    estimate_fields = set(EstimateUpdate.__struct_fields__)
+    assert set(get_type_hints(EstimateChanges)) == estimate_fields
+    assert set(get_type_hints(EstimateDraftChanges)) == {*EstimateDraft.__struct_fields__} - {"expiry_date"}
+    assert set(get_type_hints(InvoiceChanges)) == set(InvoiceUpdate.__struct_fields__)
+    assert set(get_type_hints(LineChanges)) == {*LineItem.__struct_fields__} - {"qty"}
+    assert set(get_type_hints(CallChanges)) == {field.name for field in dataclasses.fields(CallOptions)}
+    keywords = set(inspect.signature(HighLevel.__init__).parameters) - {"self", "credentials"}
+    assert ClientSettings.__optional_keys__ == keywords
+
+
+def test_a_request_holds_decimals_and_dates_whatever_was_given() -> None:
+    line = LineItem(
+        name="Door", currency="USD", amount="9.99", qty=3, taxes=[ItemTax(name="VAT", rate="7.7")]
+    )
+    assert (line.amount, line.qty) == (Decimal("9.99"), Decimal(3))
+    assert type(line.qty) is Decimal
+    assert isinstance(line.taxes, list)
+    assert line.taxes[0].rate == Decimal("7.7")
+    draft = samples.estimate(items=[line], expiry_date="2040-12-31", discount=Discount(value=5))
+    assert draft.expiry_date == date(2040, 12, 31)
+    assert type(draft.discount.value) is Decimal
+
+
+@pytest.mark.parametrize("documents", [samples.estimate, samples.invoice], ids=["estimate", "invoice"])
+def test_an_answered_line_goes_into_a_request(documents: Any) -> None:
+    answered = msgspec.json.decode(
+        b'{"_id":"l","name":"Door","currency":"USD","amount":1,"qty":2}', type=Item
+    )
+    (line,) = documents(items=(answered,)).items
+    assert line == LineItem(name="Door", currency="USD", amount=1, qty=2)
+
+
+def test_an_answered_line_without_a_currency_gets_the_one_of_the_document_it_replaces() -> None:
+    bare = msgspec.json.decode(b'{"name":"Door","amount":1,"qty":2}', type=Item)
+    estimate = decoder(Estimate)(b'{"_id":"e","currency":"EUR"}').to_update(
+        expiry_date="2040-12-31", items=[bare]
+    )
+    assert estimate.items == [LineItem(name="Door", currency="EUR", amount=1, qty=2)]
+    changed_invoice = decoder(Invoice)(b'{"_id":"i","currency":"EUR"}').to_update(
+        currency="CHF", invoice_items=[bare], issue_date="2040-01-01", due_date="2040-01-31"
+    )
+    assert changed_invoice.invoice_items[0].currency == "CHF"
+    with pytest.raises(InvalidRequest, match=r"items\[0\]\.currency: is missing .*for_request"):
+        samples.estimate(items=[bare])
+    with pytest.raises(InvalidRequest, match=r"items: takes a list"):
+        decoder(Estimate)(b'{"_id":"e"}').to_update(expiry_date="2040-12-31", items=None)  # type: ignore[typeddict-item]

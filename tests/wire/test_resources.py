@@ -9,7 +9,7 @@ import pytest
 
 import samples
 from hl_async import OPERATIONS, HighLevel, Location
-from hl_async.errors import BadRequest, InvalidRequest, NotFound, ValidationFailed, WriteConflict
+from hl_async.errors import BadRequest, DecodeError, InvalidRequest, NotFound, ValidationFailed, WriteConflict
 from hl_async.models import (
     Deleted,
     EstimateSend,
@@ -22,6 +22,7 @@ from hl_async.models import (
     StripePaymentMethod,
 )
 from hl_async.sandbox import Fault, Sandbox
+from servers import scripted
 
 LATE_FEES = LateFeesConfiguration(
     enable=True,
@@ -296,3 +297,25 @@ async def test_refusals_name_every_violation(shop: Location) -> None:
     assert "name should not be empty" in caught.value.messages
     assert any("expiryDate" in message for message in caught.value.messages)
     assert any("items.0.qty" in message for message in caught.value.messages)
+
+
+@pytest.mark.parametrize("kind", ["estimate", "invoice"])
+async def test_a_generated_number_is_there_or_an_error_says_so(kind: str) -> None:
+    body = f'{{"{kind}Number":null}}'.encode()
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+    async with scripted(reply) as server, HighLevel("pit-x", base_url=server.url) as hl:
+        shop = hl.location("6578278e879ad2646715ba9c")
+        asked = shop.estimates.generate_number() if kind == "estimate" else shop.invoices.generate_number()
+        with pytest.raises(DecodeError, match="holds no number"):
+            await asked
+
+
+async def test_lines_of_an_answer_go_back_by_patch(shop: Location) -> None:
+    made = await shop.estimates.create(samples.estimate())
+    assert made.items
+    patched = await shop.estimates.patch(made.id, items=[*made.items, *made.items])
+    assert patched.items
+    assert [line.name for line in patched.items] == [line.name for line in made.items] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 from hypothesis import given, settings
@@ -232,3 +233,29 @@ def test_refused_input_is_a_value_error_that_names_the_field() -> None:
     error = InvalidRequest("items[0].qty", "is negative")
     assert isinstance(error, ValueError)
     assert (str(error), error.field) == ("items[0].qty: is negative", "items[0].qty")
+
+
+ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, HighLevelError)]
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_an_error_travels_between_processes_whole(kind: type[HighLevelError]) -> None:
+    filled: dict[str, object] = {
+        "message": "it failed", "problem": "is wrong", "field": "items[0]", "document": "doc-1", "status": 409,
+        "candidates": {"c1": ["email"]}, "kind": WireKind.TIMEOUT, "sent": True, "contact_id": "c1", "missing": ["tags"],
+    }  # fmt: skip
+    try:
+        wanted = inspect.signature(kind).parameters
+    except ValueError:  # built by Exception itself
+        error = kind("it failed")
+    else:
+        error = kind(**{name: value for name, value in filled.items() if name in wanted})
+    received = pickle.loads(pickle.dumps(error))
+    assert type(received) is kind
+    assert str(received) == str(error) != ""
+    assert (received.args, vars(received)) == (error.args, vars(error))
+
+
+def test_every_error_is_named_by_its_public_place() -> None:
+    assert {kind.__module__ for kind in ERRORS} == {"hl_async.errors"}
+    assert {kind.__name__ for kind in ERRORS} < set(errors.__all__)

@@ -10,7 +10,7 @@ from benchmarks import house
 PACKAGE = Path(__file__).parents[2] / "hl_async"
 
 # The limits of the house. The goals are those of benchmarks.house; the exceptions below may only become fewer and smaller.
-LONG_FILES = {"hl_async.errors": 554}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 FEWEST_COMMENTS = 0.0075
 MOST_BANNED = {"docstrings": 78, "comments": 150, "messages": 26}
@@ -26,7 +26,7 @@ NAMES_TWICE = {"Item", "Rule"}
 MIRRORS = {"HighLevel"}
 """Classes of ``hl_async.sync``, which have the names of the asynchronous ones."""
 SIDEWAYS = {("hl_async.telemetry.otel", "hl_async.operations")}
-ROOT_FILES = 9
+ROOT_FILES = 8
 
 
 def tree(root: Path, **files: str) -> Path:

@@ -1,0 +1,117 @@
+"""Internal. Error statuses of the API, by status and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from hl_async.errors.calls import CallError
+
+
+class ApiError(CallError):
+    """The API answered with an error status.
+
+    ``messages`` are the server's own words: a 422 has one per violation. ``code`` is the server's error code, if there
+    is one. ``trace_id`` is the number that HighLevel's support asks for. ``body`` is the raw body, cut to 2 KB and
+    redacted. ``retry_after`` is the wait in seconds that the server asked for, if it did.
+    """
+
+    status_default: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        messages: Sequence[str] = (),
+        code: str | None = None,
+        trace_id: str | None = None,
+        ray: str | None = None,
+        body: str = "",
+        retry_after: float | None = None,
+        operation: str = "",
+        attempts: int = 0,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
+        self.status = status
+        self.messages = tuple(messages)
+        self.code = code
+        self.trace_id = trace_id
+        self.ray = ray
+        self.body = body
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.trace_id:
+            text += f" [trace {self.trace_id}]"
+        elif self.ray:
+            text += f" [cf-ray {self.ray}]"
+        return text
+
+
+class BadRequest(ApiError):
+    """400: a business rule refused the document; ``messages`` say which."""
+
+
+class Unauthorized(ApiError):
+    """401: the token is missing, unknown, expired or revoked."""
+
+
+class LocationInactive(Unauthorized):
+    """401 "Location is not active": the sub-account is suspended, or belongs to another company. Final."""
+
+
+class RouteUnsupported(Unauthorized):
+    """401 "not yet supported by the IAM Service": the route is not enabled for this kind of token. Final."""
+
+
+class ScopeMissing(Unauthorized):
+    """401 "not authorized for this scope": the token lacks the operation's scope. Refreshing can't help."""
+
+
+class WrongTokenType(Unauthorized):
+    """401: an agency token on a sub-account route, or the reverse. Mint a location token."""
+
+
+class MissingAlt(Unauthorized):
+    """401 for a request that named no location or had a wrong ``Version`` header.
+
+    The invoices service answers 401 instead of 400 or 422. The client is at fault, not the token.
+    """
+
+
+class Forbidden(ApiError):
+    """403: the token does not belong to this location, or the resource is off limits."""
+
+
+class NotFound(ApiError):
+    """404, and the 400s of the invoices service that mean "this document does not exist"."""
+
+
+class Conflict(ApiError):
+    """409: the document is not in a state that allows this."""
+
+
+class ValidationFailed(ApiError):
+    """422: the document was refused field by field; ``messages`` has one line per violation.
+
+    A 5xx whose message is a verdict of the database layer ("estimates validation failed: …") is one too: nothing was
+    stored (docs/api-facts.md#api-validation).
+    """
+
+
+class RateLimited(ApiError):
+    """429 whose wait exceeds the call's deadline or the retry policy. The request was not executed."""
+
+
+class ServerError(ApiError):
+    """5xx: the server or a gateway in front of it failed."""
+
+
+class GatewayTimeout(ServerError):
+    """504, and a 401 whose message says that a server timed out: the gateway got no answer in time.
+
+    The token is good, and the operation may have been executed (docs/api-facts.md#api-401).
+    """

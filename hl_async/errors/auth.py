@@ -1,0 +1,52 @@
+"""Internal. Errors of credentials and of the stores that keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hl_async.errors.root import HighLevelError
+
+
+class AuthError(HighLevelError):
+    """Credentials could not be obtained. ``key`` names the location or company they are for."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+
+
+class TokenMissing(AuthError):
+    """No token is stored for this location or company: install the app, or log in."""
+
+
+class RefreshRejected(AuthError):
+    """The authorisation server refused to refresh or to mint. ``status`` and ``messages`` are its words."""
+
+    def __init__(self, message: str, *, key: str = "", status: int = 0, messages: Sequence[str] = ()) -> None:
+        super().__init__(message, key=key)
+        self.status = status
+        self.messages = tuple(messages)
+
+
+class GrantLost(RefreshRejected):
+    """The refresh token is spent or revoked and the store has no other one: install the app again."""
+
+
+class RefreshUnavailable(AuthError):
+    """The authorisation server could not be reached or failed; stored tokens were kept. Try again later.
+
+    ``retry_after`` is the pause in seconds that the server asked for, 0 if it named none.
+    """
+
+    def __init__(self, message: str, *, key: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message, key=key)
+        self.retry_after = retry_after
+
+
+class TokenStoreError(AuthError):
+    """The token store is locked, read-only, corrupt or was written with another key."""
+
+
+class StateMismatch(AuthError):
+    """The ``state`` that the consent page returned is missing, unknown, expired or used already."""

@@ -1,4 +1,4 @@
-"""The rate budget of one scope as *slots*: pure, synchronous, the clock passed in.
+"""Internal. The rate budget of one scope as *slots*. Pure and synchronous; the clock is passed in.
 
 Everything that changes the state of slots lives in this file.
 
@@ -14,17 +14,18 @@ logs, and token buckets of capacity ``M`` refilled at ``M / I`` (any time ``t`` 
 Logs of *send* times have no such property: with jitter, a late old request and an early new one meet in one
 window of the server.
 
-Two things need care. An abandoned attempt (timeout, cancellation) may still be on its way: its slot returns after ``I
-+ linger``. And a *sliding counter*, the approximation that weights the previous window's count, may refuse a burst
-that no window of length ``I`` contains; bulk work is therefore also *paced*: two bulk requests are at least ``pace *
-I / M`` apart. A refusal, which slots alone never draw from the other kinds of server, is the evidence of such a one
-(or of a stranger): it slows the pace to 1.02, each further one by 0.01, and a hundred quiet intervals undo one step.
+Two cases need care. An abandoned attempt (timeout, cancellation) may still be on its way, so its slot returns after
+``I + linger``. A *sliding counter*, the approximation that weights the count of the previous window, may refuse a
+burst that no window of length ``I`` contains. Bulk work is therefore also *paced*: two bulk requests are at least
+``pace * I / M`` apart. Slots alone never draw a refusal from the other kinds of server. A refusal is thus evidence of
+a sliding counter or of another client: it slows the pace to 1.02, each further one by 0.01. A hundred quiet intervals
+undo one step.
 
 Utilisation is ``I / (I + R)`` for a round trip ``R``: 99 % at 100 ms and ten seconds.
 
-Headers can only lower what is believed to be left, or replace ``M`` and ``I``: when the server counted more than
-all of ours that it may have seen, somebody else spends from the same budget, and what they spent is withheld for
-an interval. A 429 was not executed; it empties the scope for ``Retry-After``, or one interval.
+Headers only lower the number of slots believed to be left, or replace ``M`` and ``I``. If the server counted more
+requests than all of ours it may have seen, another client spends from the same budget. The difference is withheld for
+one interval. A 429 was not executed; it empties the scope for ``Retry-After``, or for one interval.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from hl_async.governor import pacing
 from hl_async.governor.headers import LARGEST_MAX, parse_count, parse_limits
 from hl_async.governor.policy import GovernorPolicy
 
-# ready for a multidict, which would else fold their case for every answer
+# A multidict folds the case of every plain string it is asked for. ``istr`` saves that on each answer.
 _RATE_LIMIT: Final = istr(wire.RATE_LIMIT)
 _RATE_INTERVAL_MS: Final = istr(wire.RATE_INTERVAL_MS)
 _RATE_REMAINING: Final = istr(wire.RATE_REMAINING)
@@ -79,8 +80,8 @@ class Budget:
         self.held = 0
         self.warm = False
         self.expired = 1
-        """Slots that have come back so far, ever, and one: what tells how many came back during one request."""
-        # ready times of slots in use lately: answered ones return in order, abandoned ones later
+        """Slots that have returned so far, plus one. The difference of two values counts returns in between."""
+        # Times at which used slots return. Answered ones return in order, abandoned ones need a heap.
         self._cooling: deque[float] = deque()
         self._late: list[float] = []
         self._blocked_until = -math.inf
@@ -97,7 +98,7 @@ class Budget:
     # ------------------------------------------------------------------------------------------ taking
 
     def try_take_interactive(self, now: float) -> int:
-        """Take a slot for a call somebody waits for: its ticket, or 0 when none is free."""
+        """Take a slot for an interactive call. Return its ticket, or 0 if no slot is free."""
         self._last_interactive = now
         if now < self._blocked_until:
             return 0
@@ -114,9 +115,13 @@ class Budget:
         return self.expired
 
     def try_take_bulk(self, now: float, since: float) -> int:
-        """Take a slot for bulk work, at its pace and leaving the reserve: its ticket, or 0 when it has to wait.
+        """Take a slot for bulk at its pace. Return its ticket, or 0 if bulk has to wait.
 
-        ``since`` is when the oldest bulk waiter came: kept waiting for an interval, it may take the reserve.
+        The reserve for interactive calls stays free, unless bulk has waited a whole interval.
+
+        Args:
+            now: The current time.
+            since: Arrival of the oldest bulk waiter.
         """
         if now < self._blocked_until or now < self._next_bulk:
             return 0
@@ -140,13 +145,13 @@ class Budget:
         return self.expired
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
-        """Whether bulk got nothing for a whole interval: then the next slot is its, before interactive calls."""
+        """Whether bulk got no slot for a whole interval and so goes before interactive calls."""
         return now - max(self._last_bulk, since) >= self.interval
 
     def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
-        """When the ``ahead``-th waiter (from 0) of a lane can be admitted at the soonest.
+        """Return the earliest time at which the ``ahead``-th waiter (from 0) of a lane can be admitted.
 
-        Right unless somebody before it gives up, or a slot that is out comes back unused.
+        The waiter is admitted earlier only if one before it gives up, or a held slot returns unused.
         """
         self._advance(now)
         when = max(now, self._blocked_until)
@@ -154,7 +159,7 @@ class Budget:
         if need >= 0:
             cycles, place = divmod(need, self.max)
             returning = sorted((*self._cooling, *self._late)) if self._late else self._cooling
-            # what is out comes back an interval after an answer that is not here yet
+            # A slot whose request is still under way returns one interval after its answer, at the earliest.
             back = returning[place] if place < len(returning) else now + self.interval
             when = max(when, back) + cycles * self.interval
         if bulk:
@@ -164,7 +169,7 @@ class Budget:
         return when
 
     def next_change(self, now: float, *, bulk: bool) -> float:
-        """When trying again may succeed without an answer arriving first; infinity if only an answer helps."""
+        """Return when a retry may succeed before another answer arrives, or infinity."""
         self._advance(now)
         floor = self._blocked_until
         returning = [slots[0] for slots in (self._cooling, self._late) if slots]
@@ -183,13 +188,14 @@ class Budget:
     # ---------------------------------------------------------------------------------------- settling
 
     def answered(self, now: float, status: int, headers: Mapping[str, str], ticket: int = 0) -> None:
-        """The answer to one held request is complete: its slot returns after the interval.
+        """Record a complete answer. The slot returns after one interval.
 
-        Without its ``ticket``, a slot that came back during the round trip may be taken for a stranger's.
+        The ``ticket`` shows which slots returned during the round trip. Without it, one of them may be taken for a
+        request of another client.
         """
         self.held -= 1
         self.warm = True
-        # counted from the end of the answer: the server received the request before it, never after
+        # The interval starts with the end of the answer: the server received the request before it, never after.
         self._cooling.append(now + self.interval)
         if status >= 500:
             self._brake.failed(now)
@@ -202,25 +208,25 @@ class Budget:
             self._note_remaining(now, headers.get(_RATE_REMAINING), ticket)
 
     def abandoned(self, now: float, ticket: int = 0) -> None:
-        """One held request ended without an answer and may still reach the server."""
+        """Record an attempt without an answer. Its request may still reach the server."""
         self.held -= 1
-        # it may still be on its way, so its slot is blocked longer than that of an answered one
+        # The request may still be on its way, so the slot stays taken for the linger as well.
         heapq.heappush(self._late, now + self.interval + self._policy.linger)
         self._brake.failed(now)
 
     def returned(self, ticket: int = 0) -> None:
-        """One held slot was not used: nothing was sent."""
+        """Take back a slot whose request was never sent."""
         self.held -= 1
 
     def refused_connection(self, now: float, ticket: int = 0) -> None:
-        """One held slot was not used, because the server could not be reached."""
+        """Take back a slot after a failed connection."""
         self.held -= 1
         self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
-        """A 429: nothing is sent for ``seconds``, or one interval. Returns the length of the pause."""
+        """Record a 429: stop sending for ``seconds``, or for one interval. Return that time."""
         self._slowdown, self._slowed_at = pacing.slowed(now, self._slowdown, self._slowed_at, self.interval)
-        # without Retry-After, no window of the server is longer than one interval
+        # Without Retry-After one interval is enough: no window of the server is longer.
         length = self.interval if seconds is None else seconds
         self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -232,22 +238,22 @@ class Budget:
         return pacing.largest_external_use(self._external_use, now, self.interval)
 
     def free(self, now: float) -> int:
-        """Slots that could be taken now, others' spending not deducted."""
+        """Return the slots that could be taken now, before deducting other clients' use."""
         self._advance(now)
         return max(0, self.max - self.held - len(self._cooling) - len(self._late))
 
     def spacing(self, now: float) -> float:
-        """Seconds that two bulk requests are kept apart now; 0 when bulk may burst."""
+        """Return the seconds between two bulk requests, or 0 if bulk may burst."""
         return self._gap(sum(self._withheld(now)))
 
     @property
     def cooling(self) -> int:
-        """Slots that were used and are not back yet."""
+        """Slots that were used and have not returned yet."""
         return len(self._cooling) + len(self._late)
 
     @property
     def braked(self) -> bool:
-        """Whether bulk only probes, because the server failed again and again."""
+        """Whether bulk sends probes only, because the server failed repeatedly."""
         return self._brake.is_on
 
     # --------------------------------------------------------------------------------------- internals
@@ -274,7 +280,7 @@ class Budget:
         return pacing.gap(self._policy.pace, self.interval, self.max - withheld, self._slowdown)
 
     def _learn(self, max_text: str, interval_text: str | None) -> None:
-        """Adopt the server's own Max and Interval; values that make no sense change nothing."""
+        """Adopt Max and Interval of the headers. Invalid values are ignored."""
         self._max_text = max_text
         self._interval_text = interval_text
         limit, interval = parse_limits(max_text, interval_text)
@@ -284,7 +290,7 @@ class Budget:
             difference = interval - self.interval
             if difference:
                 self.interval = interval
-                # slots in use were timed by the old interval; they return by the new one
+                # Slots in use were timed with the old interval; with a longer one they must return later.
                 self._cooling = deque(moment + difference for moment in self._cooling)
                 self._late = [moment + difference for moment in self._late]
 
@@ -292,8 +298,8 @@ class Budget:
         remaining = parse_count(text, LARGEST_MAX)
         if remaining is None:
             return
-        # Ours that the server may have counted: what is out or cooling now, and what came back while this request
-        # was on its way. With a share of the budget, what it counted beyond our part and that is somebody else's.
+        # The server may have counted our slots in use, and those that returned while this request was on its way.
+        # Everything it counted beyond these, and beyond our share of the budget, belongs to other clients.
         came_back = self.expired - ticket if ticket else 0
         ours = self.held + len(self._cooling) + len(self._late) + came_back
         pacing.note_external_use(self._external_use, now, self.max - remaining - ours)

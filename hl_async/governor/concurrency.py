@@ -1,14 +1,16 @@
-"""How many bulk requests may be in flight: learned from the round trip, pure, the clock passed in.
+"""Internal. Adaptive limit of bulk requests in flight, learned from the round trip. Pure, the clock is passed in.
 
-The signal is the mean round trip of a window of answers, against the best such mean of the last one to two minutes.
-While it stays near the best, and the limit is what holds bulk back, the limit grows; when it inflates, requests
-queue at the server, more of them make nothing faster, and the limit shrinks; under overload (timeouts, lost
-connections, 5xx) it halves. Means, because bulk mixes quick and slow operations, and the quickest answer ever seen
-says nothing about the others. Rate-limit refusals say nothing about the server's load and are left to the slots.
+The signal is the mean round trip of a window of answers, compared with the best such mean of the last one to two
+minutes. Means are used because bulk mixes quick and slow operations.
 
-Two things keep the best honest. Once a minute the limit dips for two windows, so that the best is measured without a
-queue of our own making and can't creep upwards with it. And a round trip that stays long although the limit fell to a
-quarter is not our queue (other work, another route): after a while it is accepted as the new best.
+- Near the best mean, the limit grows if it holds bulk back.
+- Above it, requests queue at the server and more of them gain nothing, so the limit shrinks.
+- Under overload (timeouts, lost connections, 5xx) the limit halves.
+- A 429 says nothing about the server's load. It is left to the slots.
+
+Two rules keep the best mean correct. Once a minute the limit dips for two windows, so that the best is measured
+without our own queue. If the round trip stays long although the limit fell to a quarter, the queue is not ours, and
+after a while the longer round trip becomes the new best.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import Final
 
 _FLOOR: Final = 4
 _SLACK: Final = 0.025
-"""Seconds of inflation that are noise on any machine."""
+"""Seconds of inflation that count as noise."""
 
 _GROW_BELOW: Final = 1.4
 _SHRINK_ABOVE: Final = 1.8
 _HALVE_ABOVE: Final = 4.0
 _WINDOW: Final = 20
-"""Answers that make a mean, fewer when the limit is small; and never less than a round trip."""
+"""Answers per mean. A small limit uses fewer, but at least those of one round trip."""
 
 _BEST_FOR: Final = 60.0
 _ACCEPT_AFTER: Final = 15.0
@@ -64,11 +66,11 @@ class ConcurrencyLimit:
 
     @property
     def best(self) -> float:
-        """The best mean round trip known, in seconds; infinity before the first."""
+        """The best mean round trip in seconds, infinity before the first."""
         return min(self._best_now, self._best_old)
 
     def try_enter(self) -> bool:
-        """Take a place; False when all are taken."""
+        """Enter if the limit allows it. Return False if it is reached."""
         if self.in_flight >= int(self._limit):
             self._pressed = True
             return False
@@ -76,11 +78,11 @@ class ConcurrencyLimit:
         return True
 
     def leave(self) -> None:
-        """Give a place back without having learned anything."""
+        """Leave without a measurement."""
         self.in_flight -= 1
 
     def succeeded(self, now: float, elapsed: float) -> bool:
-        """A request came back after ``elapsed`` seconds; gives its place back. True when the limit changed."""
+        """Leave with an answer that took ``elapsed`` seconds. Return whether the limit changed."""
         self.in_flight -= 1
         if elapsed <= 0:
             return False
@@ -95,7 +97,7 @@ class ConcurrencyLimit:
         return self._step(now, self._round_trip)
 
     def overloaded(self, now: float) -> bool:
-        """A timeout, a lost connection or a 5xx; gives the place back. Halves at most once per round trip."""
+        """Leave after a timeout, a lost connection or a 5xx. Halve the limit at most once per round trip."""
         self.in_flight -= 1
         if now - self._halved_at < max(self._round_trip, 0.5):
             return False
@@ -110,7 +112,7 @@ class ConcurrencyLimit:
         self._window_since = now
 
     def _step(self, now: float, mean: float) -> bool:
-        """Decide at the end of a window of answers."""
+        """Adjust the limit at the end of a window of answers."""
         aged = now - self._best_since > _BEST_FOR
         if aged:
             self._best_old, self._best_now, self._best_since = self._best_now, mean, now

@@ -1,9 +1,9 @@
-"""The budget of the day of one scope: what the headers told, and when it begins anew. Pure, clocks passed in.
+"""Internal. The daily quota of one scope, read from headers. Pure, the clocks are passed in.
 
-When the API's day begins is unknown (docs/api-facts.md#api-daily-quota):
-a reset header is believed, else midnight in UTC. A day that
-was closed opens again at the earliest of that moment on the wall clock, the same span on the monotonic clock (so that
-a wall clock that jumps back closes nothing for years), and a header that shows a fresh budget.
+The moment at which the API's day begins is unknown (docs/api-facts.md#api-daily-quota). A reset header is believed,
+otherwise midnight in UTC is assumed. An exhausted day ends at the earliest of three events: that moment on the wall
+clock, the same span on the monotonic clock, or a header that shows a fresh quota. The monotonic clock guards against a
+wall clock that jumps back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DAY: Final = 86_400.0
 
 
 class DailyQuota:
-    """How much of today is left. ``now`` is monotonic, ``wall`` the time of day, both in seconds."""
+    """The rest of today's quota. ``now`` is a monotonic clock and ``wall`` the epoch time, both in seconds."""
 
     __slots__ = (
         "_monotonic_until",
@@ -37,21 +37,27 @@ class DailyQuota:
     def __init__(self, reserve: float) -> None:
         self._reserve = reserve
         self.text: str | None = None
-        """The header as it came last, so that an unchanged one costs a comparison."""
+        """Text of the last header, so that an unchanged one costs one comparison."""
         self.limit: int | None = None
         self.remaining: int | None = None
         self.spent = False
-        """Whether nobody may call before the day begins anew."""
+        """Whether the quota is exhausted."""
         self.low = False
-        """Whether what is left is kept for interactive calls."""
+        """Whether the rest is reserved for interactive calls."""
         self._wall_until = self._monotonic_until = math.inf
 
     def note(
         self, text: str, headers: Mapping[str, str], now: float, wall: Callable[[], float], in_flight: int
     ) -> None:
-        """Learn from one answer; what is no number changes nothing.
+        """Learn from the headers of one answer. Values that are not numbers are ignored.
 
-        ``in_flight`` bounds how stale the answer may be: a spent day is not opened by one that was overtaken.
+        Args:
+            text: The header of the remaining quota.
+            headers: All headers of the answer.
+            now: The monotonic clock.
+            wall: Reads the epoch time.
+            in_flight: Requests under way. An exhausted day is reopened only by a larger number, because answers may
+                overtake each other.
         """
         self.text = text
         remaining = parse_count(text, _LARGEST)
@@ -73,7 +79,7 @@ class DailyQuota:
                 self._wall_until = self._monotonic_until = math.inf
 
     def is_closed(self, now: float, wall: float, *, bulk: bool) -> bool:
-        """Whether a call of this lane must not be made today; bulk leaves the reserve alone."""
+        """Whether a call of this lane must wait for the next day. Bulk does not use the reserve."""
         if not self.spent and not (bulk and self.low):
             return False
         if self._wall_until == math.inf:
@@ -86,13 +92,13 @@ class DailyQuota:
         return False
 
     def opens_in(self, now: float, wall: float) -> float:
-        """Seconds until a closed day opens."""
+        """Return the seconds until an exhausted day ends."""
         return max(0.0, min(self._wall_until - wall, self._monotonic_until - now))
 
     def _sleep(self, now: float, wall: float, reset_in: float | None) -> None:
         if reset_in is None:
             if self._wall_until < math.inf:
-                return  # what was heard or assumed before stands
+                return  # keep the reset that an earlier header named
             reset_in = _until_midnight(wall)
         self._wall_until = wall + reset_in
         self._monotonic_until = now + reset_in
@@ -104,7 +110,7 @@ def _until_midnight(wall: float) -> float:
 
 
 def _reset_in(text: str | None, wall: float) -> float | None:
-    """Seconds from a reset header in milliseconds: a span, or a moment since the epoch; else None."""
+    """Read a reset header in milliseconds, a span or an epoch time, as seconds from now."""
     milliseconds = parse_count(text, 10**14)
     if not milliseconds:
         return None

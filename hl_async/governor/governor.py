@@ -1,10 +1,10 @@
-"""Scopes, lanes and waiting: the thin asynchronous shell around the slots.
+"""Internal. Scopes, lanes and waiting: the asynchronous shell around the slots.
 
-A call takes the synchronous path when a slot is free and nobody waits before it. Otherwise it queues in its
-lane, first come first served; interactive calls are admitted before bulk, except that bulk which got nothing for
-a whole interval takes the next slot: while interactive calls use every slot there is, bulk still gets one slot per
-interval and waits at most two intervals and a round trip for it. One timer per waiting scope, no task per waiter;
-a waiter costs O(1) to admit, to expire and to cancel.
+A call takes the synchronous path if a slot is free and no other call waits. Otherwise it queues in its lane, first
+come, first served. Interactive calls go before bulk, with one exception: bulk that got no slot for a whole interval
+takes the next one. Even if interactive calls use every slot, bulk gets one per interval, after at most two intervals
+and a round trip. There is one timer per waiting scope and no task per waiter. Admission, expiry and cancellation of a
+waiter are O(1).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TIMER_SLACK: Final = 0.0005
 
 
 class Permit:
-    """The right to send one request. Settle it exactly once; a second settlement does nothing."""
+    """The right to send one request. The first settlement counts, later ones are ignored."""
 
     __slots__ = ("_bulk", "_open", "_scope", "_ticket")
 
@@ -48,25 +48,25 @@ class Permit:
         self._open = True
 
     def answered(self, status: int, headers: Mapping[str, str], elapsed: float = 0.0) -> None:
-        """An answer of any status is complete; ``elapsed`` is its round trip in seconds."""
+        """Settle with a complete answer of any status. ``elapsed`` is its round trip in seconds."""
         if self._open:
             self._open = False
             self._scope._answered(self, status, headers, elapsed)
 
     def failed(self) -> None:
-        """No answer, but bytes may have left: the slot returns after the interval and the linger time."""
+        """Settle without an answer. The slot returns after the interval and the linger time."""
         if self._open:
             self._open = False
             self._scope._abandoned(self)
 
     def unused(self) -> None:
-        """Nothing was sent: the slot is back at once."""
+        """Settle without a request. The slot returns at once."""
         if self._open:
             self._open = False
             self._scope._returned(self)
 
     def connect_failed(self) -> None:
-        """Nothing was sent because the server could not be reached: the slot is back, the brake takes note."""
+        """Settle after a failed connection. The slot returns at once, and the brake counts the failure."""
         if self._open:
             self._open = False
             self._scope._unreachable(self)
@@ -82,7 +82,7 @@ class _Waiter:
         self.timer: asyncio.TimerHandle | None = None
 
 
-_Queue = OrderedDict[_Waiter, None]  # first come first, and O(1) to leave from the middle
+_Queue = OrderedDict[_Waiter, None]  # ordered by arrival, with O(1) removal from the middle
 
 
 def _first(queue: _Queue) -> _Waiter | None:
@@ -90,12 +90,12 @@ def _first(queue: _Queue) -> _Waiter | None:
         waiter = next(iter(queue))
         if not waiter.future.done():
             return waiter
-        del queue[waiter]  # cancelled in this very turn of the loop, before it could leave by itself
+        del queue[waiter]  # cancelled in this turn of the loop, so it has not left the queue itself
     return None
 
 
 class Scope:
-    """One rate budget: of one app or token, for one location. Get it from :meth:`Governor.scope`."""
+    """The rate budget of one app or token for one location. :meth:`Governor.scope` returns it."""
 
     __slots__ = (
         "_budget",
@@ -119,7 +119,7 @@ class Scope:
         self._timer_at = math.inf
 
     def try_acquire(self, lane: Lane) -> Permit | None:
-        """A permit when a slot is free and nobody waits before this call, else None. Never suspends."""
+        """Return a permit if a slot is free and no other call waits, else None. Never suspends."""
         governor = self._governor
         if governor.closed or self._daily_quota.spent:
             return None
@@ -134,11 +134,12 @@ class Scope:
         return self._try_bulk(governor.clock(), math.inf)
 
     async def acquire(self, lane: Lane, timeout: float | None = None) -> Permit:
-        """Wait for a permit, at most ``timeout`` seconds.
+        """Wait for a permit, at most ``timeout`` seconds. A cancelled wait leaves no trace.
 
-        Raises :class:`DeadlineExceeded` at once when the wait is known to be longer, with the seconds it would
-        take as ``needed``; :class:`QuotaExhausted` when the day's budget is spent; :class:`ClientClosed`. A
-        cancelled wait leaves no trace.
+        Raises:
+            DeadlineExceeded: The wait would take longer. It is raised at once; ``needed`` is the wait in seconds.
+            QuotaExhausted: The quota of the day is exhausted.
+            ClientClosed: The client is closed.
         """
         self._check(lane)
         now = self._governor.clock()
@@ -159,7 +160,8 @@ class Scope:
             waiter.timer = asyncio.get_running_loop().call_later(timeout, self._expire, waiter, timeout)
         try:
             return await future
-        except BaseException:  # cancelled or closed: nobody will settle what was admitted in the same turn
+        except BaseException:
+            # The permit may be granted in the turn that cancels the wait. Its caller is gone, so it is returned here.
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().unused()
             raise
@@ -169,7 +171,7 @@ class Scope:
             self._forget(waiter)
 
     def snapshot(self) -> ScopeSnapshot:
-        """The scope as it is now."""
+        """Return the present state of the scope."""
         now = self._governor.clock()
         budget = self._budget
         return ScopeSnapshot(
@@ -245,7 +247,7 @@ class Scope:
         return Permit(self, True, ticket)
 
     def _admit_waiters(self) -> None:
-        """Admit every waiter that may go now, in order, and set the timer for the next."""
+        """Admit all waiters that have a slot now, in order, and set the timer for the next one."""
         now = self._governor.clock()
         interactive, bulk = self._interactive, self._bulk
         budget = self._budget
@@ -339,8 +341,8 @@ class Scope:
         day = self._daily_quota
         left = day.opens_in(self._governor.clock(), self._governor.wall())
         low = f"is down to {day.remaining} calls, which are kept for interactive use"
-        text = "is spent" if day.spent else low
-        return QuotaExhausted(f"the budget of the day for {self.key[1]} {text}", resets_in=left)
+        text = "is exhausted" if day.spent else low
+        return QuotaExhausted(f"the daily quota of {self.key[1]} {text}", resets_in=left)
 
     def __repr__(self) -> str:
         budget = self._budget
@@ -351,7 +353,7 @@ class Scope:
 
 
 class ScopeFactory(Protocol):
-    """Makes scopes whose slots are not this process's own."""
+    """Creates scopes whose slots are shared with other processes."""
 
     def scope(self, key: tuple[str, str]) -> Scope:
         """Return a new scope of (principal, location)."""
@@ -392,11 +394,11 @@ class Governor:
         self.concurrency: ConcurrencyLimit = ConcurrencyLimit(max_in_flight)
         self.closed: bool = False
         self._scopes: dict[tuple[str, str], Scope] = {}
-        self._want_place: OrderedDict[Scope, None] = OrderedDict()
+        self._want_concurrency: OrderedDict[Scope, None] = OrderedDict()
         self._shared = None if scopes is None else scopes(self)
 
     def scope(self, key: tuple[str, str]) -> Scope:
-        """The scope of (principal, location); the same object for the same key."""
+        """Return the scope of (principal, location), the same object for the same key."""
         scope = self._scopes.get(key)
         if scope is None:
             shared = self._shared
@@ -404,14 +406,14 @@ class Governor:
         return scope
 
     def close(self) -> None:
-        """Admit nobody any more; everybody who waits gets :class:`ClientClosed`."""
+        """Stop admitting calls. Waiting calls raise :class:`ClientClosed`."""
         self.closed = True
         for scope in self._scopes.values():
             scope._close()
-        self._want_place.clear()
+        self._want_concurrency.clear()
 
     async def aclose(self) -> None:
-        """Close, give back what was booked of a shared budget, and close its store."""
+        """Close, return the reservations of a shared budget, and close its store."""
         self.close()
         if self._shared is not None:
             await self._shared.aclose()
@@ -422,10 +424,10 @@ class Governor:
         return sum(len(scope._interactive) + len(scope._bulk) for scope in self._scopes.values())
 
     def _await_concurrency(self, scope: Scope) -> None:
-        self._want_place[scope] = None
+        self._want_concurrency[scope] = None
 
     def _bulk_finished(self, now: float, elapsed: float, overloaded: bool) -> None:
-        """A bulk request ended: learn from it, and let scopes that waited for a place try, in turn."""
+        """Learn from the end of a bulk request, and let the scopes that wait for concurrency try in turn."""
         limit = self.concurrency
         if overloaded:
             changed = limit.overloaded(now)
@@ -436,10 +438,10 @@ class Governor:
             changed = False
         if changed and self.telemetry.active:
             self.telemetry.emit(events.ConcurrencyChanged(limit.limit, limit.in_flight))
-        for _ in range(len(self._want_place)):
+        for _ in range(len(self._want_concurrency)):
             if limit.in_flight >= limit.limit:
                 return
-            scope, _ = self._want_place.popitem(last=False)
+            scope, _ = self._want_concurrency.popitem(last=False)
             if scope._bulk:
                 scope._admit_waiters()
 

@@ -1,4 +1,4 @@
-"""Reading what the server says about limits: total functions, junk is None."""
+"""Internal. Parsers of rate-limit headers. They never raise; invalid values become None."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _LONGEST: Final = 10 * 366 * 86_400.0
 
 
 def parse_retry_after(value: str | None, now_wall: float) -> float | None:
-    """Seconds to wait by a ``Retry-After`` header: delta seconds or an HTTP date; None when it says nothing.
+    """Return the seconds of a ``Retry-After`` header, delta seconds or an HTTP date, or None if it is invalid.
 
-    ``now_wall`` is the wall clock in seconds since the epoch. A date in the past, and a negative number, are 0.
+    ``now_wall`` is the epoch time in seconds. Past dates and negative numbers give 0.
     """
     if not value:
         return None
     text = value.strip()
-    # proxies send fractions although RFC 9110 allows whole seconds only
+    # Proxies send fractions although RFC 9110 allows whole seconds only.
     try:
         seconds = float(text)
     except ValueError:
@@ -34,14 +34,14 @@ def parse_retry_after(value: str | None, now_wall: float) -> float | None:
 
 
 def parse_count(value: str | None, largest: int) -> int | None:
-    """A whole number from 0 to ``largest``, or None."""
+    """Parse a whole number from 0 to ``largest``, else return None."""
     if value is None:
         return None
     if not value.isdigit():
         value = value.strip()
         if not value.isdigit():
             return None
-    # int() of a hostile header with a million digits would block the event loop
+    # int() of a hostile header with a million digits would block the event loop.
     if len(value) > 15 or not value.isascii():
         return None
     number = int(value)

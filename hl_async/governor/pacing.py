@@ -1,8 +1,8 @@
-"""Internal. How fast bulk goes: its pace, its margin beside other clients, and what failures do to both.
+"""Internal. The speed of bulk: its pace, its margin beside other clients, and the effect of failures.
 
-One process with slots of its own (:mod:`~hl_async.governor.budget`) and a store that several processes share
-(:mod:`~hl_async.governor.shared.allocator`) apply the same rules, which stand here once. Pure; ``now`` is the caller's
-clock, all durations are seconds.
+A process with slots of its own (:mod:`~hl_async.governor.budget`) and a store shared by several processes
+(:mod:`~hl_async.governor.shared.allocator`) apply these rules. They are pure: ``now`` is the caller's clock, and all
+durations are seconds.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import math
 from typing import Final
 
 BRAKE_AFTER: Final = 10
-"""Consecutive failures of the server after which bulk only probes."""
+"""Consecutive failures of the server after which bulk sends probes only."""
 
 PROBE_EVERY: Final = 1.0
 """Seconds between two bulk probes while the brake is on."""
 
 RELAX_AFTER: Final = 100
-"""Intervals without a 429 after which bulk that was slowed down speeds up by one step."""
+"""Intervals without a 429 after which the slowdown falls by one step."""
 
 MOST_SLOWDOWN: Final = 9
 
 ExternalUse = list[tuple[float, int]]
-"""When use by other clients was observed, and how many slots. The counts fall; nearly always empty."""
+"""Observed use by other clients, as (moment, slots). The counts fall; the list is empty most of the time."""
 
 
 def margin(external_use: int, factor: float) -> int:
@@ -49,20 +49,20 @@ def gap(pace: float | None, interval: float, slots: int, slowdown: int) -> float
 def next_start(earliest: float, start: float, distance: float) -> float:
     """Return when the bulk request after the one sent at ``start`` may go.
 
-    A request that went later than ``earliest`` lets the next one catch up by one ``distance``. More would be a burst.
+    A request later than ``earliest`` lets the next one catch up by one ``distance``. More would be a burst.
     """
     return max(earliest, start - distance) + distance
 
 
 def slowed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
-    """Return the slowdown after a 429, and since when it holds; one step per interval at most."""
+    """Return the slowdown after a 429 and its start. It grows by at most one step per interval."""
     if now - since > interval and slowdown < MOST_SLOWDOWN:
         return slowdown + 1, now
     return slowdown, since
 
 
 def relaxed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
-    """Return the slowdown after a quiet time, and since when it holds."""
+    """Return the slowdown after a quiet time and its start."""
     if slowdown and now - since > RELAX_AFTER * interval:
         return slowdown - 1, now
     return slowdown, since
@@ -84,7 +84,7 @@ def largest_external_use(seen: ExternalUse, now: float, interval: float) -> int:
 
 
 class Brake:
-    """Reduces bulk to probes while the server fails again and again."""
+    """Reduces bulk to probes while the server fails repeatedly."""
 
     __slots__ = ("failures", "next_probe")
 
@@ -94,7 +94,7 @@ class Brake:
 
     @property
     def is_on(self) -> bool:
-        """Whether bulk only probes."""
+        """Whether bulk sends probes only."""
         return self.failures >= BRAKE_AFTER
 
     def failed(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The governor's settings."""
+"""Internal. The governor's settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from hl_async.errors import ConfigurationError
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GovernorPolicy:
-    """How a scope's rate budget is spent. Durations in seconds.
+    """Rules for spending a scope's rate budget. Durations are seconds.
 
-    ``max`` requests per ``interval`` hold until the server's headers say otherwise. ``pace`` spreads bulk work: two
-    bulk requests are at least ``pace * interval / max`` apart; None lets bulk burst. ``share`` is the part of the
-    budget that this client may use at all. ``reserve`` slots are kept from bulk while interactive calls were
-    seen in the last two intervals. ``linger`` is how long an abandoned request may still be on its way.
-    ``daily_reserve`` is the part of the day's budget that bulk leaves alone. ``cold_interactive`` bounds the
-    calls in flight before the first answer has told the real budget; bulk sends one.
+    Attributes:
+        max: Requests per interval until the server's headers name another number.
+        interval: The interval until the headers name another one.
+        pace: Spreads bulk: two bulk requests are at least ``pace * interval / max`` apart. None lets bulk burst.
+        share: Part of the budget that this client may use.
+        reserve: Slots kept from bulk if an interactive call was seen in the last two intervals.
+        linger: Time for which an abandoned request may still be on its way.
+        daily_reserve: Part of the daily quota that bulk leaves to interactive calls.
+        cold_interactive: Interactive calls in flight before the first answer. Bulk sends one.
+        external_margin: Factor of the slots that bulk leaves free beyond other clients' use.
     """
 
     max: int = 100
@@ -47,7 +51,7 @@ class GovernorPolicy:
             raise ConfigurationError(
                 "governor.daily_reserve", f"{self.daily_reserve!r} is not from 0 to below 1"
             )
-        if self.reserve < 0 or self.linger < 0 or self.cold_interactive < 1 or self.external_margin < 0:
-            raise ConfigurationError(
-                "governor", "reserve, linger and margin can't be negative, cold_interactive below 1"
-            )
+        for name, least in (("reserve", 0), ("linger", 0), ("cold_interactive", 1), ("external_margin", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigurationError(f"governor.{name}", f"{value!r} is below {least}")

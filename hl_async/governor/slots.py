@@ -1,8 +1,7 @@
-"""The seam between waiting and counting: what a scope asks of its slots. Pure, synchronous, the clock passed in.
+"""Internal. The interface between a scope and its slots. Pure and synchronous; the clock is passed in.
 
-Two fulfil it: :class:`~hl_async.governor.budget.Budget`, whose slots are this process's own, and
-:class:`~hl_async.governor.shared.reservations.ReservedBudget`, whose slots are booked from a store that processes
-share.
+:class:`~hl_async.governor.budget.Budget` implements it with slots of this process, and
+:class:`~hl_async.governor.shared.reservations.ReservedBudget` with slots reserved from a shared store.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Protocol
 
 
 class Slots(Protocol):
-    """Slots of one scope. A take hands out a *ticket*, above 0, with which the slot is settled, once."""
+    """Slots of one scope. Taking one returns a *ticket* above 0, with which the slot is settled once."""
 
     @property
     def max(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What a scope looks like at one moment."""
+"""Internal. The state of a scope at one moment."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import msgspec
 
 
 class ScopeSnapshot(msgspec.Struct, frozen=True):
-    """What a scope looks like at one moment; times in seconds.
+    """The state of a scope at one moment. Times are seconds.
 
-    ``free`` and ``cooling`` count slots, ``external_use`` what others were seen to spend of them; ``pace`` is how
-    far two bulk requests are kept apart, 0 when they may burst.
+    Attributes:
+        max: Requests per interval.
+        interval: The interval.
+        free: Slots that can be taken now.
+        cooling: Slots that were used and have not returned.
+        in_flight: Requests under way.
+        waiting_interactive: Interactive calls that wait for a slot.
+        waiting_bulk: Bulk calls that wait for a slot.
+        external_use: Slots that other clients were seen to use.
+        daily_remaining: Rest of the daily quota, None if unknown.
+        braked: Bulk sends probes only, because the server failed repeatedly.
+        pace: Time between two bulk requests, 0 if they may burst.
     """
 
     max: int

@@ -213,7 +213,7 @@ async def test_a_spent_day_fails_at_once_until_the_next_one() -> None:
     held[0].answered(200, DAY)
     with pytest.raises(QuotaExhausted):
         await waiting
-    with pytest.raises(QuotaExhausted, match="is spent") as caught:
+    with pytest.raises(QuotaExhausted, match="is exhausted") as caught:
         await scope.acquire(Lane.INTERACTIVE)
     assert 0 < (caught.value.resets_in or 0) <= 86_400
     wall.now += 86_400

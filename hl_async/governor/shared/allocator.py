@@ -1,17 +1,20 @@
-"""The rules of a shared budget: who gets which slot when. Pure, the store's clock passed in; every store runs these.
+"""Internal. Rules of a shared budget: which process gets which slot, and when.
 
-The slots are those of :mod:`~hl_async.governor.budget`, but each use is *booked*: it begins at a moment the book
-names, and until its holder has told the end of it, the slot is taken for as long as the request could possibly be on
-its way. So what holds for one process holds for all: two uses of one slot reach the server at least an interval apart.
+The code is pure: the store's clock is passed in, and every store runs the same rules. Slots are those of
+:mod:`~hl_async.governor.budget`, but each use is *reserved* first. A reservation starts at a moment that the
+allocator chooses. The slot stays taken until its holder reports the end of the request, or until the request can no
+longer be on its way. The proof of one process therefore holds for all: two uses of one slot reach the server at least
+one interval apart.
 
-- A booking begins at ``start`` by the book's clock. Its holder knows of it later, so it begins later, never earlier;
-  how much time has passed since it asked bounds from below how long the booking is still good.
-- The end of a use is told as the rest of its interval, counted from when that is received: later again.
-- A holder that is never heard of again: its slots come back when nothing of its can be under way any more, that is
-  after the window in which it may send, the lease, and the interval.
-- A store that was made anew, after it was lost, knows nothing of an interval that others remember: it books no bulk
-  until that is over, and whoever comes from its former life gives up what that had booked and tells what it used.
-- Pace, reserve and the margin beside strangers are applied to bookings, so they hold over all processes.
+- A reservation starts at ``start`` on the store's clock. The holder learns of it later, so it sends later, never
+  earlier. The time since the holder asked is a lower bound for the age of the reservation.
+- The end of a use is reported as the remaining part of its interval. The store counts that part from the moment it
+  receives the report, so the slot returns later, never earlier.
+- A holder that falls silent loses its slots once none of its requests can be on the way. That is after the window in
+  which it may send, the lease and one interval.
+- A store that was recreated after a loss does not know the last interval. It reserves no bulk slots until one
+  interval has passed. Holders of the lost store drop their reservations and report what they used.
+- Pace, reserve and the margin for other clients apply to reservations, so they hold over all processes.
 """
 
 from __future__ import annotations
@@ -26,19 +29,24 @@ from hl_async.governor import pacing
 from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Observation, Reservation, Terms
 
 WINDOW: Final = 0.1
-"""In which part of an interval after its start a booked slot has to be used."""
+"""Time in which a reserved slot must be used after its start, as a fraction of the interval."""
 
 REACH_ALONE: Final = 0.5
 REACH_TOGETHER: Final = 0.1
 REACH_BESIDE_CALLS: Final = 0.05
-"""For which part of an interval bulk books ahead: alone, all processes together, while there are interactive calls."""
+"""How far ahead bulk reserves, as fractions of the interval: one process alone, all processes together, and all
+processes together while interactive calls are seen."""
 
 _FREE: Final = -math.inf
 _MOST_PER_EXCHANGE: Final = 4096
 
 
 class Lease(msgspec.Struct, array_like=True):
-    """A booked slot. ``before`` is when it was ready, ``until`` when it comes back if nobody speaks of it again."""
+    """A reserved slot.
+
+    ``before`` is the moment at which the slot became ready. ``until`` is the moment at which it returns if its holder
+    never reports it.
+    """
 
     holder: str
     id: int
@@ -50,9 +58,9 @@ class Lease(msgspec.Struct, array_like=True):
 
 
 class Use(msgspec.Struct, array_like=True, order=True):
-    """A slot that was used and comes back at ``ready``; ``before`` is when it came back from the use before.
+    """A used slot that returns at ``ready``. ``before`` is when it returned from its previous use.
 
-    ``holder`` is known of those who have a share of the slots only.
+    ``holder`` is recorded only for processes that own a share of the slots.
     """
 
     ready: float
@@ -62,14 +70,14 @@ class Use(msgspec.Struct, array_like=True, order=True):
 
 
 class Holder(msgspec.Struct, array_like=True):
-    """When a process was last heard of, and when it last wanted bulk."""
+    """Moments at which a process last made an exchange and last asked for bulk."""
 
     seen: float
     bulk: float
 
 
 class SlotAllocator(msgspec.Struct, array_like=True):
-    """The slots of one scope. All moments are of the clock that :meth:`exchange` is given."""
+    """Slots of one scope. All moments belong to the clock whose time is passed to :meth:`exchange`."""
 
     max: int
     interval: float
@@ -89,10 +97,15 @@ class SlotAllocator(msgspec.Struct, array_like=True):
 
     @classmethod
     def opened(cls, terms: Terms, born: float, now: float, *, lost: bool = False) -> SlotAllocator:
-        """The book of a scope that the store, made at ``born``, has never seen.
+        """Return the allocator of a scope that is new to the store created at ``born``.
 
-        What was sent before the store was made is unknown: its slots come back one after the other, over one interval.
-        ``lost``: there was a store before it, so bulk waits for all of them.
+        Requests sent before that moment are unknown, so the slots become free one by one over one interval.
+
+        Args:
+            terms: Policy and known limits of the process that asks.
+            born: Creation time of the store.
+            now: The current time.
+            lost: A previous store was lost, so bulk waits until all slots are free.
         """
         book = cls(terms.max, terms.interval, generation=born)
         step = terms.interval / terms.max
@@ -105,7 +118,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return book
 
     def exchange(self, now: float, request: ExchangeRequest) -> ExchangeReply:
-        """Apply one process's wish: first what it tells, then what it wants."""
+        """Apply the request of one process: first its reports, then its wishes."""
         self._learn(request.terms)
         self._settle(now, request)
         self._hear(now, request)
@@ -132,7 +145,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             lost=request.generation is not None and request.generation != self.generation,
         )
 
-    # ------------------------------------------------------------------------------------------ telling
+    # ---------------------------------------------------------------------------------------- reporting
 
     def _learn(self, terms: Terms) -> None:
         if self.learned and not terms.learned:
@@ -140,6 +153,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         self.learned = terms.learned
         self.max = terms.max
         difference = terms.interval - self.interval
+        # Slots in use were timed with the old interval; they move by the difference, or two uses could come too close.
         if difference:
             self.interval = terms.interval
             self.quiet_until += difference
@@ -149,7 +163,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 lease.until += difference
 
     def _settle(self, now: float, request: ExchangeRequest) -> None:
-        """Take back what came back, and what the holder doesn't know it has."""
+        """Take back released slots, and reservations that their holder does not know about."""
         ends = dict(request.releases)
         in_use, unused = set(request.in_use), set(request.unused)
         kept = []
@@ -158,7 +172,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             cool: float | None = None
             if lease.holder == request.holder:
                 if lease.id in in_use:
-                    # a request may take longer than any lease, as long as its holder is heard of
+                    # A request may outlast its lease while its holder keeps reporting it.
                     lease.used = True
                     lease.until = max(lease.until, now + request.terms.lease + self.interval)
                     kept.append(lease)
@@ -166,14 +180,15 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 if lease.id in ends:
                     cool = ends[lease.id]
                 elif lease.id in unused or lease.id >> 12 > request.serial:
-                    # a later exchange than this one, which was overtaken, booked it
+                    # This exchange was overtaken: a later one made the reservation.
                     kept.append(lease)
                     continue
             elif lease.until > now:
                 kept.append(lease)
                 continue
             else:
-                cool = lease.until - now  # its holder is gone, and so is whatever it had sent
+                # The holder is silent for so long that no request of it can still arrive.
+                cool = lease.until - now
             if cool is not None:
                 holder = request.holder if request.terms.share < 1 and lease.holder == request.holder else ""
                 insort(self.uses, Use(now + cool, lease.start, lease.before, holder))
@@ -188,7 +203,10 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             self._rewind(now, request.terms)
 
     def _rewind(self, now: float, terms: Terms) -> None:
-        """Bulk that was booked ahead will not be sent: what comes next need not keep its distance from it."""
+        """Move the next bulk start back after reservations were dropped unused.
+
+        Later bulk requests need not keep a distance from requests that are never sent.
+        """
         last = max((lease.start for lease in self.leases if lease.bulk), default=_FREE)
         gap = self._gap(terms, sum(self._withheld(now, terms)))
         self.next_bulk = min(self.next_bulk, max(now, last + gap))
@@ -213,8 +231,9 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             self.holders[request.holder] = Holder(now, bulk)
 
     def _compare(self, now: float, seen: Observation) -> None:
-        """What the server counted beyond all of ours that it may have counted is somebody else's."""
+        """Attribute to other clients the requests that the server counted beyond ours."""
         latest = now - seen.age
+        # The server counted somewhere within the round trip. Two percent cover the drift of the window's edge.
         earliest = latest - seen.trip - 0.02 * self.interval
         ours = sum(
             (use.start <= latest and use.ready > earliest) or use.before > earliest for use in self.uses
@@ -222,7 +241,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         pacing.note_external_use(self.external_use, latest, self.max - seen.remaining - ours)
 
     def _forget(self, now: float) -> None:
-        # a slot that is back still tells for a while what the server may have counted when an answer left it
+        # A returned slot stays listed for half an interval: _compare needs to know which of ours the server counted.
         del self.uses[: bisect_right(self.uses, now - self.interval / 2, key=_ready)]
         pacing.largest_external_use(self.external_use, now, self.interval)
         gone = [name for name, holder in self.holders.items() if holder.seen < now - 2 * self.interval]
@@ -230,7 +249,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             del self.holders[name]
         self.slowdown, self.slowed_at = pacing.relaxed(now, self.slowdown, self.slowed_at, self.interval)
 
-    # ------------------------------------------------------------------------------------------ wanting
+    # ---------------------------------------------------------------------------------------- reserving
 
     def _book(
         self,
@@ -246,6 +265,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             return
         calls = min(request.interactive, _MOST_PER_EXCHANGE // 2)
         bulk = min(request.bulk, lookahead - request.ahead, _MOST_PER_EXCHANGE // 2)
+        # Interactive calls go first, except before bulk that got no slot for an interval: bulk must not starve.
         if (
             bulk > 0
             and request.bulk_waited >= self.interval
@@ -262,7 +282,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 break
 
     def _book_call(self, now: float, request: ExchangeRequest, reservations: list[Reservation]) -> bool:
-        """Book the slot that is ready first for an interactive call."""
+        """Reserve the slot that is ready first for an interactive call."""
         if not self.warm and len(self.leases) >= request.terms.cold_interactive:
             return False
         allowed = self._allowed(now, request)
@@ -275,7 +295,10 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     def _book_bulk(
         self, now: float, request: ExchangeRequest, reservations: list[Reservation], *, due: bool = False
     ) -> bool:
-        """Book a slot for bulk, at its pace. Leaves the reserve unless it is ``due``, having got nothing for long."""
+        """Reserve a slot for bulk at its pace.
+
+        The reserve for interactive calls stays free, unless bulk is ``due`` because it got no slot for an interval.
+        """
         if (not self.warm and self.leases) or now < self.quiet_until:
             return False
         terms = request.terms
@@ -295,7 +318,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return True
 
     def _allowed(self, now: float, request: ExchangeRequest) -> float | None:
-        """When the holder's share of the slots has room for one more; None when that takes news from it."""
+        """Return when the holder's share has room for one more slot, or None if that depends on its next report."""
         if request.terms.share >= 1:
             return now
         limit = max(1, math.floor(request.terms.share * self.max))
@@ -309,8 +332,8 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     def _kept_back(self, now: float, request: ExchangeRequest) -> int:
         if not request.terms.reserve or not self._are_calls_seen(now):
             return 0
-        # What callers have at hand is a reserve too. One more than alone: a reserve that was used is made good
-        # only by bulk that is not booked yet.
+        # Unused interactive reservations count as reserve. Several processes keep one slot more: a used reserve can
+        # only be refilled from bulk slots that are not reserved yet.
         kept = request.terms.reserve + self._is_shared(request)
         return max(0, kept - sum(not lease.bulk and not lease.used for lease in self.leases))
 
@@ -321,13 +344,14 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return len(self.holders) > (request.holder in self.holders)
 
     def _pick(self, now: float, skip: int) -> float | None:
-        """Take the slot that is ready first, or after ``skip`` others; when it is ready, or None."""
+        """Take the slot that is ready first after ``skip`` others, and return when it is ready, or None."""
         back = bisect_right(self.uses, now, key=_ready)
         waiting = len(self.uses) - back
         free = self.max - waiting - len(self.leases)
         if free > skip:
             return _FREE
-        place = skip - free  # with fewer slots than are out, the first to come back are surplus
+        # ``free`` is negative after Max fell: the first slots to return are surplus and stay unused.
+        place = skip - free
         if place >= waiting:
             return None
         return self.uses.pop(back + place).ready
@@ -342,16 +366,16 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         bulk: bool,
         now: float,
     ) -> None:
-        # unlike any other, in whatever life of the store: no late release can meet a lease it doesn't mean
+        # The id is unique over all generations of the store, so a late release never hits another reservation.
         lease = request.serial << 12 | len(reservations)
         until = start + WINDOW * self.interval + request.terms.lease + self.interval
         self.leases.append(Lease(request.holder, lease, start, before, until, bulk))
         reservations.append(Reservation(lease, start - now, bulk))
 
-    # ------------------------------------------------------------------------------------------ looking
+    # ---------------------------------------------------------------------------------------- measuring
 
     def _lookahead(self, now: float, request: ExchangeRequest) -> int:
-        """How many bulk bookings a process should have at hand: far ahead alone, a short way together."""
+        """Return how many bulk reservations a process should hold: many when alone, few beside others."""
         others = [holder for name, holder in self.holders.items() if name != request.holder]
         if not others:
             return max(1, math.ceil(REACH_ALONE * self.max))

@@ -1,4 +1,4 @@
-"""A store for the clients of one process that share their rate budgets."""
+"""Internal. Store for clients of one process that share their rate budgets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 
 
 class MemoryBudget:
-    """Rate budgets that several clients of one process share; also the model of every other store.
+    """Rate budgets that several clients of one process share. It is also the model of every other store.
 
-    ``clock`` is monotonic, in seconds. ``born`` is when it was made, if there was one before it that is lost: what was
-    sent in the interval before is unknown then. By default nothing was.
+    Args:
+        clock: A monotonic clock in seconds.
+        born: Creation time, if this store replaces one that was lost. The requests of the interval before it are
+            unknown then. The default is a first store.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, born: float = -math.inf) -> None:
@@ -33,7 +35,7 @@ class MemoryBudget:
         return book.exchange(now, request)
 
     async def aclose(self) -> None:
-        """Nothing to close: what is here stays for the other clients."""
+        """Keep the budgets: other clients may still use them."""
 
     def __repr__(self) -> str:
         return f"<MemoryBudget of {len(self._books)} scopes>"

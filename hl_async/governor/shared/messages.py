@@ -1,4 +1,7 @@
-"""What a process and the store of a shared budget tell each other: durations only, so that no two clocks must agree."""
+"""Internal. Messages between a process and the store of a shared budget.
+
+They carry durations only, so no two clocks have to agree.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from hl_async.governor.policy import GovernorPolicy
 
 
 class Release(NamedTuple):
-    """A slot comes back ``cool`` seconds from now; None: it was not used, and is what it was before."""
+    """A slot that returns ``cool`` seconds from now. None means that it was not used."""
 
     lease: int
     cool: float | None
 
 
 class Observation(NamedTuple):
-    """The server had ``remaining`` requests left; told ``age`` seconds ago, after a round trip of ``trip``."""
+    """A ``Remaining`` header, received ``age`` seconds ago after a round trip of ``trip`` seconds."""
 
     remaining: int
     age: float
@@ -26,11 +29,18 @@ class Observation(NamedTuple):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How one caller wants the budget spent, from its policy, and what it knows of the budget.
+    """Policy of one process, and the limits it knows.
 
-    ``max`` and ``interval`` are news that it ``learned`` from the server, or count while nobody did. ``lease`` is how
-    long after the last moment at which it may be sent a request may still be on its way. ``share`` is the part of the
-    slots that it may use.
+    Attributes:
+        max: Requests per interval. It counts if ``learned``, or while no process has learned it.
+        interval: Seconds. It counts under the same condition.
+        learned: The limits come from the server's headers.
+        lease: Seconds after the last possible send in which a request may still be on its way.
+        pace: Part of the rate at which bulk is spread, None without pacing.
+        reserve: Slots kept back for interactive calls.
+        external_margin: Part of other clients' use that is withheld in addition.
+        cold_interactive: Interactive calls in flight before the first answer.
+        share: Part of the slots that the process may use.
     """
 
     max: int
@@ -60,15 +70,28 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One process's half of an exchange.
+    """Half of an exchange that one process sends. All times are seconds.
 
-    ``holder`` names the process, ``serial`` grows with every exchange it tries. ``interactive`` and ``bulk`` are how
-    many slots to book in each lane; ``bulk_waited`` is for how long bulk has got nothing, ``ahead`` how many bulk
-    bookings are at hand. ``in_use`` and ``unused`` name every booking that it has; what it has and doesn't name was
-    lost with an answer. ``unreserved_uses`` are requests that went out without a booking: when their slots come
-    back. ``pause`` and ``refused`` tell of a 429. ``since_interactive`` is how long ago an interactive call was
-    last seen, ``limits_revision`` the number of times that the headers told another budget; ``leaving`` says
-    goodbye. ``generation`` repeats what the last answer said.
+    Attributes:
+        holder: Name of the process.
+        serial: Grows with every exchange that the process tries.
+        terms: Its policy and the limits it knows.
+        interactive: Slots to reserve for interactive calls.
+        bulk: Slots to reserve for bulk.
+        bulk_waited: Time for which bulk has got no slot.
+        ahead: Bulk reservations that the process holds.
+        in_use: Reservations whose requests are on their way.
+        unused: Reservations still to be used. A reservation in neither tuple was lost with a reply.
+        releases: Reservations that ended.
+        unreserved_uses: Requests sent without a reservation, as times until their slots return.
+        seen: The last ``Remaining`` header.
+        pause: Time for which a 429 forbids requests.
+        refused: A 429 was received.
+        since_interactive: Time since the last interactive call.
+        warm: The server has answered at least once.
+        limits_revision: Number of changed limits that the headers have shown.
+        leaving: The process closes its scope.
+        generation: Generation of the store in its last reply.
     """
 
     holder: str
@@ -101,14 +124,24 @@ class Reservation(NamedTuple):
 
 
 class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The store's half of an exchange.
+    """Half of an exchange that the store returns. All times are seconds.
 
-    ``window`` is for how long after its start a booking is good. ``retry_interactive`` and ``retry_bulk`` say when
-    asking again can help those who got nothing. ``blocked`` is for how long nothing may be sent, ``lookahead`` how many
-    bulk bookings this process should have at hand, ``others`` how many other processes use the scope,
-    ``external_use`` what strangers were seen to spend, ``free`` how many slots nobody has, ``gap`` the distance of
-    two bulk requests. ``generation`` names the store's life; ``lost``: the wish comes from a former one, whose
-    bookings nobody knows any more.
+    Attributes:
+        max: Requests per interval.
+        interval: The interval.
+        window: Time after its start in which a reservation may be used.
+        reservations: The new reservations.
+        retry_interactive: Time after which asking again for interactive slots may succeed.
+        retry_bulk: The same for bulk slots.
+        blocked: Time for which no request may be sent.
+        lookahead: Bulk reservations that this process should hold.
+        others: Other processes that use the scope.
+        external_use: Requests of other clients in the last interval.
+        free: Slots that no process has reserved.
+        gap: Distance between two bulk requests.
+        warm: The server has answered at least once.
+        generation: Identifies the store since its last loss.
+        lost: The request belongs to an earlier generation, whose reservations are gone.
     """
 
     max: int
@@ -132,19 +165,18 @@ class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetStore(Protocol):
     """Keeps the slots of scopes for several processes.
 
-    ``tests/contract/budgets.py`` has its promises as tests. All rules are in
-    ``hl_async.governor.shared.allocator``: a store that can replace a value atomically needs no more than
-    :class:`PostgresBudget` does.
+    All rules are in ``hl_async.governor.shared.allocator``. A store needs one operation: to replace a value
+    atomically, as :class:`PostgresBudget` does. ``tests/contract/budgets.py`` tests the promises of every store.
     """
 
     async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
         """Apply ``request`` to the slots of ``scope``, atomically.
 
-        Raises :class:`BudgetStoreError` when the store can't be used; then it may have been applied or not, or be
-        applied later.
+        Raises:
+            BudgetStoreError: The store cannot be used. The request may have been applied, or may be applied later.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what was opened."""
+        """Release the store's own resources."""
         ...

@@ -1,4 +1,4 @@
-"""What one process has to tell the store about its slots and has not yet. Pure, the clock passed in."""
+"""Internal. Slot releases that a process has still to report to the store. Pure, the clock is passed in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Ended(NamedTuple):
 
 
 class PendingReports:
-    """Ends of requests. They are kept until the store has answered: an exchange that failed is told again."""
+    """Slot releases that the store has not acknowledged. A failed exchange reports them again."""
 
     __slots__ = ("_ended", "_sent", "_since", "_unreserved_uses", "_unused")
 
@@ -33,38 +33,44 @@ class PendingReports:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether others could use what is told, or should know of it, soon."""
+        """Whether other processes gain from an early report: slots they can use, or uses they must respect."""
         return bool(self._unused or self._unreserved_uses)
 
     def since(self, now: float) -> float:
-        """When the first of it came up; it is noticed by asking."""
+        """Return when the first pending report was noticed. The first call after a report notices it."""
         self._since = min(self._since, now)
         return self._since
 
     def ended(self, lease: int, now: float, linger: float) -> None:
-        """A request that used a booking may have been received until ``linger`` seconds from now."""
+        """Record the end of a reserved request. The server may receive it until ``linger`` seconds from now."""
         self._ended.append(_Ended(lease, now, linger))
 
     def unused(self, *leases: int) -> None:
-        """Bookings that no request used, and none will."""
+        """Record reservations that are dropped unused."""
         self._unused += leases
 
     def unreserved_uses(self, until: float) -> None:
-        """A request without a booking: the slot it took, any one, returns at ``until``."""
+        """Record a request sent without a reservation. It occupies some slot until ``until``."""
         self._unreserved_uses.append(until)
 
     def releases(self, now: float, interval: float) -> tuple[Release, ...]:
-        """All slots that come back, to be told now."""
+        """Return all slot releases for the next exchange."""
         self._sent = (len(self._ended), len(self._unused), len(self._unreserved_uses))
         ended = [Release(one.lease, one.at + interval + one.linger - now) for one in self._ended]
         return (*ended, *(Release(lease, None) for lease in self._unused))
 
     def cooling(self, now: float) -> tuple[float, ...]:
-        """For how long slots that nobody booked are taken."""
+        """Return the remaining seconds of slots that were used without a reservation."""
         return tuple(max(0.0, until - now) for until in self._unreserved_uses)
 
     def retell(self, cooling: Iterable[float]) -> None:
-        """The store lost all bookings, and knows but what it was told last: tell it of every use that is not back."""
+        """Report every slot still in use again, because the store lost its reservations.
+
+        Uses that the last exchange already carried are known to the new store and are left out.
+
+        Args:
+            cooling: Moments at which the used slots return.
+        """
         known = Counter(self._unreserved_uses[: self._sent[2]])
         self._ended, self._unused, self._unreserved_uses = [], [], []
         for until in cooling:
@@ -76,7 +82,7 @@ class PendingReports:
         self._since = math.inf
 
     def acknowledged(self) -> None:
-        """The store knows what was told last."""
+        """Drop the reports of the last exchange: the store has them."""
         ended, unused, unreserved_uses = self._sent
         del self._ended[:ended], self._unused[:unused], self._unreserved_uses[:unreserved_uses]
         self._sent = (0, 0, 0)

@@ -1,10 +1,11 @@
 """Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
 
-One row per scope holds its whole book, in an unlogged table: the log has nothing to write for it, and what a crash
-of the server loses is known again an interval later; a logged table tells that there was something to lose. An
-exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`,
-and writes the row if nobody else did in between; else it begins anew. So no process that stops at any instruction
-holds a lock, any pooler will do, and there is one set of rules for all stores.
+One row per scope holds its allocator in an unlogged table. That saves the write-ahead log, and a crash of the server
+loses only what one interval makes known again. A logged table records that a budget existed before.
+
+An exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`,
+and writes the row if its version is unchanged. If another process wrote it meanwhile, the exchange starts over. A
+process that stops at any instruction therefore holds no lock, and any connection pooler works.
 """
 
 from __future__ import annotations
@@ -63,11 +64,15 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class PostgresBudget:
-    """Rate budgets in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema
-    ``hl_async``.
+    """Rate budgets in Postgres, in the schema ``hl_async``.
 
-    Give it to every client that spends from the same budgets: ``HighLevel(..., budget=PostgresBudget(dsn))``. A
-    database that was passed in is not closed with it. Raises :class:`ConfigurationError` without asyncpg.
+    Pass it to every client that spends from the same budgets: ``HighLevel(..., budget=PostgresBudget(dsn))``.
+
+    Args:
+        database: An address, or a :class:`~hl_async.storage.postgres.Database`, which stays open when this closes.
+
+    Raises:
+        ConfigurationError: asyncpg is not installed.
     """
 
     __slots__ = ("_database", "_owns")
@@ -83,13 +88,15 @@ class PostgresBudget:
                 reply = await _try(connection, scope, request)
                 if reply is not None:
                     return reply
-            raise BudgetStoreError(f"others changed the budget of {scope} {_MOST_TRIES} times in a row")
+            raise BudgetStoreError(
+                f"other processes changed the budget of {scope} {_MOST_TRIES} times in a row"
+            )
 
-        # what is away now is asked again by whoever needs it: nobody waits here for it to come back
+        # Without patience: the scopes decide when to ask an unreachable store again, and calls must not wait for it.
         return await self._database.run(_BUDGETS, act, patience=0.0)
 
     async def aclose(self) -> None:
-        """Close all connections that are its own."""
+        """Close the connections, unless the database was passed in."""
         if self._owns:
             await self._database.aclose()
 
@@ -98,7 +105,7 @@ class PostgresBudget:
 
 
 async def _try(connection: Any, scope: str, request: ExchangeRequest) -> ExchangeReply | None:
-    """One exchange; None when somebody else's came in between."""
+    """Make one exchange, or return None if another process wrote the row meanwhile."""
     row = await connection.fetchrow(_READ, scope)
     now = row["now"]
     if row["version"] is not None:
@@ -107,7 +114,8 @@ async def _try(connection: Any, scope: str, request: ExchangeRequest) -> Exchang
         done = await connection.execute(_WRITE, scope, row["version"], _encoder.encode(book))
     else:
         born = await connection.fetchrow(_BORN)
-        if born is None:  # somebody else's, in the same moment: it can be seen from the next statement on
+        # Another process inserts the row at this moment. It becomes visible to the next statement.
+        if born is None:
             return None
         book = SlotAllocator.opened(request.terms, born["moment"], now, lost=born["again"])
         reply = book.exchange(now, request)

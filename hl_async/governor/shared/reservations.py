@@ -1,12 +1,10 @@
-"""The slots of one scope as one of several processes has them: booked ahead from a store. Pure, the clock passed in.
+"""Internal. Slots of one scope that a process reserves ahead from a shared store. Pure, the clock is passed in.
 
-What is at hand are bookings: each is good for one request between its start and its end.
-:meth:`ReservedBudget.next_exchange_at` says when to ask the store again, :meth:`ReservedBudget.request` what to
-tell and to ask it, :meth:`ReservedBudget.apply_reply` takes its answer. Who gets what is decided in
-:mod:`~hl_async.governor.shared.allocator`; here, how much is wanted, and which lane takes what is at hand: an
-interactive call takes a bulk booking rather than wait.
+Each reservation is good for one request between its start and its end. This module decides how many to ask for, and
+which lane uses them: an interactive call takes a bulk reservation rather than wait. The store decides who gets them
+(:mod:`~hl_async.governor.shared.allocator`).
 
-While the store is away, bulk waits, and interactive calls have an eighth of the slots, which are told to it afterwards.
+While the store is down, bulk waits. Interactive calls use an eighth of the slots, which are reported afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest, Ob
 from hl_async.governor.shared.pending import PendingReports
 
 PART_WITHOUT_STORE: Final = 8
-"""Interactive calls have one of so many slots while the store is away."""
+"""Divisor of the slots that interactive calls may use while the store is down."""
 
 _FLUSH: Final = 0.1
 _FLUSH_ALONE: Final = 0.4
@@ -39,21 +37,21 @@ _REFRESH: Final = 0.4
 _VOID: Final = -1
 
 
-class _Booking(NamedTuple):
+class _Reserved(NamedTuple):
     start: float
     end: float
     lease: int
 
 
 class ReservedBudget:
-    """Slots of one scope, booked from a store; fulfils :class:`~hl_async.governor.slots.Slots`."""
+    """Slots of one scope, reserved from a store. Implements :class:`~hl_async.governor.slots.Slots`."""
 
     __slots__ = (
-        "_blocked_until", "_brake", "_bulk", "_bulk_at", "_called_at", "_calls", "_cap", "_cooling",
-        "_exchanged_at", "_external_use", "_full", "_gap", "_generation", "_grant", "_held",
-        "_holder", "_interval_text", "_late", "_lease", "_limits_revision", "_max_text", "_pending",
-        "_policy", "_refusal", "_retry_bulk", "_retry_calls", "_seen", "_serial", "_substitute",
-        "_takes", "_ticket", "_told_news", "_told_warm", "interval", "warm",
+        "_blocked_until", "_brake", "_bulk", "_bulk_at", "_calls", "_cap", "_cooling", "_exchanged_at",
+        "_external_use", "_full", "_gap", "_generation", "_held", "_holder", "_interactive_at",
+        "_interval_text", "_late", "_lease", "_limits_revision", "_max_text", "_pending", "_policy",
+        "_refusal", "_reply", "_reported_revision", "_reported_warm", "_retry_bulk", "_retry_calls",
+        "_seen", "_serial", "_substitute", "_takes", "_ticket", "interval", "warm",
     )  # fmt: skip
 
     def __init__(self, policy: GovernorPolicy, *, holder: str, lease: float) -> None:
@@ -63,35 +61,35 @@ class ReservedBudget:
         self._full = policy.max
         self.interval = policy.interval
         self.warm = False
-        # bookings at hand, by their start
-        self._calls: list[_Booking] = []
-        self._bulk: list[_Booking] = []
+        # reservations to be used, sorted by start
+        self._calls: list[_Reserved] = []
+        self._bulk: list[_Reserved] = []
         self._held: dict[int, tuple[int, float]] = {}
-        """Ticket: the lease (0: without the store; -1: one that the store lost) and when it was taken."""
+        """Ticket → lease and time of use. Lease 0 was taken without the store, -1 is one that the store lost."""
         self._ticket = 0
-        # what the store has not been told yet, and since when
+        # reports for the next exchange
         self._pending = PendingReports()
         self._seen: tuple[int, float, float] | None = None
         self._refusal: float | None = None
-        self._limits_revision = self._told_news = 0
-        self._told_warm = False
-        # what was said last, there and back
+        self._limits_revision = self._reported_revision = 0
+        self._reported_warm = False
+        # the last exchange
         self._serial = 0
         self._exchanged_at = -math.inf
-        self._grant: ExchangeReply | None = None
+        self._reply: ExchangeReply | None = None
         self._generation: float | None = None
         self._retry_calls = self._retry_bulk = -math.inf
         self._blocked_until = -math.inf
         self._external_use: tuple[float, int] = (-math.inf, 0)
         self._gap = 0.0
-        # how this process spends
+        # recent use by this process
         self._cooling: deque[float] = deque()
         self._late: list[float] = []
         self._takes: deque[float] = deque()
         self._cap = 1_000_000
-        """Bulk books no further ahead than it could use lately."""
+        """Bulk reservations that this process managed to use in time lately; it asks for no more."""
         self._bulk_at = -math.inf
-        self._called_at = -math.inf
+        self._interactive_at = -math.inf
         self._brake = Brake()
         self._substitute: Budget | None = None
         self._max_text: str | None = None
@@ -100,8 +98,8 @@ class ReservedBudget:
     # ------------------------------------------------------------------------------------------- taking
 
     def try_take_interactive(self, now: float) -> int:
-        """Take a booking of either lane; its ticket, or 0."""
-        self._called_at = now
+        """Use a reservation of either lane. Return its ticket, or 0."""
+        self._interactive_at = now
         if now < self._blocked_until:
             return 0
         for queue in (self._calls, self._bulk):
@@ -114,7 +112,7 @@ class ReservedBudget:
         return 0
 
     def try_take_bulk(self, now: float, since: float) -> int:
-        """Take a bulk booking; its ticket, or 0. Its pace and the reserve were minded when it was booked."""
+        """Use a bulk reservation. Return its ticket, or 0. The store has applied pace and reserve."""
         self._bulk_at = max(self._bulk_at, now)
         queue = self._bulk
         if not queue or queue[0].start > now or now < self._blocked_until:
@@ -128,7 +126,7 @@ class ReservedBudget:
         self._takes.append(now)
         return self._take(queue, now)
 
-    def _take(self, queue: list[_Booking], now: float) -> int:
+    def _take(self, queue: list[_Reserved], now: float) -> int:
         return self._hold(queue.pop(0).lease, now)
 
     def _hold(self, lease: int, now: float) -> int:
@@ -137,14 +135,14 @@ class ReservedBudget:
         return self._ticket
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
-        """Whether bulk got nothing for a whole interval: then the next booking is its."""
+        """Whether bulk got no slot for a whole interval, so that the next one is reserved for it."""
         return self._bulk_waited(now, since) >= self.interval
 
     def _bulk_waited(self, now: float, since: float) -> float:
         return now - max(self._takes[-1] if self._takes else -math.inf, since)
 
     def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
-        """When the ``ahead``-th waiter can be admitted at the soonest, as far as is known here."""
+        """Return the earliest time at which the ``ahead``-th waiter can be admitted, as far as is known here."""
         queue = self._bulk if bulk else self._calls
         when = max(now, self._blocked_until)
         if ahead < len(queue):
@@ -152,11 +150,11 @@ class ReservedBudget:
         return when + (ahead - len(queue)) // self._full * self.interval
 
     def next_change(self, now: float, *, bulk: bool) -> float:
-        """When trying again may succeed without news from the store; infinity when it takes news."""
+        """Return when a retry may succeed without a new exchange, or infinity."""
         floor = max(self._blocked_until, self._brake.next_probe if bulk and self.braked else -math.inf)
-        starts = [booking.start for booking in self._bulk[:1]]
+        starts = [one.start for one in self._bulk[:1]]
         if not bulk:
-            starts += [booking.start for booking in self._calls[:1]]
+            starts += [one.start for one in self._calls[:1]]
         when = max(floor, min(starts, default=math.inf))
         if when <= now:
             when = math.inf if floor <= now else floor
@@ -167,7 +165,7 @@ class ReservedBudget:
     # ----------------------------------------------------------------------------------------- settling
 
     def answered(self, now: float, status: int, headers: Mapping[str, str], ticket: int) -> None:
-        """The answer is complete: the slot returns after the interval."""
+        """Record a complete answer. The slot returns after one interval."""
         lease, taken = self._held.pop(ticket)
         self.warm = True
         if status >= 500:
@@ -176,11 +174,11 @@ class ReservedBudget:
             self._brake.failures = 0
         text = headers.get(wire.RATE_LIMIT)
         if text is not None:
-            acknowledged = headers.get(wire.RATE_INTERVAL_MS)
-            if text != self._max_text or acknowledged != self._interval_text:
-                self._learn(text, acknowledged)
+            interval_text = headers.get(wire.RATE_INTERVAL_MS)
+            if text != self._max_text or interval_text != self._interval_text:
+                self._learn(text, interval_text)
             remaining = parse_count(headers.get(wire.RATE_REMAINING), LARGEST_MAX)
-            # the fewest left tell most about strangers
+            # The lowest value reveals most of what other clients use.
             if remaining is not None and (self._seen is None or remaining <= self._seen[0]):
                 self._seen = (remaining, now, now - taken)
         self._cooling.append(now + self.interval)
@@ -189,10 +187,11 @@ class ReservedBudget:
             return
         self._pending.unreserved_uses(now + self.interval)
         if self._substitute is not None and not lease:
-            self._substitute.answered(now, status, {})  # the headers tell of all slots
+            # Without headers: they describe all slots, and the substitute has a part of them.
+            self._substitute.answered(now, status, {})
 
     def abandoned(self, now: float, ticket: int) -> None:
-        """No answer, and it may still be on its way."""
+        """Record an attempt without an answer. The request may still be on its way."""
         lease, _ = self._held.pop(ticket)
         self._brake.failed(now)
         linger = self._policy.linger
@@ -205,7 +204,7 @@ class ReservedBudget:
             self._substitute.abandoned(now)
 
     def returned(self, ticket: int) -> None:
-        """Nothing was sent."""
+        """Take back a slot whose request was never sent."""
         lease, _ = self._held.pop(ticket)
         if lease > 0:
             self._pending.unused(lease)
@@ -213,12 +212,12 @@ class ReservedBudget:
             self._substitute.returned()
 
     def refused_connection(self, now: float, ticket: int) -> None:
-        """Nothing was sent, because the server could not be reached."""
+        """Take back a slot after a failed connection."""
         self.returned(ticket)
         self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
-        """A 429: nothing is sent for ``seconds``, or one interval, by no process."""
+        """Record a 429: no process sends for ``seconds``, or for one interval. Return that time."""
         length = self.interval if seconds is None else seconds
         self._refusal = self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -227,7 +226,7 @@ class ReservedBudget:
 
     @property
     def max(self) -> int:
-        """How many slots this process may use."""
+        """Slots that this process may use."""
         return max(1, math.floor(self._full * self._policy.share))
 
     @property
@@ -237,44 +236,44 @@ class ReservedBudget:
 
     @property
     def cooling(self) -> int:
-        """Slots that this process used and that are not back yet."""
+        """Slots that this process used and that have not returned yet."""
         return len(self._cooling) + len(self._late)
 
     @property
     def braked(self) -> bool:
-        """Whether bulk only probes, because the server failed again and again."""
+        """Whether bulk sends probes only, because the server failed repeatedly."""
         return self._brake.is_on
 
     @property
     def is_store_down(self) -> bool:
-        """Whether the store could not be used when it was last asked."""
+        """Whether the last exchange with the store failed."""
         return self._substitute is not None
 
     def external_use(self, now: float) -> int:
-        """What strangers were last seen to spend."""
+        """Return the requests of other clients in the last interval."""
         until, count = self._external_use
         return count if now < until else 0
 
     def free(self, now: float) -> int:
-        """Slots at hand, and those that nobody had when the store was last asked."""
+        """Return slots reserved here plus slots the store last reported as free."""
         self._advance(now)
-        unknown = self._full if self._grant is None else self._grant.free
+        unknown = self._full if self._reply is None else self._reply.free
         return min(self.max, unknown + len(self._calls) + len(self._bulk))
 
     def spacing(self, now: float) -> float:
-        """Seconds that two bulk requests of any two processes are kept apart."""
+        """Return the seconds between two bulk requests, over all processes."""
         return self._gap
 
     # -------------------------------------------------------------------------------- towards the store
 
     def next_exchange_at(self, now: float, calls: int, bulk: int) -> float:
-        """When the store has to be asked, with so many waiting in the lanes; infinity when it needn't be."""
+        """Return when the next exchange is due with these numbers of waiters, or infinity."""
         if bulk:
             self._bulk_at = now
         if (
             self._refusal is not None
-            or self._limits_revision != self._told_news
-            or self.warm != self._told_warm
+            or self._limits_revision != self._reported_revision
+            or self.warm != self._reported_warm
         ):
             return now
         lookahead = self._lookahead()
@@ -286,23 +285,23 @@ class ReservedBudget:
         if bulk and len(self._bulk) <= min(lookahead - 1, max(1, lookahead // 8)) and self._wanted(bulk) > 0:
             when = min(when, self._retry_bulk)
         if self._pending:
-            hurry = self._pending.is_urgent or self._grant is None or self._grant.others
+            hurry = self._pending.is_urgent or self._reply is None or self._reply.others
             when = min(when, self._pending.since(now) + (_FLUSH if hurry else _FLUSH_ALONE) * self.interval)
         if self._bulk:
             when = min(when, self._bulk[0].end if bulk else self._bulk_at + _IDLE * self.interval)
         if self._calls:
             when = min(when, self._calls[0].end)
         if self._bulk or self._calls:
-            # one that was made anew books them to others, an interval after it was made
+            # A recreated store gives the same slots to others one interval after its creation.
             when = min(when, self._exchanged_at + _REFRESH * self.interval)
         if self._held:
-            # the store takes nobody for dead of whom it hears
+            # An exchange renews the lease of a request that takes long.
             first = next(iter(self._held.values()))[1]
             when = min(when, max(first, self._exchanged_at) + self._lease / 2)
         return max(when, now)
 
     def request(self, now: float, calls: int, bulk: int, since: float) -> ExchangeRequest:
-        """What to tell and to ask now; ``since`` is when the oldest bulk waiter came."""
+        """Return the next exchange. ``since`` is the arrival of the oldest bulk waiter."""
         self._expire(now)
         self._advance(now)
         self._give_up(now, calls, bulk)
@@ -315,7 +314,7 @@ class ReservedBudget:
                 self._policy,
                 limit=self._full,
                 interval=self.interval,
-                learned=self._limits_revision != self._told_news,
+                learned=self._limits_revision != self._reported_revision,
                 lease=self._lease,
             ),
             interactive=max(0, calls - len(self._calls)),
@@ -323,37 +322,37 @@ class ReservedBudget:
             bulk_waited=max(0.0, self._bulk_waited(now, since)) if bulk else 0.0,
             ahead=len(self._bulk),
             in_use=tuple(lease for lease, _ in self._held.values() if lease > 0),
-            unused=tuple(booking.lease for queue in (self._calls, self._bulk) for booking in queue),
+            unused=tuple(one.lease for queue in (self._calls, self._bulk) for one in queue),
             releases=self._pending.releases(now, self.interval),
             unreserved_uses=self._pending.cooling(now),
             seen=None if seen is None else Observation(seen[0], now - seen[1], seen[2]),
             pause=0.0 if self._refusal is None else max(0.0, self._refusal - now),
             refused=self._refusal is not None,
-            since_interactive=None if self._called_at == -math.inf else now - self._called_at,
+            since_interactive=None if self._interactive_at == -math.inf else now - self._interactive_at,
             warm=self.warm,
             limits_revision=self._limits_revision,
             generation=self._generation,
         )
 
     def apply_reply(self, sent: float, now: float, request: ExchangeRequest, reply: ExchangeReply) -> None:
-        """The store answered, now, the wish that was made at ``sent``."""
+        """Apply the store's reply to the request made at ``sent``."""
         self._exchanged_at = sent
-        self._grant = reply
+        self._reply = reply
         self._substitute = None
         if self._seen is not None and self._seen[1] <= sent:
             self._seen = None
         if self._refusal is not None and self._refusal - sent <= request.pause:
             self._refusal = None
-        self._told_news, self._told_warm = request.limits_revision, request.warm
+        self._reported_revision, self._reported_warm = request.limits_revision, request.warm
         self._generation = reply.generation
         if reply.lost:
-            self._begin_anew()
+            self._start_over()
         else:
             self._pending.acknowledged()
         if self._limits_revision == request.limits_revision and not (reply.lost and self._limits_revision):
             self._full, self.interval = reply.max, reply.interval
         if reply.warm and not self.warm:
-            self.warm = self._told_warm = True
+            self.warm = self._reported_warm = True
         if reply.blocked:
             self._blocked_until = max(self._blocked_until, now + reply.blocked)
         self._external_use = (now + self.interval, reply.external_use)
@@ -361,15 +360,15 @@ class ReservedBudget:
         self._retry_calls, self._retry_bulk = now + reply.retry_interactive, now + reply.retry_bulk
         self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
         for lease, delay, bulk in reply.reservations:
-            if self._limits_revision != request.limits_revision:  # booked after limits that changed since
+            if self._limits_revision != request.limits_revision:  # reserved under limits that changed since
                 self._pending.unused(lease)
                 continue
-            # counted from the answer, none begins too early; counted from the wish, none is used too late
-            booking = _Booking(now + delay, sent + delay + reply.window, lease)
-            insort(self._bulk if bulk else self._calls, booking)
+            # Counting the start from the reply and the end from the request makes it neither early nor late.
+            reserved = _Reserved(now + delay, sent + delay + reply.window, lease)
+            insort(self._bulk if bulk else self._calls, reserved)
 
     def failed(self) -> None:
-        """The store could not be asked, or did not answer in time."""
+        """Continue without the store, on a part of the slots."""
         if self._substitute is None:
             part = max(1, self.max // PART_WITHOUT_STORE)
             self._substitute = Budget(
@@ -378,31 +377,31 @@ class ReservedBudget:
                 )
             )
 
-    def _begin_anew(self) -> None:
-        """The store lost what it had booked: all of that is void, and what was used of it is told once more."""
+    def _start_over(self) -> None:
+        """Drop all reservations of a store that lost them, and report the used ones again."""
         self._calls.clear()
         self._bulk.clear()
         for ticket, (lease, taken) in self._held.items():
             if lease:
                 self._held[ticket] = (_VOID, taken)
         self._pending.retell([*self._cooling, *self._late])
-        self._told_news = -1 if self._limits_revision else 0
+        self._reported_revision = -1 if self._limits_revision else 0
 
     def closing_request(self, now: float) -> ExchangeRequest | None:
-        """The last wish: what is at hand goes back. None when there is nothing to tell."""
+        """Return the last exchange, which gives back every reservation, or None if the store need not hear of it."""
         self._drop(self._calls, 0)
         self._drop(self._bulk, 0)
-        if self._grant is None and not self._pending:
+        if self._reply is None and not self._pending:
             return None
         return msgspec.structs.replace(self.request(now, 0, 0, now), leaving=True)
 
     # ---------------------------------------------------------------------------------------- internals
 
     def _lookahead(self) -> int:
-        return 1 if self._grant is None else max(1, min(self._grant.lookahead, self._cap))
+        return 1 if self._reply is None else max(1, min(self._reply.lookahead, self._cap))
 
     def _wanted(self, bulk: int) -> int:
-        """How many more bulk bookings to have at hand: for those who wait, and for as many as came lately."""
+        """Return how many bulk reservations to add: for the waiters, and for as many as were used lately."""
         if self.braked:
             return 1 - len(self._bulk)
         return min(self._lookahead(), bulk + len(self._takes)) - len(self._bulk)
@@ -417,7 +416,7 @@ class ReservedBudget:
             takes.popleft()
 
     def _expire(self, now: float) -> None:
-        """Bookings that it is too late to use go back."""
+        """Give back reservations whose end has passed."""
         for queue in (self._calls, self._bulk):
             while queue and queue[0].end < now:
                 self._pending.unused(queue.pop(0).lease)
@@ -425,24 +424,24 @@ class ReservedBudget:
                     self._cap = max(1, min(self._cap, self._lookahead()) // 2)
 
     def _give_up(self, now: float, calls: int, bulk: int) -> None:
-        """Bookings that nobody needs go back."""
+        """Give back reservations beyond the present need."""
         if not bulk and now >= self._bulk_at + _IDLE * self.interval:
             self._drop(self._bulk, 0)
         self._drop(self._bulk, self._lookahead())
-        self._drop(self._calls, calls + 1)  # one to spare for the next call, until it ends
+        self._drop(self._calls, calls + 1)  # one spare: the next interactive call starts without an exchange
 
-    def _drop(self, queue: list[_Booking], keep: int) -> None:
-        self._pending.unused(*(booking.lease for booking in queue[keep:]))
+    def _drop(self, queue: list[_Reserved], keep: int) -> None:
+        self._pending.unused(*(one.lease for one in queue[keep:]))
         del queue[keep:]
 
     def _learn(self, max_text: str, interval_text: str | None) -> None:
-        """Adopt the server's own Max and Interval, and tell the store; values that make no sense change nothing."""
+        """Adopt Max and Interval of the headers for the next exchange. Invalid values are ignored."""
         self._max_text, self._interval_text = max_text, interval_text
         found, seconds = parse_limits(max_text, interval_text)
         limit, interval = found or self._full, seconds or self.interval
         if limit == self._full and interval == self.interval:
             return
-        if interval > self.interval:  # what was booked after the shorter one may begin too early
+        if interval > self.interval:  # reservations made with the shorter interval may start too early
             self._drop(self._calls, 0)
             self._drop(self._bulk, 0)
         self._full, self.interval = limit, interval

@@ -1,8 +1,8 @@
-"""Scopes whose slots are booked from a store: the thin asynchronous shell around
-:mod:`~hl_async.governor.shared.reservations`.
+"""Internal. Scopes that reserve their slots from a store.
 
-Per scope at most one exchange is under way, which carries everything there is to tell and to ask; one timer, and none
-while there is nothing. While the store can't be used, one scope at a time asks whether it is back, for all.
+This is the asynchronous shell around :mod:`~hl_async.governor.shared.reservations`. Each scope has at most one
+exchange under way, which carries all its reports and wishes, and at most one timer. While the store is unreachable,
+one scope at a time probes it on behalf of all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hl_async.governor.shared.messages import BudgetStore, ExchangeReply, Exchan
 from hl_async.governor.shared.reservations import ReservedBudget
 
 PATIENCE: Final = 1.0
-"""Seconds that one exchange may take before interactive calls go on without it."""
+"""Seconds that one exchange may take before interactive calls continue without the store."""
 
 _AT_ONCE: Final = 16
 _FIRST_PAUSE: Final = 0.1
@@ -31,7 +31,7 @@ _TIMER_SLACK: Final = 0.0005
 
 
 class SharedScope(Scope):
-    """A scope that tells its exchanges when there may be something to tell or to ask."""
+    """A scope that starts an exchange when it has something to report or to ask for."""
 
     __slots__ = ("_ask_at", "_ask_timer", "_exchanges", "asking", "name", "slots")
 
@@ -52,13 +52,13 @@ class SharedScope(Scope):
         return permit
 
     def request(self, now: float) -> ExchangeRequest:
-        """What this scope has to tell and to ask."""
+        """Return the reports and wishes of this scope."""
         bulk = self._bulk
         since = next(iter(bulk)).since if bulk else now
         return self.slots.request(now, len(self._interactive), len(bulk), since)
 
     def look(self) -> None:
-        """Ask the store when that is due, or set the timer for it."""
+        """Start an exchange if one is due, or set the timer for it."""
         if self.asking or self._governor.closed:
             return
         now = self._governor.clock()
@@ -74,14 +74,14 @@ class SharedScope(Scope):
                 self._ask_timer = loop.call_later(when - now + _TIMER_SLACK, self._rung)
 
     def forget_timer(self) -> None:
-        """Ask nothing by itself."""
+        """Cancel the timer of the next exchange."""
         self._ask_at = math.inf
         if self._ask_timer is not None:
             self._ask_timer.cancel()
             self._ask_timer = None
 
     def pump(self) -> None:
-        """Admit whoever may go now."""
+        """Admit the waiters that have a slot now."""
         self._admit_waiters()
 
     def _rung(self) -> None:
@@ -124,7 +124,7 @@ class SharedScopes:
         self._timer: asyncio.TimerHandle | None = None
 
     def scope(self, key: tuple[str, str]) -> SharedScope:
-        """A new scope, under a name that tells nothing of the token and is the same in every process."""
+        """Return a new scope. Its name is the same in every process and reveals nothing of the token."""
         principal, location = key
         who = hashlib.blake2b(principal.encode(), digest_size=8).hexdigest()
         scope = SharedScope(self._governor, key, f"{who}/{location}", self)
@@ -132,19 +132,19 @@ class SharedScopes:
         return scope
 
     def ask(self, scope: SharedScope) -> None:
-        """Exchange with the store, now, or when it is back."""
+        """Start an exchange now, or once the store is reachable again."""
         if self._away_since is not None:
             if self._prober is not None or self._timer is not None:
                 self._wait(scope)
                 return
-            self._prober = scope  # nobody asks, and the last pause is over
+            self._prober = scope  # no probe is under way, and the last pause is over
         scope.asking = True
         task = asyncio.get_running_loop().create_task(self._exchange(scope))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """Give back what is at hand, and close the store."""
+        """Return the unused reservations, and close the store."""
         try:
             if self._tasks:
                 await asyncio.wait(self._tasks)
@@ -152,19 +152,22 @@ class SharedScopes:
                 self._timer.cancel()
                 self._timer = None
             if self._away_since is None:
-                wishes = [
+                requests = [
                     (scope, scope.slots.closing_request(self._governor.clock())) for scope in self._scopes
                 ]
-                acknowledged = [self._say(scope, request) for scope, request in wishes if request is not None]
+                farewells = [
+                    self._send_last(scope, request) for scope, request in requests if request is not None
+                ]
+                # Closing must not hang on a slow store. Leases that are not returned expire on their own.
                 try:
                     async with asyncio.timeout(2 * self._patience):
-                        await asyncio.gather(*acknowledged)
+                        await asyncio.gather(*farewells)
                 except TimeoutError:
-                    pass  # their leases end by themselves
+                    pass
         finally:
             await self._store.aclose()
 
-    async def _say(self, scope: SharedScope, request: ExchangeRequest) -> None:
+    async def _send_last(self, scope: SharedScope, request: ExchangeRequest) -> None:
         async with self._at_once:
             try:
                 await self._store.exchange(scope.name, request)
@@ -191,7 +194,7 @@ class SharedScopes:
                 problem = f"no answer within {self._patience:g} s"
             except BudgetStoreError as error:
                 problem = str(error)
-            except Exception as error:  # noqa: BLE001 - a store of the user's own: whatever it raises, it can't be used
+            except Exception as error:  # noqa: BLE001 - a store of the user's own may raise anything
                 problem = f"{type(error).__name__}: {error}"
             finally:
                 scope.asking = False
@@ -204,7 +207,7 @@ class SharedScopes:
         scope.pump()
 
     def _wait(self, scope: SharedScope) -> None:
-        """``scope`` asks when the store is back; until then its interactive calls go on without it."""
+        """Let ``scope`` ask once the store is back. Its interactive calls continue without it."""
         self._waiting[scope] = None
         if not scope.slots.is_store_down:
             scope.slots.failed()
@@ -217,7 +220,8 @@ class SharedScopes:
             self._pause = _FIRST_PAUSE
             if self._governor.telemetry.active:
                 self._governor.telemetry.emit(events.BudgetStoreLost(problem))
-            else:  # bulk stands still: nobody should have to guess why
+            else:
+                # Bulk stands still now. Without an observer, the log is the only place that says why.
                 events.logger.warning("the shared rate budget can't be used: %s", problem)
         self._prober = None
         if self._timer is None:
@@ -225,7 +229,7 @@ class SharedScopes:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _probe(self) -> None:
-        """One of those who wait asks whether the store is back."""
+        """Let one waiting scope probe the store."""
         self._timer = None
         while self._waiting and self._prober is None:
             scope = next(iter(self._waiting))

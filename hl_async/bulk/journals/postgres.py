@@ -15,6 +15,7 @@ from typing import Any, Final
 from hl_async.bulk.journals.postgres_changes import Changes, plain_text
 from hl_async.bulk.journals.postgres_lane import DatabaseClock, PostgresLane
 from hl_async.bulk.journals.postgres_schema import JOURNAL
+from hl_async.bulk.journals.postgres_steps import PostgresSteps
 from hl_async.bulk.journals.protocol import BATCH, Counts, Deletion, ItemRow, LaneStatus, check_header
 from hl_async.bulk.journals.rows import ROW_COLUMNS, ItemColumns, add_up, columns_of, item_row, lane_status
 from hl_async.bulk.protocol import KnownItem, RunState, State
@@ -131,6 +132,12 @@ class PostgresJournal:
         self.run = run
         self.clock = DatabaseClock()
         self.changes = Changes(self.fetch)
+        self.steps = PostgresSteps(self)
+
+    @property
+    def database(self) -> Database:
+        """The database that holds it."""
+        return self._database
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from hl_async.bulk.journals.clock import boot_time
 from hl_async.bulk.journals.postgres_changes import ItemChange, plain_text
+from hl_async.bulk.journals.postgres_steps import PostgresLaneSteps
 from hl_async.bulk.journals.protocol import LaneRelease, PlannedItem, SentItem
 from hl_async.bulk.journals.rows import DAMAGED, intact
 from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, State
@@ -207,6 +208,9 @@ class PostgresLane:
             self.location,
         )
         return [SentItem(*row) for row in rows]
+
+    def steps(self, stage: str) -> PostgresLaneSteps:
+        return PostgresLaneSteps(self._journal, stage, self.location, self.epoch)
 
     async def known(self) -> dict[str, KnownItem]:
         return await self._journal.known(self.location)

@@ -15,6 +15,7 @@ import msgspec
 
 from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.stages.steps import LaneSteps, RunSteps
 from hl_async.errors import JournalMismatch
 
 BATCH: Final = 2000
@@ -247,6 +248,10 @@ class LaneJournal(Protocol):
         """Return every item that was sent and not answered."""
         ...
 
+    def steps(self, stage: str) -> LaneSteps:
+        """Return the steps of a stage in this location."""
+        ...
+
     async def known(self) -> dict[str, KnownItem]:
         """Return what the journal knows of every key of the lane."""
         ...
@@ -258,6 +263,11 @@ class Journal(Protocol):
     @property
     def name(self) -> str:
         """What the command line calls it."""
+        ...
+
+    @property
+    def steps(self) -> RunSteps:
+        """What the stages of the run do besides its documents."""
         ...
 
     async def header(self) -> dict[str, str]:

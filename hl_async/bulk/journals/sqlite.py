@@ -31,6 +31,7 @@ from hl_async.bulk.journals.sqlite_file import (
     rename_file,
 )
 from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses, locations_of
+from hl_async.bulk.journals.sqlite_steps import SqliteSteps, correct_future_steps
 from hl_async.bulk.protocol import KnownItem, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
@@ -77,6 +78,7 @@ class SqliteJournal:
         self.unclean = sending == "yes"
         """Whether the process before this one did not end in order: its last writes may be missing."""
         self._resumed = bool(sending)
+        self.steps = SqliteSteps(self)
         self._listed: set[str] = set()
         self._announced = False
         self._announcing = asyncio.Lock()
@@ -111,6 +113,7 @@ class SqliteJournal:
                     check_run(connection, path, header)
                 if not watch:
                     correct_future(connection, clock.now())
+                    correct_future_steps(connection, clock.now())
                 found = connection.execute("select value from run where name = ?", (_SENDING,)).fetchone()
             except BaseException:
                 connection.close()

@@ -11,6 +11,7 @@ import msgspec
 
 from hl_async.bulk.journals.protocol import LaneRelease, LaneStatus, PlannedItem, SentItem
 from hl_async.bulk.journals.rows import DAMAGED, intact, lane_status
+from hl_async.bulk.journals.sqlite_steps import SqliteLaneSteps
 from hl_async.bulk.protocol import Control, KnownItem, LaneFacts
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ class SqliteLane:
             return [SentItem(*row) for row in rows]
 
         return await self._journal.read(read)
+
+    def steps(self, stage: str) -> SqliteLaneSteps:
+        return SqliteLaneSteps(self._journal, stage, self.location)
 
     async def known(self) -> dict[str, KnownItem]:
         return await self._journal.known(self.location)

@@ -1,0 +1,382 @@
+"""The steps of a stage: durable rows beside the run's items, and what may be done with them. Internal.
+
+A *step* is one piece of work that is not a document: a contact to resolve, a payment to record, a state to set. It
+is known by its location, its stage and its key. It moves ``planned -> sent -> done | rejected | unknown | held``:
+
+* ``planned``: nothing left this machine, or what left was provably not executed.
+* ``sent``: the intent is durable and the request may have been executed. It stays so until an answer or a later
+  question says what happened.
+* ``done``: it is in the location, as ``result``; ``how`` says whether the run made it or found it there.
+* ``rejected``: it will never be done, for ``reason``.
+* ``unknown``: the API gives no answer that would be certain. It is never sent again.
+* ``held``: something changed that the run did not change; a person has to look.
+
+A stage is planned with :meth:`RunSteps.plan`, together with the documents of its source, and is worked on through the
+:class:`LaneSteps` of a leased lane (``LaneJournal.steps``), so that one process at a time sends. One step looks like
+this::
+
+    steps = lane.steps("payments")
+    for step in await steps.take(-1, 200, of_created=True):   # step.document_id is the invoice
+        if await steps.intend(step, lane.now(), facts=before):  # durable; nothing has left yet
+            ...                                                # the request
+            await steps.done(sent(step), result=invoice_id, how=MADE)
+
+`sent(step)` is the step as the journal holds it after the intent: every change names the state and the number of
+attempts that it expects, and returns False if the journal has another one. In Postgres a change also needs the lane's
+lease, and raises `LaneLost` without it. A step and the documents it speaks of change in one transaction: see
+`DocumentChange`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+MADE: Final = "made"
+"""``how`` of a step that the run itself carried out; only these are undone by a rollback."""
+
+
+class StepState(StrEnum):
+    """Where a step stands; the values are what the journal holds."""
+
+    PLANNED = "planned"
+    SENT = "sent"
+    DONE = "done"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    HELD = "held"
+    WITHDRAWN = "withdrawn"
+    """Never to be sent: the run was rolled back first."""
+    DELETED = "deleted"
+    """Done, and undone again by a rollback."""
+
+
+class PlannedStep(NamedTuple):
+    """A step as a source asks for it.
+
+    ``documents`` are the ordinals of the items that it belongs to, ``body`` is the request as far as it is known,
+    ``facts`` is JSON that the stage needs to decide. Both of them may be replaced while nothing was sent.
+    """
+
+    location: str
+    stage: str
+    key: str
+    documents: tuple[int, ...] = ()
+    body: bytes = b""
+    facts: bytes = b"{}"
+
+
+class StageStep(NamedTuple):
+    """A step as it stands.
+
+    ``attempt`` counts requests that may have left, ``possible`` those that may have been executed. ``first_sent`` and
+    ``sent_at`` are the times of the first and the last intent, in seconds of the journal's clock. ``subject`` is the id
+    of the thing that it is done to, ``document`` the ordinal of its first item, and ``document_id`` the id of the
+    document that this item became.
+    """
+
+    number: int
+    location: str
+    stage: str
+    key: str
+    state: StepState
+    attempt: int
+    possible: int
+    body: bytes
+    digest: bytes
+    facts: bytes
+    subject: str = ""
+    result: str = ""
+    how: str = ""
+    reason: str | None = None
+    first_sent: float | None = None
+    sent_at: float | None = None
+    document: int | None = None
+    document_id: str | None = None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether key and body are what was planned."""
+        return self.digest == step_digest(self.location, self.stage, self.key, self.body)
+
+
+STEP_COLUMNS: Final = (
+    "s.number, s.location, s.stage, s.key, s.state, s.attempt, s.possible, s.body, s.digest, s.facts, s.subject,"
+    " s.result, s.how, s.reason, s.first_sent, s.sent_at"
+)
+"""The columns of a :class:`StageStep` in every journal; the first document and its id follow."""
+
+
+def step_of(columns: Sequence[Any]) -> StageStep:
+    """Build a step from :data:`STEP_COLUMNS` and the two columns after them."""
+    step = StageStep(*columns)
+    return step._replace(state=StepState(step.state))
+
+
+def step_digest(location: str, stage: str, key: str, body: bytes) -> bytes:
+    """Return a digest of everything that decides which request a step becomes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (location, stage, key):
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    digest.update(body)
+    return digest.digest()
+
+
+def sent(step: StageStep) -> StageStep:
+    """Return a step as the journal holds it after its intent."""
+    return step._replace(
+        state=StepState.SENT,
+        attempt=step.attempt + 1,
+        possible=step.possible + (step.state is StepState.PLANNED),
+    )
+
+
+class StepChange(NamedTuple):
+    """One step from a state to another; None keeps what is there.
+
+    ``sent_at`` counts one more attempt. ``executed`` is False when the request was provably not executed.
+    """
+
+    step: StageStep
+    state: StepState
+    sent_at: float | None = None
+    result: str | None = None
+    how: str | None = None
+    reason: str | None = None
+    subject: str | None = None
+    facts: bytes | None = None
+    executed: bool = True
+
+
+class DocumentChange(NamedTuple):
+    """What a step means for one of its documents, if that is still planned: another body, or a rejection."""
+
+    ordinal: int
+    body: bytes | None = None
+    reason: str | None = None
+
+
+class StepDocument(NamedTuple):
+    """A planned document of a step."""
+
+    ordinal: int
+    body: bytes
+
+
+class StepCount(NamedTuple):
+    """How many steps of a location stand so."""
+
+    location: str
+    state: StepState
+    how: str
+    number: int
+
+
+class StageFacts(NamedTuple):
+    """What the journal says about a stage in one location; times are in seconds.
+
+    ``last_sent`` is the last intent without an answer, ``ambiguous_at`` the last that ever was without one, and
+    ``swept_at`` when the last sweep began.
+    """
+
+    planned: int
+    sent: int
+    last_sent: float | None
+    ambiguous_at: float | None
+    swept_at: float | None
+
+
+class RunSteps(Protocol):
+    """The steps of a whole run, to plan, count and look at."""
+
+    async def plan(self, steps: Iterable[PlannedStep]) -> None:
+        """Add steps. One that is there keeps its place; while nothing was sent, it takes the new body and facts."""
+        ...
+
+    async def rows(
+        self, stage: str, *states: StepState, location: str | None = None, after: int = -1, limit: int = 2000
+    ) -> list[StageStep]:
+        """Return a batch of steps in their order, behind the number ``after``; in any state if none is named."""
+        ...
+
+    async def counts(self, stage: str) -> list[StepCount]:
+        """Return how many steps of a stage stand how, by location."""
+        ...
+
+    async def stages(self) -> list[str]:
+        """Return the stages that have steps."""
+        ...
+
+    async def documents(self, step: StageStep) -> list[int]:
+        """Return the ordinals of a step's documents."""
+        ...
+
+    async def withdraw(self, stage: str) -> int:
+        """Turn planned steps into withdrawn ones, which are never sent; returns how many."""
+        ...
+
+    async def undone(self, step: StageStep, reason: str) -> bool:
+        """Note that what a step did was undone by a rollback."""
+        ...
+
+    async def plan_again(self, stage: str, *states: StepState) -> int:
+        """Plan steps in these states again; returns how many."""
+        ...
+
+
+class LaneSteps(Protocol):
+    """The steps of one stage in one location, in the hands of one holder.
+
+    Changes return False when the step is not as the caller knows it, and raise `LaneLost` when the lane is leased to
+    another process by now; nothing was written then.
+    """
+
+    async def facts(self) -> StageFacts:
+        """Return what decides about the stage's next move."""
+        ...
+
+    async def take(self, after: int, limit: int, *, of_created: bool = False) -> list[StageStep]:
+        """Return the next planned steps behind the number ``after``.
+
+        Args:
+            after: The number of a step; -1 for the first ones.
+            limit: How many at most.
+            of_created: Only steps whose first document was created; ``document_id`` is its id.
+        """
+        ...
+
+    async def ambiguous(self) -> list[StageStep]:
+        """Return every step that was sent and not answered."""
+        ...
+
+    async def suspects(self) -> list[StageStep]:
+        """Return the steps whose requests may have been executed more than once, for the sweep."""
+        ...
+
+    async def documents(self, step: StageStep) -> list[StepDocument]:
+        """Return the planned documents of a step."""
+        ...
+
+    async def intend(
+        self, step: StageStep, at: float, *, subject: str | None = None, facts: bytes | None = None
+    ) -> bool:
+        """Planned (or a sent step's next request) becomes sent, before the first byte leaves.
+
+        Args:
+            step: The step as it was taken.
+            at: The lane's time.
+            subject: The id of the thing that it is done to.
+            facts: What a later question needs, such as the state of the subject before the request.
+        """
+        ...
+
+    async def done(
+        self,
+        step: StageStep,
+        *,
+        result: str,
+        how: str,
+        facts: bytes | None = None,
+        documents: Sequence[DocumentChange] = (),
+    ) -> bool:
+        """A planned or sent step is done; its documents change in the same transaction."""
+        ...
+
+    async def rejected(
+        self,
+        step: StageStep,
+        reason: str,
+        *,
+        facts: bytes | None = None,
+        documents: Sequence[DocumentChange] = (),
+    ) -> bool:
+        """A planned or sent step will never be done; its documents change in the same transaction."""
+        ...
+
+    async def unanswered(self, step: StageStep, words: str) -> bool:
+        """Keep why a request got no usable answer. The step stays sent."""
+        ...
+
+    async def mark_planned(self, step: StageStep, *, executed: bool) -> bool:
+        """Plan a sent step again; ``executed`` is False if the request provably was not executed."""
+        ...
+
+    async def mark_unknown(
+        self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()
+    ) -> bool:
+        """No answer would be certain: the step is left to a person, and never sent again."""
+        ...
+
+    async def hold(self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()) -> bool:
+        """Something changed that the run did not change: a person has to look."""
+        ...
+
+    async def note_ambiguous(self, at: float) -> None:
+        """Remember that the stage had an unanswered request, so that it is swept at the end."""
+        ...
+
+    async def swept(self, at: float) -> None:
+        """Note that the sweep which began at ``at`` is complete."""
+        ...
+
+
+class StepChanges:
+    """The changes of :class:`LaneSteps`, each of them one :class:`StepChange`. Journals write these."""
+
+    async def change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
+        """Write one change, with the changes of its documents, in one transaction."""
+        raise NotImplementedError
+
+    async def intend(
+        self, step: StageStep, at: float, *, subject: str | None = None, facts: bytes | None = None
+    ) -> bool:
+        return await self.change(StepChange(step, StepState.SENT, at, subject=subject, facts=facts))
+
+    async def done(
+        self,
+        step: StageStep,
+        *,
+        result: str,
+        how: str,
+        facts: bytes | None = None,
+        documents: Sequence[DocumentChange] = (),
+    ) -> bool:
+        return await self.change(
+            StepChange(step, StepState.DONE, result=result, how=how, facts=facts), documents
+        )
+
+    async def rejected(
+        self,
+        step: StageStep,
+        reason: str,
+        *,
+        facts: bytes | None = None,
+        documents: Sequence[DocumentChange] = (),
+    ) -> bool:
+        change = StepChange(step, StepState.REJECTED, reason=reason, facts=facts, executed=False)
+        return await self.change(change, documents)
+
+    async def unanswered(self, step: StageStep, words: str) -> bool:
+        return await self.change(StepChange(step, StepState.SENT, reason=words))
+
+    async def mark_planned(self, step: StageStep, *, executed: bool) -> bool:
+        return await self.change(StepChange(step, StepState.PLANNED, executed=executed))
+
+    async def mark_unknown(
+        self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()
+    ) -> bool:
+        return await self.change(StepChange(step, StepState.UNKNOWN, reason=reason), documents)
+
+    async def hold(self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()) -> bool:
+        return await self.change(StepChange(step, StepState.HELD, reason=reason), documents)
+
+
+def facts_of(step: StageStep) -> dict[str, Any]:
+    """Return the facts of a step, decoded."""
+    found: dict[str, Any] = msgspec.json.decode(step.facts)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from hl_async.bulk.journals.protocol import ItemRow, Journal
 from hl_async.bulk.keys import KeyCarrier
 from hl_async.bulk.ownership import Listed
 from hl_async.bulk.protocol import KnownItem, State
+from hl_async.bulk.source_identity import Origin, Relation, contents_mark_of, origin_of, relation
 from hl_async.config import Lane
 from hl_async.errors import ApiError, BulkError
 from hl_async.operations import Operation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hl_async.client import Location
 
 _AT_ONCE: Final = 100
+_NEAREST: Final = (Relation.SAME, Relation.RENAMED, Relation.CHANGED, Relation.OTHER)
 
 
 class OpenRun(Protocol):
@@ -33,6 +35,7 @@ class OpenRun(Protocol):
     keys: KeyCarrier
     operation: Operation[Any]
     id: str
+    source_name: str
     stop: asyncio.Event
 
     async def each(self, *states: State) -> list[ItemRow]:
@@ -86,7 +89,7 @@ class LocationReading(NamedTuple):
     """One listing of a location.
 
     ``documents`` is how many there are, ``listed`` those that carry a key of the run or whose id the run recorded.
-    ``other_runs`` are documents that another run created, with the mark of their source document.
+    ``other_runs`` are documents that another run created.
     """
 
     documents: int
@@ -95,11 +98,10 @@ class LocationReading(NamedTuple):
 
 
 class OtherRun(NamedTuple):
-    """A document that another run created. ``mark`` names its document of the source, ``run`` the run."""
+    """A document that another run created, and what it tells of its source."""
 
     document: str
-    mark: str
-    run: str
+    origin: Origin
     created: float | None
 
 
@@ -128,8 +130,8 @@ async def read_location(
             ordinal = recorded.get(document.id, None if item is None else item.ordinal)
             if ordinal is not None:
                 ours.append((document, key, ordinal))
-            elif run and (mark := keys.read_source(document)) is not None and mark[1] != run:
-                others.append(OtherRun(document.id, *mark, _seconds(document.created_at)))
+            elif run and (origin := origin_of(document)) is not None and origin.run != run:
+                others.append(OtherRun(document.id, origin, _seconds(document.created_at)))
         rows = await asyncio.gather(*(row_of(journal, ordinal) for *_, ordinal in ours))
         listed += [_listed(document, key, row) for (document, key, _), row in zip(ours, rows, strict=True)]
     return LocationReading(count, listed, others)
@@ -139,6 +141,16 @@ async def row_of(journal: Journal, ordinal: int) -> ItemRow:
     """Return an item with its body."""
     (row,) = await journal.rows(*State, after=ordinal - 1, limit=1, bodies=True)
     return row
+
+
+async def nearest(run: OpenRun, rows: Sequence[ItemRow], theirs: Origin) -> tuple[ItemRow, Relation]:
+    """Return which of several items with one source id a document of another run is closest to, and how it relates."""
+    found: list[tuple[ItemRow, Relation]] = []
+    for row in rows:
+        body = (await row_of(run.journal, row.ordinal)).body or b""
+        mine = Origin(theirs.mark, run.source_name, contents_mark_of(body), run.id)
+        found.append((row, relation(mine, theirs)))
+    return min(found, key=lambda one: _NEAREST.index(one[1]))
 
 
 def _listed(document: Any, key: str | None, row: ItemRow) -> Listed:

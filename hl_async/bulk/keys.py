@@ -1,8 +1,7 @@
 """Where an item's key travels: put into the body of a request, read back from a listed document.
 
-Whether the API gives ``meta`` back in lists is unknown (docs/api-facts.md#api-meta);
-the canary finds out, and a run may choose
-another place.
+Whether the API gives ``meta`` back in lists is unknown (docs/api-facts.md#api-meta). The canary finds out, and a run
+may choose another place.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from hl_async.bulk.protocol import make_key
+from hl_async.bulk.source_identity import MARK, contents_mark, source_mark
 from hl_async.bulk.sources.records import Item
 from hl_async.errors import ConfigurationError
 from hl_async.models.preparation import LONGEST_NAME
@@ -27,25 +27,16 @@ class KeyCarrier(Protocol):
     name: str
 
     def make(self, run: str, item: Item, repetition: int) -> str:
-        """The key of an item; ``repetition`` counts documents of one source id."""
+        """Return the key of an item; ``repetition`` counts documents of one source id."""
         ...
 
-    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
-        """The body with the key in it."""
+    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
+        """Return the body with the key in it."""
         ...
 
     def read(self, document: Any) -> str | None:
-        """The key of a listed document (a struct of ours), or None."""
+        """Return the key of a listed document (a struct of ours), or None."""
         ...
-
-    def read_source(self, document: Any) -> tuple[str, str] | None:
-        """Return the mark of a document's source and the run that created it, where documents carry them."""
-        ...
-
-
-def source_mark(source_id: str) -> str:
-    """Return the mark of a document of a source: the same in every run, whatever the file is called."""
-    return make_key(f"source:{source_id}")[:16]
 
 
 def is_unique(keys: KeyCarrier) -> bool:
@@ -53,52 +44,36 @@ def is_unique(keys: KeyCarrier) -> bool:
     return isinstance(keys, _HashedKey)
 
 
-class _NoSource:
-    """For carriers that have room for the key only."""
-
-    def read_source(self, document: Any) -> tuple[str, str] | None:
-        return None
-
-
 class _HashedKey:
-    """A key that is made from the run and the source id, and belongs to nobody else."""
+    """A key that only this run makes. Its first half is the mark of the source id, which other runs look for."""
 
     def make(self, run: str, item: Item, repetition: int) -> str:
-        return make_key(f"{run}:{item.source_id}", repetition)
+        return source_mark(item.source_id) + make_key(f"{run}:{item.source_id}", repetition)[:MARK]
 
 
 class MetaKey(_HashedKey):
-    """``meta.hl_async = {"k": key, "run": run, "src": source_mark(…)}``; other members of ``meta`` are kept."""
+    """``meta.hl_async`` holds the key (``k``) and the document's `Origin`; other members of ``meta`` are kept."""
 
     name = "meta"
 
-    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
         document = _decoder.decode(body)
         meta = document.get("meta") or {}
-        document["meta"] = meta | {"hl_async": {"k": key, "run": run, "src": source_mark(source_id)}}
+        marks = {"k": key, "run": run, "src": source_mark(source_id), "c": contents_mark(document)}
+        if source_name:
+            marks["of"] = source_name
+        document["meta"] = meta | {"hl_async": marks}
         return _encoder.encode(document)
 
     def read(self, document: Any) -> str | None:
-        return _text(_marks(document), "k")
-
-    def read_source(self, document: Any) -> tuple[str, str] | None:
-        marks = _marks(document)
-        source, run = _text(marks, "src"), _text(marks, "run")
-        return None if source is None or run is None else (source, run)
+        meta = getattr(document, "meta", None)
+        marks = meta.get("hl_async") if isinstance(meta, dict) else None
+        value = marks.get("k") if isinstance(marks, dict) else None
+        return value if isinstance(value, str) else None
 
 
-def _marks(document: Any) -> Any:
-    meta = getattr(document, "meta", None)
-    return meta.get("hl_async") if isinstance(meta, dict) else None
-
-
-def _text(marks: Any, name: str) -> str | None:
-    value = marks.get(name) if isinstance(marks, dict) else None
-    return value if isinstance(value, str) else None
-
-
-class NumberKey(_NoSource):
-    """The document's own number, from a range that nobody else uses: the first number plus the item's place.
+class NumberKey:
+    """The document's own number, from a range of its own: the first number plus the item's place.
 
     For accounts that give back nothing else. Numbers of the source are replaced, because real exports repeat them.
     """
@@ -110,7 +85,7 @@ class NumberKey(_NoSource):
     def make(self, run: str, item: Item, repetition: int) -> str:
         return str(self._first + item.ordinal)
 
-    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
         document = _decoder.decode(body)
         # an estimate's number is a number, an invoice's is text: docs/api-facts.md#api-number-types
         field, value = (
@@ -127,7 +102,7 @@ class NumberKey(_NoSource):
         return None if number is None else str(number)
 
 
-class TextKey(_HashedKey, _NoSource):
+class TextKey(_HashedKey):
     """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see.
 
     A name or a title is cut, so that it has at most 40 characters with the key.
@@ -138,7 +113,7 @@ class TextKey(_HashedKey, _NoSource):
         self._field = field
         self._attribute = "".join(f"_{c.lower()}" if c.isupper() else c for c in field)
 
-    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
+    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
         document = _decoder.decode(body)
         text = document.get(self._field) or ""
         if self._field in ("name", "title"):
@@ -155,7 +130,7 @@ class TextKey(_HashedKey, _NoSource):
 
 
 def key_carrier(name: str) -> KeyCarrier:
-    """The strategy called ``name``: meta, name, title, ``number:FIRST``, or ``field:X`` for a text field of yours."""
+    """Return the strategy called ``name``: meta, name, title, ``number:FIRST``, or ``field:X`` for a text field."""
     if name == "meta":
         return MetaKey()
     if name in ("name", "title"):

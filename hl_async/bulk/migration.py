@@ -40,6 +40,9 @@ class MigrationOptions(TypedDict, total=False):
         rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
         retry_rejected: Send again what the API rejected.
         again: Create documents although another run created them already.
+        source_name: Name of the system that the source comes from. Documents carry it, so that a later run tells
+            them from those of another system with the same ids. By default the name of the profile, the query, the
+            mapping or the file.
         settle: Seconds for which a request without an answer may still take effect; by default 150.
         attempt_timeout: Seconds that one request may take; by default 30.
         max_in_flight: Requests under way at once, at most; by default 64.
@@ -57,6 +60,7 @@ class MigrationOptions(TypedDict, total=False):
     rejects: Path | None
     retry_rejected: bool
     again: bool
+    source_name: str | None
     settle: float
     attempt_timeout: float
     max_in_flight: int
@@ -82,7 +86,8 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
         SourceError: The source as a whole cannot be read.
         TooManyRejects: The mapping is probably wrong.
         JournalMismatch: The journal belongs to another source.
-        AlreadyMigrated: Another run created documents of this source already.
+        AlreadyMigrated: Another run created documents of this source already, or documents with the same source ids
+            whose source has another name. The message says how to answer.
         CanaryFailed: The list does not give the key of the first document back.
         JournalError: The journal cannot be used or written.
     """

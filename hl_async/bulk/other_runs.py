@@ -1,20 +1,20 @@
-"""Find documents that other runs created from the same documents of a source, before they are created again."""
+"""Find documents that other runs created of this run's source, before they are created again."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
-from hl_async.bulk.documents import LocationDocuments
-from hl_async.bulk.keys import MetaKey, source_mark
+from hl_async.bulk.documents import LocationDocuments, nearest, read_location
+from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.map import bulk_map
 from hl_async.bulk.protocol import State
+from hl_async.bulk.source_identity import Relation, source_mark
 from hl_async.errors import AlreadyMigrated
 
 if TYPE_CHECKING:
@@ -27,73 +27,144 @@ _JOURNALS: Final = 50
 """So many files of a folder are looked at, to name the journal of another run."""
 
 
-class _Others(msgspec.Struct):
-    """Documents of other runs: how many by run, and when the first and the last were created."""
+class Earlier(NamedTuple):
+    """A document of another run that has the source id of a planned one.
 
-    runs: Counter[str]
-    moments: list[datetime]
+    ``ordinal`` and ``source_id`` are those of the planned document, ``name`` is what the other run calls its source,
+    and empty if its documents do not tell. ``created`` is in seconds since the epoch.
+    """
+
+    ordinal: int
+    source_id: str
+    location: str
+    document: str
+    relation: Relation
+    name: str
+    run: str
+    created: float | None
 
 
-async def require_unmigrated(run: Run, hl: HighLevel, folder: Path) -> None:
-    """List the locations of a new run, and refuse to double what other runs created.
+async def find_earlier(run: Run, hl: HighLevel) -> list[Earlier]:
+    """List the locations of a run, and return the documents of other runs that share a source id with a planned one.
+
+    Args:
+        run: A planned run.
+        hl: The client.
+    """
+    planned: dict[str, dict[str, list[ItemRow]]] = {}
+    for row in await run.each(State.PLANNED):
+        planned.setdefault(row.location, {}).setdefault(source_mark(row.source_id), []).append(row)
+
+    async def look(location: str) -> list[Earlier]:
+        documents = LocationDocuments(hl.location(location), run.operation)
+        known = await run.journal.known(location)
+        reading = await read_location(documents, run.journal, run.keys, known, run.id)
+        found = []
+        for other in reading.other_runs:
+            if rows := planned[location].get(other.origin.mark):
+                row, related = await nearest(run, rows, other.origin)
+                origin, made = other.origin, other.created
+                found.append(
+                    Earlier(
+                        row.ordinal,
+                        row.source_id,
+                        location,
+                        other.document,
+                        related,
+                        origin.name,
+                        origin.run,
+                        made,
+                    )
+                )
+        return found
+
+    found: list[Earlier] = []
+    async with bulk_map(look, planned, limit=_LOCATIONS_AT_ONCE) as outcomes:
+        async for outcome in outcomes:
+            found += outcome.result()
+    return found
+
+
+async def require_unmigrated(run: Run, hl: HighLevel, folder: Path, *, is_stated: bool = False) -> None:
+    """Refuse to double what other runs created.
 
     Args:
         run: A run that has sent nothing.
         hl: The client.
         folder: Where journals of other runs may lie.
+        is_stated: The user named the source. Documents of a source with another name and other contents are then
+            another system's, and no question is left.
 
     Raises:
-        AlreadyMigrated: Documents of this source are there already.
+        AlreadyMigrated: Documents of this source are there already, or it is unclear whether they are of this source.
     """
-    if not isinstance(run.keys, MetaKey):
+    found = [one for one in await find_earlier(run, hl) if not _is_answered(one, is_stated)]
+    if not found:
         return
-    marks: dict[str, set[str]] = {}
-    rows = await run.each(State.PLANNED)
-    for row in rows:
-        marks.setdefault(row.location, set()).add(source_mark(row.source_id))
-
-    async def look(location: str) -> _Others:
-        found = _Others(Counter(), [])
-        async for document in LocationDocuments(hl.location(location), run.operation).listing():
-            _note(found, run.keys.read_source(document), document, marks[location], run.id)
-        return found
-
-    found = _Others(Counter(), [])
-    async with bulk_map(look, marks, limit=_LOCATIONS_AT_ONCE) as outcomes:
-        async for outcome in outcomes:
-            if outcome.error is not None:
-                raise outcome.error
-            if outcome.value is not None:
-                found.runs.update(outcome.value.runs)
-                found.moments += outcome.value.moments
-    if found.runs:
-        names = await asyncio.to_thread(_journals_of, folder, set(found.runs))
-        raise AlreadyMigrated(_words(found, names, len(rows), list(marks)))
+    names = await asyncio.to_thread(_journals_of, folder, {one.run for one in found})
+    planned = (await run.journal.counts(totals=False)).of(State.PLANNED)
+    raise AlreadyMigrated(question(found, run.source_name, names, planned))
 
 
-def _note(found: _Others, source: tuple[str, str] | None, document: Any, marks: set[str], run: str) -> None:
-    if source is None or source[0] not in marks or source[1] == run:
-        return
-    found.runs[source[1]] += 1
-    if document.created_at is not None:
-        found.moments.append(document.created_at)
+def _is_answered(one: Earlier, is_stated: bool) -> bool:
+    return is_stated and bool(one.name) and one.relation is Relation.OTHER
 
 
-def _words(found: _Others, names: dict[str, str], of: int, locations: list[str]) -> str:
-    number = found.runs.total()
-    where = f"location {locations[0]}" if len(locations) == 1 else f"{len(locations):,} locations"
-    when = ""
-    if found.moments:
-        first, last = (moment.astimezone(UTC) for moment in (min(found.moments), max(found.moments)))
-        when = f", created {first:%-d %b %H:%M}"
-        when += f" to {last:%-d %b %H:%M} UTC" if last - first >= _MINUTE else " UTC"
-    journals = [names[run] for run in found.runs if run in names]
-    by = f"; their journal is {', '.join(journals)}" if journals else ""
-    is_are = "is" if number == 1 else "are"
-    return (
-        f"{number:,} of these {of:,} documents {is_are} in {where} already, from another run of this source{when}{by}. "
-        "This run would create them again"
+def question(found: Sequence[Earlier], source_name: str, journals: dict[str, str], planned: int) -> str:
+    """Return what is there already, and how to answer.
+
+    Args:
+        found: The documents of other runs.
+        source_name: What this run calls its source.
+        journals: Names of journal files by run.
+        planned: How many documents this run would create.
+    """
+    related = Counter(one.relation for one in found)
+    their_names = sorted({f"{one.name!r}" for one in found if one.name})
+    theirs = f"the source {' and '.join(their_names)}" if their_names else "a source that is not named there"
+    since = _when(found)
+    files = list(dict.fromkeys(journals[one.run] for one in found if one.run in journals))
+    by = f"; their journal is {', '.join(files)}" if files else ""
+    number, where = len({one.ordinal for one in found}), _where(found)
+    equal = related[Relation.SAME] + related[Relation.RENAMED]
+    contents = f"{equal:,} of them have the same contents" if equal else "none of them has the same contents"
+    if related[Relation.OTHER] == len(found):
+        return (
+            f"{number:,} of these {planned:,} documents have source ids of documents that are in {where} already, from "
+            f"{theirs}{since}{by}. This source is called {source_name!r}, and {contents}. "
+            f"{_name_it(their_names, source_name)}"
+        )
+    text = (
+        f"{number:,} of these {planned:,} documents {'is' if number == 1 else 'are'} in {where} already, from another "
+        f"run of {theirs}{since}{by}"
     )
+    if related[Relation.RENAMED] or related[Relation.OTHER]:
+        text += f"; this run calls its source {source_name!r}"
+    if equal < len(found):
+        text += f"; {contents}"
+    text += ". This run would create them again"
+    return text if equal else f"{text}. {_name_it([], source_name)}"
+
+
+def _name_it(their_names: Sequence[str], source_name: str) -> str:
+    other = f"If they come from different systems, name this one: --source-name {source_name or 'NAME'}"
+    if not their_names:
+        return "If they come from different systems, name this one differently: --source-name NAME"
+    return f"{other}. If it is the same system, give it that name: --source-name {their_names[0]}"
+
+
+def _where(found: Sequence[Earlier]) -> str:
+    locations = list(dict.fromkeys(one.location for one in found))
+    return f"location {locations[0]}" if len(locations) == 1 else f"{len(locations):,} locations"
+
+
+def _when(found: Sequence[Earlier]) -> str:
+    moments = [one.created for one in found if one.created is not None]
+    if not moments:
+        return ""
+    first, last = (datetime.fromtimestamp(one, UTC) for one in (min(moments), max(moments)))
+    until = f" to {last:%-d %b %H:%M}" if last - first >= _MINUTE else ""
+    return f", created {first:%-d %b %H:%M}{until} UTC"
 
 
 def _journals_of(folder: Path, runs: set[str]) -> dict[str, str]:

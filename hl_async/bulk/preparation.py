@@ -19,6 +19,7 @@ from hl_async.bulk.other_runs import require_unmigrated
 from hl_async.bulk.protocol import SETTLE, RunState, State
 from hl_async.bulk.reports import Forecast, Progress
 from hl_async.bulk.run import Run
+from hl_async.bulk.source_identity import check_source_name, derived_source_name
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.bulk.sources.readers import SourceFacts, fingerprint, header_of, read_source
@@ -68,11 +69,15 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct):
-    """A planned run that is open, and a path that files about it stand beside. Internal."""
+    """A planned run that is open, and a path that files about it stand beside. Internal.
+
+    ``is_named``: the user stated the name of the source.
+    """
 
     run: Run
     beside: Path
     is_new: bool = False
+    is_named: bool = False
     facts: SourceFacts | None = None
 
 
@@ -88,6 +93,7 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     rejects: Path | None = None
     retry_rejected: bool = False
     again: bool = False
+    source_name: str | None = None
     settle: float = SETTLE
     attempt_timeout: float = 30.0
     max_in_flight: int = 64
@@ -110,10 +116,18 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
             location=found.location,
             key=found.key,
             operation=found.operation,
+            source_name=found.source_name,
         )
     except JournalMismatch as error:
         raise await _explained(found, error) from None
-    planned = Planned(run, found.beside, is_new=not run.is_planned)
+    stated = options.source_name is not None
+    if stated and run.source_name != found.source_name:
+        await run.aclose()
+        raise JournalMismatch(
+            f"{run.journal.name} holds a run of the source {run.source_name!r}, and its documents carry that name; "
+            "leave --source-name out, or give another --journal"
+        )
+    planned = Planned(run, found.beside, is_new=not run.is_planned, is_named=stated)
     if run.is_planned and not run.is_trial_of(options.limit):
         return planned
     try:
@@ -137,7 +151,7 @@ async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
     if not planned.is_new or again:
         return
     try:
-        await require_unmigrated(planned.run, hl, planned.beside.parent)
+        await require_unmigrated(planned.run, hl, planned.beside.parent, is_stated=planned.is_named)
     except HighLevelError:
         await planned.run.aclose()
         await planned.run.store.remove()  # nothing was sent
@@ -206,6 +220,7 @@ class _Found(msgspec.Struct):
     key: str
     read: Callable[[], AsyncIterable[Item | Reject] | Iterable[Item | Reject]]
     operation: Operation[Any] = op.CREATE_ESTIMATE
+    source_name: str = _RECORDS
 
 
 def _location_of(hl: HighLevel | None) -> str:
@@ -223,12 +238,14 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
     if location:
         plain_id("location", location)
     key_carrier(options.key)
+    stated = None if options.source_name is None else check_source_name(options.source_name)
     if not isinstance(source, Path | OpenedSource):
         if options.journal is None:
             raise ConfigurationError("journal", "is missing; records have no file that it could stand beside")
         place = _store(options.journal)
         beside = options.journal if isinstance(options.journal, Path) else Path(_RECORDS)
-        return _Found(_RECORDS, location, place, beside, {}, options.key, lambda: source)
+        name = stated or _RECORDS
+        return _Found(_RECORDS, location, place, beside, {}, options.key, lambda: source, source_name=name)
     opened = _opened(source, options)
     path = opened.path
     if options.rejects is not None:
@@ -246,7 +263,8 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
     is_invoice = opened.kind == "invoice"
     key = _INVOICE_KEY if is_invoice and options.key == "meta" else options.key
     operation: Operation[Any] = op.CREATE_INVOICE if is_invoice else op.CREATE_ESTIMATE
-    return _Found(opened.fingerprint, location, place, beside, facts, key, opened.read, operation)
+    name = stated or opened.source_name or derived_source_name(path)
+    return _Found(opened.fingerprint, location, place, beside, facts, key, opened.read, operation, name)
 
 
 def _opened(source: Path | OpenedSource, options: MigrationSettings) -> OpenedSource:
@@ -308,7 +326,7 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
         )
         return JournalMismatch(
             f"{report.journal} holds a run of {held}, which was changed since, or its mapping was: {number}. "
-            f"Another --journal creates all of them again. {rest}. "
+            f"Another --journal begins a new run, which asks before it creates any of them again. {rest}. "
             f"--resume {report.journal} continues the run as it was"
         )
     return JournalMismatch(

@@ -67,6 +67,7 @@ class Run:
             SourceKey() if self.operation is op.CREATE_INVOICE_FROM_ESTIMATE else key_carrier(header["key"])
         )
         self.location: str = header.get("location", "")
+        self.source_name: str = header.get("source_name", "")
         self.is_planned: bool = header.get("planned") == "yes"
         self.stop: asyncio.Event = asyncio.Event()
         self._began = time.monotonic()
@@ -84,12 +85,22 @@ class Run:
         location: str,
         operation: Operation[Any] = op.CREATE_ESTIMATE,
         key: str = "meta",
+        source_name: str = "",
     ) -> Self:
-        """A new run, or the one that ``place`` holds if it is the same.
+        """Begin a new run, or open the one that ``place`` holds if it is the same.
 
-        ``place`` is the path of an embedded journal, or a
-        :class:`~hl_async.bulk.journals.postgres.PostgresJournals`. Raises :class:`JournalMismatch` when it holds
-        another run, and the other journal errors.
+        Args:
+            place: The path of an embedded journal, or a
+                :class:`~hl_async.bulk.journals.postgres.PostgresJournals`.
+            fingerprint: What identifies the source; another one is another run.
+            location: Where to create what names no location of its own.
+            operation: What each item does.
+            key: Where documents carry the run's key.
+            source_name: Name of the system that the source comes from, for a new run. Documents carry it.
+
+        Raises:
+            JournalMismatch: ``place`` holds another run.
+            JournalError: The journal cannot be used.
         """
         key_carrier(key)
         header = {"fingerprint": fingerprint, "location": location, "operation": operation.name, "key": key}
@@ -97,7 +108,8 @@ class Run:
         journal = await store.create(header)
         found = await journal.header()
         if "run" not in found:
-            await journal.note(run=secrets.token_hex(6), made=datetime.now(UTC).isoformat(timespec="seconds"))
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            await journal.note(run=secrets.token_hex(6), made=made, source_name=source_name)
             found = await journal.header()
         return cls(journal, found, store)
 
@@ -165,7 +177,7 @@ class Run:
         repetitions[at] += 1
         body = item.body
         if self.operation.replay is Replay.UNSAFE:
-            body = self.keys.put(body, key, self.id, item.source_id)
+            body = self.keys.put(body, key, self.id, item.source_id, self.source_name)
         return msgspec.structs.replace(item, location=location), key, body
 
     async def forecast(self, *, rate: float = 10.0) -> Forecast:

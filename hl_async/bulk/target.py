@@ -52,18 +52,14 @@ class SourceKey:
         """The estimate's id."""
         return item.ids[0]
 
-    def put(self, body: bytes, key: str, run: str, source_id: str = "") -> bytes:
-        """Nothing to add: the API writes the source by itself."""
+    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
+        """Return the body as it is: the API writes the source by itself."""
         return body
 
     def read(self, document: Any) -> str | None:
         """The estimate's id."""
         source_id = getattr(document, "source_id", None)
         return source_id if getattr(document, "source", None) == "estimate" else None
-
-    def read_source(self, document: Any) -> tuple[str, str] | None:
-        """Return None: the source is the key itself."""
-        return None
 
 
 # How "did it happen?" is answered, for every operation that must not be repeated: by listing these. For all

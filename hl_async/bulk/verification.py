@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -13,17 +13,30 @@ from typing import Final
 import msgspec
 
 from hl_async.bulk.contents import COMPARED
-from hl_async.bulk.documents import Documents, LocationReading, OpenRun, read_location, require_listed
+from hl_async.bulk.documents import (
+    Documents,
+    LocationReading,
+    OpenRun,
+    nearest,
+    read_location,
+    require_listed,
+)
 from hl_async.bulk.journals.protocol import ItemRow
-from hl_async.bulk.keys import is_unique, source_mark
+from hl_async.bulk.keys import is_unique
 from hl_async.bulk.ownership import Claim, Listed, claims
 from hl_async.bulk.protocol import RunState, State, Timing
+from hl_async.bulk.source_identity import Relation, source_mark
 from hl_async.errors import ConfigurationError, NotFound
 from hl_async.storage.private_files import open_private
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which a list is read once more when it lacks a document."""
 _EXPECTED: Final = (State.CREATED, State.UNKNOWN, State.SENT, State.PLANNED)
+_COPIES: Final = {
+    Relation.SAME: "the same document of the source",
+    Relation.CHANGED: "the same document of the source with other contents",
+    Relation.RENAMED: "the same document of the source, which that run calls otherwise",
+}
 _COLUMNS: Final = ("kind", "source_id", "document", "location", "detail")
 
 
@@ -85,7 +98,7 @@ async def verify(
         on_finding: Called with every finding, ``same`` included.
 
     Raises:
-        BulkError: The run makes no documents that could be listed.
+        BulkError: The documents of the run cannot be listed.
     """
     require_listed(run.operation, "listed")
     state = await run.journal.run_state()
@@ -113,7 +126,7 @@ async def verify(
 
 
 class _Totals:
-    """What the verification of all locations adds up to."""
+    """The sums and findings of all locations together."""
 
     def __init__(self, on_finding: Callable[[Difference], None]) -> None:
         self._on_finding = on_finding
@@ -132,7 +145,7 @@ class _Totals:
 
 
 class _LocationCheck:
-    """One location: its rows, and what a listing of it showed."""
+    """One location: its rows, and its listing."""
 
     def __init__(
         self, run: OpenRun, location: str, rows: list[ItemRow], timing: Timing, state: RunState
@@ -179,11 +192,11 @@ class _LocationCheck:
             if not claim.is_first:
                 row = rows[claim.key or claim.listed.key]
                 await self._extra(row, claim, first.get(row.key), totals, repairing)
-        for finding in self._others():
+        for finding in await self._others():
             totals.note(finding)
 
     def _found(self, row: ItemRow, there: Listed) -> Difference:
-        """The finding about an item whose document is in the location."""
+        """Return the finding about an item whose document is in the location."""
         if self._is_rolled_back:
             why = there.touched or ("no longer a draft" if not there.draft else "still there")
             return self._finding("extra", row, there.id, f"the run was rolled back; {why}")
@@ -204,7 +217,7 @@ class _LocationCheck:
         totals: _Totals,
         repairing: Documents | None,
     ) -> None:
-        """A document beside the item's own."""
+        """Report or delete a document beside the item's own."""
         if claim.key is None:
             detail = "carries a key of this run, but nothing proves that the run created it"
             totals.note(self._finding("extra", row, claim.listed.id, detail))
@@ -224,16 +237,26 @@ class _LocationCheck:
         detail = f"a second copy of {original.id}" if original else "created by this run"
         totals.note(self._finding("extra", row, claim.listed.id, detail))
 
-    def _others(self) -> Iterator[Difference]:
-        """Documents that other runs made of this run's documents of the source."""
-        if self._is_rolled_back:
-            return
-        rows = {source_mark(row.source_id): row for row in self._rows if row.state in _EXPECTED}
+    async def _others(self) -> list[Difference]:
+        """Return copies that other runs made of this run's documents of the source."""
+        if self._is_rolled_back or not self._reading.other_runs:
+            return []
+        rows: dict[str, list[ItemRow]] = {}
+        for row in self._rows:
+            if row.state in _EXPECTED:
+                rows.setdefault(source_mark(row.source_id), []).append(row)
+        found: list[Difference] = []
         for other in self._reading.other_runs:
-            row = rows.get(other.mark)
-            if row is not None:
-                detail = f"the same document of the source, created by another run: {other.run}"
-                yield self._finding("extra", row, other.document, detail)
+            candidates = rows.get(other.origin.mark)
+            if candidates:
+                row, related = await nearest(self._run, candidates, other.origin)
+                # another system may number its documents alike: that is not a copy
+                if related is not Relation.OTHER:
+                    detail = (
+                        f"{_COPIES[related]}, created by another run: {other.origin.run or other.origin.mark}"
+                    )
+                    found.append(self._finding("extra", row, other.document, detail))
+        return found
 
     def _finding(self, kind: str, row: ItemRow, document: str, detail: str) -> Difference:
         return Difference(kind, row.source_id, document, detail, self._location)

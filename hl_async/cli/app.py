@@ -210,7 +210,7 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (JournalMissing, "see the runs of a database with: hl-async status"),
     (LaneLost, "the same command continues with what is left"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
-    (AlreadyMigrated, "continue the run that created them, or give --again to create them twice"),
+    (AlreadyMigrated, "continue the run that created them, or create these documents all the same: --again"),
 )
 
 _IN_HEADLINE: Final = 3

@@ -11,6 +11,7 @@ import msgspec
 
 from hl_async.bulk.export import LISTS, copy_source, export, invoiced
 from hl_async.bulk.journals.protocol import ItemRow
+from hl_async.bulk.preparation import Planned, require_new
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
@@ -99,6 +100,7 @@ def _is_table(file: Path, form: str | None, to_stdout: bool) -> bool:
     is_flag=True,
     help="Make invoices from the copies; the live API refuses it.",
 )
+@click.option("--again", is_flag=True, help="Create documents that another run copied already.")
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
               help="How long a request without an answer may still take effect.")  # fmt: skip
 @click.option("--attempt-timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS",
@@ -110,6 +112,7 @@ def copy(
     target: str,
     journal: Path | None,
     with_invoices: bool,
+    again: bool,
     settle: float,
     attempt_timeout: float,
     base_url: str | None,
@@ -144,9 +147,11 @@ def copy(
                     )
 
             mark = f"copy:{source}:{target}"
-            async with await Run.create(path, fingerprint=mark, location=target) as run:
+            name = f"copy of {source}"
+            async with await Run.create(path, fingerprint=mark, location=target, source_name=name) as run:
                 if not run.is_planned:
                     await run.plan(copy_source(hl.location(source)), max_rejects="100%")
+                    await require_new(Planned(run, path, is_new=True, is_named=True), hl, again=again)
                 report = await execute(run)
                 created = await run.each(State.CREATED)
             if with_invoices and report.state == "done":

@@ -87,6 +87,11 @@ if TYPE_CHECKING:
     "--again", is_flag=True, help="Create documents that another run of the source created already."
 )
 @click.option(
+    "--source-name",
+    metavar="NAME",
+    help="The system that SOURCE comes from; default the name of profile, query, mapping or file.",
+)
+@click.option(
     "--max-in-flight",
     type=click.IntRange(1, 1000),
     default=64,
@@ -181,6 +186,7 @@ class _Arguments(msgspec.Struct):
     rejects: Path | None
     retry_rejected: bool
     again: bool
+    source_name: str | None
     max_in_flight: int
     max_rejects: str
     share: float
@@ -231,7 +237,7 @@ class _Arguments(msgspec.Struct):
         """The settings of a plan."""
         return MigrationSettings(
             location=self.where, journal=journal, key=self.key, limit=self.limit,
-            max_rejects=self.max_rejects, rejects=self.rejects,
+            max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
         )  # fmt: skip
 
     def client(self, counting: Counting) -> HighLevel:
@@ -294,6 +300,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 hl, source, location=arguments.where, journal=place,
                 key=arguments.key, limit=arguments.limit, max_rejects=arguments.max_rejects,
                 rejects=arguments.rejects, retry_rejected=arguments.retry_rejected, again=again,
+                source_name=arguments.source_name,
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
                 max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
             )  # fmt: skip
@@ -306,7 +313,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 if arguments.as_json or not sys.stdin.isatty():
                     raise
                 say(str(error))
-                if not click.confirm("Create them again?", err=True):
+                if not click.confirm("Create these documents all the same?", err=True):
                     return ExitCode.USAGE
                 report = await go(hl, True)
     except asyncio.CancelledError:

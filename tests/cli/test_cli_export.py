@@ -157,6 +157,10 @@ def test_a_location_is_copied_once_with_its_invoices(
     state = served.control("state")["locations"][other]
     assert (state["estimates"], state["invoices"]) == (30, 5)
     assert state["total"] == served.control("state")["locations"][served.location]["total"]
+    capsys.readouterr()
+    assert run([*command, "--journal", "second.db"]) == ExitCode.USAGE
+    assert "30 of these 30 documents are in location" in capsys.readouterr().err
+    assert served.control("state")["locations"][other]["estimates"] == 30
 
 
 def test_a_copy_into_itself_is_refused(served: Served, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,7 +146,7 @@ def test_a_changed_source_says_what_its_journal_holds_and_what_another_one_would
     said = capsys.readouterr().err
     assert "a.csv.hl.db holds a run of a.csv, which was changed since" in said
     assert "4 of 5 documents are created, begun " in said
-    assert "Another --journal creates all of them again" in said
+    assert "asks before it creates any of them again" in said
     assert "correct and migrate the reject file" in said
     rejects = Path("a.rejects.csv").read_text().replace("oops", "10")
     Path("a.rejects.csv").write_text(rejects)

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from hl_async.bulk.profiles import Profile, detected, parse_profile, profile_of, unknown_header
+from hl_async.bulk.source_identity import derived_source_name
 from hl_async.bulk.sources.document import Kind
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import NDJSON, Reading, fingerprint, header_of, read_source
@@ -36,6 +37,7 @@ class OpenedSource(msgspec.Struct):
         names_locations: Whether its documents may name their location.
         read: Reads it from the start.
         title: What it is, for people.
+        source_name: Name of the system it comes from, as far as profile, query, mapping or file tell.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class OpenedSource(msgspec.Struct):
     names_locations: bool
     read: Callable[[], Reading]
     title: str = ""
+    source_name: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -101,10 +104,13 @@ def open_source(
             bool(found.document.location or declared.location),
             lambda: read_source(path, found, settings=declared),
             "a table",
+            derived_source_name(path, rules=mapping),
         )
     if path.suffix.lower() in NDJSON and not _is_foreign(path):
         read = lambda: read_source(path, None, settings=declared)  # noqa: E731
-        return OpenedSource(path, mark, None, ",", "utf-8", declared, True, read, "documents")
+        return OpenedSource(
+            path, mark, None, ",", "utf-8", declared, True, read, "documents", derived_source_name(path)
+        )
     raise SourceError(_advice(path))
 
 
@@ -166,7 +172,8 @@ def _query_source(
     mark = _mark(mark, [query.text, *pairs], kind)
     columns = _reject_columns(first, found, settings) if query.tables else None
     read = lambda: read_sql(query, tables, settings)  # noqa: E731
-    return OpenedSource(first, mark, columns, ",", "utf-8", settings, True, read, found.name)
+    name = found.id if sql is None else derived_source_name(first, rules=sql)
+    return OpenedSource(first, mark, columns, ",", "utf-8", settings, True, read, found.name, name)
 
 
 def _named(text: str | Path) -> tuple[str, Path]:

@@ -1,0 +1,172 @@
+"""Whether a document in a location was made from a document of this run's source. Pure.
+
+Source ids are not enough: two systems number their documents 1, 2, 3 alike. A file's fingerprint is too much: the next
+export of the same system has another one. So every document carries three marks of its origin:
+
+- the *id* that its source gives it, hashed;
+- the *name* of the source, stated by the user or derived from profile, query, mapping or file;
+- its *contents*: customer, currency and lines, hashed, as they stood in the source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from hl_async.bulk.protocol import make_key
+from hl_async.errors import ConfigurationError
+
+MARK: Final = 13
+"""Characters of a mark: 65 bits."""
+
+LONGEST_SOURCE_NAME: Final = 60
+
+_VAGUE: Final = frozenset(("", "map", "mapping", "query", "export", "documents", "data"))
+"""Names of mappings and queries that say nothing about the system."""
+
+_KEY: Final = re.compile(r"\[([a-z2-7]{26})\]$")
+_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class Origin(NamedTuple):
+    """What a document tells of the source it was made from; a part that it does not tell is empty.
+
+    ``mark`` stands for the source id, ``name`` for the source, ``contents`` for what the source said, ``run`` for the
+    run that created it.
+    """
+
+    mark: str
+    name: str = ""
+    contents: str = ""
+    run: str = ""
+
+
+class Relation(Enum):
+    """How a document of this run's source relates to one in the location that has the same source id."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    """The same source, with other contents."""
+    RENAMED = "renamed"
+    """The same contents, under another name of the source."""
+    OTHER = "other"
+    """Nothing but the source id in common."""
+
+
+def relation(mine: Origin, theirs: Origin) -> Relation:
+    """Return how two documents with the same source id are related."""
+    is_equal = bool(mine.contents) and mine.contents == theirs.contents
+    if mine.name == theirs.name or not theirs.name:
+        # a text key has no room for the name: contents alone can show that it is the same source
+        return Relation.SAME if is_equal else Relation.CHANGED if theirs.name else Relation.OTHER
+    return Relation.RENAMED if is_equal else Relation.OTHER
+
+
+def source_mark(source_id: str) -> str:
+    """Return the mark of a source id: the same in every run, whatever the file is called."""
+    return make_key(f"source:{source_id}")[:MARK]
+
+
+def contents_mark(body: Any) -> str:
+    """Return the mark of a document's contents.
+
+    Dates, numbers and the document's own name are left out: settings, counters and mappings make them.
+
+    Args:
+        body: A decoded request that creates a document.
+    """
+    contact = body.get("contactDetails") or {}
+    lines = [(line.get("name"), line.get("qty"), line.get("amount")) for line in body.get("items") or ()]
+    return _hashed(contact.get("name"), contact.get("email"), body.get("currency"), lines)
+
+
+def contents_mark_of(body: bytes) -> str:
+    """Return the mark of the contents of a request as the journal holds it."""
+    return contents_mark(_decoder.decode(body)) if body else ""
+
+
+def origin_of(document: Any) -> Origin | None:
+    """Return the origin that a listed document carries, whatever place its run chose for the key.
+
+    None if it carries none.
+    """
+    meta = getattr(document, "meta", None)
+    marks = meta.get("hl_async") if isinstance(meta, dict) else None
+    if isinstance(marks, dict):
+        mark, name, contents, run = (marks.get(one, "") for one in ("src", "of", "c", "run"))
+        if all(isinstance(one, str) for one in (mark, name, contents, run)) and mark:
+            return Origin(mark, name, contents, run)
+    for attribute in ("terms_notes", "name", "title"):
+        text = getattr(document, attribute, None)
+        found = _KEY.search(text) if isinstance(text, str) else None
+        if found is not None:
+            return Origin(found[1][:MARK], contents=_contents_of_listed(document))
+    return None
+
+
+def _contents_of_listed(document: Any) -> str:
+    contact = getattr(document, "contact_details", None)
+    lines = getattr(document, "invoice_items", None) or getattr(document, "items", None)
+    if not lines:
+        return ""
+    parts = [(line.name, line.qty, line.amount) for line in lines]
+    name, email = getattr(contact, "name", None), getattr(contact, "email", None)
+    return _hashed(name, email, document.currency, parts)
+
+
+def _hashed(name: Any, email: Any, currency: Any, lines: Iterable[tuple[Any, Any, Any]]) -> str:
+    parts = [_text(name), _text(email), _text(currency)]
+    for called, qty, amount in lines:
+        parts += [_text(called), _number(qty), _number(amount)]
+    text = "\x00".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def _text(value: Any) -> str:
+    return " ".join(str(value or "").split()).casefold()
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{Decimal(str(value)).normalize():f}"
+
+
+# ------------------------------------------------------------------------------------------ names
+
+
+def check_source_name(name: str) -> str:
+    """Return a name that the user stated, without surrounding spaces.
+
+    Raises:
+        ConfigurationError: It is empty, too long, or has control characters.
+    """
+    found = name.strip()
+    if not found or len(found) > LONGEST_SOURCE_NAME or not found.isprintable():
+        raise ConfigurationError(
+            "--source-name",
+            f"{name[:LONGEST_SOURCE_NAME]!r} is not a name of 1 to {LONGEST_SOURCE_NAME} printable characters",
+        )
+    return found
+
+
+def derived_source_name(path: Path, *, rules: Path | None = None) -> str:
+    """Return a name for a source that the user gave none.
+
+    It is the name of the mapping or query, which stays the same from one export to the next. Without one it is the
+    file's name up to its first number, because exports carry their day or a counter.
+
+    Args:
+        path: The exported file.
+        rules: The mapping or query.
+    """
+    if rules is not None and rules.stem.casefold() not in _VAGUE:
+        return rules.stem[:LONGEST_SOURCE_NAME]
+    stem = path.name.split(".", 1)[0]
+    plain = re.sub(r"[\W_]*\d.*$", "", stem)
+    return (plain or stem)[:LONGEST_SOURCE_NAME]

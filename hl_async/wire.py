@@ -6,7 +6,7 @@ HTTP library, and a test can pass in a wire of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -54,13 +54,15 @@ class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One answer of the server, of any status, with its body read in full.
 
     ``headers`` is case-insensitive. ``elapsed`` is in seconds, from handing the request to the pool to the
-    last byte of the body.
+    last byte of the body. ``discard`` closes the connection of the answer, so that no other call takes it; None if it
+    is closed.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     elapsed: float = 0.0
+    discard: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"WireResponse(status={self.status}, {len(self.body)} bytes, elapsed={self.elapsed:.3f})"

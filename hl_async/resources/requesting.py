@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus, urlencode
 import msgspec
 
 from hl_async.config import CallOptions
-from hl_async.errors import DecodeError, InvalidRequest
+from hl_async.errors import DecodeError, InvalidRequest, WrongDocument
 from hl_async.governor import ScopeSnapshot
 from hl_async.models.codec import encode, encode_body
 from hl_async.models.located import Located, learn_offset, with_timezone
@@ -88,7 +88,7 @@ class Requester:
         def finish(response: WireResponse) -> R:
             answer = decode(response.body)
             if asked:
-                operation.check_identity(answer, asked, response.body)
+                _check_identity(operation, answer, asked, response)
             if timezone:
                 with_timezone(answer, timezone)
             return answer
@@ -166,6 +166,16 @@ class Requester:
         if body is None and not prefix:
             return path, text, None
         return path, text, encode_body(body, prefix)
+
+
+def _check_identity(operation: Operation[Any], answer: object, asked: str, response: WireResponse) -> None:
+    try:
+        operation.check_identity(answer, asked, response.body)
+    except WrongDocument:
+        if response.discard is not None:
+            # One answer behind, the connection would give every later call its predecessor's document.
+            response.discard()
+        raise
 
 
 def encode_query(query: Mapping[str, Any]) -> str:

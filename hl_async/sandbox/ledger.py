@@ -24,6 +24,16 @@ DEFAULT_LOCATION: Final = "6578278e879ad2646715ba9c"
 COMPANY: Final = "5f60718293a4b5c6d7e8f901"
 
 
+# sixteen are declared, the last one was seen: docs/api-facts.md#api-undeclared-fields
+NOTIFICATIONS: Final = (
+    "customerSendInvoice", "teamPaymentSuccess", "customerPaymentSuccess", "teamAutoPaymentSuccess",
+    "customerAutoPaymentSuccess", "teamPaymentFailure", "customerPaymentFailure", "teamAutoPaymentFailure",
+    "customerAutoPaymentFailure", "customerAutoPaymentInfo", "customerAutoPaymentAmountChanged",
+    "teamAutoPaymentSkip", "teamRecurringSendInvoiceFailed", "customerSendEstimate", "teamEstimateAccepted",
+    "teamEstimateDeclined", "customerSendPaymentSchedule",
+)  # fmt: skip
+
+
 class LocationState:
     """What one location holds, by kind; documents in order of creation."""
 
@@ -52,6 +62,10 @@ class LocationState:
             "dueAfterXDays": 14,
             "estimatesExpireAfterXDays": 30,
             "customFields": [],
+            "customNotification": {
+                name: {"enabled": True, "emailTemplate": "default", "smsTemplate": "default"}
+                for name in NOTIFICATIONS
+            },
         }
 
     @property

@@ -1,10 +1,10 @@
 """The sandbox's webhooks: which event a change is, how it looks, and its delivery with the documented retries.
 
 Signed with a key pair of the sandbox's own; give the public half to the receiver:
-``Router(keys=(box.webhooks.public_key,))``. Only a 429 is retried, every ten minutes with jitter, at most six times;
-any other answer is final, so a 500 loses the event (docs/api-facts.md#api-webhook-delivery).
-Whether the live API dates a later try again is
-unknown; here it does, because receivers refuse deliveries older than five minutes. Times are the sandbox's clock:
+``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most six times; any
+other failure with growing pauses, for up to three days (docs/api-facts.md#api-webhook-delivery). The length of the
+pauses, and whether the live API dates a later try again, are unknown. Here each pause is twice the one before, and a
+later try has a new date, because receivers refuse deliveries older than five minutes. Times are the sandbox's clock:
 ``box.clock.advance(600)`` brings the next try.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -31,9 +31,12 @@ Document = Mapping[str, Any]
 
 TRIES: Final = 1 + 6
 RETRY_EVERY: Final = 600.0
+FIRST_PAUSE: Final = 60.0
+GIVE_UP_AFTER: Final = 3 * 86_400.0
 _JITTER: Final = 0.1
 _TIMEOUT: Final = 10.0
 _TICK: Final = 0.02
+_LONGEST_TICK: Final = 0.5
 _LEFT_OUT: Final = frozenset(("updatedBy", "__v", "sourceId", "source", "meta"))
 
 _CAUSES: Final = {
@@ -67,6 +70,22 @@ class WebhookDelivery:
         if self.due is not None:
             return "waiting"
         return "delivered" if self.statuses and 200 <= self.statuses[-1] < 300 else "lost"
+
+
+def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
+    """Return the seconds until a delivery is tried again, None if it is not.
+
+    Args:
+        statuses: Its answers so far; 0 stands for none.
+        elapsed: Seconds since the first try.
+    """
+    last = statuses[-1]
+    if 200 <= last < 300:
+        return None
+    if last == 429:
+        return RETRY_EVERY if statuses.count(429) < TRIES else None
+    pause = FIRST_PAUSE * 2.0 ** (len(statuses) - 1)
+    return pause if elapsed + pause <= GIVE_UP_AFTER else None
 
 
 def event_of(
@@ -211,19 +230,23 @@ class Webhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, delivery: WebhookDelivery) -> None:
-        for _ in range(TRIES):
+        begun = self._clock.monotonic()
+        while True:
             # a new date under the same id: a receiver refuses deliveries older than five minutes
             made = self._signer().deliver(delivery.type, delivery.document, webhookId=delivery.webhook_id)
             status = await self._post(delivery.url, made.body, made.headers)
+            now = self._clock.monotonic()
+            pause = pause_before_retry([*delivery.statuses, status], now - begun)
             delivery.due = None
-            if status == 429 and len(delivery.statuses) + 1 < TRIES:
-                wait = RETRY_EVERY * (1 + _JITTER * (2 * self._dice.random() - 1))
-                delivery.due = self._clock.monotonic() + wait
+            if pause is not None:
+                delivery.due = now + pause * (1 + _JITTER * (2 * self._dice.random() - 1))
             delivery.statuses.append(status)
             if delivery.due is None:
                 return
-            while self._clock.monotonic() < delivery.due:  # noqa: ASYNC110 - a test may move the clock
-                await asyncio.sleep(_TICK)
+            tick = _TICK
+            while self._clock.monotonic() < delivery.due:  # a test may move the clock
+                await asyncio.sleep(tick)
+                tick = min(tick * 1.1, _LONGEST_TICK)
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         if self._session is None:

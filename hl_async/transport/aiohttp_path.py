@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from io import BytesIO
 from typing import Any, Final
 
@@ -135,7 +135,15 @@ class AiohttpPath:
                 response.status
             )  # the pool may have the connection already: aiohttp returns it with the last byte
         response.release()  # which closes the connection unless the answer was read to its end
-        return response.status, response.headers, received
+        return response.status, response.headers, received, _discard(response)
+
+
+def _discard(response: aiohttp.ClientResponse) -> Callable[[], None] | None:
+    """Return what closes the connection of a response that was read."""
+    # the response gives its connection back with the last byte; only the protocol still leads to it
+    protocol = getattr(response, "_protocol", None)
+    transport = None if protocol is None else protocol.transport
+    return None if transport is None else transport.abort
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:

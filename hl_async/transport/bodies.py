@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -23,8 +23,11 @@ _CONTENT_LENGTH: Final = istr("Content-Length")
 _TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 _LOCATION: Final = istr("Location")
 
-Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None]
-"""Status, headers, body; the body is None where :func:`reject_response` says why."""
+Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None, Callable[[], None] | None]
+"""Status, headers, body, and what closes the connection.
+
+The body is None where :func:`reject_response` says why.
+"""
 
 
 async def read_body(
@@ -102,7 +105,7 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 
 def reject_response(answer: Answer, limit: int) -> WireError:
     """The error for an answer that is not taken: no final one, a redirect, a body that is not to be had."""
-    status, headers, _ = answer
+    status, headers, _, _ = answer
     if status < 200:
         return WireError(f"an answer of status {status} is none", kind=WireKind.PROTOCOL, sent=True)
     if 300 <= status < 400:

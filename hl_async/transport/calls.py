@@ -22,20 +22,17 @@ from hl_async.config import CallOptions, ClientConfig, Lane
 from hl_async.errors import (
     CallError,
     ClientClosed,
-    ConnectionLost,
     DeadlineExceeded,
     DecodeError,
-    OutcomeUnknown,
     RateLimited,
     WireError,
-    WireKind,
 )
 from hl_async.governor import Governor, Permit, Scope, parse_retry_after
 from hl_async.operations import Operation, names_no_location
 from hl_async.secret import MaskedText
 from hl_async.telemetry import Telemetry
 from hl_async.transport.account import Account
-from hl_async.transport.responses import error_from_response
+from hl_async.transport.responses import error_from_response, outcome_unknown, undecodable
 from hl_async.transport.retry import Decision, RetryBudget, RetryPolicy, Verdict, decide
 from hl_async.wire import RETRY_AFTER, Wire, WireResponse
 
@@ -279,7 +276,7 @@ class Transport:
                 permit.connect_failed()
             failure = error
         except DecodeError as error:
-            failure = _cut_short(error, response)
+            failure = undecodable(error, response)
         except BaseException:
             permit.failed()  # cancelled, or closed under us: bytes may have left; after an answer it does nothing
             raise
@@ -303,7 +300,7 @@ class Transport:
                 return
             raise failure
         if decision.verdict is Verdict.UNKNOWN:
-            raise _outcome_unknown(failure)
+            raise outcome_unknown(failure)
         if decision.verdict is Verdict.FAIL:
             if monotonic() >= call.deadline and isinstance(failure, WireError):
                 raise DeadlineExceeded("the total timeout passed", reason=failure)
@@ -417,30 +414,3 @@ class Transport:
         await asyncio.wait((self._interrupted,), timeout=seconds)
         if self._closed:
             raise ClientClosed("the client was closed while a call paused before its next attempt")
-
-
-def _cut_short(error: DecodeError, response: WireResponse | None) -> CallError:
-    """The wire error behind a document that ends in the middle: its connection closed without saying so."""
-    if (
-        response is not None
-        and "truncated" in error.message
-        and (response.body or _ends_with_its_connection(response))
-    ):
-        return ConnectionLost(
-            "the answer ended in the middle of the document",
-            kind=WireKind.TRUNCATED,
-            sent=True,
-            cause=error.body,
-        )
-    return error
-
-
-def _ends_with_its_connection(response: WireResponse) -> bool:
-    """Whether nothing but the end of the connection says that the body is complete: it may as well have been lost."""
-    return not ("Content-Length" in response.headers or "Transfer-Encoding" in response.headers)
-
-
-def _outcome_unknown(failure: CallError) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"nobody knows whether it was executed, and it was not sent again: {failure.message}", reason=failure
-    )

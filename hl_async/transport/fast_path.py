@@ -125,7 +125,7 @@ class FastPath:
             connection.close()  # answered before it was read: what comes next would queue up behind the rest of it
         else:
             connection.release()  # which closes it unless the answer was read to its end
-        return message.code, message.headers, received
+        return message.code, message.headers, received, transport.abort
 
     async def _connected(
         self, origin: aiohttp.ClientRequest

@@ -13,23 +13,29 @@ from hl_async import wire
 from hl_async.errors import (
     ApiError,
     BadRequest,
+    CallError,
     Conflict,
+    ConnectionLost,
+    DecodeError,
     Forbidden,
     GatewayTimeout,
     LocationInactive,
     MissingAlt,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     RouteUnsupported,
     ScopeMissing,
     ServerError,
     Unauthorized,
     ValidationFailed,
+    WireKind,
     WrongTokenType,
     bounded_text,
 )
 from hl_async.operations import OPERATIONS
 from hl_async.secret import redact
+from hl_async.wire import WireResponse
 
 
 class ErrorFacts(msgspec.Struct, frozen=True):
@@ -102,7 +108,7 @@ class TokenVerdict(Enum):
 
 
 def error_from_response(
-    operation: str, response: wire.WireResponse, *, retry_after: float | None = None, located: bool = True
+    operation: str, response: WireResponse, *, retry_after: float | None = None, located: bool = True
 ) -> ApiError:
     """Turn any answer outside 2xx into the exception that says what it means. Never raises itself.
 
@@ -194,7 +200,7 @@ def _classify(status: int, messages: Sequence[str]) -> type[ApiError]:
     return _BY_STATUS.get(status, ApiError)
 
 
-def _headline(status: int, facts: ErrorFacts, response: wire.WireResponse) -> str:
+def _headline(status: int, facts: ErrorFacts, response: WireResponse) -> str:
     if facts.messages:
         more = len(facts.messages) - 3
         text = "; ".join(facts.messages[:3]) + (f"; and {more} more" if more > 0 else "")
@@ -238,3 +244,34 @@ def _trace_header(headers: Mapping[str, str]) -> str | None:
         if lowered.startswith("x-") and "trace" in lowered:
             return value[:200]
     return None
+
+
+def undecodable(error: DecodeError, response: WireResponse | None) -> CallError:
+    """Return the error of an answer that is not the call's result.
+
+    A document that ends in the middle is an error of the wire: the connection closed early.
+    """
+    if (
+        response is not None
+        and "truncated" in error.message
+        and (response.body or _ends_with_its_connection(response))
+    ):
+        return ConnectionLost(
+            "the answer ended in the middle of the document",
+            kind=WireKind.TRUNCATED,
+            sent=True,
+            cause=error.body,
+        )
+    return error
+
+
+def _ends_with_its_connection(response: WireResponse) -> bool:
+    """Tell whether only the end of the connection marks the body as complete: it may have been lost instead."""
+    return not ("Content-Length" in response.headers or "Transfer-Encoding" in response.headers)
+
+
+def outcome_unknown(failure: CallError) -> OutcomeUnknown:
+    """Return the error of an unsafe call whose answer is missing."""
+    return OutcomeUnknown(
+        f"the request may have been executed and was not retried: {failure.message}", reason=failure
+    )

@@ -111,7 +111,7 @@ class Verdict(Enum):
     """Get another token for the calls to come, and fail."""
     FAIL = "fail"
     UNKNOWN = "unknown"
-    """Fail, and say that nobody knows whether the operation was executed."""
+    """Fail, and say that the operation may have been executed."""
 
 
 class Decision(NamedTuple):

@@ -161,11 +161,11 @@ class SessionManager:
                 raise  # a bug or a misuse, not the wire; aiohttp says "Session is closed" this way
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         else:
-            status, answered, content = answer
+            status, answered, content, discard = answer
             if status == 407 and self._config.proxy is not None:
                 raise ConnectFailed(PROXY_PASSWORD, kind=WireKind.CONNECT, sent=False)
             if content is not None and (200 <= status < 300 or status >= 400):
-                return WireResponse(status, answered, content, perf_counter() - started)
+                return WireResponse(status, answered, content, perf_counter() - started, discard)
             failure = reject_response(answer, limit)
         finally:
             watch.end(attempt)

@@ -20,8 +20,8 @@ from hl_async.webhooks.reading import parse
 from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, prepare
 from hl_async.webhooks.verification import MAX_AGE, MAX_BODY, Delivery, verify
 
-RETENTION: Final = 86_400.0
-"""Seconds for which accepted deliveries are remembered: documented retries last from hours to days."""
+RETENTION: Final = 4 * 86_400.0
+"""Seconds for which accepted deliveries are remembered: retries are documented for up to three days."""
 
 E = TypeVar("E", bound=WebhookEvent)
 Handler = Callable[[E], Awaitable[None]]
@@ -77,8 +77,8 @@ class MemorySeenStore:
 class Router:
     """Verifies deliveries and hands each event to the functions that asked for its type.
 
-    The keywords are those of :func:`verify`. ``seen`` remembers accepted deliveries for a day (and never shorter than
-    ``max_age``); share one between processes. ``wall`` is the time of day in seconds. Wrong keys, and a missing
+    The keywords are those of :func:`verify`. ``seen`` remembers accepted deliveries for four days, or twice ``max_age``
+    if that is longer; share one between processes. ``wall`` is the time of day in seconds. Wrong keys, and a missing
     package ``cryptography``, fail here and not in a request.
     """
 

@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 import samples
 from hl_async.errors import ConfigurationError
 from hl_async.models.codec import encode
+from hl_async.models.settings import Notifications
 from hl_async.sandbox import Clock, Fault, Quirks, Sandbox
 from plain_client import Plain
 
@@ -82,7 +84,11 @@ async def test_lists_want_their_page_and_routes_their_order(plain: Plain) -> Non
             "invoices": [],
             "total": 0,
         }
-    assert "termsNote" in (await plain("GET", "/invoices/settings", params=plain.alt))[1]
+    settings = (await plain("GET", "/invoices/settings", params=plain.alt))[1]
+    assert "termsNote" in settings
+    known = {field.encode_name for field in msgspec.structs.fields(Notifications)}
+    assert set(settings["customNotification"]) == known
+    assert len(known) == 17
 
 
 async def test_an_estimates_deletion_reads_its_location_from_the_body_alone(plain: Plain) -> None:

@@ -15,7 +15,7 @@ from hl_async import HighLevel, PrivateToken
 from hl_async.errors import ConfigurationError, SignatureInvalid
 from hl_async.models import InvoiceSend, RecordPayment
 from hl_async.sandbox import Quirks, Sandbox
-from hl_async.sandbox.webhooks import RETRY_EVERY, TRIES
+from hl_async.sandbox.webhooks import RETRY_EVERY, TRIES, pause_before_retry
 from hl_async.webhooks import WebhookEvent, parse, verify
 
 SEND = InvoiceSend(user_id="u1", action="email", live_mode=False)
@@ -122,7 +122,7 @@ async def test_an_installation_and_its_end_are_told() -> None:
         assert kinds == {"INSTALL", "UNINSTALL"}
 
 
-async def test_only_a_429_is_tried_again_every_ten_minutes_and_at_most_six_times() -> None:
+async def test_a_429_is_tried_again_every_ten_minutes_and_at_most_six_times() -> None:
     async with receiving() as receiver, Sandbox(webhook_url=receiver.url) as box:
         receiver.script = [429] * 20
         box.webhooks.announce("InvoiceCreate", {"_id": "x"})
@@ -151,7 +151,35 @@ async def test_settled_waits_for_the_answer_of_a_later_try_too() -> None:
             box.clock.advance(RETRY_EVERY * 1.2)
 
 
-async def test_any_other_answer_is_final_and_no_call_notices() -> None:
+async def test_any_other_failure_is_tried_again_with_growing_pauses_for_three_days() -> None:
+    async with receiving() as receiver, Sandbox(webhook_url=receiver.url) as box:
+        receiver.script = [500, 503, 404, 200]
+        box.webhooks.announce("InvoiceCreate", {"_id": "x"})
+        for tries, pause in enumerate((60, 120, 240), 1):
+            await receiver.count(tries)
+            await box.webhooks.settled()
+            box.clock.advance(pause * 0.85)
+            await asyncio.sleep(0.05)
+            assert len(receiver.arrived) == tries
+            box.clock.advance(pause * 0.3)
+        await receiver.count(4)
+        await box.webhooks.settled()
+        assert box.webhooks.log[0].statuses == [500, 503, 404, 200]
+        assert box.webhooks.log[0].state == "delivered"
+
+
+def test_a_delivery_is_given_up_after_three_days_and_a_429_keeps_its_six_tries() -> None:
+    elapsed, statuses = 0.0, [0]
+    while (pause := pause_before_retry(statuses, elapsed)) is not None:
+        elapsed += pause
+        statuses.append(500)
+    assert 1.5 * 86_400 < elapsed <= 3 * 86_400
+    assert pause_before_retry([429] * 6, 0) == RETRY_EVERY
+    assert pause_before_retry([429] * 7, 0) is None
+    assert pause_before_retry([500, 200], 0) is None
+
+
+async def test_no_call_notices_a_receiver_that_fails() -> None:
     async with (
         receiving() as receiver,
         Sandbox(rate_max=1000) as box,
@@ -163,7 +191,7 @@ async def test_any_other_answer_is_final_and_no_call_notices() -> None:
         assert (await hl.location().invoices.create(samples.invoice())).id
         await box.webhooks.settled()
         assert [one.statuses for one in box.webhooks.log] == [[500], [0]]
-        assert {one.state for one in box.webhooks.log} == {"lost"}
+        assert {one.state for one in box.webhooks.log} == {"waiting"}
 
 
 def test_nothing_is_sent_away_from_this_machine_unless_told_twice() -> None:

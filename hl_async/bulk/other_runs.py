@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from hl_async.bulk.map import bulk_map
 from hl_async.bulk.protocol import State
 from hl_async.bulk.source_identity import Relation, source_mark
 from hl_async.errors import AlreadyMigrated
+from hl_async.storage.sqlite import peek
 
 if TYPE_CHECKING:
     from hl_async.bulk.run import Run
@@ -180,12 +180,5 @@ def _journals_of(folder: Path, runs: set[str]) -> dict[str, str]:
 
 
 def _run_of(path: Path) -> str:
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            rows = connection.execute("select value from run where name = 'run'").fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return ""
+    rows = peek(path, "select value from run where name = 'run'")
     return str(rows[0][0]) if rows else ""

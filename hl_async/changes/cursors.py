@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -15,17 +14,15 @@ from hl_async.changes.detection import Seen
 from hl_async.changes.passes import FeedState
 from hl_async.errors import CursorError
 from hl_async.storage.private_files import create_private
+from hl_async.storage.sqlite import SqliteFile, SqliteRules, apply_steps
 
-R = TypeVar("R")
-
-FORMAT: Final = 1
-
+_RULES: Final = SqliteRules("the cursor file", CursorError, is_wal=True)
 _SCHEMA: Final = """
-create table if not exists feed (name text primary key, state blob not null, holder text, until real) strict;
-create table if not exists seen (
+create table feed (name text primary key, state blob not null, holder text, until real) strict;
+create table seen (
   feed text not null, id text not null, passed integer not null, row blob not null, primary key (feed, id)
 ) strict, without rowid;
-create index if not exists unseen on seen (feed, passed, id);
+create index unseen on seen (feed, passed, id);
 """
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -138,10 +135,8 @@ class SqliteCursors:
     """
 
     def __init__(self, path: str | Path, *, wall: Callable[[], float] = time.time) -> None:
-        self._path = Path(path)
         self._wall = wall
-        self._connection: sqlite3.Connection | None = None
-        self._lock = asyncio.Lock()
+        self._file = SqliteFile(Path(path), _RULES, prepare=create_private, check=_check_tables)
 
     async def lease(self, feed: str, holder: str, seconds: float) -> bool:
         """See :meth:`CursorStore.lease`."""
@@ -156,7 +151,7 @@ class SqliteCursors:
             )
             return changed.rowcount == 1
 
-        return await self._run(take)
+        return await self._file.write(take)
 
     async def release(self, feed: str, holder: str) -> None:
         """See :meth:`CursorStore.release`."""
@@ -164,7 +159,7 @@ class SqliteCursors:
         def free(connection: sqlite3.Connection) -> None:
             connection.execute("update feed set holder = null where name = ? and holder = ?", (feed, holder))
 
-        await self._run(free)
+        await self._file.write(free)
 
     async def state(self, feed: str) -> FeedState | None:
         """See :meth:`CursorStore.state`."""
@@ -173,7 +168,7 @@ class SqliteCursors:
             row = connection.execute("select state from feed where name = ?", (feed,)).fetchone()
             return _state(row[0]) if row and row[0] else None
 
-        return await self._run(read)
+        return await self._file.read(read)
 
     async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
         """See :meth:`CursorStore.load`."""
@@ -183,7 +178,7 @@ class SqliteCursors:
             query = f"select id, row from seen where feed = ? and id in ({marks})"  # noqa: S608 - marks only
             return {name: _seen(row) for name, row in connection.execute(query, (feed, *ids))}
 
-        return await self._run(read)
+        return await self._file.read(read)
 
     async def unseen(self, feed: str, before: int, limit: int) -> dict[str, Seen]:
         """See :meth:`CursorStore.unseen`."""
@@ -192,7 +187,7 @@ class SqliteCursors:
             query = "select id, row from seen where feed = ? and passed < ? order by passed, id limit ?"
             return {name: _seen(row) for name, row in connection.execute(query, (feed, before, limit))}
 
-        return await self._run(read)
+        return await self._file.read(read)
 
     async def save(
         self, feed: str, state: FeedState, rows: Mapping[str, Seen], gone: Sequence[str] = ()
@@ -214,45 +209,12 @@ class SqliteCursors:
                 "delete from seen where feed = ? and id = ?", [(feed, name) for name in gone]
             )
 
-        await self._run(write)
+        await self._file.write(write)
 
     async def aclose(self) -> None:
         """See :meth:`CursorStore.aclose`."""
-        async with self._lock:
-            if self._connection is not None:
-                await asyncio.to_thread(self._connection.close)
-                self._connection = None
+        await self._file.aclose()
 
-    async def _run(self, act: Callable[[sqlite3.Connection], R]) -> R:
-        def work() -> R:
-            if self._connection is None:
-                self._connection = self._open()
-            with self._connection as connection:
-                connection.execute("begin immediate")
-                return act(connection)
 
-        async with self._lock:
-            work_done = asyncio.ensure_future(asyncio.to_thread(work))
-            try:
-                return await asyncio.shield(work_done)
-            except asyncio.CancelledError:
-                await asyncio.wait([work_done])  # the thread uses the connection until it ends
-                raise
-            except sqlite3.Error as error:
-                problem = str(error)
-        raise CursorError(f"the cursor file {self._path} cannot be used: {problem}")
-
-    def _open(self) -> sqlite3.Connection:
-        create_private(self._path)
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        try:
-            (found,) = connection.execute("pragma user_version").fetchone()
-            (tables,) = connection.execute("select count(*) from sqlite_schema").fetchone()
-            if found > FORMAT or (found == 0 and tables):
-                raise sqlite3.DatabaseError("it was not written by this version of hl_async")
-            connection.execute("pragma journal_mode = wal")
-            connection.executescript(f"{_SCHEMA} pragma user_version = {FORMAT};")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    apply_steps(connection, path, (_SCHEMA,), CursorError)

@@ -404,7 +404,7 @@ async def test_an_intent_that_cannot_be_written_sends_nothing(box: Sandbox, tmp_
     async with HighLevel(box.token, base_url=box.url, governor=POLICY) as hl:
         async with await Run.create(tmp_path / "run.db", fingerprint="f", location=box.location_id) as run:
             await run.plan(items(5))
-            run.journal._connection.execute("pragma query_only = on")
+            await run.journal.read(lambda db: db.execute("pragma query_only = on"))
             report = await run.execute(lambda one: LocationTarget(hl.location(one), run.operation, run.keys))
     assert (report.state, report.planned) == ("stopped", 5), "it can be resumed"
     assert "could not be written" in report.reason

@@ -9,6 +9,7 @@ from typing import Any
 from test_run import go, items
 
 from hl_async import HighLevel
+from hl_async.bulk.journals.sqlite import SqliteJournal
 from hl_async.bulk.protocol import State
 from hl_async.bulk.reports import Progress
 from hl_async.bulk.run import Run
@@ -73,7 +74,10 @@ async def test_a_repair_deletes_a_second_copy_that_the_run_made_and_writes_it_do
     await go(tmp_path / "run.db", box, items(2))
     async with HighLevel(box.token, base_url=box.url) as hl, await Run.open(tmp_path / "run.db") as run:
         row = (await run.each(State.CREATED))[0]
-        run.journal._connection.execute("update item set possible = 2 where ordinal = ?", (row.ordinal,))
+        assert isinstance(run.journal, SqliteJournal)
+        await run.journal.run(
+            lambda db: db.execute("update item set possible = 2 where ordinal = ?", (row.ordinal,))
+        )
         original = stored(box)[row.document or ""]
         second = original | {"_id": box.ledger.new_id()}
         stored(box)[second["_id"]] = second

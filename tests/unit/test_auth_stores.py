@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from hl_async.auth import EncryptedStore, MemoryStore, SqliteStore, Stored, TokenStore
-from hl_async.auth.stores.sqlite import explain
+from hl_async.auth.stores.sqlite import RULES
 from hl_async.errors import ConfigurationError, TokenStoreError
 from hl_async.secret import Secret
 from hl_async.testing.stores import NAME, OTHER, TokenStoreContract
@@ -97,7 +97,7 @@ async def test_what_was_replaced_or_removed_is_gone_from_the_file(path: Path) ->
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"this is a letter, not a database at all" * 100, "damaged or no database"),
+        (b"this is a letter, not a database at all" * 100, "damaged or not a database"),
         (b"SQLite format 3\x00" + b"\xff" * 5_000, "damaged|failed|cannot"),
     ],
 )
@@ -156,14 +156,14 @@ async def test_what_sqlite_says_is_explained_to_the_person_who_has_to_mend_it(pa
     await store.save(NAME, SECRET, 0)
     await store.aclose()
     write = "insert into entry values ('x', 1, zeroblob(500000))"
-    assert "is read-only; nothing was refreshed" in explain(sqlite_error(path, "ro", write))
-    assert "the disk is full" in explain(sqlite_error(path, "rw", "pragma max_page_count = 4", write))
-    assert "check the path" in explain(sqlite_error(path, "rw", "select nonsense"))
+    assert "is read-only; nothing was refreshed" in RULES.explain(sqlite_error(path, "ro", write))
+    assert "the disk is full" in RULES.explain(sqlite_error(path, "rw", "pragma max_page_count = 4", write))
+    assert "check the path" in RULES.explain(sqlite_error(path, "rw", "select nonsense"))
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("begin exclusive")
     busy = sqlite_error(path, "rw", "pragma busy_timeout = 1", write)
     holder.close()
-    assert "locked by another program" in explain(busy)
+    assert "locked by another program" in RULES.explain(busy)
 
 
 async def test_a_folder_where_the_file_should_be_is_named(path: Path) -> None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -20,9 +17,9 @@ from hl_async.bulk.journals.clock import SteadyClock
 from hl_async.bulk.journals.protocol import BATCH, Counts, Deletion, ItemRow, LaneJournal, LaneStatus
 from hl_async.bulk.journals.rows import ROW_COLUMNS, add_up, columns_of, item_row
 from hl_async.bulk.journals.sqlite_file import (
+    RULES,
     check_run,
     check_schema,
-    connect,
     correct_future,
     is_locked,
     lock_file,
@@ -36,6 +33,7 @@ from hl_async.bulk.protocol import KnownItem, RunState, State
 from hl_async.bulk.sources.records import Item, Reject
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
 from hl_async.storage.locks import unlock
+from hl_async.storage.sqlite import SqliteFile
 
 T = TypeVar("T")
 
@@ -50,11 +48,11 @@ class SqliteJournals(NamedTuple):
 
     async def create(self, header: dict[str, str]) -> SqliteJournal:
         """See :meth:`JournalStore.create`; also raises :class:`JournalLocked` and :class:`JournalCorrupt`."""
-        return await asyncio.to_thread(SqliteJournal.open_file, self.path, header)
+        return await SqliteJournal.open_file(self.path, header)
 
     async def open(self, *, watch: bool = False) -> SqliteJournal:
         """See :meth:`JournalStore.open`; watched, it may belong to another process."""
-        return await asyncio.to_thread(SqliteJournal.open_file, self.path, None, watch)
+        return await SqliteJournal.open_file(self.path, None, watch=watch)
 
     async def exists(self) -> bool:
         return await asyncio.to_thread(self.path.exists)
@@ -70,10 +68,8 @@ class SqliteJournal:
     """A journal in one file; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
     :class:`SqliteJournals`."""
 
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: int | None, clock: SteadyClock, sending: str
-    ) -> None:
-        self.path = path
+    def __init__(self, file: SqliteFile, lock: int | None, clock: SteadyClock, sending: str) -> None:
+        self.path = file.path
         self.clock = clock
         self.unclean = sending == "yes"
         """Whether the process before this one did not end in order: its last writes may be missing."""
@@ -82,63 +78,55 @@ class SqliteJournal:
         self._listed: set[str] = set()
         self._announced = False
         self._announcing = asyncio.Lock()
-        self._connection = connection
+        self._file = file
         self._lock = lock
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._failed: JournalError | None = None
-        self._thread = threading.Thread(target=self._work, name="hl-journal", daemon=True)
-        self._thread.start()
 
     @property
     def name(self) -> str:
         return str(self.path)
 
     @classmethod
-    def open_file(cls, path: Path, header: dict[str, str] | None, watch: bool = False) -> SqliteJournal:
-        """Blocking; see :class:`SqliteJournals`."""
-        if header is None and not path.is_file():
+    async def open_file(
+        cls, path: Path, header: dict[str, str] | None, *, watch: bool = False
+    ) -> SqliteJournal:
+        """See :class:`SqliteJournals`."""
+        if header is None and not await asyncio.to_thread(path.is_file):
             raise JournalMissing(f"there is no journal at {path}")
-        lock = None if watch else lock_file(path)
         clock = SteadyClock()
-        problem: JournalError
-        try:
+
+        def prepare(_: Path) -> None:
             if header is not None:
                 make_file(path)
             elif path.stat().st_size == 0:
                 raise JournalCorrupt(f"{path} is empty: it does not say which run it belonged to; restore it")
-            connection = connect(path)
-            try:
-                check_schema(connection, path, upgrade=not watch)
-                if header is not None:
-                    check_run(connection, path, header)
-                if not watch:
-                    correct_future(connection, clock.now())
-                    correct_future_steps(connection, clock.now())
-                found = connection.execute("select value from run where name = ?", (_SENDING,)).fetchone()
-            except BaseException:
-                connection.close()
-                raise
-            return cls(path, connection, lock, clock, "" if watch or found is None else found[0])
-        except sqlite3.DatabaseError as error:
-            unreadable = "not a database" in str(error) or "malformed" in str(error)
-            kind = JournalCorrupt if unreadable else JournalError
-            problem = kind(f"the journal {path} cannot be used: {error}")
-        except OSError as error:
-            problem = JournalError(f"the journal {path} cannot be used: {error.strerror}")
-        except JournalError as error:
-            problem = error
-        unlock(lock)
-        raise problem
+
+        def check(db: sqlite3.Connection, _: Path) -> None:
+            check_schema(db, path, upgrade=not watch)
+            if header is not None:
+                check_run(db, path, header)
+            if not watch:
+                correct_future(db, clock.now())
+                correct_future_steps(db, clock.now())
+
+        lock = None if watch else await asyncio.to_thread(lock_file, path)
+        file = SqliteFile(path, RULES, prepare=prepare, check=check)
+        query = "select value from run where name = ?"
+        try:
+            found = await file.read(lambda db: db.execute(query, (_SENDING,)).fetchone())
+        except BaseException:
+            # the file first: another process may take the lock as soon as it is free
+            await file.aclose()
+            unlock(lock)
+            raise
+        return cls(file, lock, clock, "" if watch or found is None else found[0])
 
     async def aclose(self) -> None:
         """Write what is queued, close the file and let others have it."""
-        if self._thread.is_alive():
-            if self._announced and self._failed is None:
-                with contextlib.suppress(JournalError):
-                    await self.note(**{_SENDING: "drained"})
-                    await self.checkpoint()
-            self._jobs.put(None)
-            await asyncio.to_thread(self._thread.join)
+        if self._announced and not self._file.is_closed and not self._file.has_failed:
+            with contextlib.suppress(JournalError):
+                await self.note(**{_SENDING: "drained"})
+                await self.checkpoint()
+        await self._file.aclose()
         unlock(self._lock)
         self._lock = None
 
@@ -323,7 +311,7 @@ class SqliteJournal:
 
         return await self.read(read)
 
-    # ------------------------------------------------------------------------------- the writer thread
+    # ------------------------------------------------------------------------------------- statements
 
     async def change(self, statement: str, values: tuple[Any, ...]) -> bool:
         """Whether the statement changed its one row."""
@@ -331,98 +319,15 @@ class SqliteJournal:
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``job`` in a transaction, and return its result once it is on disk."""
-        if self._failed is not None:
-            raise JournalError(str(self._failed))
-        return await self._queue(job, _Kind.WRITE)
+        return await self._file.write(job)
 
     async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job that only reads. It works also after a write has failed."""
-        return await self._queue(job, _Kind.READ)
+        return await self._file.read(job)
 
     async def checkpoint(self) -> None:
         """Move what was written into the main file, and empty the ``-wal`` beside it."""
-        if self._failed is not None:
-            raise JournalError(str(self._failed))
-        await self._queue(
-            lambda db: db.execute("pragma wal_checkpoint(truncate)").fetchone(), _Kind.CHECKPOINT
-        )
-
-    async def _queue(self, job: Callable[[sqlite3.Connection], T], kind: _Kind) -> T:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(job, future, loop, kind))
-        # what is queued will be written: a caller that is cancelled must not undo that
-        return await asyncio.shield(future)
-
-    def _work(self) -> None:
-        db = self._connection
-        while True:
-            first = self._jobs.get()
-            batch = [] if first is None else [first, *self._more()]
-            jobs = [job for job in batch if job is not None]
-            for outside in (False, True):
-                if chosen := [job for job in jobs if (job.kind is _Kind.CHECKPOINT) is outside]:
-                    self._commit(db, chosen)
-            if len(jobs) < len(batch) or first is None:
-                break
-        with contextlib.suppress(sqlite3.Error):
-            db.close()
-
-    def _more(self) -> Iterator[_Job | None]:
-        for _ in range(BATCH):
-            try:
-                yield self._jobs.get_nowait()
-            except queue.Empty:
-                return
-
-    def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """Run all jobs in one transaction; when it fails, none of them happened. A checkpoint needs to be outside."""
-        results: list[Any] = []
-        kinds = {job.kind for job in jobs}
-        try:
-            if _Kind.CHECKPOINT not in kinds:
-                db.execute("begin immediate" if _Kind.WRITE in kinds else "begin")
-            results.extend(job.work(db) for job in jobs)
-            if db.in_transaction:
-                db.execute("commit")
-        except Exception as error:  # noqa: BLE001 - whatever it was, every waiter has to hear of it
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("rollback")
-            problem = JournalError(f"the journal {self.path} could not be {_verb(kinds)}: {error}")
-            if isinstance(error, sqlite3.Error) and _Kind.WRITE in kinds:
-                self._failed = problem
-            answers: list[tuple[_Job, Any, Exception | None]] = [(job, None, problem) for job in jobs]
-        else:
-            answers = [(job, result, None) for job, result in zip(jobs, results, strict=True)]
-        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-            jobs[0].loop.call_soon_threadsafe(_resolve, answers)
+        await self._file.checkpoint()
 
     def __repr__(self) -> str:
         return f"<SqliteJournal {self.path}>"
-
-
-class _Kind(Enum):
-    READ = "read"
-    WRITE = "write"
-    CHECKPOINT = "checkpoint"
-
-
-class _Job(NamedTuple):
-    work: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-    kind: _Kind
-
-
-def _verb(kinds: set[_Kind]) -> str:
-    return "read" if kinds == {_Kind.READ} else "written"
-
-
-def _resolve(answers: list[tuple[_Job, Any, Exception | None]]) -> None:
-    for job, result, error in answers:
-        if job.future.done():
-            continue
-        if error is None:
-            job.future.set_result(result)
-        else:
-            job.future.set_exception(error)

@@ -11,6 +11,10 @@ from typing import Final
 from hl_async.bulk.journals.protocol import check_header
 from hl_async.errors import JournalCorrupt, JournalError, JournalLocked
 from hl_async.storage import locks
+from hl_async.storage.private_files import create_private
+from hl_async.storage.sqlite import SqliteRules, apply_steps, connect, table_count, version_of
+
+RULES: Final = SqliteRules("the journal", JournalError, JournalCorrupt, is_wal=True, reopens=False)
 
 _APPLICATION_ID: Final = 0x686C6A31  # "hlj1"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
@@ -70,14 +74,6 @@ _STEPS: Final = (_FIRST, _EVIDENCE)
 SCHEMA_VERSION: Final = len(_STEPS)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a journal file that exists, for durable writes."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-    return connection
-
-
 def make_file(path: Path) -> None:
     """Make a journal without items, if there is no file at ``path``.
 
@@ -100,21 +96,11 @@ def make_file(path: Path) -> None:
             )
     new = path.with_name(path.name + ".new")
     remove_file(new)
-    # created with the mode it is to have: documents of customers are in it
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(new, isolation_level=None)
-    try:
-        connection.execute("pragma synchronous = full")
-        connection.executescript(_script(0))
-    finally:
-        connection.close()
+    create_private(new)
+    with contextlib.closing(connect(new)) as connection:
+        apply_steps(connection, new, _STEPS, JournalCorrupt, application=_APPLICATION_ID)
     new.replace(path)
     _sync_folder(path.parent)
-
-
-def _script(version: int) -> str:
-    marks = f"pragma application_id = {_APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION};"
-    return f"begin immediate; {''.join(_STEPS[version:])} {marks} commit;"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -134,9 +120,8 @@ def check_schema(connection: sqlite3.Connection, path: Path, *, upgrade: bool) -
         JournalCorrupt: It is not.
     """
     (application,) = connection.execute("pragma application_id").fetchone()
-    (version,) = connection.execute("pragma user_version").fetchone()
-    (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
-    if tables == 0:
+    version = version_of(connection)
+    if table_count(connection) == 0:
         raise JournalCorrupt(
             f"{path} holds no tables: it lost its contents, or never was a journal; restore it or choose another file"
         )
@@ -149,7 +134,7 @@ def check_schema(connection: sqlite3.Connection, path: Path, *, upgrade: bool) -
             raise JournalCorrupt(
                 f"{path} has schema {version}; open it once with the run before it is watched"
             )
-        connection.executescript(_script(version))
+        apply_steps(connection, path, _STEPS, JournalCorrupt, application=_APPLICATION_ID)
 
 
 def check_run(connection: sqlite3.Connection, path: Path, header: dict[str, str]) -> None:

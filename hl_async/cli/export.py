@@ -159,17 +159,22 @@ def copy(
                     path, mark, target, await invoiced(hl.location(source)), created, execute
                 )
         report = msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
-        if as_json:
-            put_json(report_json(report))
-        else:
-            for line in report_lines(report):
-                click.echo(line)
-        if report.state != "done":
-            say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command continues")
-            return ExitCode.STOPPED
-        return ExitCode.HELD if report.unknown else ExitCode.REJECTS if report.rejected else ExitCode.OK
+        return _ended(report, as_json)
 
     return int(run_async(main))
+
+
+def _ended(report: RunReport, as_json: bool) -> ExitCode:
+    """Print how a copy ended, and return its exit code."""
+    if as_json:
+        put_json(report_json(report))
+    else:
+        for line in report_lines(report):
+            click.echo(line)
+    if report.state != "done":
+        say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command continues")
+        return ExitCode.STOPPED
+    return ExitCode.HELD if report.unknown else ExitCode.REJECTS if report.rejected else ExitCode.OK
 
 
 async def _invoices(

@@ -15,7 +15,7 @@ from hl_async.wire import Wire
 
 
 class AppCredentials:
-    """The credentials of one app: its refresher, opened and closed by one client at a time."""
+    """Credentials of one app, opened and closed by one client at a time."""
 
     __slots__ = ("_client_id", "_client_secret", "_refresher", "_repository", "_timeout", "_wall")
 
@@ -50,13 +50,13 @@ class AppCredentials:
         return await self._refresher.bearer(key)
 
     async def reject(self, key: str, sent: str) -> bool:
-        """Give up the header ``sent``, which the server refused; False when another one would fare no better."""
+        """Drop the header ``sent``, which the server refused. Return False if another one would fail as well."""
         return self._refresher.reject(key, sent)
 
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Begin to work for a client. Raises :class:`ClientStateError` while another one uses the app."""
+        """Start to work for a client. Raises :class:`ClientStateError` while another one uses the app."""
         if self._refresher.is_open:
             raise ClientStateError("this OAuthApp belongs to another open client; share that client")
         server = TokenEndpoint(
@@ -72,7 +72,7 @@ class AppCredentials:
         self._refresher.open(server, telemetry)
 
     async def aclose(self) -> None:
-        """Wait for refreshes that have begun, and close the store."""
+        """Wait for the refreshes under way, and close the store."""
         try:
             await self._refresher.aclose()
         finally:

@@ -1,4 +1,4 @@
-"""The consent page and the way back from it, safe against forged and repeated returns (RFC 6749, 10.12)."""
+"""Internal. The consent page and its return, protected against forgery and replay (RFC 6749, 10.12)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ DEFAULT_SCOPES: Final = (
     "oauth.readonly",
     "oauth.write",
 )
-"""What this package can use (docs/api-facts.md#api-scopes)."""
+"""Scopes of the invoice operations and of OAuth (docs/api-facts.md#api-scopes)."""
 
 _OURS: Final = frozenset(("response_type", "client_id", "redirect_uri", "scope", "state", "version_id"))
 
 
 class Consent(NamedTuple):
-    """Where to send the browser, and the state to bind to it (a cookie: HttpOnly, Secure, SameSite=Lax)."""
+    """The consent page's URL, and the state to bind to the browser (a cookie: HttpOnly, Secure, SameSite=Lax)."""
 
     url: str
     state: str
@@ -56,14 +56,14 @@ class ConsentOptions(TypedDict, total=False):
 
 
 class ConsentApp(Protocol):
-    """What a consent flow needs of an app."""
+    """The part of an app that a consent flow uses."""
 
     def authorize_url(self, state: str, **options: Unpack[ConsentOptions]) -> str:
         """Return the address of the consent page."""
         ...
 
     async def exchange_code(self, code: str, *, redirect_uri: str | None) -> Installation:
-        """Spend the code that came back."""
+        """Exchange the returned code for tokens."""
         ...
 
 
@@ -83,7 +83,21 @@ def authorize_url(
     same_window: bool = False,
     extra: Mapping[str, str] | None = None,
 ) -> str:
-    """The address of the consent page. Raises :class:`ConfigurationError` for what it would refuse."""
+    """Return the address of the consent page.
+
+    Args:
+        client_id: The app's client id.
+        redirect_uri: The URI registered with the app.
+        state: The value that returns with the code.
+        scopes: The scopes to ask for.
+        version_id: The app's id. Private apps need it.
+        host: The consent host.
+        same_window: Sends ``loginWindowOpenMode=self``.
+        extra: Additional parameters.
+
+    Raises:
+        ConfigurationError: The page would refuse a value.
+    """
     check_redirect(redirect_uri)
     words = tuple(scopes)
     if isinstance(scopes, str) or any(not word or " " in word for word in words):
@@ -91,7 +105,7 @@ def authorize_url(
     server = _address("host", host if "//" in host else f"https://{host}")
     taken = _OURS.intersection(extra or ())
     if taken:
-        raise ConfigurationError("extra", f"{min(taken)} has a parameter of its own")
+        raise ConfigurationError("extra", f"{min(taken)} is set by another argument; leave it out of extra")
     query = {
         "response_type": "code",
         "redirect_uri": redirect_uri,
@@ -107,17 +121,18 @@ def authorize_url(
 
 
 def check_redirect(redirect_uri: str | None) -> str:
-    """The redirect URI, if it is one that HighLevel takes: https, registered with the app to the letter."""
+    """Return the redirect URI if its form is valid: https, or http on loopback."""
     if not redirect_uri:
         raise ConfigurationError("redirect_uri", "is missing; give the one that is registered with the app")
-    _address("redirect_uri", redirect_uri.partition("?")[0])  # http is for loopback: the sandbox, a tunnel
+    _address("redirect_uri", redirect_uri.partition("?")[0])
     return redirect_uri
 
 
 class ConsentFlow:
-    """Makes states and checks them on return: 32 random bytes, one use, ``life`` seconds, bound to one browser.
+    """Creates states and checks them on return.
 
-    States are kept in the app's token store, so any process of a web app can receive the return::
+    A state has 32 random bytes, is valid once and for ``life`` seconds, and is bound to one browser. States are kept
+    in the app's token store, so any process of a web app can receive the return::
 
         consent = await flow.begin()                      # redirect to consent.url, set consent.state as a cookie
         installed = await flow.finish(request.query, cookie_value)
@@ -139,7 +154,7 @@ class ConsentFlow:
         self._life = life
 
     async def begin(self, **options: Unpack[ConsentOptions]) -> Consent:
-        """A state and the URL that carries it; ``options`` are those of :meth:`OAuthApp.authorize_url`."""
+        """Create a state and the URL that carries it. ``options`` are those of :meth:`OAuthApp.authorize_url`."""
         state = f"{int(self._wall()):x}-{secrets.token_urlsafe(32)}"
         url = self._app.authorize_url(state, **options)
         redirect_uri = dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
@@ -148,23 +163,29 @@ class ConsentFlow:
         return Consent(url, state)
 
     async def finish(self, returned: str | Mapping[str, str], bound: str | None) -> Installation:
-        """Check what came back, exchange the code and store the tokens.
+        """Check the return, exchange the code and store the tokens.
 
-        ``returned`` is the query of the return as a mapping, or the whole URL; ``bound`` is the state that this
-        browser was given (its cookie). Raises :class:`StateMismatch` before anything is spent: state missing, not
-        this browser's, unknown, used before or expired; :class:`RefreshRejected` when the consent was
-        declined or the code refused; :class:`RefreshUnavailable` when no answer came.
+        Args:
+            returned: The query of the return as a mapping, or its whole URL.
+            bound: The state in this browser's cookie.
+
+        Returns:
+            Facts about the new installation.
+
+        Raises:
+            StateMismatch: The state is missing, unknown, used, expired or bound to another browser. The code was not
+                used.
+            RefreshRejected: The user declined, or the server refused the code.
+            RefreshUnavailable: The server gave no usable answer.
         """
         query = _query(returned)
         state = query.get("state", "")
         if not state or not bound:
-            raise StateMismatch(
-                "the return carries no state, or this browser was never given one; start again"
-            )
+            raise StateMismatch("the return or the browser's cookie has no state; start again")
         if not hmac.compare_digest(state.encode(), bound.encode()):
-            raise StateMismatch("the return's state is not the one this browser was given; start again")
+            raise StateMismatch("the return's state is not the one of this browser's cookie; start again")
         if not state.isascii() or not state.replace("-", "").replace("_", "").isalnum():
-            raise StateMismatch("the return's state is none of ours; start again")
+            raise StateMismatch("the return's state has an unknown form; start again")
         kept = await self._repository.recall(state)
         if kept is None:
             raise StateMismatch("the return's state is unknown or was used already; start again")
@@ -177,7 +198,7 @@ class ConsentFlow:
         return await self._app.exchange_code(query.get("code", ""), redirect_uri=known.redirect_uri)
 
     async def _forget_expired(self) -> None:
-        """Remove the states of people who never came back; recalling one uses it up."""
+        """Remove expired states. Recalling one deletes it."""
         oldest = self._wall() - self._life
         for state in await self._repository.states():
             if int(state.partition("-")[0], 16) < oldest:

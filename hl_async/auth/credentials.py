@@ -1,4 +1,4 @@
-"""What a client authorises with."""
+"""Internal. Credentials of a client: the protocol, and private tokens."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ class Credentials(Protocol):
 
     @property
     def principal(self) -> str:
-        """The spender of the rate budget. It is the app, or a fingerprint of the token; never the token."""
+        """The owner of the rate budget: the app, or a fingerprint of the token. Never the token itself."""
         ...
 
     def current(self, key: str) -> str | None:
-        """The header, when it is at hand; None when :meth:`bearer` has to be awaited."""
+        """Return the header if it is loaded and valid. None means that :meth:`bearer` must be awaited."""
         ...
 
     async def bearer(self, key: str) -> str:
-        """The header, loaded, refreshed or minted if need be. Raises :class:`AuthError` subclasses."""
+        """Return the header after loading, refreshing or minting it. Raises subclasses of :class:`AuthError`."""
         ...
 
     async def reject(self, key: str, sent: str) -> bool:
-        """The server refused exactly this header. True when another one can be had, False to give up."""
+        """Report a header that the server refused. Return whether another one can be obtained."""
         ...
 
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Called when the client opens; ``wire`` is for requests to the authorisation server."""
+        """Prepare for use by a client that opens. ``wire`` sends requests to the authorisation server."""
         ...
 
     async def aclose(self) -> None:
-        """Called when the client closes."""
+        """Release resources when the client closes."""
         ...
 
 
@@ -51,7 +51,7 @@ class PrivateToken:
     __slots__ = ("_header", "_principal", "_token")
 
     def __init__(self, token: str | Secret) -> None:
-        # the errors below are raised from this frame: no local variable may show the token
+        # Crash reporters print the locals of this frame when it raises, so no variable may show the token.
         value = token = token.masked() if isinstance(token, Secret) else MaskedText(token or "")
         self._token = Secret(value)
         if not value.strip():
@@ -68,24 +68,24 @@ class PrivateToken:
         return self._principal
 
     def current(self, key: str) -> str | None:
-        """The header; there is one for every location."""
+        """Return the header, the same for every location."""
         return self._header
 
     async def bearer(self, key: str) -> str:
-        """The header."""
+        """Return the header."""
         return self._header
 
     async def reject(self, key: str, sent: str) -> bool:
-        """Never another one."""
+        """Return False: a static token has no successor."""
         return False
 
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Nothing to prepare."""
+        """Do nothing: a static token needs no preparation."""
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: a static token holds no resources."""
 
     def __repr__(self) -> str:
         return f"PrivateToken({self._token})"

@@ -1,4 +1,4 @@
-"""OAuth apps: installing them, and keeping every installation's token good."""
+"""Internal. OAuth apps: their installation, and valid tokens for each of them."""
 
 from __future__ import annotations
 
@@ -52,21 +52,31 @@ class AppSettings(TypedDict, total=False):
 class OAuthApp:
     """A marketplace app: credentials for every location and company that installed it.
 
-    ``store`` keeps the tokens; the default forgets them with the process. ``redirect_uri`` is the one registered with
-    the app, to the letter. ``company_id`` names the agency whose token mints tokens for locations that have none of
-    their own: an id, or a function from a location id to one; without it, the only company in the store.
-    ``refresh`` says when tokens are renewed.
-
-    Give it to a client, which opens and closes it; one client at a time::
+    Pass it to one client at a time, which opens and closes it::
 
         app = OAuthApp(client_id, client_secret, store=SqliteStore("tokens.db"))
         async with HighLevel(app) as hl:
             await hl.location(location_id).invoices.list()
 
-    Renewal happens in the background from half of a token's life on, once for all tasks and, through the store, for
-    all processes; a new pair is durable before it is used. Calls raise :class:`TokenMissing`,
-    :class:`GrantLost`, :class:`RefreshRejected`, :class:`RefreshUnavailable` or :class:`TokenStoreError` when
-    no token can be had.
+    Tokens are renewed in the background from half of their life on: once for all tasks and, through the store, once for
+    all processes. A new pair is durable before it is used. A call without a usable token raises
+    :class:`TokenMissing`, :class:`GrantLost`, :class:`RefreshRejected`, :class:`RefreshUnavailable` or
+    :class:`TokenStoreError`.
+
+    Args:
+        client_id: The app's client id.
+        client_secret: The app's secret.
+        store: Keeps the tokens. The default forgets them at the end of the process.
+        redirect_uri: The URI registered with the app, character by character.
+        company_id: The agency whose token mints tokens for locations without their own: an id, or a function from a
+            location id to one. The default is the only company in the store.
+        refresh: Rules for renewing tokens.
+        monotonic: A monotonic clock in seconds.
+        wall: Reads the epoch time in seconds.
+        random: Returns random numbers from [0, 1).
+
+    Raises:
+        ConfigurationError: A value is missing or invalid.
     """
 
     __slots__ = (
@@ -93,16 +103,16 @@ class OAuthApp:
         wall: Callable[[], float] = time.time,
         random: Callable[[], float] = random_module.random,
     ) -> None:
-        # rebound before the first raise: a traceback shows the variables of this frame
+        # Rebound before the first raise, because a traceback may show the variables of this frame.
         client_secret = secret = (
             client_secret if isinstance(client_secret, Secret) else Secret(str(client_secret))
         )
-        # and its repr prints these
+        # Set first, because ``repr`` prints them and may be called on a failed object.
         self._client_id = client_id
         self._client_secret = secret
         self._store = store if store is not None else MemoryStore()
         if not isinstance(client_id, str) or not client_id.strip() or "/" in client_id:
-            raise ConfigurationError("client_id", "is empty or no client id; copy it from the app's settings")
+            raise ConfigurationError("client_id", "is empty or contains '/'; copy it from the app's settings")
         header_text("client_id", client_id)
         if not secret.reveal().strip():
             raise ConfigurationError("client_secret", "is empty; copy it from the app's settings")
@@ -131,12 +141,18 @@ class OAuthApp:
 
     @classmethod
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[AppSettings]) -> Self:
-        """An app from ``HL_CLIENT_ID`` and ``HL_CLIENT_SECRET``, its tokens in the SQLite file ``HL_TOKEN_STORE``.
+        """Create an app from environment variables.
 
-        Without the latter, in the database ``HL_POSTGRES``, else in the user's state directory. ``HL_STORE_KEY`` (32
-        bytes as base64 or hexadecimal text) encrypts them, ``HL_REDIRECT_URI`` and ``HL_COMPANY_ID`` are the settings
-        of those names. ``settings`` are the constructor's keywords and win. Raises :class:`ConfigurationError` for
-        what is missing.
+        ``HL_CLIENT_ID`` and ``HL_CLIENT_SECRET`` are required. Tokens are kept in the SQLite file ``HL_TOKEN_STORE``,
+        else in the database ``HL_POSTGRES``, else in a file of the user's state directory. ``HL_STORE_KEY`` encrypts
+        them (32 bytes as base64 or hexadecimal text). ``HL_REDIRECT_URI`` and ``HL_COMPANY_ID`` set those keywords.
+
+        Args:
+            environ: Variables to read instead of the process environment.
+            settings: Keywords of the constructor. They override the variables.
+
+        Raises:
+            ConfigurationError: A required variable is missing, or a value is invalid.
         """
         found = Environment.read(environ)
         if found.client_id is None or found.client_secret is None:
@@ -152,7 +168,7 @@ class OAuthApp:
 
     @property
     def app_id(self) -> str:
-        """The app's id, which ``hl.oauth.installed_locations`` wants: the client id up to its hyphen."""
+        """The app's id: the client id up to its hyphen. ``hl.oauth.installed_locations`` takes it."""
         return self._client_id.partition("-")[0]
 
     def authorize_url(
@@ -166,16 +182,23 @@ class OAuthApp:
         extra: Mapping[str, str] | None = None,
         redirect_uri: str | None = None,
     ) -> str:
-        """Where a user's browser goes to install the app. Makes no request.
+        """Return the address of the consent page, where a user installs the app. Makes no request.
 
-        ``state`` comes back with the code and must be checked: :meth:`consent` does both. ``version_id`` is needed
-        for private apps: the app's id. ``host`` may be the white-label one, ``same_window`` asks for
-        ``loginWindowOpenMode=self``, ``extra`` adds parameters of your own.
+        Args:
+            state: Returns with the code and must be checked. :meth:`consent` creates and checks it.
+            scopes: The scopes to ask for.
+            version_id: The app's id. Private apps need it.
+            host: The consent host, for example the white-label one.
+            same_window: Sends ``loginWindowOpenMode=self``.
+            extra: Additional parameters.
+            redirect_uri: Replaces the constructor's redirect URI.
+
+        Raises:
+            InvalidRequest: The state is empty.
+            ConfigurationError: Another value is missing or invalid.
         """
         if not state:
-            raise InvalidRequest(
-                "state", "is empty; without one, anybody could complete somebody else's login"
-            )
+            raise InvalidRequest("state", "is empty; it protects the login against forged returns")
         return authorize_url(
             self._client_id,
             self._redirect(redirect_uri),
@@ -188,26 +211,34 @@ class OAuthApp:
         )
 
     def consent(self, *, life: float = STATE_LIFE) -> ConsentFlow:
-        """Makes states for web apps and checks them on return; a state lives ``life`` seconds."""
+        """Return a consent flow for a web app. A state is valid for ``life`` seconds."""
         return ConsentFlow(self, self._repository, self._wall, life=life)
 
     async def exchange_code(
         self, code: Secret | str, *, redirect_uri: str | None = None, user_type: str | None = None
     ) -> Installation:
-        """Spend the code that came back from the consent page, store the tokens, say who installed.
+        """Exchange the code of the consent page for tokens, and store them.
 
-        ``user_type`` is ``Location`` or ``Company``; left out, the server decides. Not repeated, for a code is good
-        once: raises :class:`RefreshRejected` when it is refused, :class:`RefreshUnavailable` when no answer
-        came; let the user install again. :class:`TokenStoreError` when the pair could not be stored: it is
-        kept in memory, and written by the next call for it.
+        A code is valid once, so the request is never repeated. After an error, let the user install again.
+
+        Args:
+            code: The ``code`` parameter of the redirect.
+            redirect_uri: Replaces the constructor's redirect URI.
+            user_type: ``Location`` or ``Company``. By default the server decides.
+
+        Returns:
+            Facts about the new installation.
+
+        Raises:
+            RefreshRejected: The server refused the code.
+            RefreshUnavailable: The server gave no usable answer.
+            TokenStoreError: The tokens could not be stored. They are kept in memory, and the next call for them tries
+                to store them again.
         """
-        code = secret = (
-            code if isinstance(code, Secret) else Secret(code)
-        )  # no variable shows it in a traceback
+        # Rebound, because a traceback may show the variables of this frame.
+        code = secret = code if isinstance(code, Secret) else Secret(code)
         if not secret.reveal().strip():
-            raise InvalidRequest(
-                "code", "is empty; it is the 'code' parameter of the address that was returned to"
-            )
+            raise InvalidRequest("code", "is empty; it is the 'code' parameter of the redirect")
         if user_type not in (None, COMPANY, LOCATION):
             raise InvalidRequest("user_type", f"{user_type!r} is neither {COMPANY!r} nor {LOCATION!r}")
         given = redirect_uri or self._redirect_uri
@@ -216,23 +247,24 @@ class OAuthApp:
             raise rejected("", "exchange the code", reply)
         if not isinstance(reply, Issued):
             raise RefreshUnavailable(
-                f"the authorisation server gave no verdict on the code: {reply.reason}. It may be spent: begin again",
+                f"the authorisation server gave no usable answer: {reply.reason}. The code may be used up: start again",
                 retry_after=reply.retry_after,
             )
         grant = grant_from_answer(reply.grant, self._wall())
         if not grant.key:
-            raise RefreshUnavailable(
-                "the authorisation server did not say who installed the app; begin again"
-            )
+            raise RefreshUnavailable("the authorisation server named no location or company; start again")
         await self._refresher.adopt(self._repository.name_of(grant.kind, grant.key), grant)
         return installation(grant, self._wall())
 
     # ------------------------------------------------------------------------------ what is installed
 
     async def installations(self, *, minted: bool = False) -> list[Installation]:
-        """What the store holds, companies first, without any secret; with ``minted`` also tokens that were minted.
+        """Return the stored installations without their secrets, companies first.
 
-        An entry that can't be read is left out here; a call that needs it raises :class:`TokenStoreError`.
+        An unreadable entry is left out. A call that needs it raises :class:`TokenStoreError`.
+
+        Args:
+            minted: Include the tokens that were minted from a company's.
         """
         found = []
         for kind in (COMPANY, LOCATION):
@@ -246,7 +278,7 @@ class OAuthApp:
         return found
 
     async def refresh(self, key: str) -> Installation:
-        """Renew the token of a location or company now, also when its grant was taken for lost."""
+        """Renew the token of a location or company now, even after a final refusal."""
         await self._refresher.renew(key)
         found = await self._repository.find(key)
         if found is None:
@@ -254,10 +286,10 @@ class OAuthApp:
         return installation(found.grant, self._wall())
 
     async def forget(self, key: str) -> bool:
-        """Remove a location's or company's tokens from the store; False when there were none.
+        """Remove the tokens of a location or company from the store. Return False if none were stored.
 
-        For a user who logs out, and for the UNINSTALL webhook. A company's minted tokens go with it. Tells the
-        server nothing: it has no way to revoke a token.
+        Use it when a user logs out, and for the UNINSTALL webhook. A company's minted tokens are removed too. No
+        request is made: the API cannot revoke a token.
         """
         removed = False
         for kind in (LOCATION, COMPANY):
@@ -297,7 +329,7 @@ class OAuthApp:
         )
 
     async def aclose(self) -> None:
-        """See :meth:`Credentials.aclose`. Waits for refreshes that have begun, at most twice ``timeout``."""
+        """See :meth:`Credentials.aclose`. Waits for the refreshes under way, at most twice ``timeout``."""
         await self._credentials.aclose()
 
     def _redirect(self, given: str | None) -> str:
@@ -320,8 +352,8 @@ def _store_from(found: Environment) -> TokenStore:
 
         store = PostgresTokenStore(found.postgres)
     else:
-        raise ConfigurationError("HL_TOKEN_STORE", "is not set; give the path of a file to keep tokens in")
+        raise ConfigurationError("HL_TOKEN_STORE", "is not set; give the path of a file for tokens")
     if found.store_key is None:
         return store
-    # what was stored before a key was set is read, and encrypted when it is next renewed
+    # Entries from before the key was set stay readable. Each is encrypted at its next renewal.
     return EncryptedStore(store, [found.store_key], accept_plain=True)

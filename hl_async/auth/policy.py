@@ -1,4 +1,4 @@
-"""What to do with a stored grant, and what a refusal means. Pure: clocks, headers and answers are passed in."""
+"""Internal. Decisions about stored tokens and refusals. Pure: clocks, headers and answers are passed in."""
 
 from __future__ import annotations
 
@@ -18,13 +18,21 @@ _OPERATOR_WORDS: Final = ("client credentials", "invalid_client", "not active", 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
-    """When tokens are renewed. Times are in seconds.
+    """Rules for renewing tokens. Times are seconds.
 
-    A token is renewed in the background once ``refresh_at`` of its life has passed, give or take ``jitter`` (both are
-    shares of its life), and counts as used up ``skew`` before its end. ``attempts`` is how often one renewal is tried
-    while no answer comes; after that, tries are ``backoff`` to ``max_backoff`` apart. ``rejection_pause``: a
-    token that was renewed because the server refused its predecessor, and is refused too within this time, is not
-    renewed again: the fault lies elsewhere, and refresh tokens are precious. ``timeout`` bounds one request.
+    Attributes:
+        refresh_at: Part of a token's life after which it is renewed in the background.
+        jitter: Random deviation from ``refresh_at``, as part of the life.
+        skew: Time before its end at which a token counts as expired.
+        attempts: Tries of one renewal while no answer arrives.
+        backoff: First pause between two failed renewals.
+        max_backoff: Longest pause between two failed renewals.
+        rejection_pause: A token that replaced a refused one and is refused within this time is not renewed again.
+            The cause lies elsewhere, and each renewal costs a refresh token.
+        timeout: Limit of one request.
+
+    Raises:
+        ConfigurationError: A value is out of range.
     """
 
     refresh_at: float = 0.5
@@ -53,21 +61,21 @@ class RefreshPolicy:
                 raise ConfigurationError(name, f"{value} is not a number of seconds from 0")
 
     def margin(self, life: float) -> float:
-        """Seconds before its end at which a token of that life counts as used up."""
+        """Return the seconds before its end at which a token of this life counts as expired."""
         return min(self.skew, life * _SKEW_SHARE)
 
     def renewal_age(self, life: float, random: float) -> float:
-        """The age in seconds at which a token is renewed in the background; ``random`` is from [0, 1)."""
+        """Return the age in seconds at which a token is renewed; ``random`` is from [0, 1)."""
         return life * (self.refresh_at + self.jitter * (2 * random - 1))
 
     def pause(self, failures: int, random: float) -> float:
-        """Seconds until the next try after that many failures in a row."""
+        """Return the seconds before the next try after this number of failures in a row."""
         ceiling: float = min(self.max_backoff, self.backoff * 2 ** min(failures - 1, 30))
         return ceiling * (0.5 + 0.5 * random)
 
 
 class RefreshStep(Enum):
-    """What a stored grant calls for."""
+    """The next step for a stored token set."""
 
     USE = "use"
     REFRESH = "refresh"
@@ -79,10 +87,15 @@ class RefreshStep(Enum):
 def next_step(
     grant: TokenSet, policy: RefreshPolicy, *, wall: float, unwanted: str | None, force: bool
 ) -> RefreshStep:
-    """What to do with ``grant``, as it was just read from the store.
+    """Decide the next step for a token set that was just read from the store.
 
-    ``unwanted`` is a header that is not good enough: refused by the server, or due for renewal. Any other one that
-    lives is used, whoever obtained it. ``force`` renews it all the same, and tries a lost grant once more.
+    Args:
+        grant: The stored token set.
+        policy: The rules for renewal.
+        wall: The epoch time.
+        unwanted: A header that was refused by the server, or is due for renewal. Any other valid header is used,
+            even if another process obtained it.
+        force: Renew in any case, and try a lost token set once more.
     """
     if not force and grant.header != unwanted and grant.remaining(wall) > policy.margin(grant.life):
         return RefreshStep.USE
@@ -96,20 +109,21 @@ def next_step(
 
 
 def is_final(refused: Denied) -> bool:
-    """Whether a refusal of a refresh says that the refresh token itself is worth nothing any more.
+    """Return whether a refused refresh means that the refresh token is invalid for good.
 
-    Wrong app credentials and a suspended sub-account leave it good (docs/api-facts.md#api-oauth-errors).
+    It stays valid if the app's credentials are wrong or the sub-account is suspended
+    (docs/api-facts.md#api-oauth-errors).
     """
     words = " ".join(refused.messages).lower()
     return refused.status in (400, 401) and not any(word in words for word in _OPERATOR_WORDS)
 
 
 def lost(grant: TokenSet, refused: Denied | None) -> GrantLost:
-    """The error for a grant whose refresh token the server does not take."""
+    """Return the error for a refresh token that the server refuses for good."""
     said = f"refused ({refused})" if refused is not None else "refused earlier"
     doubt = ""
     if grant.refreshing is not None and grant.refreshing == fingerprint(grant.refresh_token):
-        doubt = "; an earlier refresh got no answer, and it was probably spent then"
+        doubt = "; an earlier refresh got no answer and probably used it up"
     return GrantLost(
         f"the refresh token of {subject(grant)} was {said}{doubt}. Install the app again: send its user through "
         "the consent page (ConsentFlow), or run 'hl-async auth login'",
@@ -120,10 +134,10 @@ def lost(grant: TokenSet, refused: Denied | None) -> GrantLost:
 
 
 def rejected(key: str, action: str, refused: Denied) -> RefreshRejected:
-    """The error for a refusal that leaves the stored grant as it was."""
+    """Return the error for a refusal that leaves the stored tokens valid."""
     hint = ""
     if any(word in " ".join(refused.messages).lower() for word in _OPERATOR_WORDS):
-        hint = "; check client_id and client_secret, and that the sub-account is active. The stored grant was kept"
+        hint = "; check client_id and client_secret, and that the sub-account is active. The stored tokens were kept"
     return RefreshRejected(
         f"the authorisation server refused to {action}: {refused}{hint}",
         key=key,
@@ -133,23 +147,23 @@ def rejected(key: str, action: str, refused: Denied) -> RefreshRejected:
 
 
 def unavailable(key: str, reply: NoAnswer) -> RefreshUnavailable:
-    """Return the error for a server that gave no verdict."""
+    """Return the error for a refresh without a usable answer."""
     return RefreshUnavailable(
-        f"the authorisation server gave no verdict: {reply.reason}. The stored token was kept; it is asked "
-        "again by a later call",
+        f"the authorisation server gave no usable answer: {reply.reason}. The stored tokens were kept; a later "
+        "call tries again",
         key=key,
         retry_after=reply.retry_after,
     )
 
 
 def missing(key: str, why: str = "no token is stored for it") -> TokenMissing:
-    """The error for a key that nothing can be obtained for."""
+    """Return the error for a location or company without tokens."""
     return TokenMissing(
-        f"{key}: {why}. Send a user of it through the consent page (ConsentFlow), or run 'hl-async auth login'",
+        f"{key}: {why}. Send one of its users through the consent page (ConsentFlow), or run 'hl-async auth login'",
         key=key,
     )
 
 
 def subject(grant: TokenSet) -> str:
-    """What a grant is for, in words."""
+    """Return the name of the company or location in words."""
     return f"{'company' if grant.kind == COMPANY else 'location'} {grant.key}"

@@ -1,8 +1,8 @@
-"""One valid token per location, obtained at most once however many calls, tasks and processes ask for it.
+"""Internal. One valid token per location, obtained once for any number of calls, tasks and processes.
 
-The token in use lives in memory; the store is asked when there is none, when it is due, or when the server refused
-it. Per key one task of the refresher's own does the work and waiters stand behind ``asyncio.shield``: cancelling
-any of them, or all, never cuts a refresh short between the server's rotation and the write of the new pair.
+The current token lives in memory. The store is read if no token is loaded, if it is due for renewal, or if the server
+refused it. One task per key, owned by the refresher, does this work, and callers wait behind ``asyncio.shield``.
+Cancelling any or all of them never interrupts a refresh between the server's rotation and the write of the new pair.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hl_async.auth.policy import (
     subject,
     unavailable,
 )
-from hl_async.auth.repository import Found, TokenRepository
+from hl_async.auth.repository import Found, TokenRepository, contended
 from hl_async.auth.token_endpoint import Denied, Issued, NoAnswer, Reply, TokenEndpoint
 from hl_async.auth.tokens import COMPANY, LOCATION, TokenSet, fingerprint, grant_from_answer
 from hl_async.errors import (
@@ -50,7 +50,7 @@ _SAVES: Final = 3
 
 
 class _Entry:
-    """What this process knows of one key. Times are of the monotonic clock."""
+    """State of one key in this process. Times belong to the monotonic clock."""
 
     __slots__ = (
         "due", "error", "failures", "header", "refused", "renewed_after_refusal", "retry_at", "task", "unsaved",
@@ -72,7 +72,7 @@ class _Entry:
 
 
 class Refresher:
-    """Tokens of one app. ``company_of`` names the company that mints for a location; ``wall`` is the time of day."""
+    """Keeps the tokens of one app valid. ``company_of`` names the company that mints for a location."""
 
     def __init__(
         self,
@@ -97,13 +97,13 @@ class Refresher:
         self._closing = False
 
     def open(self, server: TokenEndpoint, telemetry: Telemetry) -> None:
-        """Begin to work with ``server``."""
+        """Start to use ``server``."""
         self._server = server
         self._telemetry = telemetry
         self._closing = False
 
     async def aclose(self) -> None:
-        """Wait for refreshes that have begun: a rotated pair is stored before the process goes on to its end."""
+        """Wait for the refreshes under way, so that a rotated pair is stored before the process ends."""
         self._closing = True
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -118,22 +118,22 @@ class Refresher:
 
     @property
     def is_open(self) -> bool:
-        """Whether a client uses it."""
+        """Whether a client uses this app now."""
         return self._server is not None
 
     @property
     def server(self) -> TokenEndpoint:
-        """The authorisation server; :class:`NotEntered` outside the client's block."""
+        """The authorisation server. Raises :class:`NotEntered` outside the client's block."""
         if self._server is None:
             raise NotEntered(
                 "this OAuthApp is not in use yet; enter 'async with HighLevel(app) as hl:' first"
             )
         return self._server
 
-    # ------------------------------------------------------------------------------ what a call asks
+    # ------------------------------------------------------------------------------ requests of calls
 
     def current(self, key: str) -> str | None:
-        """The header, if there is a usable one; starts its renewal in the background when it is due."""
+        """Return the usable header, or None. Start its renewal in the background if it is due."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -146,7 +146,7 @@ class Refresher:
         return entry.header
 
     async def bearer(self, key: str) -> str:
-        """The header, whatever it takes. Raises :class:`AuthError` subclasses."""
+        """Return the header after loading, refreshing or minting it. Raises subclasses of :class:`AuthError`."""
         for _ in range(_RACES):
             header = self.current(key)
             if header is not None:
@@ -154,16 +154,16 @@ class Refresher:
             entry = self._entries.setdefault(key, _Entry())
             if entry.task is None:
                 if entry.error is not None and self._monotonic() < entry.retry_at:
-                    raise copy.copy(entry.error)  # asked a moment ago: an ailing server is not hammered
+                    raise copy.copy(entry.error)  # do not ask a failing server again before the pause is over
                 self._start(key, entry, background=False)
             await self._join(key, entry)
-        raise RefreshUnavailable(f"the tokens of {key} are refused as fast as they are renewed", key=key)
+        raise RefreshUnavailable(f"the server refuses each renewed token of {key}", key=key)
 
     def reject(self, key: str, sent: str) -> bool:
-        """The server refused the header ``sent``: see :meth:`Credentials.reject`."""
+        """Drop the header ``sent``, which the server refused; see :meth:`Credentials.reject`."""
         entry = self._entries.get(key)
         if entry is None or entry.header != sent:
-            return True  # another one is there already, or on its way
+            return True  # another header is loaded already, or will be
         if self._monotonic() - entry.renewed_after_refusal < self._policy.rejection_pause:
             return False
         entry.refused = sent
@@ -173,7 +173,7 @@ class Refresher:
         return True
 
     async def renew(self, key: str) -> None:
-        """Renew now, whatever the token's age, and even if the grant was taken for lost."""
+        """Renew now, whatever the token's age and even after a final refusal."""
         entry = self._entries.setdefault(key, _Entry())
         if entry.task is not None:
             await asyncio.shield(entry.task)
@@ -181,18 +181,18 @@ class Refresher:
         await self._join(key, entry)
 
     async def adopt(self, name: str, grant: TokenSet) -> None:
-        """Store a grant that comes from a new consent, and use it from now on."""
+        """Store the tokens of a new consent, and use them from now on."""
         entry = self._entries.setdefault(grant.key, _Entry())
         try:
             await self._repository.put(name, grant)
         except TokenStoreError:
-            entry.unsaved = (name, grant, "")  # the code is spent: this pair is all there is
+            entry.unsaved = (name, grant, "")  # the code is used up, so this pair must not get lost
             raise
         entry.unsaved = None
         self._adopt(entry, grant, renewed=False)
 
     def forget(self, key: str) -> None:
-        """Drop what is known of ``key`` in this process."""
+        """Drop the state of ``key`` in this process."""
         self._entries.pop(key, None)
 
     # ------------------------------------------------------------------------------ the one task per key
@@ -210,7 +210,7 @@ class Refresher:
         if entry.task is task:
             entry.task = None
         if not task.cancelled():
-            task.exception()  # nobody may be waiting: a background refresh has no caller
+            task.exception()  # a background refresh has no caller that would collect its error
 
     async def _join(self, key: str, entry: _Entry) -> None:
         """Wait for the entry's task; every waiter gets an error object of its own."""
@@ -270,8 +270,8 @@ class Refresher:
         pause = self._policy.pause(entry.failures, self._random()) if tried else self._policy.max_backoff
         if isinstance(failure, RefreshUnavailable):
             pause = max(pause, failure.retry_after)
-        # what is missing or lost is looked up in the store again by the next call: it may have been mended there;
-        # and when a token ends after its background renewal failed, the call that needs one tries at once
+        # Missing or lost tokens are not remembered: another process may store new ones, so the next call reads the
+        # store. After a failed background renewal, the call that finds the token expired must try at once.
         entry.error = failure if tried and not background else None
         entry.retry_at = self._monotonic() + pause
         self._telemetry.emit(events.TokenRefreshFailed(key, type(failure).__name__, background))
@@ -283,7 +283,7 @@ class Refresher:
     async def _obtain(
         self, server: TokenEndpoint, key: str, entry: _Entry, unwanted: str | None, force: bool
     ) -> tuple[TokenSet, bool]:
-        """A grant whose header is not ``unwanted``, and whether it was made just now."""
+        """Return a token set whose header is not ``unwanted``, and whether it was renewed now."""
         found = await self._repository.find(key)
         step = RefreshStep.MINT if found is None else self._step(found.grant, unwanted, force)
         if found is not None and step is RefreshStep.USE:
@@ -299,7 +299,7 @@ class Refresher:
     async def _refresh(
         self, server: TokenEndpoint, name: str, entry: _Entry, unwanted: str | None, force: bool
     ) -> tuple[TokenSet, bool]:
-        """Spend the refresh token under the store's lock, unless somebody else has done so meanwhile."""
+        """Use the refresh token under the store's lock, unless another process has done so meanwhile."""
         async with self._repository.locked(name):
             for _ in range(_RACES):
                 found = await self._repository.load(name)
@@ -312,23 +312,23 @@ class Refresher:
                 if step is RefreshStep.LOST:
                     raise lost(grant, None)
                 if step is not RefreshStep.REFRESH or grant.refresh_token is None:
-                    raise missing(grant.key, "its token has run out, and it came without a refresh token")
+                    raise missing(grant.key, "its token expired, and it came without a refresh token")
                 done = await self._use_refresh_token(server, found, entry)
                 if done is not None:
                     return done
-        raise TokenStoreError(f"the entry for {name.rpartition('/')[2]} is written by others all the time")
+        raise contended(name.rpartition("/")[2])
 
     async def _use_refresh_token(
         self, server: TokenEndpoint, found: Found, entry: _Entry
     ) -> tuple[TokenSet, bool] | None:
-        """One refresh of what was ``found``; None when the store was written by others and is to be read again."""
+        """Refresh once. Return None if another process wrote the entry, which must be read again then."""
         name, grant, version = found
         token = grant.refresh_token
         assert token is not None
         spent = fingerprint(token)
         doubtful = grant.refreshing == spent
-        # written before the request: whoever reads it later knows that this token may be spent, and a store that
-        # can't be written stops us before anything is
+        # The mark is written before the request, for two reasons. Any later reader learns that this token may be
+        # used up. And a store that cannot be written stops the refresh while the token is still good.
         since = grant.refreshing_since if doubtful else self._wall()
         if not await self._repository.save(
             name, grant.replace(refreshing=spent, refreshing_since=since), version
@@ -341,11 +341,11 @@ class Refresher:
         if isinstance(reply, Denied):
             now = await self._repository.load(name)
             if now is None or fingerprint(now.grant.refresh_token) != spent:
-                return None  # another process won, or a person logged in or out
+                return None  # another process renewed it, or a person logged in or out
             final = is_final(reply)
             before = grant.replace(refreshing=spent) if unanswered else grant
             after = before.replace(lost=spent) if final else grant
-            with suppress(TokenStoreError):  # the refusal is the news, not the note about it
+            with suppress(TokenStoreError):  # the refusal matters more than a failure to record it
                 await self._repository.save(name, after, now.version)
             raise lost(before, reply) if final else rejected(grant.key, f"refresh {subject(grant)}", reply)
         if not reply.sent and not unanswered:
@@ -354,11 +354,11 @@ class Refresher:
         raise unavailable(grant.key, reply)
 
     async def _mint(self, server: TokenEndpoint, key: str, found: Found | None) -> tuple[TokenSet, bool]:
-        """Make a location's token from its company's. Repeatable, so no lock: a race costs one request."""
+        """Mint a location's token from its company's. It is repeatable, so a race costs one request and no lock."""
         company = (found.grant.company_id if found else None) or await self._company(key)
         if company is None or company == key:
             raise missing(key)
-        reply: Reply = NoAnswer("it was never asked", sent=False)
+        reply: Reply = NoAnswer("no request was made", sent=False)
         for last in (False, True):
             bearer = await self.bearer(company)
             reply, _ = await self._ask(partial(server.mint, company, key, bearer))
@@ -366,11 +366,11 @@ class Refresher:
                 continue
             break
         if isinstance(reply, Issued):
-            # its refresh token is worth less than the care it would need: the company's makes new ones
+            # Its own refresh token is dropped: the company's token mints a new one, without a rotation to guard.
             fresh = grant_from_answer(reply.grant, self._wall()).replace(
                 kind=LOCATION, location_id=key, company_id=company, refresh_token=None, minted=True
             )
-            with suppress(TokenStoreError):  # it can be made again
+            with suppress(TokenStoreError):  # a lost token is minted again
                 name = self._repository.name_of(LOCATION, key)
                 await self._repository.save(name, fresh, found.version if found else 0)
             return fresh, True
@@ -379,7 +379,7 @@ class Refresher:
         raise unavailable(key, reply)
 
     async def _company(self, key: str) -> str | None:
-        """The company that mints for a location nothing is stored for."""
+        """Return the company that mints for a location without tokens of its own."""
         if self._company_of is not None:
             return self._company_of(key)
         names = await self._repository.names(COMPANY)
@@ -390,14 +390,14 @@ class Refresher:
         return names[0].rpartition("/")[2] if names else None
 
     async def _ask(self, send: Callable[[], Awaitable[Reply]]) -> tuple[Reply, bool]:
-        """The server's verdict, asked for again while none comes and ``timeout`` has not passed.
+        """Send until the server answers, within ``attempts`` and ``timeout``.
 
-        The second value is whether an earlier request of these may have been executed without an answer. Asking
-        again soon is right for a refresh too: a server that gives any grace gives it for a short time.
+        A quick retry is right for a refresh too: any grace is short (docs/api-facts.md#api-refresh-grace).
+        Returns the reply, and whether an earlier request may have been executed without an answer.
         """
         started = self._monotonic()
         unanswered = False
-        reply: Reply = NoAnswer("it was never asked", sent=False)
+        reply: Reply = NoAnswer("no request was made", sent=False)
         for attempt in range(1, self._policy.attempts + 1):
             reply = await send()
             if not isinstance(reply, NoAnswer):
@@ -413,7 +413,7 @@ class Refresher:
     async def _keep(
         self, entry: _Entry, name: str, grant: TokenSet, version: int, spent: str
     ) -> tuple[TokenSet, bool]:
-        """Make a new pair durable; nobody uses it before that. A store that fails is tried again, then later."""
+        """Make a new pair durable before any call uses it. A failing store is tried again, later as well."""
         entry.unsaved = (name, grant, spent)
         failure: TokenStoreError | None = None
         for attempt in range(1, _SAVES + 1):
@@ -431,19 +431,19 @@ class Refresher:
             if attempt < _SAVES:
                 await asyncio.sleep(self._policy.pause(attempt, self._random()))
         raise TokenStoreError(
-            f"the new token pair of {subject(grant)} could not be stored, and the old one is spent: mend the "
-            f"store while this process lives; the pair is kept in memory and written as soon as it can be. {failure}",
+            f"the new token pair of {subject(grant)} could not be stored, and the old one is used up. Repair the "
+            f"store before this process ends: it keeps the pair in memory and writes it as soon as possible. {failure}",
             key=grant.key,
         )
 
     async def _flush(self, entry: _Entry) -> None:
-        """Write a pair that could not be stored when it came."""
+        """Write a pair that could not be stored when it was issued."""
         assert entry.unsaved is not None
         name, grant, spent = entry.unsaved
-        if not spent:  # of a new consent: newer than anything that is stored
+        if not spent:  # tokens of a new consent are newer than any stored ones
             await self._repository.put(name, grant)
         else:
             found = await self._repository.load(name)
-            if found is not None:  # removed meanwhile by a person: it stays so
+            if found is not None:  # a person who removed the entry meanwhile wins
                 await self._repository.replace_spent(name, grant, found.version, spent)
         entry.unsaved = None

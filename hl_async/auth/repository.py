@@ -1,4 +1,4 @@
-"""Grants in a store: names, blobs, and every failure of a store as one kind of error."""
+"""Internal. Token sets in a store: entry names, blobs, and one error type for every failure of a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RACES: Final = 16
 
 
 class Found(NamedTuple):
-    """A grant as it was read; ``version`` is what a later write has to name."""
+    """A token set as it was read. A later write must name ``version``."""
 
     name: str
     grant: TokenSet
@@ -27,9 +27,9 @@ class Found(NamedTuple):
 
 
 class TokenRepository:
-    """The grants of one app in a store that may hold others too.
+    """The token sets of one app, in a store that other apps may share.
 
-    Every method raises :class:`TokenStoreError`, and nothing else, when the store fails.
+    If the store fails, every method raises :class:`TokenStoreError` and no other exception.
     """
 
     __slots__ = ("_client_id", "_store")
@@ -39,28 +39,35 @@ class TokenRepository:
         self._store = store
 
     def name_of(self, kind: str, key: str) -> str:
-        """The entry's name in the store."""
+        """Return the name of an entry in the store."""
         return f"{self._client_id}/{kind.lower()}/{key}"
 
     async def load(self, name: str) -> Found | None:
-        """The grant under ``name``."""
+        """Return the token set under ``name``, or None."""
         key = name.rpartition("/")[2]
         stored = await self._guarded(key, "read", lambda: self._store.load(name))
         return None if stored is None else Found(name, decode_grant(stored.data, key), stored.version)
 
     async def find(self, key: str) -> Found | None:
-        """The grant of a location, or of a company, of that id."""
+        """Return the token set of the location or company with this id, or None."""
         return await self.load(self.name_of(LOCATION, key)) or await self.load(self.name_of(COMPANY, key))
 
     async def save(self, name: str, grant: TokenSet, version: int) -> bool:
-        """Write if the entry is still at ``version``; durable when this returns True."""
+        """Write if the entry is still at ``version``. The write is durable if this returns True."""
         data = encode_grant(grant)
         return await self._guarded(grant.key, "written", partial(self._save, name, data, version))
 
     async def replace_spent(self, name: str, grant: TokenSet, version: int, spent: str) -> TokenSet | None:
-        """Write ``grant``, which came for the refresh token with the fingerprint ``spent``, whatever others did.
+        """Store the successor of a used refresh token, against concurrent writes.
 
-        Returns what stands in the store then: ``grant``, or that of a newer consent; None when the entry was removed.
+        Args:
+            name: The entry.
+            grant: The new token set.
+            version: Version of the entry that was read.
+            spent: Fingerprint of the refresh token that was exchanged for ``grant``.
+
+        Returns:
+            The token set in the store: ``grant``, or the one of a newer consent. None if the entry was removed.
         """
         ours = fingerprint(grant.refresh_token)
         for _ in range(_RACES):
@@ -71,25 +78,26 @@ class TokenRepository:
                 return None
             if fingerprint(found.grant.refresh_token) not in (spent, ours):
                 return found.grant
-            version = found.version  # a lock that was lost must not cost the only valid pair
-        raise TokenStoreError(f"the entry for {grant.key} is written by others all the time", key=grant.key)
+            # The lock may have been lost. The only valid pair must be stored all the same, so try again.
+            version = found.version
+        raise contended(grant.key)
 
     async def put(self, name: str, grant: TokenSet) -> None:
-        """Write whatever is there: for a grant that comes from a new consent and is newer than anything stored."""
+        """Overwrite the entry with a token set of a new consent, which is newer than any stored one."""
         data = encode_grant(grant)
         for _ in range(_RACES):
             stored = await self._guarded(grant.key, "read", lambda: self._store.load(name))
             version = stored.version if stored else 0
             if await self._guarded(grant.key, "written", partial(self._save, name, data, version)):
                 return
-        raise TokenStoreError(f"the entry for {grant.key} is written by others all the time", key=grant.key)
+        raise contended(grant.key)
 
     def _save(self, name: str, data: bytes, version: int) -> Awaitable[bool]:
-        # plain bytes for a store of the user's: encoders such as msgspec refuse subclasses
+        # A store of the user's own gets plain bytes: encoders such as msgspec refuse subclasses.
         return self._store.save(name, bytes(data), version)
 
     async def remove(self, name: str) -> bool:
-        """Remove an entry, readable or not; False when there was none."""
+        """Remove an entry, even an unreadable one. Return False if it was missing."""
         key = name.rpartition("/")[2]
         for _ in range(_RACES):
             stored = await self._guarded(key, "read", lambda: self._store.load(name))
@@ -97,33 +105,33 @@ class TokenRepository:
                 return False
             if await self._guarded(key, "written", partial(self._store.delete, name, stored.version)):
                 return True
-        raise TokenStoreError(f"the entry for {key} is written by others all the time", key=key)
+        raise contended(key)
 
     async def names(self, kind: str) -> list[str]:
-        """The names of all entries of a kind."""
+        """Return the names of all entries of a kind."""
         prefix = self.name_of(kind, "")
         return await self._guarded("", "read", lambda: self._store.names(prefix))
 
     @asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
-        """Hold the entry's lock; errors of the block itself pass through untouched."""
+        """Hold the entry's lock. Errors of the block itself pass through unchanged."""
         key = name.rpartition("/")[2]
         lock = self._store.locked(name)
         await self._guarded(key, "locked", lock.__aenter__)
         try:
             yield
         finally:
-            # the lock is not told how the block ended: a store must not roll back what was saved inside
+            # The lock never sees the block's error: a store must not roll back the writes made inside.
             await self._guarded(key, "unlocked", lambda: lock.__aexit__(None, None, None))
 
     async def remember(self, state: str, data: bytes) -> None:
-        """Keep ``data`` under a one-time name."""
+        """Store ``data`` under a one-time name."""
         name = self.name_of(_STATE, state)
         if not await self._guarded("", "written", lambda: self._store.save(name, data, 0)):
             raise TokenStoreError("a random name came up twice; is the random source broken?")
 
     async def recall(self, state: str) -> bytes | None:
-        """The data under a one-time name, to exactly one of any number of callers; None to all others."""
+        """Return the data under a one-time name to one caller only. Every other caller gets None."""
         name = self.name_of(_STATE, state)
         stored = await self._guarded("", "read", lambda: self._store.load(name))
         if stored is None:
@@ -133,7 +141,7 @@ class TokenRepository:
         return stored.data if taken else None
 
     async def states(self) -> list[str]:
-        """The one-time names that nobody has called for."""
+        """Return the one-time names that are still unused."""
         return [name.rpartition("/")[2] for name in await self.names(_STATE)]
 
     async def aclose(self) -> None:
@@ -141,7 +149,7 @@ class TokenRepository:
         await self._guarded("", "closed", self._store.aclose)
 
     async def _guarded(self, key: str, verb: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Whatever a store raises becomes a :class:`TokenStoreError` that holds none of its objects."""
+        """Turn every failure of a store into a :class:`TokenStoreError` without references to its objects."""
         try:
             return await act()
         except TokenStoreError as error:
@@ -151,3 +159,10 @@ class TokenRepository:
             problem = f"{type(error).__name__}: {redact(str(error))[:200]}"
             failure = TokenStoreError(f"the token store could not be {verb}: {problem}", key=key)
         raise failure.with_traceback(None)
+
+
+def contended(key: str) -> TokenStoreError:
+    """Return the error for an entry that other processes keep writing."""
+    return TokenStoreError(
+        f"the entry for {key} changes continuously; other processes keep writing it", key=key
+    )

@@ -1,7 +1,7 @@
-"""Requests to the authorisation server: one request each, and what came of it as plain data.
+"""Internal. Single requests to the authorisation server, with their results as plain data.
 
-Paths, key case and the ``Version`` header go together (docs/api-facts.md#api-oauth-v3). Nothing here retries: whether a
-refresh token may be sent again is the refresher's decision.
+Paths, key case and the ``Version`` header depend on each other (docs/api-facts.md#api-oauth-v3). Nothing here retries:
+the refresher decides whether a refresh token may be sent again.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ MAX_BODY: Final = 1024 * 1024
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """The server gave a grant, with an access token that can be used."""
+    """The server issued a usable access token."""
 
     grant: TokenGrant
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """The server understood and said no, in ``messages``; ``token_bad`` when it meant the bearer."""
+    """The server refused, with ``messages``. ``token_bad`` means that it refused the bearer."""
 
     status: int
     messages: tuple[str, ...]
@@ -74,7 +74,10 @@ Reply: TypeAlias = Issued | Denied | NoAnswer
 
 
 class TokenEndpoint:
-    """The endpoints of one app at one server. ``timeout`` is seconds per request, ``wall`` the time of day."""
+    """The token endpoints of one server, used by one app.
+
+    ``timeout`` is the limit of one request in seconds, and ``wall`` reads the epoch time.
+    """
 
     __slots__ = (
         "_base_url",
@@ -109,7 +112,7 @@ class TokenEndpoint:
         self._wall = wall
 
     async def exchange(self, code: Secret, *, redirect_uri: str | None, user_type: str | None) -> Reply:
-        """Spend an authorization code."""
+        """Exchange an authorization code for tokens. The code can be used once."""
         return await self._token(
             grant_type="authorization_code",
             code=code.masked(),
@@ -118,13 +121,13 @@ class TokenEndpoint:
         )
 
     async def refresh(self, token: Secret, *, user_type: str) -> Reply:
-        """Spend a refresh token."""
+        """Exchange a refresh token for a new pair. The token can be used once."""
         return await self._token(
             grant_type="refresh_token", refresh_token=token.masked(), user_type=user_type
         )
 
     async def mint(self, company_id: str, location_id: str, bearer: str) -> Reply:
-        """Make a token for a location from the company's; repeatable. Waits for the company's rate budget."""
+        """Mint a location's token from the company's. Safe to repeat. It waits for the company's rate budget."""
         operation = op.GET_LOCATION_TOKEN
         fields = {"companyId": company_id, "locationId": location_id}
         response = await self._governed(operation, company_id, bearer, urlencode(fields).encode())
@@ -150,7 +153,7 @@ class TokenEndpoint:
         try:
             if permit is None:
                 permit = await scope.acquire(Lane.INTERACTIVE)
-        except CallError as error:  # the day's budget is spent, or the app is being closed
+        except CallError as error:  # the daily quota is exhausted, or the app is being closed
             failure = str(error)
         else:
             try:
@@ -159,7 +162,7 @@ class TokenEndpoint:
                     permit.answered(response.status, response.headers, response.elapsed)
                 return response
             finally:
-                permit.failed()  # after an answer it does nothing
+                permit.failed()  # ignored if the permit was settled by an answer
         return NoAnswer(failure, sent=False)
 
     async def _send(self, operation: Operation[Any], bearer: str, body: bytes) -> WireResponse | NoAnswer:
@@ -168,7 +171,7 @@ class TokenEndpoint:
             headers[AUTHORIZATION] = bearer
         path = operation.path_v3 if self._version == V3 else operation.path
         try:
-            # a fresh connection: a pooled one may break under the request and hide whether it was executed
+            # A pooled connection may break under the request, and then it is unknown whether the token was used up.
             return await self._wire.attempt(
                 operation.method,
                 f"{self._base_url}{path}",
@@ -183,7 +186,7 @@ class TokenEndpoint:
         return silent
 
     def _reply(self, operation: Operation[TokenGrant], response: WireResponse | NoAnswer) -> Reply:
-        """Read an answer of any kind; what is not the server's own JSON was never its verdict."""
+        """Classify an answer. Only the server's own JSON counts as a refusal, never a gateway's page."""
         if isinstance(response, NoAnswer):
             return response
         if 200 <= response.status < 300:
@@ -195,10 +198,10 @@ class TokenEndpoint:
                 if is_usable(answer):
                     return Issued(answer)
                 problem = "no usable access token in it"
-            return NoAnswer(f"{response.status} with a body that is not a grant ({problem})", sent=True)
+            return NoAnswer(f"{response.status} with a body that is not a token set ({problem})", sent=True)
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
         refusal = error_from_response(operation.name, response)
-        # a 401 may be the gateway's word for a timeout: docs/api-facts.md#api-401
+        # A gateway reports some of its timeouts as 401: docs/api-facts.md#api-401
         silent = isinstance(refusal, RateLimited | ServerError) or response.status == 408
         if silent or not _is_verdict(response):
             return NoAnswer(refusal.message, sent=not isinstance(refusal, RateLimited), retry_after=pause)
@@ -212,7 +215,7 @@ class TokenEndpoint:
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Remove what was sent from the server's words: a refusal may quote the refresh token it refuses."""
+    """Remove secrets from the server's messages: a refusal may quote the refresh token."""
 
     def clean(text: str) -> str:
         for secret in secrets:

@@ -1,7 +1,7 @@
-"""What one installation of the app holds, how long it is good, and how it is written into a store. Pure.
+"""Internal. The tokens of one installation, their lifetime, and their form in a store. Pure.
 
-Tokens are :class:`Secret` from the decoder to the store; the only text form that shows them is the blob that
-:func:`encode_grant` makes for a :class:`~hl_async.auth.stores.base.TokenStore`.
+Tokens are :class:`Secret` from the decoder to the store. Only the blob that :func:`encode_grant` creates for a
+:class:`~hl_async.auth.stores.base.TokenStore` shows them.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ COMPANY: Final = "Company"
 LOCATION: Final = "Location"
 
 DEFAULT_LIFE: Final = 3600.0
-"""Seconds a token is believed to live when the server does not say; the server's 401 corrects it."""
+"""Assumed lifetime in seconds if the server names none. A 401 corrects it."""
 
 LONGEST_LIFE: Final = 86_400.0
-"""The longest life that is believed, in seconds: the documented one (docs/api-facts.md#api-token-lifetimes)."""
+"""Longest lifetime accepted, in seconds: the documented one (docs/api-facts.md#api-token-lifetimes)."""
 
 _ABSURD: Final = 7 * LONGEST_LIFE
 _FORMAT: Final = 1
 
 
 class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The tokens of one company or location. Times are seconds since the epoch, ``life`` is seconds.
+    """The tokens of one company or location. Times are epoch seconds, ``life`` is a number of seconds.
 
-    ``minted`` grants were made from the company's token and can be made again; they keep no refresh token.
-    ``refreshing`` is the fingerprint of the refresh token that was sent at ``refreshing_since`` and whose
-    answer nobody has seen; ``lost`` the fingerprint of one that the server has refused for good.
+    Attributes:
+        minted: Made from the company's token. It can be made again and has no refresh token.
+        refreshing: Fingerprint of a refresh token that was sent at ``refreshing_since`` without an answer so far.
+        lost: Fingerprint of a refresh token that the server has refused for good.
     """
 
     format: int = _FORMAT
@@ -56,7 +57,7 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """The id of the location, or of the company for a company's grant."""
+        """The id of the location, or of the company."""
         return (self.company_id if self.kind == COMPANY else self.location_id) or ""
 
     @property
@@ -66,24 +67,33 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def expires_at(self) -> float:
-        """Seconds since the epoch, by the clock of the host that obtained it."""
+        """End of the token's life in epoch seconds, by the clock of the host that obtained it."""
         return self.obtained_at + self.life
 
     def remaining(self, wall: float) -> float:
-        """Seconds of life left at ``wall``; never more than ``life``, should the clock have gone back."""
+        """Return the remaining seconds at ``wall``, at most ``life`` even if the clock was set back."""
         return self.life - max(wall - self.obtained_at, 0.0)
 
     def replace(self, **changes: Any) -> TokenSet:
-        """A copy with ``changes``."""
+        """Return a copy with ``changes``."""
         return msgspec.structs.replace(self, **changes)
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a grant, without its secrets. ``expires_at`` is in UTC.
+    """Facts about an installation, without its secrets.
 
-    ``kind`` is ``Company`` or ``Location``, ``key`` its id. ``minted`` tokens come from the company's. ``state`` is
-    ``ok``, ``expired`` (the next call renews it), ``uncertain`` (a refresh began and its answer was never seen; the
-    next refresh tells) or ``lost`` (the app must be installed again).
+    Attributes:
+        kind: ``Company`` or ``Location``.
+        key: The id of the company or location.
+        company_id: The company, if known.
+        location_id: The location, None for a company.
+        user_id: The user who installed the app, if known.
+        scopes: The granted scopes.
+        expires_at: End of the access token's life, in UTC.
+        refreshable: The token can be renewed without a person.
+        minted: The token was made from the company's token.
+        state: ``ok``, ``expired`` (the next call renews it), ``uncertain`` (the answer to a refresh is missing; the
+            next refresh decides) or ``lost`` (the app must be installed again).
     """
 
     kind: str
@@ -99,7 +109,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def installation(grant: TokenSet, wall: float) -> Installation:
-    """The public side of ``grant`` as it stands at ``wall``."""
+    """Return the public facts of ``grant`` at ``wall``."""
     refresh = fingerprint(grant.refresh_token)
     if grant.lost is not None and grant.lost == refresh:
         state = "lost"
@@ -122,14 +132,14 @@ def installation(grant: TokenSet, wall: float) -> Installation:
 
 
 def fingerprint(secret: Secret | None) -> str:
-    """A short name for a secret that does not give it away; empty for None."""
+    """Return a short name that does not reveal the secret, or an empty text for None."""
     if secret is None:
         return ""
     return hashlib.blake2b(secret.reveal().encode(), digest_size=9).hexdigest()
 
 
 def believed_life(expires_in: object) -> float:
-    """Seconds to believe of an ``expires_in`` that may be missing, text, negative, milliseconds or nonsense."""
+    """Return a lifetime in seconds for an ``expires_in`` of any type and value, valid or not."""
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str | Decimal):
         return DEFAULT_LIFE
     try:
@@ -142,15 +152,15 @@ def believed_life(expires_in: object) -> float:
 
 
 def is_usable(answer: TokenGrant) -> bool:
-    """Whether an answer holds an access token that can stand in a header."""
+    """Return whether an answer contains an access token that is valid in a header."""
     access = answer.access_token
     return bool(access) and all(0x21 <= ord(character) <= 0x7E for character in access or "")
 
 
 def grant_from_answer(answer: TokenGrant, wall: float, previous: TokenSet | None = None) -> TokenSet:
-    """The grant in a usable answer of the token endpoint.
+    """Return the tokens of a usable answer of the token endpoint.
 
-    What the answer leaves out (ids, scope, the refresh token) is taken from ``previous``.
+    Missing parts (ids, scope, the refresh token) are taken from ``previous``.
     """
     access = answer.access_token
     assert access is not None
@@ -190,13 +200,17 @@ _decoder: Final = msgspec.json.Decoder(TokenSet, dec_hook=_conceal)
 
 
 def encode_grant(grant: TokenSet) -> bytes:
-    """The blob for a store. It holds the tokens in the clear; see ``EncryptedStore`` for encryption."""
+    """Return the blob for a store. It contains the tokens in clear text; ``EncryptedStore`` encrypts it."""
     return MaskedBytes(_encoder.encode(grant))
 
 
 def decode_grant(data: bytes, key: str) -> TokenSet:
-    """The grant in a blob. Raises :class:`TokenStoreError` when it is none, or of a later version."""
-    data = MaskedBytes(data)  # the error below is raised from this frame
+    """Decode a blob.
+
+    Raises:
+        TokenStoreError: The blob is not a valid token set, or was written by a later version.
+    """
+    data = MaskedBytes(data)  # the error below shows this frame's locals to crash reporters
     try:
         grant = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

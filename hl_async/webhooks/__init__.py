@@ -1,8 +1,7 @@
-"""Receiving HighLevel's webhooks: prove who sent them, read them as typed events, hand them to functions.
+"""Webhooks of HighLevel: verify the sender, decode typed events, dispatch them to handlers.
 
-HighLevel signs the raw body and nothing else; the time and the delivery's id are inside it, so the
-signature is verified first and only then is anything read. Whatever is not provably fresh, signed and new is an
-error: nothing is ever accepted in silence. Needs the extra ``webhooks``::
+HighLevel signs the raw body only. The timestamp and the delivery's id are inside it, so the signature is verified
+before anything is read. A delivery that is not signed, fresh and new raises an error. Needs the extra ``webhooks``::
 
     router = Router()
 

@@ -1,4 +1,4 @@
-"""A body as a typed event."""
+"""Internal. Decodes a body into a typed event."""
 
 from __future__ import annotations
 
@@ -27,18 +27,25 @@ _ENVELOPE_NAMES: Final = ("timestamp", "webhookId", "locationId", "companyId", "
 
 
 def parse(body: bytes, *, event_type: str | None = None) -> WebhookEvent:
-    """Read a body as an event; it proves nothing, so :func:`verify` comes first.
+    """Decode a body into an event. This proves nothing about the sender: call :func:`verify` first.
 
-    ``event_type`` names the event for deliveries that don't (the published samples). A flat invoice without any name is
-    an :class:`InvoiceEvent`; a name this version does not know gives :class:`UnknownEvent` with everything in it.
-    Raises :class:`DeliveryUnreadable` when it is no JSON object, or no document of its kind: amounts are not guessed.
+    Args:
+        body: The raw body.
+        event_type: Name of the event, for bodies without one (such as the published samples).
+
+    Returns:
+        The event. A flat invoice without a name gives :class:`InvoiceEvent`. An unknown name gives
+        :class:`UnknownEvent` with all the data.
+
+    Raises:
+        DeliveryUnreadable: The body is not a JSON object, or not a valid document of its kind.
     """
     body = bytes(body)
     return _event(body, json_body(body), event_type)
 
 
 def json_body(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body; raises :class:`DeliveryUnreadable`."""
+    """Return the JSON object in a body. Raises :class:`DeliveryUnreadable`."""
     try:
         return json_object(body)
     except DecodeError as error:
@@ -47,7 +54,10 @@ def json_body(body: bytes) -> dict[str, Any]:
 
 
 def check_unique(body: bytes) -> None:
-    """Raise :class:`DeliveryUnreadable` if the body names a field of the envelope twice: readers take either."""
+    """Raise :class:`DeliveryUnreadable` if the body names a field of the envelope twice.
+
+    JSON readers differ in which of the two they use, so a signed body could mean two things.
+    """
     pairs: list[tuple[str, Any]] = []
 
     def keep(found: list[tuple[str, Any]]) -> None:
@@ -75,7 +85,7 @@ def _event(body: bytes, document: dict[str, Any], hint: str | None) -> WebhookEv
     if kind is not None:
         return kind(type=name, invoice=_decode(_invoice, body, name), **shared)
     if name in _app:
-        # what the envelope has read already must not fail a second time
+        # The envelope's fields are read leniently. The strict decoder of the event must not refuse them again.
         rest = {key: value for key, value in document.items() if key not in _ENVELOPE_NAMES and key != "data"}
         event: WebhookEvent = _decode(_app[name], msgspec.json.encode(rest), name)
         event.type = name

@@ -1,4 +1,4 @@
-"""Each delivery once, to the functions that asked for its type, and what to answer."""
+"""Internal. Dispatches each delivery once to its handlers, and chooses the HTTP status of the answer."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, prepare
 from hl_async.webhooks.verification import MAX_AGE, MAX_BODY, Delivery, verify
 
 RETENTION: Final = 4 * 86_400.0
-"""Seconds for which accepted deliveries are remembered: retries are documented for up to three days."""
+"""Seconds for which accepted deliveries are remembered. Retries go on for up to three days."""
 
 E = TypeVar("E", bound=WebhookEvent)
 Handler = Callable[[E], Awaitable[None]]
 
 
 class SeenStore(Protocol):
-    """Remembers deliveries, in memory or for many processes (``SET key 1 NX EX ttl``, ``INSERT … ON CONFLICT``)."""
+    """Remembers deliveries, in memory or for several processes.
+
+    ``SET key 1 NX EX ttl`` in Redis and ``INSERT … ON CONFLICT`` in SQL implement it.
+    """
 
     async def claim(self, key: str, ttl: float) -> bool:
-        """Remember ``key`` for ``ttl`` seconds, atomically; False when it is remembered already."""
+        """Remember ``key`` for ``ttl`` seconds, atomically. Return False if it is remembered already."""
         ...
 
     async def release(self, key: str) -> None:
-        """Forget ``key``: the delivery was not handled and may come again."""
+        """Forget ``key``, because its delivery was not handled and may be repeated."""
         ...
 
 
 class MemorySeenStore:
-    """Remembers within one process. Bounded by age: a key takes about 200 bytes until its time is over.
+    """Remembers deliveries within one process. A key takes about 200 bytes until it expires.
 
     ``clock`` is monotonic, in seconds.
     """
@@ -75,11 +78,20 @@ class MemorySeenStore:
 
 
 class Router:
-    """Verifies deliveries and hands each event to the functions that asked for its type.
+    """Verifies deliveries and dispatches each event to the handlers of its type.
 
-    The keywords are those of :func:`verify`. ``seen`` remembers accepted deliveries for four days, or twice ``max_age``
-    if that is longer; share one between processes. ``wall`` is the time of day in seconds. Wrong keys, and a missing
-    package ``cryptography``, fail here and not in a request.
+    Args:
+        keys: Ed25519 public keys, as in :func:`verify`.
+        legacy_keys: RSA public keys, as in :func:`verify`.
+        max_age: Seconds that a timestamp may differ from the clock.
+        require_timestamp: Refuse deliveries without a timestamp.
+        max_body: Largest body in bytes.
+        seen: Remembers accepted deliveries for four days, or twice ``max_age`` if longer. Share one between
+            processes.
+        wall: Reads the epoch time in seconds.
+
+    Raises:
+        ConfigurationError: A key is invalid, or the package ``cryptography`` is missing.
     """
 
     def __init__(
@@ -118,10 +130,14 @@ class Router:
     def on(self, kind: str) -> Callable[[Handler[WebhookEvent]], Handler[WebhookEvent]]: ...
 
     def on(self, kind: Any) -> Callable[[Handler[Any]], Handler[Any]]:
-        """Decorate an async function that is to get events of ``kind``.
+        """Decorate an async handler of events of ``kind``.
 
-        A class takes its subclasses along: ``InvoiceEvent`` is all seven, ``WebhookEvent`` everything. A text is the
-        event's name on the wire, for events without a class of their own (``"ContactCreate"``).
+        Args:
+            kind: A class, which includes its subclasses: ``InvoiceEvent`` is all seven, ``WebhookEvent`` every event.
+                Or the event's name on the wire, for events without a class (``"ContactCreate"``).
+
+        Raises:
+            InvalidRequest: ``kind`` is neither.
         """
         if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, WebhookEvent)):
             raise InvalidRequest("kind", f"{kind!r} is neither an event class nor the name of an event")
@@ -133,7 +149,7 @@ class Router:
         return register
 
     def accept(self, body: bytes, headers: Headers) -> Delivery:
-        """:func:`verify` with this router's settings; no handler runs and nothing is remembered."""
+        """Call :func:`verify` with this router's settings. No handler runs and nothing is remembered."""
         return verify(
             body,
             headers,
@@ -146,12 +162,21 @@ class Router:
         )
 
     async def dispatch(self, body: bytes, headers: Headers, *, event_type: str | None = None) -> WebhookEvent:
-        """Verify, read and remember one delivery, and await its handlers one after the other.
+        """Verify, decode and remember one delivery, then await its handlers one after the other.
 
-        Returns the event, also when nobody asked for it. Raises :class:`WebhookError` before any handler ran; a
-        handler's own exception (or a cancellation) goes through, and the delivery is forgotten so that it is
-        accepted when it comes again: the handlers before the failing one then run twice. Answer with
-        :func:`status_for`. ``event_type`` is as in :func:`parse`.
+        If a handler raises or is cancelled, the delivery is forgotten, so that its repetition is accepted. The
+        handlers before the failing one then run twice. :func:`status_for` gives the status to answer with.
+
+        Args:
+            body: The raw body.
+            headers: The request's headers.
+            event_type: Name of the event, as in :func:`parse`.
+
+        Returns:
+            The event, even without a handler for it.
+
+        Raises:
+            WebhookError: The delivery was not accepted. No handler ran.
         """
         delivery = self.accept(body, headers)
         event = parse(delivery.body, event_type=event_type)
@@ -174,10 +199,11 @@ class Router:
 
 
 def status_for(error: BaseException | None) -> int:
-    """The HTTP status to answer a delivery with; None stands for one that was handled.
+    """Return the HTTP status for a delivery that ended with ``error``, or None if it was handled.
 
-    HighLevel surely delivers again after a 429 (docs/api-facts.md#api-webhook-delivery): so a handler's failure is
-    429, what was handled before is 200, and what nobody could accept is 400, 401 or 413.
+    A failed handler gives 429, because HighLevel repeats deliveries after a 429
+    (docs/api-facts.md#api-webhook-delivery). A repeated delivery gives 200. One that can never be accepted gives 400,
+    401 or 413.
     """
     if error is None or isinstance(error, DeliveryReplayed):
         return 200

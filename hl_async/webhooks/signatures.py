@@ -1,4 +1,4 @@
-"""Who signed: the header, its spelling, the keys. Loads cryptography when the first key is looked at."""
+"""Internal. Signatures of deliveries: headers, encodings and keys. The first key loads cryptography."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ HIGHLEVEL_RSA: Final = (
     "ZBlQAF9Ntd03rfadZ+yDiOXCCs9FkHibELhCHULgCsnuDJHcrGNd5/Ddm5hxGQ0ASitgHeMZ0kcIOwKDOzOU53lDza6/Y09T7sYJPQe7z0cv"
     "j7aE4B+Ax1ZoZGPzpJlZtGXCsu9aTEGEnKzmsFqwcSsnw3JB31IGKAykT1hhTiaCeIY/OwwwNUY2yvcCAwEAAQ=="
 )
-"""HighLevel's public key for the legacy header ``X-WH-Signature``, whose end was announced."""
+"""HighLevel's public key for the legacy header ``X-WH-Signature``, which HighLevel has announced to drop."""
 
 _CURRENT: Final = "x-ghl-signature"
 _LEGACY: Final = "x-wh-signature"
 _ED25519_LENGTH: Final = 64
 
 Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
-"""A mapping in any case and of any framework, or pairs as ASGI has them."""
+"""A mapping with names in any case, or pairs as in ASGI."""
 
 
 def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_keys: Sequence[str]) -> None:
@@ -46,12 +46,12 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
         return
     legacy = _signature(headers, _LEGACY) if legacy_keys else None
     if legacy is None:
-        raise SignatureMissing(_what_is_missing(headers, legacy_keys))
+        raise SignatureMissing(_missing_header(headers, legacy_keys))
     _check_rsa(body, legacy, legacy_keys)
 
 
 def _signature(headers: Headers, name: str) -> str | None:
-    """The one value of a header; None when it is missing, empty or the literal ``N/A``."""
+    """Return the value of a header, or None if it is missing, empty or the literal ``N/A``."""
     found: set[str] = set()
     for raw, value in _pairs(headers):
         key = _text(raw, "a name")
@@ -71,7 +71,7 @@ def _pairs(headers: Headers) -> Iterable[tuple[Any, Any]]:
     except TypeError:
         found = [()]
     if isinstance(pairs, str | bytes) or any(len(pair) != 2 for pair in found):
-        raise InvalidRequest("headers", "must be a mapping of names to values, or pairs as ASGI has them")
+        raise InvalidRequest("headers", "must be a mapping of names to values, or pairs as in ASGI")
     return found
 
 
@@ -87,7 +87,7 @@ def _text(value: object, what: str) -> str:
     )
 
 
-def _what_is_missing(headers: Headers, legacy_keys: Sequence[str]) -> str:
+def _missing_header(headers: Headers, legacy_keys: Sequence[str]) -> str:
     if legacy_keys:
         return f"neither {_CURRENT} nor {_LEGACY} holds a signature"
     text = f"no {_CURRENT} header holds a signature"
@@ -99,7 +99,7 @@ def _what_is_missing(headers: Headers, legacy_keys: Sequence[str]) -> str:
 
 
 def _decoded(text: str, length: int | None) -> bytes:
-    """Canonical base64 alone: a signature has one spelling, so no altered header is ever accepted."""
+    """Decode canonical base64 only, so that each signature has exactly one accepted spelling."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -178,7 +178,7 @@ def _load(key: str) -> Any:
 
 
 def prepare(keys: Sequence[str], legacy_keys: Sequence[str]) -> None:
-    """Load the keys now: a wrong one fails at the start, and no import ever happens in a request."""
+    """Load the keys now, so that an invalid key fails at start-up and no request waits for an import."""
     try:
         for key in keys:
             _ed25519(key)

@@ -1,4 +1,4 @@
-"""Whether a delivery is HighLevel's, and fresh: the signature first, and only then is anything read."""
+"""Internal. Verifies that a delivery is signed by HighLevel and fresh. The signature is checked first."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hl_async.webhooks.reading import check_unique, json_body
 from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, check_signature, prepare
 
 MAX_BODY: Final = 1024 * 1024
-"""Bytes a delivery may have; HighLevel's are a few KB."""
+"""Largest body in bytes. HighLevel's deliveries have a few KB."""
 
 MAX_AGE: Final = 300.0
 """Seconds a delivery's timestamp may differ from the clock, in either direction."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A delivery whose signature and time were verified. ``key`` is the same when it is delivered again."""
+    """A delivery with a verified signature and time. Repetitions of a delivery have the same ``key``."""
 
     body: bytes
     envelope: Envelope
@@ -49,15 +49,28 @@ def verify(
     max_body: int = MAX_BODY,
     now: float | None = None,
 ) -> Delivery:
-    """Prove that HighLevel sent ``body`` (the raw bytes, before any parsing) and that it is fresh.
+    """Verify that HighLevel signed ``body`` and that it is fresh.
 
-    ``keys`` are Ed25519 public keys, PEM or base64; any of them may have signed, so give both while a key is
-    being replaced. ``legacy_keys`` are RSA keys for deliveries that carry only ``X-WH-Signature``, which is refused
-    unless you give some (``HIGHLEVEL_RSA``). When ``X-GHL-Signature`` is there, it alone decides. ``max_age`` is in
-    seconds and holds in both directions; ``now`` is seconds since the epoch.
+    A replay within ``max_age`` is not detected. Remember ``Delivery.key``, or use :class:`Router`.
 
-    This does not notice a replay within ``max_age``: remember ``Delivery.key``, or use :class:`Router`. Raises
-    one of the eight subclasses of :class:`WebhookError`; :class:`ConfigurationError` for keys that are none.
+    Args:
+        body: The raw bytes of the request, before any parsing.
+        headers: The request's headers. If ``X-GHL-Signature`` is present, it alone decides.
+        keys: Ed25519 public keys, PEM or base64. Any of them may have signed; pass both while a key is replaced.
+        legacy_keys: RSA public keys for deliveries that have only ``X-WH-Signature``. Without keys these are refused
+            (``HIGHLEVEL_RSA`` is HighLevel's).
+        max_age: Seconds that the timestamp may differ from the clock, in both directions.
+        require_timestamp: Refuse deliveries without a timestamp.
+        max_body: Largest body in bytes.
+        now: The epoch time in seconds. The default is the system clock.
+
+    Returns:
+        The verified delivery.
+
+    Raises:
+        WebhookError: One of its eight subclasses names the reason.
+        InvalidRequest: The body is not bytes, or the headers have an unknown form.
+        ConfigurationError: A key is invalid, or the package ``cryptography`` is missing.
     """
     if not isinstance(body, bytes | bytearray | memoryview):
         raise InvalidRequest("body", "must be the raw bytes of the request; parsed JSON cannot be verified")

@@ -178,7 +178,7 @@ async def test_an_answer_that_is_lost_after_the_rotation_is_told_as_a_lost_grant
     await app.exchange_code(box.authorise(registered.client_id, box.location_id))
     box.faults.script("get-access-token", Fault.RESET_AFTER_COMMIT)
     box.tokens.expire()
-    with pytest.raises(GrantLost, match="probably spent"):
+    with pytest.raises(GrantLost, match="probably used it up"):
         await client.location(box.location_id).estimates.generate_number()
 
 

@@ -17,17 +17,17 @@ from hl_async.bulk import bulk_map
 from hl_async.bulk.journals.postgres import PostgresJournals
 from hl_async.bulk.journals.protocol import JournalStore
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 
 JOURNAL_BAR = 5_000.0
 MEMORY_BAR = 50 * 1024
 
 
-def items(count: int) -> Iterator[Item]:
+def items(count: int) -> Iterator[SourceItem]:
     """Documents of two kilobytes."""
     body = b'{"name":"' + b"x" * 2000 + b'"}'
     for n in range(count):
-        yield Item(n, f"doc{n}", body)
+        yield SourceItem(n, f"doc{n}", body)
 
 
 def peak() -> int:

@@ -23,7 +23,7 @@ from hl_async.bulk.sources.document import (
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.bulk.sources.readers import Reading, SourceFacts, read_documents, read_source
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
 from hl_async.bulk.target import LocationTarget
@@ -41,7 +41,6 @@ __all__ = [
     "DocumentPayment",
     "DocumentTax",
     "Forecast",
-    "Item",
     "Kept",
     "LocationTarget",
     "MapResult",
@@ -57,6 +56,7 @@ __all__ = [
     "Run",
     "RunReport",
     "SourceFacts",
+    "SourceItem",
     "SourceSettings",
     "SqlQuery",
     "TableSpec",

@@ -26,7 +26,7 @@ import msgspec
 from hl_async import operations as op
 from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.readers import draft_of_estimate
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.config import Lane
 from hl_async.errors import ApiError, InvalidRequest, SourceError
 from hl_async.models import expected_total
@@ -279,7 +279,7 @@ def _dates(one: dict[str, Any]) -> list[str]:
     return found
 
 
-async def copy_source(location: Location) -> AsyncIterator[Item | Reject]:
+async def copy_source(location: Location) -> AsyncIterator[SourceItem | Reject]:
     """The estimates of a location as the source of a run into another one; those that can't be copied are rejects."""
     calm = location.with_options(lane=Lane.BULK)
     ordinal = 0
@@ -291,7 +291,9 @@ async def copy_source(location: Location) -> AsyncIterator[Item | Reject]:
             draft = prepared(draft, planning_context())
             # the source's own total: what automatic taxes come to can not be computed
             total = expected_total(draft) if estimate.total is None else estimate.total
-            item = Item(ordinal, estimate.id, encode_body(draft, b""), (), "", total, draft.currency, place)
+            item = SourceItem(
+                ordinal, estimate.id, encode_body(draft, b""), (), "", total, draft.currency, place
+            )
         except InvalidRequest as error:
             yield Reject(ordinal, estimate.id, str(error), encode(estimate), place)
         else:

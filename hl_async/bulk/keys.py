@@ -13,7 +13,7 @@ import msgspec
 
 from hl_async.bulk.protocol import make_key
 from hl_async.bulk.source_identity import MARK, contents_mark, source_mark
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.errors import ConfigurationError
 from hl_async.models.preparation import LONGEST_NAME
 
@@ -26,7 +26,7 @@ class KeyCarrier(Protocol):
 
     name: str
 
-    def make(self, run: str, item: Item, repetition: int) -> str:
+    def make(self, run: str, item: SourceItem, repetition: int) -> str:
         """Return the key of an item; ``repetition`` counts documents of one source id."""
         ...
 
@@ -47,7 +47,7 @@ def is_unique(keys: KeyCarrier) -> bool:
 class _HashedKey:
     """A key that only this run makes. Its first half is the mark of the source id, which other runs look for."""
 
-    def make(self, run: str, item: Item, repetition: int) -> str:
+    def make(self, run: str, item: SourceItem, repetition: int) -> str:
         return source_mark(item.source_id) + make_key(f"{run}:{item.source_id}", repetition)[:MARK]
 
 
@@ -82,7 +82,7 @@ class NumberKey:
         self.name = f"number:{first}"
         self._first = first
 
-    def make(self, run: str, item: Item, repetition: int) -> str:
+    def make(self, run: str, item: SourceItem, repetition: int) -> str:
         return str(self._first + item.ordinal)
 
     def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:

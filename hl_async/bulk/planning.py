@@ -9,14 +9,14 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from hl_async.bulk.journals.protocol import Journal
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import InvalidRequest, TooManyRejects
 
 _BATCH: Final = 1000
 _EARLY: Final = 200
 
-Records: TypeAlias = AsyncIterable[Item | Reject] | Iterable[Item | Reject]
-Keyed: TypeAlias = Callable[[Item, Counter[tuple[str, str]]], tuple[Item, str, bytes]]
+Records: TypeAlias = AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | Reject]
+Keyed: TypeAlias = Callable[[SourceItem, Counter[tuple[str, str]]], tuple[SourceItem, str, bytes]]
 
 
 async def write_plan(
@@ -25,7 +25,7 @@ async def write_plan(
     """Write records into `journal`, each item with its key and its final body; see `Run.plan`."""
     allowed = _allowance(max_rejects)
     repetitions: Counter[tuple[str, str]] = Counter()
-    batch: list[tuple[Item, str, bytes] | Reject] = []
+    batch: list[tuple[SourceItem, str, bytes] | Reject] = []
     items = seen = unexpected = 0
     async for record in _each(records):
         if limit is not None and items >= limit:
@@ -49,7 +49,7 @@ async def write_plan(
     await journal.plan(batch)
 
 
-async def _each(records: Records) -> AsyncIterator[Item | Reject]:
+async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:
     """Yield one record after the other; a thread reads a plain iterable, because it usually reads a file."""
     if isinstance(records, AsyncIterable):
         async for record in records:

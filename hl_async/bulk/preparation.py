@@ -23,14 +23,14 @@ from hl_async.bulk.source_identity import check_source_name, derived_source_name
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.bulk.sources.readers import SourceFacts, fingerprint, header_of, read_source
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError, JournalMismatch
 from hl_async.operations import Operation, plain_id
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
 
-Source: TypeAlias = Path | OpenedSource | AsyncIterable[Item | Reject] | Iterable[Item | Reject]
+Source: TypeAlias = Path | OpenedSource | AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | Reject]
 """A file, a source that `open_source` opened, or records in an order that never changes."""
 
 _RECORDS: Final = "records"
@@ -218,7 +218,7 @@ class _Found(msgspec.Struct):
     beside: Path
     facts: dict[str, str]
     key: str
-    read: Callable[[], AsyncIterable[Item | Reject] | Iterable[Item | Reject]]
+    read: Callable[[], AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | Reject]]
     operation: Operation[Any] = op.CREATE_ESTIMATE
     source_name: str = _RECORDS
 

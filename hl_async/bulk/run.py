@@ -29,7 +29,7 @@ from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.planning import write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.standing import standing
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Difference, Verification
@@ -138,7 +138,7 @@ class Run:
 
     async def plan(
         self,
-        records: AsyncIterable[Item | Reject] | Iterable[Item | Reject],
+        records: AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | Reject],
         *,
         max_rejects: str = "10%",
         limit: int | None = None,
@@ -166,7 +166,9 @@ class Run:
         planned = self.header.get("limit", "")
         return self.is_planned and bool(planned) and (limit is None or limit > int(planned))
 
-    def _keyed(self, item: Item, repetitions: Counter[tuple[str, str]]) -> tuple[Item, str, bytes]:
+    def _keyed(
+        self, item: SourceItem, repetitions: Counter[tuple[str, str]]
+    ) -> tuple[SourceItem, str, bytes]:
         location = item.location or self.location
         if not location:
             raise InvalidRequest(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from hl_async import operations as op
 from hl_async.bulk.keys import KeyCarrier
 from hl_async.bulk.protocol import Copy
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import NotFound
 from hl_async.operations import Operation
@@ -48,7 +48,7 @@ class SourceKey:
 
     name = "source"
 
-    def make(self, run: str, item: Item, repetition: int) -> str:
+    def make(self, run: str, item: SourceItem, repetition: int) -> str:
         """The estimate's id."""
         return item.ids[0]
 

@@ -15,7 +15,7 @@ from hl_async.bulk.preparation import Planned, require_new
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
@@ -188,7 +188,7 @@ async def _invoices(
     """A second run, with a journal of its own: invoices from the copies whose originals had one."""
     second = path.with_name(path.name + ".invoices")
     items = [
-        Item(n, row.document or "", b'{"markAsInvoiced":true}', (row.document or "",), place=row.place)
+        SourceItem(n, row.document or "", b'{"markAsInvoiced":true}', (row.document or "",), place=row.place)
         for n, row in enumerate(row for row in created if row.source_id in wanted)
     ]
     async with await Run.create(

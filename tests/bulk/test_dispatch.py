@@ -13,7 +13,7 @@ from bulk.engines import QueueEngine, SharedQueue
 from hl_async.bulk.engine import LocalEngine, Slice
 from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
 from hl_async.bulk.journals.protocol import LaneRelease
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
 from hl_async.errors import JournalError
 from hl_async.storage.postgres import Database
@@ -34,7 +34,7 @@ async def journal(database: Database) -> AsyncIterator[PostgresJournal]:
     """Three locations with an item each; nobody else's run is handed over meanwhile."""
     opened = await PostgresJournals(database, next(_names), lease=5.0).create({})
     await opened.plan(
-        [(Item(n, f"d{n}", b"", (), f"loc{n}"), f"k{n}", b"{}") for n in range(3)],
+        [(SourceItem(n, f"d{n}", b"", (), f"loc{n}"), f"k{n}", b"{}") for n in range(3)],
     )
     yield opened
     await Dispatcher(database).pause(opened.name)

@@ -25,7 +25,7 @@ from hl_async.bulk.sources.document import (
     encode_document,
 )
 from hl_async.bulk.sources.readers import read_source
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import InvalidRequest
 from hl_async.models import EstimateDraft, InvoiceDraft, document_total
@@ -54,11 +54,11 @@ def document(*lines: DocumentLine, **more: Any) -> Document:
     return Document(**{**base, "lines": list(lines), **more})
 
 
-def compiled(one: Document, settings: SourceSettings = SETTINGS) -> Item:
+def compiled(one: Document, settings: SourceSettings = SETTINGS) -> SourceItem:
     return compile_document(one, settings, ordinal=0, latest=date(2026, 1, 1))
 
 
-def draft(item: Item) -> EstimateDraft:
+def draft(item: SourceItem) -> EstimateDraft:
     return msgspec.json.decode(item.body, type=EstimateDraft, strict=False)
 
 
@@ -264,7 +264,7 @@ def test_documents_as_ndjson_are_a_source(tmp_path: Path) -> None:
         + b',"reject_reason":"an older one"}\n'
     )
     first, second, third, fourth = read_source(path, None, settings=SETTINGS)
-    assert isinstance(first, Item)
+    assert isinstance(first, SourceItem)
     assert (first.source_id, first.total, first.is_compared, first.place) == (
         "A-1",
         Decimal("29.97"),
@@ -274,4 +274,4 @@ def test_documents_as_ndjson_are_a_source(tmp_path: Path) -> None:
     assert "the source says 30.00 USD, the lines give 29.97 USD" in getattr(second, "reason", "")
     assert "lnes" in getattr(third, "reason", "")
     assert (getattr(second, "source_id", ""), getattr(third, "source_id", "")) == ("A-2", "A-3")
-    assert isinstance(fourth, Item)
+    assert isinstance(fourth, SourceItem)

@@ -21,7 +21,7 @@ from hl_async.bulk.journals.postgres_lane import DatabaseClock
 from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease, SentItem
 from hl_async.bulk.journals.sqlite import SqliteJournal, SqliteJournals
 from hl_async.bulk.protocol import Control, LaneFacts, RunState, State
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import JournalCorrupt, JournalError, JournalMismatch, LaneLost
 from hl_async.storage.postgres import Database
 
@@ -53,11 +53,11 @@ async def closing(journal: SqliteJournal) -> AsyncIterator[SqliteJournal]:
         await journal.aclose()
 
 
-def records() -> list[tuple[Item, str, bytes] | Reject]:
+def records() -> list[tuple[SourceItem, str, bytes] | Reject]:
     """Three items of one location, one of another, a reject and one that was left out."""
-    items: list[tuple[Item, str, bytes] | Reject] = [
+    items: list[tuple[SourceItem, str, bytes] | Reject] = [
         (
-            Item(
+            SourceItem(
                 n,
                 f"doc{n}",
                 b"",

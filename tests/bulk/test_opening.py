@@ -11,7 +11,7 @@ from hl_async.bulk.sources.guessing import guess_mapping
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.bulk.sources.readers import read_source
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import ConfigurationError, InvalidRequest, SourceError
@@ -40,7 +40,7 @@ def test_a_profile_reads_its_export_and_its_reject_file(tmp_path: Path) -> None:
     source = open_source([written(tmp_path, "quotes.csv", JOBBER)], profile="jobber", pairs=SET)
     assert (source.kind, source.title) == ("estimate", "Jobber, quotes")
     good, bad = source.read()
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
     assert isinstance(bad, Reject)
     assert "'much' is not a number" in bad.reason
     lines = reject_lines(source.columns, [(bad.raw, bad.reason)], source.delimiter, source.encoding)
@@ -59,13 +59,13 @@ def test_a_query_file_reads_several_files_by_name(tmp_path: Path) -> None:
     )
     source = open_source([orders, f"people={people}"], sql=query, pairs=SET)
     (found,) = source.read()
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
     assert (found.kind, source.columns) == ("invoice", None)
     assert b'"title":"Bill"' in found.body
     assert [
         one.kind
         for one in open_source([orders, f"people={people}"], sql=query, pairs=SET, kind="estimate").read()
-        if isinstance(one, Item)
+        if isinstance(one, SourceItem)
     ] == ["estimate"]
 
 
@@ -148,4 +148,4 @@ def test_a_guessed_mapping_loads_and_reads_its_file(tmp_path: Path, text: str, w
         guessed = guessed.replace("# date_format = ", 'date_format = "%d/%m/%Y" # ')
     mapping = Mapping.load(written(tmp_path, "map.toml", guessed))
     (found,) = read_source(path, mapping, settings=SourceSettings(contact_id="c1"))
-    assert isinstance(found, Item), found
+    assert isinstance(found, SourceItem), found

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hl_async.bulk import Item, Reject, read_source
+from hl_async.bulk import Reject, SourceItem, read_source
 from hl_async.bulk.sources.planning_rules import planning_context
 
 LONG = "A kitchen with a name of more than forty characters"
 
 
-def planned(folder: Path) -> Item | Reject:
+def planned(folder: Path) -> SourceItem | Reject:
     body = {
         "name": LONG, "title": "Quote", "currency": "USD", "expiryDate": "2040-01-01", "sourceId": "d1",
         "contactDetails": {"id": "c", "name": "Alex"},
@@ -35,6 +35,6 @@ def test_a_rule_that_is_off_refuses_no_document_of_a_plan(
     monkeypatch.setenv("HL_RULES_OFF", "name_at_most_40")
     planning_context.cache_clear()
     try:
-        assert isinstance(planned(tmp_path), Item)
+        assert isinstance(planned(tmp_path), SourceItem)
     finally:
         planning_context.cache_clear()

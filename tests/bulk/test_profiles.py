@@ -13,7 +13,7 @@ import pytest
 
 from hl_async.bulk.profiles import detected, fits_of, parse_profile, profile_of, profiles, unknown_header
 from hl_async.bulk.sources.readers import Reading
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import read_sql
@@ -30,7 +30,7 @@ def run(profile: str, path: Path, *pairs: str, **others: Path) -> Reading:
 def outcome(reading: Reading) -> dict[str, str]:
     return {
         one.source_id: f"{one.total} {one.currency}"
-        if isinstance(one, Item)
+        if isinstance(one, SourceItem)
         else ("skip " if one.skipped else "") + one.reason
         for one in reading
     }
@@ -70,7 +70,7 @@ def document(folder: Path, value: Any, name: str = "export.json") -> Path:
 
 def body(reading: Reading, source_id: str) -> dict[str, Any]:
     found = next(one for one in reading if one.source_id == source_id)
-    assert isinstance(found, Item), found
+    assert isinstance(found, SourceItem), found
     made: dict[str, Any] = msgspec.json.decode(found.body)
     return made
 
@@ -387,7 +387,7 @@ def test_wave_double_entry_gives_lines_taxes_and_payments_once(tmp_path: Path) -
         wave("", "Expense", "Operating Expense", debit="12.00"),
     )  # fmt: skip
     (found,) = run("wave", path, "currency=USD")
-    assert isinstance(found, Item), found
+    assert isinstance(found, SourceItem), found
     assert (str(found.total), found.document is not None and found.document.payments[0].amount) == (
         "1080.00",
         500,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import samples
 from hl_async.bulk.sources.mapping import Mapping, fill
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.errors import SourceError
 from hl_async.models.codec import encode
@@ -77,13 +77,13 @@ def written(
     return path, Mapping.load(folder / "map.toml")
 
 
-def read(folder: Path, rows: list[list[str]], mapping: str = MAPPING) -> list[Item | Reject]:
+def read(folder: Path, rows: list[list[str]], mapping: str = MAPPING) -> list[SourceItem | Reject]:
     return list(read_source(*written(folder, rows, mapping)))
 
 
 def test_lines_with_one_number_are_one_document(tmp_path: Path) -> None:
     first, second = read(tmp_path, [row("1"), row("1", Qty="1"), row("2")])
-    assert isinstance(first, Item)
+    assert isinstance(first, SourceItem)
     body = msgspec.json.decode(first.body)
     assert (first.source_id, first.place, first.total, first.currency) == (
         "1",
@@ -93,7 +93,7 @@ def test_lines_with_one_number_are_one_document(tmp_path: Path) -> None:
     )
     assert [item["qty"] for item in body["items"]] == [2, 1]
     assert (body["issueDate"], body["expiryDate"], body["title"]) == ("2024-02-01", "2024-03-02", "T")
-    assert isinstance(second, Item)
+    assert isinstance(second, SourceItem)
     assert (second.ordinal, second.place) == (1, "line 4")
 
 
@@ -101,7 +101,7 @@ def test_lines_that_stand_apart_are_merged(tmp_path: Path) -> None:
     found = read(tmp_path, [row("1"), row("2"), row("1", Qty="5")])
     assert sorted((one.source_id, one.ordinal) for one in found) == [("1", 0), ("2", 1)]
     merged = next(one for one in found if one.source_id == "1")
-    assert isinstance(merged, Item)
+    assert isinstance(merged, SourceItem)
     assert len(msgspec.json.decode(merged.body)["items"]) == 2
 
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_an_estimate_is_a_reject_with_the_reason(
     bad, good = read(tmp_path, [row("1", **changes), row("2")])
     assert isinstance(bad, Reject)
     assert reason in bad.reason
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
 
 
 def test_rules_leave_documents_out(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_rules_leave_documents_out(tmp_path: Path) -> None:
 
 def test_a_ragged_line_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
     found = read(tmp_path, [row("1"), ["2", "short"], row("3"), []])
-    assert [type(one).__name__ for one in found] == ["Item", "Reject", "Item"]
+    assert [type(one).__name__ for one in found] == ["SourceItem", "Reject", "SourceItem"]
     assert "line 3 has 2 fields where the header has 9" in getattr(found[1], "reason", "")
 
 
@@ -179,7 +179,7 @@ def test_a_line_too_short_to_name_its_document_is_a_reject_of_its_own(tmp_path: 
     assert [(one.source_id, type(one).__name__) for one in found] == [
         ("", "Reject"),
         ("A", "Reject"),
-        ("B", "Item"),
+        ("B", "SourceItem"),
     ]
     assert "between the lines of this document" in getattr(found[1], "reason", "")
 
@@ -187,7 +187,7 @@ def test_a_line_too_short_to_name_its_document_is_a_reject_of_its_own(tmp_path: 
 def test_a_date_that_has_not_come_anywhere_yet_is_a_reject(tmp_path: Path) -> None:
     path, mapping = written(tmp_path, [row("1", Date="02.02.2024"), row("2", Date="03.02.2024")])
     tomorrow_somewhere, future = read_source(path, mapping, today=date(2024, 2, 1))
-    assert isinstance(tomorrow_somewhere, Item)
+    assert isinstance(tomorrow_somewhere, SourceItem)
     assert "2024-02-03 is in the future" in getattr(future, "reason", "")
 
 
@@ -214,10 +214,10 @@ def test_utf16_is_recognised_when_it_was_not_declared(tmp_path: Path) -> None:
     path, mapping = written(tmp_path, [row()])
     path.write_bytes(path.read_text("utf-8").encode("utf-16"))
     (found,) = read_source(path, mapping)
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
     (tmp_path / "map.toml").write_text(MAPPING + '\n[source]\nencoding = "utf-16"\n')
     (found,) = read_source(path, Mapping.load(tmp_path / "map.toml"))
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
 
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_byte_order_mark_and_quoted_newlines_are_understood(tmp_path: Path) ->
     path, mapping = written(tmp_path, [row("1", Article="two\nlines")])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     (found,) = read_source(path, mapping)
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
 
 
 def test_another_encoding_is_told_and_can_be_declared(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_another_encoding_is_told_and_can_be_declared(tmp_path: Path) -> None:
     declared = MAPPING + '\n[source]\nencoding = "cp1252"\n'
     (tmp_path / "map.toml").write_text(declared)
     (found,) = read_source(path, Mapping.load(tmp_path / "map.toml"))
-    assert b"Caf\xc3\xa9" in found.body if isinstance(found, Item) else False
+    assert b"Caf\xc3\xa9" in found.body if isinstance(found, SourceItem) else False
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_missing_or_doubled_header_is_told(tmp_path: Path) -> None:
         header_of(path, mapping)
     # a column that nobody uses may have any name, or none, twice
     path, mapping = written(tmp_path, [[*row(), "", ""]], header=[*HEADER, "", ""])
-    assert isinstance(next(read_source(path, mapping)), Item)
+    assert isinstance(next(read_source(path, mapping)), SourceItem)
     path.write_text("")
     with pytest.raises(SourceError, match="is empty: a header line"):
         list(read_source(path, mapping))
@@ -327,7 +327,7 @@ def test_a_mapping_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_column_may_name_the_location_and_a_discount_may_apply(tmp_path: Path) -> None:
     text = MAPPING.replace('title = "{Title}"', 'location = "{Title}"\ndiscount = "10"')
     good, bad = read(tmp_path, [row("1", Title="loc1"), row("2", Title="..")], text)
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
     assert (good.location, good.total) == ("loc1", Decimal("21.58"))
     assert isinstance(bad, Reject)
 
@@ -370,12 +370,12 @@ def test_typed_cells_read_as_the_mapping_spells_them(tmp_path: Path) -> None:
     book.save(tmp_path / "export.xlsx")
     _, mapping = written(tmp_path, [])
     (found,) = read_source(tmp_path / "export.xlsx", mapping)
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
     assert found.total == Decimal("7.65")
     assert found.raw == b'17,01.02.2024,EUR,T,Alex,Oak,1,"7,65",0\n'
 
 
-def ndjson(folder: Path, *lines: bytes) -> list[Item | Reject]:
+def ndjson(folder: Path, *lines: bytes) -> list[SourceItem | Reject]:
     path = folder / "export.ndjson"
     path.write_bytes(b"\n".join(lines))
     return list(read_source(path, None))
@@ -396,9 +396,9 @@ def test_ndjson_lines_are_bodies_and_bad_ones_name_their_line(tmp_path: Path) ->
         b"\xef\xbb\xbf" + good,
         b'"\xff"',
     )
-    assert [type(one).__name__ for one in found] == ["Item", *["Reject"] * 6, "Item", "Reject"]
+    assert [type(one).__name__ for one in found] == ["SourceItem", *["Reject"] * 6, "SourceItem", "Reject"]
     first = found[0]
-    assert isinstance(first, Item)
+    assert isinstance(first, SourceItem)
     assert (first.source_id, first.location, first.total) == ("A7", "loc9", Decimal("29.97"))
     reasons = [one.reason for one in found if isinstance(one, Reject)]
     assert "line 2 is not JSON" in reasons[0]
@@ -416,7 +416,7 @@ def test_documents_as_the_api_answers_them_are_a_source(tmp_path: Path) -> None:
         "contactDetails": {"id": "c", "name": "A", "phoneNo": "+12145596993", "email": ""},
     }  # fmt: skip
     (found,) = ndjson(tmp_path, msgspec.json.encode(answer))
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
     body = msgspec.json.decode(found.body)
     assert (found.source_id, found.location, found.total) == ("e1", "", Decimal("2.00"))
     assert body["expiryDate"] == "2030-01-01"
@@ -432,7 +432,7 @@ def test_a_reject_file_is_a_valid_next_input(tmp_path: Path) -> None:
     mended = tmp_path / "mended.csv"
     mended.write_bytes(text.replace(b",-2,", b",2,"))
     (good,) = read_source(mended, mapping)
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
     again = b"".join(reject_lines([*HEADER, "reject_reason"], [(good.raw, "again")], ","))
     assert again.decode().splitlines()[0].count("reject_reason") == 1
     lines = list(reject_lines(None, [(b'{"a":1}', "why"), (b"{broken", "why"), (b"[1]", "why")], ","))

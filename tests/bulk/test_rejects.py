@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import header_of, read_source
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import reject_lines, table_text
 
 TEXT = """
@@ -33,7 +33,7 @@ qty = "{Qty}"
 
 def again(
     folder: Path, mapping: Mapping, source: Path, name: str, *mended: tuple[str, str]
-) -> list[Item | Reject]:
+) -> list[SourceItem | Reject]:
     """Write the rejects of a source, mend them, read them."""
     found = [one for one in read_source(source, mapping) if isinstance(one, Reject)]
     lines = reject_lines(
@@ -59,8 +59,8 @@ def test_a_mended_reject_file_of_any_encoding_reads_as_what_it_was(tmp_path: Pat
             'No;Article;Qty;Price\n1;"Café;\r\n""big""";-3;2\n2;Tür;1;1\n3;Öl;x;1\n'.encode(encoding)
         )
         first, second = again(tmp_path, mapping, source, "r.csv", ("-3", "3"), ("x", "7"))
-        assert isinstance(first, Item)
-        assert isinstance(second, Item)
+        assert isinstance(first, SourceItem)
+        assert isinstance(second, SourceItem)
         assert 'Café;\\r\\n\\"big\\"'.encode() in first.body
         assert "Öl".encode() in second.body
 
@@ -78,7 +78,7 @@ def test_a_broken_line_stays_a_reject_until_it_is_mended(tmp_path: Path) -> None
     assert "surplus" in source.read_text()
     assert source.read_text().count("fields where the header has") == 2
     mended = again(tmp_path, mapping, source, "r4.csv", ("1,Oak,1,", "1,Oak,1,9,"), (",surplus", ""))
-    assert [type(one).__name__ for one in mended] == ["Item", "Item"]
+    assert [type(one).__name__ for one in mended] == ["SourceItem", "SourceItem"]
 
 
 def test_a_field_longer_than_the_csv_module_likes_comes_back(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.reports import RollbackReport
 from hl_async.bulk.reversal import rollback
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.errors import BulkError, NotFound
 from hl_async.models.codec import encode
 
@@ -53,7 +53,7 @@ class Scene(NamedTuple):
 async def scene(path: Path, count: int = 2) -> AsyncIterator[Scene]:
     async with await Run.create(path, fingerprint="f", location="loc") as run:
         body = encode(samples.estimate())
-        await run.plan(Item(n, f"doc{n}", body, (), "", Decimal("29.97"), "USD") for n in range(count))
+        await run.plan(SourceItem(n, f"doc{n}", body, (), "", Decimal("29.97"), "USD") for n in range(count))
         lane = await run.journal.lease("loc")
         assert lane is not None
         rows = await run.journal.rows(State.PLANNED, bodies=True)

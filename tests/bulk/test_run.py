@@ -17,7 +17,7 @@ from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
 from hl_async.bulk.protocol import State
 from hl_async.bulk.reports import Progress, RunReport
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import (
     BulkError,
@@ -45,15 +45,15 @@ CONFIG = ClientConfig(timeouts=Timeouts(attempt=1.0))
 POLICY = GovernorPolicy(interval=1.0, max=10_000, linger=0.5, pace=None)
 
 
-def items(count: int, **changes: Any) -> list[Item | Reject]:
+def items(count: int, **changes: Any) -> list[SourceItem | Reject]:
     body = encode(samples.estimate())
-    return [Item(n, f"doc{n}", body, (), "", Decimal("29.97"), "USD", **changes) for n in range(count)]
+    return [SourceItem(n, f"doc{n}", body, (), "", Decimal("29.97"), "USD", **changes) for n in range(count)]
 
 
 async def go(
     path: Path,
     box: Sandbox,
-    source: list[Item | Reject] | None = None,
+    source: list[SourceItem | Reject] | None = None,
     *,
     operation: Operation[Any] = CREATE_ESTIMATE,
     key: str = "meta",
@@ -132,7 +132,10 @@ async def test_a_commit_later_than_the_settle_time_is_swept(box: Sandbox, tmp_pa
     box.faults.script("create-new-estimate", Fault.LATE_COMMIT)
     body = items(3)
     report = await go(
-        tmp_path / "run.db", box, [Item(i.ordinal + 10, f"late{i.ordinal}", i.body) for i in body], settle=0.3
+        tmp_path / "run.db",
+        box,
+        [SourceItem(i.ordinal + 10, f"late{i.ordinal}", i.body) for i in body],
+        settle=0.3,
     )
     assert report.created == 3
     assert len(box.ledger.estimates()) == 4
@@ -140,7 +143,7 @@ async def test_a_commit_later_than_the_settle_time_is_swept(box: Sandbox, tmp_pa
 
 
 async def test_what_the_api_will_never_take_is_rejected_with_its_words(box: Sandbox, tmp_path: Path) -> None:
-    bad = Item(1, "bad", b'{"name":"x"}', place="line 7")
+    bad = SourceItem(1, "bad", b'{"name":"x"}', place="line 7")
     report = await go(
         tmp_path / "run.db", box, [items(1)[0], bad, Reject(2, "gone", "a reason", b"raw", skipped=True)]
     )
@@ -199,7 +202,7 @@ async def test_the_key_may_travel_elsewhere(box: Sandbox, tmp_path: Path, key: s
 async def test_an_invoice_may_carry_its_key_as_its_number(box: Sandbox, tmp_path: Path) -> None:
     body = encode(samples.invoice())
     box.faults.script("create-invoice", Fault.RESET_AFTER_COMMIT, times=2)
-    source = [Item(n, f"i{n}", body) for n in range(4)]
+    source = [SourceItem(n, f"i{n}", body) for n in range(4)]
     report = await go(tmp_path / "run.db", box, source, operation=CREATE_INVOICE, key="number:700")
     assert report.created == 4
     assert sorted(one["invoiceNumber"] for one in box.ledger.invoices()) == ["700", "701", "702", "703"]
@@ -226,7 +229,7 @@ async def test_an_unreachable_server_leaves_everything_planned(box: Sandbox, tmp
 async def test_several_locations_share_one_run_fairly(box: Sandbox, tmp_path: Path) -> None:
     places = [box.add_location() for _ in range(20)]
     body = encode(samples.estimate())
-    source = [Item(n, f"d{n}", body, (), places[n % 20], Decimal("29.97"), "USD") for n in range(100)]
+    source = [SourceItem(n, f"d{n}", body, (), places[n % 20], Decimal("29.97"), "USD") for n in range(100)]
     report = await go(tmp_path / "run.db", box, source, location="")
     assert report.created == 100
     assert {len(box.ledger.estimates(place)) for place in places} == {5}
@@ -241,7 +244,7 @@ async def test_invoices_are_made_from_estimates_once(box: Sandbox, tmp_path: Pat
     for one in box.ledger.estimates():
         one["estimateStatus"] = "sent"
         box.customer.accept(one["_id"])
-    source = [Item(n, one, b'{"markAsInvoiced":true}', (one,)) for n, one in enumerate(ids)]
+    source = [SourceItem(n, one, b'{"markAsInvoiced":true}', (one,)) for n, one in enumerate(ids)]
     box.faults.script(
         "create-invoice-from-estimate", Fault.RESET_AFTER_COMMIT, Fault.RESET_BEFORE_COMMIT, Fault.HTML_502
     )
@@ -252,7 +255,7 @@ async def test_invoices_are_made_from_estimates_once(box: Sandbox, tmp_path: Pat
 
 async def test_invoices_are_created_once_with_the_key_in_a_text(box: Sandbox, tmp_path: Path) -> None:
     body = encode(samples.invoice())
-    source = [Item(n, f"i{n}", body, (), "", Decimal("29.97"), "USD") for n in range(5)]
+    source = [SourceItem(n, f"i{n}", body, (), "", Decimal("29.97"), "USD") for n in range(5)]
     box.faults.script("create-invoice", Fault.RESET_AFTER_COMMIT, times=2)
     report = await go(tmp_path / "run.db", box, source, operation=CREATE_INVOICE, key="name")
     assert report.created == 5
@@ -264,7 +267,7 @@ async def test_what_nobody_can_answer_is_held_and_never_sent_again(box: Sandbox,
     ids = [one["_id"] for one in box.ledger.estimates()]
     body = b'{"action":"email","liveMode":false,"userId":"u1"}'
     box.faults.script("send-estimate", Fault.RESET_AFTER_COMMIT)
-    source = [Item(n, one, body, (one,)) for n, one in enumerate(ids)]
+    source = [SourceItem(n, one, body, (one,)) for n, one in enumerate(ids)]
     report = await go(tmp_path / "send.db", box, source, operation=SEND_ESTIMATE)
     assert (report.created, report.unknown, report.state) == (2, 1, "done")
     assert {one["sentCount"] for one in box.ledger.estimates()} == {1}
@@ -272,7 +275,7 @@ async def test_what_nobody_can_answer_is_held_and_never_sent_again(box: Sandbox,
 
 async def test_idempotent_work_is_simply_repeated(box: Sandbox, tmp_path: Path) -> None:
     await go(tmp_path / "run.db", box, items(5))
-    source = [Item(n, one["_id"], b"", (one["_id"],)) for n, one in enumerate(box.ledger.estimates())]
+    source = [SourceItem(n, one["_id"], b"", (one["_id"],)) for n, one in enumerate(box.ledger.estimates())]
     box.faults.script("delete-estimate", Fault.HTML_502, times=6)
     report = await go(tmp_path / "del.db", box, source, operation=DELETE_ESTIMATE)
     assert report.created + report.rejected == 5
@@ -296,7 +299,7 @@ async def test_progress_is_told(box: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_a_wrong_mapping_is_noticed_early(tmp_path: Path) -> None:
-    rejects: list[Item | Reject] = [Reject(n, str(n), "no price", b"") for n in range(300)]
+    rejects: list[SourceItem | Reject] = [Reject(n, str(n), "no price", b"") for n in range(300)]
     async with await Run.create(tmp_path / "run.db", fingerprint="f", location="loc") as run:
         with pytest.raises(TooManyRejects, match="no price"):
             await run.plan(rejects)
@@ -311,7 +314,7 @@ async def test_a_wrong_mapping_is_noticed_early(tmp_path: Path) -> None:
 
 async def test_documents_that_share_a_number_are_all_created(box: Sandbox, tmp_path: Path) -> None:
     body = encode(samples.estimate())
-    report = await go(tmp_path / "run.db", box, [Item(n, "same", body) for n in range(3)])
+    report = await go(tmp_path / "run.db", box, [SourceItem(n, "same", body) for n in range(3)])
     assert report.created == 3
 
 
@@ -391,7 +394,7 @@ async def test_a_thousand_locations_in_one_run(tmp_path: Path) -> None:
         places = [box.add_location() for _ in range(1000)]
         body = encode(samples.estimate())
         source = [
-            Item(n, f"d{n}", body, (), place, Decimal("29.97"), "USD") for n, place in enumerate(places)
+            SourceItem(n, f"d{n}", body, (), place, Decimal("29.97"), "USD") for n, place in enumerate(places)
         ]
         report = await go(tmp_path / "run.db", box, source, location="")
         assert (report.created, report.state) == (1000, "done")

@@ -15,7 +15,7 @@ from hl_async import ClientConfig, GovernorPolicy, HighLevel, Timeouts
 from hl_async.bulk.protocol import Copy, State
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import HighLevelError, NotFound, OutcomeUnknown, ServerError, ValidationFailed
 from hl_async.models.codec import encode
@@ -47,16 +47,17 @@ class Wrong(LocationTarget):
                 yield None if self.keyless() else key, copy
 
 
-def items(count: int, first: int = 0) -> list[Item]:
+def items(count: int, first: int = 0) -> list[SourceItem]:
     return [
-        Item(n, f"doc{n}", encode(samples.estimate(name=f"Order {n}"))) for n in range(first, first + count)
+        SourceItem(n, f"doc{n}", encode(samples.estimate(name=f"Order {n}")))
+        for n in range(first, first + count)
     ]
 
 
 async def go(
     path: Path,
     box: Sandbox,
-    source: list[Item] | None = None,
+    source: list[SourceItem] | None = None,
     *,
     target: type[LocationTarget] = LocationTarget,
     settle: float = 0.1,

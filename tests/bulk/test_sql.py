@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from hl_async.bulk.sources.readers import read_documents
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
 from hl_async.bulk.sources.sql_columns import COLUMNS
@@ -28,11 +28,11 @@ def quotes(folder: Path, text: str = QUOTES) -> Path:
     return path
 
 
-def read(query: str, *files: Path, settings: SourceSettings = SETTINGS) -> list[Item | Reject]:
+def read(query: str, *files: Path, settings: SourceSettings = SETTINGS) -> list[SourceItem | Reject]:
     return list(read_sql(query, files, settings))
 
 
-def outcome(found: list[Item | Reject]) -> list[str]:
+def outcome(found: list[SourceItem | Reject]) -> list[str]:
     return [f"{one.source_id}: {one.total if isinstance(one, Item) else one.reason}" for one in found]
 
 
@@ -59,7 +59,7 @@ def test_a_second_file_is_joined_and_lists_hold_what_a_document_has_several_of(t
     found = read(query, quotes(tmp_path), people)
     assert outcome(found) == ["A-1: 230.25", "A-2: 19.60"]
     first = found[0]
-    assert isinstance(first, Item) and first.document is not None
+    assert isinstance(first, SourceItem) and first.document is not None
     assert (first.document.customer.email, first.document.payments[0].amount) == ("a@example.com", 1)
     assert first.document.custom_fields == {"Source": "web"}
 
@@ -68,7 +68,7 @@ def test_every_cell_arrives_as_text_and_nothing_is_guessed(tmp_path: Path) -> No
     path = quotes(tmp_path, "No,Item,Price\n00042,Door,1.10000000000000000001\nA-2,Lock,03/04/2024\n,,\n")
     query = "SELECT No AS source_id, Item AS line_name, Price AS line_amount, typeof(Price) AS custom_type FROM quotes WHERE No <> ''"
     good, bad = read(query, path)
-    assert isinstance(good, Item) and good.document is not None
+    assert isinstance(good, SourceItem) and good.document is not None
     assert (good.source_id, good.document.lines[0].amount) == ("00042", Decimal("1.10000000000000000001"))
     assert good.document.custom_fields == {"type": "VARCHAR"}
     assert "line 1 amount: '03/04/2024' is not a number" in getattr(bad, "reason", "")
@@ -196,12 +196,14 @@ def test_a_workbook_and_names_that_differ_in_capitals_only_are_tables(tmp_path: 
     book.save(tmp_path / "quotes.xlsx")
     query = "SELECT No AS source_id, no_ AS custom_other, column4 AS custom_n, Item AS line_name, Price AS line_amount FROM quotes"
     (found,) = read(query, tmp_path / "quotes.xlsx")
-    assert isinstance(found, Item) and found.document is not None
+    assert isinstance(found, SourceItem) and found.document is not None
     assert found.document.custom_fields == {"other": "x", "n": "n"}
 
 
 def test_documents_of_python_are_a_source(tmp_path: Path) -> None:
-    made = [one.document for one in read(SELECT, quotes(tmp_path)) if isinstance(one, Item) and one.document]
+    made = [
+        one.document for one in read(SELECT, quotes(tmp_path)) if isinstance(one, SourceItem) and one.document
+    ]
     assert outcome(list(read_documents(made, SETTINGS))) == ["A-1: 101.25", "A-2: 5.50"]
     (bad,) = read_documents([msgspec.structs.replace(made[0], total=Decimal(1))], SETTINGS)
     assert "the source says 1.00 USD, the lines give 101.25 USD" in getattr(bad, "reason", "")

@@ -16,7 +16,7 @@ from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, 
 from hl_async.bulk.journals.rows import DAMAGED, digest_of
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.protocol import State
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.stages.steps import (
     MADE,
     DocumentChange,
@@ -44,7 +44,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> JournalStore:
 @pytest.fixture
 async def journal(place: JournalStore) -> AsyncIterator[Journal]:
     opened = await place.create(HEADER)
-    items = [(Item(n, f"doc{n}", b"", location="one"), f"key{n}", b'{"n":%d}' % n) for n in range(4)]
+    items = [(SourceItem(n, f"doc{n}", b"", location="one"), f"key{n}", b'{"n":%d}' % n) for n in range(4)]
     await opened.plan(items)
     yield opened
     await opened.aclose()
@@ -212,7 +212,7 @@ async def test_steps_are_withdrawn_undone_and_planned_again(journal: Journal, la
 async def test_a_holder_that_lost_its_lane_changes_no_step(request: pytest.FixtureRequest) -> None:
     place = PostgresJournals(request.getfixturevalue("dsn"), next(_names), holder="here", lease=0.2)
     journal = await place.create(HEADER)
-    await journal.plan([(Item(0, "doc", b"", location="one"), "key", b"{}")])
+    await journal.plan([(SourceItem(0, "doc", b"", location="one"), "key", b"{}")])
     await journal.steps.plan([PlannedStep("one", "contacts", "ann", (0,), b"a")])
     first = await journal.lease("one")
     assert first is not None

@@ -15,7 +15,7 @@ import pytest
 
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import header_of, read_source
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.errors import SourceError
 
@@ -49,7 +49,7 @@ def read(
     document: str = "",
     line: str = "",
     more: str = "",
-) -> list[Item | Reject]:
+) -> list[SourceItem | Reject]:
     path = folder / f"export{suffix}"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     (folder / "map.toml").write_text(
@@ -61,7 +61,7 @@ def read(
     return list(read_source(path, Mapping.load(folder / "map.toml")))
 
 
-def outcome(found: list[Item | Reject]) -> list[str]:
+def outcome(found: list[SourceItem | Reject]) -> list[str]:
     return [f"{one.source_id}: {one.total if isinstance(one, Item) else one.reason}" for one in found]
 
 
@@ -110,7 +110,7 @@ def test_a_number_on_the_first_row_only_spoils_the_document_unless_it_is_filled_
 def test_rows_before_the_first_number_belong_to_no_document(tmp_path: Path) -> None:
     first, good = read(tmp_path, f"{HEAD}\n,Worktop,200,1\nA-2,Door,5,1\n", source="fill_down = true")
     assert "belong to no document" in getattr(first, "reason", "")
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_row_that_sums_others_up_is_no_item(tmp_path: Path, name: str) -> None
     assert "looks like a sum, not an item; a [[drop]] rule leaves such rows out" in getattr(
         spoilt, "reason", ""
     )
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
     rule = '[[drop]]\ncolumn = "Item"\nmatches = "(?i)total:?$|summe|balance"'
     assert outcome(read(tmp_path, text, more=rule)) == ["A-1: 1.00", "A-2: 9.00"]
 
@@ -190,7 +190,7 @@ def test_a_missing_quote_does_not_swallow_rows_in_silence(tmp_path: Path) -> Non
 def test_a_byte_order_mark_wins(tmp_path: Path, mark: str, encoding: str, declared: str) -> None:
     content = f"{HEAD}\nA-1,Łódź,1,1\n".encode(mark)
     (found,) = read(tmp_path, content, source=f'encoding = "{declared}"')
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
     assert "Łódź".encode() in found.body
 
 
@@ -243,7 +243,7 @@ def test_what_is_no_table_says_what_it_is(tmp_path: Path, content: bytes, suffix
 def test_a_zero_byte_spoils_its_document(tmp_path: Path) -> None:
     bad, good = read(tmp_path, f"{HEAD}\nA-1,Do\x00or,1,1\nA-2,Door,1,1\n")
     assert "line 2 holds a zero byte" in getattr(bad, "reason", "")
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
 
 
 # ------------------------------------------------------------------------------------------- numbers
@@ -303,7 +303,7 @@ def test_a_date_with_two_readings_has_none_until_one_is_declared(
 ) -> None:
     document = 'issue_date = "{Date}"' + (f'\ndate_format = "{form}"' if form else "")
     (found,) = read(tmp_path, f'{HEAD},Date\nA-1,Door,1,1,"{written}"\n', document=document)
-    if isinstance(found, Item):
+    if isinstance(found, SourceItem):
         assert f'"issueDate":"{day}"' in found.body.decode()
     else:
         assert day in found.reason
@@ -389,7 +389,7 @@ def test_hidden_rows_are_refused_until_their_meaning_is_declared(tmp_path: Path)
 
     content = book([HEAD.split(","), ["A-1", "Door", 1, 1], ["A-2", "Door", 2, 1]], change=hide)
     good, hidden = read(tmp_path, content, ".xlsx")
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
     assert "line 3 is hidden in the sheet" in getattr(hidden, "reason", "")
     assert outcome(read(tmp_path, content, ".xlsx", source='hidden = "keep"')) == ["A-1: 1.00", "A-2: 2.00"]
     assert outcome(read(tmp_path, content, ".xlsx", source='hidden = "skip"')) == ["A-1: 1.00"]
@@ -426,7 +426,9 @@ def test_dates_are_days_in_either_epoch(tmp_path: Path, epoch: int) -> None:
         [*HEAD.split(","), "D"], ["A-1", "Door", 1, 1, date(2024, 3, 4)], ["A-2", "Door", 1, 1, datetime(2024, 3, 4, 13)],
     ]  # fmt: skip
     found = read(tmp_path, book(rows, change=change), ".xlsx", document='issue_date = "{D}"')
-    assert all('"issueDate":"2024-03-04"' in one.body.decode() for one in found if isinstance(one, Item))
+    assert all(
+        '"issueDate":"2024-03-04"' in one.body.decode() for one in found if isinstance(one, SourceItem)
+    )
     assert len(found) == 2
 
 
@@ -441,7 +443,7 @@ def test_the_sources_own_total_is_compared_and_both_figures_are_named(tmp_path: 
     text = f"{HEAD},Total\nA-1,Door,10,1,30\nA-1,Lock,20,1,30\nA-2,Door,10,1,30\n"
     path = tmp_path / "export.csv"
     good, bad = read(tmp_path, text, document='total = "{Total}"')
-    assert isinstance(good, Item)
+    assert isinstance(good, SourceItem)
     assert "total: the source says 30.00 USD, the lines give 10.00 USD" in getattr(bad, "reason", "")
     reading = read_source(path, Mapping.load(tmp_path / "map.toml"))
     list(reading)
@@ -483,7 +485,7 @@ def test_an_unknown_key_of_a_mapping_is_answered_with_the_nearest(tmp_path: Path
 
 def test_values_of_the_wire_are_exact(tmp_path: Path) -> None:
     (found,) = read(tmp_path, f"{HEAD}\nA-1,Door,0.10,3\n")
-    assert isinstance(found, Item)
+    assert isinstance(found, SourceItem)
     assert b'"amount":0.10,"qty":3' in found.body
     assert found.total == Decimal("0.30")
 

@@ -21,7 +21,7 @@ from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.protocol import Copy, State, Timing
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.workers import Worker, WorkerSettings
 from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
@@ -50,7 +50,7 @@ async def hand_over(database: Database, box: Sandbox, locations: list[str], each
     name = next(_names)
     async with await Run.create(PostgresJournals(database, name), fingerprint="f", location="") as run:
         await run.plan(
-            Item(n, f"d{n}", body, (), locations[n % len(locations)], Decimal("29.97"), "USD")
+            SourceItem(n, f"d{n}", body, (), locations[n % len(locations)], Decimal("29.97"), "USD")
             for n in range(each * len(locations))
         )
     await Dispatcher(database, server=box.url).dispatch(name, RunSettings(settle=0.2, attempt_timeout=2.0))
@@ -268,7 +268,7 @@ class SlowTarget:
 @pytest.fixture
 async def journal(database: Database) -> AsyncIterator[PostgresJournal]:
     opened = await PostgresJournals(database, next(_names), lease=60.0).create({})
-    await opened.plan([(Item(n, f"d{n}", b"", (), "loc"), f"k{n}", b"%d" % n) for n in range(3)])
+    await opened.plan([(SourceItem(n, f"d{n}", b"", (), "loc"), f"k{n}", b"%d" % n) for n in range(3)])
     yield opened
     await opened.aclose()
 
@@ -439,7 +439,7 @@ async def test_a_run_that_was_deleted_and_made_again_is_another_one(database: Da
 
     async def again() -> None:
         async with await Run.create(place, fingerprint="f", location=box.location_id) as run:
-            await run.plan([Item(0, "d0", body, (), "", Decimal("29.97"), "USD")])
+            await run.plan([SourceItem(0, "d0", body, (), "", Decimal("29.97"), "USD")])
         await Dispatcher(database, server=box.url).dispatch(place.name, RunSettings(0.2, 0.4))
 
     await again()

@@ -88,7 +88,7 @@ def sandbox() -> None:
 def xlsx() -> None:
     import openpyxl
 
-    from hl_async.bulk import Item, Mapping, read_source
+    from hl_async.bulk import Mapping, SourceItem, read_source
 
     book = openpyxl.Workbook()
     for row in (("No", "Item", "Price"), ("A-1", "Oak", 9.99)):
@@ -99,7 +99,7 @@ def xlsx() -> None:
         '[contact]\nid = "c"\nname = "A"\n[line]\nname = "{Item}"\namount = "{Price}"\nqty = "1"\n'
     )
     (item,) = read_source(Path("t.xlsx"), Mapping.load(Path("m.toml")))
-    assert isinstance(item, Item), item
+    assert isinstance(item, SourceItem), item
 
 
 def webhooks() -> None:
@@ -139,12 +139,12 @@ def dbos() -> None:
 
 
 def sql() -> None:
-    from hl_async.bulk import Item, SourceSettings, read_sql
+    from hl_async.bulk import SourceItem, SourceSettings, read_sql
 
     Path("q.csv").write_text("No,Item,Price\nA-1,Oak,9.99\n")
     query = "SELECT No AS source_id, Item AS line_name, Price AS line_amount FROM q"
     (item,) = read_sql(query, [Path("q.csv")], SourceSettings(currency="USD", contact_id="c"))
-    assert isinstance(item, Item), item
+    assert isinstance(item, SourceItem), item
 
 
 def everything() -> None:

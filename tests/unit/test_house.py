@@ -22,7 +22,7 @@ TYPING_CIRCLES = {
 DEFERRED_CIRCLES = {
     ("hl_async.bulk.sources.mapping", "hl_async.bulk.sources.row_reader"),
 }
-NAMES_TWICE = {"Item", "Rule"}
+NAMES_TWICE: set[str] = set()
 MIRRORS = {"HighLevel"}
 """Classes of ``hl_async.sync``, which have the names of the asynchronous ones."""
 SIDEWAYS = {("hl_async.telemetry.otel", "hl_async.operations")}

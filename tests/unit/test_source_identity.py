@@ -21,7 +21,7 @@ from hl_async.bulk.source_identity import (
     relation,
     source_mark,
 )
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.errors import ConfigurationError
 from hl_async.models import Estimate
 from hl_async.models.codec import decoder, encode
@@ -52,7 +52,7 @@ def test_name_and_contents_tell_what_a_shared_source_id_means(theirs: Origin, ex
 
 def test_a_document_in_meta_carries_its_source_id_the_name_of_its_source_and_its_contents() -> None:
     keys = MetaKey()
-    key = keys.make("run1", Item(0, "A-1", BODY), 0)
+    key = keys.make("run1", SourceItem(0, "A-1", BODY), 0)
     document = listed(keys.put(BODY, key, "run1", "A-1", "shop"))
     origin = origin_of(document)
     assert origin == Origin(source_mark("A-1"), "shop", contents_mark(msgspec.json.decode(BODY)), "run1")
@@ -64,7 +64,7 @@ def test_a_document_with_a_text_key_is_found_by_the_first_half_of_the_key_and_it
     field: str,
 ) -> None:
     keys = TextKey(field)
-    first, second = (keys.make(run, Item(0, "A-1", BODY), 0) for run in ("run1", "run2"))
+    first, second = (keys.make(run, SourceItem(0, "A-1", BODY), 0) for run in ("run1", "run2"))
     assert first != second
     assert first[:13] == second[:13] == source_mark("A-1")
     origin = origin_of(listed(keys.put(BODY, first, "run1")))

@@ -14,7 +14,7 @@ from hl_async import HighLevel, Location
 from hl_async import operations as op
 from hl_async.bulk import Run, read_source
 from hl_async.bulk.export import copy_source, export
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.target import LocationTarget
 from hl_async.errors import InvalidRequest
 from hl_async.models import Estimate
@@ -49,7 +49,7 @@ async def test_every_way_of_a_document_keeps_its_days(zone: str, tmp_path: Path)
         (row,) = csv.DictReader(table.read_text().splitlines())
         assert (row["issueDate"], row["expiryDate"]) == (FIRST.isoformat(), LAST.isoformat())
         (again,) = read_source(lines, None)
-        assert isinstance(again, Item), again
+        assert isinstance(again, SourceItem), again
         body = json.loads(again.body)
         assert (body["issueDate"], body["expiryDate"]) == (FIRST.isoformat(), LAST.isoformat())
 

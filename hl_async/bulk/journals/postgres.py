@@ -19,7 +19,7 @@ from hl_async.bulk.journals.postgres_steps import PostgresSteps
 from hl_async.bulk.journals.protocol import BATCH, Counts, Deletion, ItemRow, LaneStatus, check_header
 from hl_async.bulk.journals.rows import ROW_COLUMNS, ItemColumns, add_up, columns_of, item_row, lane_status
 from hl_async.bulk.protocol import KnownItem, RunState, State
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import JournalMissing
 from hl_async.secret import Secret
 from hl_async.storage.postgres import Database, database_of
@@ -151,7 +151,7 @@ class PostgresJournal:
 
     # ------------------------------------------------------------------------------------- planning
 
-    async def plan(self, records: Iterable[tuple[Item, str, bytes] | Reject]) -> None:
+    async def plan(self, records: Iterable[tuple[SourceItem, str, bytes] | Reject]) -> None:
         rows = [ItemColumns(*map(plain_text, columns_of(record))) for record in records]
         if not rows:
             return

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, RunState, State
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.steps import LaneSteps, RunSteps
 from hl_async.errors import JournalMismatch
 
@@ -278,7 +278,7 @@ class Journal(Protocol):
         """Write facts about the run."""
         ...
 
-    async def plan(self, records: Iterable[tuple[Item, str, bytes] | Reject]) -> None:
+    async def plan(self, records: Iterable[tuple[SourceItem, str, bytes] | Reject]) -> None:
         """Add items (with key and final body) and rejects; those that are there already stay as they are."""
         ...
 

@@ -11,7 +11,7 @@ import msgspec
 
 from hl_async.bulk.journals.protocol import ItemRow, LaneStatus, PlannedItem
 from hl_async.bulk.protocol import State
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 
 ROW_COLUMNS: Final = (
     "ordinal, source_id, key, location, state, total, currency, place, document, reason, raw,"
@@ -58,7 +58,7 @@ def digest_of(key: str, location: str, ids: str, body: bytes) -> bytes:
     return digest.digest()
 
 
-def columns_of(record: tuple[Item, str, bytes] | Reject) -> ItemColumns:
+def columns_of(record: tuple[SourceItem, str, bytes] | Reject) -> ItemColumns:
     """``record`` as it is written: an item is planned, a reject is rejected or was left out."""
     if isinstance(record, Reject):
         state = State.SKIPPED if record.skipped else State.REJECTED

@@ -30,7 +30,7 @@ from hl_async.bulk.journals.sqlite_file import (
 from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses, locations_of
 from hl_async.bulk.journals.sqlite_steps import SqliteSteps, correct_future_steps
 from hl_async.bulk.protocol import KnownItem, RunState, State
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
 from hl_async.storage.locks import unlock
 from hl_async.storage.sqlite import SqliteFile
@@ -132,7 +132,7 @@ class SqliteJournal:
 
     # ------------------------------------------------------------------------------------- planning
 
-    async def plan(self, records: Iterable[tuple[Item, str, bytes] | Reject]) -> None:
+    async def plan(self, records: Iterable[tuple[SourceItem, str, bytes] | Reject]) -> None:
         rows = [columns_of(record) for record in records]
 
         def write(db: sqlite3.Connection) -> None:

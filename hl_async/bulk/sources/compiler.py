@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
 from hl_async.bulk.sources.pricing import Prices, compare_total, prices_of
-from hl_async.bulk.sources.records import Item
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
 from hl_async.errors import InvalidRequest
@@ -86,7 +86,7 @@ def compile_document(
     place: str = "",
     raw: bytes = b"",
     business_name: str = "",
-) -> Item:
+) -> SourceItem:
     """Turn a document into the request that creates it.
 
     Args:
@@ -121,7 +121,7 @@ def compile_document(
     if not prices.total and not settings.allow_zero_total:
         raise InvalidRequest("total", "is zero")
     body = _body(document, settings, prices, currency, business_name, issued, ends, notes)
-    return Item(
+    return SourceItem(
         ordinal,
         document.source_id,
         _encode(body),

@@ -29,7 +29,7 @@ COLUMN: Final = re.compile(r"\{([^{}]+)\}")
 _LONGEST: Final = 36_500
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExclusionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Leaves out documents (``skip``, ``reject``) or rows (``drop``) where a column matches a regular expression."""
 
     column: str
@@ -150,9 +150,9 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: LineSection
     source: SourceSection = SourceSection()
     charge: list[ChargeSection] = []
-    reject: list[Rule] = []
-    skip: list[Rule] = []
-    drop: list[Rule] = []
+    reject: list[ExclusionRule] = []
+    skip: list[ExclusionRule] = []
+    drop: list[ExclusionRule] = []
 
     @classmethod
     def load(cls, path: Path) -> Mapping:

@@ -22,7 +22,7 @@ from hl_async.bulk.sources.document import Document, decode_document
 from hl_async.bulk.sources.groups import RowGroup, RowGroups, scattered_keys
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.planning_rules import planning_context
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import MAX_FIELD, REASON, table_text
 from hl_async.bulk.sources.row_reader import RowReader
 from hl_async.bulk.sources.settings import SourceSettings
@@ -52,7 +52,7 @@ class SourceFacts(msgspec.Struct):
     notes: Counter[str] = msgspec.field(default_factory=Counter)
     unused_money: dict[str, tuple[int, str]] = {}
 
-    def count(self, item: Item) -> None:
+    def count(self, item: SourceItem) -> None:
         """Take one item into account."""
         self.documents += 1
         self.compared += item.is_compared
@@ -68,19 +68,19 @@ class SourceFacts(msgspec.Struct):
         return f"equal to the source's totals in {self.compared:,} of {self.documents:,} documents"
 
 
-class Reading(Iterator[Item | Reject]):
+class Reading(Iterator[SourceItem | Reject]):
     """The documents of a source, one after the other; ``facts`` fills up meanwhile."""
 
-    def __init__(self, records: Iterable[Item | Reject], facts: SourceFacts | None = None) -> None:
+    def __init__(self, records: Iterable[SourceItem | Reject], facts: SourceFacts | None = None) -> None:
         self.facts: SourceFacts = facts or SourceFacts()
         self._records = iter(records)
 
     def __iter__(self) -> Reading:
         return self
 
-    def __next__(self) -> Item | Reject:
+    def __next__(self) -> SourceItem | Reject:
         record = next(self._records)
-        if isinstance(record, Item):
+        if isinstance(record, SourceItem):
             self.facts.count(record)
         return record
 
@@ -161,7 +161,7 @@ def read_table(path: Path, mapping: Mapping, latest: date, settings: SourceSetti
 
 def _table_records(
     path: Path, mapping: Mapping, latest: date, settings: SourceSettings, facts: SourceFacts
-) -> Iterator[Item | Reject]:
+) -> Iterator[SourceItem | Reject]:
     start = _start(path, mapping, settings)
     reader = RowReader(mapping, start.header, settings)
     column = start.header.index(mapping.document.group_by)
@@ -193,7 +193,7 @@ def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], No
     return watch
 
 
-def _document(group: RowGroup, mapping: Mapping, reader: RowReader, latest: date) -> Item | Reject:
+def _document(group: RowGroup, mapping: Mapping, reader: RowReader, latest: date) -> SourceItem | Reject:
     raw = table_text(group.rows, mapping.source.delimiter).encode(errors="backslashreplace")
     if group.problem:
         return Reject(group.ordinal, group.key, group.problem, raw, group.place)
@@ -236,7 +236,7 @@ def read_documents(
     """
     settings, latest = settings or SourceSettings(), latest_day(today)
 
-    def records() -> Iterator[Item | Reject]:
+    def records() -> Iterator[SourceItem | Reject]:
         for ordinal, one in enumerate(documents):
             place = f"document {ordinal + 1}"
             raw = encode(one)
@@ -248,7 +248,7 @@ def read_documents(
     return Reading(records())
 
 
-def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[Item | Reject]:
+def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[SourceItem | Reject]:
     """One canonical document per line, one estimate body in the wire's spelling, or documents as the API answers them.
 
     A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`.
@@ -276,7 +276,7 @@ def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[
 
 def _ndjson_record(
     ordinal: int, number: int, text: bytes, latest: date, settings: SourceSettings
-) -> Item | Reject:
+) -> SourceItem | Reject:
     place = f"line {number}"
     source_id = ""
     try:
@@ -310,7 +310,7 @@ def _item(
     location: str,
     latest: date,
     total: Decimal | None = None,
-) -> Item:
+) -> SourceItem:
     """Make the request. `total` is the document's own in its source; without one it is computed where it can be."""
     if not draft.items:
         raise InvalidRequest("items", "is empty")
@@ -319,7 +319,9 @@ def _item(
     draft = prepared(draft, planning_context())
     if total is None:
         total = expected_total(draft)
-    return Item(ordinal, source_id, encode_body(draft, b""), (), location, total, draft.currency, place, raw)
+    return SourceItem(
+        ordinal, source_id, encode_body(draft, b""), (), location, total, draft.currency, place, raw
+    )
 
 
 _WIRE_FIELDS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(EstimateDraft))

@@ -9,7 +9,7 @@ import msgspec
 from hl_async.bulk.sources.document import Document
 
 
-class Item(msgspec.Struct, frozen=True):
+class SourceItem(msgspec.Struct, frozen=True):
     """One request to make: a body in the wire's spelling, without ``altId``/``altType``.
 
     ``ordinal`` counts documents of the source from 0, ``source_id`` is what the source calls the document

@@ -20,7 +20,7 @@ from hl_async.bulk.sources.document import (
     DocumentLine,
     DocumentTax,
 )
-from hl_async.bulk.sources.mapping import COLUMN, Mapping, Rule
+from hl_async.bulk.sources.mapping import COLUMN, ExclusionRule, Mapping
 from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.tables import cell_problem
@@ -138,7 +138,7 @@ class RowReader:
                 )
         return ""
 
-    def excluded(self, rows: Sequence[Row]) -> tuple[Rule, bool] | None:
+    def excluded(self, rows: Sequence[Row]) -> tuple[ExclusionRule, bool] | None:
         """(rule, skipped) when a rule leaves the document out."""
         for rule, skipped, index, pattern in self._rules:
             if any(pattern.search(row[index]) for row in rows):

@@ -20,7 +20,7 @@ import msgspec
 
 from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.readers import Reading, SourceFacts, latest_day
-from hl_async.bulk.sources.records import Item, Reject
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import table_text
 from hl_async.bulk.sources.row_reader import is_money_column
 from hl_async.bulk.sources.settings import SourceSettings
@@ -106,7 +106,7 @@ def _records(
     latest: date,
     facts: SourceFacts,
     memory: str,
-) -> Iterator[Item | Reject]:
+) -> Iterator[SourceItem | Reject]:
     duckdb = _duckdb()
     folder = Path(tempfile.mkdtemp(prefix="hl-async-sql-"))
     connection = None
@@ -268,7 +268,7 @@ class _Documents:
                 if count:
                     self._facts.unused_money[name] = (count, first)
 
-    def records(self) -> Iterator[Item | Reject]:
+    def records(self) -> Iterator[SourceItem | Reject]:
         """Every document once, as an item or a reject."""
         self._watch()
         spoilt = {key: reason for table in self._tables for key, reason in table.spoilt.items()}
@@ -304,7 +304,7 @@ class _Documents:
         for source_id, group in groupby(rows(), itemgetter(self._id)):
             yield str(source_id if source_id is not None else "").strip(), list(group)
 
-    def _record(self, ordinal: int, source_id: str, rows: list[tuple[Any, ...]]) -> Item | Reject:
+    def _record(self, ordinal: int, source_id: str, rows: list[tuple[Any, ...]]) -> SourceItem | Reject:
         assembler = self._assembler
         verdict = assembler.verdict(rows)
         if verdict is not None:

@@ -14,7 +14,6 @@ from hl_async.models.choices import (
 from hl_async.models.common import (
     AdditionalEmail,
     Address,
-    Answer,
     Attachment,
     AutoInvoicing,
     AutoPayment,
@@ -34,7 +33,6 @@ from hl_async.models.common import (
     LateFeesUpdate,
     MiscellaneousCharges,
     PaidCharge,
-    Part,
     PaymentMethods,
     PaymentMethodsUpdate,
     RecurrenceRule,
@@ -161,6 +159,7 @@ from hl_async.models.settings import (
     Reminder,
     ReminderSettings,
 )
+from hl_async.models.structs import Answer, Part
 from hl_async.models.templates import (
     EstimateTemplate,
     EstimateTemplateDraft,

@@ -1,61 +1,23 @@
-"""Parts that documents share.
-
-A :class:`Part` occurs in answers and in requests: everything in it is optional, None is left out when it is
-sent. A ``Request`` occurs in requests alone and is strict. Answers are :class:`Answer`: unknown keys are
-ignored, only what every document has is required (docs/api-facts.md#api-answer-fields).
-"""
+"""Parts that documents share."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.choices import DiscountType
 from hl_async.models.inputs import NOTHING, NullableAmount
+from hl_async.models.locations import LocationDetails
 from hl_async.models.money import guard
-from hl_async.models.plain import Plain
+from hl_async.models.structs import Answer, Part, typed_entries
 from hl_async.models.validation import Request
-
-if TYPE_CHECKING:
-    from hl_async.models.locations import LocationDetails
 
 ZERO = Decimal(0)
 _NO_DISCOUNT: Final[Any] = ZERO
-
-
-class Answer(msgspec.Struct, Plain, kw_only=True, rename="camel", repr_omit_defaults=True):
-    """What the API answers: tolerant, and mutable only because nothing is gained by forbidding it."""
-
-
-class Part(
-    msgspec.Struct, Plain, kw_only=True, rename="camel", omit_defaults=True, gc=False, repr_omit_defaults=True
-):
-    """A part of a document, the same in answers and requests.
-
-    Parts hold data, never a reference back, so the garbage collector need not look at them (``gc=False``): with a
-    page of a hundred documents that is a tenth of the time it takes to read it.
-    """
-
-
-def typed_entries(entries: list[Any] | None, kind: type[Part]) -> list[Any] | None:
-    """Return a list with each mapping that `kind` describes wholly as a `kind`, everything else as it is."""
-    if not entries or not any(isinstance(entry, dict) for entry in entries):
-        return entries
-    known = frozenset(kind.__struct_encode_fields__)
-    return [
-        _typed(entry, kind) if isinstance(entry, dict) and known >= set(entry) else entry for entry in entries
-    ]
-
-
-def _typed(entry: dict[str, Any], kind: type[Part]) -> Any:
-    try:
-        return msgspec.convert(entry, kind, strict=False)
-    except (msgspec.ValidationError, ValueError):
-        return entry
 
 
 class Address(Part):

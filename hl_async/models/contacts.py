@@ -10,7 +10,11 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.errors import InvalidRequest
-from hl_async.models.common import AdditionalEmail, Answer, ContactDetails
+from hl_async.models.common import (
+    AdditionalEmail,
+    ContactDetails,
+)
+from hl_async.models.structs import Answer
 from hl_async.models.validation import NonEmptyStr, Request
 
 

@@ -10,7 +10,6 @@ from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.choices import EstimateStatus, SendAction
 from hl_async.models.common import (
-    Answer,
     Attachment,
     AutoInvoicing,
     BusinessDetails,
@@ -29,6 +28,7 @@ from hl_async.models.invoices import Invoice
 from hl_async.models.lines import EstimateLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
+from hl_async.models.structs import Answer
 from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
 
 

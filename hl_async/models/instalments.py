@@ -7,9 +7,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 from hl_async.errors import InvalidRequest
-from hl_async.models.common import Part, typed_entries
 from hl_async.models.inputs import NOTHING, NullableAmount
 from hl_async.models.money import guard, minor_units, rounded
+from hl_async.models.structs import Part, typed_entries
 from hl_async.models.validation import amount_of
 
 _HUNDRED: Final = Decimal(100)

@@ -10,7 +10,6 @@ from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.choices import InvoiceStatus, PaymentMode, SendAction, Text2PayAction
 from hl_async.models.common import (
-    Answer,
     Attachment,
     AutoPayment,
     BusinessDetails,
@@ -20,7 +19,6 @@ from hl_async.models.common import (
     Discount,
     LateFeesConfiguration,
     MiscellaneousCharges,
-    Part,
     PaymentMethods,
     SenderConfiguration,
     SentTo,
@@ -33,6 +31,7 @@ from hl_async.models.instalments import PaymentSchedule
 from hl_async.models.lines import BilledLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
+from hl_async.models.structs import Answer, Part
 from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
 
 if TYPE_CHECKING:

@@ -11,9 +11,12 @@ from msgspec import UNSET, UnsetType, field
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.choices import ItemType
-from hl_async.models.common import ZERO, Answer, Part
+from hl_async.models.common import (
+    ZERO,
+)
 from hl_async.models.inputs import NOTHING, Amount, NullableAmount, Number, Quantity
 from hl_async.models.products import Price, Product
+from hl_async.models.structs import Answer, Part
 from hl_async.models.validation import Constraint, Currency, NonEmptyStr, Request
 
 if TYPE_CHECKING:

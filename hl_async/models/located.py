@@ -9,8 +9,8 @@ import msgspec
 from msgspec import field
 
 from hl_async.errors import InvalidRequest
-from hl_async.models.common import Answer
 from hl_async.models.dates import offset_of, readings
+from hl_async.models.structs import Answer
 
 _TWICE: Final = frozenset(("09:59", "10:00", "10:59", "11:00"))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import field
 
-from hl_async.models.common import Answer
+from hl_async.models.structs import Answer
 
 
 class TokenGrant(Answer, repr_omit_defaults=True):

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from hl_async.models.common import Answer
 from hl_async.models.contacts import CustomFieldInput
 from hl_async.models.inputs import ABSENT, OptionalQuantity
 from hl_async.models.money import guard
+from hl_async.models.structs import Answer
 from hl_async.models.validation import NonEmptyStr, Request
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, field
 
-from hl_async.models.common import Answer, Part
 from hl_async.models.inputs import ABSENT, OptionalQuantity, Quantity
 from hl_async.models.money import guard
+from hl_async.models.structs import Answer, Part
 from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.common import (
-    Answer,
     Attachment,
     AutoPayment,
     BusinessDetails,
@@ -25,6 +24,7 @@ from hl_async.models.common import (
 from hl_async.models.invoices import Invoice
 from hl_async.models.lines import BilledLines, Item
 from hl_async.models.money import guard_document
+from hl_async.models.structs import Answer
 from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 

@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 from hl_async.models.common import (
-    Answer,
     BusinessDetails,
     LateFeesConfiguration,
     PaymentMethods,
     SenderConfiguration,
     TipsConfiguration,
 )
+from hl_async.models.structs import Answer
 
 
 class Notification(Answer):

@@ -9,7 +9,6 @@ from typing import Any, Unpack
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.models.common import (
-    Answer,
     Attachment,
     BusinessDetails,
     ContactDetails,
@@ -23,6 +22,7 @@ from hl_async.models.estimates import EstimateDraft, EstimateDraftChanges, Estim
 from hl_async.models.inputs import Day
 from hl_async.models.lines import BilledLines, EstimateLines, Item
 from hl_async.models.money import guard_document
+from hl_async.models.structs import Answer
 from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import field
 
-from hl_async.models.common import Answer
 from hl_async.models.money import guard
+from hl_async.models.structs import Answer
 
 
 class Transaction(Answer):

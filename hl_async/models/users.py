@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hl_async.models.common import Answer
+from hl_async.models.structs import Answer
 
 
 class UserRole(Answer):

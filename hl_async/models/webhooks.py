@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from hl_async.models.common import Answer
 from hl_async.models.invoices import Invoice
+from hl_async.models.structs import Answer
 
 _MILLISECONDS_FROM: Final = 10_000_000_000  # as seconds this would be the year 2286
 

@@ -10,11 +10,13 @@ class Event(msgspec.Struct, frozen=True, tag=True):
 
 
 class CallStarted(Event, frozen=True):
-    """A call was made; its attempts and its end carry the same ``call_id``."""
+    """A call was made; its attempts and its end carry the same ``call_id``. ``path`` is the template, without ids."""
 
     call_id: int
     operation: str
     scope: str
+    method: str = ""
+    path: str = ""
 
 
 class AttemptStarted(Event, frozen=True):

@@ -17,7 +17,6 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from hl_async._version import __version__
-from hl_async.operations import OPERATIONS
 from hl_async.telemetry.events import (
     AttemptFinished,
     AttemptStarted,
@@ -224,13 +223,12 @@ class OpenTelemetryObserver:
     # ------------------------------------------------------------------------------------------- calls
 
     def _call_started(self, event: CallStarted) -> None:
-        operation = OPERATIONS.get(event.operation)
         attributes: Attributes = {"hl.operation": event.operation}
         name = event.operation
-        if operation is not None:
-            attributes["http.request.method"] = operation.method
-            attributes["url.template"] = operation.path
-            name = f"{operation.method} {operation.path}"
+        if event.method:
+            attributes["http.request.method"] = event.method
+            attributes["url.template"] = event.path
+            name = f"{event.method} {event.path}"
         span = self._tracer.start_span(
             name, kind=SpanKind.CLIENT, attributes={**attributes, "hl.location": event.scope}
         )

@@ -186,7 +186,11 @@ class Transport:
         try:
             # Inside the try: an observer that raises KeyboardInterrupt must not leave the call in flight.
             if observed:
-                self._telemetry.emit(events.CallStarted(call.call_id, operation.name, account.key))
+                self._telemetry.emit(
+                    events.CallStarted(
+                        call.call_id, operation.name, account.key, operation.method, operation.path
+                    )
+                )
             while True:
                 permit = account.scope.try_acquire(options.lane)
                 if permit is None:

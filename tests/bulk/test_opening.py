@@ -33,7 +33,10 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 
 def outcome(source: OpenedSource) -> list[str]:
-    return [f"{one.source_id}: {one.total if isinstance(one, Item) else one.reason}" for one in source.read()]
+    return [
+        f"{one.source_id}: {one.total if isinstance(one, SourceItem) else one.reason}"
+        for one in source.read()
+    ]
 
 
 def test_a_profile_reads_its_export_and_its_reject_file(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import io
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import samples
-from hl_async.bulk.sources.mapping import Mapping, fill
+from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import reject_lines
@@ -491,9 +490,3 @@ def test_any_bytes_are_documents_rejects_or_one_clear_error(tmp_path: Path, cont
             list(read_source(tmp_path / name, mapping))
         except SourceError as error:
             assert str(tmp_path) in str(error) or "column" in str(error) or "header" in str(error)
-
-
-def test_templates_fill_in_columns() -> None:
-    line: Any = {"a": "1", "b b": "2"}
-    assert fill("x {a}-{b b} y", line) == "x 1-2 y"
-    assert fill("plain", line) == "plain"

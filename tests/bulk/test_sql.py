@@ -33,7 +33,7 @@ def read(query: str, *files: Path, settings: SourceSettings = SETTINGS) -> list[
 
 
 def outcome(found: list[SourceItem | Reject]) -> list[str]:
-    return [f"{one.source_id}: {one.total if isinstance(one, Item) else one.reason}" for one in found]
+    return [f"{one.source_id}: {one.total if isinstance(one, SourceItem) else one.reason}" for one in found]
 
 
 def test_rows_with_one_id_are_one_document_wherever_they_stand(tmp_path: Path) -> None:

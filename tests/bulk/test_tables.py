@@ -62,7 +62,7 @@ def read(
 
 
 def outcome(found: list[SourceItem | Reject]) -> list[str]:
-    return [f"{one.source_id}: {one.total if isinstance(one, Item) else one.reason}" for one in found]
+    return [f"{one.source_id}: {one.total if isinstance(one, SourceItem) else one.reason}" for one in found]
 
 
 def book(rows: list[list[Any]], formats: dict[str, str] | None = None, change: Any = None) -> bytes:

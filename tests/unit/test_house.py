@@ -17,15 +17,12 @@ MOST_BANNED = {"docstrings": 78, "comments": 150, "messages": 26}
 TYPING_CIRCLES = {
     ("hl_async.bulk.journals.postgres", "hl_async.bulk.journals.postgres_lane"),
     ("hl_async.bulk.journals.sqlite", "hl_async.bulk.journals.sqlite_lane"),
-    ("hl_async.models.common", "hl_async.models.locations"),
 }
-DEFERRED_CIRCLES = {
-    ("hl_async.bulk.sources.mapping", "hl_async.bulk.sources.row_reader"),
-}
+DEFERRED_CIRCLES: set[tuple[str, ...]] = set()
 NAMES_TWICE: set[str] = set()
 MIRRORS = {"HighLevel"}
 """Classes of ``hl_async.sync``, which have the names of the asynchronous ones."""
-SIDEWAYS = {("hl_async.telemetry.otel", "hl_async.operations")}
+SIDEWAYS: set[tuple[str, str]] = set()
 ROOT_FILES = 8
 
 

@@ -78,7 +78,7 @@ def attempt(
 def test_a_call_is_one_client_span_named_by_its_route(recorder: Recorder) -> None:
     tracer = recorder.tracers.get_tracer("app")
     with tracer.start_as_current_span("request") as parent:
-        recorder.tell(events.CallStarted(1, "create-new-estimate", "loc"))
+        recorder.tell(events.CallStarted(1, "create-new-estimate", "loc", "POST", "/invoices/estimate"))
     recorder.tell(
         events.AttemptStarted(1, "create-new-estimate", 1, 0.0),
         attempt(1, 1, 201),
@@ -101,7 +101,7 @@ def test_a_call_is_one_client_span_named_by_its_route(recorder: Recorder) -> Non
 
 
 def test_attempts_and_pauses_are_events_and_the_failure_is_the_status(recorder: Recorder) -> None:
-    recorder.tell(events.CallStarted(1, "create-new-estimate", "loc"))
+    recorder.tell(events.CallStarted(1, "create-new-estimate", "loc", "POST", "/invoices/estimate"))
     recorder.now[0] += 0.5
     recorder.tell(
         events.AttemptStarted(1, "create-new-estimate", 1, 0.5),
@@ -131,7 +131,7 @@ def test_attempts_and_pauses_are_events_and_the_failure_is_the_status(recorder: 
 
 
 def test_metrics_count_requests_calls_waits_and_retries(recorder: Recorder) -> None:
-    recorder.tell(events.CallStarted(1, "create-new-estimate", "loc"))
+    recorder.tell(events.CallStarted(1, "create-new-estimate", "loc", "POST", "/invoices/estimate"))
     assert recorder.metrics()["hl.client.active_calls"][0].value == 1
     recorder.tell(events.AttemptStarted(1, "create-new-estimate", 1, 0.0))
     assert recorder.metrics()["http.client.active_requests"][0].value == 1
@@ -171,7 +171,7 @@ def test_metrics_count_requests_calls_waits_and_retries(recorder: Recorder) -> N
 
 def test_a_call_cancelled_on_the_wire_leaves_no_request_active(recorder: Recorder) -> None:
     recorder.tell(
-        events.CallStarted(1, "create-new-estimate", "loc"),
+        events.CallStarted(1, "create-new-estimate", "loc", "POST", "/invoices/estimate"),
         events.AttemptStarted(1, "create-new-estimate", 1, 0.0),
         events.CallFinished(1, "create-new-estimate", "loc", 1, 0.2, "CancelledError"),
     )

@@ -10,9 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,10 +18,7 @@ import msgspec
 
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import InvalidRequest, SourceError
-from hl_async.models import EstimateDraft
 from hl_async.models.money import CURRENCIES
-
-Line = Dict[str, str]
 
 COLUMN: Final = re.compile(r"\{([^{}]+)\}")
 _LONGEST: Final = 36_500
@@ -256,22 +251,6 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
             raise SourceError(f"the file has no column {name!r}{hint}")
 
-    def draft(self, lines: Sequence[Line]) -> EstimateDraft:
-        """The estimate that a document's rows make; :class:`InvalidRequest` says why there is none."""
-        from hl_async.bulk.sources.compiler import compile_document
-        from hl_async.bulk.sources.row_reader import RowReader
-
-        header = list(lines[0])
-        reader = RowReader(self, header, self.settings())
-        rows = [[line[name] for name in header] for line in lines]
-        latest = datetime.now(UTC).date() + timedelta(days=1)
-        made = reader.document(lines[0].get(self.document.group_by, "-") or "-", rows)
-        item = compile_document(
-            made, reader.settings, ordinal=0, latest=latest, business_name=reader.business(rows[0])
-        )
-        found: EstimateDraft = msgspec.json.decode(item.body, type=EstimateDraft, strict=False)
-        return found
-
 
 _UNKNOWN: Final = re.compile(r"unknown field `(\w+)` - at `\$\.(\w+)")
 _UNKNOWN_SECTION: Final = re.compile(r"unknown field `(\w+)`$")
@@ -298,10 +277,3 @@ def _with_hint(problem: str) -> str:
     near = difflib.get_close_matches(found.group(1), section.__struct_fields__, 1, 0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; keys are {', '.join(section.__struct_fields__)}"
     return f"[{found.group(2)}] has no key {found.group(1)!r}: unknown field{hint}"
-
-
-def fill(template: str, line: Line) -> str:
-    """The template with the line's columns in place."""
-    if "{" not in template:
-        return template
-    return COLUMN.sub(lambda found: line[found.group(1)], template)

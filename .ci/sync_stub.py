@@ -41,8 +41,6 @@ _CLIENT_TAIL = """
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 """
-_SHOWN = {"budget", "details", "timezone"}
-"""What a location inherits from its base in the resources and users call."""
 _HIDDEN = {"aclose", "aopen", "open", "close", "run"}
 
 
@@ -73,20 +71,19 @@ def _method(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     return "\n".join([*lines, f"    def {node.name}({arguments}) -> {returned or 'Any'}: ..."])
 
 
-def _class(node: ast.ClassDef, inherited: list[ast.ClassDef], tail: str = "") -> str:
+def _class(node: ast.ClassDef, tail: str = "") -> str:
     found: dict[str, list[str]] = {}
-    for kind in (*inherited, node):
-        for member in kind.body:
-            if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if member.name in _HIDDEN or (member.name.startswith("_") and member.name != "__init__"):
-                continue
-            if member.name == "__init__" and node.name != "HighLevel":
-                continue
-            is_overloaded = any("overload" in ast.unparse(mark) for mark in member.decorator_list)
-            if not is_overloaded and any("overload" in text for text in found.get(member.name, ())):
-                continue
-            found[member.name] = [*(found.get(member.name, []) if is_overloaded else []), _method(member)]
+    for member in node.body:
+        if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if member.name in _HIDDEN or (member.name.startswith("_") and member.name != "__init__"):
+            continue
+        if member.name == "__init__" and node.name != "HighLevel":
+            continue
+        is_overloaded = any("overload" in ast.unparse(mark) for mark in member.decorator_list)
+        if not is_overloaded and any("overload" in text for text in found.get(member.name, ())):
+            continue
+        found[member.name] = [*(found.get(member.name, []) if is_overloaded else []), _method(member)]
     body = "\n".join(text for texts in found.values() for text in texts) or "    ..."
     return f"class {node.name}:\n{body}{tail}\n"
 
@@ -116,15 +113,6 @@ def made() -> str:
         f"from hl_async.client import {name}" for name in classes
         if name[0] != "_" and name not in ("HighLevel", "Location")
     ]  # fmt: skip
-    bases = []
-    for stem in ("requesting", "locations"):
-        tree = ast.parse((ROOT / f"hl_async/resources/{stem}.py").read_text("utf-8"))
-        imports += _imports(tree)
-        bases += [
-            node for kind in tree.body if isinstance(kind, ast.ClassDef) and kind.name.endswith("Requester")
-            for node in kind.body if getattr(node, "name", None) in _SHOWN
-        ]  # fmt: skip
-    inherited = ast.ClassDef(name="Base", bases=[], keywords=[], body=bases, decorator_list=[])
     resources = []
     for path in sorted((ROOT / "hl_async/resources").glob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
@@ -142,11 +130,11 @@ def made() -> str:
             imports += [
                 f"from hl_async.resources.{path.stem} import {name}" for name in named if name[0] != "_"
             ]
-            resources += [_class(kind, []) for kind in kinds]
+            resources += [_class(kind) for kind in kinds]
     body = [
         *resources,
-        _class(classes["Location"], [inherited]),
-        _class(classes["HighLevel"], [], _CLIENT_TAIL),
+        _class(classes["Location"]),
+        _class(classes["HighLevel"], _CLIENT_TAIL),
     ]
     return _tidy("\n".join([_HEAD, *dict.fromkeys(imports), _PAGER, *body]))
 

@@ -61,7 +61,7 @@ async def mix(calls: int, seed: int, profile: str) -> bool:
 
             await asyncio.gather(*(one(n) for n in range(calls)))
             await asyncio.sleep(0.8)
-            held = sum(scope.snapshot().in_flight for scope in [shop._account.scope])
+            held = sum(scope.snapshot().in_flight for scope in [shop._at._account.scope])
         await asyncio.sleep(0.1)
         twice = sum(count > 1 for count in box.ledger.commits.values())
         open_ = box.connections

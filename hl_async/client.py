@@ -1,32 +1,31 @@
-"""The session manager and what hangs off it: :class:`HighLevel`, and :class:`Location` for one sub-account."""
+"""The objects that users hold: :class:`HighLevel`, and :class:`Location` for one sub-account."""
 
 from __future__ import annotations
 
 import dataclasses
 import ssl as ssl_module
-import warnings
 from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from hl_async.auth.credentials import Credentials, PrivateToken
 from hl_async.config import CallChanges, CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
-from hl_async.governor import Governor, GovernorPolicy
+from hl_async.governor import Governor, GovernorPolicy, ScopeSnapshot
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import LocationDetails
 from hl_async.models.dates import check_zone
-from hl_async.models.rules import rules_without
 from hl_async.operations import OPERATIONS, Operation, plain_id
 from hl_async.pagination import Pager
-from hl_async.resources.client_governor import governor_of
+from hl_async.resources.client_core import ClientCore
 from hl_async.resources.contacts import Contacts
 from hl_async.resources.estimate_templates import EstimateTemplates
 from hl_async.resources.estimates import Estimates
+from hl_async.resources.holder import RequesterHolder
 from hl_async.resources.invoice_schedules import InvoiceSchedules
 from hl_async.resources.invoice_templates import InvoiceTemplates
 from hl_async.resources.invoices import Invoices
-from hl_async.resources.locations import ClientMemory, LocationRequester, agency_locations
+from hl_async.resources.locations import LocationRequester, agency_locations
 from hl_async.resources.oauth import OAuth
 from hl_async.resources.once import Once
 from hl_async.resources.opportunities import Opportunities
@@ -36,58 +35,13 @@ from hl_async.resources.taxes import TaxNames, read_taxes
 from hl_async.resources.transactions import Transactions
 from hl_async.resources.users import Users
 from hl_async.secret import Secret
-from hl_async.telemetry import Observer, Telemetry
-from hl_async.transport.bodies import CODINGS
-from hl_async.transport.calls import Transport
+from hl_async.telemetry import Observer
 from hl_async.transport.retry import RetryPolicy
 from hl_async.transport.session import SessionManager
 from hl_async.wire import WireResponse
 
 if TYPE_CHECKING:
     import aiohttp
-
-R = TypeVar("R")
-
-
-class _Core:
-    """What one client owns, shared by all its clones and locations."""
-
-    __slots__ = ("config", "credentials", "governor", "memory", "session", "state", "telemetry", "transport")
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        config: ClientConfig,
-        governor: Governor | GovernorPolicy | None,
-        retry: RetryPolicy | None,
-        observers: Iterable[Observer],
-        session: aiohttp.ClientSession | None,
-        ssl: ssl_module.SSLContext | None,
-        budget: BudgetStore | None,
-        once: Once | None,
-    ) -> None:
-        self.config = config
-        self.credentials = credentials
-        self.telemetry = Telemetry(observers)
-        self.session = SessionManager(config, session=session, ssl=ssl)
-        self.governor = governor_of(governor, budget, config, self.telemetry)
-        self.transport = Transport(
-            config,
-            self.session,
-            credentials,
-            self.governor,
-            retry=retry,
-            telemetry=self.telemetry,
-            guard=self.session.check_usable,
-            codings=CODINGS,
-        )
-        self.memory = ClientMemory(once, rules_without(config.rules_off), config.base_url)
-        self.state = "new"
-
-    def __del__(self) -> None:
-        if getattr(self, "state", "new") == "open":
-            text = f"unclosed HighLevel client for {self.config.base_url}; use 'async with' or await aclose()"
-            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 class ClientSettings(TypedDict, total=False):
@@ -148,7 +102,8 @@ class HighLevel:
             config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
         )
         self._location_id = None if location_id is None else plain_id("location_id", location_id)
-        self._core = _Core(credentials, settings, governor, retry, observers, session, ssl, budget, once)
+        sessions = SessionManager(settings, session=session, ssl=ssl)
+        self._core = ClientCore(credentials, settings, governor, retry, observers, sessions, budget, once)
         self._options = CallOptions()
         self._owner = True
 
@@ -349,50 +304,76 @@ class HighLevel:
         return f"<HighLevel {shown or 'new'}>"
 
 
-class Location(LocationRequester):
+class Location(RequesterHolder):
     """One sub-account. Cheap to make, nothing to close; get it from :meth:`HighLevel.location`."""
 
     __slots__ = ("_core",)
 
-    def __init__(self, core: _Core, location_id: str, options: CallOptions) -> None:
+    def __init__(self, core: ClientCore, location_id: str, options: CallOptions) -> None:
         account = core.transport.account(location_id, core.credentials.principal)
-        super().__init__(core.transport, account, options, core.memory)
+        super().__init__(LocationRequester(core.transport, account, options, core.memory))
         self._core = core
 
     @property
     def id(self) -> str:
         """The location id, which is every call's altId."""
-        return self._account.key
+        return self._at.id
+
+    @property
+    def timezone(self) -> str | None:
+        """The location's time zone: given to `HighLevel.location`, or read by `details`; None while it is unknown.
+
+        It tells which calendar day a date of an answer is, and which day is today.
+        """
+        return self._at.timezone
+
+    async def details(self, *, fresh: bool = False) -> LocationDetails:
+        """Return the location's name, time zone, business, logo and address. Only reads.
+
+        The first call asks; the client keeps the answer for its life. From then on the location's time zone tells the
+        days of dates.
+
+        Args:
+            fresh: Ask again.
+
+        Raises:
+            ScopeMissing: The token lacks locations.readonly.
+        """
+        return await self._at.details(fresh=fresh)
+
+    def budget(self) -> ScopeSnapshot:
+        """Return the state of the location's rate budget."""
+        return self._at.budget()
 
     @property
     def estimates(self) -> Estimates:
         """Estimates: create, list, update, delete, send, turn into invoices."""
-        return Estimates(self)
+        return Estimates(self._at)
 
     @property
     def estimate_templates(self) -> EstimateTemplates:
         """Templates of estimates."""
-        return EstimateTemplates(self)
+        return EstimateTemplates(self._at)
 
     @property
     def invoices(self) -> Invoices:
         """Invoices: create, list, get, update, delete, void, send, payments, text2pay, settings."""
-        return Invoices(self)
+        return Invoices(self._at)
 
     @property
     def invoice_templates(self) -> InvoiceTemplates:
         """Templates of invoices."""
-        return InvoiceTemplates(self)
+        return InvoiceTemplates(self._at)
 
     @property
     def invoice_schedules(self) -> InvoiceSchedules:
         """Recurring invoices."""
-        return InvoiceSchedules(self)
+        return InvoiceSchedules(self._at)
 
     @property
     def contacts(self) -> Contacts:
         """Contacts: find, search, get, create, update, upsert, tags, delete."""
-        return Contacts(self)
+        return Contacts(self._at)
 
     async def taxes(self, *, depth: int = 200) -> TaxNames:
         """Return the taxes that the newest documents of the location use, by name. Only reads.
@@ -402,31 +383,31 @@ class Location(LocationRequester):
         Args:
             depth: How many of the newest estimates, and of the newest invoices, to read.
         """
-        return await read_taxes(self, depth)
+        return await read_taxes(self._at, depth)
 
     @property
     def users(self) -> Users:
         """Users, in whose name documents are sent."""
-        return Users(self)
+        return Users(self._at)
 
     @property
     def products(self) -> Products:
         """Products and their prices."""
-        return Products(self)
+        return Products(self._at)
 
     @property
     def transactions(self) -> Transactions:
         """Payments as they were taken, and orders."""
-        return Transactions(self)
+        return Transactions(self._at)
 
     @property
     def opportunities(self) -> Opportunities:
         """Opportunities and pipelines."""
-        return Opportunities(self)
+        return Opportunities(self._at)
 
     def with_options(self, **changes: Unpack[CallChanges]) -> Location:
         """A copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""
-        return Location(self._core, self.id, self._options.replace(**changes))
+        return Location(self._core, self.id, self._at.options.replace(**changes))
 
     def raw(
         self,
@@ -444,7 +425,7 @@ class Location(LocationRequester):
                     "operation", f"{operation!r} is not an operationId; see: hl-async call --list"
                 )
             operation = row
-        return self.send_with(operation, ids, body, query, options, lambda response: response)
+        return self._at.send_with(operation, ids, body, query, options, lambda response: response)
 
     def __repr__(self) -> str:
         return f"<Location {self.id}>"

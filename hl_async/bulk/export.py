@@ -34,6 +34,7 @@ from hl_async.models.codec import encode, encode_body, json_page
 from hl_async.models.dates import day_of
 from hl_async.models.preparation import prepared
 from hl_async.operations import Operation
+from hl_async.resources.holder import requester_of
 from hl_async.storage.private_files import open_private
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ async def copy_source(location: Location) -> AsyncIterator[SourceItem | Reject]:
     ordinal = 0
     async for estimate in calm.estimates.list():
         place = f"estimate {estimate.id}"
-        await calm.read_dates(estimate)
+        await requester_of(calm).read_dates(estimate)
         try:
             draft = draft_of_estimate(estimate)
             draft = prepared(draft, planning_context())

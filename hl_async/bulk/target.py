@@ -13,6 +13,7 @@ from hl_async.bulk.sources.records import SourceItem
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import NotFound
 from hl_async.operations import Operation
+from hl_async.resources.holder import requester_of
 
 if TYPE_CHECKING:
     from hl_async.client import Location
@@ -96,7 +97,7 @@ class LocationTarget:
         *,
         attempt_timeout: float | None = None,
     ) -> None:
-        self._location = location
+        self._at = requester_of(location)
         self._operation = operation
         self._listed = _LISTED.get(operation.name)
         self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
@@ -107,7 +108,7 @@ class LocationTarget:
         return is_answerable(self._operation)
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
-        document = await self._location.call(
+        document = await self._at.call(
             self._operation, *ids, body=body or None, options=self._options, before_send=intend
         )
         if self._operation is op.CREATE_INVOICE_FROM_ESTIMATE:
@@ -116,10 +117,8 @@ class LocationTarget:
 
     async def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:
         operation = _LISTED[self._operation.name]
-        calm = self._location.with_options(
-            lane=Lane.BULK, timeout=math.inf, attempt_timeout=self._options.attempt_timeout
-        )
-        async for document in calm.paginate(operation, {}, limit=None, offset=0):
+        pager = self._at.paginate(operation, {}, limit=None, offset=0, options=self._options)
+        async for document in pager:
             created = None if document.created_at is None else document.created_at.timestamp()
             draft = document.status in (None, "draft")
             yield self._keys.read(document), Copy(document.id, created, draft, _content(document))
@@ -128,7 +127,7 @@ class LocationTarget:
         if self._listed is op.LIST_ESTIMATES:
             return None  # no call reads one estimate: docs/api-facts.md#api-get-one
         try:
-            await self._location.call(op.GET_INVOICE, document_id, options=self._options)
+            await self._at.call(op.GET_INVOICE, document_id, options=self._options)
         except NotFound:
             return False
         return True
@@ -138,7 +137,7 @@ class LocationTarget:
             op.DELETE_ESTIMATE if self._listed is op.LIST_ESTIMATES else op.DELETE_INVOICE
         )
         try:
-            await self._location.call(remove, document_id, options=self._options)
+            await self._at.call(remove, document_id, options=self._options)
         except NotFound:
             return False
         return True

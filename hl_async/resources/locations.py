@@ -65,7 +65,7 @@ class LocationRequester(Requester):
 
     @property
     def options(self) -> CallOptions:
-        """What the calls of this copy do differently."""
+        """The options of its calls, where a call brings none."""
         return self._options
 
     @property
@@ -80,23 +80,11 @@ class LocationRequester(Requester):
 
     @property
     def timezone(self) -> str | None:
-        """The location's time zone: given to `HighLevel.location`, or read by `details`; None while it is unknown.
-
-        It tells which calendar day a date of an answer is, and which day is today.
-        """
+        """The location's time zone; see `hl_async.Location.timezone`."""
         return self._context.timezone
 
     async def details(self, *, fresh: bool = False) -> LocationDetails:
-        """Return the location's name, time zone, business, logo and address. Only reads.
-
-        Asked once and kept for the client's life. Its time zone tells the days of dates from then on.
-
-        Args:
-            fresh: Ask again.
-
-        Raises:
-            ScopeMissing: The token lacks locations.readonly.
-        """
+        """Return the location's details, read once; see `hl_async.Location.details`."""
         memory, key = self._memory, self._account.key
         if not fresh and key in memory.details:
             return memory.details[key]

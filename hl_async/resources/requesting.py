@@ -129,14 +129,16 @@ class Requester:
         limit: int | None,
         offset: int,
         ids: tuple[str, ...] = (),
+        options: CallOptions | None = None,
     ) -> Pager[Any]:
-        """A pager over a list operation; ``filters`` in the wire's spelling, ``ids`` of its path."""
+        """Return a pager over a list operation; ``filters`` in the wire's spelling, ``ids`` of its path."""
         kept = {name: value for name, value in filters.items() if value is not None}
         encode_query(kept)  # a bad filter is refused here, not on the first page
 
         def fetch(start: int, size: int) -> Coroutine[Any, Any, ListEnvelope[Any]]:
             # declared as strings, both required: docs/api-facts.md#api-pagination
-            return self.call(operation, *ids, query={**kept, "limit": size, "offset": start})
+            query = {**kept, "limit": size, "offset": start}
+            return self.call(operation, *ids, query=query, options=options)
 
         return Pager(fetch, limit=limit, offset=offset)
 

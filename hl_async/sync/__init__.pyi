@@ -11,13 +11,7 @@ from collections.abc import (
 )
 from datetime import date, datetime
 from types import TracebackType
-from typing import (
-    Any,
-    Generic,
-    Self,
-    TypeVar,
-    Unpack,
-)
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import aiohttp
 
@@ -25,11 +19,7 @@ from hl_async.auth.credentials import Credentials
 from hl_async.changes import ChangeFeed, CursorStore
 from hl_async.client import ClientSettings
 from hl_async.client import HighLevel as AsyncHighLevel
-from hl_async.config import (
-    CallChanges,
-    CallOptions,
-    ClientConfig,
-)
+from hl_async.config import CallChanges, CallOptions, ClientConfig
 from hl_async.governor import Governor, GovernorPolicy, ScopeSnapshot
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import (
@@ -100,10 +90,7 @@ from hl_async.models.invoices import InvoiceChanges
 from hl_async.operations import Operation
 from hl_async.pagination import Page
 from hl_async.resources.contacts import ContactFields
-from hl_async.resources.requesting import (
-    Body,
-    Query,
-)
+from hl_async.resources.requesting import Body, Query
 from hl_async.resources.taxes import TaxNames
 from hl_async.secret import Secret
 from hl_async.telemetry import Observer
@@ -117,6 +104,8 @@ class SyncPager(Generic[_T]):
     def first(self) -> Page[_T]: ...
     def pages(self) -> Iterator[Page[_T]]: ...
     def collect(self, at_most: int | None = None) -> list[_T]: ...
+
+class ClientCore: ...
 
 class Contacts:
     def find(
@@ -380,12 +369,12 @@ class Users:
     ) -> SyncPager[User]: ...
 
 class Location:
-    def budget(self) -> ScopeSnapshot: ...
+    @property
+    def id(self) -> str: ...
     @property
     def timezone(self) -> str | None: ...
     def details(self, *, fresh: bool = False) -> LocationDetails: ...
-    @property
-    def id(self) -> str: ...
+    def budget(self) -> ScopeSnapshot: ...
     @property
     def estimates(self) -> Estimates: ...
     @property

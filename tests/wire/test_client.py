@@ -112,7 +112,7 @@ async def test_cancelled_calls_leave_nothing_behind(box: Sandbox) -> None:
                 await asyncio.sleep(0)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        scope = shop._account.scope.snapshot()
+        scope = shop._at._account.scope.snapshot()
         assert (scope.in_flight, scope.waiting_interactive, hl._core.transport.in_flight) == (0, 0, 0)
         assert (await shop.estimates.generate_number()).estimate_number == 1
 
@@ -191,14 +191,14 @@ async def test_an_operation_of_ones_own_goes_through(hl: HighLevel) -> None:
         alt=Alt.QUERY,
         replay=Replay.SAFE,
     )
-    assert await hl.location().call(own) is None
+    assert await hl.location()._at.call(own) is None
 
 
 async def test_bad_bodies_and_queries_are_refused_before_any_request(hl: HighLevel, box: Sandbox) -> None:
     shop = hl.location()
     for body in (b"[]", {"total": float("nan")}, {1: 2}, {"items": [{"amount": float("inf")}]}, 7):
         with pytest.raises(InvalidRequest):
-            await shop.call(CREATE_ESTIMATE, body=body)  # type: ignore[arg-type]
+            await shop._at.call(CREATE_ESTIMATE, body=body)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="takes a date"):
         shop.estimates.list(start=__import__("datetime").datetime(2026, 1, 1))
     with pytest.raises(InvalidRequest, match="cannot go into a query"):
@@ -236,9 +236,9 @@ async def test_a_missing_location_is_the_apis_misleading_401(hl: HighLevel) -> N
         replay=Replay.SAFE,
     )
     with pytest.raises(Unauthorized):
-        await hl.location().call(bare)
+        await hl.location()._at.call(bare)
     with pytest.raises(MissingAlt, match="version header is invalid"):
-        await hl.location().call(GET_INVOICE, "x", options=CallOptions(api_version="2020-01-01"))
+        await hl.location()._at.call(GET_INVOICE, "x", options=CallOptions(api_version="2020-01-01"))
 
 
 async def test_a_thousand_locations_share_one_client(box: Sandbox) -> None:

@@ -173,7 +173,7 @@ async def test_a_thousand_calls_through_the_mix(seed: int) -> None:
 
             await asyncio.gather(*(gated(n) for n in range(1000)))
             await asyncio.sleep(0.8)  # the longest late answer
-            state = shop._account.scope.snapshot()
+            state = shop._at._account.scope.snapshot()
             assert (state.in_flight, state.waiting_interactive, state.waiting_bulk) == (0, 0, 0)
         commits = Counter(box.ledger.commits)
         async with asyncio.timeout(60):

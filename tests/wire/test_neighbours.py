@@ -124,7 +124,7 @@ async def test_a_search_reads_more_than_ten_thousand_contacts(shop: Location, bo
 async def test_unknown_keys_of_a_contact_are_refused(shop: Location) -> None:
     made = await shop.contacts.create(ContactDraft(email="a@example.com"))
     with pytest.raises(ValidationFailed, match="property companyName should not exist"):
-        await shop.call(UPDATE_CONTACT, made.id, body={"companyName": "Bell"})
+        await shop._at.call(UPDATE_CONTACT, made.id, body={"companyName": "Bell"})
 
 
 async def test_a_refused_creation_may_have_created_the_contact(shop: Location, box: Sandbox) -> None:

@@ -313,4 +313,4 @@ async def test_drafts_without_a_key_are_created_as_before(shop: Location, box: S
     draft: EstimateDraft = samples.estimate()
     assert (await shop.estimates.create(draft)).id != (await shop.estimates.create(draft)).id
     with pytest.raises(ValidationFailed):
-        await shop.call(__import__("hl_async").OPERATIONS["create-new-estimate"], body={})
+        await shop._at.call(__import__("hl_async").OPERATIONS["create-new-estimate"], body={})

@@ -293,7 +293,7 @@ async def test_refusals_name_every_violation(shop: Location) -> None:
     from hl_async.operations import CREATE_ESTIMATE
 
     with pytest.raises(ValidationFailed) as caught:
-        await shop.call(CREATE_ESTIMATE, body=body)
+        await shop._at.call(CREATE_ESTIMATE, body=body)
     assert "name should not be empty" in caught.value.messages
     assert any("expiryDate" in message for message in caught.value.messages)
     assert any("items.0.qty" in message for message in caught.value.messages)

@@ -82,6 +82,6 @@ async def test_a_day_with_two_readings_is_asked_for_or_refused_and_never_shifted
         async with HighLevel(box.token, base_url=box.url) as hl:
             told = hl.location(box.location_id, timezone=zone)
             assert await days(told) == [(date(2026, 1, 5), date(2026, 2, 5))]
-            answer = await told.call(op.LIST_ESTIMATES, query={"limit": 1, "offset": 0})
+            answer = await told._at.call(op.LIST_ESTIMATES, query={"limit": 1, "offset": 0})
             assert isinstance(answer.entries[0], Estimate)
             assert answer.entries[0].timezone == zone

@@ -1,0 +1,60 @@
+"""Internal. The parts of a client: connections, governor, credentials, observers, memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+from hl_async.auth.credentials import Credentials
+from hl_async.config import ClientConfig
+from hl_async.governor import Governor, GovernorPolicy
+from hl_async.governor.shared.messages import BudgetStore
+from hl_async.models.rules import rules_without
+from hl_async.resources.client_governor import governor_of
+from hl_async.resources.locations import ClientMemory
+from hl_async.resources.once import Once
+from hl_async.telemetry import Observer, Telemetry
+from hl_async.transport.bodies import CODINGS
+from hl_async.transport.calls import Transport
+from hl_async.transport.retry import RetryPolicy
+from hl_async.transport.session import SessionManager
+
+
+class ClientCore:
+    """Everything that one client owns, shared by its clones and locations."""
+
+    __slots__ = ("config", "credentials", "governor", "memory", "session", "state", "telemetry", "transport")
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        config: ClientConfig,
+        governor: Governor | GovernorPolicy | None,
+        retry: RetryPolicy | None,
+        observers: Iterable[Observer],
+        session: SessionManager,
+        budget: BudgetStore | None,
+        once: Once | None,
+    ) -> None:
+        self.config = config
+        self.credentials = credentials
+        self.telemetry = Telemetry(observers)
+        self.session = session
+        self.governor = governor_of(governor, budget, config, self.telemetry)
+        self.transport = Transport(
+            config,
+            self.session,
+            credentials,
+            self.governor,
+            retry=retry,
+            telemetry=self.telemetry,
+            guard=self.session.check_usable,
+            codings=CODINGS,
+        )
+        self.memory = ClientMemory(once, rules_without(config.rules_off), config.base_url)
+        self.state = "new"
+
+    def __del__(self) -> None:
+        if getattr(self, "state", "new") == "open":
+            text = f"unclosed HighLevel client for {self.config.base_url}; use 'async with' or await aclose()"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)

@@ -50,8 +50,12 @@ class Documents(Protocol):
         """Yield every document, as a struct of `hl_async.models`."""
         ...
 
+    async def see(self, document_id: str) -> Any | None:
+        """Return a document by its id; None if the API has no call for that. Raises `NotFound`."""
+        ...
+
     async def delete(self, document_id: str) -> None:
-        """Delete a document; raises `NotFound` if the API says that there is none."""
+        """Delete a document; raises `NotFound` if the API says that it does not exist."""
         ...
 
 
@@ -60,11 +64,16 @@ class LocationDocuments:
 
     def __init__(self, location: Location, operation: Operation[Any]) -> None:
         calm = location.with_options(lane=Lane.BULK, timeout=math.inf)
-        self._resource: Any = calm.estimates if operation is op.CREATE_ESTIMATE else calm.invoices
+        self._is_estimates = operation is op.CREATE_ESTIMATE
+        self._resource: Any = calm.estimates if self._is_estimates else calm.invoices
 
     async def listing(self) -> AsyncIterator[Any]:
         async for document in self._resource.list():
             yield document
+
+    async def see(self, document_id: str) -> Any | None:
+        # estimates have no call that reads one: docs/api-facts.md#api-get-one
+        return None if self._is_estimates else await self._resource.get(document_id)
 
     async def delete(self, document_id: str) -> None:
         await self._resource.delete(document_id)
@@ -95,6 +104,8 @@ class LocationReading(NamedTuple):
     documents: int
     listed: list[Listed]
     other_runs: list[OtherRun]
+    newest: float | None = None
+    """When the newest document was created, in seconds since the epoch."""
 
 
 class OtherRun(NamedTuple):
@@ -119,22 +130,25 @@ async def read_location(
     """
     recorded = {item.document: item.ordinal for item in known.values() if item.document}
     count = 0
+    newest: float | None = None
     listed: list[Listed] = []
     others: list[OtherRun] = []
     async for chunk in _chunks(documents.listing()):
         count += len(chunk)
         ours: list[tuple[Any, str | None, int]] = []
         for document in chunk:
+            made = _seconds(document.created_at)
+            newest = made if newest is None or (made is not None and made > newest) else newest
             key = keys.read(document)
             item = known.get(key) if key is not None else None
             ordinal = recorded.get(document.id, None if item is None else item.ordinal)
             if ordinal is not None:
                 ours.append((document, key, ordinal))
             elif run and (origin := origin_of(document)) is not None and origin.run != run:
-                others.append(OtherRun(document.id, origin, _seconds(document.created_at)))
+                others.append(OtherRun(document.id, origin, made))
         rows = await asyncio.gather(*(row_of(journal, ordinal) for *_, ordinal in ours))
-        listed += [_listed(document, key, row) for (document, key, _), row in zip(ours, rows, strict=True)]
-    return LocationReading(count, listed, others)
+        listed += [listed_of(document, key, row) for (document, key, _), row in zip(ours, rows, strict=True)]
+    return LocationReading(count, listed, others, newest)
 
 
 async def row_of(journal: Journal, ordinal: int) -> ItemRow:
@@ -153,7 +167,8 @@ async def nearest(run: OpenRun, rows: Sequence[ItemRow], theirs: Origin) -> tupl
     return min(found, key=lambda one: _NEAREST.index(one[1]))
 
 
-def _listed(document: Any, key: str | None, row: ItemRow) -> Listed:
+def listed_of(document: Any, key: str | None, row: ItemRow) -> Listed:
+    """Return a document of the location, compared with the request of its item."""
     changes = compare(row.body or b"", document, row.total)
     return Listed(
         document.id,

@@ -16,10 +16,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from hl_async.bulk.evidence import LONGEST_LAG, SKEW
 from hl_async.bulk.protocol import KnownItem, Timing
-
-SKEW: Final = 3600.0
-"""Seconds by which our clock and the API's may differ."""
 
 TOUCHED_AFTER: Final = 10.0
 """Seconds after its creation from which an update of a document counts as a change by people."""
@@ -115,6 +113,28 @@ def _in_time(one: Listed, item: KnownItem, timing: Timing) -> bool:
     if one.created is None or item.first_sent is None or item.last_sent is None:
         return False
     return item.first_sent - SKEW <= one.created <= timing.sweep_at(item.last_sent) + SKEW
+
+
+def vouches(
+    ours: float | None, others: float | None, sent_at: float | None, now: float, timing: Timing
+) -> bool:
+    """Whether a listing vouches for the absence of a recorded document that it lacks.
+
+    A list that lags lacks the newest documents. So it has to show a later one, or the document has to be far older than
+    any lag. A list that shows nothing vouches for nothing.
+
+    Args:
+        ours: When the last sent one of the run's documents in the listing was sent; None if it shows none.
+        others: When the newest document of the listing was created, by the API's clock.
+        sent_at: When the missing document was sent.
+        now: The time of day.
+        timing: The waits that the run was executed with.
+    """
+    if others is None or sent_at is None:
+        return False
+    if (ours is not None and ours > sent_at) or others > sent_at + SKEW:
+        return True
+    return now - sent_at > LONGEST_LAG * (timing.attempt + timing.settle)
 
 
 def reason_to_keep(claim: Claim, *, even_changed: bool) -> tuple[str, str] | None:

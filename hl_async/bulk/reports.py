@@ -87,6 +87,7 @@ class Kept(msgspec.Struct, frozen=True):
 
     ``not_draft``: customers may have seen it. ``changed``: people changed it since it was created. ``copy``: it
     carries the run's key, but nothing proves that the run created it. ``refused``: the API refuses to delete it.
+    ``unseen``: no listing shows it, so people may have changed it; the rollback is still open.
     """
 
     kind: str

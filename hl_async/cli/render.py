@@ -129,6 +129,7 @@ def rollback_lines(found: RollbackReport) -> list[str]:
         "changed": "changed since they were created; --even-changed deletes them",
         "copy": "copies that the run did not provably make",
         "refused": "refused by the API",
+        "unseen": "not in the list, so people may have changed them; --even-changed deletes them",
     }
     for kind, words in reasons.items():
         kept = [one for one in found.kept if one.kind == kind]

@@ -32,6 +32,7 @@ class Place:
         self.views: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
         self.deletions: list[str] = []
         self.listings = 0
+        self.reads_one = False
         self.before_delete: Callable[[str], None] = lambda document: None
         self.after_delete: Callable[[str], None] = lambda document: None
 
@@ -54,6 +55,14 @@ class Place:
         for one in list(view(dict(self.documents)).values()):
             yield _estimate(msgspec.json.encode(one))
 
+    async def see(self, document_id: str) -> Estimate | None:
+        """Return a document, or raise as the API would; None where it has no such call, as for estimates."""
+        if not self.reads_one:
+            return None
+        if document_id not in self.documents:
+            raise _missing()
+        return _estimate(msgspec.json.encode(self.documents[document_id]))
+
     async def delete(self, document_id: str) -> None:
         """Delete a document, or raise as the API would."""
         self.before_delete(document_id)
@@ -61,9 +70,13 @@ class Place:
         found = self.documents.pop(document_id, None)
         self.after_delete(document_id)
         if found is None:
-            text = "Estimate not found"
-            body = f'{{"statusCode":404,"message":"{text}"}}'
-            raise NotFound(text, status=404, messages=(text,), body=body)
+            raise _missing()
+
+
+def _missing() -> NotFound:
+    text = "Estimate not found"
+    body = f'{{"statusCode":404,"message":"{text}"}}'
+    return NotFound(text, status=404, messages=(text,), body=body)
 
 
 def broken(document: str) -> None:

@@ -16,6 +16,7 @@ from places import Place, broken, moment
 
 import samples
 from hl_async.bulk.journals.protocol import LaneJournal
+from hl_async.bulk.ownership import vouches
 from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.reports import RollbackReport
 from hl_async.bulk.reversal import rollback
@@ -350,3 +351,84 @@ async def test_a_run_that_is_rolled_back_sends_nothing_any_more(tmp_path: Path) 
             await s.run.execute(lambda location: pytest.fail("asked for a target"))
         report = await s.run.report()
         assert (report.state, report.withdrawn, report.planned) == ("rolled_back", 2, 0)
+
+
+# What a list hides.
+
+
+def without(*hidden: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A list that leaves documents out."""
+    return lambda documents: {name: one for name, one in documents.items() if name not in hidden}
+
+
+async def test_a_changed_draft_that_the_list_hides_for_long_is_not_deleted_unseen(tmp_path: Path) -> None:
+    timing = Timing(100.0, 10.0)
+    async with scene(tmp_path / "run.db") as s:
+        await s.lane.created(1, await s.send(1), s.document(1, "d1"))
+        await s.lane.created(0, await s.send(0), s.document(0, "d0", name="Changed by people"))
+        s.place.views = [without("d0")] * 100
+        report = await take_back(s.run, s.place, timing)
+        assert s.place.deletions == ["d1"]
+        assert [(one.kind, one.document, one.source_id) for one in report.kept] == [("unseen", "d0", "doc0")]
+        assert (report.state, report.open) == ("rolling_back", 1)
+        assert "does not show 1 documents of this run (for example d0)" in report.reason
+        assert "--even-changed" in report.reason
+        s.place.views = []
+        again = await take_back(s.run, s.place, timing)
+        assert [(one.kind, one.document) for one in again.kept] == [("changed", "d0")]
+        assert (again.state, list(s.place.documents)) == ("rolled_back", ["d0"])
+
+
+async def test_a_draft_that_the_list_shows_late_is_seen_before_it_is_deleted(tmp_path: Path) -> None:
+    async with scene(tmp_path / "run.db") as s:
+        for n, changes in enumerate(({}, {"name": "Changed by people"})):
+            await s.lane.created(n, await s.send(n), s.document(n, f"d{n}", **changes))
+        s.place.views = [without("d1")] * 2
+        report = await take_back(s.run, s.place, Timing(100.0, 1.0))
+        assert [(one.kind, one.document) for one in report.kept] == [("changed", "d1")]
+        assert (report.state, s.place.deletions) == ("rolled_back", ["d0"])
+
+
+@pytest.mark.parametrize("even_changed", [False, True])
+async def test_an_empty_list_vouches_for_nothing_unless_changed_drafts_may_go_too(
+    tmp_path: Path, even_changed: bool
+) -> None:
+    async with scene(tmp_path / "run.db") as s:
+        await s.lane.created(0, await s.send(0), s.document(0, "d0"))
+        s.place.views = [lambda documents: {}] * 100
+        report = await take_back(s.run, s.place, Timing(0.5, 0.5), even_changed=even_changed)
+        assert (report.state, report.deleted) == (("rolled_back", 1) if even_changed else ("rolling_back", 0))
+        assert list(s.place.documents) == ([] if even_changed else ["d0"])
+
+
+async def test_where_the_api_reads_one_document_what_the_list_hides_is_asked_for_by_id(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path / "run.db", 3) as s:
+        for n, changes in enumerate(({}, {"name": "Changed by people"}, {})):
+            await s.lane.created(n, await s.send(n), s.document(n, f"d{n}", **changes))
+        del s.place.documents["d2"]
+        s.place.views = [lambda documents: {}] * 100
+        s.place.reads_one = True
+        report = await take_back(s.run, s.place, Timing(0.5, 0.5))
+        assert [(one.kind, one.document) for one in report.kept] == [("changed", "d1")]
+        assert (report.state, report.deleted, report.gone) == ("rolled_back", 1, 1)
+        assert list(s.place.documents) == ["d1"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "others", "sent_at", "expected"),
+    [
+        (None, None, 100.0, False),
+        (None, 90.0, None, False),
+        (None, 90.0, 100.0, False),
+        (99.0, 90.0, 100.0, False),
+        (101.0, 90.0, 100.0, True),
+        (None, 3701.0, 100.0, True),
+        (None, 90.0, -901.0, True),
+    ],
+)
+def test_a_list_vouches_for_what_is_older_than_what_it_shows_or_than_any_lag(
+    ours: float | None, others: float | None, sent_at: float | None, expected: bool
+) -> None:
+    assert vouches(ours, others, sent_at, 200.0, Timing(100.0, 10.0)) is expected

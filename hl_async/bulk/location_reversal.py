@@ -1,0 +1,397 @@
+"""Take one location of a run back: see what is there, delete what is provably the run's, wait, and look again.
+
+Internal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
+
+from hl_async.bulk.documents import (
+    Documents,
+    LocationReading,
+    OpenRun,
+    is_said_by_api,
+    listed_of,
+    read_location,
+    row_of,
+)
+from hl_async.bulk.journals.protocol import Deletion, LaneJournal
+from hl_async.bulk.keys import is_unique
+from hl_async.bulk.ownership import Claim, Listed, claims, reason_to_keep, vouches
+from hl_async.bulk.protocol import KnownItem, LaneFacts, State, Timing
+from hl_async.bulk.reports import Kept, Progress
+from hl_async.errors import (
+    BadRequest,
+    Conflict,
+    HighLevelError,
+    JournalError,
+    LaneLost,
+    NotFound,
+    ValidationFailed,
+)
+
+_DELETIONS_AT_ONCE: Final = 10
+_FAILURES: Final = 5
+"""So many deletions in a row may fail before a location is left for the next try."""
+_PROGRESS_EVERY: Final = 1.0
+GONE: Final = ("deleted", "gone")
+"""Outcomes of a deletion after which the document is not there."""
+
+
+class ReversalOptions(NamedTuple):
+    """How a location is taken back."""
+
+    timing: Timing
+    even_changed: bool
+    pauses: Sequence[float]
+
+
+class LocationEnd(NamedTuple):
+    """How a location ended: ``reason`` is empty when nothing of the run is left but ``kept``."""
+
+    kept: list[Kept]
+    open: int
+    reason: str = ""
+    until: float | None = None
+
+
+async def each_deletion(run: OpenRun) -> AsyncIterator[Deletion]:
+    """Yield the deletions of a run in their order."""
+    after = 0
+    while batch := await run.journal.deletions(after=after):
+        after = batch[-1].id
+        for one in batch:
+            yield one
+
+
+class ReversalBoard:
+    """The progress of all locations together."""
+
+    def __init__(self, of: int, on_progress: Callable[[Progress], None] | None) -> None:
+        self._of = of
+        self._on_progress = on_progress
+        self._began = self._said = time.monotonic()
+        self._waits: dict[str, tuple[float, int]] = {}
+        self.done: set[str] = set()
+
+    def waiting(self, location: str, until: float | None, items: int = 0) -> None:
+        """Show that a location waits for so many unanswered requests, or no longer does."""
+        if until is None:
+            self._waits.pop(location, None)
+        else:
+            self._waits[location] = (until, items)
+        self.show(force=True)
+
+    def show(self, *, force: bool = False) -> None:
+        """Report progress, at most once per second unless forced."""
+        now = time.monotonic()
+        if self._on_progress is None or not (force or now - self._said >= _PROGRESS_EVERY):
+            return
+        self._said = now
+        rate = len(self.done) / max(now - self._began, 0.001)
+        of = max(self._of, len(self.done))
+        until = max((until for until, _ in self._waits.values()), default=None)
+        self._on_progress(
+            Progress(
+                len(self.done),
+                of,
+                created=0,
+                rejected=0,
+                ambiguous=sum(items for _, items in self._waits.values()),
+                rate=rate,
+                eta=(of - len(self.done)) / rate if rate > 0 else None,
+                note="settling" if self._waits else "",
+                until=until,
+            )
+        )
+
+
+class LocationReversal:
+    """The rollback of one location."""
+
+    def __init__(
+        self,
+        run: OpenRun,
+        lane: LaneJournal,
+        documents: Documents,
+        how: ReversalOptions,
+        board: ReversalBoard,
+    ) -> None:
+        self._run = run
+        self._lane = lane
+        self._documents = documents
+        self._timing, self._even_changed, self._pauses = how
+        self._board = board
+        self._kept: dict[str, Kept] = {}
+        self._failed: dict[str, str] = {}
+        self._failures = 0
+        self._unproven: dict[str, str] = {}
+        """Keys by documents whose deletion an earlier process began and did not see the end of."""
+        self._last: dict[str, Kept | None] = {}
+        """What was decided about a document when it was last seen: a reason to keep it, or None."""
+        self._absent: set[str] = set()
+        """Recorded documents that no listing showed, although the list vouches for their absence."""
+        self._unseen: dict[str, Kept] = {}
+        """Recorded documents that were never seen: what became of them is unknown."""
+        self._first: LocationReading | None = None
+        self._has_control = False
+        """Whether a listing has shown a document of the run: only then its silence means something."""
+
+    async def work(self) -> LocationEnd:
+        """Delete, wait, list and delete until a listing shows nothing more to delete."""
+        try:
+            return await self._work()
+        except JournalError:
+            raise
+        except HighLevelError as error:
+            return await self._left(str(error))
+
+    async def _work(self) -> LocationEnd:
+        async for one in each_deletion(self._run):
+            if one.location == self._lane.location and one.outcome not in GONE:
+                self._unproven[one.document] = one.key
+            else:
+                self._unproven.pop(one.document, None)
+        await self._see_all()
+        if self._run.stop.is_set():
+            return await self._left("interrupted")
+        facts = await self._lane.facts()
+        wait = self._wait_for(facts)
+        if wait > 0:
+            await self._pass()
+            until = time.time() + wait
+            self._board.waiting(self._lane.location, until, facts.ambiguous)
+            stopped = await self._pause(wait)
+            self._board.waiting(self._lane.location, None)
+            if stopped:
+                return await self._left("interrupted", until)
+        quiet = 0
+        for pause in (*self._pauses, 0.0):
+            quiet = quiet + 1 if await self._pass() else 0
+            if self._run.stop.is_set():
+                return await self._left("interrupted")
+            if quiet > (not self._has_control):
+                if self._unseen:
+                    return await self._left(self._unseen_words())
+                await self._conclude()
+                return LocationEnd(list(self._kept.values()), 0)
+            if self._failures >= _FAILURES:
+                break
+            await self._pause(pause)
+        disagrees = f"the list of {self._lane.location} does not agree with what was deleted"
+        return await self._left(next(iter(self._failed.values()), disagrees))
+
+    async def _see_all(self) -> None:
+        """List until every recorded document was seen, or the list vouches for the absence of the others.
+
+        Nothing is deleted meanwhile: what the list shows is the control for what it does not show.
+        """
+        waited = 0.0
+        for look, pause in enumerate((*self._pauses, None)):
+            self._first = reading = await self._read()
+            known = await self._lane.known()
+            hidden = self._hidden(reading, known)
+            if not hidden or self._even_changed:
+                return
+            shown = {one.id for one in reading.listed}
+            sent = [item.last_sent for item in known.values() if item.document in shown and item.last_sent]
+            newest = max(sent, default=None)
+            now = self._lane.now()
+            vouched = {
+                one
+                for one, key in hidden.items()
+                if vouches(newest, reading.newest, known[key].last_sent, now, self._timing)
+            }
+            waited_out = look > 0 and waited >= self._timing.settle and vouched == hidden.keys()
+            if waited_out or pause is None:
+                self._absent |= vouched
+                return
+            if await self._pause(pause):
+                return
+            waited += pause
+
+    async def _read(self) -> LocationReading:
+        """List the location, and ask for recorded documents that the list lacks, where the API has a call for that."""
+        known = await self._lane.known()
+        reading = await read_location(self._documents, self._run.journal, self._run.keys, known)
+        hidden = list(self._hidden(reading, known).items())
+        for at in range(0, len(hidden), _DELETIONS_AT_ONCE):
+            batch = hidden[at : at + _DELETIONS_AT_ONCE]
+            found = await asyncio.gather(*(self._ask(known[key], one) for one, key in batch))
+            if None in found:
+                break
+            reading.listed.extend(one for one in found if isinstance(one, Listed))
+        return reading
+
+    async def _ask(self, item: KnownItem, document: str) -> Listed | str | None:
+        """Return a document as the API gives it, the word "gone", or None if the API does not tell."""
+        try:
+            found = await self._documents.see(document)
+        except NotFound as error:
+            if not is_said_by_api(error):
+                return None
+            self._absent.add(document)
+            return "gone"
+        if found is None:
+            return None
+        return listed_of(found, self._run.keys.read(found), await row_of(self._run.journal, item.ordinal))
+
+    def _hidden(self, reading: LocationReading, known: dict[str, KnownItem]) -> dict[str, str]:
+        """Return the recorded documents that a listing lacks, with their keys."""
+        shown = {one.id for one in reading.listed}
+        hidden = {
+            item.document: key
+            for key, item in known.items()
+            if item.document and item.document not in shown and item.state is not State.DELETED
+        }
+        return hidden | {one: key for one, key in self._unproven.items() if one not in shown and key in known}
+
+    def _wait_for(self, facts: LaneFacts) -> float:
+        """Return the seconds until no request of the run can be executed any more."""
+        if facts.last_ambiguous_ever is None:
+            return 0.0
+        due = self._timing.sweep_at(facts.last_ambiguous_ever)
+        if facts.swept_at is not None and facts.swept_at >= due:
+            return 0.0
+        # a clock that was set back must not make the wait longer than it can have to be
+        longest = self._timing.attempt + 2 * self._timing.settle
+        return min(due - self._lane.now(), longest)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; returns whether the run was stopped meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._run.stop.wait()
+        return self._run.stop.is_set()
+
+    async def _left(self, reason: str, until: float | None = None) -> LocationEnd:
+        """Return what is open, for the next try."""
+        known = await self._lane.known()
+        items = sum(
+            item.state is State.SENT or (item.state is State.CREATED and item.document not in self._kept)
+            for item in known.values()
+        )
+        kept = [*self._kept.values(), *self._unseen.values()]
+        return LocationEnd(kept, max(items, 1), reason, until)
+
+    async def _pass(self) -> bool:
+        """List once and delete; returns whether the listing proves that nothing is left to delete.
+
+        A deletion that succeeds shows that a document was there: if the listing did not have it, the listing lags
+        and its silence about other documents means nothing. So a listing proves only what it shows after the last
+        deletion.
+        """
+        self._kept.clear()
+        self._failed.clear()
+        self._unseen.clear()
+        known = await self._lane.known()
+        reading, self._first = self._first or await self._read(), None
+        self._has_control = self._has_control or bool(reading.listed)
+        doomed: list[tuple[str, str]] = []
+        for claim in claims(reading.listed, known, self._timing, unique_keys=is_unique(self._run.keys)):
+            reason = reason_to_keep(claim, even_changed=self._even_changed)
+            if reason is not None:
+                await self._keep_document(claim, reason, known)
+            elif claim.key is not None:
+                doomed.append((claim.key, claim.listed.id))
+            self._last[claim.listed.id] = self._kept.get(claim.listed.id)
+        for document, key in self._hidden(reading, known).items():
+            if await self._may_delete_unseen(document, known[key]):
+                doomed.append((key, document))
+        outcomes: list[str] = []
+        for at in range(0, len(doomed), _DELETIONS_AT_ONCE):
+            if self._run.stop.is_set() or self._failures >= _FAILURES:
+                return False
+            batch = doomed[at : at + _DELETIONS_AT_ONCE]
+            outcomes += await asyncio.gather(*(self._delete(known[key], key, one) for key, one in batch))
+            self._board.show()
+        return "deleted" not in outcomes and not self._failed
+
+    async def _may_delete_unseen(self, document: str, item: KnownItem) -> bool:
+        """Whether a document that the listing lacks may be deleted by its id. If not, it is kept, or left open."""
+        if self._even_changed or document in self._absent or document in self._unproven:
+            return True
+        if document in self._last:
+            kept = self._last[document]
+            if kept is not None:
+                self._kept[document] = kept
+            return kept is None
+        row = await row_of(self._run.journal, item.ordinal)
+        detail = "the list does not show it; people may have changed it"
+        self._unseen[document] = Kept("unseen", row.source_id, document, self._lane.location, detail)
+        return False
+
+    def _unseen_words(self) -> str:
+        example = next(iter(self._unseen))
+        return (
+            f"the list of {self._lane.location} does not show {len(self._unseen):,} documents of this run (for example "
+            f"{example}), so it is unknown whether people changed them; --even-changed deletes them unseen"
+        )
+
+    async def _keep_document(
+        self, claim: Claim, reason: tuple[str, str], known: dict[str, KnownItem]
+    ) -> None:
+        """Name a document that stays, and record it as its item's if it was found by its key."""
+        key = claim.key or claim.listed.key or ""
+        row = await row_of(self._run.journal, known[key].ordinal)
+        self._board.done.add(claim.listed.id)
+        self._kept[claim.listed.id] = Kept(
+            reason[0], row.source_id, claim.listed.id, self._lane.location, reason[1]
+        )
+        if claim.key is None or not claim.is_first or row.document:
+            return
+        if row.state is State.SENT:
+            await self._lane.created(row.ordinal, row.attempt, claim.listed.id)
+        else:
+            await self._lane.adopt(row.ordinal, claim.listed.id)
+
+    async def _delete(self, item: KnownItem, key: str, document: str) -> str:
+        """Delete one document; returns ``deleted``, ``gone`` or the words of the failure."""
+        if not self._lane.lasts(self._timing.guard):
+            raise LaneLost(f"another process may work on {self._lane.location} by now")
+        deletion = await self._lane.delete_intended(document, key, "rollback")
+        outcome = await self._request(item, document)
+        await self._lane.delete_ended(deletion, outcome)
+        if outcome in GONE:
+            self._failures = 0
+            self._unproven.pop(document, None)
+            self._board.done.add(document)
+            if item.document in (None, document):
+                await self._run.journal.rolled_back(item.ordinal, document)
+        return outcome
+
+    async def _request(self, item: KnownItem, document: str) -> str:
+        try:
+            await self._documents.delete(document)
+        except JournalError:
+            raise
+        except NotFound as error:
+            if is_said_by_api(error):
+                return "gone"
+            failure = str(error)
+        except (BadRequest, Conflict, ValidationFailed) as error:
+            if is_said_by_api(error):
+                row = await row_of(self._run.journal, item.ordinal)
+                self._kept[document] = Kept(
+                    "refused", row.source_id, document, self._lane.location, str(error)
+                )
+                return str(error)
+            failure = str(error)
+        except HighLevelError as error:
+            failure = str(error)
+        else:
+            return "deleted"
+        self._failures += 1
+        self._failed[document] = failure
+        return failure
+
+    async def _conclude(self) -> None:
+        """Withdraw what was sent, waited for, and is provably not in the location."""
+        for item in await self._lane.ambiguous():
+            await self._lane.mark_planned(item.ordinal, item.attempt, listed=True)
+        await self._run.journal.withdraw_planned()

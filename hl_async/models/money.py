@@ -41,6 +41,7 @@ CURRENCIES: Final[dict[str, int]] = {
 """Active ISO 4217 codes and how many decimal places their minor unit has."""
 
 
+_NOTHING: Final = Decimal(0)
 _UNITS: Final = {code: Decimal(1).scaleb(-digits) for code, digits in CURRENCIES.items()}
 
 
@@ -169,10 +170,14 @@ class PricedLine(Protocol):
 
 def line_total(line: PricedLine, currency: str) -> Decimal:
     """One line without tax, rounded."""
+    return _line_sum(line, _UNITS.get(currency) or _unit(currency))
+
+
+def _line_sum(line: PricedLine, unit: Decimal) -> Decimal:
     amount, qty = line.amount, line.qty
     if amount.__class__ is not Decimal or qty.__class__ is not Decimal:
         amount, qty = Decimal(amount or 0), Decimal(qty or 0)
-    return rounded(_ROOMY.multiply(amount, qty), currency)
+    return _ROOMY.multiply(amount, qty).quantize(unit, ROUND_HALF_UP, _ROOMY)
 
 
 def document_total(items: Iterable[PricedLine], currency: str, discount: Any = None) -> Decimal:
@@ -180,20 +185,25 @@ def document_total(items: Iterable[PricedLine], currency: str, discount: Any = N
 
     A percentage is spread over the lines' taxes; a fixed amount lowers the sum before tax. Never below 0.
     """
+    unit = _UNITS.get(currency) or _unit(currency)
     lines = list(items)
-    bare = [line_total(line, currency) for line in lines]
-    subtotal = sum(bare, Decimal(0))
-    off = discount_amount(subtotal, discount, currency)
-    tax = Decimal(0)
+    bare = [_line_sum(line, unit) for line in lines]
+    subtotal = sum(bare, _NOTHING)
+    off = discount_amount(subtotal, discount, currency) if discount is not None else _NOTHING
     share = _ROOMY.divide(subtotal - off, subtotal) if subtotal and off else None
+    tax = _NOTHING
     for line, amount in zip(lines, bare, strict=True):
-        taxes = getattr(line, "taxes", None) or ()
-        if getattr(line, "tax_inclusive", False) is True:
+        taxes = getattr(line, "taxes", None)
+        if not taxes or getattr(line, "tax_inclusive", False) is True:
             continue
+        base = amount if share is None else _ROOMY.multiply(amount, share)
         for entry in taxes:
-            base = amount if share is None else _ROOMY.multiply(amount, share)
-            tax += rounded(_ROOMY.multiply(base, Decimal(entry.rate or 0)) / 100, currency)
-    return max(rounded(subtotal - off + tax, currency), rounded(Decimal(0), currency))
+            rate = entry.rate
+            if rate.__class__ is not Decimal:
+                rate = Decimal(rate or 0)
+            tax += (_ROOMY.multiply(base, rate) / 100).quantize(unit, ROUND_HALF_UP, _ROOMY)
+    total = (subtotal - off + tax).quantize(unit, ROUND_HALF_UP, _ROOMY)
+    return total if total >= 0 else rounded(_NOTHING, currency)
 
 
 def expected_total(document: Any) -> Decimal | None:

@@ -64,7 +64,7 @@ def prices_of(document: Document, currency: str) -> Prices:
             entries.append(charge)
     if not entries:
         raise InvalidRequest("lines", "the document has no lines")
-    lines = [_line(entry, index, currency, notes) for index, entry in enumerate(entries)]
+    lines = [_named_line(entry, index, currency, notes) for index, entry in enumerate(entries)]
     if not below and document.discount is None and not document.taxes and _rated(entries, lines):
         return Prices(lines, NO_DISCOUNT, document_total(lines, currency), notes)
     bare = [rounded(line.amount * line.qty, currency) for line in lines]
@@ -79,14 +79,13 @@ def prices_of(document: Document, currency: str) -> Prices:
 def _rated(entries: list[DocumentLine | DocumentCharge], lines: list[RequestLine]) -> bool:
     """Put taxes on the lines if all are plain rates, which need no arithmetic; the usual case."""
     for entry in entries:
-        if entry.taxes and (
-            entry.tax_inclusive or any(one.amount is not None or not one.rate for one in entry.taxes)
-        ):
-            return False
-    for index, (entry, line) in enumerate(zip(entries, lines, strict=True)):
+        for tax in entry.taxes:
+            if entry.tax_inclusive or tax.amount is not None or not tax.rate:
+                return False
+    for index, entry in enumerate(entries):
         if entry.taxes:
             try:
-                line.taxes = [_plain_tax(tax) for tax in entry.taxes]
+                lines[index].taxes = [_plain_tax(tax) for tax in entry.taxes]
             except InvalidRequest as error:
                 raise InvalidRequest(f"line {index + 1} {error.field}", error.problem) from None
     return True
@@ -100,20 +99,28 @@ def _plain_tax(tax: DocumentTax) -> PricedTax:
     return tax_of(tax.name or "Tax", rate)
 
 
-def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes: list[str]) -> RequestLine:
-    """One line before taxes: its own discount and the tax inside its price are taken out of the unit price."""
+def _named_line(
+    entry: DocumentLine | DocumentCharge, index: int, currency: str, notes: list[str]
+) -> RequestLine:
+    try:
+        return _line(entry, currency, notes)
+    except InvalidRequest as error:
+        # built here alone: naming every field of every line costs more than pricing it
+        at = f"line {index + 1}" if isinstance(entry, DocumentLine) else f"charge {entry.name.strip()!r}"
+        raise InvalidRequest(f"{at} {error.field}", error.problem) from None
+
+
+def _line(entry: DocumentLine | DocumentCharge, currency: str, notes: list[str]) -> RequestLine:
+    """One line before taxes: its own discount is taken out of the unit price."""
     name = entry.name.strip()
-    if isinstance(entry, DocumentCharge):
-        at, qty = f"charge {name!r}", _ONE
-    else:
-        at, qty = f"line {index + 1}", sound(f"line {index + 1} qty", entry.qty)
-    amount = sound(f"{at} amount", entry.amount)
+    qty = _ONE if isinstance(entry, DocumentCharge) else sound("qty", entry.qty)
+    amount = sound("amount", entry.amount)
     if not name:
-        raise InvalidRequest(f"{at} name", "is empty")
+        raise InvalidRequest("name", "is empty")
     if qty < 0:
-        raise InvalidRequest(f"{at} qty", f"{qty} is negative")
+        raise InvalidRequest("qty", f"{qty} is negative")
     if amount < 0:
-        raise InvalidRequest(f"{at} amount", f"{amount} is negative")
+        raise InvalidRequest("amount", f"{amount} is negative")
     line = RequestLine(name, currency, amount, qty, "one_time")
     if isinstance(entry, DocumentLine):
         if entry.description:
@@ -123,33 +130,33 @@ def _line(entry: DocumentLine | DocumentCharge, index: int, currency: str, notes
         if entry.price_id:
             line.price_id = entry.price_id
         if entry.discount is not None and entry.discount.value:
-            _discounted(line, entry.discount, at, notes)
+            _discounted(line, entry.discount, notes)
         if entry.total is not None:
-            _agree(line, entry.total, at)
+            _agree(line, entry.total)
     return line
 
 
-def _agree(line: RequestLine, stated: Decimal, at: str) -> None:
+def _agree(line: RequestLine, stated: Decimal) -> None:
     """Take the source's sum of a line where only its rounding differs from ours; refuse any other difference."""
     ours = rounded(line.amount * line.qty, line.currency)
-    theirs = rounded(sound(f"{at} total", stated), line.currency)
+    theirs = rounded(sound("total", stated), line.currency)
     if ours == theirs:
         return
     if abs(ours - theirs) > _ONE.scaleb(-minor_units(line.currency)):
-        raise InvalidRequest(f"{at} total", f"the source says {stated}, its price gives {ours}")
-    line.amount = unit_price(theirs, line.qty, line.currency, at)
+        raise InvalidRequest("total", f"the source says {stated}, its price gives {ours}")
+    line.amount = unit_price(theirs, line.qty, line.currency, "total")
 
 
-def _discounted(line: RequestLine, discount: DocumentDiscount, at: str, notes: list[str]) -> None:
+def _discounted(line: RequestLine, discount: DocumentDiscount, notes: list[str]) -> None:
     gross = rounded(line.amount * line.qty, line.currency)
-    value = sound(f"{at} discount", discount.value)
+    value = sound("discount", discount.value)
     off = discount_amount(gross, discount, line.currency)
     if value < 0 or off > gross:
-        raise InvalidRequest(f"{at} discount", f"{value} is not a {discount.type} discount of {gross}")
+        raise InvalidRequest("discount", f"{value} is not a {discount.type} discount of {gross}")
     how = f"{value.normalize():f} %" if discount.type == "percentage" else f"{off}"
     said = f"Price {line.amount} less {how}"
     line.description = said if line.description is UNSET else f"{line.description}\n{said}"
-    line.amount = unit_price(gross - off, line.qty, line.currency, at)
+    line.amount = unit_price(gross - off, line.qty, line.currency, "discount")
     notes.append("discounts of lines are in the unit price")
 
 

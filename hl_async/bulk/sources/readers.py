@@ -56,7 +56,8 @@ class SourceFacts(msgspec.Struct):
         """Take one item into account."""
         self.documents += 1
         self.compared += item.is_compared
-        self.notes.update(dict.fromkeys(item.notes, 1))
+        for note in dict.fromkeys(item.notes):
+            self.notes[note] += 1
 
     @property
     def comparison(self) -> str:

@@ -58,13 +58,22 @@ def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
 
 def table_text(rows: Iterable[Sequence[str]], delimiter: str) -> str:
     """Rows as CSV that reads back as it was, carriage returns inside fields included."""
-    text = io.StringIO(newline="")
     delimiter = delimiter or ","
-    plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    quoted = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    for row in rows:
-        # csv quotes the characters of its own line end only
-        (quoted if any("\r" in field for field in row) else plain).writerow(row)
+    return "".join([_row_text(row, delimiter) for row in rows])
+
+
+def _row_text(row: Sequence[str], delimiter: str) -> str:
+    plain = delimiter.join(row)
+    if (
+        plain
+        and plain.count(delimiter) == len(row) - 1
+        and not ('"' in plain or "\n" in plain or "\r" in plain)
+    ):
+        return f"{plain}\n"
+    text = io.StringIO(newline="")
+    # csv quotes the characters of its own line end only
+    quoting = csv.QUOTE_ALL if "\r" in plain else csv.QUOTE_MINIMAL
+    csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=quoting).writerow(row)
     return text.getvalue()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -52,6 +52,13 @@ def is_money_column(name: str) -> bool:
     return bool(name and MONEY.search(name) and not _NOT_MONEY.search(name))
 
 
+_HEAD_TEXTS: Final = (
+    "location", "number", "name", "title", "currency", "terms_notes", "po_number", "status",
+)  # fmt: skip
+_HEAD_DAYS: Final = ("issue_date", "expiry_date", "due_date")
+_HEAD_AMOUNTS: Final = ("total", "amount_paid", "amount_due")
+_LINE_TEXTS: Final = ("description", "product_id", "price_id")
+_MANY: Final = 1000
 _CUSTOMER: Final = {
     "external_id": "external_id", "name": "name", "company": "company", "email": "email", "phone_no": "phone",
     "region": "region", "id": "contact_id",
@@ -71,20 +78,21 @@ class RowReader:
         self._mapping = mapping
         self.settings = settings
         self._numbers = settings.numbers
-        document, contact, line = mapping.document, mapping.contact, mapping.line
-        self._fields = {name: self._template(value) for name, value in _texts(document).items()}
-        self._contact = {name: self._template(value) for name, value in _texts(contact).items()}
-        given = {name for name, value in _texts(contact).items() if value}
-        self._customer_reads = [
-            (field, self._contact[key]) for key, field in _CUSTOMER.items() if key in given
-        ]
-        self._address_reads = [(field, self._contact[key]) for key, field in _ADDRESS.items() if key in given]
-        self._line = {name: self._template(value) for name, value in _texts(line).items()}
-        self._charges = [
-            {name: self._template(value) for name, value in _texts(one).items()} for one in mapping.charge
-        ]
-        self.business = self._fields["business_name"]
-        self.location = self._fields["location"]
+        # only keys that the mapping gives have a read: calls for empty keys cost more than all arithmetic
+        self._head = _reads(mapping.document, self._at)
+        self._line = _reads(mapping.line, self._at)
+        self._charges = [_reads(one, self._at) for one in mapping.charge]
+        contact = _reads(mapping.contact, self._at)
+        self._head_texts = _chosen(self._head, _HEAD_TEXTS)
+        self._head_days = _chosen(self._head, _HEAD_DAYS)
+        self._head_amounts = _chosen(self._head, _HEAD_AMOUNTS)
+        self._line_texts = _chosen(self._line, _LINE_TEXTS)
+        self._customer_reads = [(field, contact[key]) for key, field in _CUSTOMER.items() if key in contact]
+        self._address_reads = [(field, contact[key]) for key, field in _ADDRESS.items() if key in contact]
+        self._head_taxed = bool({"tax_rate", "tax_amount"} & set(self._head))
+        self._line_taxed = bool({"tax_rate", "tax_amount"} & set(self._line))
+        self._rates: dict[tuple[str, str], DocumentTax] = {}
+        self.business = self._head.get("business_name", _empty)
         self._agree = self._agreeing()
         self._ids = sorted(self._at[name] for name in mapping.id_columns() if name in self._at)
         used = mapping.columns()
@@ -95,16 +103,6 @@ class RowReader:
         self._rules = [(rule, skipped, self._at[rule.column], re.compile(rule.matches)) for rule, skipped in (
             *((one, True) for one in mapping.skip), *((one, False) for one in mapping.reject))]  # fmt: skip
         self._drops = [(self._at[rule.column], re.compile(rule.matches)) for rule in mapping.drop]
-
-    def _template(self, template: str) -> _Read:
-        names = COLUMN.findall(template)
-        if not names:
-            return lambda row: template
-        if template == f"{{{names[0]}}}":
-            return itemgetter(self._at[names[0]])
-        parts = COLUMN.split(template)
-        plan = [(part, -1) if n % 2 == 0 else ("", self._at[part]) for n, part in enumerate(parts)]
-        return lambda row: "".join(text if index < 0 else row[index] for text, index in plan)
 
     def _agreeing(self) -> list[tuple[str, int]]:
         section, contact = self._mapping.document, self._mapping.contact
@@ -122,20 +120,27 @@ class RowReader:
 
     def is_dropped(self, row: Row) -> bool:
         """Whether a rule of the mapping leaves this row out."""
-        return any(pattern.search(row[index]) for index, pattern in self._drops)
+        for index, pattern in self._drops:
+            if pattern.search(row[index]):
+                return True
+        return False
 
     def problem(self, row: Row, number: int) -> str:
         """What is wrong with a cell that is used."""
-        for index in self._used:
-            cell = row[index]
-            if cell and cell[0] in "#=" and (found := cell_problem(cell)):
-                return f"line {number}, column {self._header[index]!r} holds {found}"
-        for index in self._ids:
-            if DAMAGED.fullmatch(row[index].strip()):
-                return (
-                    f"line {number}, column {self._header[index]!r}: a spreadsheet has shortened the number "
-                    f"{row[index].strip()!r}; export the file again and do not open it, or format the column as text"
-                )
+        text = "\n".join(row)
+        if "#" in text or "=" in text:
+            for index in self._used:
+                cell = row[index]
+                if cell and cell[0] in "#=" and (found := cell_problem(cell)):
+                    return f"line {number}, column {self._header[index]!r} holds {found}"
+        if "E+" in text:
+            for index in self._ids:
+                cell = row[index].strip()
+                if DAMAGED.fullmatch(cell):
+                    return (
+                        f"line {number}, column {self._header[index]!r}: a spreadsheet has shortened the number "
+                        f"{cell!r}; export the file again and do not open it, or format the column as text"
+                    )
         return ""
 
     def excluded(self, rows: Sequence[Row]) -> tuple[ExclusionRule, bool] | None:
@@ -155,35 +160,45 @@ class RowReader:
         """The document that rows make.
 
         Raises:
-            InvalidRequest: A cell cannot be read; names row and value.
+            InvalidRequest: A cell cannot be read; names field and value.
         """
-        head, field = rows[0], self._fields
+        head = rows[0]
         self._check_agreement(rows)
-        currency = field["currency"](head).strip()
+        values: dict[str, Any] = {field: read(head).strip() for field, read in self._head_texts}
+        currency: str = values["currency"]
+        for field, read in self._head_days:
+            if text := read(head).strip():
+                values[field] = read_day(field, text, self.settings.date_format)
+        for field, read in self._head_amounts:
+            if text := read(head).strip():
+                values[field] = self._amount(field, text, currency)
         section = self._mapping.document
+        if section.kind:
+            values["kind"] = section.kind
+        if section.discount:
+            values["discount"] = self._discount(
+                "discount", self._head["discount"](head), section.discount_type, currency
+            )
+        if self._head_taxed:
+            values["taxes"] = self._taxes("tax", self._head, head, currency)
+        if self._charges:
+            values["charges"] = self._charged(head, currency)
         return Document(
             source_id=source_id,
-            kind=section.kind or None,
-            location=field["location"](head).strip(),
-            number=field["number"](head).strip(),
-            name=field["name"](head),
-            title=field["title"](head),
-            currency=currency,
-            issue_date=self._day("issue_date", head),
-            expiry_date=self._day("expiry_date", head),
-            due_date=self._day("due_date", head),
-            terms_notes=field["terms_notes"](head),
-            po_number=field["po_number"](head).strip(),
-            status=field["status"](head).strip(),
             customer=self._customer(head),
             lines=[self._item(row, index, currency) for index, row in enumerate(rows)],
-            charges=self._charged(head, currency),
-            discount=self._discount("discount", field["discount"](head), section.discount_type, currency),
-            taxes=self._taxes("tax", field, head, currency),
-            total=self._control("total", head, currency),
-            amount_paid=self._control("amount_paid", head, currency),
-            amount_due=self._control("amount_due", head, currency),
+            **values,
         )
+
+    def columns_of(self, field: str) -> list[str]:
+        """The columns that make a field, named as in the text of an error: ``line 2 qty``, ``issue_date``."""
+        part, _, key = field.rpartition(" ")
+        section = self._mapping.line if part.startswith("line ") else self._mapping.document
+        key = {"tax": "tax_rate"}.get(key, key)
+        if part.endswith(" tax"):
+            key = f"tax_{key}"
+        template = getattr(section, key, "")
+        return COLUMN.findall(template) if isinstance(template, str) else []
 
     def _check_agreement(self, rows: Sequence[Row]) -> None:
         """Refuse rows that name two customers, currencies or totals: they are hardly one document.
@@ -211,28 +226,31 @@ class RowReader:
         return DocumentCustomer(**values)
 
     def _item(self, row: Row, index: int, currency: str) -> DocumentLine:
-        read, at = self._line, f"line {index + 1}"
+        try:
+            return self._line_of(row, currency)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"line {index + 1} {error.field}", error.problem) from None
+
+    def _line_of(self, row: Row, currency: str) -> DocumentLine:
+        read, section = self._line, self._mapping.line
         name = read["name"](row).strip()
-        if TOTALS.fullmatch(name):
+        if _sums_up(name):
             raise InvalidRequest(
-                f"{at} name", f"{name!r} looks like a sum, not an item; a [[drop]] rule leaves such rows out"
+                "name", f"{name!r} looks like a sum, not an item; a [[drop]] rule leaves such rows out"
             )
-        discount = read["discount"](row)
+        more: dict[str, Any] = {field: one(row) for field, one in self._line_texts}
+        if section.discount and (text := read["discount"](row)):
+            more["discount"] = self._discount("discount", text, section.discount_type, currency)
+        if self._line_taxed:
+            more["taxes"] = self._taxes("tax", read, row, currency)
+            more["tax_inclusive"] = section.tax_inclusive
+        if section.total and (text := read["total"](row).strip()):
+            more["total"] = self._amount("total", text, currency)
         return DocumentLine(
             name=name,
-            amount=self._amount(f"{at} amount", read["amount"](row), currency),
-            qty=read_number(f"{at} qty", read["qty"](row).strip(), self._numbers),
-            description=read["description"](row),
-            discount=self._discount(f"{at} discount", discount, self._mapping.line.discount_type, currency)
-            if discount
-            else None,
-            taxes=self._taxes(f"{at} tax", read, row, currency),
-            tax_inclusive=self._mapping.line.tax_inclusive,
-            total=self._amount(f"{at} total", text, currency)
-            if (text := read["total"](row).strip())
-            else None,
-            product_id=read["product_id"](row),
-            price_id=read["price_id"](row),
+            amount=self._amount("amount", read["amount"](row), currency),
+            qty=read_number("qty", read["qty"](row).strip(), self._numbers),
+            **more,
         )
 
     def _charged(self, head: Row, currency: str) -> list[DocumentCharge]:
@@ -253,19 +271,24 @@ class RowReader:
         return in_major_units(value, currency) if self.settings.minor_units else value
 
     def _taxes(self, at: str, read: dict[str, _Read], row: Row, currency: str) -> list[DocumentTax]:
-        rate, amount = read["tax_rate"](row).strip(), read["tax_amount"](row).strip()
-        section: Any = self._mapping.line if read is self._line else self._mapping.document
+        rate = read["tax_rate"](row).strip() if "tax_rate" in read else ""
+        amount = read["tax_amount"](row).strip() if "tax_amount" in read else ""
         if not amount and not rate:
-            if read is self._line and section.tax_rate:
+            if read is self._line and "tax_rate" in read:
                 raise InvalidRequest(at, f"{rate!r} is not a number")
             return []
-        return [
-            DocumentTax(
-                name=read["tax_name"](row).strip() or "Tax",
-                rate=read_percentage(at, rate, self._numbers) if rate else None,
-                amount=self._amount(at, amount, currency) if amount else None,
-            )
-        ]
+        name = read["tax_name"](row).strip() if "tax_name" in read else ""
+        # rates repeat in nearly every row, taxes as amounts do not
+        if not amount and (known := self._rates.get((name, rate))) is not None:
+            return [known]
+        tax = DocumentTax(
+            name=name or "Tax",
+            rate=read_percentage(at, rate, self._numbers) if rate else None,
+            amount=self._amount(at, amount, currency) if amount else None,
+        )
+        if not amount and len(self._rates) < _MANY:
+            self._rates[(name, rate)] = tax
+        return [tax]
 
     def _discount(self, at: str, text: str, kind: Any, currency: str) -> DocumentDiscount | None:
         text = text.strip()
@@ -275,13 +298,35 @@ class RowReader:
         value = read_percentage(at, text, self._numbers) if is_share else self._amount(at, text, currency)
         return DocumentDiscount(value=value, type=kind) if value else None
 
-    def _control(self, name: str, head: Row, currency: str) -> Decimal | None:
-        text = self._fields[name](head).strip()
-        return self._amount(name, text, currency) if text else None
 
-    def _day(self, name: str, head: Row) -> date | None:
-        text = self._fields[name](head).strip()
-        return read_day(name, text, self.settings.date_format) if text else None
+def _empty(row: Row) -> str:
+    return ""
+
+
+def _reads(section: Any, at: dict[str, int]) -> dict[str, _Read]:
+    """A read for each key of a section that the mapping gives."""
+    return {name: _template(value, at) for name, value in _texts(section).items() if value}
+
+
+def _chosen(reads: dict[str, _Read], names: Sequence[str]) -> list[tuple[str, _Read]]:
+    return [(name, reads[name]) for name in names if name in reads]
+
+
+def _template(template: str, at: dict[str, int]) -> _Read:
+    names = COLUMN.findall(template)
+    if not names:
+        return lambda row: template
+    if template == f"{{{names[0]}}}":
+        return itemgetter(at[names[0]])
+    parts = COLUMN.split(template)
+    plan = [(part, -1) if n % 2 == 0 else ("", at[part]) for n, part in enumerate(parts)]
+    return lambda row: "".join([text if index < 0 else row[index] for text, index in plan])
+
+
+@lru_cache(4096)
+def _sums_up(name: str) -> bool:
+    """Whether an item's name says that its row sums up others."""
+    return TOTALS.fullmatch(name) is not None
 
 
 def _texts(section: Any) -> dict[str, str]:

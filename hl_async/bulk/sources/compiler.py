@@ -258,11 +258,11 @@ def _estimate(document: Document, common: dict[str, Any], ends: date, notes: lis
                 body.estimate_number_prefix = document.number_prefix
         elif document.number not in body.name and document.number not in body.title:
             body.name = _short("name", f"{document.number} {body.name}", notes)
-    given = (("status", document.status), ("number", document.number), ("po_number", document.po_number))
-    kept: dict[str, Any] = {field: value for field, value in given if value}
-    if document.custom_fields:
-        kept["custom_fields"] = document.custom_fields
-    if kept:
+    if document.status or document.number or document.po_number or document.custom_fields:
+        given = (("status", document.status), ("number", document.number), ("po_number", document.po_number))
+        kept: dict[str, Any] = {field: value for field, value in given if value}
+        if document.custom_fields:
+            kept["custom_fields"] = document.custom_fields
         body.meta = {"source": kept}
     return body
 

@@ -76,8 +76,8 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
     Raises:
         InvalidRequest: ``text`` is not a number of this format.
     """
-    if _PLAIN.fullmatch(text) and how.decimal == "." and how.thousands != ".":
-        return Decimal(text)
+    if how.decimal == "." and how.thousands != "." and (known := _plain(text)) is not None:
+        return known
     plain, minus = text.strip(), False
     if how.parentheses and plain[:1] == "(" and plain[-1:] == ")":
         plain, minus = plain[1:-1].strip(), True
@@ -92,6 +92,12 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
         plain = "".join(one for one in plain if one not in grouped)
     value = Decimal(plain.replace(how.decimal, "."))
     return -value if minus else value
+
+
+@lru_cache(1 << 14)
+def _plain(text: str) -> Decimal | None:
+    """A number written as in Python. Prices and quantities repeat in every export."""
+    return Decimal(text) if _PLAIN.fullmatch(text) else None
 
 
 def read_percentage(field: str, text: str, how: NumberFormat = _DEFAULT) -> Decimal:

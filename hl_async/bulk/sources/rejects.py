@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -72,7 +72,7 @@ def _row_text(row: Sequence[str], delimiter: str) -> str:
         return f"{plain}\n"
     text = io.StringIO(newline="")
     # csv quotes the characters of its own line end only
-    quoting = csv.QUOTE_ALL if "\r" in plain else csv.QUOTE_MINIMAL
+    quoting: Any = csv.QUOTE_ALL if "\r" in plain else csv.QUOTE_MINIMAL
     csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=quoting).writerow(row)
     return text.getvalue()
 

@@ -120,10 +120,7 @@ class RowReader:
 
     def is_dropped(self, row: Row) -> bool:
         """Whether a rule of the mapping leaves this row out."""
-        for index, pattern in self._drops:
-            if pattern.search(row[index]):
-                return True
-        return False
+        return bool(self._drops) and any(pattern.search(row[index]) for index, pattern in self._drops)
 
     def problem(self, row: Row, number: int) -> str:
         """What is wrong with a cell that is used."""

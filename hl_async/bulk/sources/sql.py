@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
@@ -122,6 +122,8 @@ def _records(
             },
         )
         tables = _load(connection, query, files, settings, folder)
+        # the file is deleted at the end: tidying it up first is work for nothing
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield from _Documents(connection, query, tables, settings, latest, facts).records()
@@ -297,11 +299,8 @@ class _Documents:
             "ORDER BY source_id NULLS FIRST, _n_"
         )
 
-        def rows() -> Iterator[tuple[Any, ...]]:
-            while batch := cursor.fetchmany(_FETCH):
-                yield from batch
-
-        for source_id, group in groupby(rows(), itemgetter(self._id)):
+        rows = chain.from_iterable(iter(lambda: cursor.fetchmany(_FETCH), []))
+        for source_id, group in groupby(rows, itemgetter(self._id)):
             yield str(source_id if source_id is not None else "").strip(), list(group)
 
     def _record(self, ordinal: int, source_id: str, rows: list[tuple[Any, ...]]) -> SourceItem | Reject:

@@ -62,9 +62,9 @@ def tax_of(name: str, rate: Decimal) -> PricedTax:
 
 def sound(path: str, value: Decimal) -> Decimal:
     """Return ``value`` if it can be an amount at all; refuse it otherwise."""
-    if not is_sound(value):
-        raise InvalidRequest(path, "is not finite, has more than 28 digits or an exponent out of range")
-    return value
+    if is_sound(value):
+        return value
+    raise InvalidRequest(path, "is not finite, has more than 28 digits or an exponent out of range")
 
 
 def unit_price(net: Decimal, qty: Decimal, currency: str, at: str) -> Decimal:

@@ -1,24 +1,24 @@
-"""Internal. The one room that speaks HTTP: the loop of a call, a pool of connections, one request per attempt.
+"""Internal. HTTP: the loop of a call, the connection pool, and one request per attempt.
 
 ``calls`` is the loop: govern, authorise, attempt, decide (``retry``, ``responses``), decode. ``session`` owns the pool
-and the client's state. A request takes one of two paths: ``fast_path`` writes it straight to a pooled connection,
-``aiohttp_path`` hands it to aiohttp's own ``ClientSession.request`` wherever the caller's code takes part: a session of
-the caller's, a proxy, a tracer, a stand-in such as aioresponses. ``timeouts`` ends attempts that take too long,
-``bodies`` reads bodies within their limit, ``error_mapping`` turns aiohttp's errors into ours.
+and the client's state. A request takes one of two paths. ``fast_path`` writes it directly to a pooled connection.
+``aiohttp_path`` delegates it to ``ClientSession.request`` if other code takes part: a session of the caller's, a proxy,
+a tracer, or a test double such as aioresponses. ``timeouts`` ends attempts that take too long, ``bodies`` reads bodies
+within their limit, and ``error_mapping`` maps aiohttp's errors to ours.
 
-Facts of aiohttp 3.14 that shape it:
+Facts of aiohttp 3.14 behind this design:
 
-* ``ClientSession.request`` costs more than everything else in a call together: it serves redirects, cookies,
-  middlewares, uploads and tracing. Its connector and its parser are fast, and they are what is used directly;
-* it silently re-sends GET, PUT and DELETE once when the peer closes the connection. Directly, nothing is; where
-  requests are delegated, a middleware refuses the second pass. So one attempt is one request;
-* it takes the next bytes of a pooled connection for the answer, even when they were there before the request;
-* its timeouts cost a timer and several context managers per request. Attempts with the usual one share one timer;
-* its parser reports a broken response as status 400: here that is a wire error, never an answer of the API;
-* its exceptions hold the request's headers. Errors of ours are built inside ``except`` and raised after it, so that no
-  bearer travels along in ``__context__``;
-* ``read()`` has no limit of its own, and a redirect would turn POST into GET and take the bearer along: bodies are
-  counted while they are read, redirects are errors.
+* ``ClientSession.request`` costs more than the rest of a call, because it serves redirects, cookies, middlewares,
+  uploads and tracing. Its connector and its parser are fast, so the fast path uses these two.
+* It silently re-sends GET, PUT and DELETE once if the peer closes the connection. The fast path does not, and on the
+  other path a middleware refuses the second pass. One attempt is therefore one request.
+* It takes the next bytes of a pooled connection for the answer, even if they arrived before the request.
+* Its timeouts cost a timer and several context managers per request. Attempts with the default timeout share a timer.
+* Its parser reports a broken response as status 400. Here that is a wire error, never an answer of the API.
+* Its exceptions contain the request's headers. Our errors are built inside ``except`` and raised after it, so that no
+  bearer is reachable through ``__context__``.
+* ``read()`` has no limit, and a redirect turns POST into GET and passes the bearer on. Bodies are therefore counted
+  while they are read, and redirects are errors.
 """
 
 from __future__ import annotations

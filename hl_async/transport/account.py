@@ -1,4 +1,4 @@
-"""Internal. What the calls for one sub-account share: its id in every form, its rate budget, its request headers."""
+"""Internal. Shared parts of the calls for one sub-account: its id, its rate budget, its request headers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ _HeaderKind: TypeAlias = tuple[str | None, bool, str | None]
 
 
 class Account:
-    """What every call for one sub-account (or company) shares, prepared once.
+    """Parts that all calls for one sub-account or company share, prepared once.
 
-    ``key`` is the id credentials are looked up by; ``alt_query`` and ``alt_body`` are altId and altType as they
-    go into a query and in front of a body.
+    Attributes:
+        key: The id under which credentials are looked up.
+        scope: The rate budget.
+        alt_query: ``altId`` and ``altType`` as a query string.
+        alt_body: ``altId`` and ``altType`` as the start of a JSON body.
     """
 
     __slots__ = (
@@ -57,7 +60,7 @@ class Account:
         self._masked = MaskedText()
 
     def masked(self, bearer: str) -> MaskedText:
-        """Return a header that credentials of the user's gave as plain text, masked; one object per text."""
+        """Mask a header that the user's own credentials returned as plain text. One object per text."""
         if bearer is not self._plain:
             self._plain, self._masked = bearer, MaskedText(bearer)
         return self._masked
@@ -65,7 +68,7 @@ class Account:
     def headers(
         self, operation: Operation[Any], bearer: str, body: bytes | None, api_version: str | None
     ) -> Headers:
-        """Return the headers of one request, made once per bearer and kind of request."""
+        """Return the headers of one request, built once per bearer and kind of request."""
         if self._bearer is not bearer:
             self._bearer = bearer
             self._headers = {}
@@ -87,7 +90,7 @@ class Account:
             {
                 VERSION: api_version or default,
                 ACCEPT: JSON,
-                # decompressing a small body costs more than it saves on the way
+                # Decompressing a small body costs more than its shorter transfer saves.
                 ACCEPT_ENCODING: codings if is_list else _PLAIN,
             }
         )

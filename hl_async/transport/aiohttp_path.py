@@ -1,4 +1,4 @@
-"""A request handed to aiohttp's ``ClientSession``, as one would make it by hand, except that it is made once."""
+"""Internal. Sends a request through aiohttp's ``ClientSession``, without aiohttp's hidden second try."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hl_async.transport.kernel import may_hold_unsent
 from hl_async.transport.request_head import check_fields
 from hl_async.transport.timeouts import Attempt
 
-# a larger one is written piece by piece, as the connection takes it
+# Larger bodies are written in pieces, at the pace of the connection.
 LARGE_BODY: Final = 1 << 20
-# a body-less POST is not given a content type by aiohttp; for a GET it invents none
+# aiohttp would add a content type to a POST without a body. It adds none to a GET.
 _NO_BODY: Final = ("Content-Type",)
 
 
 class _Body(payload.BytesPayload):
-    """A request body that tells the attempt when its writing begins: before that the server cannot have acted."""
+    """A request body that marks the attempt as sent when its writing starts. The server cannot act before that."""
 
     def __init__(self, body: bytes, attempt: Attempt) -> None:
         super().__init__(body)
@@ -54,7 +54,7 @@ class _Body(payload.BytesPayload):
 
 
 class _WireTap:
-    """Lets one request through and answers aiohttp's hidden second try with the first one's error."""
+    """Passes one request, and fails aiohttp's hidden second try with the error of the first."""
 
     __slots__ = ("_error",)
 
@@ -76,9 +76,9 @@ class _WireTap:
 
 
 class AiohttpPath:
-    """Sends requests through any ``aiohttp.ClientSession``; middlewares of its own are not applied.
+    """Sends requests through any ``aiohttp.ClientSession``, without the session's own middlewares.
 
-    A middleware would run inside the attempt's timeout and could re-send.
+    A middleware would run inside the attempt's timeout and could send the request again.
     """
 
     __slots__ = ("_proxy", "_ssl", "_timeout")
@@ -100,13 +100,13 @@ class AiohttpPath:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """One request, one answer. Raises aiohttp's exceptions, and ValueError for a header that would be two."""
+        """Send one request and read its answer. Raises aiohttp's exceptions, and ValueError for an invalid header."""
         check_fields(headers)
         if body is not None and len(body) < LARGE_BODY:
             data: Any = _Body(body, attempt)
         else:
             data = None if body is None else BytesIO(body)
-            attempt.sent = True  # without a body of ours, nothing proves the contrary
+            attempt.sent = True  # without a body of ours, the start of the writing is not seen
         try:
             response = await session.request(
                 method,
@@ -128,26 +128,25 @@ class AiohttpPath:
                 raise
         except BaseException:
             if isinstance(data, _Body) and data.transport is not None:
-                data.transport.abort()  # aiohttp's close() would first send what is given up here
+                data.transport.abort()  # aiohttp's close() would first send the rest of the body
             raise
         if isinstance(data, _Body):
-            data.settle(
-                response.status
-            )  # the pool may have the connection already: aiohttp returns it with the last byte
-        response.release()  # which closes the connection unless the answer was read to its end
+            # aiohttp returns the connection to the pool with the last byte, maybe before the body is fully sent.
+            data.settle(response.status)
+        response.release()  # closes the connection unless the answer was read to its end
         return response.status, response.headers, received, _discard(response)
 
 
 def _discard(response: aiohttp.ClientResponse) -> Callable[[], None] | None:
-    """Return what closes the connection of a response that was read."""
-    # the response gives its connection back with the last byte; only the protocol still leads to it
+    """Return the function that closes the connection of a fully read response."""
+    # The response drops its connection with the last byte. Only its protocol still leads to it.
     protocol = getattr(response, "_protocol", None)
     transport = None if protocol is None else protocol.transport
     return None if transport is None else transport.abort
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """Read the body; a response that is complete has no connection any more."""
+    """Read the body. A complete response has already dropped its connection."""
     protocol = None if response.connection is None else response.connection.protocol
     if protocol is None:
         return await read_body(response.content, response.status, response.headers, limit)

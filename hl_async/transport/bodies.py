@@ -1,4 +1,4 @@
-"""Bodies of answers, read within their limit, and what is refused although it arrived."""
+"""Internal. Reads bodies of answers within a limit, and rejects answers that are not acceptable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hl_async.wire import ACCEPT_ENCODING
 
 MAX_ERROR_BODY: Final = 64 * 1024
 CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
-"""What aiohttp can decompress here, as it would ask for it: ``br`` and ``zstd`` where their packages are installed."""
+"""Content encodings that aiohttp can decode here: ``br`` and ``zstd`` only if their packages are installed."""
 _KNOWN_ENCODINGS: Final = frozenset(("", "identity", *CODINGS.split(", ")))
 _CONTENT_ENCODING: Final = istr("Content-Encoding")
 _CONTENT_LENGTH: Final = istr("Content-Length")
@@ -24,20 +24,20 @@ _TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 _LOCATION: Final = istr("Location")
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None, Callable[[], None] | None]
-"""Status, headers, body, and what closes the connection.
+"""Status, headers, body, and a function that closes the connection.
 
-The body is None where :func:`reject_response` says why.
+A body of None is rejected; :func:`reject_response` names the reason.
 """
 
 
 async def read_body(
     content: aiohttp.StreamReader, status: int, headers: Mapping[str, str], limit: int
 ) -> bytes | None:
-    """The body, decoded; None when it is not to be had: over ``limit``, or encoded in a way that was not asked for.
+    """Read and decompress a response body.
 
-    The body of an error is cut instead, at :data:`MAX_ERROR_BODY`. Afterwards the stream may not be at its end: then
-    the connection is of no more use. A body of unknown or compressed length is counted while it arrives, so a
-    small bomb cannot become a large one in memory.
+    Returns None if it exceeds ``limit`` bytes or has a content encoding that was not requested. Error bodies are
+    truncated to :data:`MAX_ERROR_BODY` instead. The connection is reusable only if the stream is at its end afterwards.
+    A body of unknown or compressed length is counted while it arrives, so a compression bomb never fills the memory.
     """
     cut = status >= 400
     if cut:
@@ -46,10 +46,10 @@ async def read_body(
         length = headers.get(_CONTENT_LENGTH)
         if length is not None:
             if int(length) <= limit:
-                # usually all of it came with the head: nothing to wait for
+                # Most bodies arrive together with the head, and then no wait is needed.
                 return content.read_nowait() if content.is_eof() else await content.read()
             if not cut:
-                return None  # its own length says so: nothing of it need be read
+                return None  # the declared length exceeds the limit, so the body need not be read
     elif headers[_CONTENT_ENCODING].lower() not in _KNOWN_ENCODINGS:
         return None
     parts: list[bytes] = []
@@ -93,7 +93,7 @@ async def read_on(
             closed.remove_done_callback(lost)
     delimited = _CONTENT_LENGTH in headers or "chunked" in headers.get(_TRANSFER_ENCODING, "").lower()
     if not delimited and isinstance(protocol.exception(), OSError):
-        raise aiohttp.ClientPayloadError("the connection broke where the answer may have gone on")
+        raise aiohttp.ClientPayloadError("the connection broke before the end of the answer was known")
     return received
 
 
@@ -104,22 +104,22 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 
 
 def reject_response(answer: Answer, limit: int) -> WireError:
-    """The error for an answer that is not taken: no final one, a redirect, a body that is not to be had."""
+    """Return the error for an answer without a final status, for a redirect, or for a rejected body."""
     status, headers, _, _ = answer
     if status < 200:
-        return WireError(f"an answer of status {status} is none", kind=WireKind.PROTOCOL, sent=True)
+        return WireError(f"unexpected status {status}", kind=WireKind.PROTOCOL, sent=True)
     if 300 <= status < 400:
         host = _location_host(headers.get(_LOCATION))
         return WireError(
-            f"{status} redirect{f' to {host}' if host else ''}; redirects are not followed, "
-            "because they would take the token along: check the base URL",
+            f"{status} redirect{f' to {host}' if host else ''}; redirects are not followed, because they would "
+            "pass the token on. Check the base URL",
             kind=WireKind.REDIRECT,
             sent=True,
         )
     encoding = headers.get(_CONTENT_ENCODING, "")
     if encoding.lower() not in _KNOWN_ENCODINGS:
         return WireError(
-            f"the body came with the content encoding {encoding[:40]!r}, which was not asked for",
+            f"the body has the content encoding {encoding[:40]!r}, which was not requested",
             kind=WireKind.ENCODING,
             sent=True,
         )

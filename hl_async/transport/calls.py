@@ -1,8 +1,8 @@
-"""The one loop between a typed call and the wire: govern, authorise, attempt, observe, decide, decode.
+"""Internal. The loop between a typed call and the wire: govern, authorise, attempt, observe, decide, decode.
 
-The order matters: the bearer is fetched after the wait for the rate budget, so that it cannot have gone
-stale in the queue; the slot and the connection are given back before a pause. When a slot is free and the
-token fresh, nothing here suspends but the request itself.
+The order matters. The bearer is fetched after the wait for the rate budget, so that it cannot expire in the queue.
+The slot and the connection are released before a pause. With a free slot and a valid token, only the request itself
+suspends.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ T = TypeVar("T")
 
 DEFAULT_OPTIONS: Final = CallOptions()
 BeforeSend: TypeAlias = Callable[[], Awaitable[None]]
-"""Awaited before every request, for what must be durable before the first byte; what it raises ends the call."""
+"""Awaited before every request, for writes that must be durable before the first byte. An exception ends the call."""
 
 _call_ids = count(1)
 
 
 class Authority(Protocol):
-    """What the loop needs of credentials; see :class:`~hl_async.auth.Credentials`."""
+    """The part of credentials that the loop uses; see :class:`~hl_async.auth.Credentials`."""
 
     def current(self, key: str) -> str | None: ...
 
@@ -57,7 +57,7 @@ class Authority(Protocol):
 
 
 class _Call:
-    """The running facts of one call; times are of the monotonic clock."""
+    """State of one call. Times belong to the monotonic clock."""
 
     __slots__ = (
         "ambiguous", "attempts", "bearer", "before_send", "call_id", "deadline", "last", "operation", "options",
@@ -84,8 +84,8 @@ class _Call:
         waited = monotonic() - self.started
         return events.AttemptStarted(self.call_id, self.operation.name, self.attempts, waited)
 
-    def told(self, error: CallError) -> CallError:
-        """``error``, with the facts of this call on it."""
+    def describe(self, error: CallError) -> CallError:
+        """Add the facts of this call to ``error``, and return it."""
         error.operation = self.operation.name
         error.attempts = self.attempts
         error.elapsed = monotonic() - self.started
@@ -94,10 +94,18 @@ class _Call:
 
 
 class Transport:
-    """Sends operations through the governor, the credentials and the wire; shared by all resources.
+    """Sends operations through the governor, the credentials and the wire. All resources share it.
 
-    ``guard`` is called before anything else and raises when the client may not be used from here; ``codings`` are the
-    compressed forms that the wire can read.
+    Args:
+        config: The client's settings.
+        wire: Sends single requests.
+        authority: Supplies the bearer.
+        governor: Supplies the slots.
+        retry: Rules for retries.
+        telemetry: The observers.
+        guard: Called first in each call. It raises if the client is not usable from there.
+        codings: Content encodings that the wire can decode.
+        random: Returns random numbers from [0, 1).
     """
 
     def __init__(
@@ -132,11 +140,11 @@ class Transport:
 
     @property
     def in_flight(self) -> int:
-        """Calls that have begun and not ended, waiting ones included."""
+        """Calls under way, including those that wait."""
         return self._in_flight
 
     def account(self, key: str, principal: str) -> Account:
-        """The shared parts of all calls for ``key``, whose rate budget ``principal`` spends."""
+        """Return the parts that all calls for ``key`` share. ``principal`` owns the rate budget."""
         return Account(key, self._governor.scope((principal, key)), self._config, self._codings)
 
     def send(
@@ -151,8 +159,18 @@ class Transport:
     ) -> Coroutine[Any, Any, R]:
         """Call ``operation`` and decode its answer.
 
-        ``path`` is what :meth:`Operation.expand` gave, ``query`` an encoded query string, ``body`` encoded once for
-        all attempts. Raises :class:`CallError` and :class:`AuthError` subclasses, nothing else of its own.
+        Args:
+            operation: The operation.
+            account: The shared parts of the location's calls.
+            path: Path from :meth:`Operation.expand`.
+            query: Encoded query string.
+            body: Encoded body, reused by all attempts.
+            options: Options of this call.
+            before_send: Awaited before every request.
+
+        Raises:
+            CallError: The call failed; subclasses say how.
+            AuthError: No token could be obtained.
         """
         decode = operation.decode
         return self.send_with(
@@ -170,7 +188,7 @@ class Transport:
         finish: Callable[[WireResponse], R],
         before_send: BeforeSend | None = None,
     ) -> R:
-        """The loop itself; ``finish`` turns a 2xx answer into the result or raises :class:`DecodeError`."""
+        """Run the loop. ``finish`` turns a 2xx answer into the result or raises :class:`DecodeError`."""
         self._guard()
         if self._closed:
             raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
@@ -203,7 +221,7 @@ class Transport:
         except BaseException as error:
             outcome = type(error).__name__
             if isinstance(error, CallError):
-                call.told(error)
+                call.describe(error)
             raise
         finally:
             self._leave()
@@ -216,7 +234,7 @@ class Transport:
                 )
 
     async def _acquire(self, scope: Scope, call: _Call) -> Permit:
-        """Wait for a slot within the deadline; a 429 that can't be waited out is told as such."""
+        """Wait for a slot within the deadline. After a 429, a wait that is too long raises that 429."""
         remaining = call.deadline - monotonic()
         try:
             return await scope.acquire(call.options.lane, None if math.isinf(remaining) else remaining)
@@ -236,7 +254,7 @@ class Transport:
         permit: Permit,
         finish: Callable[[WireResponse], R],
     ) -> R:
-        """One request under ``permit``, which is settled whatever happens."""
+        """Send one request under ``permit``, which is settled in every case."""
         operation = call.operation
         try:
             bearer = self._authority.current(account.key) if operation.authorised else ""
@@ -282,14 +300,14 @@ class Transport:
         except DecodeError as error:
             failure = undecodable(error, response)
         except BaseException:
-            permit.failed()  # cancelled, or closed under us: bytes may have left; after an answer it does nothing
+            permit.failed()  # bytes may have left; ignored if an answer has settled the permit
             raise
         if self._telemetry.active:
             self._observe(call, response, type(failure).__name__)
         raise failure
 
     async def _after(self, failure: CallError, call: _Call, account: Account) -> None:
-        """Return when ``failure`` is to be followed by another attempt, after the pause; else raise."""
+        """Pause and return if another attempt follows ``failure``; raise otherwise."""
         call.last = failure
         if isinstance(failure, RateLimited):
             call.throttles += 1
@@ -297,7 +315,7 @@ class Transport:
         if decision.verdict in (Verdict.REAUTHORISE, Verdict.RENEW):
             call.reauthorised = True
             if not call.bearer:
-                raise failure  # sent without a token: there is none to renew
+                raise failure  # the request carried no token that could be renewed
             renewed = await self._authority.reject(account.key, call.bearer)
             if renewed and decision.verdict is Verdict.REAUTHORISE:
                 self._announce(call, decision)
@@ -337,7 +355,7 @@ class Transport:
         )
 
     async def _bearer(self, account: Account, call: _Call) -> str:
-        """The slow way to a token: load, refresh or mint, within the deadline."""
+        """Load, refresh or mint a token within the deadline."""
         obtain = partial(self._authority.bearer, account.key)
         return await self._in_time(call, obtain, "while a token was being obtained")
 
@@ -354,7 +372,7 @@ class Transport:
         raise DeadlineExceeded(f"the total timeout passed {when}", reason=call.last)
 
     def _timeout(self, call: _Call) -> float | None:
-        """Seconds for this attempt; None is the configured default, for which nothing need be built."""
+        """Return the seconds for this attempt, or None for the configured default, which costs nothing to start."""
         remaining = call.deadline - monotonic()
         if remaining <= 0:
             raise DeadlineExceeded("the total timeout passed before the request was sent", reason=call.last)

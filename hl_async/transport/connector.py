@@ -1,4 +1,4 @@
-"""Internal. A connection pool that looks at a connection before it is used again."""
+"""Internal. A connection pool that checks a connection before it is reused."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOOK: Final = "hl_async_look"
 class WatchfulConnector(aiohttp.TCPConnector):
     """A `TCPConnector` that reuses a connection only if nothing has arrived on it since its last answer.
 
-    aiohttp reuses a connection unless the event loop has already read that it was closed, and it takes the first bytes
-    on it for the answer. While the loop is busy, a late answer or the end of the connection waits in the kernel: the
-    next call would get another call's document, or send a request that no server reads. So before a connection is
-    reused this pool checks both places where such bytes can be: what aiohttp has read, and what the kernel holds.
+    aiohttp reuses a connection unless the event loop has already read its end, and takes the first bytes on it for the
+    answer. While the loop is busy, a late answer or the end of the connection waits in the kernel. The next call would
+    then get another call's document, or send a request that no server reads. Before reuse, this pool therefore checks
+    both places that can hold such bytes: aiohttp's buffers and the kernel's.
     """
 
     async def connect(
@@ -51,16 +51,16 @@ class WatchfulConnector(aiohttp.TCPConnector):
             connection.close()
 
     async def _admit(self, protocol: ResponseHandler) -> None:
-        """Check a new connection, and prepare the look at it.
+        """Check a new connection, and prepare the later checks.
 
         The kernel is not asked yet: TLS session tickets may be waiting there.
         """
-        await asyncio.sleep(0)  # uvloop hands over what came with the end of a handshake one turn later
+        await asyncio.sleep(0)  # uvloop delivers bytes that arrive with the end of a handshake one turn later
         transport = protocol.transport
         if transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionError("the connection was closed as soon as it was open")
         if protocol.should_close:
-            raise aiohttp.ClientConnectionError("the server spoke before it was asked")
+            raise aiohttp.ClientConnectionError("the server sent bytes before any request")
         setattr(protocol, _LOOK, arrivals(transport))
 
     def _release(self, key: Any, protocol: ResponseHandler, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Exceptions of aiohttp, the event loop and the operating system → ours."""
+"""Internal. Maps exceptions of aiohttp, the event loop and the operating system to ours."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ from hl_async.errors import AttemptTimeout, ConnectFailed, ConnectionLost, WireE
 WIRE_FAILURES: Final = (
     aiohttp.ClientError, aiohttp.EofStream, HttpProcessingError, OSError, TimeoutError, ValueError,
 )  # fmt: skip
-"""What a network that misbehaves can raise below us."""
+"""Exceptions that a failing network can raise below us."""
 
 
-PROXY_PASSWORD: Final = "the proxy wants a password; put it into its address: http://USER:PASSWORD@HOST:PORT"
+PROXY_PASSWORD: Final = (
+    "the proxy requires a password; put it into its address: http://USER:PASSWORD@HOST:PORT"
+)
 
 
 def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -> WireError:
-    """Return our error for ``error``, whose text is kept as the cause.
+    """Return our error for ``error``. Its text is kept as the cause.
 
-    ``sent`` is whether a byte of the request may have left, ``answered`` whether the answer's head had come. ``url``
-    names the server that a connection was wanted to.
+    Args:
+        error: The exception.
+        sent: A byte of the request may have left.
+        answered: The head of the answer has arrived.
+        url: The address of the request, for errors of connecting.
     """
     text = f"{type(error).__name__}: {_describe(error)}"
     found = _connect_problem(error)
@@ -43,14 +48,14 @@ def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -
         return ConnectionLost("the answer ended too early", kind=WireKind.TRUNCATED, sent=True, cause=text)
     if isinstance(error, aiohttp.ClientConnectionError | OSError):
         return ConnectionLost(
-            "the connection was closed before an answer came",
+            "the connection was closed before an answer arrived",
             kind=WireKind.DISCONNECTED,
             sent=sent,
             cause=text,
         )
     if "content-encoding" in text:
         return WireError(
-            "the body came with a content encoding that was not asked for",
+            "the body has a content encoding that was not requested",
             kind=WireKind.ENCODING,
             sent=True,
             cause=text,
@@ -60,16 +65,19 @@ def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -
 
 
 def aborted(*, sent: bool, answered: bool, closed: bool) -> WireError:
-    """The error for an attempt that was ended from here: its time was up, or the client was ``closed``."""
+    """Return the error for an attempt that ended because its time was up or the client was ``closed``."""
     if closed:
         return ConnectionLost(
-            "the client was closed before the answer came", kind=WireKind.DISCONNECTED, sent=sent
+            "the client was closed before the answer arrived", kind=WireKind.DISCONNECTED, sent=sent
         )
     return wire_error(TimeoutError(), sent=sent, answered=answered)
 
 
 def _connect_problem(error: Exception) -> tuple[WireKind | None, str] | None:
-    """What kept a connection from being made; the kind is None if the proxy said so, None is anything later."""
+    """Return the reason why no connection was made, or None for a later failure.
+
+    A proxy that asks for a password gives no kind.
+    """
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return WireKind.CONNECT, "connecting took too long"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -88,12 +96,12 @@ def _connect_problem(error: Exception) -> tuple[WireKind | None, str] | None:
 
 
 def _reason(error: BaseException) -> str:
-    """A system's or TLS library's reason in words, without its numbers."""
+    """Return the reason of the system or the TLS library in words, without its numbers."""
     inner = getattr(error, "os_error", error)
     words = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
     code = getattr(inner, "errno", None)
     if isinstance(code, int) and code in errno.errorcode and not isinstance(inner, ssl.SSLError):
-        words = os.strerror(code)  # asyncio's text repeats the address
+        words = os.strerror(code)  # asyncio's own text repeats the address
     return words[:1].lower() + words[1:] if words[1:2].islower() else words
 
 
@@ -105,7 +113,7 @@ def _address(url: str) -> str:
 
 
 def _describe(error: Exception) -> str:
-    # ClientResponseError prints its request, headers and all: only its message is taken
+    # ClientResponseError prints its request with all headers, the token among them. Only its message is used.
     if isinstance(error, aiohttp.ClientResponseError):
         return f"{error.status} {error.message}"
     if isinstance(error, HttpProcessingError):

@@ -1,7 +1,7 @@
-"""A request written straight to a pooled connection of aiohttp's, and its answer read off aiohttp's parser.
+"""Internal. Writes requests directly to pooled connections of aiohttp, and reads answers from aiohttp's parser.
 
-What it needs of aiohttp beyond its documentation (``Connection.protocol`` with ``set_response_params`` and ``read``) is
-there in the versions of :data:`KNOWN`; with any other one, requests are delegated.
+It uses a part of aiohttp that is not documented: ``Connection.protocol`` with ``set_response_params`` and ``read``. The
+versions in :data:`KNOWN` have it. With any other version, requests are delegated to aiohttp.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _UNTOUCHED: Final = aiohttp.__version__.startswith(KNOWN) and all(
 
 
 def is_unpatched(session: aiohttp.ClientSession) -> bool:
-    """Whether nobody but us has a say in the requests of ``session``.
+    """Return whether no other library intercepts the requests of ``session``.
 
-    aioresponses, VCR and the tracers of some vendors replace methods of ``ClientSession``, others add trace
-    configurations to every session: their users get what they asked for.
+    aioresponses, VCR and some tracers replace methods of ``ClientSession``. Others add trace configurations to every
+    session. The fast path would bypass them, so it steps back.
     """
     kind = type(session)
     return (
@@ -68,7 +68,7 @@ def why_delegated(session: aiohttp.ClientSession, config: ClientConfig, *, given
 
 
 class FastPath:
-    """Sends requests over the connections of ``connector``, which stays its owner's."""
+    """Sends requests over the connections of ``connector``, which its owner closes."""
 
     __slots__ = ("_connector", "_loop", "_origins", "_ssl", "_timeout", "_user_agent")
 
@@ -84,7 +84,7 @@ class FastPath:
         self._loop = asyncio.get_running_loop()
         self._origins: dict[str, tuple[str, aiohttp.ClientRequest]] = {}
         self._ssl = ssl
-        # not ``connect``: that one includes waiting for the pool, and a full pool is no dead host
+        # Not ``connect``, which includes the wait for the pool: a full pool is not a dead host.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         self._user_agent = user_agent
 
@@ -97,7 +97,7 @@ class FastPath:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """One request, one answer. Raises aiohttp's exceptions, and ValueError for a header that would be two."""
+        """Send one request and read its answer. Raises aiohttp's exceptions, and ValueError for an invalid header."""
         slash = url.index("/", 8)  # the one behind https://host
         host, origin = self._origins.get(url[:slash]) or self._origin(url[:slash])
         if not isinstance(headers, Headers) or headers.written is None:
@@ -106,7 +106,7 @@ class FastPath:
         try:
             protocol.set_response_params(read_until_eof=True)
             attempt.sent = True
-            # never a local variable: this frame is in every traceback, and the request holds the token
+            # Not a local variable: this frame is in every traceback, and the request contains the token.
             transport.write(_encoded(method, url[slash:], host, headers, body))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
@@ -118,19 +118,19 @@ class FastPath:
                 received = await read_on(protocol, content, message.code, message.headers, limit)
             unsent = body is not None and may_hold_unsent(transport, len(body), message.code)
         except BaseException:
-            transport.abort()  # close() would first send what is given up here
+            transport.abort()  # close() would first send the rest of the request
             connection.close()
             raise
         if unsent:
-            connection.close()  # answered before it was read: what comes next would queue up behind the rest of it
+            connection.close()  # answered early: the next request would queue up behind the rest of this one
         else:
-            connection.release()  # which closes it unless the answer was read to its end
+            connection.release()  # closes it unless the answer was read to its end
         return message.code, message.headers, received, transport.abort
 
     async def _connected(
         self, origin: aiohttp.ClientRequest
     ) -> tuple[Connection, ResponseHandler, asyncio.Transport]:
-        """Return an open and silent connection: bytes already on it would be taken for the next answer."""
+        """Return an open connection without pending bytes, which would be taken for the next answer."""
         try:
             connection = await self._connector.connect(origin, _NO_TRACES, self._timeout)
         except TimeoutError:
@@ -143,13 +143,13 @@ class FastPath:
         raise aiohttp.ConnectionTimeoutError("the host did not accept the connection in time")
 
     def _origin(self, url: str) -> tuple[str, aiohttp.ClientRequest]:
-        """The header field that names a server, and what the pool needs to know about it: made once for each."""
+        """Return the Host header and the pool's key of a server, built once per server."""
         request = aiohttp.ClientRequest("GET", URL(url), loop=self._loop, ssl=self._ssl)
         origin = self._origins[url] = lines({"Host": request.headers["Host"]}), request
         return origin
 
     def _written(self, headers: Mapping[str, str]) -> Headers:
-        """Check header fields and write them as they go out; those of shared headers only once."""
+        """Check header fields and encode them. Shared headers are encoded once."""
         check_fields(headers)
         if not isinstance(headers, Headers):
             headers = Headers(headers)

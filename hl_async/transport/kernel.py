@@ -1,7 +1,7 @@
-"""Internal. What the kernel holds for a connection, asked without waiting.
+"""Internal. Asks the kernel about pending bytes of a connection, without waiting.
 
-Epoll and kqueue have no such question without a descriptor of their own, and `select.select` refuses descriptors above
-1023 everywhere but on Windows, which has no `poll`.
+`poll` is used where it exists: epoll and kqueue need a descriptor of their own, and `select.select` refuses descriptors
+above 1023 on every system but Windows, which has no `poll`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any, Final
 
 _SURELY_TAKEN: Final = 8 * 1024
-"""Bytes that an idle connection's send buffer takes at once on every system."""
+"""Bytes that the send buffer of an idle connection accepts at once on every system."""
 
 
 def arrivals(transport: asyncio.Transport) -> Callable[[], Any]:
-    """Return a function whose result is true if bytes, an end or an error wait for `transport`.
+    """Return a function that checks for pending bytes, an end or an error of `transport`.
 
-    The function is prepared once per connection, which halves the price of a call (about 1 µs).
+    It is prepared once per connection, which halves the cost of a call to about 1 µs.
     """
     descriptor = transport.get_extra_info("socket").fileno()
     if hasattr(select, "poll"):
@@ -30,10 +30,10 @@ def arrivals(transport: asyncio.Transport) -> Callable[[], Any]:
 
 
 def may_hold_unsent(transport: asyncio.Transport, size: int, status: int) -> bool:
-    """Return whether a part of a request of `size` bytes may still wait in the process after its answer.
+    """Return whether a part of a request of `size` bytes may still be unsent after its answer.
 
-    A TLS transport does not count what lies below the encryption. There an error may have come before the body was
-    read, and anything else only while the kernel takes no more.
+    A TLS transport does not count the bytes below the encryption. With TLS, an error status may have arrived before the
+    server read the body. After any other status, unsent bytes remain only while the kernel accepts no more.
     """
     if transport.get_write_buffer_size():
         return True

@@ -1,4 +1,4 @@
-"""How a request looks on the wire, and what can't be written there."""
+"""Internal. Encodes the head of a request, and refuses characters that HTTP does not allow."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def check_line(method: str, url: str) -> None:
-    """Raise ValueError for what would make two lines, or other parts, of a request's first one."""
+    """Raise ValueError for a method or URL that would break the request line."""
     if not (method.isalpha() and url.isascii() and url.isprintable()) or " " in url or "#" in url:
-        raise ValueError("the method or the URL holds characters that HTTP does not allow there")
+        raise ValueError("the method or the URL contains characters that HTTP does not allow there")
 
 
 def check_fields(headers: Mapping[str, str]) -> None:
-    """Raise ValueError for a header field that would become two."""
+    """Raise ValueError for a header field with a control character, which could inject another field."""
     for name, value in headers.items():
         if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
-            raise ValueError(f"the header {name!r} holds a control character")
+            raise ValueError(f"the header {name!r} contains a control character")
 
 
 def head(method: str, target: str, fields: str, body: bytes | None) -> bytes:
-    """Everything in front of the body; ``fields`` are whole lines."""
+    """Return the bytes in front of the body. ``fields`` are complete lines."""
     if body is not None:
         return f"{method} {target} HTTP/1.1\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode()
     if method == "GET":
@@ -32,5 +32,5 @@ def head(method: str, target: str, fields: str, body: bytes | None) -> bytes:
 
 
 def lines(fields: Mapping[str, str]) -> str:
-    """Header fields as lines."""
+    """Return header fields as lines."""
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items())

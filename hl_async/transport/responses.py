@@ -1,4 +1,4 @@
-"""What an answer outside 2xx means: the one mapper from a response to an exception, and what is read of its body."""
+"""Internal. Maps answers outside 2xx to exceptions, and reads error bodies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from hl_async.wire import WireResponse
 
 
 class ErrorFacts(msgspec.Struct, frozen=True):
-    """The parts of an error body, whatever its shape: docs/api-facts.md#api-error-bodies."""
+    """The parts of an error body of any shape (docs/api-facts.md#api-error-bodies)."""
 
     messages: tuple[str, ...]
     code: str | None
@@ -48,7 +48,7 @@ class ErrorFacts(msgspec.Struct, frozen=True):
 
 _NO_FACTS: Final = ErrorFacts((), None, None)
 
-# The invoices service says 400 where others say 404: docs/api-facts.md#api-not-found
+# The invoices service answers 400 where other services answer 404: docs/api-facts.md#api-not-found
 _NOT_FOUND_MESSAGES: Final = (
     "unable to find an invoice",
     "unable to find a",
@@ -70,7 +70,7 @@ _BAD_TOKEN: Final = (
     "expired",
     "invalid access token",
 )
-# the database layer's verdict: nothing was stored, although the status says that the server failed
+# The database layer refused the document: nothing was stored, although the status is a 5xx.
 _VERDICT: Final = re.compile(r"\s*[\w -]{0,60}\bvalidation failed: \S", re.IGNORECASE)
 
 _UNAUTHORISED: Final[tuple[tuple[tuple[str, ...], type[ApiError]], ...]] = (
@@ -81,7 +81,7 @@ _UNAUTHORISED: Final[tuple[tuple[tuple[str, ...], type[ApiError]], ...]] = (
     (_INACTIVE, LocationInactive),
     (_UNSUPPORTED, RouteUnsupported),
 )
-"""What a 401 means by its message: docs/api-facts.md#api-401."""
+"""The meaning of a 401 by its message (docs/api-facts.md#api-401)."""
 
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     400: BadRequest,
@@ -97,12 +97,12 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 
 
 class TokenVerdict(Enum):
-    """What an error says about the token that was sent."""
+    """Conclusion from an error about the token that was sent."""
 
     GOOD = "good"
-    """Nothing: another token would be refused as well."""
+    """The error is not about the token. Another token would be refused as well."""
     BAD = "bad"
-    """It is no longer good; the request was not executed."""
+    """The token is no longer valid. The request was not executed."""
     UNCERTAIN = "uncertain"
     """A 401 of an unknown message: a new token may help, and the request may have been executed."""
 
@@ -110,10 +110,14 @@ class TokenVerdict(Enum):
 def error_from_response(
     operation: str, response: WireResponse, *, retry_after: float | None = None, located: bool = True
 ) -> ApiError:
-    """Turn any answer outside 2xx into the exception that says what it means. Never raises itself.
+    """Return the exception for an answer outside 2xx. Never raises.
 
-    ``retry_after`` is what the server asked for, in seconds, already parsed. A request that was not ``located``
-    carried no altId where one belongs: its 401 says "bad token" and means that.
+    Args:
+        operation: The operation's id.
+        response: The answer.
+        retry_after: The parsed ``Retry-After``, in seconds.
+        located: The request carried the altId that the operation needs. Without it, the API answers 401 "bad token"
+            although the token is good.
     """
     facts = error_facts(response.body)
     status = response.status
@@ -140,10 +144,10 @@ def error_from_response(
 
 
 def token_verdict(error: ApiError) -> TokenVerdict:
-    """Tell what an error says about the token that was sent: docs/api-facts.md#api-401.
+    """Return the conclusion from an error about the token that was sent (docs/api-facts.md#api-401).
 
-    Scope, token type, version header, missing altId, suspended locations and private integration tokens say nothing:
-    a refresh would use up a single-use refresh token for nothing.
+    Errors about scopes, token types, version headers, a missing altId or suspended locations leave the token good, and
+    so does any error for a private integration token. A refresh would waste a single-use refresh token.
     """
     if type(error) is not Unauthorized:
         return TokenVerdict.GOOD
@@ -154,12 +158,12 @@ def token_verdict(error: ApiError) -> TokenVerdict:
 
 
 def is_token_bad(error: ApiError) -> bool:
-    """Tell whether another token may help; at a 401 of an unknown message it may."""
+    """Return whether another token may help. After a 401 with an unknown message it may."""
     return token_verdict(error) is not TokenVerdict.GOOD
 
 
 def error_facts(body: bytes) -> ErrorFacts:
-    """Read messages, code and trace id out of an error body of any shape: JSON, HTML, text or nothing."""
+    """Read messages, code and trace id from an error body of any shape: JSON, HTML, text or empty."""
     if not body:
         return _NO_FACTS
     try:
@@ -238,7 +242,7 @@ def _clean(text: str) -> str:
 
 
 def _trace_header(headers: Mapping[str, str]) -> str | None:
-    # The header's name is unknown (docs/api-facts.md#api-trace-id): keep every header with a trace in its name.
+    # The header's name is unknown (docs/api-facts.md#api-trace-id), so any header with "trace" in its name counts.
     for name, value in headers.items():
         lowered = name.lower()
         if lowered.startswith("x-") and "trace" in lowered:
@@ -266,7 +270,7 @@ def undecodable(error: DecodeError, response: WireResponse | None) -> CallError:
 
 
 def _ends_with_its_connection(response: WireResponse) -> bool:
-    """Tell whether only the end of the connection marks the body as complete: it may have been lost instead."""
+    """Return whether only the end of the connection marks the body as complete. It may have broken instead."""
     return not ("Content-Length" in response.headers or "Transfer-Encoding" in response.headers)
 
 

@@ -1,18 +1,18 @@
-"""Whether a failed attempt is tried again, and when: pure functions of the error and the operation.
+"""Internal. Decides whether and when a failed attempt is retried. Pure functions of the error and the operation.
 
-The rules, by what sending the request twice would do (``Replay``):
+The rules depend on the effect of sending the request twice (``Replay``):
 
-* safe and idempotent operations are tried again after connection errors, timeouts, truncated or malformed
-  answers, 408 and 5xx;
-* unsafe ones only when the request provably was not executed: the connection never stood, or 429. Anything
-  else that hides the outcome becomes :class:`~hl_async.errors.OutcomeUnknown`;
-* a 401 that means "token bad" asks for other credentials, once per call. A 401 of an unknown message does so too, but
-  an unsafe request is not sent again after it: what the message means for the operation is unknown;
-* ``Retry-After`` is obeyed in full or the call fails; it is never shortened.
+* Safe and idempotent operations are retried after connection errors, timeouts, truncated or malformed answers, 408 and
+  5xx.
+* Unsafe operations are retried only if the request provably was not executed: no connection was made, or 429. Any
+  other failure without a known outcome becomes :class:`~hl_async.errors.OutcomeUnknown`.
+* A 401 about a bad token renews the token, once per call. A 401 with an unknown message renews it too, but an unsafe
+  request is not sent again, because it may have been executed.
+* ``Retry-After`` is obeyed in full, or the call fails. It is never shortened.
 
-Backoff is exponential with full jitter. A client-wide budget keeps an outage from being amplified: every
-call adds 0.19 of a retry, every retry takes one, so that the load stays below 1.2 times the calls.
-429s and renewed authorisation don't draw on it: the governor owns the former, the latter happens once.
+Backoff is exponential with full jitter. A client-wide budget keeps retries from amplifying an outage: each call adds
+0.19 of a retry and each retry takes one, so the load stays below 1.2 times the calls. 429s and renewed tokens do not
+draw on it: the governor paces the former, and the latter happen once per call.
 """
 
 from __future__ import annotations
@@ -38,17 +38,26 @@ from hl_async.transport.responses import TokenVerdict, token_verdict
 
 _REQUEST_TIMEOUT: Final = 408
 
-# Repeating can't help: a redirect, a refused certificate, an oversized or oddly encoded body stay what they are
+# A retry cannot help: redirects, refused certificates, oversized bodies and unknown encodings stay the same.
 _LASTING: Final = frozenset((WireKind.REDIRECT, WireKind.TLS, WireKind.TOO_LARGE, WireKind.ENCODING))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how patiently. Durations in seconds.
+    """Rules for retries. Durations are seconds.
 
-    ``max_attempts`` counts requests, the first included; 429s are counted apart, up to ``max_throttles``.
-    The n-th pause is random between 0 and ``min(base * 2 ** (n - 1), cap)``. A ``Retry-After`` above
-    ``max_retry_after`` fails the call at once.
+    Attributes:
+        max_attempts: Requests per call, the first included and 429s excluded.
+        base: The n-th pause is random between 0 and ``min(base * 2 ** (n - 1), cap)``.
+        cap: Upper limit of a pause.
+        max_retry_after: A longer ``Retry-After`` fails the call at once.
+        max_throttles: 429s per call.
+        budget_ratio: Retries that each call adds to the client's budget.
+        budget_float: Retries in the budget at the start.
+        budget_cap: Most retries that the budget holds.
+
+    Raises:
+        ConfigurationError: A value is out of range.
     """
 
     max_attempts: int = 4
@@ -71,12 +80,12 @@ class RetryPolicy:
 
     @classmethod
     def none(cls) -> RetryPolicy:
-        """One attempt per call, whatever happens; 429s fail too."""
+        """Return rules with one attempt per call, even after a 429."""
         return cls(max_attempts=1, max_throttles=1)
 
 
 class RetryBudget:
-    """How many retries the whole client may still make; plain numbers, no clock."""
+    """The retries that the whole client may still make. It uses no clock."""
 
     __slots__ = ("_cap", "_ratio", "balance")
 
@@ -86,12 +95,12 @@ class RetryBudget:
         self.balance = policy.budget_float
 
     def call_started(self) -> None:
-        """A call's first attempt: a fraction of a retry is earned."""
+        """Add the fraction of a retry that each call earns."""
         balance = self.balance + self._ratio
         self.balance = balance if balance < self._cap else self._cap
 
     def try_spend(self) -> bool:
-        """Take one retry, if there is one."""
+        """Take one retry, or return False if the budget is used up."""
         if self.balance < 1:
             return False
         self.balance -= 1
@@ -102,20 +111,20 @@ class RetryBudget:
 
 
 class Verdict(Enum):
-    """What to do about a failed attempt."""
+    """The next step after a failed attempt."""
 
     RETRY = "retry"
     REAUTHORISE = "reauthorise"
     """Get another token and try again."""
     RENEW = "renew"
-    """Get another token for the calls to come, and fail."""
+    """Get another token for later calls, and fail."""
     FAIL = "fail"
     UNKNOWN = "unknown"
     """Fail, and say that the operation may have been executed."""
 
 
 class Decision(NamedTuple):
-    """``delay`` is in seconds, counted from the decision; ``reason`` is for events."""
+    """A verdict with its delay in seconds from now. ``reason`` is for events."""
 
     verdict: Verdict
     delay: float
@@ -134,10 +143,18 @@ def decide(
     budget: RetryBudget,
     random: Callable[[], float],
 ) -> Decision:
-    """Decide about ``error``, the outcome of the ``attempt``-th request of a call (from 1, 429s not counted).
+    """Decide the step after ``error``. Never raises. A retry draws on ``budget``, except after a 429.
 
-    ``throttles`` counts the call's 429s, this one included. Draws on ``budget`` when it says RETRY for
-    anything but a 429. Never raises.
+    Args:
+        error: The failure of the last attempt.
+        replay: The effect of sending the request twice.
+        attempt: Number of the attempt from 1, without 429s.
+        throttles: 429s of this call, the present one included.
+        reauthorised: The call has renewed its token already.
+        max_attempts: Attempts of this call.
+        policy: The rules.
+        budget: The client's retry budget.
+        random: Returns random numbers from [0, 1).
     """
     reason = type(error).__name__
     if isinstance(error, RateLimited):
@@ -168,7 +185,7 @@ def decide(
 
 
 def backoff(attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> float:
-    """Seconds to pause after the ``attempt``-th request: full jitter below an exponential ceiling."""
+    """Return the pause after the ``attempt``-th request: full jitter below an exponential ceiling."""
     ceiling: float = min(policy.base * 2.0 ** min(attempt - 1, 60), policy.cap)
     return random() * ceiling
 
@@ -176,17 +193,17 @@ def backoff(attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> f
 def _throttled(error: RateLimited, throttles: int, policy: RetryPolicy) -> Decision:
     asked = error.retry_after or 0.0
     if throttles >= policy.max_throttles:
-        return Decision(Verdict.FAIL, 0.0, "refused by the rate limit again and again")
+        return Decision(Verdict.FAIL, 0.0, f"refused by the rate limit {throttles} times")
     if asked > policy.max_retry_after:
         return Decision(Verdict.FAIL, 0.0, f"Retry-After of {asked:.0f} s is too long")
-    # no pause here: the governor has emptied the scope and admits nobody before it may
+    # No pause is needed here: the governor has emptied the scope and admits no call before it may.
     return Decision(Verdict.RETRY, 0.0, "rate limit")
 
 
 def _hides_outcome(error: CallError) -> bool:
-    """Whether the error leaves open if the server executed the request; other answers are final."""
+    """Return whether the error leaves open if the server executed the request. Other errors are final."""
     if isinstance(error, WireError):
-        # a redirect is an answer: the operation was not executed there
+        # A redirect is an answer: the operation was not executed.
         return error.kind is not WireKind.REDIRECT
     if isinstance(error, ServerError | DecodeError):
         return True

@@ -1,4 +1,4 @@
-"""The session manager: whose pool it is, in which state, and what one attempt comes to."""
+"""Internal. The session manager: owns the connection pool and runs single attempts."""
 
 from __future__ import annotations
 
@@ -45,9 +45,12 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - every POSIX system
 
 
 class SessionManager:
-    """Owns the connection pool of one client; fulfils :class:`~hl_async.wire.Wire`.
+    """Owns the connection pool of one client. Implements :class:`~hl_async.wire.Wire`.
 
-    ``session`` may be the caller's own: it is used and never closed. ``ssl`` replaces the default verification context.
+    Args:
+        config: The client's settings.
+        session: The caller's own session, which is used and never closed.
+        ssl: Replaces the default verification context.
     """
 
     def __init__(
@@ -102,11 +105,11 @@ class SessionManager:
         for session in sessions:
             if session is not None and session is not self._given:
                 await session.close()
-        # TLS transports finish closing one turn of the loop later
+        # TLS transports finish closing one turn of the loop later.
         await asyncio.sleep(0)
 
     def check_usable(self) -> None:
-        """Raise the client-state error that fits, if any: a plain call of about 0.1 µs."""
+        """Raise a client-state error if the pool cannot be used here. Costs about 0.1 µs."""
         if self._session is None:
             if self._closed:
                 raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
@@ -146,19 +149,19 @@ class SessionManager:
             if direct is not None and not (fresh_connection or large) and is_unpatched(session):
                 answer = await direct.exchange(attempt, method, url, headers, body, limit)
             else:
-                # a large body goes piece by piece, and over no pooled connection: aiohttp doesn't look what waits there
+                # A large body is sent in pieces. A pooled connection may break under it, so it gets a new one.
                 if fresh_connection or (large and direct is not None):
                     session = self._fresh_session()
                 answer = await self._delegated.exchange(session, attempt, method, url, headers, body, limit)
         except asyncio.CancelledError:
             if not attempt.is_up():
-                raise  # the caller's doing, whether or not the time is up too
+                raise  # the caller cancelled, even if the time is up as well
             failure = aborted(sent=attempt.sent, answered=attempt.answered, closed=self._closed)
         except WIRE_FAILURES as error:
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered, url=url)
         except RuntimeError as error:
             if not (self._closed or attempt.answered):
-                raise  # a bug or a misuse, not the wire; aiohttp says "Session is closed" this way
+                raise  # a bug or a misuse, such as aiohttp's "Session is closed"
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         else:
             status, answered, content, discard = answer

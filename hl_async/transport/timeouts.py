@@ -1,4 +1,4 @@
-"""Timeouts of attempts: one timer for all that have the usual one, since they end in the order they began."""
+"""Internal. Timeouts of attempts. One timer serves all attempts with the default timeout, which end in order."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final
 _TURNS: Final = 3
 """Turns of the loop between a timer and the end of its attempts.
 
-A loop that was busy runs the timer before the attempt has seen an answer that is in the socket already: the first turn
-reads it (uvloop runs its timers before it reads, and what they schedule too), the next one wakes the attempt.
+A busy loop runs the timer before it reads an answer that is already in the socket. The first turn reads it, a later one
+wakes the attempt. uvloop runs timers, and the callbacks they schedule, before it reads.
 """
 
 
 class Attempt:
-    """One attempt under way: how far it got, who to wake when its time is up, and whether that happened.
+    """Progress of one attempt, and the task to cancel when its time is up.
 
-    ``sent`` is set before the first byte of the request is written, ``answered`` when the answer's head is here.
+    ``sent`` is set before the first byte of the request is written, ``answered`` after the head of the answer arrived.
     """
 
     __slots__ = ("answered", "at", "cancelling", "expired", "sent", "task", "timer")
@@ -31,17 +31,17 @@ class Attempt:
         self.answered = False
 
     def is_up(self) -> bool:
-        """Whether a cancellation that arrives now is the watch's doing, and nobody else's; takes it back if so."""
+        """Return whether the timeout alone caused the present cancellation, and take it back if so."""
         return self.expired and self.task.uncancel() <= self.cancelling
 
     def expire(self) -> None:
-        """Its time is up."""
+        """Cancel the attempt's task, because its time is up."""
         self.expired = True
         self.task.cancel()
 
 
 class AttemptTimeouts:
-    """Ends attempts that outlast ``seconds``, or a time of their own, and all of them when it is closed."""
+    """Ends attempts after ``seconds`` or a time of their own, and all of them when it is closed."""
 
     __slots__ = ("_loop", "_running", "_seconds", "_timed", "_timer")
 
@@ -53,7 +53,7 @@ class AttemptTimeouts:
         self._timer: asyncio.Handle | None = None
 
     def begin(self, seconds: float | None = None) -> Attempt:
-        """Watch the running task from now on."""
+        """Start to time the running task."""
         task = asyncio.current_task()
         assert task is not None
         if seconds is not None:
@@ -68,7 +68,7 @@ class AttemptTimeouts:
         return attempt
 
     def end(self, attempt: Attempt) -> None:
-        """The attempt is over, however it ended."""
+        """Stop timing an attempt that has ended."""
         if attempt.timer is not None:
             attempt.timer.cancel()
             self._timed.discard(attempt)
@@ -76,7 +76,7 @@ class AttemptTimeouts:
             self._running.pop(attempt, None)
 
     def close(self) -> None:
-        """End all attempts now: nothing else would wake one whose connection is closed in the middle of a body."""
+        """End all attempts now. A closed connection alone does not wake an attempt that reads a body."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -94,7 +94,7 @@ class AttemptTimeouts:
         self._expire_due(_TURNS, self._loop.time())
 
     def _expire_due(self, turns: int, now: float) -> None:
-        # `now` is when the timer ran: an attempt that became due since then has turns of its own to come
+        # `now` is the time of the timer. An attempt that became due since then gets turns of its own.
         if turns:
             self._timer = self._loop.call_soon(self._expire_due, turns - 1, now)
             return

@@ -130,7 +130,7 @@ async def test_a_proxy_that_wants_a_password_says_so(target: str) -> None:
     refusal = b"HTTP/1.1 407 P\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with scripted(refusal) as proxy:
         async with opened_directly(proxy=proxy.url) as session:
-            with pytest.raises(ConnectFailed, match="the proxy wants a password") as caught:
+            with pytest.raises(ConnectFailed, match="the proxy requires a password") as caught:
                 await session.attempt("GET", f"{target}://127.0.0.1:1/x", HEADERS)
         assert not caught.value.sent
         assert len(proxy.requests) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,6 +16,9 @@ import aiohttp
 from hl_async.config import ClientConfig
 from hl_async.secret import MaskedText
 from hl_async.transport.session import SessionManager
+
+DELEGATED = bool(os.environ.get("HL_TEST_DELEGATED"))
+"""Whether every request takes aiohttp's own path: ``.ci/paths`` runs the wire tests so."""
 
 HEADERS = {"Authorization": MaskedText("Bearer pit-5ent1nel-000000000000")}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

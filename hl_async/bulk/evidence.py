@@ -1,25 +1,16 @@
-"""What a listing of a location proves, and what a run may delete. Pure.
+"""What a listing of a location proves. Pure.
 
 That a document is missing is believed only of a listing that shows what must be there: the *controls*, documents
 that the journal knows as created, with their keys. A listing that lags, leaves documents out or has lost the keys
 fails them, and proves nothing.
-
-That a document is a second copy made by the run is believed only with a positive proof. A key travels in a free field,
-and people copy documents with everything in them:
-
-- the id is not the recorded document of any item;
-- the item had more requests that may have been executed than documents that stand for it; or the copy is older than
-  the recorded document, which no copy by others can be;
-- its content equals that of the document that is kept: name, lines, total, who touched it last;
-- it was created while requests of the item could take effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from hl_async.bulk.protocol import Control, Copy, KnownItem, Timing
+from hl_async.bulk.protocol import Control, Copy, Timing
 
 SKEW: Final = 3600.0
 """Seconds by which our clock and the API's may differ."""
@@ -109,64 +100,6 @@ class Scan:
 def pauses(settle: float) -> tuple[float, ...]:
     """Return the pauses between looks at a list that lags, in seconds: growing, and ``settle`` in all."""
     return tuple(settle * part / 15 for part in (1, 2, 4, 8))
-
-
-class Ownership(NamedTuple):
-    """Of several documents with one key: the one that stands for the item, those to delete, those to report."""
-
-    keep: Copy | None
-    delete: list[Copy]
-    report: list[Copy]
-
-
-def own_copies(
-    item: KnownItem, copies: Sequence[Copy], recorded: Container[str], timing: Timing
-) -> Ownership:
-    """Decide about the documents that carry the key of one item.
-
-    The recorded document is kept, or the oldest one if none is recorded. Drafts that the run provably made as well
-    are deleted. What has no proof, or is no draft any more, is reported.
-
-    Args:
-        item: What the journal knows of the key.
-        copies: The documents of a listing that carry the key.
-        recorded: The ids that the journal recorded for any item of the location.
-        timing: The waits of the run.
-    """
-    ordered = sorted(copies, key=lambda copy: (copy.created_at or 0.0, copy.id))
-    others = [copy for copy in ordered if copy.id not in recorded]
-    if item.document is None:
-        keep = others.pop(0) if others else None
-    else:
-        keep = next((copy for copy in ordered if copy.id == item.document), None)
-    delete: list[Copy] = []
-    report: list[Copy] = []
-    room = item.possible - 1
-    if keep is not None and others and _is_older(others[0], keep):
-        room = max(room, 1)
-    for copy in others:
-        ours = (
-            keep is not None
-            and len(delete) < room
-            and copy.content == keep.content
-            and _in_time(copy, item, timing)
-        )
-        if ours and copy.draft:
-            delete.append(copy)
-        else:
-            report.append(copy)
-    return Ownership(keep, delete, report)
-
-
-def _is_older(copy: Copy, than: Copy) -> bool:
-    return copy.created_at is not None and than.created_at is not None and copy.created_at < than.created_at
-
-
-def _in_time(copy: Copy, item: KnownItem, timing: Timing) -> bool:
-    """Whether a request of the item can have created the document."""
-    if copy.created_at is None or item.first_sent is None or item.last_sent is None:
-        return False
-    return item.first_sent - SKEW <= copy.created_at <= timing.sweep_at(item.last_sent) + SKEW
 
 
 def is_server_error(words: str | None) -> bool:

@@ -1,7 +1,19 @@
-"""Which documents of a location a run made, and which of them a rollback may delete. Pure.
+"""Which documents of a location a run made, and which of them a sweep or a rollback may delete. Pure.
 
 A key in a free field proves nothing by itself: people copy documents with everything in them, and a list may give a
-document its neighbour's fields. So every deletion needs a positive proof, and what has none is kept and named:
+document its neighbour's fields. So every deletion needs a positive proof. A document without one is kept and named.
+
+A request of an item can have created a document only within the time of the item's requests. That rule, and the
+tolerance for clocks in it, hold for both deciders.
+
+`own_copies` decides in a run, where second copies may go while the run goes on:
+
+- the id is not the recorded document of any item;
+- the item had more requests that may have been executed than documents that stand for it, or the copy is older than
+  the recorded document, which no copy by others can be;
+- its content equals that of the document that is kept: name, lines, total, the user of the last change.
+
+`claims` decides for verification and rollback, where everything that the run made may go:
 
 - a document that the journal recorded is the run's, whatever key it carries now;
 - an unrecorded document is the run's only if its item had a request that may have made it, if it was created in the
@@ -12,15 +24,66 @@ document its neighbour's fields. So every deletion needs a positive proof, and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from hl_async.bulk.evidence import LONGEST_LAG, SKEW
-from hl_async.bulk.protocol import KnownItem, Timing
+from hl_async.bulk.protocol import Copy, KnownItem, Timing
 
 TOUCHED_AFTER: Final = 10.0
 """Seconds after its creation from which an update of a document counts as a change by people."""
+
+
+class Ownership(NamedTuple):
+    """Of several documents with one key: the one that stands for the item, those to delete, those to report."""
+
+    keep: Copy | None
+    delete: list[Copy]
+    report: list[Copy]
+
+
+def own_copies(
+    item: KnownItem, copies: Sequence[Copy], recorded: Container[str], timing: Timing
+) -> Ownership:
+    """Decide about the documents that carry the key of one item.
+
+    The recorded document is kept, or the oldest one if none is recorded. Drafts that the run provably made as well
+    are deleted. What has no proof, or is no draft any more, is reported.
+
+    Args:
+        item: What the journal knows of the key.
+        copies: The documents of a listing that carry the key.
+        recorded: The ids that the journal recorded for any item of the location.
+        timing: The waits of the run.
+    """
+    ordered = sorted(copies, key=lambda copy: (copy.created_at or 0.0, copy.id))
+    others = [copy for copy in ordered if copy.id not in recorded]
+    if item.document is None:
+        keep = others.pop(0) if others else None
+    else:
+        keep = next((copy for copy in ordered if copy.id == item.document), None)
+    delete: list[Copy] = []
+    report: list[Copy] = []
+    room = item.possible - 1
+    if keep is not None and others and _is_older(others[0], keep):
+        room = max(room, 1)
+    for copy in others:
+        ours = (
+            keep is not None
+            and len(delete) < room
+            and copy.content == keep.content
+            and _in_time(copy.created_at, item, timing)
+        )
+        if ours and copy.draft:
+            delete.append(copy)
+        else:
+            report.append(copy)
+    return Ownership(keep, delete, report)
+
+
+def _is_older(copy: Copy, than: Copy) -> bool:
+    return copy.created_at is not None and than.created_at is not None and copy.created_at < than.created_at
 
 
 class Listed(NamedTuple):
@@ -98,7 +161,7 @@ def _unrecorded(
     found = []
     for one in sorted(candidates, key=lambda one: (one.created or 0.0, one.id)):
         is_recovered = needs_first and unique_keys and not one.changes
-        is_possible = room > 0 and _in_time(one, item, timing) and (needs_first or not one.changes)
+        is_possible = room > 0 and _in_time(one.created, item, timing) and (needs_first or not one.changes)
         if not (is_recovered or is_possible):
             found.append(Claim(one, None, False))
             continue
@@ -108,11 +171,11 @@ def _unrecorded(
     return found
 
 
-def _in_time(one: Listed, item: KnownItem, timing: Timing) -> bool:
+def _in_time(created: float | None, item: KnownItem, timing: Timing) -> bool:
     """Whether a request of the item can have created the document."""
-    if one.created is None or item.first_sent is None or item.last_sent is None:
+    if created is None or item.first_sent is None or item.last_sent is None:
         return False
-    return item.first_sent - SKEW <= one.created <= timing.sweep_at(item.last_sent) + SKEW
+    return item.first_sent - SKEW <= created <= timing.sweep_at(item.last_sent) + SKEW
 
 
 def vouches(

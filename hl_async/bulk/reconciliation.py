@@ -11,16 +11,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Final
 
-from hl_async.bulk.evidence import (
-    CANARY_FAILURES,
-    HELD_AFTER,
-    Ownership,
-    Scan,
-    is_server_error,
-    own_copies,
-    pauses,
-)
+from hl_async.bulk.evidence import CANARY_FAILURES, HELD_AFTER, Scan, is_server_error, pauses
 from hl_async.bulk.journals.protocol import LaneJournal, SentItem
+from hl_async.bulk.ownership import Ownership, own_copies
 from hl_async.bulk.protocol import Control, Copy, KnownItem, State, Timing, after_listing
 from hl_async.bulk.target import Target
 from hl_async.errors import CanaryFailed, HighLevelError, LaneLost

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hl_async.bulk.evidence import (
-    HELD_AFTER,
-    PAGE,
-    SKEW,
-    Identical,
-    Scan,
-    is_server_error,
-    own_copies,
-    pauses,
-)
+from hl_async.bulk.evidence import HELD_AFTER, PAGE, SKEW, Identical, Scan, is_server_error, pauses
+from hl_async.bulk.ownership import own_copies
 from hl_async.bulk.protocol import Control, Copy, KnownItem, State, Timing
 
 T0 = 1_000_000.0

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Container, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from hl_async.bulk.evidence import Ownership, own_copies
 from hl_async.bulk.journals.protocol import SentItem
+from hl_async.bulk.ownership import Ownership, own_copies
 from hl_async.bulk.protocol import Control, Copy, KnownItem, LaneFacts, State, Step, Timing, next_step
 from hl_async.bulk.reconciliation import Inconclusive, Reconciler
 

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Sequence
 
 import pytest
 
-from hl_async.bulk.evidence import Ownership, own_copies
+from hl_async.bulk.ownership import Ownership, own_copies
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
     AttemptOutcome,

@@ -210,3 +210,10 @@ async def _nothing(_: Any) -> None:
 def database_of(place: Database | Secret | str) -> tuple[Database, bool]:
     """``place`` as a database, and whether it was made here, so that it has to be closed here too."""
     return (place, False) if isinstance(place, Database) else (Database(place), True)
+
+
+def plain_text(value: Any) -> Any:
+    """Text as Postgres can hold it: no NUL, no half of a surrogate pair."""
+    if isinstance(value, str) and ("\x00" in value or not value.isprintable()):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    return value

@@ -15,9 +15,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from hl_async.bulk.journals.clock import SteadyClock
+from hl_async.bulk.journals.clock import DatabaseClock, SteadyClock
 from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
-from hl_async.bulk.journals.postgres_lane import DatabaseClock
 from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease, SentItem
 from hl_async.bulk.journals.sqlite import SqliteJournal, SqliteJournals
 from hl_async.bulk.protocol import Control, LaneFacts, RunState, State

@@ -14,10 +14,7 @@ LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 FEWEST_COMMENTS = 0.0075
 MOST_BANNED = {"docstrings": 78, "comments": 150, "messages": 26}
-TYPING_CIRCLES = {
-    ("hl_async.bulk.journals.postgres", "hl_async.bulk.journals.postgres_lane"),
-    ("hl_async.bulk.journals.sqlite", "hl_async.bulk.journals.sqlite_lane"),
-}
+TYPING_CIRCLES: set[tuple[str, ...]] = set()
 DEFERRED_CIRCLES: set[tuple[str, ...]] = set()
 NAMES_TWICE: set[str] = set()
 MIRRORS = {"HighLevel"}

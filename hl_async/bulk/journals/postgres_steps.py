@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from hl_async.bulk.journals.postgres_changes import plain_text
 from hl_async.bulk.journals.rows import digest_of
 from hl_async.bulk.stages.steps import (
     STEP_COLUMNS,
@@ -25,7 +24,7 @@ from hl_async.bulk.stages.steps import (
     step_of,
 )
 from hl_async.errors import JournalError, LaneLost
-from hl_async.storage.postgres import Database, Tables
+from hl_async.storage.postgres import Database, Tables, plain_text
 
 _TABLES: Final = """
 create table hl_async.step (

@@ -10,18 +10,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from hl_async.bulk.journals.protocol import ItemRow, LaneStatus, PlannedItem
-from hl_async.bulk.protocol import State
+from hl_async.bulk.protocol import KnownItem, LaneFacts, State
 from hl_async.bulk.sources.records import Reject, SourceItem
-
-ROW_COLUMNS: Final = (
-    "ordinal, source_id, key, location, state, total, currency, place, document, reason, raw,"
-    " attempt, possible, failures, first_sent, sent_at, ids, digest"
-)
-"""The columns of an :class:`ItemRow` in every journal; the body follows, or a null."""
 
 
 def item_row(columns: Sequence[Any]) -> ItemRow:
-    """Build an item's row from :data:`ROW_COLUMNS` and the body."""
+    """Build an item's row from the columns of the statement ``rows``."""
     row = ItemRow(*columns)
     return row._replace(
         state=State(row.state),
@@ -78,17 +72,29 @@ DAMAGED: Final = "its request in the journal is damaged; it was not sent. Migrat
 """Why an item whose digest does not fit is rejected."""
 
 
-def intact(rows: Iterable[Sequence[Any]]) -> tuple[list[PlannedItem], list[int]]:
-    """Split (ordinal, key, ids, body, attempt, location, digest) into items to send and ordinals of damaged ones."""
+def intact(rows: Iterable[Sequence[Any]]) -> tuple[list[PlannedItem], list[tuple[int, int]]]:
+    """Split the rows of the statement ``take`` into items to send, and damaged ones: (ordinal, attempt)."""
     items: list[PlannedItem] = []
-    damaged: list[int] = []
+    damaged: list[tuple[int, int]] = []
     for ordinal, key, ids, body, attempt, location, digest in rows:
         # a journal of an earlier version has no digests
         if digest is not None and digest != digest_of(key, location, ids, body):
-            damaged.append(ordinal)
+            damaged.append((ordinal, attempt))
         else:
             items.append(PlannedItem(ordinal, key, ids_of(ids), body, attempt))
     return items, damaged
+
+
+def known_items(rows: Iterable[Sequence[Any]]) -> dict[str, KnownItem]:
+    """Return the rows of the statement ``known_items`` by key."""
+    return {key: KnownItem(n, document, State(state), *rest) for key, n, document, state, *rest in rows}
+
+
+def lane_facts(row: Sequence[Any]) -> LaneFacts:
+    """Return the row of the statement ``lane_facts``: counts, the last intent, the lane's marks, and its past."""
+    planned, sent, last, proven, swept_at, noted, resumed, unclean = row
+    ever = max((moment for moment in (last, noted) if moment is not None), default=None)
+    return LaneFacts(planned, sent, bool(proven), last, ever, swept_at, resumed, unclean)
 
 
 def ids_of(text: str) -> tuple[str, ...]:
@@ -109,7 +115,7 @@ def lane_status(location: str, counts: dict[str, int], **more: Any) -> LaneStatu
     )
 
 
-def add_up(sums: Iterable[tuple[str, str, str, int]]) -> dict[str, dict[str, Decimal]]:
+def add_up(sums: Iterable[Sequence[Any]]) -> dict[str, dict[str, Decimal]]:
     """(state, currency, total, how many of it) added up exactly, by state and currency."""
     totals: dict[str, dict[str, Decimal]] = {}
     for state, currency, total, number in sums:

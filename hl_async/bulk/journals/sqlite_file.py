@@ -11,7 +11,8 @@ from typing import Final
 from hl_async.bulk.journals.protocol import check_header
 from hl_async.errors import JournalCorrupt, JournalError, JournalLocked
 from hl_async.storage import locks
-from hl_async.storage.private_files import create_private
+from hl_async.storage.private_files import open_private
+from hl_async.storage.queries import Queries
 from hl_async.storage.sqlite import SqliteRules, apply_steps, connect, table_count, version_of
 
 RULES: Final = SqliteRules("the journal", JournalError, JournalCorrupt, is_wal=True, reopens=False)
@@ -19,56 +20,11 @@ RULES: Final = SqliteRules("the journal", JournalError, JournalCorrupt, is_wal=T
 _APPLICATION_ID: Final = 0x686C6A31  # "hlj1"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
-_FIRST: Final = """
-create table run (name text primary key, value text not null) without rowid;
-create table item (
-  ordinal integer primary key,
-  source_id text not null,
-  key text,
-  location text not null,
-  ids text not null default '[]',
-  body blob,
-  raw blob,
-  total text,
-  currency text not null default '',
-  place text not null default '',
-  state text not null,
-  attempt integer not null default 0,
-  sent_at real,
-  ambiguous integer not null default 0,
-  document text,
-  reason text
-);
-create index item_by_state on item (location, state, ordinal);
-create unique index item_by_key on item (location, key);
-create table lane (
-  location text primary key,
-  proven integer not null default 0,
-  swept_at real,
-  ambiguous_at real
-) without rowid;
-"""
+STATEMENTS: Final = Queries(__package__, "sqlite.sql")
+"""The statements of an embedded journal."""
 
-_EVIDENCE: Final = """
-alter table item add column digest blob;
-alter table item add column first_sent real;
-alter table item add column possible integer not null default 0;
-alter table item add column failures integer not null default 0;
-update item set first_sent = sent_at, possible = attempt where attempt > 0;
-insert or ignore into run select 'sending', 'yes' where exists (select 1 from item where attempt > 0);
-create table deletion (
-  id integer primary key,
-  location text not null,
-  document text not null,
-  key text not null,
-  reason text not null,
-  at real not null,
-  outcome text not null default '',
-  ended_at real
-);
-"""
-
-_STEPS: Final = (_FIRST, _EVIDENCE)
+_SCHEMA: Final = Queries(__package__, "sqlite_schema.sql")
+_STEPS: Final = (_SCHEMA["runs"], _SCHEMA["evidence"])
 """Step ``n`` takes a journal from schema ``n`` to ``n + 1``."""
 
 SCHEMA_VERSION: Final = len(_STEPS)
@@ -96,7 +52,8 @@ def make_file(path: Path) -> None:
             )
     new = path.with_name(path.name + ".new")
     remove_file(new)
-    create_private(new)
+    # exclusively: a file that another user put there meanwhile is not taken over
+    open_private(new, "x").close()
     with contextlib.closing(connect(new)) as connection:
         apply_steps(connection, new, _STEPS, JournalCorrupt, application=_APPLICATION_ID)
     new.replace(path)
@@ -139,20 +96,15 @@ def check_schema(connection: sqlite3.Connection, path: Path, *, upgrade: bool) -
 
 def check_run(connection: sqlite3.Connection, path: Path, header: dict[str, str]) -> None:
     """Write the facts of a new run, or check that the journal belongs to this one."""
-    check_header(str(path), dict(connection.execute("select name, value from run")), header)
-    connection.executemany("insert or ignore into run values (?,?)", header.items())
+    check_header(str(path), dict(connection.execute(STATEMENTS["header"])), header)
+    facts = [{"name": name, "value": value} for name, value in header.items()]
+    connection.executemany(STATEMENTS["note_new"], facts)
 
 
 def correct_future(connection: sqlite3.Connection, now: float) -> None:
-    """Move times that are still to come to ``now``: the clock was set back since they were written.
-
-    A wait that counts from them then takes as long as it would have, and no longer.
-    """
-    connection.execute("update item set sent_at = ?1 where sent_at > ?1", (now,))
-    connection.execute("update item set first_sent = sent_at where first_sent > sent_at")
-    # a sweep that began in the future would make a later one seem done
-    connection.execute("update lane set ambiguous_at = ?1 where ambiguous_at > ?1", (now,))
-    connection.execute("update lane set swept_at = null where swept_at > ?1", (now,))
+    """Set times that are still to come to `now`: the clock was set back since they were written."""
+    for name in ("correct_sent", "correct_first_sent", "correct_ambiguous", "correct_swept"):
+        connection.execute(STATEMENTS[name], {"now": now})
 
 
 def lock_file(path: Path) -> int:

@@ -1,0 +1,96 @@
+"""The rows of an embedded journal, through the thread of its file. Internal."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from hl_async.bulk.journals.clock import SteadyClock
+from hl_async.bulk.journals.sqlite_file import STATEMENTS
+from hl_async.bulk.journals.stored import StoredRun
+from hl_async.bulk.protocol import RunState
+from hl_async.storage.sqlite import SqliteFile
+
+T = TypeVar("T")
+
+SENDING: Final = "sending"
+"""The fact that says whether a process may have sent items: ``yes`` while it works, ``drained`` after its end."""
+
+
+class SqliteRun(StoredRun):
+    """The statements of a run in one file.
+
+    Args:
+        file: The open file.
+        clock: The clock of the run.
+        sending: The fact :data:`SENDING` as the process before this one left it; empty if it sent nothing.
+    """
+
+    def __init__(self, file: SqliteFile, clock: SteadyClock, sending: str) -> None:
+        self.path = file.path
+        self.clock = clock
+        self.unclean = sending == "yes"
+        """Whether the process before this one did not end in order: its last writes may be missing."""
+        self._file = file
+        self._resumed = bool(sending)
+        self._listed: set[str] = set()
+        self._announced = False
+        self._announcing = asyncio.Lock()
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    async def query(self, name: str, /, **values: Any) -> list[Any]:
+        statement = STATEMENTS[name]
+        return await self.read(lambda db: db.execute(statement, values).fetchall())
+
+    async def change(self, name: str, /, **values: Any) -> int:
+        statement = STATEMENTS[name]
+        return await self.run(lambda db: db.execute(statement, values).rowcount)
+
+    async def insert(self, name: str, /, **values: Any) -> int:
+        statement = STATEMENTS[name]
+        return await self.run(lambda db: db.execute(statement, values).lastrowid or 0)
+
+    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `job` in a transaction, and return its result once it is on disk."""
+        return await self._file.write(job)
+
+    async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job that only reads. It works also after a write has failed."""
+        return await self._file.read(job)
+
+    async def checkpoint(self) -> None:
+        """Move what was written into the main file, and empty the ``-wal`` beside it."""
+        await self._file.checkpoint()
+
+    async def note(self, **facts: str) -> None:
+        rows = [{"name": name, "value": value} for name, value in facts.items()]
+        await self.run(lambda db: db.executemany(STATEMENTS["note"], rows).rowcount)
+        if "planned" in facts:
+            # the main file names the run and holds its items, also when the -wal beside it is lost
+            await self.checkpoint()
+
+    async def set_run_state(self, state: RunState) -> None:
+        await super().set_run_state(state)
+        await self.checkpoint()
+
+    async def announce(self) -> None:
+        """Note in the main file that this process sends items, before the first one."""
+        if self._announced:
+            return
+        async with self._announcing:
+            if not self._announced:
+                await self.note(**{SENDING: "yes"})
+                await self.checkpoint()
+                self._announced = True
+
+    def is_resumed(self, location: str) -> bool:
+        """Whether items may have been sent by an earlier process, and the location was not listed since."""
+        return self._resumed and location not in self._listed
+
+    def note_listed(self, location: str) -> None:
+        """Note that the location was listed by this process."""
+        self._listed.add(location)

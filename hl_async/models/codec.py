@@ -1,4 +1,4 @@
-"""Bytes to structs and back: one exact decode, a tolerant second one, one encoding per call."""
+"""Internal. Decodes bytes to structs, with a tolerant second pass, and encodes bodies once per call."""
 
 from __future__ import annotations
 
@@ -22,31 +22,35 @@ T = TypeVar("T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=plain_form)
 _exact: Final = msgspec.json.Decoder(float_hook=Decimal)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|[\t\n\r]")
-# ValueError: text that is no UTF-8, and moments after the year 9999
+# ValueError covers text that is not UTF-8, and moments after the year 9999.
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError)
 _BOM: Final = b"\xef\xbb\xbf"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-# an escape: both halves of a pair, half of one (the group), or any other
+# Matches both halves of a surrogate pair, half of one (the group), or any other escape.
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
 
 def encode(value: Any) -> bytes:
-    """JSON, with Decimals as numbers, which is what the API declares."""
+    """Encode as JSON, with Decimals as numbers (docs/api-facts.md#api-money)."""
     return _encoder.encode(value)
 
 
 def alt_prefix(location_id: str) -> bytes:
-    """The beginning of a JSON object that names the location, without its closing brace."""
+    """Return the start of a JSON object that names the location, without its closing brace."""
     return _encoder.encode({"altId": location_id, "altType": "location"})[:-1]
 
 
 def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix: bytes) -> bytes:
     """Encode a request body once, with ``prefix`` (see :func:`alt_prefix`) in front of its members.
 
-    A struct is encoded as it is, a mapping is in the wire's spelling already, bytes are the text of a JSON
-    object. Raises :class:`InvalidRequest` for anything else, and for what JSON cannot hold.
+    Args:
+        body: A struct, a mapping in the wire's spelling, or the text of a JSON object as bytes.
+        prefix: The start of the object, or empty.
+
+    Raises:
+        InvalidRequest: The body has another type, or a value that JSON cannot represent.
     """
     if body is None:
         return prefix + b"}" if prefix else b"{}"
@@ -55,8 +59,8 @@ def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix:
     except InvalidRequest:
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        # it was checked when it was built, and changed since
-        raise InvalidRequest("body", f"holds what JSON cannot: {error}") from None
+        # The body was valid when it was built, but a list or mapping inside it was changed since.
+        raise InvalidRequest("body", f"has a value that JSON cannot represent: {error}") from None
     return _joined(prefix, text) if prefix else text
 
 
@@ -65,7 +69,7 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
         extra = getattr(body, "extra", UNSET)
         if extra is UNSET:
             return _encoder.encode(body)
-        check_mapping(extra, "extra")  # once more: it may have been changed since
+        check_mapping(extra, "extra")  # checked again, because the mapping may have been changed since
         bare = copy.copy(body)
         msgspec.structs.force_setattr(bare, "extra", UNSET)
         known = _encoder.encode(bare)
@@ -82,11 +86,11 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
 
 
 def decoder(response: type[T] | None) -> Callable[[bytes], T]:
-    """A prebuilt decoder for ``response``; None stands for "whatever comes, even nothing", giving None.
+    """Return a decoder for ``response``. For None, the decoder accepts any body and returns None.
 
-    The callable raises :class:`DecodeError` with the place inside the document. Well-formed answers take one
-    exact pass; what does not fit is tried again tolerantly: numbers for text and the reverse, raw control
-    characters and half characters inside strings, broken timestamps as None. Amounts are never guessed.
+    Well-formed answers take one exact pass. Others are decoded again tolerantly: numbers as text and the reverse, raw
+    control characters and half characters inside strings, broken timestamps as None. Amounts are never guessed. The
+    decoder raises :class:`DecodeError` with the path inside the document.
     """
     if response is None:
         return lambda body: None  # type: ignore[return-value]
@@ -113,9 +117,9 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in an answer that nothing more is promised of; numbers are Decimal.
+    """Decode an answer of unknown shape as a JSON object, with numbers as Decimal.
 
-    As tolerant of text as :func:`decoder`. Raises :class:`DecodeError`.
+    It is as tolerant of text as :func:`decoder`. Raises :class:`DecodeError`.
     """
     try:
         document = _document(body)
@@ -128,19 +132,18 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:
-    """The documents under ``name`` in a list's answer, like :func:`json_object`."""
+    """Return the documents under ``name`` in the answer of a list, like :func:`json_object`."""
     page = json_object(body).get(name or "") or []
     if isinstance(page, list) and all(isinstance(one, dict) for one in page):
         return page
-    raise DecodeError("the answer holds no list of documents", path=f"$.{name}", body=bounded_text(body))
+    raise DecodeError("the answer has no list of documents", path=f"$.{name}", body=bounded_text(body))
 
 
 def _document(body: bytes) -> Any:
-    """Text is mended where it goes wrong on its way.
+    """Decode JSON, repairing its text if needed.
 
-    A byte order mark, raw control characters inside strings (docs/api-facts.md#api-error-bodies),
-    and the escape of half a character,
-    which JavaScript writes for text that was cut inside an emoji.
+    Repairs are: a byte order mark, raw control characters inside strings (docs/api-facts.md#api-error-bodies), and the
+    escape of half a character, which JavaScript writes for text that was cut inside an emoji.
     """
     try:
         return _exact.decode(body)
@@ -156,7 +159,7 @@ def _whole_characters(escape: re.Match[bytes]) -> bytes:
 
 
 def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
-    """The tolerant second pass; raises :class:`DecodeError` in the words of the last failure."""
+    """Run the tolerant second pass. Raises :class:`DecodeError` with the text of the last failure."""
     try:
         document = _document(body)
         reshape = getattr(response, "__reshape__", None)
@@ -170,7 +173,7 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
     if isinstance(failure.__cause__, InvalidRequest):
         path = f"{path}.{failure.__cause__.field}"
     raise DecodeError(
-        f"the answer is not the promised {response.__name__}: {message or type(failure).__name__}",
+        f"the answer is not a valid {response.__name__}: {message or type(failure).__name__}",
         path=path,
         body=bounded_text(body),
     )
@@ -181,12 +184,12 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
 
 @cache
 def _shape(kind: Any) -> inspect.Type:
-    """What a type is made of; finding it out takes longer than decoding a page."""
+    """Return the structure of a type. It is cached, because the inspection takes longer than decoding a page."""
     return inspect.type_info(kind)
 
 
 def _coerce(value: Any, kind: inspect.Type) -> Any:
-    """``value`` bent towards ``kind`` where nothing is lost; left alone otherwise, for convert() to judge."""
+    """Adapt ``value`` to ``kind`` if nothing is lost. Other values stay unchanged, and ``convert`` refuses them."""
     if isinstance(kind, inspect.UnionType):
         return _fit_union(value, kind)
     if isinstance(kind, inspect.StructType):
@@ -194,7 +197,7 @@ def _coerce(value: Any, kind: inspect.Type) -> Any:
     if isinstance(kind, inspect.ListType) and isinstance(value, list):
         item = kind.item_type
         if isinstance(item, inspect.DecimalType):
-            # percentages of tips: one that is no number costs itself, not the answer
+            # Percentages of tips: an entry that is not a number is dropped, so that the answer still decodes.
             return [number for entry in value if (number := _percentage(entry)) is not None]
         if isinstance(item, inspect.StructType):
             return [_fit_entry(entry, item) for entry in value]
@@ -205,7 +208,7 @@ def _coerce(value: Any, kind: inspect.Type) -> Any:
 
 
 def _fit_entry(value: Any, kind: inspect.StructType) -> Any:
-    """One document of a page: most of them need no bending, and that is told ten times as fast as they are bent."""
+    """Convert one document of a page. Most need no adaptation, and trying that first is ten times as fast."""
     try:
         return msgspec.convert(value, kind.cls, strict=False)
     except (msgspec.ValidationError, ValueError):
@@ -221,10 +224,10 @@ def _fit_struct(value: Any, kind: inspect.StructType) -> Any:
         field = fields.get(name)
         if field is None:
             continue
-        bent = _coerce(entry, field.type)
-        if bent is None and not _allows_none(field.type) and not field.required:
-            continue  # null where a default stands: the default
-        fitted[name] = bent
+        fitting = _coerce(entry, field.type)
+        if fitting is None and not _allows_none(field.type) and not field.required:
+            continue  # null for a field with a default gives the default
+        fitted[name] = fitting
     return fitted
 
 
@@ -241,7 +244,7 @@ def _fit_union(value: Any, kind: inspect.UnionType) -> Any:
         return value
     if any(isinstance(member, inspect.StrType) for member in kinds):
         return _number_text(value) if isinstance(value, int | float | Decimal) else value
-    # an optional part that makes no sense is left out, unless it is an amount
+    # An optional part of a wrong type becomes None, unless it is an amount: a lost amount would be a wrong one.
     numeric = any(isinstance(member, inspect.DecimalType) for member in kinds)
     return value if numeric or not _allows_none(kind) else None
 
@@ -298,7 +301,7 @@ def _number_text(value: float | Decimal) -> Any:
         return "true" if value else "false"
     number = Decimal(str(value))
     if not is_sound(number):
-        return value  # its text may have a million digits
+        return value  # as text it may have a million digits
     return format(number.to_integral_value() if number == number.to_integral_value() else number, "f")
 
 
@@ -306,7 +309,7 @@ def _number_text(value: float | Decimal) -> Any:
 
 
 def _joined(prefix: bytes, text: bytes) -> bytes:
-    """``{"a":1`` and ``{"b":2}`` → ``{"a":1,"b":2}``."""
+    """Join ``{"a":1`` and ``{"b":2}`` to ``{"a":1,"b":2}``."""
     members = text[1:].lstrip()
     if members == b"}":
         return prefix + b"}"

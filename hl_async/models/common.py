@@ -185,9 +185,9 @@ class Attachment(Part):
 
 
 class TipsConfiguration(Part):
-    """``tips_percentage`` in percent; declared as text, numbers in the examples: both are read as numbers.
+    """Settings of tips. ``tips_percentage`` is in percent.
 
-    An entry of an answer that is no number is left out.
+    The API declares text and shows numbers; both are read as numbers. Invalid entries of an answer are left out.
     """
 
     tips_percentage: list[Decimal] | None = None

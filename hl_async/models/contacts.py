@@ -1,4 +1,4 @@
-"""Contacts: what is sent and what is answered."""
+"""Contacts: bodies of requests and answers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ContactDraft(Request, frozen=True):
 
 
 class ContactUpdate(Request, frozen=True):
-    """Changes of a contact. Fields left out survive; ``tags`` and ``email`` replace what is there."""
+    """Changes of a contact. Fields left out keep their values. ``tags`` and ``email`` replace the present ones."""
 
     first_name: str | UnsetType = UNSET
     last_name: str | UnsetType = UNSET

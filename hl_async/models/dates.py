@@ -1,4 +1,4 @@
-"""Calendar days of a location, read from the instants that answers hold. Internal.
+"""Internal. Calendar days of a location, read from the instants in answers.
 
 Answers give a day by its bounds in the location's time zone, written in UTC: an issue date is a local midnight, an
 expiry or due date the last local millisecond of a day (docs/api-facts.md#api-dates). The day follows from the zone,
@@ -38,10 +38,10 @@ _EAST: Final = timedelta(hours=14)
 
 
 def check_zone(name: str) -> None:
-    """Refuse what is not a time zone: an IANA name, or an offset such as ``-06:00``.
+    """Check a time zone: an IANA name, or an offset such as ``-06:00``.
 
     Raises:
-        InvalidRequest: There is no such zone.
+        InvalidRequest: The zone is unknown.
     """
     if not isinstance(name, str) or _zone(name) is None:
         raise InvalidRequest(
@@ -51,7 +51,7 @@ def check_zone(name: str) -> None:
 
 
 def is_zone(name: str) -> bool:
-    """Tell whether `name` is a time zone that is known here."""
+    """Return whether `name` is a known time zone."""
     return _zone(name) is not None
 
 
@@ -60,11 +60,11 @@ def _zone(name: str) -> tzinfo | None:
     if fixed := _OFFSET.fullmatch(name):
         offset = timedelta(hours=int(fixed[2]), minutes=int(fixed[3]))
         return timezone(-offset if fixed[1] == "-" else offset) if offset <= _EAST else None
-    from zoneinfo import ZoneInfo  # most clients are given no zone, and pay no import
+    from zoneinfo import ZoneInfo  # most clients use no zone, and save the import
 
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # an unknown name is a ZoneInfoNotFoundError, which is a KeyError
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
         return None
 
 
@@ -126,7 +126,7 @@ def _local_day(moment: datetime, other: datetime | None, known: tzinfo | None) -
         return None if len(offsets) > 1 else day - _DAY if ends else day
     if known is not None:
         return utc.astimezone(known).date()
-    # a moment inside a day: only the other date can say where
+    # A moment inside a day. Only the document's other date can reveal the offset.
     neighbour = _day_start(other.astimezone(UTC)) if other is not None else None
     around = _offsets(neighbour[0], None, None) if neighbour is not None else ()
     days = {(utc + offset).date() for offset in around}
@@ -148,7 +148,7 @@ def _offsets(edge: datetime, other: datetime | None, known: tzinfo | None) -> tu
     if len(offsets) < 2:
         return offsets
     if known is not None:
-        # the zone of the location has moved since: it is still on this side of the date line
+        # The zone's rules changed since. The location is still on the same side of the date line.
         near = known.utcoffset(edge.astimezone(known).replace(tzinfo=None)) or timedelta()
         return (min(offsets, key=lambda offset: abs(offset - near)),)
     neighbour = _day_start(other.astimezone(UTC)) if other is not None else None
@@ -160,14 +160,14 @@ def _offsets(edge: datetime, other: datetime | None, known: tzinfo | None) -> tu
 
 
 def _bounds_a_day(local: datetime, utc: datetime, known: tzinfo) -> bool:
-    """Tell whether a moment is the first or the last one of a local day, where a day may begin at 01:00."""
+    """Return whether a moment is the first or the last one of a local day, where a day may begin at 01:00."""
     step = timedelta(seconds=1)
     day = local.date()
     return (utc - _TICK).astimezone(known).date() != day or (utc + step).astimezone(known).date() != day
 
 
 def readings(text: str) -> str:
-    """Return the offsets between which a date of an answer cannot be told; empty if there are no two."""
+    """Return the offsets that an answer's date may have, or an empty text if it has one reading."""
     moment = instant_of(text)
     start = _day_start(moment.astimezone(UTC)) if moment is not None else None
     offsets = _offsets(start[0], None, None) if start is not None else ()

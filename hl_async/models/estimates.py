@@ -1,4 +1,4 @@
-"""Estimates: what is sent and what is answered."""
+"""Estimates: bodies of requests and answers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class EstimateDraft(Request, frozen=True):
 
 
 class EstimateUpdate(EstimateDraft, frozen=True):
-    """The replacement of an estimate: what is left out is lost. Get one from ``estimate.to_update()``."""
+    """The complete replacement of an estimate. Fields left out are lost, so start from ``estimate.to_update()``."""
 
     estimate_status: EstimateStatus | UnsetType = UNSET
 
@@ -299,14 +299,14 @@ class EstimateNumber(Answer):
 
 
 class InvoiceFromEstimateResult(Answer):
-    """What became of an estimate. Live answers may lack ``invoice`` although it was made."""
+    """The invoice made from an estimate. Live answers may lack ``invoice`` although it was created."""
 
     estimate: Estimate | None = None
     invoice: Invoice | None = None
 
     @staticmethod
     def __reshape__(document: Any) -> Any:
-        """An answer that is the invoice itself is put where it belongs."""
+        """Move an answer that is the invoice itself to ``invoice``."""
         if not isinstance(document, dict) or "invoice" in document:
             return document
         is_invoice = "invoiceNumber" in document or "invoiceItems" in document

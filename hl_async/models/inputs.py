@@ -1,8 +1,8 @@
-"""Types of request fields that take more than they hold. Internal.
+"""Internal. Types of request fields that accept more types than they store.
 
-A request holds a `Decimal` where an int or text may be given, a date where text may be given, and lines of requests
-where lines of answers may be given: the check converts them when the request is built. Type checkers see both sides
-as a descriptor. At run time each name is the plain type of what is held.
+A field may store a `Decimal` and accept int or text, store a date and accept text, or store lines of requests and
+accept lines of answers. The value is converted when the request is built. Type checkers see a descriptor with both
+types; at run time each name is the stored type.
 """
 
 from __future__ import annotations

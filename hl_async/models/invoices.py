@@ -1,4 +1,4 @@
-"""Invoices, payments and text2pay: what is sent and what is answered."""
+"""Invoices, payments and text2pay: bodies of requests and answers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class InvoiceDraft(Request, frozen=True):
 
 
 class InvoiceUpdate(Request, frozen=True):
-    """The replacement of an invoice: what is left out is lost. Get one from ``invoice.to_update()``."""
+    """The complete replacement of an invoice. Fields left out are lost, so start from ``invoice.to_update()``."""
 
     name: NonEmptyStr
     currency: Currency

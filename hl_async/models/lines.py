@@ -204,7 +204,7 @@ def _line_of(value: Any, path: str, *, attachments: bool) -> LineItem:
 
 
 def lines_for_request(lines: Any, currency: str, *, attachments: bool = False) -> Any:
-    """Return lines with those of answers as requests need them; what is not a list is left to the check."""
+    """Return lines with those of answers converted for a request. Other types than lists are left to the check."""
     if not isinstance(lines, list | tuple):
         return lines
     return [

@@ -1,4 +1,4 @@
-"""Documents whose dates need the location's time zone to be read. Internal."""
+"""Internal. Documents whose dates need the location's time zone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Located(Answer, kw_only=True):
     timezone: str | None = field(name="locationTimezone", default=None)
 
     def _day(self, field: str, day: date | None, text: str) -> date:
-        """Return `day`, or refuse to send back a date that can not be told."""
+        """Return `day`, or refuse to send back a date with several readings."""
         if day is not None:
             return day
         several = readings(text)
@@ -39,7 +39,7 @@ class Located(Answer, kw_only=True):
 
 
 def has_unread_date(document: Located) -> bool:
-    """Tell whether a date of a document can not be told without the location's time zone."""
+    """Return whether a date of a document is ambiguous without the location's time zone."""
     return any(
         getattr(document, f"{name}_date_text", None) and getattr(document, f"{name}_date", None) is None
         for name in ("issue", "expiry", "due")
@@ -52,7 +52,7 @@ def learn_offset(answer: Located, *days: tuple[object, str | None]) -> str | Non
     Only a text with several readings teaches something. The answer is read by the offset from then on.
     """
     for day, text in days:
-        # every creation passes here: most texts are ruled out by their time of day alone
+        # Every creation passes here. The time of day alone rules out most texts cheaply.
         if not text or text[11:16] not in _TWICE or not isinstance(day, date):
             continue
         if readings(text) and (offset := offset_of(day, text)):

@@ -1,8 +1,8 @@
-"""Exact amounts: what a Decimal on the wire may be, and how a document's total is rounded.
+"""Exact amounts: limits of a Decimal on the wire, and the rounding of a document's total.
 
-Rounding rule of documents, used for bulk verification and by the sandbox: every line is ``amount * qty``; the
-line is rounded half up to the currency's minor unit; discount and exclusive taxes are rounded the same way,
-each once, on the sum they apply to; the total is the sum of the rounded parts.
+Rules of the total: a line is ``amount * qty``, rounded half up to the currency's minor unit. The discount and each
+exclusive tax are rounded the same way, once, on the sum they apply to. The total is the sum of the rounded parts
+(docs/api-facts.md#api-money).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from hl_async.errors import InvalidRequest
 
 MAX_DIGITS: Final = 28
-# One pass through this context tells a sound amount: it traps what would be rounded, too large or too small.
+# This context traps amounts that would be rounded, or are too large or too small.
 _EXACT: Final = Context(
     prec=MAX_DIGITS, Emax=15, Emin=-12, traps=[Inexact, InvalidOperation, Overflow, Subnormal]
 )
@@ -50,9 +50,9 @@ def _unit(currency: str) -> Decimal:
 
 
 def is_sound(value: Decimal) -> bool:
-    """Finite, at most 28 digits, magnitude between 1e-12 and 1e16: what may be an amount at all.
+    """Return whether a number is finite, has at most 28 digits and a magnitude between 1e-12 and 1e16.
 
-    ``Decimal("1e999999")`` is four bytes on the wire and minutes of work in ``int()``.
+    Without this limit ``Decimal("1e999999")``, a few bytes on the wire, costs minutes of work in ``int()``.
     """
     try:
         return _plus(value).is_finite()
@@ -60,13 +60,13 @@ def is_sound(value: Decimal) -> bool:
         return False
 
 
-_UNSOUND: Final = "is not finite, has more than 28 digits or an absurd exponent"
+_UNSOUND: Final = "is not finite, has more than 28 digits, or has an exponent out of range"
 
 
 def guard(*values: Decimal | None) -> None:
-    """Raise :class:`InvalidRequest`, a ValueError, when a Decimal is no sound amount.
+    """Raise :class:`InvalidRequest`, a ValueError, for a Decimal that :func:`is_sound` refuses.
 
-    Other types pass: what a caller gave as float or text is converted when the request is built.
+    Other types pass: floats and text of a caller are converted when the request is built.
     """
     if not _all_sound(values):
         raise InvalidRequest("number", _UNSOUND)
@@ -106,15 +106,15 @@ class _Reduction(Protocol):
 def guard_document(
     items: Iterable[_Line] | None, discount: _Reduction | None, *amounts: Decimal | None
 ) -> None:
-    """:func:`guard` for all amounts of a document at once; the error names the line.
+    """Check all amounts of a document like :func:`guard`. The error names the line.
 
-    One pass over the whole document: a guard in every line and tax was a fifth of the time it takes to decode it.
+    It is one pass over the whole document: checks in each line and tax took a fifth of the decoding time.
     """
     try:
         if _document_is_sound(items, discount, amounts):
             return
     except (ArithmeticError, TypeError):
-        pass  # no sound amount, or (in a document that was not decoded) something that is no amount at all
+        pass  # an amount is unsound, or has a wrong type in a document that was not decoded
     if discount is not None:
         amounts = (*amounts, discount.value)
     for index, item in enumerate(items or ()):
@@ -126,7 +126,7 @@ def guard_document(
 def _document_is_sound(
     items: Iterable[_Line] | None, discount: _Reduction | None, amounts: Iterable[Any]
 ) -> bool:
-    """The usual case as fast as it goes, spelled out: no call and no list but what the check itself needs."""
+    """Check a document without extra calls and lists. Every decoded document passes here."""
     for value in amounts:
         if value is not None and not _plus(value).is_finite():
             return False
@@ -149,17 +149,17 @@ def _document_is_sound(
 
 
 def minor_units(currency: str) -> int:
-    """Decimal places of the currency (2 when it is unknown)."""
+    """Return the decimal places of a currency, 2 if it is unknown."""
     return CURRENCIES.get(currency.upper(), 2)
 
 
 def rounded(value: Decimal, currency: str) -> Decimal:
-    """``value`` rounded half up to the currency's minor unit."""
+    """Round ``value`` half up to the currency's minor unit."""
     return value.quantize(_UNITS.get(currency) or _unit(currency), ROUND_HALF_UP, _ROOMY)
 
 
 class PricedLine(Protocol):
-    """What the total needs of a line: unit price, quantity, taxes with a percentage ``rate``."""
+    """A line with unit price and quantity, as the total needs it. ``taxes`` with a percentage ``rate`` are optional."""
 
     @property
     def amount(self) -> Any: ...
@@ -169,7 +169,7 @@ class PricedLine(Protocol):
 
 
 def line_total(line: PricedLine, currency: str) -> Decimal:
-    """One line without tax, rounded."""
+    """Return the rounded sum of one line without tax."""
     return _line_sum(line, _UNITS.get(currency) or _unit(currency))
 
 
@@ -181,9 +181,13 @@ def _line_sum(line: PricedLine, unit: Decimal) -> Decimal:
 
 
 def document_total(items: Iterable[PricedLine], currency: str, discount: Any = None) -> Decimal:
-    """A document's total under the rule above; ``discount`` has ``value`` and ``type`` (percentage, fixed).
+    """Return a document's total, at least 0.
 
-    A percentage is spread over the lines' taxes; a fixed amount lowers the sum before tax. Never below 0.
+    Args:
+        items: The lines.
+        currency: ISO 4217 code.
+        discount: Has ``value`` and ``type`` (percentage or fixed). It lowers the sum before tax, and each line's tax
+            in proportion.
     """
     unit = _UNITS.get(currency) or _unit(currency)
     lines = list(items)
@@ -213,7 +217,7 @@ def expected_total(document: Any) -> Decimal | None:
         document: A request with items, currency and discount.
 
     Returns:
-        The total. It is None with automatic taxes, whose amount is not known in advance
+        The total, or None with automatic taxes, whose amount is unknown in advance
         (docs/api-facts.md#api-automatic-taxes).
     """
     if getattr(document, "automatic_taxes_enabled", False) is True:
@@ -222,7 +226,7 @@ def expected_total(document: Any) -> Decimal | None:
 
 
 def discount_amount(subtotal: Decimal, discount: Any, currency: str) -> Decimal:
-    """The discount on ``subtotal``, rounded; 0 without one."""
+    """Return the rounded discount on ``subtotal``, 0 without a discount."""
     value = getattr(discount, "value", None)
     if not value:
         return rounded(Decimal(0), currency)

@@ -19,13 +19,13 @@ class Plain:
     __slots__ = ()
 
     _null_is_data: ClassVar[bool] = False
-    """Whether None is a value of its own: requests send it, in answers it only means that nothing was there."""
+    """Whether None is a value: requests send it as null. In answers it means that the field was missing."""
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some fields; requests are checked again.
 
         Raises:
-            InvalidRequest: There is no such field, or a value is not valid for it.
+            InvalidRequest: A field is unknown, or its value is invalid.
         """
         fields = self.__struct_fields__  # type: ignore[attr-defined]
         for name in changes:

@@ -1,7 +1,7 @@
-"""Internal. What happens to a request body before it is encoded: completed, checked, bound to its location.
+"""Internal. Completes and checks a request body before it is encoded, and binds it to its location.
 
-Resources and bulk planning call the same function. What rests on observers of the live API follows the rules of
-`hl_async.models.rules`, which can be switched off one by one.
+Resources and bulk planning call the same function. Requirements that observers of the live API have measured are the
+rules in `hl_async.models.rules`. Each can be switched off.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _with(body: B, **changes: Any) -> B:
 
 
 def _estimate(body: EstimateDraft, context: RequestContext) -> EstimateDraft:
-    """Complete and check an estimate. Every call passes here: what is cheap is asked first, the rule last."""
+    """Complete and check an estimate. Every call passes here, so cheap conditions are tested before the rules."""
     rules = context.rules
     changes: dict[str, Any] = {}
     name, title, issued = body.name, body.title, body.issue_date

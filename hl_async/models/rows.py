@@ -16,15 +16,15 @@ def to_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield flat rows of estimates or invoices: the same columns in each row, one value in each cell.
 
-    Amounts are `Decimal`, days are `date`, moments are `datetime` in UTC; what is unknown is None. Data frames take the
-    rows as they are: ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
+    Amounts are `Decimal`, days are `date`, and moments are `datetime` in UTC. ``None`` marks unknown values. Data frames
+    accept the rows directly: ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
 
     Args:
         documents: Estimates or invoices, such as a collected pager.
         per: ``document`` for a row each, ``line`` for a row per line, with the document's columns repeated.
 
     Raises:
-        InvalidRequest: `per` is neither.
+        InvalidRequest: `per` has another value.
 
     Example:
         ``rows = list(to_rows(await shop.invoices.list().collect(), per="line"))``

@@ -29,7 +29,7 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class InvoiceScheduleUpdate(Request, frozen=True):
-    """The replacement of a schedule: what is left out is lost. Get one from ``schedule.to_update()``."""
+    """The complete replacement of a schedule. Fields left out are lost, so start from ``schedule.to_update()``."""
 
     name: NonEmptyStr
     contact_details: ContactDetails

@@ -27,7 +27,7 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
 
 class EstimateTemplateDraft(Request, frozen=True):
-    """A new estimate template, or the replacement of one: what is left out is lost."""
+    """A new estimate template, or the complete replacement of one. Fields left out are lost."""
 
     name: NonEmptyStr
     currency: Currency

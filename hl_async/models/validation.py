@@ -155,7 +155,7 @@ def _anything(value: Any, path: str) -> Any:
 
 
 def amount_of(value: Any, path: str) -> Decimal:
-    """Return an amount as a Decimal; :class:`InvalidRequest` names `path` if it is none."""
+    """Return an amount as a Decimal. Raises :class:`InvalidRequest` with `path` for another value."""
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -134,7 +134,7 @@ class UnknownEvent(WebhookEvent, kw_only=True):
 
 
 class Envelope(msgspec.Struct, kw_only=True, frozen=True):
-    """The envelope as it is on the wire; ids that are no text and times that are no times count as missing."""
+    """The envelope of an event. Ids that are not text, and times that are not valid, count as missing."""
 
     type: str | None = None
     timestamp: Any = None
@@ -146,7 +146,7 @@ class Envelope(msgspec.Struct, kw_only=True, frozen=True):
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Envelope:
-        """The envelope of a decoded body; never raises."""
+        """Return the envelope of a decoded body. Never raises."""
         return Envelope(
             type=_text(document.get("type")),
             timestamp=moment(document.get("timestamp")),

@@ -209,8 +209,7 @@ class HighLevel:
         ``changes`` are the fields of :class:`CallOptions`.
         """
         copy = object.__new__(HighLevel)
-        copy._core = self._core
-        copy._location_id = self._location_id
+        copy._core, copy._location_id = self._core, self._location_id
         copy._options = self._options.replace(**changes)
         copy._owner = False
         return copy
@@ -229,9 +228,7 @@ class HighLevel:
         """
         chosen = location_id if location_id is not None else self._location_id
         if chosen is None:
-            raise InvalidRequest(
-                "location_id", "is missing; give one here, or set HL_LOCATION_ID for from_env()"
-            )
+            raise InvalidRequest("location_id", "is missing; pass one, or set HL_LOCATION_ID for from_env()")
         found = plain_id("location_id", chosen)
         if timezone is not None:
             check_zone(timezone)
@@ -242,6 +239,11 @@ class HighLevel:
     def base_url(self) -> str:
         """The server that is called."""
         return self._core.config.base_url
+
+    @property
+    def rules_off(self) -> frozenset[str]:
+        """Names of the rules of the client that are switched off."""
+        return self._core.config.rules_off
 
     @property
     def oauth(self) -> OAuth:
@@ -262,10 +264,8 @@ class HighLevel:
         Raises:
             ScopeMissing: The token lacks locations.readonly.
         """
-        core = self._core
-        return agency_locations(
-            core.transport, core.credentials.principal, self._options, company_id, email, limit
-        )
+        core, options = self._core, self._options
+        return agency_locations(core.transport, core.credentials.principal, options, company_id, email, limit)
 
     def raw(
         self,
@@ -421,9 +421,8 @@ class Location(RequesterHolder):
         if isinstance(operation, str):
             row = OPERATIONS.get(operation)
             if row is None:
-                raise InvalidRequest(
-                    "operation", f"{operation!r} is not an operationId; see: hl-async call --list"
-                )
+                problem = f"{operation!r} is not an operationId; see: hl-async call --list"
+                raise InvalidRequest("operation", problem)
             operation = row
         return self._at.send_with(operation, ids, body, query, options, lambda response: response)
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from hl_async import operations as op
+from hl_async.bulk.sources.names import with_fitting_names
 from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.readers import draft_of_estimate
 from hl_async.bulk.sources.records import Reject, SourceItem
@@ -280,20 +281,31 @@ def _dates(one: dict[str, Any]) -> list[str]:
     return found
 
 
-async def copy_source(location: Location) -> AsyncIterator[SourceItem | Reject]:
-    """The estimates of a location as the source of a run into another one; those that can't be copied are rejects."""
+async def copy_source(location: Location, *, cut_names: bool = False) -> AsyncIterator[SourceItem | Reject]:
+    """Read the estimates of a location as the source of a run into another one.
+
+    Those that can't be copied are rejects.
+
+    Args:
+        location: Where the estimates are; its rules that are off are off in the plan.
+        cut_names: Cut names and titles that are longer than the API takes.
+    """
     calm = location.with_options(lane=Lane.BULK)
+    context = planning_context(requester_of(location).rules_off)
     ordinal = 0
     async for estimate in calm.estimates.list():
         place = f"estimate {estimate.id}"
         await requester_of(calm).read_dates(estimate)
         try:
+            notes: list[str] = []
             draft = draft_of_estimate(estimate)
-            draft = prepared(draft, planning_context())
+            draft = with_fitting_names(draft, context.rules, cut=cut_names, notes=notes)
+            draft = prepared(draft, context)
             # the source's own total: what automatic taxes come to can not be computed
             total = expected_total(draft) if estimate.total is None else estimate.total
+            body = encode_body(draft, b"")
             item = SourceItem(
-                ordinal, estimate.id, encode_body(draft, b""), (), "", total, draft.currency, place
+                ordinal, estimate.id, body, (), "", total, draft.currency, place, notes=tuple(notes)
             )
         except InvalidRequest as error:
             yield Reject(ordinal, estimate.id, str(error), encode(estimate), place)

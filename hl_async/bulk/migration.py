@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -132,6 +132,7 @@ async def plan(
     limit: int | None = None,
     max_rejects: str = "10%",
     rejects: Path | None = None,
+    rules_off: Collection[str] | None = None,
 ) -> Plan:
     """Read and check a source, write its reject file and forecast the run. Makes no request.
 
@@ -143,6 +144,8 @@ async def plan(
         limit: Look at the first documents only.
         max_rejects: Stop above this number or percentage.
         rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
+        rules_off: Rules of the client that are switched off, as in `ClientConfig`; by default those of
+            ``HL_RULES_OFF``. `migrate` takes its client's.
 
     Raises:
         SourceError: The source as a whole cannot be read.
@@ -152,7 +155,7 @@ async def plan(
     try:
         settings = MigrationSettings(
             mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
-            max_rejects=max_rejects, rejects=rejects,
+            max_rejects=max_rejects, rejects=rejects, rules_off=rules_off,
         )  # fmt: skip
         planned = await prepare(source, settings)
         async with planned.run as run:

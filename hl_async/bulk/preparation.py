@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -94,6 +95,7 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_rejected: bool = False
     again: bool = False
     source_name: str | None = None
+    rules_off: Collection[str] | None = None
     settle: float = SETTLE
     attempt_timeout: float = 30.0
     max_in_flight: int = 64
@@ -103,9 +105,14 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def prepare(source: Source | None, options: MigrationSettings, hl: HighLevel | None = None) -> Planned:
-    """Open the run of a journal, or plan a new one. Makes no request."""
+    """Open the run of a journal, or plan a new one. Makes no request.
+
+    A client's rules that are off are off in its plans; without a client, `options` say.
+    """
     if source is None:
         return await _resumed(options)
+    if hl is not None:
+        options = msgspec.structs.replace(options, rules_off=hl.rules_off)
     found = await asyncio.to_thread(_inspect, source, options, _location_of(hl))
     await _set_aside(found.place)
     existed = await found.place.exists()
@@ -264,7 +271,8 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
     key = _INVOICE_KEY if is_invoice and options.key == "meta" else options.key
     operation: Operation[Any] = op.CREATE_INVOICE if is_invoice else op.CREATE_ESTIMATE
     name = stated or opened.source_name or derived_source_name(path)
-    return _Found(opened.fingerprint, location, place, beside, facts, key, opened.read, operation, name)
+    read = partial(opened.read, rules_off=options.rules_off)
+    return _Found(opened.fingerprint, location, place, beside, facts, key, read, operation, name)
 
 
 def _opened(source: Path | OpenedSource, options: MigrationSettings) -> OpenedSource:
@@ -282,7 +290,7 @@ def _opened(source: Path | OpenedSource, options: MigrationSettings) -> OpenedSo
         mapping.source.encoding,
         mapping.settings(),
         bool(mapping.document.location),
-        lambda: read_source(source, mapping),
+        partial(read_source, source, mapping),
     )
 
 

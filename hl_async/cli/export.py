@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -89,6 +90,12 @@ def _is_table(file: Path, form: str | None, to_stdout: bool) -> bool:
     return ending == ".csv"
 
 
+_DRAFTS: Final = (
+    "copies are drafts, and the API makes invoices only from estimates that their customer accepted (rule "
+    "accepted_first). Copy without it, or set HL_RULES_OFF=accepted_first for a server that takes drafts"
+)
+
+
 @click.command()
 @click.option("--from", "source", metavar="ID", required=True, help="The location to copy from.")
 @click.option("--to", "target", metavar="ID", required=True, help="The location to copy into.")
@@ -98,7 +105,10 @@ def _is_table(file: Path, form: str | None, to_stdout: bool) -> bool:
 @click.option(
     "--with-invoices",
     is_flag=True,
-    help="Make invoices from the copies; the live API refuses it.",
+    help="Make invoices from the copies; needs HL_RULES_OFF=accepted_first.",
+)
+@click.option(
+    "--cut-names", is_flag=True, help="Cut names and titles that are too long, instead of rejecting them."
 )
 @click.option("--again", is_flag=True, help="Create documents that another run copied already.")
 @click.option("--settle", type=click.FloatRange(0.0), default=SETTLE, show_default=True, metavar="SECONDS",
@@ -112,6 +122,7 @@ def copy(
     target: str,
     journal: Path | None,
     with_invoices: bool,
+    cut_names: bool,
     again: bool,
     settle: float,
     attempt_timeout: float,
@@ -122,10 +133,10 @@ def copy(
 
     \b
     hl-async copy --from ID --to ID
-    hl-async copy --from ID --to ID --with-invoices
 
     Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
-    continues. The live API makes invoices only from accepted estimates: there --with-invoices ends with refusals.
+    continues. The live API makes invoices only from accepted estimates, and copies are drafts: so --with-invoices is
+    refused, unless HL_RULES_OFF names the rule accepted_first.
     """
     for field, value in (("--from", source), ("--to", target)):
         plain_id(field, value)
@@ -136,6 +147,8 @@ def copy(
 
     async def main() -> ExitCode:
         async with client(base_url, counting, attempt_timeout=attempt_timeout) as hl:
+            if with_invoices and "accepted_first" not in hl.rules_off:
+                raise InvalidRequest("--with-invoices", _DRAFTS)
 
             async def execute(run: Run) -> RunReport:
                 with progress("done", as_json, counting) as show, draining(run.stop):
@@ -150,31 +163,48 @@ def copy(
             name = f"copy of {source}"
             async with await Run.create(path, fingerprint=mark, location=target, source_name=name) as run:
                 if not run.is_planned:
-                    await run.plan(copy_source(hl.location(source)), max_rejects="100%")
+                    await run.plan(copy_source(hl.location(source), cut_names=cut_names), max_rejects="100%")
                     await require_new(Planned(run, path, is_new=True, is_named=True), hl, again=again)
                 report = await execute(run)
                 created = await run.each(State.CREATED)
+            report = _counted(report, counting, 0, 0)
+            invoices = None
             if with_invoices and report.state == "done":
-                report = await _invoices(
-                    path, mark, target, await invoiced(hl.location(source)), created, execute
-                )
-        report = msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)
-        return _ended(report, as_json)
+                wanted = await invoiced(hl.location(source))
+                invoices = await _invoices(path, mark, target, wanted, created, execute)
+                invoices = _counted(invoices, counting, report.requests, report.refused)
+        return _summary(report, invoices, as_json=as_json)
 
     return int(run_async(main))
 
 
-def _ended(report: RunReport, as_json: bool) -> ExitCode:
-    """Print how a copy ended, and return its exit code."""
+def _counted(report: RunReport, counting: Counting, requests: int, refused: int) -> RunReport:
+    """Add the requests since a run began, which the counts at that time leave out."""
+    return msgspec.structs.replace(
+        report, requests=counting.requests - requests, refused=counting.refused - refused
+    )
+
+
+def _summary(estimates: RunReport, invoices: RunReport | None, *, as_json: bool) -> ExitCode:
+    """Print what both runs did; the exit code is the more serious of theirs."""
     if as_json:
-        put_json(report_json(report))
+        more = {} if invoices is None else {"invoices": report_json(invoices)}
+        put_json({**report_json(estimates), **more})
     else:
-        for line in report_lines(report):
+        for line in report_lines(estimates):
             click.echo(line)
-    if report.state != "done":
-        say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command continues")
-        return ExitCode.STOPPED
-    return ExitCode.HELD if report.unknown else ExitCode.REJECTS if report.rejected else ExitCode.OK
+        if invoices is not None:
+            click.echo("\ninvoices of these copies")
+            for line in report_lines(invoices):
+                click.echo(line)
+    reports = [estimates] if invoices is None else [estimates, invoices]
+    for report in reports:
+        if report.state != "done":
+            say(f"stopped{f' ({report.reason})' if report.reason else ''}; the same command continues")
+            return ExitCode.STOPPED
+    if any(report.unknown for report in reports):
+        return ExitCode.HELD
+    return ExitCode.REJECTS if any(report.rejected for report in reports) else ExitCode.OK
 
 
 async def _invoices(

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE",
               help="What the source lacks, such as currency=USD or contact_id=ID; repeatable.")  # fmt: skip
 @click.option(
+    "--cut-names", is_flag=True, help="Cut names and titles that are too long, instead of rejecting them."
+)
+@click.option(
     "--as", "kind", type=click.Choice(["estimate", "invoice"]), help="Create these of all documents."
 )
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a document, and end.")
@@ -174,6 +177,7 @@ class _Arguments(msgspec.Struct):
     profile: str | None
     sql: Path | None
     pairs: tuple[str, ...]
+    cut_names: bool
     kind: Any
     mapping: Path | None
     location: str | None
@@ -208,14 +212,16 @@ class _Arguments(msgspec.Struct):
         """The options that say how the source is read."""
         given = (("--map", self.mapping), ("--from", self.profile), ("--sql", self.sql), ("--as", self.kind))
         found = [part for option, value in given if value for part in (option, str(value))]
+        found += ["--cut-names"] if self.cut_names else []
         return found + [part for pair in self.pairs for part in ("--set", pair)]
 
     def opened(self) -> OpenedSource | None:
         """The source, looked at; None when a journal is resumed. Blocking."""
         if self.source is None:
             return None
+        pairs = [*self.pairs, "cut_names=true"] if self.cut_names else self.pairs
         return open_source(
-            [self.source, *self.others], mapping=self.mapping, sql=self.sql, profile=self.profile, pairs=self.pairs,
+            [self.source, *self.others], mapping=self.mapping, sql=self.sql, profile=self.profile, pairs=pairs,
             kind=self.kind,
         )  # fmt: skip
 

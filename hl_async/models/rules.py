@@ -72,6 +72,12 @@ CLIENT_RULES: Final = (
         "api-put-replaces",
     ),
     ClientRule(
+        "accepted_first",
+        "a copy makes no invoices: its estimates are drafts, and only accepted ones become invoices",
+        "measured",
+        "api-estimate-to-invoice",
+    ),
+    ClientRule(
         "phone_e164", "a contact's phone number that is not E.164 is refused", "measured", "api-contact"
     ),
     ClientRule(

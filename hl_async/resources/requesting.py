@@ -15,6 +15,7 @@ from hl_async.governor import ScopeSnapshot
 from hl_async.models.codec import encode, encode_body
 from hl_async.models.located import Located, learn_offset, with_timezone
 from hl_async.models.preparation import RequestContext, check_location, prepared
+from hl_async.models.rules import RULE_NAMES
 from hl_async.models.validation import check_text
 from hl_async.operations import Alt, Operation
 from hl_async.pagination import ListEnvelope, Pager
@@ -100,6 +101,11 @@ class Requester:
     def follows(self, rule: str) -> bool:
         """Tell whether a rule of `hl_async.models.rules` is in force."""
         return rule in self._context.rules
+
+    @property
+    def rules_off(self) -> frozenset[str]:
+        """Names of the rules that are switched off."""
+        return RULE_NAMES - self._context.rules
 
     def learn(self, answer: Located, *days: tuple[object, str | None]) -> None:
         """Note the location's side of the date line, if days that were sent and answered tell it."""

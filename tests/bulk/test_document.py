@@ -154,13 +154,20 @@ def test_an_unreadable_phone_costs_the_phone_not_the_document() -> None:
 
 
 def test_numbers_and_names_go_where_the_api_takes_them() -> None:
-    item = compiled(document(line("1"), number="1042", name="x" * 50, status="Approved", po_number="PO 7"))
+    item = compiled(document(line("1"), number="1042", name="x" * 40, status="Approved", po_number="PO 7"))
     body = draft(item)
     assert (body.estimate_number, len(body.name), body.title) == (1042, 40, "Estimate")
     assert body.meta == {"source": {"status": "Approved", "number": "1042", "po_number": "PO 7"}}
-    assert "name is cut to 40 characters" in item.notes
     padded = draft(compiled(document(line("1"), number="0042", title="Kitchen")))
     assert (padded.estimate_number, padded.name) == (msgspec.UNSET, "0042 Kitchen")
+
+
+def test_a_name_that_the_plan_composes_is_cut_and_noted() -> None:
+    numbered = compiled(document(line("1"), number="Q-2024-0001", title="K" * 38))
+    assert draft(numbered).name == "Q-2024-0001 " + "K" * 27 + "…"
+    assert "name is cut to 40 characters" in numbered.notes
+    unnamed = compiled(msgspec.structs.replace(document(line("1")), source_id="d" * 60))
+    assert len(draft(unnamed).name) == 40
 
 
 def test_an_invoice_is_made_of_the_same_document() -> None:

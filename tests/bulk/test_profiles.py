@@ -255,8 +255,10 @@ def test_jobber_titles_become_lines_and_the_row_of_sums_is_none(tmp_path: Path) 
         above="Quotes report,,,,,,,,,,,,\nAll quotes,,,,,,,,,,,,\n",
     )  # fmt: skip
     assert detected(path) is profiles()["jobber"]
-    assert outcome(run("jobber", path, "currency=USD")) == {"1": "9400.00 USD", "2": "2200.00 USD"}
-    made = body(run("jobber", path, "currency=USD", "region=US"), "2")
+    assert "--cut-names" in outcome(run("jobber", path, "currency=USD"))["2"]
+    cut = run("jobber", path, "currency=USD", "cut_names=true")
+    assert outcome(cut) == {"1": "9400.00 USD", "2": "2200.00 USD"}
+    made = body(run("jobber", path, "currency=USD", "region=US", "cut_names=true"), "2")
     assert (made["items"][0]["name"], made["title"][-1], made["issueDate"]) == (long, "…", "2024-03-04")
     assert made["contactDetails"]["phoneNo"] == "+12145550100"
     assert made["meta"]["source"]["status"] == "Approved"

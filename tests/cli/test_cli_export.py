@@ -117,8 +117,22 @@ def test_a_file_that_is_not_an_export_is_left_alone(
     assert run(["export", "estimates", "all.parquet"]) == ExitCode.USAGE
 
 
-def test_a_location_is_copied_once_with_its_invoices(
+def test_a_copy_with_invoices_is_refused_because_copies_are_drafts(
     served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(served, 2)
+    other = next(one for one in served.control("state")["locations"] if one != served.location)
+    before = served.control("state")
+    command = ["copy", "--from", served.location, "--to", other, "--with-invoices"]
+    assert run(command) == ExitCode.USAGE
+    assert "--with-invoices: copies are drafts" in (said := capsys.readouterr().err)
+    assert "HL_RULES_OFF=accepted_first" in said
+    assert served.control("state")["locations"] == before["locations"]
+    assert not Path(f"{served.location}-{other}.hl.db").exists()
+
+
+def test_a_location_is_copied_once_with_its_invoices(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(served, 30)
     for document in served.control("estimates")[:5]:
@@ -130,6 +144,7 @@ def test_a_location_is_copied_once_with_its_invoices(
             == ExitCode.OK
         )
     # the copies are drafts, which the live API makes no invoices of
+    monkeypatch.setenv("HL_RULES_OFF", "accepted_first")
     served.control("rules", {"off": ["accepted_first"]}, "PUT")
     other = next(one for one in served.control("state")["locations"] if one != served.location)
     served.control(
@@ -152,8 +167,14 @@ def test_a_location_is_copied_once_with_its_invoices(
     ]
     assert run([*command, "--json"]) == ExitCode.OK
     report = json.loads(capsys.readouterr().out)
-    assert (report["created"], report["unknown"]) == (5, 0)
+    assert (report["created"], report["unknown"]) == (30, 0)
+    assert (report["invoices"]["created"], report["invoices"]["unknown"]) == (5, 0)
+    assert report["requests"] > 30
+    assert report["invoices"]["requests"] > 5
     assert run(command) == ExitCode.OK
+    first, second = capsys.readouterr().out.split("invoices of these copies\n")
+    assert "created" in first
+    assert "created" in second
     state = served.control("state")["locations"][other]
     assert (state["estimates"], state["invoices"]) == (30, 5)
     assert state["total"] == served.control("state")["locations"][served.location]["total"]

@@ -147,6 +147,23 @@ def test_a_dry_run_of_what_can_not_become_a_document_ends_as_the_run_would(folde
         assert run(["migrate", "t.csv", "--map", "m.toml", *more]) == ExitCode.USAGE
 
 
+def test_a_long_name_is_rejected_or_cut_as_the_command_says(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "7" * 41
+    Path("t.csv").write_text(f"No,Name,Qty,Price\n{name},Oak,1,2\n2,Oak,1,2\n")
+    Path("m.toml").write_text(Path("m.toml").read_text().replace('name = "{No}"', 'name = "N{No}"'))
+    command = ["migrate", "t.csv", "--map", "m.toml", "--dry-run", "--max-rejects", "100%"]
+    assert run(command) == ExitCode.REJECTS
+    assert "has 42 characters, the API takes 40" in (said := capsys.readouterr().out)
+    assert "--cut-names" in said
+    assert run([*command, "--cut-names"]) == ExitCode.OK
+    assert "note       name is cut to 40 characters (1 document)" in capsys.readouterr().out
+    monkeypatch.setenv("HL_RULES_OFF", "name_at_most_40")
+    assert run([*command, "--cut-names"]) == ExitCode.OK
+    assert "is cut" not in capsys.readouterr().out
+
+
 def test_files_of_documents_are_their_owners_alone(folder: Path) -> None:
     Path("t.rejects.csv").write_text("of an older version")
     Path("t.rejects.csv").chmod(0o644)

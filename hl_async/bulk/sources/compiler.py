@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
+from hl_async.bulk.sources.names import Naming
 from hl_async.bulk.sources.pricing import Prices, compare_total, prices_of
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
@@ -19,10 +21,9 @@ from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 from hl_async.models.phones import e164
+from hl_async.models.rules import RULE_NAMES
 from hl_async.operations import plain_id
 
-LONGEST_NAME: Final = 40
-"""Characters of a name or title (`docs/api-facts.md#api-names-40`)."""
 _LAST_YEAR: Final = 9000
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -86,6 +87,7 @@ def compile_document(
     place: str = "",
     raw: bytes = b"",
     business_name: str = "",
+    rules: Collection[str] = RULE_NAMES,
 ) -> SourceItem:
     """Turn a document into the request that creates it.
 
@@ -97,17 +99,12 @@ def compile_document(
         place: Where in the source the document stands.
         raw: Its original text.
         business_name: Name of the issuing business.
+        rules: The rules of the client that are in force.
 
     Raises:
         InvalidRequest: The document cannot become a request; names field and value.
     """
-    if not document.source_id.strip():
-        raise InvalidRequest("source_id", "is empty: the lines belong to no document")
-    kind = document.kind or settings.kind
-    if kind != settings.kind and not settings.convert:
-        raise InvalidRequest(
-            "kind", f"the document is an {kind}; this run creates {settings.kind}s (--as converts)"
-        )
+    _check_identity(document, settings)
     currency = document.currency or settings.currency
     if currency not in CURRENCIES:
         raise InvalidRequest("currency", _currency_problem(currency))
@@ -115,12 +112,13 @@ def compile_document(
     if location:
         plain_id("location", location)
     notes: list[str] = []
+    naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, latest, notes)
     prices = prices_of(document, currency)
     compare_total(document, prices.total, currency)
     if not prices.total and not settings.allow_zero_total:
         raise InvalidRequest("total", "is zero")
-    body = _body(document, settings, prices, currency, business_name, issued, ends, notes)
+    body = _body(document, settings, prices, currency, business_name, issued, ends, naming)
     return SourceItem(
         ordinal,
         document.source_id,
@@ -138,6 +136,16 @@ def compile_document(
     )
 
 
+def _check_identity(document: Document, settings: SourceSettings) -> None:
+    if not document.source_id.strip():
+        raise InvalidRequest("source_id", "is empty: the lines belong to no document")
+    kind = document.kind or settings.kind
+    if kind != settings.kind and not settings.convert:
+        raise InvalidRequest(
+            "kind", f"the document is an {kind}; this run creates {settings.kind}s (--as converts)"
+        )
+
+
 def _body(
     document: Document,
     settings: SourceSettings,
@@ -146,19 +154,17 @@ def _body(
     business_name: str,
     issued: date,
     ends: date,
-    notes: list[str],
+    naming: Naming,
 ) -> _Body:
-    name = (
-        document.name
-        or document.title
-        or f"{settings.kind.capitalize()} {document.number or document.source_id}"
-    )
+    title = naming.fit("title", document.title or settings.title or settings.kind.capitalize())
+    given = document.name or (title if document.title else "")
+    made = f"{settings.kind.capitalize()} {document.number or document.source_id}"
     common: dict[str, Any] = {
-        "name": _short("name", name, notes),
-        "title": _short("title", document.title or settings.title or settings.kind.capitalize(), notes),
+        "name": naming.fit("name", given or made, composed=not given),
+        "title": title,
         "currency": currency,
         "items": prices.lines,
-        "contact_details": _contact(document.customer, settings, notes),
+        "contact_details": _contact(document.customer, settings, naming.notes),
         "business_details": {"name": business_name} if business_name else {},
         "discount": prices.discount,
         "issue_date": issued,
@@ -167,7 +173,7 @@ def _body(
         common["terms_notes"] = document.terms_notes
     if settings.kind == "invoice":
         return _invoice(document, common, ends)
-    return _estimate(document, common, ends, notes)
+    return _estimate(document, common, ends, naming)
 
 
 def _currency_problem(currency: str) -> str:
@@ -199,16 +205,6 @@ def _days(document: Document, settings: SourceSettings, latest: date, notes: lis
         ends = issued + timedelta(days=settings.expiry_days)
         notes.append(f"{field} is missing: {settings.expiry_days} days after issue_date")
     return issued, ends
-
-
-def _short(field: str, text: str, notes: list[str]) -> str:
-    if len(text) <= LONGEST_NAME and "  " not in text and text.isprintable() and text.strip() == text:
-        return text
-    text = " ".join(text.split())
-    if len(text) <= LONGEST_NAME:
-        return text
-    notes.append(f"{field} is cut to {LONGEST_NAME} characters")
-    return text[: LONGEST_NAME - 1].rstrip() + "…"
 
 
 def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[str]) -> _Contact:
@@ -249,7 +245,7 @@ def _phone(text: str, region: str) -> str | None:
 _EMPTY: Final = DocumentAddress()
 
 
-def _estimate(document: Document, common: dict[str, Any], ends: date, notes: list[str]) -> _EstimateBody:
+def _estimate(document: Document, common: dict[str, Any], ends: date, naming: Naming) -> _EstimateBody:
     body = _EstimateBody(**common, expiry_date=ends, frequency_settings={"enabled": False})
     if document.number:
         if _NUMBER.fullmatch(document.number):
@@ -257,7 +253,7 @@ def _estimate(document: Document, common: dict[str, Any], ends: date, notes: lis
             if document.number_prefix:
                 body.estimate_number_prefix = document.number_prefix
         elif document.number not in body.name and document.number not in body.title:
-            body.name = _short("name", f"{document.number} {body.name}", notes)
+            body.name = naming.fit("name", f"{document.number} {body.name}", composed=True)
     if document.status or document.number or document.po_number or document.custom_fields:
         given = (("status", document.status), ("number", document.number), ("po_number", document.po_number))
         kept: dict[str, Any] = {field: value for field, value in given if value}

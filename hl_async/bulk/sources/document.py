@@ -171,8 +171,8 @@ class Document(_Record, frozen=True, gc=False):
         location: Id of the location, if not the run's.
         number: The document's number as text. Estimates keep digits, invoices any text.
         number_prefix: Text before the number.
-        name: Internal name; made from title or number when empty. At most 40 characters reach the API.
-        title: Heading that the customer reads; at most 40 characters reach the API.
+        name: Internal name; made from title or number when empty. An estimate's has at most 40 characters.
+        title: Heading that the customer reads. An estimate's has at most 40 characters.
         currency: ISO 4217 code.
         issue_date: Day of issue.
         expiry_date: Last day of an estimate's validity.

@@ -79,6 +79,7 @@ class DocumentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount_due: str = ""
     business_name: str = ""
     allow_zero_total: bool = False
+    cut_names: bool = False
 
 
 class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,12 +197,14 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def settings(self, base: SourceSettings | None = None) -> SourceSettings:
         """The settings of the source: ``base`` with what this file declares."""
         document, line = self.document, self.line
+        base = base or SourceSettings()
         return msgspec.structs.replace(
-            base or SourceSettings(),
+            base,
             **msgspec.structs.asdict(self.source),
             date_format=document.date_format,
             expiry_days=document.expiry_days,
             allow_zero_total=document.allow_zero_total,
+            cut_names=document.cut_names or base.cut_names,
             decimal=line.decimal,
             thousands=line.thousands,
             currency_sign=line.currency_sign,

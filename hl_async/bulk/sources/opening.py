@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -24,6 +25,14 @@ from hl_async.errors import ConfigurationError, SourceError
 _JSON_ONLY: Final = (*JSON, ".parquet")
 
 
+class ReadSource(Protocol):
+    """Reads a source from the start."""
+
+    def __call__(self, *, rules_off: Collection[str] | None = None) -> Reading:
+        """Return its documents; see `read_source`."""
+        ...
+
+
 class OpenedSource(msgspec.Struct):
     """A source that was looked at and can be read.
 
@@ -35,7 +44,7 @@ class OpenedSource(msgspec.Struct):
         encoding: Encoding of its reject file.
         settings: Everything that was declared about it.
         names_locations: Whether its documents may name their location.
-        read: Reads it from the start.
+        read: Reads it from the start; takes the rules of the client that are switched off.
         title: What it is, for people.
         source_name: Name of the system it comes from, as far as profile, query, mapping or file tell.
     """
@@ -47,7 +56,7 @@ class OpenedSource(msgspec.Struct):
     encoding: str
     settings: SourceSettings
     names_locations: bool
-    read: Callable[[], Reading]
+    read: ReadSource
     title: str = ""
     source_name: str = ""
 
@@ -102,15 +111,14 @@ def open_source(
             found.source.encoding,
             found.settings(declared),
             bool(found.document.location or declared.location),
-            lambda: read_source(path, found, settings=declared),
+            partial(read_source, path, found, settings=declared),
             "a table",
             derived_source_name(path, rules=mapping),
         )
     if path.suffix.lower() in NDJSON and not _is_foreign(path):
-        read = lambda: read_source(path, None, settings=declared)  # noqa: E731
-        return OpenedSource(
-            path, mark, None, ",", "utf-8", declared, True, read, "documents", derived_source_name(path)
-        )
+        read = partial(read_source, path, None, settings=declared)
+        name = derived_source_name(path)
+        return OpenedSource(path, mark, None, ",", "utf-8", declared, True, read, "documents", name)
     raise SourceError(_advice(path))
 
 
@@ -171,8 +179,8 @@ def _query_source(
     mark = fingerprint(first, *(path for _, path in named[1:]))
     mark = _mark(mark, [query.text, *pairs], kind)
     columns = _reject_columns(first, found, settings) if query.tables else None
-    read = lambda: read_sql(query, tables, settings)  # noqa: E731
     name = found.id if sql is None else derived_source_name(first, rules=sql)
+    read = partial(read_sql, query, tables, settings)
     return OpenedSource(first, mark, columns, ",", "utf-8", settings, True, read, found.name, name)
 
 

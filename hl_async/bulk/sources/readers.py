@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,8 @@ from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.document import Document, decode_document
 from hl_async.bulk.sources.groups import RowGroup, RowGroups, scattered_keys
 from hl_async.bulk.sources.mapping import Mapping
-from hl_async.bulk.sources.planning_rules import planning_context
+from hl_async.bulk.sources.names import with_fitting_names
+from hl_async.bulk.sources.planning_rules import planning_context, planning_rules
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import MAX_FIELD, REASON, table_text
 from hl_async.bulk.sources.row_reader import RowReader
@@ -30,7 +31,8 @@ from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_keys, tabl
 from hl_async.errors import HighLevelError, InvalidRequest, SourceError
 from hl_async.models import Estimate, EstimateDraft, expected_total
 from hl_async.models.codec import decoder, encode, encode_body
-from hl_async.models.preparation import prepared
+from hl_async.models.preparation import RequestContext, prepared
+from hl_async.models.rules import RULE_NAMES
 
 _estimate: Final = decoder(Estimate)
 _json: Final = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -110,6 +112,7 @@ def read_source(
     *,
     today: date | None = None,
     settings: SourceSettings | None = None,
+    rules_off: Collection[str] | None = None,
 ) -> Reading:
     """Read every document of a file.
 
@@ -118,19 +121,21 @@ def read_source(
         mapping: How a table's columns become documents.
         today: The day that issue dates must not pass; now, in UTC.
         settings: Defaults of what the documents lack.
+        rules_off: Rules of the client that are switched off; by default those of ``HL_RULES_OFF``.
 
     Raises:
         SourceError: The file as a whole cannot be read; before the first document if possible.
     """
     latest = latest_day(today)
+    context = planning_context(rules_off)
     if path.suffix.lower() in NDJSON:
-        return Reading(read_ndjson(path, latest, settings or SourceSettings()))
+        return Reading(read_ndjson(path, latest, settings or SourceSettings(), context))
     if mapping is None:
         raise SourceError(
             f"{path}: a table needs a mapping file (--map), a query (--sql) or a profile (--from); "
             "only .ndjson and .jsonl go without"
         )
-    return read_table(path, mapping, latest, settings)
+    return read_table(path, mapping, latest, settings, context.rules)
 
 
 def latest_day(today: date | None = None) -> date:
@@ -154,14 +159,25 @@ def _start(path: Path, mapping: Mapping, settings: SourceSettings) -> TableStart
 # ------------------------------------------------------------------------------------------------ tables
 
 
-def read_table(path: Path, mapping: Mapping, latest: date, settings: SourceSettings | None = None) -> Reading:
+def read_table(
+    path: Path,
+    mapping: Mapping,
+    latest: date,
+    settings: SourceSettings | None = None,
+    rules: Collection[str] = RULE_NAMES,
+) -> Reading:
     """Documents of a table; none is issued after ``latest``. The file is opened with the first document."""
     facts = SourceFacts()
-    return Reading(_table_records(path, mapping, latest, mapping.settings(settings), facts), facts)
+    return Reading(_table_records(path, mapping, latest, mapping.settings(settings), facts, rules), facts)
 
 
 def _table_records(
-    path: Path, mapping: Mapping, latest: date, settings: SourceSettings, facts: SourceFacts
+    path: Path,
+    mapping: Mapping,
+    latest: date,
+    settings: SourceSettings,
+    facts: SourceFacts,
+    rules: Collection[str],
 ) -> Iterator[SourceItem | Reject]:
     start = _start(path, mapping, settings)
     reader = RowReader(mapping, start.header, settings)
@@ -175,7 +191,7 @@ def _table_records(
         if watch is not None:
             for row in group.lines:
                 watch(row)
-        yield _document(group, mapping, reader, latest)
+        yield _document(group, mapping, reader, latest, rules)
 
 
 def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], None] | None:
@@ -194,7 +210,9 @@ def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], No
     return watch
 
 
-def _document(group: RowGroup, mapping: Mapping, reader: RowReader, latest: date) -> SourceItem | Reject:
+def _document(
+    group: RowGroup, mapping: Mapping, reader: RowReader, latest: date, rules: Collection[str]
+) -> SourceItem | Reject:
     raw = table_text(group.rows, mapping.source.delimiter).encode(errors="backslashreplace")
     if group.problem:
         return Reject(group.ordinal, group.key, group.problem, raw, group.place)
@@ -214,6 +232,7 @@ def _document(group: RowGroup, mapping: Mapping, reader: RowReader, latest: date
             place=group.place,
             raw=raw,
             business_name=reader.business(group.lines[0]),
+            rules=rules,
         )
     except InvalidRequest as error:
         return Reject(group.ordinal, group.key, str(error), raw, group.place)
@@ -227,6 +246,7 @@ def read_documents(
     settings: SourceSettings | None = None,
     *,
     today: date | None = None,
+    rules_off: Collection[str] | None = None,
 ) -> Reading:
     """Turn documents made in Python into what a run plans.
 
@@ -234,22 +254,27 @@ def read_documents(
         documents: The documents, in order.
         settings: Defaults of what they lack.
         today: The day that issue dates must not pass; now, in UTC.
+        rules_off: Rules of the client that are switched off; by default those of ``HL_RULES_OFF``.
     """
-    settings, latest = settings or SourceSettings(), latest_day(today)
+    settings, latest, rules = settings or SourceSettings(), latest_day(today), planning_rules(rules_off)
 
     def records() -> Iterator[SourceItem | Reject]:
         for ordinal, one in enumerate(documents):
             place = f"document {ordinal + 1}"
             raw = encode(one)
             try:
-                yield compile_document(one, settings, ordinal=ordinal, latest=latest, place=place, raw=raw)
+                yield compile_document(
+                    one, settings, ordinal=ordinal, latest=latest, place=place, raw=raw, rules=rules
+                )
             except InvalidRequest as error:
                 yield Reject(ordinal, one.source_id or place, str(error), raw, place)
 
     return Reading(records())
 
 
-def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[SourceItem | Reject]:
+def read_ndjson(
+    path: Path, latest: date, settings: SourceSettings, context: RequestContext
+) -> Iterator[SourceItem | Reject]:
     """One canonical document per line, one estimate body in the wire's spelling, or documents as the API answers them.
 
     A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`.
@@ -265,7 +290,7 @@ def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[
                     break
                 text = line.strip().removeprefix(b"\xef\xbb\xbf")
                 if text:
-                    yield _ndjson_record(ordinal, number, text, latest, settings)
+                    yield _ndjson_record(ordinal, number, text, latest, settings, context)
                     ordinal += 1
             else:
                 return
@@ -276,7 +301,7 @@ def read_ndjson(path: Path, latest: date, settings: SourceSettings) -> Iterator[
 
 
 def _ndjson_record(
-    ordinal: int, number: int, text: bytes, latest: date, settings: SourceSettings
+    ordinal: int, number: int, text: bytes, latest: date, settings: SourceSettings, context: RequestContext
 ) -> SourceItem | Reject:
     place = f"line {number}"
     source_id = ""
@@ -288,11 +313,16 @@ def _ndjson_record(
             source_id = str(document["source_id"])
             kept = {name: value for name, value in document.items() if name != REASON}
             one = decode_document(text if len(kept) == len(document) else encode(kept))
-            return compile_document(one, settings, ordinal=ordinal, latest=latest, place=place, raw=text)
+            return compile_document(
+                one, settings, ordinal=ordinal, latest=latest, place=place, raw=text, rules=context.rules
+            )
         source_id = str(document.get("sourceId") or document.get("_id") or _content_key(text))
         draft, total = _draft_of(document, text)
+        notes: list[str] = []
+        draft = with_fitting_names(draft, context.rules, cut=settings.cut_names, notes=notes)
         location = "" if "_id" in document else str(document.get("altId") or "")
-        return _item(ordinal, source_id, draft, place, text, location, latest, total)
+        item = _item(ordinal, source_id, draft, place, text, location, latest, context, total)
+        return msgspec.structs.replace(item, notes=tuple(notes)) if notes else item
     except msgspec.ValidationError as error:
         reason = str(error)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -310,6 +340,7 @@ def _item(
     raw: bytes,
     location: str,
     latest: date,
+    context: RequestContext,
     total: Decimal | None = None,
 ) -> SourceItem:
     """Make the request. `total` is the document's own in its source; without one it is computed where it can be."""
@@ -317,7 +348,7 @@ def _item(
         raise InvalidRequest("items", "is empty")
     if isinstance(draft.issue_date, date) and draft.issue_date > latest:
         raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
-    draft = prepared(draft, planning_context())
+    draft = prepared(draft, context)
     if total is None:
         total = expected_total(draft)
     return SourceItem(

@@ -29,6 +29,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
         title: Title of documents without one.
         expiry_days: Days from issue to expiry (or due date) of documents without one.
         allow_zero_total: Accept documents whose total is zero.
+        cut_names: Cut names and titles that are longer than the API takes; otherwise they are rejected.
         decimal: Decimal sign of numbers.
         thousands: Sign between groups of digits; a space stands for every kind of space.
         currency_sign: Accept a currency sign or code around amounts.
@@ -55,6 +56,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
     title: str = ""
     expiry_days: int = 30
     allow_zero_total: bool = False
+    cut_names: bool = False
     decimal: str = "."
     thousands: str = ""
     currency_sign: bool = False

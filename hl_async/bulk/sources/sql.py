@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain, groupby
 from operator import itemgetter
@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from hl_async.bulk.sources.compiler import compile_document
+from hl_async.bulk.sources.planning_rules import planning_rules
 from hl_async.bulk.sources.readers import Reading, SourceFacts, latest_day
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import table_text
@@ -69,6 +70,7 @@ def read_sql(
     *,
     today: date | None = None,
     memory: str = "256MB",
+    rules_off: Collection[str] | None = None,
 ) -> Reading:
     """Read documents by a SELECT whose columns have the canonical names.
 
@@ -78,6 +80,7 @@ def read_sql(
         settings: Defaults of what the documents lack.
         today: The day that issue dates must not pass; now, in UTC.
         memory: What the database may hold in memory before it spills to disk.
+        rules_off: Rules of the client that are switched off; by default those of ``HL_RULES_OFF``.
 
     Raises:
         SourceError: A file or the query cannot be used.
@@ -88,7 +91,8 @@ def read_sql(
         files = {table_name(one): one for one in files}
     base = settings or SourceSettings()
     facts = SourceFacts()
-    return Reading(_records(query, dict(files), base, latest_day(today), facts, memory), facts)
+    rules = planning_rules(rules_off)
+    return Reading(_records(query, dict(files), base, latest_day(today), facts, memory, rules), facts)
 
 
 def _duckdb() -> Any:
@@ -106,6 +110,7 @@ def _records(
     latest: date,
     facts: SourceFacts,
     memory: str,
+    rules: frozenset[str],
 ) -> Iterator[SourceItem | Reject]:
     duckdb = _duckdb()
     folder = Path(tempfile.mkdtemp(prefix="hl-async-sql-"))
@@ -126,7 +131,7 @@ def _records(
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        yield from _Documents(connection, query, tables, settings, latest, facts).records()
+        yield from _Documents(connection, query, tables, settings, latest, facts, rules).records()
     except duckdb.PermissionException as error:
         problem = f"{_first_line(error)}; a query may read only the files that the command names"
     except duckdb.OutOfMemoryException as error:
@@ -244,9 +249,10 @@ class _Documents:
         settings: SourceSettings,
         latest: date,
         facts: SourceFacts,
+        rules: frozenset[str],
     ) -> None:
         self._connection, self._query, self._tables = connection, query, tables
-        self._settings, self._latest, self._facts = settings, latest, facts
+        self._settings, self._latest, self._facts, self._rules = settings, latest, facts, rules
         keyed = {spec.name: spec.key for spec in query.tables if spec.key}
         self._keyed = next(
             ((one, keyed[one.name]) for one in tables if one.name in keyed and one.columns), None
@@ -319,6 +325,7 @@ class _Documents:
                 place=assembler.place(rows),
                 raw=self._raw(source_id, rows),
                 business_name=assembler.text("business_name", rows),
+                rules=self._rules,
             )
         except InvalidRequest as error:
             return self._rejected(ordinal, source_id, str(error), rows)

@@ -16,7 +16,7 @@ def to_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield flat rows of estimates or invoices: the same columns in each row, one value in each cell.
 
-    Amounts are `Decimal`, days are `date`, and moments are `datetime` in UTC. ``None`` marks unknown values. Data frames
+    Amounts are `Decimal`, days are `date`, and moments are `datetime` in UTC. ``None`` marks unknown values. Frames
     accept the rows directly: ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
 
     Args:

@@ -262,7 +262,7 @@ def _check_entry(value: Any, path: str, around: set[int]) -> None:
             raise InvalidRequest(path, f"{value} has no form in JSON")
     elif isinstance(value, Decimal):
         if not value.is_finite() or abs(value.adjusted()) > _MAX_EXPONENT:
-            raise InvalidRequest(path, f"{value} is not finite, or has an absurd exponent")
+            raise InvalidRequest(path, f"{value} is not finite, or has an exponent out of range")
     elif value is not None and not isinstance(value, int):
         try:
             plain = msgspec.to_builtins(value, builtin_types=(Decimal,), enc_hook=plain_form)

@@ -15,7 +15,7 @@ from hl_async.governor import Governor, GovernorPolicy, ScopeSnapshot
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import LocationDetails
 from hl_async.models.dates import check_zone
-from hl_async.operations import OPERATIONS, Operation, plain_id
+from hl_async.operations import Operation, operation_named, plain_id
 from hl_async.pagination import Pager
 from hl_async.resources.client_core import ClientCore
 from hl_async.resources.contacts import Contacts
@@ -279,7 +279,7 @@ class HighLevel:
         """Call any operation, or one of your own making, and get the undecoded 2xx answer.
 
         Governed, authorised and retried like a typed call; raises the same errors. ``operation`` is a row of
-        ``hl_async.operations`` or its operationId.
+        ``hl_async.operations`` or its name: ``estimates.create``, or the specification's ``create-new-estimate``.
         """
         return self.location(location).raw(operation, *ids, body=body, query=query, options=options)
 
@@ -419,11 +419,7 @@ class Location(RequesterHolder):
     ) -> Coroutine[Any, Any, WireResponse]:
         """See :meth:`HighLevel.raw`."""
         if isinstance(operation, str):
-            row = OPERATIONS.get(operation)
-            if row is None:
-                problem = f"{operation!r} is not an operationId; see: hl-async call --list"
-                raise InvalidRequest("operation", problem)
-            operation = row
+            operation = operation_named(operation)
         return self._at.send_with(operation, ids, body, query, options, lambda response: response)
 
     def __repr__(self) -> str:

@@ -198,6 +198,11 @@ class ClientConfig:
                 raise ConfigurationError(name, f"{getattr(self, name)} is below 1")
 
 
+def log_level() -> str:
+    """Return ``HL_LOG``: the level from which the package prints its log on stderr; empty if it is not set."""
+    return os.environ.get("HL_LOG", "").strip()
+
+
 def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment for a child process, with ``settings`` set."""
     return {**os.environ, **settings}

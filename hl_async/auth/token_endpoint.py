@@ -200,7 +200,7 @@ class TokenEndpoint:
                 problem = "no usable access token in it"
             return NoAnswer(f"{response.status} with a body that is not a token set ({problem})", sent=True)
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
-        refusal = error_from_response(operation.name, response)
+        refusal = error_from_response(operation.at, response)
         # A gateway reports some of its timeouts as 401: docs/api-facts.md#api-401
         silent = isinstance(refusal, RateLimited | ServerError) or response.status == 408
         if silent or not _is_verdict(response):

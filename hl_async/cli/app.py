@@ -15,6 +15,7 @@ import click
 
 from hl_async._version import __version__
 from hl_async.cli.exits import ExitCode
+from hl_async.config import log_level
 from hl_async.errors import (
     AlreadyMigrated,
     AuthError,
@@ -286,10 +287,22 @@ def fail(text: str, code: ExitCode = ExitCode.USAGE) -> NoReturn:
     raise click.exceptions.Exit(int(code))
 
 
-def run_async(main: Callable[[], Any]) -> Any:
-    """Run a coroutine function on a fresh loop: uvloop where it is installed, asyncio otherwise."""
+def run_async(main: Callable[[], Any], *, log: str = "error") -> Any:
+    """Run a coroutine function on a fresh loop: uvloop where it is installed, asyncio otherwise.
+
+    Args:
+        main: The coroutine function.
+        log: The level from which the package's log is printed, unless `HL_LOG` names one.
+    """
     import asyncio
 
+    from hl_async.telemetry.logs import log_to_stderr
+
+    # short commands retry in silence: the error that ends them says how often
+    if chosen := log_level():
+        log_to_stderr(chosen)
+    else:
+        log_to_stderr(log, "%(levelname)s: %(message)s")
     try:
         import uvloop
     except ImportError:

@@ -14,7 +14,7 @@ from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.errors import InvalidRequest
 from hl_async.models.codec import encode, json_page
-from hl_async.operations import OPERATIONS, Operation
+from hl_async.operations import OPERATIONS, Operation, operation_named
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str]
@@ -26,15 +26,11 @@ class _OperationName(_Text):
     name = "operation"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        for row in OPERATIONS.values():
-            if value in (row.name, row.at):
-                return row.name
-        import difflib
-
-        names = [row.at for row in OPERATIONS.values()] + list(OPERATIONS)
-        near = difflib.get_close_matches(str(value), names, 3)
-        hint = f"did you mean {', '.join(near)}?" if near else "see: hl-async call --list"
-        return self.fail(f"unknown operation {value!r}; {hint}", param, ctx)
+        try:
+            return operation_named(str(value)).name
+        except InvalidRequest as error:
+            problem = error.problem
+        return self.fail(problem, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
@@ -233,16 +229,14 @@ def _show_operations(as_json: bool) -> None:
         for row in OPERATIONS.values():
             put_json(_facts(row))
         return
-    names = {row: " ".join([row.at, *(f"<{name}>" for name in row.params)]) for row in OPERATIONS.values()}
-    width = max(map(len, names.values()))
+    columns = [
+        (" ".join([row.at, *(f"<{name}>" for name in row.params)]), row.name, f"{row.method:<6} {row.path}")
+        for row in OPERATIONS.values()
+    ]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-    lines = {
-        f"{name:<{width}}  {row.method:<6} {row.path}": f"{name:<{width}}  {row.method}"
-        for row, name in names.items()
-    }
-    too_long = sum(len(line) > room for line in lines)
-    for (
-        line,
-        short,
-    ) in lines.items():  # a path is left out where it would be broken; on a narrow terminal all are
-        click.echo(short if len(line) > room or too_long > 5 else line)
+    widths = [max(len(line[index]) for line in columns) for index in range(3)]
+    # a broken line is harder to read than a missing column, so the last columns go first
+    while len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > room:
+        widths.pop()
+    for line in columns:
+        click.echo("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=False)).rstrip())

@@ -114,8 +114,8 @@ def sandbox(
     for _ in range(locations - 1):
         box.add_location()
     if command:
-        return int(run_async(lambda: _serve_to(box, command)))
-    run_async(lambda: _serve(box, as_json))
+        return int(run_async(lambda: _serve_to(box, command), log="warning"))
+    run_async(lambda: _serve(box, as_json), log="warning")
     return ExitCode.OK
 
 

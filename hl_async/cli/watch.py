@@ -97,7 +97,7 @@ def watch(
             await store.aclose()
         return ExitCode.OK
 
-    return int(run_async(main))
+    return int(run_async(main, log="warning"))
 
 
 async def _read(

@@ -199,9 +199,8 @@ class Scope:
         if status == _TOO_MANY:
             asked = parse_retry_after(headers.get(wire.RETRY_AFTER), governor.wall())
             length = budget.pause(now, asked)
-            if governor.telemetry.active:
-                governor.telemetry.emit(events.Throttled(self.key[1], length))
-        if (budget.max != limit or budget.interval != interval) and governor.telemetry.active:
+            governor.telemetry.emit(events.Throttled(self.key[1], length))
+        if budget.max != limit or budget.interval != interval:
             governor.telemetry.emit(events.RateLimitLearned(self.key[1], budget.max, budget.interval))
         text = headers.get(_DAILY_REMAINING)
         if text is not None and (text != self._daily_quota.text or self._daily_quota.spent):
@@ -436,7 +435,7 @@ class Governor:
         else:
             limit.leave()
             changed = False
-        if changed and self.telemetry.active:
+        if changed and self.telemetry.wants_calls():
             self.telemetry.emit(events.ConcurrencyChanged(limit.limit, limit.in_flight))
         for _ in range(len(self._want_concurrency)):
             if limit.in_flight >= limit.limit:

@@ -8,10 +8,12 @@ contract test read the same rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
 from hl_async import models as m
+from hl_async.errors import InvalidRequest
 from hl_async.operations.endpoint import (
     MAX_ID,
     Alt,
@@ -326,6 +328,38 @@ OPERATIONS: Final[Mapping[str, Operation[Any]]] = MappingProxyType(
 )
 """Every row by its operationId: invoices and OAuth in the order above, then the neighbours."""
 
+
+@cache
+def _spellings() -> Mapping[str, Operation[Any]]:
+    constants = {name: row for name, row in globals().items() if isinstance(row, Operation)}
+    return {**constants, **{row.at: row for row in OPERATIONS.values()}, **OPERATIONS}
+
+
+def find_operation(spelling: str) -> Operation[Any] | None:
+    """Return the row of ``estimates.create``, ``create-new-estimate`` or ``CREATE_ESTIMATE``; None if it is unknown."""
+    return _spellings().get(spelling)
+
+
+def operation_named(spelling: str, field: str = "operation") -> Operation[Any]:
+    """Return the row that a person names, in any of its spellings.
+
+    Args:
+        spelling: ``estimates.create``, the specification's ``create-new-estimate``, or ``CREATE_ESTIMATE``.
+        field: The argument that held it, for the error.
+
+    Raises:
+        InvalidRequest: The operation is unknown; the error names the nearest ones.
+    """
+    row = find_operation(spelling)
+    if row is not None:
+        return row
+    import difflib
+
+    near = difflib.get_close_matches(spelling, _spellings(), 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "see: hl-async call --list"
+    raise InvalidRequest(field, f"unknown operation {spelling!r}; {hint}")
+
+
 __all__ = [
     "ADD_CONTACT_TAGS",
     "CANCEL_INVOICE_SCHEDULE",
@@ -399,7 +433,9 @@ __all__ = [
     "Alt",
     "Operation",
     "Replay",
+    "find_operation",
     "names_no_location",
+    "operation_named",
     "path_segment",
     "plain_id",
 ]

@@ -46,14 +46,15 @@ class Replay(Enum):
 class Operation(Generic[T]):
     """One endpoint, typed by its answer.
 
-    ``name`` is the specification's operationId; ``resource`` and ``call`` name the coroutine
-    (``estimates.create``); ``path`` is a template with one ``{parameter}`` per id; ``items`` is the key that
+    ``name`` is the specification's operationId; ``at`` names the coroutine (``estimates.create``), in two parts
+    ``resource`` and ``call``; ``path`` is a template with one ``{parameter}`` per id; ``items`` is the key that
     holds the list in a list envelope; ``query`` the filters the endpoint knows, as the wire
     spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token;
     ``identity`` is where the answer holds the id that was asked for, such as ``invoice.id``.
     """
 
     alt: Alt
+    at: str
     authorised: bool
     body: type[Any] | None
     call: str
@@ -76,7 +77,7 @@ class Operation(Generic[T]):
     total: str
 
     __slots__ = (
-        "alt", "authorised", "body", "call", "decode", "form", "identity", "items", "method", "name",
+        "alt", "at", "authorised", "body", "call", "decode", "form", "identity", "items", "method", "name",
         "page", "params", "path", "path_v3", "query", "replay", "resource", "response", "scope", "segments", "total",
     )  # fmt: skip
 
@@ -105,6 +106,7 @@ class Operation(Generic[T]):
         self.path = path
         self.path_v3 = path_v3 or path
         self.response = response
+        self.at = at
         self.resource, self.call = at.split(".")
         self.scope = scope
         self.alt = alt
@@ -129,11 +131,6 @@ class Operation(Generic[T]):
             self.decode = decoder(self.response)
             return self.decode
 
-    @property
-    def at(self) -> str:
-        """``resource.call``, the coroutine's place."""
-        return f"{self.resource}.{self.call}"
-
     def expand(self, *ids: str) -> str:
         """The path with ``ids`` filled in, each percent-encoded with nothing left safe.
 
@@ -142,7 +139,7 @@ class Operation(Generic[T]):
         """
         segments = self.segments
         if len(ids) != len(segments) - 1:
-            raise InvalidRequest("path", f"{self.name} takes {len(segments) - 1} ids, got {len(ids)}")
+            raise InvalidRequest("path", f"{self.at} takes {len(segments) - 1} ids, got {len(ids)}")
         path = segments[0]
         for index, value in enumerate(ids):
             path += path_segment(self.params[index], value) + segments[index + 1]
@@ -165,7 +162,7 @@ class Operation(Generic[T]):
             )
 
     def __repr__(self) -> str:
-        return f"<Operation {self.name}: {self.method} {self.path}>"
+        return f"<Operation {self.at}: {self.method} {self.path}>"
 
 
 def names_no_location(operation: Operation[Any], url: str, body: bytes | None) -> bool:

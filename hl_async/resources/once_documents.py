@@ -142,7 +142,7 @@ class OnceCall(Generic[D]):
                     f"{record.document if record else ''} was created for the key {self._key!r} and is gone; "
                     "take a new key to create another",
                     status=404,
-                    operation=self._operation.name,
+                    operation=self._operation.at,
                 )
             if step is OnceStep.UNDECIDED or not await patience.rest():
                 self._give_up(step, look, doubt)
@@ -184,12 +184,12 @@ class OnceCall(Generic[D]):
                 f"{', '.join(ids)} may be the document of the key {self._key!r}: its content is the same, but the "
                 "API returned no meta; compare, and create it without a key if it is another one",
                 candidates=ids,
-                operation=self._operation.name,
+                operation=self._operation.at,
             ) from doubt
         raise OutcomeUnknown(
             f"no answer says whether the document of the key {self._key!r} was created; call again with the same key",
             reason=doubt if isinstance(doubt, CallError) else None,
-            operation=self._operation.name,
+            operation=self._operation.at,
         ) from doubt
 
 

@@ -222,5 +222,5 @@ def _text(name: str, value: object) -> str:
 def with_number(answer: R, name: str, operation: Operation[R]) -> R:
     """Return the answer of a generator of numbers; raise :class:`DecodeError` if it holds none."""
     if getattr(answer, name) is None:
-        raise DecodeError("the answer holds no number", operation=operation.name)
+        raise DecodeError("the answer holds no number", operation=operation.at)
     return answer

@@ -16,6 +16,8 @@ from typing import Final
 
 from aiohttp import web
 
+from hl_async.operations import operation_named
+
 _JSON: Final = "application/json; charset=utf-8"
 # a time-out of the gateway in a 401's clothes: docs/api-facts.md#api-401
 _TIMED_OUT: Final = "Command timed out"
@@ -148,17 +150,21 @@ class FaultPlan:
         """Let the next requests of an operation meet these faults, one each.
 
         Args:
-            operation: An operationId, or `*` for any.
+            operation: An operation, such as `estimates.create` or `create-new-estimate`, or `*` for any.
             faults: The faults, in order.
             times: How often the whole list is used.
+
+        Raises:
+            InvalidRequest: The operation is unknown.
         """
-        self._scripts.setdefault(operation, deque()).extend(list(faults) * times)
+        self._scripts.setdefault(_scripted_name(operation), deque()).extend(list(faults) * times)
 
     def unscript(self, operation: str, fault: Fault) -> None:
         """Remove what `script` announced of this fault and has not happened."""
-        queue = self._scripts.get(operation)
+        name = _scripted_name(operation)
+        queue = self._scripts.get(name)
         if queue is not None:
-            self._scripts[operation] = deque(entry for entry in queue if entry is not fault)
+            self._scripts[name] = deque(entry for entry in queue if entry is not fault)
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -189,6 +195,10 @@ class FaultPlan:
                 return fault
             die -= rate
         return None
+
+
+def _scripted_name(operation: str) -> str:
+    return operation if operation == "*" else operation_named(operation).name
 
 
 def _html(status: int, title: str) -> web.Response:

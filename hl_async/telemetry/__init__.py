@@ -1,7 +1,8 @@
 """Events about calls, attempts, waiting and tokens, and the observers that receive them.
 
-Nothing is built when nobody listens: the senders test :attr:`Telemetry.active` first. Events never hold tokens, request
-bodies or query strings. ``hl_async.telemetry.otel`` has an observer for OpenTelemetry (extra ``otel``).
+Events of calls are built only for an observer, or for the log at DEBUG: senders ask :meth:`Telemetry.wants_calls`
+first. Events never hold tokens, request bodies or query strings. ``hl_async.telemetry.otel`` has an observer for
+OpenTelemetry (extra ``otel``).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from hl_async.telemetry.events import (
     TokenRefreshed,
     TokenRefreshFailed,
 )
-from hl_async.telemetry.logs import LoggingObserver
-from hl_async.telemetry.observing import Observer, Telemetry, logger
+from hl_async.telemetry.logs import LoggingObserver, logger
+from hl_async.telemetry.observing import Observer, Telemetry
 
 __all__ = [
     "AttemptFinished",

@@ -1,31 +1,156 @@
-"""Events as log records."""
+"""Events as lines of the ``hl_async`` logger: trouble at WARNING, news at INFO, calls at DEBUG."""
 
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import msgspec
-
+from hl_async.errors import ConfigurationError
+from hl_async.secret import redact
 from hl_async.telemetry.events import (
+    AttemptFinished,
+    AttemptStarted,
+    BudgetStoreBack,
     BudgetStoreLost,
+    CallFinished,
+    CallStarted,
+    ConcurrencyChanged,
     Event,
+    RateLimitLearned,
     RetryScheduled,
     Throttled,
+    TokenRefreshed,
     TokenRefreshFailed,
 )
-from hl_async.telemetry.observing import logger
+
+logger: Final = logging.getLogger("hl_async")
+# Without a handler of its own, logging would print warnings of a library whose user never set up logging.
+logger.addHandler(logging.NullHandler())
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler
+
+_FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def _attempt_finished(event: AttemptFinished) -> str:
+    ended = f"status {event.status} in {event.elapsed:.3f} s" if event.status else event.error
+    return f"{event.operation}: request {event.attempt}: {event.method} to {event.host}: {ended}"
+
+
+def _retry(event: RetryScheduled) -> str:
+    when = f"in {event.delay:.1f} s" if event.delay else "as soon as the rate budget allows"
+    return f"{event.operation}: request {event.attempt} failed ({event.reason}); sending it again {when}"
+
+
+def _call_finished(event: CallFinished) -> str:
+    requests = "1 request" if event.attempts == 1 else f"{event.attempts} requests"
+    return f"{event.operation}: {event.outcome} after {requests}, {event.elapsed:.3f} s, for {event.scope}"
+
+
+def _refresh_failed(event: TokenRefreshFailed) -> str:
+    return f"the tokens of {event.key} were not renewed: {event.error}"
+
+
+_Line = tuple[int, Callable[[Any], str]]
+_LINES: Final[dict[type[Event], _Line]] = {
+    CallStarted: (logging.DEBUG, lambda event: f"{event.operation}: called for {event.scope}"),
+    AttemptStarted: (
+        logging.DEBUG,
+        lambda event: (
+            f"{event.operation}: request {event.attempt} goes out {event.waited:.3f} s after the call"
+        ),
+    ),
+    AttemptFinished: (logging.DEBUG, _attempt_finished),
+    RetryScheduled: (logging.WARNING, _retry),
+    CallFinished: (logging.DEBUG, _call_finished),
+    RateLimitLearned: (
+        logging.INFO,
+        lambda event: f"{event.scope} allows {event.max} requests per {event.interval:g} s",
+    ),
+    Throttled: (
+        logging.WARNING,
+        lambda event: f"{event.scope} answered 429; its requests pause for {event.pause:.1f} s",
+    ),
+    BudgetStoreLost: (
+        logging.WARNING,
+        lambda event: f"the shared rate budget cannot be used: {event.error}; bulk waits",
+    ),
+    BudgetStoreBack: (
+        logging.WARNING,
+        lambda event: f"the shared rate budget can be used again, after {event.away:.1f} s",
+    ),
+    ConcurrencyChanged: (
+        logging.DEBUG,
+        lambda event: f"bulk may have {event.limit} requests in flight, {event.in_flight} are",
+    ),
+    TokenRefreshed: (
+        logging.INFO,
+        lambda event: f"the tokens of {event.key} were renewed in {event.elapsed:.3f} s",
+    ),
+    TokenRefreshFailed: (logging.WARNING, _refresh_failed),
+}
+
+
+def write(event: Event, to: logging.Logger = logger) -> None:
+    """Log an event if its level is on. The event itself is on the record, as ``hl_event``."""
+    level, text = _LINES[type(event)]
+    if to.isEnabledFor(level):
+        # reasons quote errors of other libraries, and those may quote a request
+        to.log(level, "%s", redact(text(event)), extra={"hl_event": event})
+
+
+class StderrHandler(_StreamHandler):
+    """Prints records on the `sys.stderr` of the moment, which a progress bar replaces while it is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print ``record``; see :class:`logging.Handler`."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def log_to_stderr(level: str, form: str = _FORM) -> None:
+    """Print the package's log on stderr from a level on; a second call changes level and form only.
+
+    Args:
+        level: debug, info, warning or error, in any case.
+        form: How a record looks, as for :class:`logging.Formatter`.
+
+    Raises:
+        ConfigurationError: There is no such level.
+    """
+    number = LEVELS.get(level.lower())
+    if number is None:
+        raise ConfigurationError("HL_LOG", f"{level!r} is not a level; use {', '.join(LEVELS)}")
+    if number < logging.WARNING:
+        logger.setLevel(number)
+    handler = next((one for one in logger.handlers if isinstance(one, StderrHandler)), None)
+    if handler is None:
+        # an application that set up logging prints our records already: a second handler would double them
+        if logging.getLogger().handlers:
+            return
+        handler = StderrHandler()
+        logger.addHandler(handler)
+    handler.setLevel(number)
+    handler.setFormatter(logging.Formatter(form))
 
 
 class LoggingObserver:
-    """Writes events to the ``hl_async`` logger: attempts at DEBUG, retries and throttles at WARNING."""
+    """Writes events to a logger of yours. The logger ``hl_async`` needs none: the client writes to it by itself."""
 
     def __init__(self, to: logging.Logger = logger) -> None:
-        self._logger = to
+        self.logger = to
 
     def on_event(self, event: Event) -> None:
-        loud = isinstance(event, RetryScheduled | Throttled | TokenRefreshFailed | BudgetStoreLost)
-        level = logging.WARNING if loud else logging.DEBUG
-        if self._logger.isEnabledFor(level):
-            fields = msgspec.structs.asdict(event)
-            text = " ".join(f"{name}={value}" for name, value in fields.items())
-            self._logger.log(level, "%s %s", type(event).__name__, text, extra={"hl_event": event})
+        """Log ``event``; see :class:`~hl_async.telemetry.Observer`."""
+        write(event, self.logger)

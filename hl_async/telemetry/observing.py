@@ -1,14 +1,13 @@
-"""Who is told: the protocol of observers, and the hub that hands them events."""
+"""The protocol of observers, and the hub that hands them events."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from hl_async.telemetry.events import Event
-
-logger: Final = logging.getLogger("hl_async")
+from hl_async.telemetry.logs import LoggingObserver, logger, write
 
 
 @runtime_checkable
@@ -19,20 +18,30 @@ class Observer(Protocol):
 
 
 class Telemetry:
-    """Hands events to observers; one that raises is logged once and dropped."""
+    """Hands events to observers and to the log; an observer that raises is logged once and dropped."""
 
-    __slots__ = ("_observers", "active")
+    __slots__ = ("_observers", "_writes", "active")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
         self.active: bool = bool(self._observers)
+        # A LoggingObserver of our own logger would write each line a second time.
+        self._writes = not any(
+            isinstance(one, LoggingObserver) and one.logger is logger for one in self._observers
+        )
+
+    def wants_calls(self) -> bool:
+        """Tell whether events about calls are to be built: for an observer, or for the log at DEBUG."""
+        return self.active or logger.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
         """Deliver ``event``; never raises."""
+        if self._writes:
+            write(event)
         for observer in tuple(self._observers):
             try:
                 observer.on_event(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - an observer may raise anything
                 self._observers.remove(observer)
                 self.active = bool(self._observers)
                 logger.exception("observer %s raised and was dropped", type(observer).__name__)

@@ -60,14 +60,20 @@ class _Call:
     """State of one call. Times belong to the monotonic clock."""
 
     __slots__ = (
-        "ambiguous", "attempts", "bearer", "before_send", "call_id", "deadline", "last", "operation", "options",
-        "reauthorised", "started", "throttles",
+        "ambiguous", "attempts", "bearer", "before_send", "call_id", "deadline", "last", "observed", "operation",
+        "options", "reauthorised", "started", "throttles",
     )  # fmt: skip
 
     def __init__(
-        self, operation: Operation[Any], options: CallOptions, total: float, before_send: BeforeSend | None
+        self,
+        operation: Operation[Any],
+        options: CallOptions,
+        total: float,
+        before_send: BeforeSend | None,
+        observed: bool,
     ) -> None:
         self.operation = operation
+        self.observed = observed
         self.before_send = before_send
         self.options = options
         self.started = monotonic()
@@ -82,11 +88,11 @@ class _Call:
 
     def attempt_started(self) -> events.AttemptStarted:
         waited = monotonic() - self.started
-        return events.AttemptStarted(self.call_id, self.operation.name, self.attempts, waited)
+        return events.AttemptStarted(self.call_id, self.operation.at, self.attempts, waited)
 
     def describe(self, error: CallError) -> CallError:
         """Add the facts of this call to ``error``, and return it."""
-        error.operation = self.operation.name
+        error.operation = self.operation.at
         error.attempts = self.attempts
         error.elapsed = monotonic() - self.started
         error.ambiguous = self.ambiguous
@@ -195,18 +201,19 @@ class Transport:
         total = options.timeout
         if total is None:
             total = self._config.timeouts.total if options.lane is Lane.INTERACTIVE else math.inf
-        call = _Call(operation, options, total, before_send)
+        # asked once per call, so that a log that is off costs one look
+        observed = self._telemetry.wants_calls()
+        call = _Call(operation, options, total, before_send, observed)
         url = f"{self._base_url}{path}?{query}" if query else self._base_url + path
         self.budget.call_started()
         self._in_flight += 1
-        observed = self._telemetry.active
         outcome = "ok"
         try:
             # Inside the try: an observer that raises KeyboardInterrupt must not leave the call in flight.
             if observed:
                 self._telemetry.emit(
                     events.CallStarted(
-                        call.call_id, operation.name, account.key, operation.method, operation.path
+                        call.call_id, operation.at, account.key, operation.method, operation.path
                     )
                 )
             while True:
@@ -226,11 +233,9 @@ class Transport:
         finally:
             self._leave()
             if observed:
-                elapsed = monotonic() - call.started
+                took = monotonic() - call.started
                 self._telemetry.emit(
-                    events.CallFinished(
-                        call.call_id, operation.name, account.key, call.attempts, elapsed, outcome
-                    )
+                    events.CallFinished(call.call_id, operation.at, account.key, call.attempts, took, outcome)
                 )
 
     async def _acquire(self, scope: Scope, call: _Call) -> Permit:
@@ -266,7 +271,7 @@ class Transport:
             timeout = self._timeout(call)
             call.bearer = bearer
             call.attempts += 1
-            if self._telemetry.active:
+            if call.observed:
                 self._telemetry.emit(call.attempt_started())
         except BaseException:
             permit.unused()
@@ -285,12 +290,12 @@ class Transport:
             permit.answered(response.status, response.headers, response.elapsed)
             if 200 <= response.status < 300:
                 result = finish(response)
-                if self._telemetry.active:
+                if call.observed:
                     self._observe(call, response, "")
                 return result
             asked = parse_retry_after(response.headers.get(RETRY_AFTER), time())
             located = not names_no_location(operation, url, body)
-            failure = error_from_response(operation.name, response, retry_after=asked, located=located)
+            failure = error_from_response(operation.at, response, retry_after=asked, located=located)
         except WireError as error:
             if error.sent:
                 permit.failed()
@@ -302,7 +307,7 @@ class Transport:
         except BaseException:
             permit.failed()  # bytes may have left; ignored if an answer has settled the permit
             raise
-        if self._telemetry.active:
+        if call.observed:
             self._observe(call, response, type(failure).__name__)
         raise failure
 
@@ -386,7 +391,7 @@ class Transport:
         self._telemetry.emit(
             events.AttemptFinished(
                 call.call_id,
-                operation.name,
+                operation.at,
                 call.attempts,
                 response.status if response else 0,
                 response.elapsed if response else 0.0,
@@ -397,12 +402,10 @@ class Transport:
         )
 
     def _announce(self, call: _Call, decision: Decision) -> None:
-        if self._telemetry.active:
-            self._telemetry.emit(
-                events.RetryScheduled(
-                    call.call_id, call.operation.name, call.attempts, decision.delay, decision.reason
-                )
-            )
+        operation = call.operation.at
+        self._telemetry.emit(
+            events.RetryScheduled(call.call_id, operation, call.attempts, decision.delay, decision.reason)
+        )
 
     # ------------------------------------------------------------------------------------- life cycle
 

@@ -33,7 +33,7 @@ from hl_async.errors import (
     WrongTokenType,
     bounded_text,
 )
-from hl_async.operations import OPERATIONS
+from hl_async.operations import find_operation
 from hl_async.secret import redact
 from hl_async.wire import WireResponse
 
@@ -127,7 +127,7 @@ def error_from_response(
     ray = response.headers.get(wire.CLOUDFLARE_RAY)
     trace_id = facts.trace_id or _trace_header(response.headers)
     headline = _headline(status, facts, response)
-    row = OPERATIONS.get(operation) if kind is ScopeMissing else None
+    row = find_operation(operation) if kind is ScopeMissing else None
     if row is not None and row.scope is not None:
         headline = f"{headline.rstrip('.')}; the operation needs {row.scope}"
     return kind(

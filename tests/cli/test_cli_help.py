@@ -96,7 +96,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         ("call estimates.create", "estimates.create needs one with name, currency"),
         ("call estimates.list -q statu=x", "it has startAt, endAt, search, status"),
         ("call invoices.get nosuch", "check the id, and that it belongs to the location"),
-        ("call estimates.update x --body {}", "hl-async call --list update-estimate"),
+        ("call estimates.update x --body {}", "hl-async call --list estimates.update"),
         ("call estimates.update x --body {}", "\n  and items must be an array"),
         ("export estimates all.pdf", "neither .ndjson"),
         ("verify nosuch.db", "there is no journal at nosuch.db"),
@@ -142,7 +142,7 @@ def test_every_operation_can_be_called(
     if code == ExitCode.OK:
         assert shown.out == "" or json.loads(shown.out) is not None
     else:
-        assert operation.name in shown.err
+        assert operation.at in shown.err
 
 
 def test_every_operation_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from hl_async.sandbox import Sandbox
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN_ONLY = {
+    "docs/how-to/telemetry.md": 1,
     "README.md": 2,
     "docs/credentials.md": 3,
     "docs/from/freshbooks.md": 1,

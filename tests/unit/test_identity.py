@@ -127,7 +127,7 @@ async def test_a_typed_call_never_returns_another_document(name: str) -> None:
     error = caught.value
     assert isinstance(error, OutcomeUnknown) is (row.replay is op.Replay.UNSAFE)
     assert isinstance(error.reason if isinstance(error, OutcomeUnknown) else error, WrongDocument)
-    assert error.operation == name
+    assert error.operation == row.at
     assert wire.count == 1
     wire.body = body_of(row, ASKED)
     await calls(shop)[name]()

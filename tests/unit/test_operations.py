@@ -66,7 +66,7 @@ def test_neighbours_name_the_location_as_their_service_wants_it() -> None:
 def test_a_path_is_its_template_with_the_ids_in_place() -> None:
     assert op.SEND_ESTIMATE.expand("64f0a1") == "/invoices/estimate/64f0a1/send"
     assert op.LIST_INVOICES.expand() == "/invoices/"
-    assert repr(op.LIST_INVOICES) == "<Operation list-invoices: GET /invoices/>"
+    assert repr(op.LIST_INVOICES) == "<Operation invoices.list: GET /invoices/>"
 
 
 def test_the_number_of_ids_is_checked() -> None:
@@ -110,3 +110,19 @@ def test_any_id_stays_one_segment_of_its_own_route_or_is_refused(value: str) -> 
 @pytest.mark.parametrize("value", ["64f0a1b2c3d4e5f6a7b8c9d0", "ABCdef0123"])
 def test_an_ordinary_id_goes_as_it_is(value: str) -> None:
     assert path_segment("id", value) == value
+
+
+@pytest.mark.parametrize("spelling", ["estimates.create", "create-new-estimate", "CREATE_ESTIMATE"])
+def test_an_operation_is_found_by_each_of_its_spellings(spelling: str) -> None:
+    assert op.operation_named(spelling) is op.CREATE_ESTIMATE
+    assert op.find_operation(spelling) is op.CREATE_ESTIMATE
+
+
+def test_an_unknown_operation_is_refused_with_the_nearest_ones() -> None:
+    assert op.find_operation("estimates.creat") is None
+    with pytest.raises(
+        InvalidRequest, match=r"unknown operation 'estimates.creat'; did you mean .*estimates.create"
+    ):
+        op.operation_named("estimates.creat")
+    with pytest.raises(InvalidRequest, match="see: hl-async call --list"):
+        op.operation_named("xyzzy")

@@ -197,7 +197,7 @@ async def test_a_creation_without_an_answer_is_sent_once_and_told(failure: Any) 
         await rig.create()
     assert len(rig.wire.sent) == 1
     assert caught.value.reason is not None
-    assert caught.value.operation == "create-new-estimate"
+    assert caught.value.operation == "estimates.create"
 
 
 async def test_a_creation_whose_answer_does_not_decode_is_of_unknown_outcome() -> None:
@@ -229,7 +229,7 @@ async def test_a_document_of_the_wrong_shape_is_told_and_not_read_again() -> Non
     rig = Rig(answer(200, b"[]"))
     with pytest.raises(DecodeError) as caught:
         await rig.number()
-    assert caught.value.operation == "generate-estimate-number"
+    assert caught.value.operation == "estimates.generate_number"
     assert len(rig.wire.sent) == 1
 
 
@@ -237,7 +237,7 @@ async def test_refusals_carry_operation_and_attempts() -> None:
     rig = Rig(LOST, refusal(400, "bad"))
     with pytest.raises(BadRequest) as caught:
         await rig.number()
-    assert (caught.value.operation, caught.value.attempts) == ("generate-estimate-number", 2)
+    assert (caught.value.operation, caught.value.attempts) == ("estimates.generate_number", 2)
     assert caught.value.ambiguous
 
 

@@ -138,7 +138,7 @@ async def test_requests_are_shown_with_time_budget_and_fault(
     with pytest.raises(ServerError):
         await shop.estimates.generate_number()
     log = await read(browser, "requests")
-    assert "generate-estimate-number" in log and "html_502" in log and "9999" in log
+    assert "estimates.generate_number" in log and "html_502" in log and "9999" in log
     assert log.index("html_502") < log.index("9999"), "newest first"
     assert box.token not in log
     assert "html_502" in await read(browser, "requests?only=faults")

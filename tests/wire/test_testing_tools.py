@@ -80,8 +80,9 @@ async def test_faults_last_as_long_as_their_block(hl: HighLevel, box: Sandbox) -
         for _ in range(3):
             with pytest.raises(ServerError):
                 await once.estimates.generate_number()
-    with faults.lost_answers(box, CREATE), pytest.raises(OutcomeUnknown):
-        await shop.estimates.create(build.estimate())
+    for spelling in (CREATE, "estimates.create", "CREATE_ESTIMATE"):
+        with faults.lost_answers(box, spelling), pytest.raises(OutcomeUnknown):
+            await shop.estimates.create(build.estimate())
     with faults.unreachable_next(box), pytest.raises(ConnectionLost):
         await once.estimates.generate_number()
     with faults.refused_tokens(box), pytest.raises(Unauthorized):
@@ -93,7 +94,7 @@ async def test_faults_last_as_long_as_their_block(hl: HighLevel, box: Sandbox) -
     with faults.lost_answers(box, CREATE, times=5):
         pass  # announced and never met
     assert (await shop.estimates.create(build.estimate())).id
-    assert len(box.ledger.places[box.location_id].estimates) == 2
+    assert len(box.ledger.places[box.location_id].estimates) == 4
 
 
 def test_a_fault_for_an_operation_that_does_not_exist_is_refused() -> None:

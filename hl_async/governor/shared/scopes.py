@@ -218,11 +218,7 @@ class SharedScopes:
         if self._away_since is None:
             self._away_since = now
             self._pause = _FIRST_PAUSE
-            if self._governor.telemetry.active:
-                self._governor.telemetry.emit(events.BudgetStoreLost(problem))
-            else:
-                # Bulk stands still now. Without an observer, the log is the only place that says why.
-                events.logger.warning("the shared rate budget can't be used: %s", problem)
+            self._governor.telemetry.emit(events.BudgetStoreLost(problem))
         self._prober = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause, self._probe)
@@ -245,8 +241,7 @@ class SharedScopes:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._governor.telemetry.active:
-            self._governor.telemetry.emit(events.BudgetStoreBack(away))
+        self._governor.telemetry.emit(events.BudgetStoreBack(away))
         waiting, self._waiting = self._waiting, {}
         for scope in waiting:
             scope.look()

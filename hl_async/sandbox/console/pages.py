@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from hl_async.errors import ConfigurationError
-from hl_async.operations import OPERATIONS
+from hl_async.operations import OPERATIONS, find_operation
 from hl_async.sandbox.console import exchange_view
 from hl_async.sandbox.console.document_view import money, paper
 from hl_async.sandbox.console.rendering import PREFIX, page
@@ -165,7 +165,7 @@ def requests(box: SandboxState, query: Mapping[str, str]) -> str:
                 "is_error": is_error,
                 "status": one.status or "none",
                 "problem": exchange_view.problem(box.recorder.find(one.number)) if is_error else "",
-                "operation": one.operation or f"{one.method} {one.path}",
+                "operation": _spoken(one.operation) or f"{one.method} {one.path}",
                 "location": one.location,
                 "remaining": "" if one.remaining is None else one.remaining,
                 "fault": one.fault,
@@ -193,7 +193,7 @@ def request(box: SandboxState, number: str) -> str | None:
     facts = {
         "Status": one.status or "no answer",
         "Problem": exchange_view.problem(exchange) if one.status >= 400 else "",
-        "Operation": one.operation or "unknown route",
+        "Operation": _spoken(one.operation) or "unknown route",
         "Time": _arrived(box, one),
         "Duration": f"{one.elapsed * 1000:.1f} ms" if one.elapsed else "",
         "Location": one.location,
@@ -228,7 +228,7 @@ def faults(box: SandboxState, token: str, said: str = "") -> str:
         profile=next((name for name, rates in PROFILES.items() if rates == box.faults.rates), "own rates"),
         profiles=list(PROFILES),
         seed=box.faults.seed,
-        operations=["*", *OPERATIONS],
+        operations=["*", *sorted(row.at for row in OPERATIONS.values())],
         kinds=[fault.value for fault in Fault],
         latency=box.latency,
         now=box.clock.timestamp(),
@@ -271,7 +271,9 @@ def webhooks(box: SandboxState, token: str, said: str = "") -> str:
 
 def outbox(box: SandboxState) -> str:
     """Show the messages to customers that the live API would have sent."""
-    return page("outbox.html", "Outbox", here="outbox", messages=list(reversed(box.recorder.messages)))
+    return page(
+        "outbox.html", "Outbox", here="outbox", messages=list(reversed(box.recorder.messages)), spoken=_spoken
+    )
 
 
 def missing() -> str:
@@ -330,6 +332,12 @@ def _history(found: Mapping[str, Any], payments: Any, currency: str) -> list[tup
     if found.get("updatedAt") not in (None, found.get("createdAt")):
         rows.append((_time(found["updatedAt"]), "last changed"))
     return rows
+
+
+def _spoken(operation: str) -> str:
+    """Return the short spelling of an operation, as client and command line print it."""
+    row = find_operation(operation)
+    return operation if row is None else row.at
 
 
 def _arrived(box: SandboxState, one: RequestRecord) -> str:

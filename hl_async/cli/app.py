@@ -15,7 +15,6 @@ import click
 
 from hl_async._version import __version__
 from hl_async.cli.exits import ExitCode
-from hl_async.config import log_level
 from hl_async.errors import (
     AlreadyMigrated,
     AuthError,
@@ -296,12 +295,10 @@ def run_async(main: Callable[[], Any], *, log: str = "error") -> Any:
     """
     import asyncio
 
-    from hl_async.telemetry.logs import log_to_stderr
+    from hl_async.telemetry.logs import log_as_asked, log_to_stderr
 
     # short commands retry in silence: the error that ends them says how often
-    if chosen := log_level():
-        log_to_stderr(chosen)
-    else:
+    if not log_as_asked():
         log_to_stderr(log, "%(levelname)s: %(message)s")
     try:
         import uvloop

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 
 from hl_async.auth.credentials import Credentials
-from hl_async.config import ClientConfig, log_level
+from hl_async.config import ClientConfig
 from hl_async.governor import Governor, GovernorPolicy
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models.rules import rules_without
@@ -14,7 +14,7 @@ from hl_async.resources.client_governor import governor_of
 from hl_async.resources.locations import ClientMemory
 from hl_async.resources.once import Once
 from hl_async.telemetry import Observer, Telemetry
-from hl_async.telemetry.logs import log_to_stderr
+from hl_async.telemetry.logs import log_as_asked
 from hl_async.transport.bodies import CODINGS
 from hl_async.transport.calls import Transport
 from hl_async.transport.retry import RetryPolicy
@@ -39,8 +39,7 @@ class ClientCore:
     ) -> None:
         self.config = config
         self.credentials = credentials
-        if level := log_level():
-            log_to_stderr(level)
+        log_as_asked()
         self.telemetry = Telemetry(observers)
         self.session = session
         self.governor = governor_of(governor, budget, config, self.telemetry)

@@ -1,14 +1,7 @@
 # Made by .ci/sync_stub.py from the asynchronous classes (make stubs): do not edit.
 
 import ssl as ssl_module
-from collections.abc import (
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack

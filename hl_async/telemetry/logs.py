@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from hl_async.config import log_level
 from hl_async.errors import ConfigurationError
 from hl_async.secret import redact
 from hl_async.telemetry.events import (
@@ -143,6 +144,14 @@ def log_to_stderr(level: str, form: str = _FORM) -> None:
         logger.addHandler(handler)
     handler.setLevel(number)
     handler.setFormatter(logging.Formatter(form))
+
+
+def log_as_asked() -> bool:
+    """Print the log on stderr if `HL_LOG` names a level; tell whether it does."""
+    level = log_level()
+    if level:
+        log_to_stderr(level)
+    return bool(level)
 
 
 class LoggingObserver:

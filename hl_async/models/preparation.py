@@ -144,6 +144,8 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
         steps.append(_phone)
     if "attachments" in fields:
         steps.append(_attachments)
+    if "tips_configuration" in fields:
+        steps.append(_tips)
     if "alt_id" in fields:
         steps.append(_own_location)
     if "send_estimate_details" in fields:
@@ -299,6 +301,15 @@ def _attachments(body: Any, context: RequestContext) -> Any:
             f"has {len(files)} files; a document takes at most {_MOST_ATTACHMENTS} (rule attachments_at_most_10)",
         )
     return body
+
+
+def _tips(body: Any, context: RequestContext) -> Any:
+    """Write percentages of tips as text, as they are declared: docs/api-facts.md#api-open-shapes."""
+    tips = body.tips_configuration
+    if tips is UNSET or not tips.tips_percentage:
+        return body
+    percentages = [format(one, "f") for one in tips.tips_percentage]
+    return _with(body, tips_configuration=_with(tips, tips_percentage=percentages))
 
 
 def _own_location(body: Any, context: RequestContext) -> Any:

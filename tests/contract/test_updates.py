@@ -118,6 +118,7 @@ MORE: dict[str, Any] = {
 PAID: dict[str, Any] = {
     "late_fees_configuration": FEES,
     "payment_methods": PaymentMethods(stripe=StripePaymentMethod(enable_bank_debit_only=False)),
+    "tips_configuration": TipsConfiguration(tips_percentage=[Decimal(5), Decimal("7.5")], tips_enabled=True),
 }
 
 
@@ -235,4 +236,4 @@ def test_an_invoice_goes_back_without_empty_parts_and_attachments_of_lines() -> 
     assert not {"paymentSchedule", "sentTo", "autoInvoice", "miscellaneousCharges"} & set(body)
     assert "attachments" not in body["invoiceItems"][0]
     assert body["discount"] == {"value": 0, "type": "percentage"}
-    assert body["tipsConfiguration"]["tipsPercentage"] == [5, 10, 15]
+    assert body["tipsConfiguration"]["tipsPercentage"] == ["5", "10", "15"]

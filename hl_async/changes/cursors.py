@@ -6,28 +6,18 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
-
-import msgspec
+from typing import Any, Final, Protocol, runtime_checkable
 
 from hl_async.changes.detection import Seen
 from hl_async.changes.passes import FeedState
+from hl_async.changes.stored import SeenRow, StoredCursors
 from hl_async.errors import CursorError
 from hl_async.storage.private_files import create_private
+from hl_async.storage.queries import Queries
 from hl_async.storage.sqlite import SqliteFile, SqliteRules, apply_steps
 
 _RULES: Final = SqliteRules("the cursor file", CursorError, is_wal=True)
-_SCHEMA: Final = """
-create table feed (name text primary key, state blob not null, holder text, until real) strict;
-create table seen (
-  feed text not null, id text not null, passed integer not null, row blob not null, primary key (feed, id)
-) strict, without rowid;
-create index unseen on seen (feed, passed, id);
-"""
-
-_encode = msgspec.msgpack.Encoder().encode
-_state = msgspec.msgpack.Decoder(FeedState).decode
-_seen = msgspec.msgpack.Decoder(Seen).decode
+_STATEMENTS: Final = Queries(__package__, "sqlite.sql")
 
 
 @runtime_checkable
@@ -123,7 +113,7 @@ class MemoryCursors:
         """See :meth:`CursorStore.aclose`."""
 
 
-class SqliteCursors:
+class SqliteCursors(StoredCursors):
     """Feeds in one SQLite file, which several processes of one host may share.
 
     Args:
@@ -134,87 +124,43 @@ class SqliteCursors:
         CursorError: The file is not one of this package, or cannot be used.
     """
 
+    __slots__ = ("_file", "_wall")
+
     def __init__(self, path: str | Path, *, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
         self._file = SqliteFile(Path(path), _RULES, prepare=create_private, check=_check_tables)
-
-    async def lease(self, feed: str, holder: str, seconds: float) -> bool:
-        """See :meth:`CursorStore.lease`."""
-
-        def take(connection: sqlite3.Connection) -> bool:
-            now = self._wall()
-            changed = connection.execute(
-                "insert into feed values (?, x'', ?, ?) on conflict (name) do update"
-                " set holder = excluded.holder, until = excluded.until"
-                " where feed.holder is null or feed.holder = excluded.holder or feed.until <= ?",
-                (feed, holder, now + seconds, now),
-            )
-            return changed.rowcount == 1
-
-        return await self._file.write(take)
-
-    async def release(self, feed: str, holder: str) -> None:
-        """See :meth:`CursorStore.release`."""
-
-        def free(connection: sqlite3.Connection) -> None:
-            connection.execute("update feed set holder = null where name = ? and holder = ?", (feed, holder))
-
-        await self._file.write(free)
-
-    async def state(self, feed: str) -> FeedState | None:
-        """See :meth:`CursorStore.state`."""
-
-        def read(connection: sqlite3.Connection) -> FeedState | None:
-            row = connection.execute("select state from feed where name = ?", (feed,)).fetchone()
-            return _state(row[0]) if row and row[0] else None
-
-        return await self._file.read(read)
-
-    async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
-        """See :meth:`CursorStore.load`."""
-
-        def read(connection: sqlite3.Connection) -> dict[str, Seen]:
-            marks = ",".join("?" * len(ids))
-            query = f"select id, row from seen where feed = ? and id in ({marks})"  # noqa: S608 - marks only
-            return {name: _seen(row) for name, row in connection.execute(query, (feed, *ids))}
-
-        return await self._file.read(read)
-
-    async def unseen(self, feed: str, before: int, limit: int) -> dict[str, Seen]:
-        """See :meth:`CursorStore.unseen`."""
-
-        def read(connection: sqlite3.Connection) -> dict[str, Seen]:
-            query = "select id, row from seen where feed = ? and passed < ? order by passed, id limit ?"
-            return {name: _seen(row) for name, row in connection.execute(query, (feed, before, limit))}
-
-        return await self._file.read(read)
-
-    async def save(
-        self, feed: str, state: FeedState, rows: Mapping[str, Seen], gone: Sequence[str] = ()
-    ) -> None:
-        """See :meth:`CursorStore.save`."""
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "insert into feed values (?, ?, null, null)"
-                " on conflict (name) do update set state = excluded.state",
-                (feed, _encode(state)),
-            )
-            connection.executemany(
-                "insert into seen values (?, ?, ?, ?) on conflict (feed, id)"
-                " do update set passed = excluded.passed, row = excluded.row",
-                [(feed, name, row.passed, _encode(row)) for name, row in rows.items()],
-            )
-            connection.executemany(
-                "delete from seen where feed = ? and id = ?", [(feed, name) for name in gone]
-            )
-
-        await self._file.write(write)
 
     async def aclose(self) -> None:
         """See :meth:`CursorStore.aclose`."""
         await self._file.aclose()
 
+    async def _query(self, name: str, /, **values: Any) -> Sequence[Any]:
+        return await self._file.read(lambda db: db.execute(_STATEMENTS[name], values).fetchall())
+
+    async def _change(self, name: str, /, **values: Any) -> int:
+        # the time is read in the thread: a job may wait, and a lease counts from its write
+        return await self._file.write(
+            lambda db: db.execute(_STATEMENTS[name], {**values, "now": self._wall()}).rowcount
+        )
+
+    async def _load(self, feed: str, ids: Sequence[str]) -> Sequence[Any]:
+        def read(db: sqlite3.Connection) -> list[Any]:
+            found = (db.execute(_STATEMENTS["load"], {"feed": feed, "id": one}).fetchone() for one in ids)
+            return [row for row in found if row is not None]
+
+        return await self._file.read(read)
+
+    async def _save(self, feed: str, state: bytes, rows: Sequence[SeenRow], gone: Sequence[str]) -> None:
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(_STATEMENTS["save_state"], {"feed": feed, "state": state})
+            db.executemany(_STATEMENTS["save_row"], [{"feed": feed, **row._asdict()} for row in rows])
+            db.executemany(_STATEMENTS["forget"], [{"feed": feed, "id": one} for one in gone])
+
+        await self._file.write(write)
+
+    def __repr__(self) -> str:
+        return f"<SqliteCursors {self._file.path}>"
+
 
 def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
-    apply_steps(connection, path, (_SCHEMA,), CursorError)
+    apply_steps(connection, path, (_STATEMENTS["tables"],), CursorError)

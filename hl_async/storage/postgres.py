@@ -212,6 +212,11 @@ def database_of(place: Database | Secret | str) -> tuple[Database, bool]:
     return (place, False) if isinstance(place, Database) else (Database(place), True)
 
 
+def changed_rows(status: str) -> int:
+    """Return how many rows a statement changed, or returned, from the driver's words for it."""
+    return int(status.rsplit(" ", 1)[-1])
+
+
 def plain_text(value: Any) -> Any:
     """Text as Postgres can hold it: no NUL, no half of a surrogate pair."""
     if isinstance(value, str) and ("\x00" in value or not value.isprintable()):

@@ -9,7 +9,7 @@ from hl_async.bulk.journals.clock import DatabaseClock
 from hl_async.bulk.journals.postgres_changes import Changes
 from hl_async.bulk.journals.postgres_schema import JOURNAL, STATEMENTS
 from hl_async.bulk.journals.stored import StoredRun
-from hl_async.storage.postgres import Database, plain_text
+from hl_async.storage.postgres import Database, changed_rows, plain_text
 
 
 class PostgresRun(StoredRun):
@@ -39,7 +39,7 @@ class PostgresRun(StoredRun):
         done: str = await self.database.run(
             JOURNAL, lambda connection: connection.execute(*self._bind(name, values))
         )
-        return _number_of(done)
+        return changed_rows(done)
 
     async def insert(self, name: str, /, **values: Any) -> int:
         ((number,),) = await self.query(name, **values)
@@ -65,12 +65,8 @@ class PostgresRun(StoredRun):
         done: str = await self.database.run(
             JOURNAL, lambda connection: connection.execute(statement, self.run, *values)
         )
-        return _number_of(done)
+        return changed_rows(done)
 
     def _bind(self, name: str, values: dict[str, Any]) -> tuple[Any, ...]:
         texts = {value: plain_text(content) for value, content in values.items()}
         return STATEMENTS.bind(name, run=self.run, **texts)
-
-
-def _number_of(status: str) -> int:
-    return int(status.rsplit(" ", 1)[-1])

@@ -44,15 +44,15 @@ class SqliteRun(StoredRun):
 
     async def query(self, name: str, /, **values: Any) -> list[Any]:
         statement = STATEMENTS[name]
-        return await self.read(lambda db: db.execute(statement, values).fetchall())
+        return await self._file.read(lambda db: db.execute(statement, values).fetchall())
 
     async def change(self, name: str, /, **values: Any) -> int:
         statement = STATEMENTS[name]
-        return await self.run(lambda db: db.execute(statement, values).rowcount)
+        return await self._file.write(lambda db: db.execute(statement, values).rowcount)
 
     async def insert(self, name: str, /, **values: Any) -> int:
         statement = STATEMENTS[name]
-        return await self.run(lambda db: db.execute(statement, values).lastrowid or 0)
+        return await self._file.write(lambda db: db.execute(statement, values).lastrowid or 0)
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run `job` in a transaction, and return its result once it is on disk."""

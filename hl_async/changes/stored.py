@@ -1,0 +1,79 @@
+"""Internal. Cursors in a database, above the statements that differ between SQLite and Postgres."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from hl_async.changes.detection import Seen
+from hl_async.changes.passes import FeedState
+
+_encode = msgspec.msgpack.Encoder().encode
+_state = msgspec.msgpack.Decoder(FeedState).decode
+_seen = msgspec.msgpack.Decoder(Seen).decode
+
+
+class SeenRow(NamedTuple):
+    """A document as it is stored."""
+
+    id: str
+    passed: int
+    row: bytes
+
+
+class StoredCursors(ABC):
+    """See :class:`~hl_async.changes.cursors.CursorStore`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def _query(self, name: str, /, **values: Any) -> Sequence[Any]:
+        """Return the rows of a statement."""
+
+    @abstractmethod
+    async def _change(self, name: str, /, **values: Any) -> int:
+        """Execute a statement; returns how many rows it changed."""
+
+    @abstractmethod
+    async def _load(self, feed: str, ids: Sequence[str]) -> Sequence[Any]:
+        """Return id and stored row of those documents that are there."""
+
+    @abstractmethod
+    async def _save(self, feed: str, state: bytes, rows: Sequence[SeenRow], gone: Sequence[str]) -> None:
+        """Store a state and rows, and forget ids, in one transaction."""
+
+    async def lease(self, feed: str, holder: str, seconds: float) -> bool:
+        """See :meth:`CursorStore.lease`."""
+        return await self._change("lease", feed=feed, holder=holder, seconds=seconds) == 1
+
+    async def release(self, feed: str, holder: str) -> None:
+        """See :meth:`CursorStore.release`."""
+        await self._change("release", feed=feed, holder=holder)
+
+    async def state(self, feed: str) -> FeedState | None:
+        """See :meth:`CursorStore.state`."""
+        rows = await self._query("state", feed=feed)
+        # a feed that was leased before its first page has a row without a state
+        return _state(rows[0][0]) if rows and rows[0][0] else None
+
+    async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
+        """See :meth:`CursorStore.load`."""
+        return _by_id(await self._load(feed, ids))
+
+    async def unseen(self, feed: str, before: int, limit: int) -> dict[str, Seen]:
+        """See :meth:`CursorStore.unseen`."""
+        return _by_id(await self._query("unseen", feed=feed, before=before, limit=limit))
+
+    async def save(
+        self, feed: str, state: FeedState, rows: Mapping[str, Seen], gone: Sequence[str] = ()
+    ) -> None:
+        """See :meth:`CursorStore.save`."""
+        stored = [SeenRow(name, row.passed, _encode(row)) for name, row in rows.items()]
+        await self._save(feed, _encode(state), stored, gone)
+
+
+def _by_id(rows: Sequence[Any]) -> dict[str, Seen]:
+    return {name: _seen(row) for name, row in rows}

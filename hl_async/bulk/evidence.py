@@ -38,10 +38,16 @@ class Scan:
         wanted: Keys whose documents are collected in ``found``.
         controls: What must be in the list, newest first.
         since: Documents that matter were created at this time or later, in seconds; None if all matter.
+        page: So many older documents in a row end the scan, once every control was met.
     """
 
     def __init__(
-        self, wanted: Container[str], controls: Sequence[Control] = (), since: float | None = None
+        self,
+        wanted: Container[str],
+        controls: Sequence[Control] = (),
+        since: float | None = None,
+        *,
+        page: int = PAGE,
     ) -> None:
         self.found: dict[str, list[Copy]] = {}
         self.keyless: set[str] = set()
@@ -51,6 +57,7 @@ class Scan:
         self._controls = controls
         self._unmet = {control.document: control for control in controls}
         self._since = since
+        self._page = page
         self._older = 0
 
     def see(self, key: str | None, copy: Copy) -> bool:
@@ -69,7 +76,7 @@ class Scan:
             self._since is not None and copy.created_at is not None and copy.created_at < self._since - SKEW
         )
         self._older = self._older + 1 if is_old else 0
-        return self._older < PAGE or bool(self._unmet)
+        return self._older < self._page or bool(self._unmet)
 
     @property
     def missing(self) -> list[Control]:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Final
 
-from hl_async.bulk.evidence import CANARY_FAILURES, HELD_AFTER, Scan, is_server_error, pauses
+from hl_async.bulk.evidence import CANARY_FAILURES, HELD_AFTER, PAGE, Scan, is_server_error, pauses
 from hl_async.bulk.journals.protocol import LaneJournal, SentItem
 from hl_async.bulk.ownership import Ownership, own_copies
 from hl_async.bulk.protocol import Control, Copy, KnownItem, State, Timing, after_listing
@@ -39,6 +39,7 @@ class Reconciler:
         stop: Ends pauses between two looks at the list.
         wait: Waits so many seconds, or until ``stop``.
         own: Decides which documents with one key are the run's.
+        page: So many older documents in a row make the rest of a list uninteresting.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Reconciler:
         *,
         wait: Callable[[float], Awaitable[None]] | None = None,
         own: Callable[[KnownItem, Sequence[Copy], Container[str], Timing], Ownership] = own_copies,
+        page: int = PAGE,
     ) -> None:
         self._target = target
         self._timing = timing
         self._stop = stop
         self._wait = wait or self._until_stopped
         self._own = own
+        self._page = page
         self.surplus_reported: list[Copy] = []
         """Documents that carry a key of the run, and were kept because nothing proves that the run made them."""
         self.deleted: list[Copy] = []
@@ -203,7 +206,7 @@ class Reconciler:
         scan = Scan(wanted)
         for pause in (*pauses(self._timing.settle), None):
             left = [control for control in controls if control.document not in gone]
-            scan = await self._scan(Scan(wanted, left, since))
+            scan = await self._scan(Scan(wanted, left, since, page=self._page))
             if scan.proves_absence:
                 break
             gone |= await self._deleted(scan.missing)

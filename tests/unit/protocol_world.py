@@ -11,10 +11,23 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Container, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from hl_async.bulk.evidence import PAGE
 from hl_async.bulk.journals.protocol import SentItem
 from hl_async.bulk.ownership import Ownership, own_copies
-from hl_async.bulk.protocol import Control, Copy, KnownItem, LaneFacts, State, Step, Timing, next_step
+from hl_async.bulk.protocol import (
+    AttemptOutcome,
+    Control,
+    Copy,
+    KnownItem,
+    LaneFacts,
+    State,
+    Step,
+    Timing,
+    judge,
+    next_step,
+)
 from hl_async.bulk.reconciliation import Inconclusive, Reconciler
+from hl_async.errors import NotFound
 
 T = TypeVar("T")
 
@@ -31,8 +44,16 @@ SERVER = {
     "never": (None, "ambiguous"),
     "refused": (None, "not executed"),
     "rejected": (None, "rejected"),
+    "a gateway's page": (0.0, "page"),
 }
 """What the server may do with a request: it commits after so many seconds, or never; and what the client sees."""
+
+POISON = (None, "fails")
+"""A document that the server fails with, however often it is sent."""
+
+PAGE_OF_A_GATEWAY = NotFound("404", status=404, messages=["nginx"], body="<html>nginx</html>")
+HOURS = 3 * 3600.0
+"""How long a process stays dead in some executions: longer than clocks may differ."""
 
 CRASHES = (
     "before intent",
@@ -45,10 +66,26 @@ CRASHES = (
     "in sweep",
 )
 
-LISTS = ("true", "lags", "lags longer", "reordered", "keyless", "empty once", "neighbours")
+LISTS = (
+    "true",
+    "lags",
+    "lags longer",
+    "reordered",
+    "mixed",
+    "keyless",
+    "empty once",
+    "neighbours",
+    "old neighbours",
+)
 """How the list behaves: see :meth:`World.listing`."""
 
-PEOPLE = ("none", "copy the item", "copy and change the item", "copy the control")
+PEOPLE = (
+    "none",
+    "copy the item",
+    "copy and change the item",
+    "copy the control",
+    "copy the item hours later",
+)
 
 
 class Variant(NamedTuple):
@@ -60,6 +97,11 @@ class Variant(NamedTuple):
     sweep: float = 2.0
     controls: bool = True
     look: bool = True
+    pauses: bool = True
+    page: int = PAGE
+    known: bool = True
+    pages: bool = True
+    held: bool = True
     own: Callable[[KnownItem, Sequence[Copy], Container[str], Timing], Ownership] = own_copies
 
 
@@ -72,6 +114,10 @@ class Script(NamedTuple):
     people: str = "none"
     loses_writes: bool = False
     """The first crash takes the journal back to the plan, as a lost ``-wal`` does."""
+    down: float = 0.5
+    """Seconds until a process that died starts again."""
+    poison: bool = False
+    """The server fails with the item, however often it is sent."""
 
 
 class Document(NamedTuple):
@@ -94,6 +140,7 @@ class Record:
         self.attempt = self.possible = self.failures = 0
         self.first_sent: float | None = None
         self.last_sent: float | None = None
+        self.words: str | None = None
         self.document: str | None = None
         self.ever: float | None = None
         self.swept: float | None = None
@@ -123,7 +170,8 @@ class Lane:
 
     async def known(self) -> dict[str, KnownItem]:
         item = self._world.item
-        others = {one.key: _created(one.document, one.sent_at) for one in self._world.others}
+        known = [self._world.elder, *self._world.others] if self._world.variant.known else []
+        others = {one.key: _created(one.document, one.sent_at) for one in known}
         mine = KnownItem(1, item.document, item.state, item.possible, item.first_sent, item.last_sent)
         return {**others, ITEM: mine}
 
@@ -139,7 +187,9 @@ class Lane:
     async def ambiguous(self) -> list[SentItem]:
         item = self._world.item
         sent_at = item.last_sent or 0.0
-        return [SentItem(1, ITEM, item.attempt, sent_at, item.failures)] if item.state is State.SENT else []
+        failures = item.failures if self._world.variant.held else 0
+        sent = SentItem(1, ITEM, item.attempt, sent_at, failures, item.words)
+        return [sent] if item.state is State.SENT else []
 
     async def note_ambiguous(self, at: float) -> None:
         self._world.item.ever = max(self._world.item.ever or 0.0, at)
@@ -153,7 +203,7 @@ class Lane:
 
     async def mark_planned(self, ordinal: int, attempt: int, *, listed: bool = False) -> bool:
         self._world.item.state = State.PLANNED
-        self._world.item.failures += 1
+        self._world.item.failures += self._world.item.words is not None
         return True
 
     async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
@@ -200,6 +250,7 @@ class Place:
 
     async def delete(self, document_id: str) -> bool:
         world = self._world
+        assert document_id in world.log, "every deletion is written down before its request leaves"
         owner = world.documents.pop(document_id).owner
         world.deleted[owner] += 1
         return True
@@ -218,6 +269,9 @@ class World:
         self.others: list[Control] = []
         """What the journal knows of other items, which are created whenever this one is sent."""
         self.create_other(CONTROL, START - 50)
+        self.elder = Control("elder", "elder", START - 60)
+        """An item that the journal knows, and that is not among the controls: there are too many of them."""
+        self.documents["elder"] = Document("elder", "elder", START - 60, "control")
         self.deleted: Counter[str] = Counter()
         self.log: list[str] = []
         self._outcomes = list(script.outcomes)
@@ -225,19 +279,22 @@ class World:
         self._passed: Counter[str] = Counter()
         self._crashed = False
         self._looks = 0
+        self._shown: set[str] = set()
+        self._sent_again = False
         self._reconciler = Reconciler(
             Place(self),  # type: ignore[arg-type]
             TIMING,
             asyncio.Event(),
             wait=self._wait,
             own=variant.own,
+            page=variant.page,
         )
         self._lane: Any = Lane(self)
 
     # ------------------------------------------------------------------------------------ what happens
 
     async def _wait(self, seconds: float) -> None:
-        self.now += seconds
+        self.now += seconds if self.variant.pauses else 0.0
 
     def die_at(self, place: str) -> None:
         self._passed[place] += 1
@@ -255,6 +312,8 @@ class World:
             content = "as sent" if self.script.people == "copy the item" else "changed"
             name = f"people-{number}"
             self.documents[name] = Document(name, ITEM, at + 3, "people", content)
+        if self.script.people == "copy the item hours later":
+            self.documents[f"people-{number}"] = Document(f"people-{number}", ITEM, at + HOURS, "people")
         if self.script.people == "copy the control":
             self.documents["people"] = Document("people", CONTROL, at + 3, "people")
         return f"ours-{number}"
@@ -263,8 +322,9 @@ class World:
         """Give what the location shows at this moment.
 
         A list *lags* by half of the settle time, or three times as *long*. *Reordered*, it begins with a page of
-        documents that are far older than the run. *Keyless*, it gives no keys any more. *Empty once*, its first
-        answer holds nothing. *Neighbours* means that the control is shown with the key of the item.
+        documents that are far older than the run. *Mixed*, some of these stand between the control and the others.
+        *Keyless*, it gives no keys any more. *Empty once*, its first answer holds nothing. *Neighbours* means that the
+        control is shown with the key of the item, *old neighbours* that a document is that is not a control.
         """
         self._looks += 1
         lists = self.script.lists
@@ -273,12 +333,19 @@ class World:
         shown.sort(key=lambda one: one.created, reverse=lists != "reordered")
         if lists == "reordered":
             shown = [Document(f"old-{n}", "", 1.0, "people") for n in range(101)] + shown
+        elif lists == "mixed":
+            shown.sort(key=lambda one: one.owner != "control")
+            others = sum(one.owner == "control" for one in shown)
+            shown[others:others] = [Document(f"old-{n}", "", 1.0, "people") for n in range(5)]
         elif lists == "keyless":
             shown = [one._replace(key="") for one in shown]
         elif lists == "empty once" and self._looks == 1:
             shown = []
         elif lists == "neighbours":
             shown = [one._replace(key=ITEM) if one.id == "control" else one for one in shown]
+        elif lists == "old neighbours":
+            shown = [one._replace(key=ITEM) if one.id == "elder" else one for one in shown]
+        self._shown = {one.id for one in shown}
         return shown
 
     # ------------------------------------------------------------------------------------ the protocol
@@ -304,15 +371,17 @@ class World:
         *Reported* is a second document that the sweep named and did not delete. *Taken for ours* is the deletion of an
         unchanged copy that a person made of an item with more than one request, and no more of them than requests.
         *Deleted* is any other deletion of what is not ours, *stopped* an end with a reason, which leaves the item as it is.
+        *Sent again* is an item whose document stood in the list that was read before its request; the sweep heals that,
+        but people and automations see both until then. *Held* is an item that was left to a person, *endless* an execution that would go on for ever.
         """
         planned = self.item.copy()
         done = False
         starts = 0
-        while not done and starts < 6:
+        while not done and starts < 6 and self.item.attempt < 20:
             try:
                 done = self.step()
             except InterruptedError:
-                self.now += 0.5  # the process starts again
+                self.now += self.script.down
                 if self.script.loses_writes and not self._crashed:
                     self.item, self.others = planned.copy(), self.others[:1]
                 self._crashed = self.resumed = self.unclean = True
@@ -332,8 +401,12 @@ class World:
             return "taken for ours" if is_equal and len(self.log) < self.item.possible else "deleted"
         if self.item.state is State.CREATED and self.item.document not in ours:
             return "lost"
+        if self._sent_again:
+            return "sent again"
         if not done:
-            return "stopped"
+            return "endless" if self.item.attempt >= 20 else "stopped"
+        if self.item.state is State.UNKNOWN and self.script.poison:
+            return "held" if not ours else "lost"
         wanted = int(self.item.state is State.CREATED)
         if len(ours) <= wanted:
             return "right" if len(ours) == wanted else "lost"
@@ -369,6 +442,9 @@ class World:
 
     def send(self) -> None:
         item = self.item
+        self._sent_again |= any(
+            one.owner == "ours" and one.id in self._shown for one in self.documents.values()
+        )
         self.die_at("before intent")
         if self.variant.intent:
             item.state, item.last_sent = State.SENT, self.now
@@ -376,12 +452,20 @@ class World:
             item.possible += 1
             item.first_sent = item.first_sent or self.now
         self.die_at("after intent")
-        delay, seen = SERVER[self._outcomes.pop(0) if self._outcomes else "ok"]
+        delay, seen = (
+            POISON if self.script.poison else SERVER[self._outcomes.pop(0) if self._outcomes else "ok"]
+        )
         made = self.commit(self.now + delay) if delay is not None else None
         self.create_other(f"{CONTROL} {item.attempt} {self.now}", self.now)
         self.die_at("after send")
         self.now += 0.1
         self.die_at("before outcome")
+        if seen == "page":
+            is_believed = (
+                not self.variant.pages or judge(PAGE_OF_A_GATEWAY, addressed=False) is AttemptOutcome.REJECTED
+            )
+            seen = "rejected" if is_believed else "ambiguous"
+        item.words = "500 oops" if seen == "fails" else None
         if seen == "ok":
             item.state, item.document = State.CREATED, made
         elif seen == "rejected":

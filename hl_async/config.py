@@ -226,6 +226,7 @@ class Environment:
     postgres: Secret | None = None
     rules_off: frozenset[str] = frozenset()
     watch_secret: Secret | None = None
+    sandbox_timezone: str | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -256,6 +257,7 @@ class Environment:
             postgres=Secret(postgres) if postgres else None,
             rules_off=frozenset((first("HL_RULES_OFF") or "").replace(",", " ").split()),
             watch_secret=Secret(watch_secret) if watch_secret else None,
+            sandbox_timezone=first("HL_SANDBOX_TIMEZONE"),
         )
 
     def completed(self, config: ClientConfig | None) -> ClientConfig:

@@ -13,7 +13,7 @@ from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.render import plural
 from hl_async.cli.signals import on_signal
-from hl_async.config import environment_with
+from hl_async.config import Environment, environment_with
 from hl_async.sandbox import PROFILES, Sandbox
 from hl_async.sandbox.rate_limits import WINDOWS
 from hl_async.sandbox.zones import DEFAULT as DEFAULT_ZONE
@@ -53,7 +53,7 @@ from hl_async.sandbox.zones import DEFAULT as DEFAULT_ZONE
 )
 @click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
               help="How many locations it has.")  # fmt: skip
-@click.option("--timezone", metavar="NAME", help="Time zone of the locations, an IANA name.")
+@click.option("--timezone", metavar="NAME", help="Time zone of the locations, an IANA name; default HL_SANDBOX_TIMEZONE.")
 @click.option("--customer-accepts", is_flag=True, help="The customer accepts every estimate that is sent.")
 @click.option("--rule-off", "rules_off", multiple=True, metavar="NAME",
               help="Don't apply a rule of docs/unknowns.md; may be repeated.")  # fmt: skip
@@ -105,7 +105,7 @@ def sandbox(
         latency=latency,
         host=host,
         port=port,
-        timezone=timezone or DEFAULT_ZONE,
+        timezone=timezone or Environment.read().sandbox_timezone or DEFAULT_ZONE,
         customer_accepts=customer_accepts,
         rules_off=rules_off,
         allow_remote=allow_remote,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hl_async.config import Environment
 from hl_async.sandbox import Sandbox
 
 
@@ -16,12 +17,15 @@ def served(**settings: Any) -> Iterator[Sandbox]:
     """Serve a sandbox at `box.url` until the block ends.
 
     Args:
-        settings: Those of :class:`~hl_async.sandbox.Sandbox`.
+        settings: Those of :class:`~hl_async.sandbox.Sandbox`. Without ``timezone``, ``HL_SANDBOX_TIMEZONE`` names the
+            time zone of its locations, so that a whole suite can run in another one.
 
     Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
     settings and faults may be changed between requests.
     """
     settings = {"rate_max": 100_000, "rate_interval": 1.0, **settings}
+    if "timezone" not in settings and (zone := Environment.read().sandbox_timezone):
+        settings["timezone"] = zone
     box = Sandbox(**settings)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="hl_async-sandbox", daemon=True)

@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from hl_async.errors import ConfigurationError
+from hl_async.testing.serving import served
+
 SUITE = """
 from urllib.request import Request, urlopen
 import json
 import pytest
+
+from hl_async.errors import ConfigurationError
+from hl_async.testing.serving import served
 from hl_async import Lane
 from hl_async.errors import OutcomeUnknown, ServerError
 from hl_async.testing.builders import Builder
@@ -96,3 +102,14 @@ def test_a_suite_that_uses_nothing_of_it_loads_no_http_library(tmp_path: Path) -
     )
     done = run(tmp_path, "-p", "no:anyio", "-p", "no:aiohttp")
     assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_environment_names_the_time_zone_of_a_whole_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HL_SANDBOX_TIMEZONE", "Asia/Kolkata")
+    with served() as box:
+        assert box.ledger.places[box.location_id].timezone == "Asia/Kolkata"
+    with served(timezone="Europe/Lisbon") as box:
+        assert box.ledger.places[box.location_id].timezone == "Europe/Lisbon"
+    monkeypatch.setenv("HL_SANDBOX_TIMEZONE", "Asia/Nowhere")
+    with pytest.raises(ConfigurationError, match="unknown time zone 'Asia/Nowhere'"), served():
+        pass

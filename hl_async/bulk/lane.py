@@ -17,7 +17,6 @@ from hl_async.bulk.journals.protocol import LaneJournal, LaneRelease, PlannedIte
 from hl_async.bulk.protocol import (
     AMBIGUOUS_AT_ONCE,
     AttemptOutcome,
-    Copy,
     LaneFacts,
     Step,
     Timing,
@@ -90,11 +89,6 @@ class LaneRunner:
         self._queued: set[asyncio.Task[Any] | None] = set()
         self.finished = 0
         """Items that came to an end, over all slices."""
-
-    @property
-    def surplus_reported(self) -> list[Copy]:
-        """Documents with a key of the run that were kept, because nothing proves that the run made them."""
-        return self._reconciler.surplus_reported
 
     async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:
         """A slice of a lane that is kept alive meanwhile, and given back with what comes next.

@@ -58,8 +58,8 @@ class Reconciler:
         self._wait = wait or self._until_stopped
         self._own = own
         self._page = page
-        self.surplus_reported: list[Copy] = []
-        """Documents that carry a key of the run, and were kept because nothing proves that the run made them."""
+        self.foreign: list[Copy] = []
+        """Documents with a key of the run that the last sweep kept: nothing proves that the run made them."""
         self.deleted: list[Copy] = []
         """Second copies that were deleted."""
 
@@ -175,11 +175,16 @@ class Reconciler:
         scan = await self._controlled(lane, known, None)
         if not scan.proves_absence:
             raise Inconclusive(_words(lane.location, scan, 0))
+        foreign: list[Copy] = []
         for key, copies in scan.found.items():
             own = self._own(known[key], copies, recorded, self._timing)
             if known[key].document is None and own.keep is not None:
                 await lane.adopt(known[key].ordinal, own.keep.id)
             await self._delete(lane, key, own)
+            foreign += own.report
+        if foreign or self.foreign:
+            await lane.note_copies([copy.id for copy in foreign])
+        self.foreign = foreign
         await lane.swept(began)
 
     async def _delete(self, lane: LaneJournal, key: str, own: Ownership) -> None:
@@ -195,7 +200,6 @@ class Reconciler:
                 raise
             await lane.delete_ended(deletion, "deleted" if deleted else "gone")
             self.deleted.append(copy)
-        self.surplus_reported += own.report
 
     # ------------------------------------------------------------------------------------------ listing
 

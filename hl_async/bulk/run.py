@@ -261,8 +261,7 @@ class Run:
         if on_progress is not None:
             first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
             on_progress(await self._progress(counts.all, self._began, first))
-        foreign = [copy.id for lane in lanes.values() for copy in lane.surplus_reported]
-        return await self.report(reason="; ".join(dict.fromkeys(reasons)), foreign_copies=foreign)
+        return await self.report(reason="; ".join(dict.fromkeys(reasons)))
 
     async def _turn(
         self, slice_: Slice, runner: LaneRunner, engine: LocalEngine, reasons: list[str]
@@ -363,7 +362,7 @@ class Run:
             until,
         )
 
-    async def report(self, *, reason: str = "", foreign_copies: list[str] | None = None) -> RunReport:
+    async def report(self, *, reason: str = "") -> RunReport:
         """Return where the run stands."""
         report = await standing(self.journal, self.operation)
         return msgspec.structs.replace(
@@ -372,7 +371,6 @@ class Run:
             requests=self.requests,
             refused=self.refused,
             reason=reason,
-            foreign_copies=foreign_copies or [],
         )
 
     async def each(self, *states: State) -> list[ItemRow]:

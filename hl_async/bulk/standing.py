@@ -47,6 +47,7 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
         deleted=counts.of(State.DELETED),
         unswept=len(unswept),
         second_copies=await _second_copies(journal),
+        foreign_copies=await journal.foreign_copies(),
     )
 
 

@@ -251,6 +251,8 @@ async def test_copies_that_people_make_are_kept_and_named(box: Sandbox, tmp_path
     report = await go(path, box)
     assert (report.created, report.state) == (20, "done")
     assert len(report.foreign_copies) == 5
+    async with await Run.open(path, watch=True) as run:
+        assert (await run.report()).foreign_copies == report.foreign_copies, "the journal keeps them"
     assert report.second_copies == []
     assert len(box.ledger.estimates()) == 25
 

@@ -105,6 +105,27 @@ async def test_workers_share_a_run_and_create_every_document_once(database: Data
     assert all(worker.counts["slices"] for worker in made), "each had a part of it"
 
 
+async def test_copies_that_people_make_while_workers_run_are_kept_and_named_in_the_report(
+    database: Database, box: Sandbox
+) -> None:
+    name = await hand_over(database, box, [box.location_id], 6)
+    box.latency = 0.05
+    box.faults.script("create-new-estimate", Fault.HTML_502, times=1)
+    async with workers(database, box, 2) as made:
+
+        async def begun() -> bool:
+            return sum(worker.counts["created"] for worker in made) > 1
+
+        await until(begun)
+        documents = box.ledger.places[box.location_id].estimates
+        original = list(documents.values())[1]
+        documents["copied"] = {**original, "_id": "copied"}
+    report = await report_of(database, name)
+    assert (report.created, report.state, report.foreign_copies) == (6, "done", ["copied"])
+    assert report.second_copies == []
+    assert len(box.ledger.estimates()) == 7
+
+
 async def test_a_worker_that_is_told_to_stop_gives_its_lanes_back_at_once(
     database: Database, box: Sandbox
 ) -> None:

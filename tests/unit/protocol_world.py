@@ -220,6 +220,9 @@ class Lane:
     async def listed(self) -> None:
         self._world.resumed = self._world.unclean = False
 
+    async def note_copies(self, documents: Sequence[str]) -> None:
+        self._world.noted = list(documents)
+
     async def swept(self, at: float) -> None:
         self._world.item.swept = at if self._world.variant.sweep != 1.0 else 10.0**9
 
@@ -274,6 +277,7 @@ class World:
         self.documents["elder"] = Document("elder", "elder", START - 60, "control")
         self.deleted: Counter[str] = Counter()
         self.log: list[str] = []
+        self.noted: list[str] = []
         self._outcomes = list(script.outcomes)
         self._crashes = dict(script.crashes)
         self._passed: Counter[str] = Counter()
@@ -410,8 +414,7 @@ class World:
         wanted = int(self.item.state is State.CREATED)
         if len(ours) <= wanted:
             return "right" if len(ours) == wanted else "lost"
-        reported = {copy.id for copy in self._reconciler.surplus_reported}
-        return "reported" if reported >= set(ours) - {self.item.document} else "duplicate"
+        return "reported" if set(self.noted) >= set(ours) - {self.item.document} else "duplicate"
 
     def step(self) -> bool:
         timing = TIMING if self.variant.settle else Timing(0.0, 0.0)

@@ -7,7 +7,7 @@ through the :class:`LaneJournal` that :meth:`Journal.lease` gives to one holder 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple, Protocol
 
@@ -244,6 +244,13 @@ class LaneJournal(Protocol):
         """The sweep that began at ``at`` is complete."""
         ...
 
+    async def note_copies(self, documents: Sequence[str]) -> None:
+        """Write down which documents carry a key of the run although nothing proves that the run made them.
+
+        They replace what an earlier sweep of the location wrote down.
+        """
+        ...
+
     async def ambiguous(self) -> list[SentItem]:
         """Return every item that was sent and not answered."""
         ...
@@ -360,6 +367,10 @@ class Journal(Protocol):
 
     async def counts(self, *, totals: bool = True) -> Counts:
         """Numbers over the whole run, and exact totals unless they are not wanted."""
+        ...
+
+    async def foreign_copies(self) -> list[str]:
+        """Return the documents that the last sweep of each location found and kept, see `LaneJournal.note_copies`."""
         ...
 
     async def unswept(self) -> list[str]:

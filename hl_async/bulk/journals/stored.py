@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from hl_async.bulk.journals.protocol import BATCH, Counts, Deletion, ItemRow, PlannedItem, SentItem
 from hl_async.bulk.journals.rows import DAMAGED, add_up, intact, item_row, known_items
 from hl_async.bulk.protocol import Control, KnownItem, RunState, State
+
+_COPIES: Final = "copies of others in "
+"""How the name of the fact begins that holds the copies of a location."""
 
 
 class StoredRun(ABC):
@@ -93,6 +98,11 @@ class StoredRun(ABC):
         by_state = dict(await self.query("counts"))
         return Counts(by_state, add_up(await self.query("sums")) if totals else {})
 
+    async def foreign_copies(self) -> list[str]:
+        facts = await self.header()
+        found = [msgspec.json.decode(facts[name]) for name in sorted(facts) if name.startswith(_COPIES)]
+        return [document for documents in found for document in documents]
+
     async def lane_counts(self) -> dict[str, dict[str, int]]:
         """Return the number of items in each state, by location in the order of the source."""
         counts: dict[str, dict[str, int]] = {}
@@ -148,6 +158,9 @@ class StoredLane(ABC):
 
     async def swept(self, at: float) -> None:
         await self._note("note_swept", at=at)
+
+    async def note_copies(self, documents: Sequence[str]) -> None:
+        await self._stored.note(**{f"{_COPIES}{self.location}": msgspec.json.encode(documents).decode()})
 
     async def prove(self) -> None:
         await self._note("note_proven")

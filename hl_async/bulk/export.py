@@ -1,42 +1,36 @@
-"""Everything of a location in a file: complete as far as offset paging allows, and resumable.
+"""Everything of a location in a file: complete as far as offset paging allows, repeatable and resumable.
 
 An offset list moves while it is read: a document that is created or deleted meanwhile shifts the others across the
-edge of a page. So pages overlap by what was seen, nothing is written twice, and the list is read again until a pass
-brings nothing new (three passes at most). What is created and deleted between two passes can't be seen; a document
-that changes while the export runs is in the file as it was when it was read.
-
-The documents are collected in ``FILE.part`` and renamed to ``FILE`` at the end. So ``FILE`` is always a complete
-export, and only an unfinished one is resumed.
+edge of a page. So nothing is written twice, and the list is read again until a pass brings nothing new (three passes
+at most; `Exported.is_settled` says whether the last one did). What is created and deleted between two passes can't be
+seen. A document that changes while the export runs is in the file as it was when it was read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
-import io
-import os
 from collections.abc import AsyncIterator, Callable
-from decimal import Decimal
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from hl_async import operations as op
+from hl_async.bulk.export_files import FORM_OF_ENDING, FORMS, FileSink, Form, Per, Shape, Sink, StreamSink
 from hl_async.bulk.sources.names import with_fitting_names
 from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.readers import draft_of_estimate
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.config import Lane
-from hl_async.errors import ApiError, InvalidRequest, SourceError
+from hl_async.errors import ApiError, InvalidRequest
 from hl_async.models import expected_total
 from hl_async.models.codec import encode, encode_body, json_page
-from hl_async.models.dates import day_of
 from hl_async.models.preparation import prepared
 from hl_async.operations import Operation
 from hl_async.resources.holder import requester_of
-from hl_async.storage.private_files import open_private
 
 if TYPE_CHECKING:
     from hl_async.client import Location
@@ -44,27 +38,29 @@ if TYPE_CHECKING:
 LISTS: Final[dict[str, Operation[Any]]] = {"estimates": op.LIST_ESTIMATES, "invoices": op.LIST_INVOICES}
 """What can be exported."""
 
-COLUMNS: Final = (
-    "id", "number", "name", "status", "currency", "total", "issueDate", "expiryDate", "dueDate", "contactId",
-    "contactName", "contactEmail", "contactPhone", "lines",
-)  # fmt: skip
-
 _PAGE: Final = 100
 _PASSES: Final = 3
-_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
+_EARLIEST_ZONE: Final = timezone(timedelta(hours=14))
 
 
 class Exported(msgspec.Struct, frozen=True):
     """Counts of an export.
 
-    ``documents`` are in the file, ``written`` of them by this call (the rest by an interrupted one), in ``passes``
-    over the list; ``late`` were found only by reading the list again.
+    Attributes:
+        documents: Documents in the file.
+        unchanged: Documents that `since` left out.
+        resumed: Documents that an interrupted export had read.
+        passes: Passes over the list.
+        late: Documents that only a repeated pass found.
+        is_settled: Whether the last pass found nothing new; otherwise documents may be missing.
     """
 
     documents: int
-    written: int
+    unchanged: int
+    resumed: int
     passes: int
     late: int
+    is_settled: bool
 
 
 async def export(
@@ -72,56 +68,91 @@ async def export(
     kind: str,
     target: Path | BinaryIO,
     *,
-    table: bool | None = None,
+    form: Form | None = None,
+    per: Per = "document",
+    since: date | datetime | None = None,
     refresh: bool = False,
-    on_page: Callable[[int], None] = lambda written: None,
+    on_page: Callable[[int], None] = lambda read: None,
 ) -> Exported:
-    """Write every document of `kind` into `target`.
+    """Write the documents of `kind` into `target`.
 
-    A file that is complete is replaced at the end, never before; an unfinished export beside it is resumed.
+    A file is replaced at the end, in one step. An unfinished export beside it is resumed, unless it is older than a
+    day.
 
     Args:
         location: Where the documents are.
         kind: ``estimates`` or ``invoices``.
         target: A file, or a binary stream, which can't be resumed.
-        table: Write a flat CSV table, not one JSON document per line; by default the file's ending decides.
+        form: ``ndjson`` for whole documents, ``csv`` or ``parquet`` (extra ``sql``) for flat rows; by default the
+            file's ending decides.
+        per: A row per ``document``, or per ``line``; flat forms only.
+        since: Only documents that the server updated at this moment or later, or since this day began at the
+            location. A document whose last update is unknown is written.
         refresh: Drop an unfinished export and start from the first document.
-        on_page: Called with the number of documents written so far.
+        on_page: Called with the number of documents read so far.
 
     Raises:
-        InvalidRequest: `kind` or the folder of `target` does not exist.
+        InvalidRequest: An argument is not possible, or the extra for Parquet is missing.
         SourceError: `target` is there and is not an export.
     """
     if kind not in LISTS:
         raise InvalidRequest("kind", f"unknown kind {kind!r}; choose {' or '.join(LISTS)}")
-    if isinstance(target, Path):
-        as_table = target.suffix.lower() == ".csv" if table is None else table
-        sink: _Sink = _File(target, as_table)
-    else:
-        sink = _Stream(target, bool(table))
+    chosen = _form_of(form, target)
+    if per not in ("document", "line"):
+        raise InvalidRequest("per", f"{per!r} is not a kind of row; give document or line")
+    if per == "line" and chosen == "ndjson":
+        raise InvalidRequest("per", "a row per line needs csv or parquet; ndjson holds whole documents")
+    if isinstance(since, datetime) and since.tzinfo is None:
+        raise InvalidRequest("since", f"{since.isoformat()} has no time zone; add Z or an offset")
+    # refuses a missing extra before any request; in a thread, because an import reads files
+    sink = await asyncio.to_thread(_sink, target, Shape(kind, chosen, per))
     calm = location.with_options(lane=Lane.BULK)
     with contextlib.suppress(ApiError):
         await calm.details()  # a token that may not read the location exports the dates as they came
-    seen = await asyncio.to_thread(sink.begin, refresh)
-    before, written, late, passes = len(seen), 0, 0, 0
-    offset = max(0, before - _PAGE)
+    if since is not None:
+        shape = Shape(kind, chosen, per, moment_of(since, location.timezone))
+        sink = await asyncio.to_thread(_sink, target, shape)
+    seen = await asyncio.to_thread(sink.begin, refresh=refresh)
+    resumed, late, passes, found = len(seen), 0, 0, 0
     for passes in range(1, _PASSES + 1):
         found = 0
-        async for page in _pages(calm, LISTS[kind], offset if passes == 1 else 0):
-            fresh = [one for one in page if str(one.get("_id")) not in seen]
+        async for page in _pages(calm, LISTS[kind], max(0, resumed - _PAGE) if passes == 1 else 0):
+            fresh = {str(one.get("_id")): one for one in page if str(one.get("_id")) not in seen}
             if location.timezone:
                 # without it, a day at the edge of the calendar can not be read again
-                fresh = [{**one, "locationTimezone": location.timezone} for one in fresh]
-            seen.update(str(one.get("_id")) for one in fresh)
-            await asyncio.to_thread(sink.append, fresh)
+                fresh = {name: {**one, "locationTimezone": location.timezone} for name, one in fresh.items()}
+            seen.update(fresh)
+            await asyncio.to_thread(sink.append, list(fresh.values()))
             found += len(fresh)
-            on_page(written + found)
-        written += found
+            on_page(len(seen))
         late += found if passes > 1 else 0
         if passes > 1 and not found:
             break
-    await asyncio.to_thread(sink.finish)
-    return Exported(len(seen), written, passes, late)
+    written = await asyncio.to_thread(sink.finish)
+    return Exported(written, len(seen) - written, resumed, passes, late, not found)
+
+
+def moment_of(since: date | datetime, zone: str | None) -> datetime:
+    """Return when a day begins in a time zone; without one, where on earth it begins first."""
+    if isinstance(since, datetime):
+        return since.astimezone(UTC)
+    try:
+        known = _EARLIEST_ZONE if zone is None else ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        known = _EARLIEST_ZONE
+    return datetime.combine(since, time.min, known).astimezone(UTC)
+
+
+def _form_of(form: Form | None, target: Path | BinaryIO) -> Form:
+    if form is not None:
+        if form not in FORMS:
+            raise InvalidRequest("form", f"unknown form {form!r}; choose {', '.join(FORMS)}")
+        return form
+    return FORM_OF_ENDING.get(target.suffix.lower(), "ndjson") if isinstance(target, Path) else "ndjson"
+
+
+def _sink(target: Path | BinaryIO, shape: Shape) -> Sink:
+    return FileSink(target, shape) if isinstance(target, Path) else StreamSink(target, shape)
 
 
 async def _pages(
@@ -134,151 +165,6 @@ async def _pages(
             return
         yield page
         offset += len(page)
-
-
-class _Sink:
-    """Where documents are written. Blocking: its methods run in a thread."""
-
-    def __init__(self, table: bool) -> None:
-        self._table = table
-
-    def begin(self, refresh: bool) -> set[str]:
-        """Return the ids of the documents that an interrupted export has written already."""
-        raise NotImplementedError
-
-    def append(self, documents: list[dict[str, Any]]) -> None:
-        """Write documents."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Complete the export."""
-        raise NotImplementedError
-
-    def _head(self) -> bytes:
-        return _csv([COLUMNS]) if self._table else b""
-
-    def _lines(self, documents: list[dict[str, Any]]) -> bytes:
-        if self._table:
-            return _csv(_row(one) for one in documents)
-        return b"".join(encode(one) + b"\n" for one in documents)
-
-
-class _Stream(_Sink):
-    """A stream such as standard output."""
-
-    def __init__(self, stream: BinaryIO, table: bool) -> None:
-        super().__init__(table)
-        self._stream = stream
-
-    def begin(self, refresh: bool) -> set[str]:
-        self._stream.write(self._head())
-        return set()
-
-    def append(self, documents: list[dict[str, Any]]) -> None:
-        self._stream.write(self._lines(documents))
-        self._stream.flush()
-
-    def finish(self) -> None:
-        self._stream.flush()
-
-
-class _File(_Sink):
-    """``FILE.part`` until the export is complete, then ``FILE``; only its owner may read it."""
-
-    def __init__(self, path: Path, table: bool) -> None:
-        super().__init__(table)
-        self._path = path
-        self._part = path.with_name(path.name + ".part")
-
-    def begin(self, refresh: bool) -> set[str]:
-        if not self._path.parent.is_dir():
-            raise InvalidRequest("FILE", f"the folder {self._path.parent} does not exist")
-        _check_own(self._path, self._table)
-        if refresh:
-            self._part.unlink(missing_ok=True)
-        if not self._part.exists():
-            self._write(self._head())
-            return set()
-        content = self._part.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            os.truncate(self._part, len(whole))
-        if not whole:
-            self._write(self._head())
-        return _ids(self._part, whole, self._table)
-
-    def append(self, documents: list[dict[str, Any]]) -> None:
-        self._write(self._lines(documents))
-
-    def finish(self) -> None:
-        with self._part.open("rb") as file:
-            os.fsync(file.fileno())
-        self._part.replace(self._path)
-
-    def _write(self, content: bytes) -> None:
-        with open_private(self._part, "ab") as file:
-            file.write(content)
-
-
-def _check_own(path: Path, table: bool) -> None:
-    """Refuse to replace a file that is not an export: its first line says."""
-    first = b""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        first = file.readline(10 * 1024 * 1024)
-    if first:
-        _ids(path, first, table)
-
-
-def _ids(path: Path, lines: bytes, table: bool) -> set[str]:
-    try:
-        if table:
-            rows = list(csv.reader(io.StringIO(lines.decode())))
-            if not rows or tuple(rows[0]) == COLUMNS:
-                return {row[0] for row in rows[1:]}
-        else:
-            return {str(_decoder.decode(line)["_id"]) for line in lines.splitlines()}
-    except (msgspec.DecodeError, UnicodeDecodeError, csv.Error, KeyError, TypeError):
-        pass
-    raise SourceError(f"{path} exists and is not an export; choose another file")
-
-
-def _csv(rows: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _row(one: dict[str, Any]) -> list[Any]:
-    contact = one.get("contactDetails")
-    if not isinstance(contact, dict):
-        contact = {}
-    number = one.get("invoiceNumber", one.get("estimateNumber"))
-    status = one.get("status", one.get("estimateStatus"))
-    lines = one.get("invoiceItems") or one.get("items") or []
-    dates = _dates(one)
-    who = [contact.get(name, "") for name in ("id", "name", "email", "phoneNo")]
-    return [
-        one.get("_id"),
-        number,
-        one.get("name"),
-        status,
-        one.get("currency"),
-        one.get("total"),
-        *dates,
-        *who,
-        len(lines) if isinstance(lines, list) else "",
-    ]
-
-
-def _dates(one: dict[str, Any]) -> list[str]:
-    """The location's days of issue, expiry and payment; the API's text where it has several readings."""
-    found = []
-    for name in ("issueDate", "expiryDate", "dueDate"):
-        text = str(one.get(name) or "")
-        other = (one.get("expiryDate") or one.get("dueDate")) if name == "issueDate" else one.get("issueDate")
-        day = day_of(text, other if isinstance(other, str) else None, one.get("locationTimezone"))
-        found.append(day.isoformat() if day is not None else text)
-    return found
 
 
 async def copy_source(location: Location, *, cut_names: bool = False) -> AsyncIterator[SourceItem | Reject]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
-from hl_async.bulk.export import LISTS, copy_source, export, invoiced
+from hl_async.bulk.export import LISTS, Exported, copy_source, export, invoiced
+from hl_async.bulk.export_files import FORM_OF_ENDING, FORMS, Form, Per
 from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.preparation import Planned, require_new
 from hl_async.bulk.protocol import SETTLE, State
@@ -30,8 +33,12 @@ from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 @click.command("export")
 @click.argument("kind", type=click.Choice(list(LISTS)))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]),
+@click.option("--format", "form", type=click.Choice(FORMS),
               help="What to write; default by the ending of FILE, ndjson for -.")  # fmt: skip
+@click.option("--per", type=click.Choice(["document", "line"]), default="document", show_default=True,
+              help="A row per document or per line; csv and parquet only.")  # fmt: skip
+@click.option("--since", metavar="WHEN",
+              help="Only what was updated since a day (2026-11-28), a moment (…T06:00:00Z), or 24h or 7d ago.")  # fmt: skip
 @click.option("--refresh", is_flag=True, help="Drop an unfinished export and start from the first document.")
 @click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
 @base_url_option
@@ -39,55 +46,90 @@ from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 def export_command(
     kind: str,
     file: Path,
-    form: str | None,
+    form: Form | None,
+    per: Per,
+    since: str | None,
     refresh: bool,
     location: str | None,
     base_url: str | None,
     as_json: bool,
 ) -> int:
-    """Write all estimates or invoices of a location into FILE: .ndjson, or .csv for a flat table; - is stdout.
+    """Write the estimates or invoices of a location into FILE.
+
+    FILE ends in .ndjson for whole documents, in .csv or .parquet for flat rows; - is stdout.
 
     \b
     hl-async export estimates all.ndjson
-    hl-async export invoices invoices.csv --location ID
+    hl-async export invoices lines.parquet --per line
+    hl-async export invoices changed.csv --since 24h
     hl-async export estimates - | jq .name
 
     FILE is replaced when the export is complete; until then the documents are in FILE.part. Interrupted, the same
-    command continues with it. The list is read again until nothing new comes; what is created and deleted between
-    two passes can't be seen. An .ndjson of estimates is a source for migrate.
+    command continues with it for a day. The list is read again until nothing new comes; what is created and deleted
+    between two passes can't be seen. An .ndjson of estimates is a source for migrate.
     """
     to_stdout = str(file) == "-"
-    table = _is_table(file, form, to_stdout)
+    form = form or _form_of(file, to_stdout)
+    moment = None if since is None else moment_in(since, datetime.now(UTC))
     if to_stdout and as_json:
         raise InvalidRequest("--json", "and the documents would both go to stdout; give a FILE")
 
     async def main() -> ExitCode:
         target = sys.stdout.buffer if to_stdout else file
         async with client(base_url, Counting()) as hl:
-            found = await export(hl.location(location), kind, target, table=table, refresh=refresh)
+            found = await export(
+                hl.location(location), kind, target, form=form, per=per, since=moment, refresh=refresh
+            )
         if as_json:
             put_json(msgspec.to_builtins(found))
-            return ExitCode.OK
-        speak = say if to_stdout else tell
-        speak(f"{'stdout' if to_stdout else file}: {found.documents:,} {kind}")
-        if found.written != found.documents:
-            speak(f"{found.documents - found.written:,} of them were read by an earlier, interrupted export")
-        if found.late:
-            speak(f"{found.late:,} of them were found only by reading the list again")
+        else:
+            for line in _said(found, kind, "stdout" if to_stdout else str(file)):
+                (say if to_stdout else tell)(line)
         return ExitCode.OK
 
     return int(run_async(main))
 
 
-def _is_table(file: Path, form: str | None, to_stdout: bool) -> bool:
-    if form is not None:
-        return form == "csv"
-    ending = file.suffix.lower()
-    if not to_stdout and ending not in (".ndjson", ".jsonl", ".csv"):
+def _said(found: Exported, kind: str, where: str) -> Iterator[str]:
+    yield f"{where}: {found.documents:,} {kind}"
+    if found.unchanged:
+        yield f"{found.unchanged:,} others did not change since then"
+    if found.resumed:
+        yield f"{found.resumed:,} were read by an earlier, interrupted export"
+    if found.late:
+        yield f"{found.late:,} were found only by reading the list again"
+    if not found.is_settled:
+        yield "the list still changed at the end, so documents may be missing; run it again"
+
+
+def _form_of(file: Path, to_stdout: bool) -> Form:
+    if to_stdout:
+        return "ndjson"
+    form = FORM_OF_ENDING.get(file.suffix.lower())
+    if form is None:
         raise InvalidRequest(
-            "FILE", f"{file.name} is neither .ndjson (whole documents) nor .csv (a flat table); give --format"
+            "FILE",
+            f"{file.name} is neither .ndjson (whole documents) nor .csv or .parquet (flat rows); give --format",
         )
-    return ending == ".csv"
+    return form
+
+
+def moment_in(text: str, now: datetime) -> date | datetime:
+    """Read a day, a moment with its time zone, or a number of hours or days before `now`.
+
+    Raises:
+        InvalidRequest: The text is none of them.
+    """
+    ago = re.fullmatch(r"(\d{1,5})([hd])", text)
+    if ago:
+        return now - timedelta(**{"hours" if ago[2] == "h" else "days": int(ago[1])})
+    try:
+        return date.fromisoformat(text) if len(text) == len("2026-11-28") else datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    raise InvalidRequest(
+        "--since", f"{text!r} is not a time; give 2026-11-28, 2026-11-28T06:00:00Z, 24h or 7d"
+    )
 
 
 _DRAFTS: Final = (

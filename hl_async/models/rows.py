@@ -3,12 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.estimates import Estimate
 from hl_async.models.invoices import Invoice
 from hl_async.models.lines import Item
+
+DOCUMENT_COLUMNS: Final[dict[str, type]] = {
+    "kind": str,
+    "id": str,
+    "location_id": str,
+    "number": str,
+    "status": str,
+    "name": str,
+    "title": str,
+    "currency": str,
+    "total": Decimal,
+    "amount_paid": Decimal,
+    "amount_due": Decimal,
+    "issue_date": date,
+    "last_date": date,
+    "contact_id": str,
+    "contact_name": str,
+    "contact_email": str,
+    "contact_phone": str,
+    "lines": int,
+    "created_at": datetime,
+    "updated_at": datetime,
+    "live_mode": bool,
+}
+"""The columns of a row per document, with the type of their cells."""
+
+LINE_COLUMNS: Final[dict[str, type]] = {
+    "line": int,
+    "line_name": str,
+    "line_description": str,
+    "line_qty": Decimal,
+    "line_amount": Decimal,
+    "line_currency": str,
+    "line_product_id": str,
+    "line_tax_rate": Decimal,
+}
+"""The columns that a row per line has as well."""
+
+
+def columns_of(per: Literal["document", "line"]) -> dict[str, type]:
+    """Return the columns of such rows."""
+    return DOCUMENT_COLUMNS if per == "document" else {**DOCUMENT_COLUMNS, **LINE_COLUMNS}
 
 
 def to_rows(
@@ -72,7 +116,7 @@ def _document_row(document: Estimate | Invoice) -> dict[str, Any]:
         "contact_name": contact.name if contact else None,
         "contact_email": contact.email if contact else None,
         "contact_phone": contact.phone_no if contact else None,
-        "lines": len(lines or ()),
+        "lines": None if lines is None else len(lines),
         "created_at": document.created_at,
         "updated_at": document.updated_at,
         "live_mode": document.live_mode,
@@ -88,5 +132,14 @@ def _line_row(number: int, line: Item) -> dict[str, Any]:
         "line_amount": line.amount,
         "line_currency": line.currency,
         "line_product_id": line.product_id,
-        "line_tax_rate": sum((tax.rate or 0 for tax in line.taxes), start=0) if line.taxes else None,
+        "line_tax_rate": _tax_rate(line),
     }
+
+
+def _tax_rate(line: Item) -> Decimal | None:
+    """Add the rates of a line's taxes up; None if one of them is unknown."""
+    if line.taxes is None:
+        return None
+    rates = [tax.rate for tax in line.taxes]
+    known = [rate for rate in rates if isinstance(rate, Decimal)]
+    return sum(known, start=Decimal(0)) if len(known) == len(rates) else None

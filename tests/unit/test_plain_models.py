@@ -11,7 +11,8 @@ import pytest
 
 import samples
 from hl_async.errors import InvalidRequest
-from hl_async.models import Contact, Estimate, EstimateDraft, Invoice, to_rows
+from hl_async.models import Contact, Estimate, EstimateDraft, Invoice, Item, ItemTax, to_rows
+from hl_async.models.rows import columns_of
 from hl_async.testing.builders import Builder
 
 
@@ -64,10 +65,32 @@ def test_documents_become_rows_of_the_same_columns() -> None:
     assert [row["kind"] for row in rows] == ["estimate", "invoice", "invoice"]
     assert rows[0]["total"] == documents[0].total
     lines = list(to_rows(documents, per="line"))
-    assert len(lines) == sum(row["lines"] for row in rows)
+    assert len(lines) == sum(row["lines"] or 0 for row in rows)
+    assert rows[2]["lines"] is None, "an answer without lines does not say that there are none"
+    assert tuple(rows[0]) == tuple(columns_of("document"))
+    assert tuple(lines[0]) == tuple(columns_of("line"))
+    for row in lines:
+        for name, kind in columns_of("line").items():
+            assert row[name] is None or isinstance(row[name], kind), name
     assert {tuple(row) for row in lines} == {tuple(lines[0])}
     with pytest.raises(InvalidRequest, match="document or line"):
         list(to_rows(documents, per="page"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("taxes", "rate"),
+    [
+        (None, None),
+        ([], Decimal(0)),
+        ([ItemTax(rate=Decimal(5)), ItemTax(rate=Decimal("2.5"))], Decimal("7.5")),
+        ([ItemTax(rate=Decimal(5)), ItemTax()], None),
+    ],
+)
+def test_the_tax_rate_of_a_line_is_unknown_when_one_of_its_rates_is(
+    taxes: list[ItemTax] | None, rate: Decimal | None
+) -> None:
+    (row,) = to_rows([Estimate(id="e", items=[Item(taxes=taxes)])], per="line")
+    assert row["line_tax_rate"] == rate
 
 
 def test_pandas_and_polars_take_the_rows_as_they_are() -> None:

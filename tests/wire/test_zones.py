@@ -47,7 +47,7 @@ async def test_every_way_of_a_document_keeps_its_days(zone: str, tmp_path: Path)
         for path in (table, lines):
             await export(shop, "estimates", path)
         (row,) = csv.DictReader(table.read_text().splitlines())
-        assert (row["issueDate"], row["expiryDate"]) == (FIRST.isoformat(), LAST.isoformat())
+        assert (row["issue_date"], row["last_date"]) == (FIRST.isoformat(), LAST.isoformat())
         (again,) = read_source(lines, None)
         assert isinstance(again, SourceItem), again
         body = json.loads(again.body)

@@ -19,7 +19,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.export_files import FORM_OF_ENDING, FORMS, FileSink, Form, Per, Shape, Sink, StreamSink
+from hl_async.bulk.export_files import (
+    FORM_OF_ENDING,
+    FORMS,
+    ExportForm,
+    FileSink,
+    Form,
+    Per,
+    Sink,
+    StreamSink,
+)
 from hl_async.bulk.sources.names import with_fitting_names
 from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.readers import draft_of_estimate
@@ -95,23 +104,15 @@ async def export(
         InvalidRequest: An argument is not possible, or the extra for Parquet is missing.
         SourceError: `target` is there and is not an export.
     """
-    if kind not in LISTS:
-        raise InvalidRequest("kind", f"unknown kind {kind!r}; choose {' or '.join(LISTS)}")
-    chosen = _form_of(form, target)
-    if per not in ("document", "line"):
-        raise InvalidRequest("per", f"{per!r} is not a kind of row; give document or line")
-    if per == "line" and chosen == "ndjson":
-        raise InvalidRequest("per", "a row per line needs csv or parquet; ndjson holds whole documents")
-    if isinstance(since, datetime) and since.tzinfo is None:
-        raise InvalidRequest("since", f"{since.isoformat()} has no time zone; add Z or an offset")
+    chosen = _checked_form(kind, form, target, per, since)
     # refuses a missing extra before any request; in a thread, because an import reads files
-    sink = await asyncio.to_thread(_sink, target, Shape(kind, chosen, per))
+    sink = await asyncio.to_thread(_sink, target, ExportForm(kind, chosen, per))
     calm = location.with_options(lane=Lane.BULK)
     with contextlib.suppress(ApiError):
         await calm.details()  # a token that may not read the location exports the dates as they came
     if since is not None:
-        shape = Shape(kind, chosen, per, moment_of(since, location.timezone))
-        sink = await asyncio.to_thread(_sink, target, shape)
+        wanted = ExportForm(kind, chosen, per, moment_of(since, location.timezone))
+        sink = await asyncio.to_thread(_sink, target, wanted)
     seen = await asyncio.to_thread(sink.begin, refresh=refresh)
     resumed, late, passes, found = len(seen), 0, 0, 0
     for passes in range(1, _PASSES + 1):
@@ -143,16 +144,31 @@ def moment_of(since: date | datetime, zone: str | None) -> datetime:
     return datetime.combine(since, time.min, known).astimezone(UTC)
 
 
-def _form_of(form: Form | None, target: Path | BinaryIO) -> Form:
-    if form is not None:
-        if form not in FORMS:
-            raise InvalidRequest("form", f"unknown form {form!r}; choose {', '.join(FORMS)}")
-        return form
-    return FORM_OF_ENDING.get(target.suffix.lower(), "ndjson") if isinstance(target, Path) else "ndjson"
+def _checked_form(
+    kind: str, form: Form | None, target: Path | BinaryIO, per: Per, since: date | datetime | None
+) -> Form:
+    """Return what is written; refuse what is not possible.
+
+    Raises:
+        InvalidRequest: An argument is not possible.
+    """
+    if kind not in LISTS:
+        raise InvalidRequest("kind", f"unknown kind {kind!r}; choose {' or '.join(LISTS)}")
+    if form is not None and form not in FORMS:
+        raise InvalidRequest("form", f"unknown form {form!r}; choose {', '.join(FORMS)}")
+    ending = target.suffix.lower() if isinstance(target, Path) else ""
+    chosen = form or FORM_OF_ENDING.get(ending, "ndjson")
+    if per not in ("document", "line"):
+        raise InvalidRequest("per", f"{per!r} is not a kind of row; give document or line")
+    if per == "line" and chosen == "ndjson":
+        raise InvalidRequest("per", "a row per line needs csv or parquet; ndjson holds whole documents")
+    if isinstance(since, datetime) and since.tzinfo is None:
+        raise InvalidRequest("since", f"{since.isoformat()} has no time zone; add Z or an offset")
+    return chosen
 
 
-def _sink(target: Path | BinaryIO, shape: Shape) -> Sink:
-    return FileSink(target, shape) if isinstance(target, Path) else StreamSink(target, shape)
+def _sink(target: Path | BinaryIO, wanted: ExportForm) -> Sink:
+    return FileSink(target, wanted) if isinstance(target, Path) else StreamSink(target, wanted)
 
 
 async def _pages(

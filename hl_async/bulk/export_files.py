@@ -60,7 +60,7 @@ _raw: Final = msgspec.json.Decoder(float_hook=Decimal)
 Raw = dict[str, Any]
 
 
-class Shape(msgspec.Struct, frozen=True):
+class ExportForm(msgspec.Struct, frozen=True):
     """What is written of which documents.
 
     Attributes:
@@ -125,25 +125,25 @@ class Sink(Protocol):
 class StreamSink:
     """A stream such as standard output."""
 
-    def __init__(self, stream: BinaryIO, shape: Shape) -> None:
-        if shape.form == "parquet":
+    def __init__(self, stream: BinaryIO, wanted: ExportForm) -> None:
+        if wanted.form == "parquet":
             raise InvalidRequest("format", "parquet cannot go to a stream; give a FILE")
         self._stream = stream
-        self._shape = shape
+        self._wanted = wanted
         self._written = 0
 
     def begin(self, *, refresh: bool) -> set[str]:
         """See :meth:`Sink.begin`; a stream has nothing to resume."""
         del refresh
-        if self._shape.form == "csv":
-            self._stream.write(csv_bytes([self._shape.header()]))
+        if self._wanted.form == "csv":
+            self._stream.write(csv_bytes([self._wanted.header()]))
         return set()
 
     def append(self, documents: Sequence[Raw]) -> None:
         """See :meth:`Sink.append`."""
-        held = [one for one in documents if self._shape.holds(one)]
+        held = [one for one in documents if self._wanted.holds(one)]
         self._written += len(held)
-        self._stream.write(_lines(held, self._shape))
+        self._stream.write(_lines(held, self._wanted))
         self._stream.flush()
 
     def finish(self) -> int:
@@ -159,11 +159,11 @@ class FileSink:
         InvalidRequest: Parquet needs an extra that is not installed.
     """
 
-    def __init__(self, path: Path, shape: Shape) -> None:
-        if shape.form == "parquet":
+    def __init__(self, path: Path, wanted: ExportForm) -> None:
+        if wanted.form == "parquet":
             _duckdb()
         self._path = path
-        self._shape = shape
+        self._wanted = wanted
         self._part = path.with_name(f"{path.name}.part")
         self._new = path.with_name(f"{path.name}.new")
 
@@ -171,7 +171,7 @@ class FileSink:
         """See :meth:`Sink.begin`."""
         if not self._path.parent.is_dir():
             raise InvalidRequest("FILE", f"the folder {self._path.parent} does not exist")
-        _check_own(self._path, self._shape)
+        _check_own(self._path, self._wanted)
         if refresh or self._part_age() > PART_LIFE:
             self._part.unlink(missing_ok=True)
         if not self._part.exists():
@@ -206,17 +206,17 @@ class FileSink:
 
     def _write_new(self) -> int:
         self._new.unlink(missing_ok=True)
-        if self._shape.form == "parquet":
+        if self._wanted.form == "parquet":
             return self._write_parquet()
         with open_private(self._new, "xb") as file:
             return self._write(file)
 
     def _write(self, file: Any) -> int:
         written = 0
-        if self._shape.form == "csv":
-            file.write(csv_bytes([self._shape.header()]))
+        if self._wanted.form == "csv":
+            file.write(csv_bytes([self._wanted.header()]))
         for documents in self._batches():
-            file.write(_lines(documents, self._shape))
+            file.write(_lines(documents, self._wanted))
             written += len(documents)
         return written
 
@@ -229,9 +229,9 @@ class FileSink:
                 for documents in self._batches():
                     written += len(documents)
                     for one in documents:
-                        file.writelines(encode(_exact_cells(row)) + b"\n" for row in self._shape.rows(one))
+                        file.writelines(encode(_exact_cells(row)) + b"\n" for row in self._wanted.rows(one))
             create_private(self._new)
-            _to_parquet(rows, self._new, columns_of(self._shape.per))
+            _to_parquet(rows, self._new, columns_of(self._wanted.per))
         finally:
             rows.unlink(missing_ok=True)
         return written
@@ -242,7 +242,7 @@ class FileSink:
         with self._part.open("rb") as file:
             for line in file:
                 document = _raw.decode(line)
-                if self._shape.holds(document):
+                if self._wanted.holds(document):
                     batch.append(document)
                 if len(batch) == _BATCH:
                     yield batch
@@ -263,10 +263,12 @@ def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogatepass")
 
 
-def _lines(documents: Sequence[Raw], shape: Shape) -> bytes:
-    if shape.form == "ndjson":
+def _lines(documents: Sequence[Raw], wanted: ExportForm) -> bytes:
+    if wanted.form == "ndjson":
         return b"".join(encode(one) + b"\n" for one in documents)
-    return csv_bytes([_cell(value) for value in row.values()] for one in documents for row in shape.rows(one))
+    return csv_bytes(
+        [_cell(value) for value in row.values()] for one in documents for row in wanted.rows(one)
+    )
 
 
 def _cell(value: Any) -> str | None:
@@ -324,20 +326,20 @@ def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _check_own(path: Path, shape: Shape) -> None:
+def _check_own(path: Path, wanted: ExportForm) -> None:
     """Refuse to replace a file that is not an export; a file of another form is not one of this form."""
     with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size and not _is_own(path, shape):
+        if path.stat().st_size and not _is_own(path, wanted):
             raise SourceError(f"{path} exists and is not an export; choose another file")
 
 
-def _is_own(path: Path, shape: Shape) -> bool:
-    if shape.form == "parquet":
-        return _parquet_columns(path)[:2] == shape.header()[:2]
+def _is_own(path: Path, wanted: ExportForm) -> bool:
+    if wanted.form == "parquet":
+        return _parquet_columns(path)[:2] == wanted.header()[:2]
     with path.open("rb") as file:
         first = file.readline(_LONGEST_LINE)
-    if shape.form == "csv":
-        return first.rstrip(b"\r\n").split(b",")[:2] == [name.encode() for name in shape.header()[:2]]
+    if wanted.form == "csv":
+        return first.rstrip(b"\r\n").split(b",")[:2] == [name.encode() for name in wanted.header()[:2]]
     try:
         _id_of(first, path)
     except SourceError:

@@ -38,7 +38,7 @@ from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 @click.option("--per", type=click.Choice(["document", "line"]), default="document", show_default=True,
               help="A row per document or per line; csv and parquet only.")  # fmt: skip
 @click.option("--since", metavar="WHEN",
-              help="Only what was updated since a day (2026-11-28), a moment (…T06:00:00Z), or 24h or 7d ago.")  # fmt: skip
+              help="Only what was updated since 2026-11-28, 2026-11-28T06:00:00Z, 24h or 7d.")  # fmt: skip
 @click.option("--refresh", is_flag=True, help="Drop an unfinished export and start from the first document.")
 @click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
 @base_url_option

@@ -51,6 +51,7 @@ SHOWN_ONLY = {
     "docs/how-to/from-official-sdk.md": 5,
     "docs/how-to/scale-out.md": 3,
     "docs/how-to/sync.md": 3,
+    "docs/how-to/warehouse.md": 1,
     "docs/migrating.md": 1,
     "docs/sandbox.md": 1,
     "docs/tutorial/first-answer.md": 3,

@@ -202,7 +202,7 @@ async def test_a_list_that_never_comes_to_rest_is_said(box: Sandbox, hl: HighLev
         ({"form": "xml"}, "unknown form 'xml'; choose ndjson, csv, parquet"),
         ({"per": "page"}, "'page' is not a kind of row"),
         ({"per": "line", "form": "ndjson"}, "a row per line needs csv or parquet"),
-        ({"since": datetime(2026, 1, 1)}, "has no time zone"),  # noqa: DTZ001
+        ({"since": datetime(2026, 1, 1)}, "has no time zone"),
     ],
 )
 async def test_a_mistake_is_refused_before_any_request(

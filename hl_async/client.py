@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ssl as ssl_module
 from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
+import msgspec
+
 from hl_async.auth.credentials import Credentials, PrivateToken
 from hl_async.config import CallChanges, CallOptions, ClientConfig, Environment
 from hl_async.errors import ClientStateError, ConfigurationError, InvalidRequest
 from hl_async.governor import Governor, GovernorPolicy, ScopeSnapshot
-from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import LocationDetails
 from hl_async.models.dates import check_zone
 from hl_async.operations import Operation, operation_named, plain_id
@@ -42,6 +42,8 @@ from hl_async.wire import WireResponse
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from hl_async.governor.shared.messages import BudgetStore
 
 
 class ClientSettings(TypedDict, total=False):
@@ -98,7 +100,7 @@ class HighLevel:
             credentials = Secret(credentials) if isinstance(credentials, str) else credentials
             credentials = PrivateToken(credentials)
         changes: dict[str, Any] = {"base_url": base_url, "api_version": api_version}
-        settings = dataclasses.replace(
+        settings = msgspec.structs.replace(
             config or ClientConfig(), **{name: value for name, value in changes.items() if value is not None}
         )
         self._location_id = None if location_id is None else plain_id("location_id", location_id)

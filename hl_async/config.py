@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import math
 import os
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import force_setattr
 
 from hl_async._version import __version__
 from hl_async.errors import ConfigurationError
@@ -96,8 +98,7 @@ class Lane(Enum):
     """Migration and mass work. Spread evenly over the interval, bounded in flight."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """Seconds: ``connect`` for TCP + TLS with one address, ``attempt`` for one request, ``total`` for the whole call.
 
     ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between
@@ -109,8 +110,8 @@ class Timeouts:
     total: float = 60.0
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            positive_seconds(f"timeouts.{field.name}", getattr(self, field.name))
+        for name in self.__struct_fields__:
+            positive_seconds(f"timeouts.{name}", getattr(self, name))
 
 
 class CallChanges(TypedDict, total=False):
@@ -123,8 +124,7 @@ class CallChanges(TypedDict, total=False):
     max_attempts: int | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CallOptions:
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What one call, or every call of ``with_options()``, does differently.
 
     ``timeout`` replaces the total timeout in seconds (``math.inf``: none), ``attempt_timeout`` the timeout
@@ -150,16 +150,26 @@ class CallOptions:
     def replace(self, **changes: Unpack[CallChanges]) -> CallOptions:
         """A copy with ``changes`` applied; unknown names raise :class:`ConfigurationError`."""
         try:
-            return dataclasses.replace(self, **changes)
+            return msgspec.structs.replace(self, **changes)
         except TypeError:
-            known = ", ".join(field.name for field in dataclasses.fields(self))
+            known = ", ".join(self.__struct_fields__)
             raise ConfigurationError(
                 "options", f"unknown option in {sorted(changes)}; known: {known}"
             ) from None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ClientConfig:
+class _WithoutProxy(msgspec.Struct, frozen=True):
+    """Settings whose repr leaves out the proxy: its address may hold a password."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "proxy"]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+
+class ClientConfig(_WithoutProxy, frozen=True, kw_only=True):
     """Everything about the client that is not a credential or a policy.
 
     ``max_connections`` is the pool's size and the ceiling of the concurrency limit. ``keep_alive`` is how
@@ -181,12 +191,12 @@ class ClientConfig:
     close_grace: float = 5.0
     user_agent: str = f"hl_async/{__version__}"
     allow_insecure_http: bool = False
-    proxy: str | None = dataclasses.field(default=None, repr=False)  # may hold a password
+    proxy: str | None = None
     compress: bool = True
     rules_off: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", base_url(self.base_url, insecure=self.allow_insecure_http))
+        force_setattr(self, "base_url", base_url(self.base_url, insecure=self.allow_insecure_http))
         api_version(self.api_version)
         header_text("user_agent", self.user_agent)
         positive_seconds("keep_alive", self.keep_alive)
@@ -208,12 +218,11 @@ def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **settings}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(_WithoutProxy, frozen=True, kw_only=True):
     """What the environment variables say; every field may be absent."""
 
     token: Secret | None = None
-    proxy: str | None = dataclasses.field(default=None, repr=False)
+    proxy: str | None = None
     location_id: str | None = None
     base_url: str | None = None
     api_version: str | None = None
@@ -263,7 +272,7 @@ class Environment:
     def completed(self, config: ClientConfig | None) -> ClientConfig:
         """Return ``config`` with the proxy and the switched off rules of the environment, where it names none."""
         given = config or ClientConfig()
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             given, proxy=given.proxy or self.proxy, rules_off=given.rules_off or self.rules_off
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from hl_async.auth.token_endpoint import Denied, NoAnswer
 from hl_async.auth.tokens import COMPANY, TokenSet, fingerprint
@@ -16,8 +17,7 @@ _SKEW_SHARE: Final = 0.1
 _OPERATOR_WORDS: Final = ("client credentials", "invalid_client", "not active", "invalid client")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshPolicy:
+class RefreshPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Rules for renewing tokens. Times are seconds.
 
     Attributes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+
+import msgspec
 
 from hl_async.errors import ConfigurationError
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class GovernorPolicy:
+class GovernorPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Rules for spending a scope's rate budget. Durations are seconds.
 
     Attributes:

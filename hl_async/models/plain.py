@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from html import escape
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -57,6 +56,8 @@ class Plain:
 
     def _repr_html_(self) -> str:
         """Show the model as a table in a notebook."""
+        from html import escape  # a millisecond, which only notebooks need
+
         fields: tuple[str, ...] = self.__struct_fields__  # type: ignore[attr-defined]
         known = ((name, getattr(self, name)) for name in fields)
         rows = "".join(

@@ -8,11 +8,10 @@ has no form for is refused here rather than sent. Errors name the field as the c
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -97,12 +96,19 @@ def not_negative(value: Any, path: str) -> Any:
     return number
 
 
+def nearest(text: str, known: Sequence[str], number: int, cutoff: float = 0.6) -> list[str]:
+    """Return the known words that ``text`` probably means."""
+    from difflib import get_close_matches  # only errors need it
+
+    return get_close_matches(text, known, number, cutoff)
+
+
 def choice(*values: str) -> Constraint:
     """Return the constraint of text that is one of `values`."""
 
     def check(value: Any, path: str) -> Any:
         if _text(value, path) not in values:
-            near = difflib.get_close_matches(value, values, 1, 0.5)
+            near = nearest(value, values, 1, 0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InvalidRequest(path, f"{value[:40]!r} is not one of {', '.join(values)}{hint}")
         return value
@@ -376,6 +382,6 @@ def check_names(kind: type[msgspec.Struct], names: Iterable[str]) -> None:
     """Refuse names that are not fields of `kind`, with the nearest ones."""
     for name in names:
         if name not in kind.__struct_fields__:
-            near = difflib.get_close_matches(name, kind.__struct_fields__, 3)
+            near = nearest(name, kind.__struct_fields__, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise InvalidRequest(name, f"is not a field of {kind.__name__}{hint}")

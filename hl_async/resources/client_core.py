@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from hl_async.auth.credentials import Credentials
 from hl_async.config import ClientConfig
 from hl_async.governor import Governor, GovernorPolicy
-from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models.rules import rules_without
 from hl_async.resources.client_governor import governor_of
 from hl_async.resources.locations import ClientMemory
@@ -19,6 +19,9 @@ from hl_async.transport.bodies import CODINGS
 from hl_async.transport.calls import Transport
 from hl_async.transport.retry import RetryPolicy
 from hl_async.transport.session import SessionManager
+
+if TYPE_CHECKING:
+    from hl_async.governor.shared.messages import BudgetStore
 
 
 class ClientCore:

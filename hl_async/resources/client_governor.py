@@ -1,14 +1,17 @@
-"""The rate governor of a client, with a budget that processes share or without. Internal."""
+"""Internal. The rate governor of a client, with a budget that processes share or without."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from hl_async.config import ClientConfig
 from hl_async.errors import ConfigurationError
 from hl_async.governor import Governor, GovernorPolicy, ScopeFactory
-from hl_async.governor.shared.messages import BudgetStore
 from hl_async.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from hl_async.governor.shared.messages import BudgetStore
 
 
 def governor_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -46,8 +45,7 @@ class OnceStore(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Once:
+class Once(msgspec.Struct, frozen=True):
     """How documents and contacts are created once.
 
     Without a store the promise covers the tasks of one process, and estimates that lists return with `meta`.

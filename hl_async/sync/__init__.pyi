@@ -12,7 +12,11 @@ from hl_async.auth.credentials import Credentials
 from hl_async.changes import ChangeFeed, CursorStore
 from hl_async.client import ClientSettings
 from hl_async.client import HighLevel as AsyncHighLevel
-from hl_async.config import CallChanges, CallOptions, ClientConfig
+from hl_async.config import (
+    CallChanges,
+    CallOptions,
+    ClientConfig,
+)
 from hl_async.governor import Governor, GovernorPolicy, ScopeSnapshot
 from hl_async.governor.shared.messages import BudgetStore
 from hl_async.models import (

@@ -17,11 +17,12 @@ draw on it: the governor paces the former, and the latter happen once per call.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
+
+import msgspec
 
 from hl_async.errors import (
     ApiError,
@@ -42,8 +43,7 @@ _REQUEST_TIMEOUT: Final = 408
 _LASTING: Final = frozenset((WireKind.REDIRECT, WireKind.TLS, WireKind.TOO_LARGE, WireKind.ENCODING))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Rules for retries. Durations are seconds.
 
     Attributes:

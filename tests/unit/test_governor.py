@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks.virtual_loop import VirtualLoop, run
@@ -65,7 +65,7 @@ async def test_a_permit_is_settled_once() -> None:
 
 
 async def test_waiters_are_served_in_order_and_interactive_ones_first() -> None:
-    _, scope = warm(dataclasses.replace(SLOW, max=5))
+    _, scope = warm(msgspec.structs.replace(SLOW, max=5))
     held = take(scope)
     order: list[str] = []
 

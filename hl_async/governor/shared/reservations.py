@@ -9,7 +9,6 @@ While the store is down, bulk waits. Interactive calls use an eighth of the slot
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import math
 from bisect import insort
@@ -372,7 +371,7 @@ class ReservedBudget:
         if self._substitute is None:
             part = max(1, self.max // PART_WITHOUT_STORE)
             self._substitute = Budget(
-                dataclasses.replace(
+                msgspec.structs.replace(
                     self._policy, max=part, interval=self.interval, share=1.0, cold_interactive=part
                 )
             )

@@ -323,7 +323,11 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
 def connect(path: Path) -> sqlite3.Connection:
     """Open a file for durable writes, without transactions of the driver's own."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    connection.execute("pragma synchronous = full")
+    try:
+        connection.execute("pragma synchronous = full")
+    except BaseException:  # a file that is not a database is noticed here
+        connection.close()
+        raise
     return connection
 
 

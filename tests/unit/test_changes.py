@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -168,8 +168,10 @@ def test_a_pass_meets_every_document_that_stays_whatever_comes_and_goes(
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> CursorStore:
-    return MemoryCursors() if request.param == "memory" else SqliteCursors(tmp_path / "watch.db")
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CursorStore]:
+    made = MemoryCursors() if request.param == "memory" else SqliteCursors(tmp_path / "watch.db")
+    yield made
+    asyncio.run(made.aclose())
 
 
 def test_the_first_look_only_learns_and_later_ones_tell(store: CursorStore) -> None:
@@ -362,6 +364,7 @@ async def test_a_lease_is_held_by_one_until_it_ends_or_is_given_up(tmp_path: Pat
 def test_a_cursor_file_is_private_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
     store = SqliteCursors(tmp_path / "w.db")
     once(Shelf(3), store)
+    asyncio.run(store.aclose())
     assert stat.S_IMODE((tmp_path / "w.db").stat().st_mode) == 0o600
     (tmp_path / "x.db").write_text("no database, but long enough to be read as one" * 50)
     with pytest.raises(CursorError, match=r"x\.db"):

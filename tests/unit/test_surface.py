@@ -13,7 +13,7 @@ from hl_async import HighLevel, Location, PrivateToken
 
 CLIENT = {
     "aclose", "aopen", "base_url", "closed", "credentials", "from_env", "governor", "location", "locations", "oauth", "raw",
-    "with_options",
+    "rules_off", "with_options",
 }  # fmt: skip
 RESOURCES = {
     "contacts", "estimate_templates", "estimates", "invoice_schedules", "invoice_templates", "invoices", "opportunities",

@@ -53,7 +53,8 @@ from hl_async.sandbox.zones import DEFAULT as DEFAULT_ZONE
 )
 @click.option("--locations", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
               help="How many locations it has.")  # fmt: skip
-@click.option("--timezone", metavar="NAME", help="Time zone of the locations, an IANA name; default HL_SANDBOX_TIMEZONE.")
+@click.option("--timezone", metavar="NAME",
+              help="Time zone of the locations, an IANA name; default HL_SANDBOX_TIMEZONE.")  # fmt: skip
 @click.option("--customer-accepts", is_flag=True, help="The customer accepts every estimate that is sent.")
 @click.option("--rule-off", "rules_off", multiple=True, metavar="NAME",
               help="Don't apply a rule of docs/unknowns.md; may be repeated.")  # fmt: skip

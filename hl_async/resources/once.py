@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -76,7 +76,7 @@ class Once(msgspec.Struct, frozen=True):
 class KeyKeeper:
     """Internal. The locks and records of one client."""
 
-    __slots__ = ("_local", "_recent", "_store", "settings")
+    __slots__ = ("_local", "_recent", "_store", "meta_in_lists", "settings")
 
     def __init__(self, settings: Once | None) -> None:
         if settings is not None and not isinstance(settings, Once):
@@ -85,6 +85,8 @@ class KeyKeeper:
         self._local = MemoryStore()
         self._recent: deque[str] = deque()
         self._store: OnceStore = self.settings.store or self._local
+        self.meta_in_lists: dict[str, bool] = {}
+        """Whether the lists of a location return `meta`, as far as it was seen."""
 
     @property
     def is_shared(self) -> bool:
@@ -93,15 +95,28 @@ class KeyKeeper:
 
     @asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
-        """Hold the lock of a name in this process and in those that share the store."""
+        """Hold the lock of a name in this process and in those that share the store.
+
+        Raises:
+            TokenStoreError: The store can't be reached. Nothing was sent.
+        """
         # one task per process asks the store, so that waiting tasks occupy none of its connections
-        async with self._local.locked(f"queue/{name}"), self._store.locked(name):
-            yield
+        async with self._local.locked(f"queue/{name}"):
+            lock = self._store.locked(name)
+            with _store_errors():
+                await lock.__aenter__()
+            try:
+                yield
+            finally:
+                # a store that fails now must not hide the document; the lock ends with its connection
+                with suppress(Exception):
+                    await lock.__aexit__(None, None, None)
 
     async def load(self, name: str) -> OnceRecord | None:
         """Return the record of a key."""
-        stored = await self._store.load(name)
-        return None if stored is None else _decoder.decode(stored.data)
+        with _store_errors():
+            stored = await self._store.load(name)
+            return None if stored is None else _decoder.decode(stored.data)
 
     async def save(self, name: str, record: OnceRecord) -> None:
         """Write the record of a key, durably."""
@@ -122,12 +137,31 @@ class KeyKeeper:
             if known is not None:
                 await self._local.delete(oldest, known.version)
 
-    async def claim(self, name: str, owner: str) -> bool:
-        """Make a name the owner's; False if it is another owner's."""
-        with _store_errors():
-            await self._store.save(name, _encoder.encode(OnceRecord(owner)), 0)
-        record = await self.load(name)
-        return record is not None and record.content == owner
+    async def claim(self, name: str, owner: str, *, take_over: bool = False) -> bool:
+        """Make a name the owner's; False if it is another owner's.
+
+        Args:
+            name: What is claimed, such as an invoice number.
+            owner: The name of a key.
+            take_over: Take it from a key whose request was refused, unless the name was made for that key.
+        """
+        mine = _encoder.encode(OnceRecord(owner))
+        while True:
+            with _store_errors():
+                stored = await self._store.load(name)
+                if stored is None:
+                    if await self._store.save(name, mine, 0):
+                        return True
+                    continue
+            holder = _decoder.decode(stored.data).content
+            if holder == owner:
+                return True
+            record = await self.load(holder) if take_over else None
+            if record is None or record.sent_at or record.document or record.number:
+                return False
+            with _store_errors():
+                if await self._store.save(name, mine, stored.version):
+                    return True
 
     async def aclose(self) -> None:
         """Release the store."""

@@ -49,6 +49,7 @@ from hl_async.resources.once_rules import (
     number_after,
     suspicious_since,
 )
+from hl_async.telemetry import logger
 
 
 class Identified(Protocol):
@@ -205,6 +206,12 @@ async def create_estimate_once(
     content = fingerprint(encode(draft))
     name = f"{at.key_space}/estimate/{key}"
     depth, settle = at.keeper.settings.depth, at.keeper.settings.settle
+    if not at.keeper.is_shared and at.keeper.meta_in_lists.get(at.id) is False:
+        raise InvalidRequest(
+            "once",
+            "lists of this location return no meta, so no other process would know the key: give the client a store, "
+            "such as HighLevel(..., once=Once(SqliteStore('once.db')))",
+        )
     sent = msgspec.structs.replace(body, meta=marked(body.meta, key, content))
 
     async def look(record: OnceRecord | None) -> OnceLook[Estimate]:
@@ -218,13 +225,15 @@ async def create_estimate_once(
         for estimate in await pager.collect(None if record is not None and record.document else depth):
             mark = mark_of(estimate.meta)
             if mark is not None and mark[0] == key:
+                at.keeper.meta_in_lists[at.id] = True
                 if mark[1] != content:
                     raise KeyReused(f"{key!r} was used for the estimate {estimate.id}", estimate.id)
                 return OnceLook(estimate, [])
             if record is not None and estimate.id == record.document:
                 return OnceLook(estimate, [])
             if estimate.meta:
-                blind = False  # lists return meta: a document without the key is another one
+                at.keeper.meta_in_lists[at.id] = True
+                blind = False  # a document without the key is another one
             elif _created_after(estimate, since) and looks_like(estimate, draft):
                 suspects.append(estimate)
         return OnceLook(None, suspects if blind else [])
@@ -232,7 +241,26 @@ async def create_estimate_once(
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Estimate:
         return await at.call(op.CREATE_ESTIMATE, body=sent, before_send=mark)
 
-    return await OnceCall(at, op.CREATE_ESTIMATE, name, key, content, look, send).run()
+    made = await OnceCall(at, op.CREATE_ESTIMATE, name, key, content, look, send).run()
+    if not at.keeper.is_shared and at.id not in at.keeper.meta_in_lists:
+        await _learn_meta(at, made, draft.contact_details.id)
+    return made
+
+
+async def _learn_meta(at: LocationRequester, made: Estimate, contact_id: str) -> None:
+    """Find out whether lists return `meta`, without which a key is lost with its process.
+
+    Once per client and location. The estimate is there whatever this look comes to.
+    """
+    pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact_id}, limit=10, offset=0)
+    with suppress(HighLevelError):
+        for estimate in await pager.collect(10):
+            if estimate.id == made.id:
+                at.keeper.meta_in_lists[at.id] = bool(estimate.meta)
+                if not estimate.meta:
+                    logger.warning(
+                        "lists of the location %s return no meta: create(once=) needs a store there", at.id
+                    )
 
 
 async def create_invoice_once(
@@ -253,15 +281,7 @@ async def create_invoice_once(
     tried: set[str] = set()
 
     async def number() -> str:
-        candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
-        for _ in range(_NUMBERS):
-            # generating reserves nothing, so two keys could get the same number
-            if candidate not in tried and await at.keeper.claim(f"{at.key_space}/number/{candidate}", name):
-                tried.add(candidate)
-                return candidate
-            tried.add(candidate)
-            candidate = number_after(candidate)
-        raise InvalidRequest("invoice_number", f"{_NUMBERS} numbers from {candidate} on are taken; set one")
+        return await _reserve_number(at, name, tried)
 
     async def look(record: OnceRecord | None) -> OnceLook[Invoice]:
         wanted = record.number if record is not None and record.number else own_number
@@ -281,13 +301,32 @@ async def create_invoice_once(
         return OnceLook(None, [])
 
     async def send(record: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice:
+        async def reserve() -> None:
+            await mark()
+            place = f"{at.key_space}/number/{own_number}"
+            if own_number is not None and not await at.keeper.claim(place, name, take_over=True):
+                raise KeyReused(f"the invoice number {own_number!r} belongs to another key", None)
+
         sent = body if record.number is None else msgspec.structs.replace(body, invoice_number=record.number)
-        return await at.call(op.CREATE_INVOICE, body=sent, before_send=mark)
+        return await at.call(op.CREATE_INVOICE, body=sent, before_send=reserve)
 
     made = OnceCall(
         at, op.CREATE_INVOICE, name, key, content, look, send, number if own_number is None else None
     )
     return await made.run()
+
+
+async def _reserve_number(at: LocationRequester, name: str, tried: set[str]) -> str:
+    """Return the next invoice number that no other key has; `tried` holds those of this key so far."""
+    candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
+    for _ in range(_NUMBERS):
+        # generating reserves nothing, so two keys could get the same number
+        if candidate not in tried and await at.keeper.claim(f"{at.key_space}/number/{candidate}", name):
+            tried.add(candidate)
+            return candidate
+        tried.add(candidate)
+        candidate = number_after(candidate)
+    raise InvalidRequest("invoice_number", f"{_NUMBERS} numbers from {candidate} on are taken; set one")
 
 
 async def invoice_estimate_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 
 import samples
 from hl_async import HighLevel, Location, MemoryStore, PostgresTokenStore, SqliteStore
+from hl_async.auth.stores.base import Stored
 from hl_async.errors import (
     InvalidRequest,
     KeyReused,
     NotFound,
     OnceUndecided,
     OutcomeUnknown,
+    ScopeMissing,
     TokenStoreError,
     ValidationFailed,
 )
@@ -218,6 +221,86 @@ async def test_a_store_that_fails_after_the_answer_hides_no_document(box: Sandbo
     assert len(box.ledger.estimates()) == 1
 
 
+class BrokenStore(MemoryStore):
+    """A store whose named method fails, as that of a server that is away does."""
+
+    def __init__(self, broken: str) -> None:
+        super().__init__()
+        self.broken = broken
+
+    async def load(self, name: str) -> Stored | None:
+        if self.broken == "load":
+            raise ConnectionRefusedError("connect to 10.0.0.7")
+        return await super().load(name)
+
+    @asynccontextmanager
+    async def locked(self, name: str) -> AsyncIterator[None]:
+        if self.broken == "lock":
+            raise ConnectionRefusedError("connect to 10.0.0.7")
+        async with super().locked(name):
+            yield
+        if self.broken == "unlock":
+            raise ConnectionResetError("the server closed the connection")
+
+
+@pytest.mark.parametrize("broken", ["lock", "load"])
+async def test_a_store_that_can_not_be_reached_is_named_before_anything_is_created(
+    box: Sandbox, broken: str
+) -> None:
+    async with client(box, store=BrokenStore(broken)) as hl:
+        with pytest.raises(TokenStoreError, match="the store of keys failed: ConnectionRefusedError"):
+            await hl.location().estimates.create(samples.estimate(), once="form-7")
+        with pytest.raises(TokenStoreError, match="the store of keys failed"):
+            await hl.location().contacts.ensure(email="ada@example.com")
+    assert box.ledger.estimates() == []
+    assert box.neighbours.of(box.location_id).contacts == {}
+
+
+async def test_a_database_that_is_away_is_named_before_anything_is_created(box: Sandbox) -> None:
+    async with client(box, store=PostgresTokenStore("postgresql://u@127.0.0.1:9/none")) as hl:
+        with pytest.raises(TokenStoreError):
+            await hl.location().estimates.create(samples.estimate(), once="form-7")
+    assert box.count == 0
+
+
+async def test_a_lock_that_can_not_be_returned_hides_no_document(box: Sandbox) -> None:
+    async with client(box, store=BrokenStore("unlock")) as hl:
+        made = await hl.location().estimates.create(samples.estimate(), once="form-7")
+        assert (await hl.location().estimates.create(samples.estimate(), once="form-7")).id == made.id
+    assert len(box.ledger.estimates()) == 1
+
+
+async def test_without_a_store_a_location_whose_lists_return_no_meta_is_refused_once_it_is_known(
+    shop: Location, box: Sandbox, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.quirks.meta_in_lists = False
+    assert await shop.estimates.create(samples.estimate(), once="form-7")
+    assert "return no meta: create(once=) needs a store" in caplog.text
+    count = box.count
+    with pytest.raises(InvalidRequest, match="once: lists of this location return no meta"):
+        await shop.estimates.create(samples.estimate(), once="form-8")
+    assert (box.count, len(box.ledger.estimates())) == (count, 1)
+    async with client(box, store=SqliteStore(store)) as hl:
+        assert await hl.location().estimates.create(samples.estimate(), once="form-8")
+
+
+async def test_whether_lists_return_meta_is_looked_up_once_per_location(shop: Location, box: Sandbox) -> None:
+    used = []
+    for number in range(3):
+        before = box.count
+        await shop.estimates.create(samples.estimate(), once=f"form-{number}")
+        used.append(box.count - before)
+    assert used == [3, 2, 2]
+
+
+async def test_a_token_that_may_not_list_estimates_creates_none(box: Sandbox) -> None:
+    token = box.add_token(scopes=["invoices/estimate.write"])
+    async with HighLevel(token, base_url=box.url, location_id=box.location_id) as hl:
+        with pytest.raises(ScopeMissing, match=r"invoices/estimate\.readonly"):
+            await hl.location().estimates.create(samples.estimate(), once="form-7")
+    assert box.ledger.estimates() == []
+
+
 async def test_a_document_that_was_deleted_is_not_made_again(shop: Location, box: Sandbox) -> None:
     made = await shop.estimates.create(samples.estimate(), once="form-7")
     await shop.estimates.delete(made.id)
@@ -239,6 +322,36 @@ async def test_an_invoice_with_a_number_needs_no_store(shop: Location, box: Sand
     assert len({one.id for one in made}) == len(box.ledger.invoices()) == 1
     with pytest.raises(KeyReused, match="'F-7' belongs to another invoice"):
         await shop.invoices.create(samples.invoice(invoice_number="F-7", name="Bath"), once="form-8")
+
+
+async def test_a_number_of_yours_is_one_keys_as_long_as_its_request_is_not_refused(
+    box: Sandbox, store: Path
+) -> None:
+    same = samples.invoice(invoice_number="F-7")
+    async with client(box, store=SqliteStore(store)) as hl:
+        shop = hl.location()
+        box.rules.switch("invoice_names_at_most_40", on=True)
+        with pytest.raises(ValidationFailed):
+            await shop.invoices.create(samples.invoice(invoice_number="F-7", name="K" * 41), once="form-7")
+        made = await shop.invoices.create(same, once="form-8")
+        with pytest.raises(KeyReused):
+            await shop.invoices.create(samples.invoice(invoice_number="F-7", name="Bath"), once="form-9")
+        assert (await shop.invoices.create(same, once="form-8")).id == made.id
+    assert len(box.ledger.invoices()) == 1
+
+
+async def test_a_number_of_yours_that_another_key_is_using_is_refused_before_it_is_sent(
+    box: Sandbox, store: Path
+) -> None:
+    draft = samples.invoice(invoice_number="F-7")
+    async with client(box, store=SqliteStore(store), patience=0.05) as hl:
+        shop = hl.location()
+        box.faults.script("create-invoice", Fault.RESET_BEFORE_COMMIT)
+        with pytest.raises(OutcomeUnknown):
+            await shop.invoices.create(draft, once="form-7")
+        with pytest.raises(KeyReused, match="the invoice number 'F-7' belongs to another key"):
+            await shop.invoices.create(draft, once="form-8")
+    assert box.ledger.invoices() == []
 
 
 async def test_an_invoice_without_a_number_and_without_a_store_is_refused(

@@ -56,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     ``reasons`` counts the rejects by reason; the files hold the documents themselves, "" if there are none.
     ``totals`` says what the totals were compared with, ``notes`` counts what was added or converted, ``unused_money``
     names columns that look like money, are not used and not all zero, with their rows and a first value.
+    ``contradictions`` names figures about payments that do not fit together, with their documents and the first one.
     """
 
     forecast: Forecast
@@ -67,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     totals: str = ""
     notes: dict[str, int] = {}
     unused_money: dict[str, tuple[int, str]] = {}
+    contradictions: dict[str, tuple[int, str]] = {}
 
 
 class Planned(msgspec.Struct):
@@ -178,6 +180,7 @@ async def plan_of(run: Run, left_out: LeftOut, facts: SourceFacts | None = None)
         facts.comparison if facts else run.header.get("totals", ""),
         dict(facts.notes.most_common()) if facts else {},
         facts.unused_money if facts else {},
+        facts.contradictions if facts else {},
     )
 
 

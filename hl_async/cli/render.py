@@ -181,6 +181,10 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
         f"unused     column {name!r} looks like money and is not used: {plural(rows, 'row')}, such as {value}"
         for name, (rows, value) in plan.unused_money.items()
     ]
+    lines += [
+        f"differs    {what} ({plural(count, 'document')}; first {first})"
+        for what, (count, first) in plan.contradictions.items()
+    ]
     share = plan.forecast.days
     budget = f" ({share:.1%} of a location's requests of a day)" if share >= _MENTIONED else ""
     return [*lines, f"dry run: nothing was sent{budget}"]

@@ -12,9 +12,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from hl_async.bulk.sources.controls import compare_total, contradictions
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
+from hl_async.bulk.sources.instalments import instalments_of
 from hl_async.bulk.sources.names import Naming
-from hl_async.bulk.sources.pricing import Prices, compare_total, prices_of
+from hl_async.bulk.sources.pricing import Prices, prices_of
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
@@ -67,6 +69,7 @@ class _EstimateBody(_Body, kw_only=True):
     frequency_settings: dict[str, bool]
     estimate_number: int | UnsetType = UNSET
     estimate_number_prefix: str | UnsetType = UNSET
+    payment_schedule_config: dict[str, Any] | UnsetType = UNSET
     meta: dict[str, Any] | UnsetType = UNSET
 
 
@@ -88,6 +91,7 @@ def compile_document(
     raw: bytes = b"",
     business_name: str = "",
     rules: Collection[str] = RULE_NAMES,
+    note: str = "",
 ) -> SourceItem:
     """Turn a document into the request that creates it.
 
@@ -100,6 +104,7 @@ def compile_document(
         raw: Its original text.
         business_name: Name of the issuing business.
         rules: The rules of the client that are in force.
+        note: What the source's reader has to say about it.
 
     Raises:
         InvalidRequest: The document cannot become a request; names field and value.
@@ -111,7 +116,7 @@ def compile_document(
     location = (document.location or settings.location).strip()
     if location:
         plain_id("location", location)
-    notes: list[str] = []
+    notes: list[str] = [note] if note else []
     naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, latest, notes)
     prices = prices_of(document, currency)
@@ -133,6 +138,7 @@ def compile_document(
         document.total is not None,
         tuple(notes + prices.notes),
         document,
+        contradictions(document, prices.total, currency),
     )
 
 
@@ -171,9 +177,19 @@ def _body(
     }
     if document.terms_notes:
         common["terms_notes"] = document.terms_notes
+    schedule = None
+    if document.deposit is not None or document.schedule:
+        schedule = instalments_of(document, prices.total, currency)
+        if any(one.due for one in (document.deposit, *document.schedule) if one is not None):
+            notes.append("due dates of instalments are left out: the API has no field for them")
     if settings.kind == "invoice":
+        if schedule:
+            notes.append("the deposit or schedule of an invoice is left out: its shape in the API is unknown")
         return _invoice(document, common, ends)
-    return _estimate(document, common, ends, naming)
+    body = _estimate(document, common, ends, naming)
+    if schedule:
+        body.payment_schedule_config = schedule
+    return body
 
 
 def _currency_problem(currency: str) -> str:

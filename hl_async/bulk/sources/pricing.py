@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -69,6 +69,8 @@ def prices_of(document: Document, currency: str) -> Prices:
         return Prices(lines, NO_DISCOUNT, document_total(lines, currency), notes)
     bare = [rounded(line.amount * line.qty, currency) for line in lines]
     discount = _discount(document, entries, bare, below, currency, notes)
+    if discount.value and document.discount is not None and len(bare) > len(document.lines):
+        discount = _on_lines_only(document, discount, lines, bare, currency, notes)
     if not document.taxes and not any(entry.taxes for entry in entries):
         return Prices(lines, discount, document_total(lines, currency, discount), notes)
     Taxing(document, entries, lines, bare, discount, currency, notes).apply()
@@ -194,21 +196,38 @@ def _discount(
     return PricedDiscount(below, "fixed")
 
 
+def _on_lines_only(
+    document: Document,
+    discount: PricedDiscount,
+    lines: list[RequestLine],
+    bare: list[Decimal],
+    currency: str,
+    notes: list[str],
+) -> PricedDiscount:
+    """Keep the discount away from shipping and other charges: the API takes it from all lines alike.
+
+    Without rates it becomes an amount. A rate has to meet the discounted price of its own line, so that the
+    discount then goes into the unit prices.
+    """
+    count = len(document.lines)
+    subtotal = sum(bare[:count], _ZERO)
+    off = discount_amount(subtotal, discount, currency)
+    if off > subtotal:
+        raise InvalidRequest("discount", f"{off} is more than the lines come to, {subtotal}")
+    entries: list[DocumentLine | DocumentCharge] = [*document.lines, *document.charges]
+    if _taxes_are_amounts(document, entries) and not any(one.tax_inclusive for one in entries):
+        return PricedDiscount(off, "fixed")
+    parts = [rounded(one * off / subtotal, currency) for one in bare[:count]]
+    largest = max(range(count), key=lambda index: bare[index])
+    parts[largest] += off - sum(parts, _ZERO)
+    for index, part in enumerate(parts):
+        line = lines[index]
+        bare[index] -= part
+        line.amount = unit_price(bare[index], line.qty, currency, f"line {index + 1} discount")
+    notes.append("the discount is in the unit prices, because shipping and charges are not discounted")
+    return NO_DISCOUNT
+
+
 def _taxes_are_amounts(document: Document, entries: list[DocumentLine | DocumentCharge]) -> bool:
     taxes = [*document.taxes, *(tax for entry in entries for tax in entry.taxes)]
     return all(tax.rate is None for tax in taxes)
-
-
-def compare_total(document: Document, total: Decimal, currency: str) -> None:
-    """Refuse a total that differs from the source's.
-
-    Raises:
-        InvalidRequest: Names both figures.
-    """
-    if document.total is None:
-        return
-    stated: Any = rounded(sound("total", document.total), currency)
-    if stated != total:
-        raise InvalidRequest(
-            "total", f"the source says {stated} {currency}, the lines give {total} {currency}"
-        )

@@ -47,12 +47,14 @@ class SourceFacts(msgspec.Struct):
         compared: Of these, how many state a total of their own, which equals ours.
         notes: What was added or converted, with the number of documents.
         unused_money: Columns that look like money, are not used and are not all zero: rows, and the first value.
+        contradictions: Figures about payments that do not fit together: documents, and the first of them.
     """
 
     documents: int = 0
     compared: int = 0
     notes: Counter[str] = msgspec.field(default_factory=Counter)
     unused_money: dict[str, tuple[int, str]] = {}
+    contradictions: dict[str, tuple[int, str]] = {}
 
     def count(self, item: SourceItem) -> None:
         """Take one item into account."""
@@ -60,6 +62,9 @@ class SourceFacts(msgspec.Struct):
         self.compared += item.is_compared
         for note in dict.fromkeys(item.notes):
             self.notes[note] += 1
+        for what, figures in item.contradictions:
+            count, first = self.contradictions.get(what, (0, f"{item.source_id}: {figures}"))
+            self.contradictions[what] = (count + 1, first)
 
     @property
     def comparison(self) -> str:

@@ -18,6 +18,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     the source it stands (``lines 12-14``), ``raw`` is its original text, for the reject file.
     ``kind`` is what the body creates. ``is_compared`` is True if the source states a total of its own, which
     equals ``total``. ``notes`` names what was added or converted. ``document`` is what the body was made from.
+    ``contradictions`` names figures about payments that do not fit together: (what, the figures).
     """
 
     ordinal: int
@@ -33,6 +34,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     is_compared: bool = False
     notes: tuple[str, ...] = ()
     document: Document | None = None
+    contradictions: tuple[tuple[str, str], ...] = ()
 
 
 class Reject(msgspec.Struct, frozen=True):

@@ -1,0 +1,54 @@
+"""Figures of the source beside the lines: its total, what was paid and what is due.
+
+A total that differs from ours makes a reject, because the document would be wrong. What was paid and what is due do
+not change the document: they are only named where they contradict each other.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hl_async.bulk.sources.document import Document
+from hl_async.bulk.sources.taxing import sound
+from hl_async.errors import InvalidRequest
+from hl_async.models.money import rounded
+
+
+def compare_total(document: Document, total: Decimal, currency: str) -> None:
+    """Refuse a total that differs from the source's.
+
+    Raises:
+        InvalidRequest: Names both figures.
+    """
+    if document.total is None:
+        return
+    stated = rounded(sound("total", document.total), currency)
+    if stated != total:
+        raise InvalidRequest(
+            "total", f"the source says {stated} {currency}, the lines give {total} {currency}"
+        )
+
+
+def contradictions(document: Document, total: Decimal, currency: str) -> tuple[tuple[str, str], ...]:
+    """Return what the source says about payments that does not fit: (what, the figures)."""
+    if document.amount_paid is None and document.amount_due is None:
+        return ()
+    found = []
+    paid, due = document.amount_paid, document.amount_due
+    received = sum((one.amount for one in document.payments), Decimal(0))
+    if paid is None and document.payments:
+        paid = received
+    elif paid is not None and document.payments and not _same(paid, received, currency):
+        found.append(("amount_paid is not the sum of the payments", f"{paid} paid, payments of {received}"))
+    if paid is not None and due is not None and not _same(total - paid, due, currency):
+        what = "amount_due is not the total less what was paid"
+        found.append((what, f"total {total}, {paid} paid, {due} due"))
+    elif paid is not None and paid > total:
+        found.append(("more was paid than the total", f"total {total}, {paid} paid"))
+    elif due is not None and due > total:
+        found.append(("more is due than the total", f"total {total}, {due} due"))
+    return tuple(found)
+
+
+def _same(one: Decimal, other: Decimal, currency: str) -> bool:
+    return rounded(sound("amount_paid", one), currency) == rounded(sound("amount_due", other), currency)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_documents_of_a_printed_schema_are_a_source(folder: Path, capsys: pytest
 
 def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["profiles"]) == ExitCode.OK
-    assert "jobber                  Jobber, quotes; creates estimates" in capsys.readouterr().out
+    assert re.search(r"^jobber +Jobber, quotes; creates estimates$", capsys.readouterr().out, re.MULTILINE)
     assert run(["profiles", "--json"]) == ExitCode.OK
     assert {"shopify", "xero-quotes"} <= {one["id"] for one in json.loads(capsys.readouterr().out)}
     assert run(["profiles", "--show", "jobber"]) == ExitCode.OK

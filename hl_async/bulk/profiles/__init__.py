@@ -2,7 +2,9 @@
 
 Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
 ``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of
-its records), ``records`` (where they stand inside JSON), ``key``, ``set`` (a setting), ``left out``.
+its records), ``iif NAME`` (columns of a type of record), ``nested NAME`` (columns with a table in each cell),
+``records`` (where they stand inside JSON), ``key``, ``set`` (a setting), ``left out``, ``seen`` (where the columns
+are known from), ``variant NAME`` (see :func:`parse_profiles`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from hl_async.bulk.sources.document import Kind
+from hl_async.bulk.sources.iif import IIF, iif_columns
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec
 from hl_async.bulk.sources.staging import JSON, json_values, unwrapped
@@ -25,6 +28,7 @@ from hl_async.bulk.sources.tables import DELIMITERS, WORKBOOKS, table_rows, uniq
 from hl_async.errors import ConfigurationError, SourceError
 
 _HEADER: Final = re.compile(r"-- ([a-z]+(?: [a-z]+)?(?: [a-z_]+)?): (.*)")
+_VARIANT: Final = re.compile(r"^-- variant ([a-z]+): (.*)\n", re.MULTILINE)
 _TITLES: Final = 20
 
 
@@ -78,13 +82,35 @@ class ProfileFit(msgspec.Struct, frozen=True):
 @cache
 def profiles() -> dict[str, Profile]:
     """All bundled profiles, by id."""
-    files = resources.files(__name__)
-    found = (
-        parse_profile(one.name[:-4], one.read_text("utf-8"))
-        for one in files.iterdir()
-        if one.name.endswith(".sql")
+    files = sorted(
+        (one for one in resources.files(__name__).iterdir() if one.name.endswith(".sql")),
+        key=lambda one: one.name,
     )
-    return {one.id: one for one in sorted(found, key=lambda one: one.id)}
+    found = (profile for one in files for profile in parse_profiles(one.name[:-4], one.read_text("utf-8")))
+    return {one.id: one for one in found}
+
+
+def parse_profiles(name: str, text: str) -> list[Profile]:
+    """Read a file that is one profile, or has variants that differ in a few names.
+
+    A line ``-- variant quotes: Document=Quote | kind=estimate`` makes a profile of its own, in which ``{Document}``
+    and ``{kind}`` stand for these values.
+
+    Raises:
+        SourceError: A line of the header is not understood.
+    """
+    variants = _VARIANT.findall(text)
+    if not variants:
+        return [parse_profile(name, text)]
+    common = _VARIANT.sub("", text)
+    found = []
+    for variant, pairs in variants:
+        own = common
+        for pair in pairs.split(" | "):
+            key, _, value = pair.partition("=")
+            own = own.replace(f"{{{key.strip()}}}", value.strip())
+        found.append(parse_profile(f"{name}-{variant}", own))
+    return found
 
 
 def parse_profile(name: str, text: str) -> Profile:
@@ -93,7 +119,7 @@ def parse_profile(name: str, text: str) -> Profile:
     Raises:
         SourceError: A line of the header is not understood.
     """
-    values: dict[str, Any] = {"name": name, "export": "", "kind": "estimate", "left out": ""}
+    values: dict[str, Any] = {"name": name, "export": "", "kind": "estimate", "left out": "", "seen": ""}
     tables: dict[str, TableSpec] = {}
     settings: list[str] = []
     for line in text.splitlines():
@@ -107,12 +133,18 @@ def parse_profile(name: str, text: str) -> Profile:
         key, value = found.group(1), found.group(2).strip()
         parts = [one.strip() for one in value.split(" | ")]
         word, _, table = key.rpartition(" ")
-        if word in ("table", "optional table", "json"):
+        if word in ("table", "optional table", "json", "iif"):
             tables[table] = TableSpec(
-                name=table, columns=parts, is_json=word == "json", is_optional=word.startswith("optional")
+                name=table,
+                columns=parts,
+                is_json=word == "json",
+                is_iif=word == "iif",
+                is_optional=word.startswith("optional"),
             )
         elif word == "columns" and table in tables:
             tables[table].extra = parts
+        elif word == "nested" and table in tables:
+            tables[table].nested = parts
         elif key in ("key", "records") and tables:
             setattr(next(iter(tables.values())), key, value if key == "key" else parts)
         elif key == "set":
@@ -152,16 +184,16 @@ def fits_of(path: Path) -> list[ProfileFit]:
     Raises:
         SourceError: The file cannot be read.
     """
-    is_json = path.suffix.lower() in JSON
+    is_json, is_iif = path.suffix.lower() in JSON, path.suffix.lower() == IIF
     found = []
     seen: dict[tuple[str, ...], list[set[str]]] = {}
     for profile in profiles().values():
         spec = profile.main
-        if spec.is_json != is_json:
+        if (spec.is_json, spec.is_iif) != (is_json, is_iif):
             continue
         records = tuple(spec.records)
         if records not in seen:
-            seen[records] = list(_keys_of(path, spec) if is_json else _headers_of(path))
+            seen[records] = list(_names_of(path, spec))
         best = max(seen[records], key=lambda names: len(names & set(spec.columns)), default=set())
         missing = [one for one in spec.columns if one not in best]
         found.append(ProfileFit(profile.id, len(spec.columns) - len(missing), missing))
@@ -180,6 +212,14 @@ def unknown_header(path: Path) -> str:
     if not fits:
         return f"{path.name} fits none of the profiles: {', '.join(profiles())}"
     return f"{path.name} fits no profile; the closest are {'; '.join(map(str, fits))}"
+
+
+def _names_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
+    if spec.is_json:
+        return _keys_of(path, spec)
+    if spec.is_iif:
+        return iter([set(iif_columns(path, SourceSettings()).get(spec.name, ()))])
+    return _headers_of(path)
 
 
 def _headers_of(path: Path) -> Iterator[set[str]]:

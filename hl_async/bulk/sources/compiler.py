@@ -181,10 +181,12 @@ def _body(
     if document.deposit is not None or document.schedule:
         schedule = instalments_of(document, prices.total, currency)
         if any(one.due for one in (document.deposit, *document.schedule) if one is not None):
-            notes.append("due dates of instalments are left out: the API has no field for them")
+            naming.notes.append("due dates of instalments are left out: the API has no field for them")
     if settings.kind == "invoice":
         if schedule:
-            notes.append("the deposit or schedule of an invoice is left out: its shape in the API is unknown")
+            naming.notes.append(
+                "the deposit or schedule of an invoice is left out: its shape in the API is unknown"
+            )
         return _invoice(document, common, ends)
     body = _estimate(document, common, ends, naming)
     if schedule:

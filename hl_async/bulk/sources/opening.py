@@ -205,7 +205,7 @@ def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Pat
 
 def _reject_columns(path: Path, profile: Profile, settings: SourceSettings) -> list[str] | None:
     spec = profile.main
-    if spec.is_json or not spec.key or path.suffix.lower() in _JSON_ONLY:
+    if spec.is_json or spec.is_iif or not spec.key or path.suffix.lower() in _JSON_ONLY:
         return None
     start = table_start(path, settings, spec.columns, search=True)
     return [one for one in column_names(start.header) if one != REASON]

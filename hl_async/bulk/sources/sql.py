@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from hl_async.bulk.sources.compiler import compile_document
+from hl_async.bulk.sources.iif import IIF, stage_iif
 from hl_async.bulk.sources.planning_rules import planning_rules
 from hl_async.bulk.sources.readers import Reading, SourceFacts, latest_day
 from hl_async.bulk.sources.records import Reject, SourceItem
@@ -43,6 +44,8 @@ class TableSpec(msgspec.Struct, kw_only=True):
         is_optional: Whether the query also works without the file.
         key: Column that names a row's document.
         records: Where records stand inside JSON.
+        is_iif: Whether the table is a type of record of an IIF file.
+        nested: Columns, and fields inside them, that hold a small table in one cell.
     """
 
     name: str
@@ -52,6 +55,8 @@ class TableSpec(msgspec.Struct, kw_only=True):
     is_optional: bool = False
     key: str = ""
     records: list[str] = []
+    is_iif: bool = False
+    nested: list[str] = []
 
 
 class SqlQuery(msgspec.Struct, kw_only=True):
@@ -159,20 +164,23 @@ def _load(
 ) -> list[StagedTable]:
     """Make one table of each file, and empty ones of the optional files that are missing."""
     specs = {spec.name: spec for spec in query.tables}
-    tables = []
+    tables: list[StagedTable] = []
     for name, path in files.items():
-        spec = specs.get(name, TableSpec(name=name))
-        wanted = () if spec.is_json else spec.columns
-        table = stage(path, name, folder, settings, wanted=wanted, key=spec.key, records=spec.records)
-        _create(connection, table, is_raw=spec.is_json)
-        if table.staged != path:
-            table.staged.unlink()
-        for column in spec.extra:
-            if column.lower() not in {one.lower() for one in table.columns}:
-                connection.execute(f"ALTER TABLE {_quoted(name)} ADD COLUMN {_quoted(column)} VARCHAR")
-        tables.append(table)
+        for table in _staged(specs.get(name, TableSpec(name=name)), name, path, settings, folder):
+            spec = specs.get(table.name, TableSpec(name=table.name))
+            _create(connection, table, is_raw=spec.is_json)
+            if table.staged != path:
+                table.staged.unlink()
+            known = {one.lower() for one in table.columns}
+            for column in spec.extra:
+                if column.lower() not in known:
+                    connection.execute(
+                        f"ALTER TABLE {_quoted(table.name)} ADD COLUMN {_quoted(column)} VARCHAR"
+                    )
+            tables.append(table)
+    made = {table.name for table in tables}
     for spec in query.tables:
-        if spec.name not in files:
+        if spec.name not in made:
             if not spec.is_optional:
                 raise SourceError(f"{query.label}: the file for the table {spec.name!r} is missing")
             columns = [
@@ -181,6 +189,31 @@ def _load(
             ]
             connection.execute(f"CREATE TABLE {_quoted(spec.name)} ({', '.join(columns)})")
     return tables
+
+
+def _staged(
+    spec: TableSpec, name: str, path: Path, settings: SourceSettings, folder: Path
+) -> list[StagedTable]:
+    """The tables of one file: several of an IIF file, one of every other."""
+    if path.suffix.lower() == IIF:
+        tables = stage_iif(path, folder, settings)
+        held = next((one.columns for one in tables if one.name == name), [])
+        if spec.is_iif and (missing := [one for one in spec.columns if one not in held]):
+            raise SourceError(f"{path} lacks the columns {', '.join(missing)} of !{name.upper()}")
+        return tables
+    wanted = () if spec.is_json else spec.columns
+    return [
+        stage(
+            path,
+            name,
+            folder,
+            settings,
+            wanted=wanted,
+            key=spec.key,
+            records=spec.records,
+            nested=spec.nested,
+        )
+    ]
 
 
 def _create(connection: Any, table: StagedTable, *, is_raw: bool) -> None:
@@ -326,6 +359,7 @@ class _Documents:
                 raw=self._raw(source_id, rows),
                 business_name=assembler.text("business_name", rows),
                 rules=self._rules,
+                note=assembler.text("note", rows),
             )
         except InvalidRequest as error:
             return self._rejected(ordinal, source_id, str(error), rows)

@@ -47,7 +47,7 @@ _NESTED: Final = (
     "custom_fields",
     "customer_additional_emails",
 )
-_CONTROL: Final = ("raw", "place", "reject", "skip", "business_name", "deposit_value", "deposit_type")
+_CONTROL: Final = ("raw", "place", "reject", "skip", "business_name", "note", "deposit_value", "deposit_type")
 
 
 COLUMNS: Final[tuple[str, ...]] = (

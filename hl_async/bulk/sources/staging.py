@@ -11,10 +11,11 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from hl_async.bulk.sources.nested_cells import cell_as_json
 from hl_async.bulk.sources.rejects import MAX_FIELD
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.tables import WORKBOOKS, TableRow, fitted, table_rows, table_start
-from hl_async.errors import SourceError
+from hl_async.errors import InvalidRequest, SourceError
 
 JSON: Final = (".json", ".ndjson", ".jsonl")
 LINE: Final = "_line"
@@ -61,6 +62,7 @@ def stage(
     wanted: Iterable[str] = (),
     key: str = "",
     records: Sequence[str] = (),
+    nested: Sequence[str] = (),
 ) -> StagedTable:
     """Bring a file into a form that a database reads without guessing.
 
@@ -72,6 +74,7 @@ def stage(
         wanted: Columns by which its header is found below title rows.
         key: Column that names a row's document; a broken row then spoils that document alone.
         records: Where records stand inside JSON, such as ``data`` or ``QueryResponse.Estimate``.
+        nested: Columns, and fields inside them, that hold a small table in one cell.
 
     Raises:
         SourceError: The file cannot be read.
@@ -92,8 +95,12 @@ def stage(
             f"{path} lacks the columns {', '.join(missing)}; line {start.row} has {', '.join(start.header)[:200]}"
         )
     table = StagedTable(name, path, staged, columns=column_names(start.header), spoilt={})
-    rows = (row for row in table_rows(path, settings, start.delimiter) if row.number > start.row)
+    rows: Iterator[TableRow] = (
+        row for row in table_rows(path, settings, start.delimiter) if row.number > start.row
+    )
     index = start.header.index(key) if key in start.header else -1
+    if nested:
+        rows = _opened_cells(rows, start.header, nested)
     _stage_rows(table, rows, start.header, index, pad=path.suffix.lower() in WORKBOOKS)
     return table
 
@@ -109,6 +116,22 @@ def column_names(header: Sequence[str]) -> list[str]:
         seen.add(unique.lower())
         found.append(unique)
     return found
+
+
+def _opened_cells(
+    rows: Iterable[TableRow], header: Sequence[str], nested: Sequence[str]
+) -> Iterator[TableRow]:
+    """Turn tables inside cells into JSON; one that is broken makes its row unusable."""
+    columns = [(index, name) for index, name in enumerate(header) if name in nested]
+    for row in rows:
+        cells, problem = list(row.cells), row.problem
+        for index, name in columns:
+            if index < len(cells) and cells[index]:
+                try:
+                    cells[index] = cell_as_json(name, cells[index], nested)
+                except InvalidRequest as error:
+                    problem = problem or f"line {row.number}, column {name!r}: {error.problem}"
+        yield row._replace(cells=cells, problem=problem)
 
 
 def _stage_rows(

@@ -1,8 +1,10 @@
--- name: QuickBooks Online, invoices
--- export: The API's query (select * from Invoice), or an ELT tool's stream of it, as JSON or one record per line.
--- kind: invoice
--- json export: Id | DocNumber | TxnDate | CustomerRef | Line | TotalAmt | Balance
--- records: data | QueryResponse.Invoice | Invoice
+-- variant estimates: Document=Estimate | kind=estimate | Ends=ExpirationDate | ends=expiry_date | Proof=TxnStatus
+-- variant invoices: Document=Invoice | kind=invoice | Ends=DueDate | ends=due_date | Proof=Balance
+-- name: QuickBooks Online, {kind}s
+-- export: The API's query (select * from {Document}), or an ELT tool's stream of it, as JSON or one record per line.
+-- kind: {kind}
+-- json export: Id | DocNumber | TxnDate | CustomerRef | Line | TotalAmt | {Proof}
+-- records: data | QueryResponse.{Document} | {Document}
 -- key: Id
 -- left out: the currency where the company has one only (--set currency=USD); attachments, classes, text-only lines; bundles are rejected
 WITH docs AS (  -- an ELT tool repeats a record when it changes
@@ -15,7 +17,7 @@ WITH docs AS (  -- an ELT tool repeats a record when it changes
 SELECT
   record->>'$.Id' AS source_id, 'record ' || _line AS place, record AS raw, record->>'$.DocNumber' AS number,
   record->>'$.CurrencyRef.value' AS currency, record->>'$.TxnDate' AS issue_date,
-  record->>'$.DueDate' AS due_date, record->>'$.TxnStatus' AS status, record->>'$.CustomerMemo.value' AS terms_notes,
+  record->>'$.{Ends}' AS {ends}, record->>'$.TxnStatus' AS status, record->>'$.CustomerMemo.value' AS terms_notes,
   CASE WHEN len([l for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'GroupLineDetail']) > 0 THEN 'a line is a bundle; split it in QuickBooks' END AS reject,
   record->>'$.CustomerRef.value' AS customer_external_id, record->>'$.CustomerRef.name' AS customer_name,
   record->>'$.BillEmail.Address' AS customer_email, record->>'$.BillAddr.Line1' AS customer_line1,

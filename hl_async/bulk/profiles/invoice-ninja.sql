@@ -1,15 +1,17 @@
--- name: Invoice Ninja, quotes
--- export: Reports, Quotes report with details, Export CSV.
--- kind: estimate
--- table export: Client | Quote Number | Amount | Quote Date | Item Product | Item Cost | Item Quantity
+-- variant quotes: Document=Quote | kind=estimate | things=quotes | ends=expiry_date
+-- variant invoices: Document=Invoice | kind=invoice | things=invoices | ends=due_date
+-- name: Invoice Ninja, {things}
+-- export: Reports, {Document}s report with details, Export CSV.
+-- kind: {kind}
+-- table export: Client | {Document} Number | Amount | {Document} Date | Item Product | Item Cost | Item Quantity
 -- columns export: Email | Paid | PO Number | Status | Due Date | Discount | Public Notes | Private Notes | invoice surch 1 | invoice surch 2 | Item Notes | Item Tax Name#1 | Item Tax Rate#1 | Item Tax Name#2 | Item Tax Rate#2
--- key: Quote Number
+-- key: {Document} Number
 -- set: thousands = ","
 -- set: currency_sign = true
 -- left out: private notes; the currency is not in the report: --set currency=USD
 SELECT
-  "Quote Number" AS source_id, _line AS place, "Quote Number" AS number, "Quote Date" AS issue_date,
-  "Due Date" AS expiry_date, "PO Number" AS po_number, Status AS status, "Public Notes" AS terms_notes,
+  "{Document} Number" AS source_id, _line AS place, "{Document} Number" AS number, "{Document} Date" AS issue_date,
+  "Due Date" AS {ends}, "PO Number" AS po_number, Status AS status, "Public Notes" AS terms_notes,
   Client AS customer_name, Email AS customer_email,
   coalesce("Item Product", "Item Notes") AS line_name, "Item Notes" AS line_description,
   "Item Quantity" AS line_qty, "Item Cost" AS line_amount,
@@ -20,5 +22,5 @@ SELECT
   [{'name': 'Surcharge 1', 'amount': "invoice surch 1"}, {'name': 'Surcharge 2', 'amount': "invoice surch 2"}] AS charges,
   Amount AS total, Paid AS amount_paid
 FROM export
-WHERE NOT ("Quote Number" IS NULL AND Client IS NULL)
+WHERE NOT ("{Document} Number" IS NULL AND Client IS NULL)
 ORDER BY _line

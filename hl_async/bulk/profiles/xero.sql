@@ -1,16 +1,18 @@
--- name: Xero, invoices
--- export: The Accounting API's Invoices (GET /Invoices?page=1 and on; without a page the lines are missing), as JSON.
--- kind: invoice
--- json export: InvoiceID | Contact | LineAmountTypes | SubTotal | Total | CurrencyCode
--- records: Invoices
--- key: InvoiceID
+-- variant quotes: Document=Quote | kind=estimate | things=quotes | Ends=ExpiryDate | ends=expiry_date | how=GET /Quotes
+-- variant invoices: Document=Invoice | kind=invoice | things=invoices | Ends=DueDate | ends=due_date | how=GET /Invoices?page=1 and on; without a page the lines are missing
+-- name: Xero, {things}
+-- export: The Accounting API's {Document}s ({how}), as JSON.
+-- kind: {kind}
+-- json export: {Document}ID | Contact | LineAmountTypes | SubTotal | Total | CurrencyCode
+-- records: {Document}s
+-- key: {Document}ID
 -- left out: tracking categories, branding, phone numbers; voided and deleted documents are skipped
 SELECT
-  record->>'$.InvoiceID' AS source_id, 'record ' || _line AS place, record AS raw, record->>'$.InvoiceNumber' AS number,
+  record->>'$.{Document}ID' AS source_id, 'record ' || _line AS place, record AS raw, record->>'$.{Document}Number' AS number,
   record->>'$.CurrencyCode' AS currency, record->>'$.Status' AS status, record->>'$.Reference' AS po_number,
-  
+  record->>'$.Title' AS title, nullif(concat_ws(chr(10), record->>'$.Summary', record->>'$.Terms'), '') AS terms_notes,
   coalesce(record->>'$.DateString', epoch_ms(regexp_extract(record->>'$.Date', '-?[0-9]+')::BIGINT)::DATE::VARCHAR) AS issue_date,
-  coalesce(record->>'$.DueDateString', epoch_ms(nullif(regexp_extract(record->>'$.DueDate', '-?[0-9]+'), '')::BIGINT)::DATE::VARCHAR) AS due_date,
+  coalesce(record->>'$.{Ends}String', epoch_ms(nullif(regexp_extract(record->>'$.{Ends}', '-?[0-9]+'), '')::BIGINT)::DATE::VARCHAR) AS {ends},
   CASE WHEN upper(record->>'$.Status') IN ('VOIDED', 'DELETED') THEN lower(record->>'$.Status') || ' in Xero'
        WHEN record->>'$.Type' = 'ACCPAY' THEN 'a bill, not a sale' END AS skip,
   CASE WHEN coalesce(json_array_length(record->'$.LineItems'), 0) = 0

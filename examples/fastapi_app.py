@@ -39,6 +39,7 @@ from hl_async.webhooks import HIGHLEVEL_ED25519, InvoicePaidEvent, Router, statu
 log = logging.getLogger("fastapi_app")
 webhooks = Router(keys=(os.environ.get("HL_WEBHOOK_KEY", HIGHLEVEL_ED25519),))
 paid: dict[str, Decimal] = {}
+SCOPES = ("contacts.readonly", "locations.readonly", "invoices/estimate.readonly", "invoices.readonly")
 
 
 @asynccontextmanager
@@ -46,6 +47,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the client for as long as the app runs; leaving the block lets calls on the wire finish."""
     once = Once(SqliteStore(os.environ.get("ONCE_DB", "once.db")))
     async with HighLevel.from_env(once=once) as client:
+        await client.location().check_scopes(*SCOPES)  # at the start, not at the first form
         app.state.highlevel = client
         yield
 
@@ -91,10 +93,10 @@ class Form(BaseModel):
 @app.post("/estimates", status_code=201)
 async def from_form(shop: Shop, form: Form) -> dict[str, str]:
     """Find or create the contact, then create the estimate, once per form."""
+    details = await shop.details()  # reads come first, so that what they lack stops the form before the contact
     found = await shop.contacts.ensure(
         email=form.email, phone=form.phone, region=form.country, name=form.name, source="web form"
     )
-    details = await shop.details()
     today = datetime.now(ZoneInfo(details.timezone or "UTC")).date()
     draft = EstimateDraft(
         name=f"Offer for {form.name}"[:40],
@@ -107,7 +109,11 @@ async def from_form(shop: Shop, form: Form) -> dict[str, str]:
         expiry_date=today + timedelta(days=30),
         business_details=BusinessDetails.of(details),
     )
-    made = await shop.estimates.create(draft, once=form.id)
+    try:
+        made = await shop.estimates.create(draft, once=form.id)
+    except HighLevelError as error:
+        error.add_note(f"the contact {found.contact.id} is there, the estimate is not")
+        raise
     return {"estimate": made.id, "contact": found.contact.id}
 
 
@@ -136,7 +142,8 @@ async def failed(request: Request, error: HighLevelError) -> JSONResponse:
         status, headers = 503, {"Retry-After": str(round(needed or 1))}
     level = logging.WARNING if status < 500 else logging.ERROR
     log.log(level, "%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-    return JSONResponse({"error": str(error)}, status, headers)
+    done = getattr(error, "__notes__", [])
+    return JSONResponse({"error": str(error), "done": done}, status, headers)
 
 
 @webhooks.on(InvoicePaidEvent)

@@ -17,6 +17,7 @@ from hl_async.models import LocationDetails
 from hl_async.models.dates import check_zone
 from hl_async.operations import Operation, operation_named, plain_id
 from hl_async.pagination import Pager
+from hl_async.resources.access import check_scopes
 from hl_async.resources.client_core import ClientCore
 from hl_async.resources.contacts import Contacts
 from hl_async.resources.estimate_templates import EstimateTemplates
@@ -342,6 +343,20 @@ class Location(RequesterHolder):
             ScopeMissing: The token lacks locations.readonly.
         """
         return await self._at.details(fresh=fresh)
+
+    async def check_scopes(self, *scopes: str) -> None:
+        """Raise before any work if the token may not read what the work needs. One read per scope.
+
+        The API does not list a token's scopes, and a write scope shows only when something is written.
+
+        Args:
+            scopes: Scopes to read, such as ``invoices/estimate.readonly``.
+
+        Raises:
+            ScopeMissing: The token lacks one of them.
+            InvalidRequest: A scope is unknown, or is a write scope.
+        """
+        await check_scopes(self._at, scopes)
 
     def budget(self) -> ScopeSnapshot:
         """Return the state of the location's rate budget."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from hl_async import operations as op
-from hl_async.models import Price, PriceDraft, Product, ProductDraft
+from hl_async.errors import InvalidRequest
+from hl_async.models import LineItem, Price, PriceDraft, Product, ProductDraft
+from hl_async.models.inputs import Number
+from hl_async.models.lines import LineChanges
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import Requester
 
@@ -52,6 +57,37 @@ class Products:
         """
         op.path_segment("product_id", product_id)
         return self._at.paginate(op.LIST_PRICES, {}, limit=limit, offset=offset, ids=(product_id,))
+
+    async def line(
+        self, product_id: str, price_id: str | None = None, /, qty: Number = 1, **changes: Unpack[LineChanges]
+    ) -> LineItem:
+        """Return the line of a product by its ids, for a draft. Only reads.
+
+        Args:
+            product_id: The product.
+            price_id: One of its prices; may be left out if it has only one.
+            qty: How many.
+            changes: Fields of the line to set otherwise, such as `description` or `taxes`.
+
+        Raises:
+            InvalidRequest: The product or the price is unknown in this location.
+        """
+        op.path_segment("product_id", product_id)
+        filters = {"productIds": product_id}
+        product: Product | None = None
+        async for one in self._at.paginate(op.LIST_PRODUCTS, filters, limit=None, offset=0):
+            if one.id == product_id:
+                product = one
+                break
+        if product is None:
+            raise InvalidRequest("product_id", f"{product_id!r} is not a product of this location")
+        prices = await self.prices(product_id).collect()
+        fitting = [one for one in prices if price_id is None or one.id == price_id]
+        if len(fitting) != 1:
+            listed = ", ".join(f"{one.id} ({one.name})" for one in prices) or "none"
+            what = "is missing" if price_id is None else f"{price_id!r} is not a price of {product.name}"
+            raise InvalidRequest("price_id", f"{what}; there are: {listed}")
+        return LineItem.of(product, fitting[0], qty, **changes)
 
     async def create_price(self, product_id: str, price: PriceDraft) -> Price:
         """Create a price of a product. Not repeatable.

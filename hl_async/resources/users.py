@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hl_async import operations as op
 from hl_async.errors import InvalidRequest
 from hl_async.models import User, UserList
 from hl_async.pagination import Pager
 from hl_async.resources.locations import LocationRequester
+
+_LISTED: Final = 20
 
 
 class Users:
@@ -51,3 +53,25 @@ class Users:
             return await self._at.call(op.SEARCH_USERS, query=query)
 
         return Pager(fetch, limit=limit)
+
+    async def named(self, name: str, *, company_id: str | None = None) -> User:
+        """Find the one user of a name or e-mail address, whose `id` is the `user_id` of sending. Only reads.
+
+        Args:
+            name: The full name or the e-mail address, whatever its case.
+            company_id: The agency; read from the location's details if left out.
+
+        Raises:
+            InvalidRequest: No user is called so, or several are; the error lists who there is.
+            ScopeMissing: The token lacks users.readonly, or locations.readonly for the agency.
+        """
+        wanted = name.strip().casefold()
+        users = [one for one in await self.search(company_id=company_id).collect() if not one.deleted]
+        found = [
+            one for one in users if wanted in ((one.name or "").casefold(), (one.email or "").casefold())
+        ]
+        if len(found) == 1 and wanted:
+            return found[0]
+        listed = ", ".join(f"{one.name} <{one.email}>" for one in (found or users)[:_LISTED]) or "none"
+        problem = "is the name of several users" if found else "is not a user of this location"
+        raise InvalidRequest("user", f"{name!r} {problem}; there are: {listed}")

@@ -20,6 +20,7 @@ from hl_async.sandbox import admission, authorization, console, control, faults
 from hl_async.sandbox.faults import Fault
 from hl_async.sandbox.neighbours import dispatch
 from hl_async.sandbox.neighbours.contacts import check_contact
+from hl_async.sandbox.neighbours.people import check_user
 from hl_async.sandbox.oauth import camel_case, form_fields, installed_locations
 from hl_async.sandbox.rate_limits import make_window
 from hl_async.sandbox.refusals import Refusal, bad_request, not_found, unauthorised, unprocessable
@@ -189,6 +190,7 @@ class Sandbox(SandboxState):
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
         check_contact(self.neighbours, location, operation.name, body)
+        check_user(self.neighbours, location, operation.name, body)
         try:
             document = HANDLERS[operation.name](OperationContext(self.ledger, place, ids, record.query, body))
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:

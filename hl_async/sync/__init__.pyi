@@ -53,6 +53,7 @@ from hl_async.models import (
     InvoiceTemplateUpdate,
     InvoiceUpdate,
     LateFeesConfiguration,
+    LineItem,
     LocationDetails,
     Opportunity,
     OpportunityDraft,
@@ -83,7 +84,9 @@ from hl_async.models.choices import (
 )
 from hl_async.models.contacts import ContactAnswer
 from hl_async.models.estimates import EstimateChanges
+from hl_async.models.inputs import Number
 from hl_async.models.invoices import InvoiceChanges
+from hl_async.models.lines import LineChanges
 from hl_async.operations import Operation
 from hl_async.pagination import Page
 from hl_async.resources.contacts import ContactFields
@@ -326,6 +329,9 @@ class Products:
     ) -> SyncPager[Product]: ...
     def create(self, product: ProductDraft) -> Product: ...
     def prices(self, product_id: str, *, limit: int | None = None, offset: int = 0) -> SyncPager[Price]: ...
+    def line(
+        self, product_id: str, price_id: str | None = None, /, qty: Number = 1, **changes: Unpack[LineChanges]
+    ) -> LineItem: ...
     def create_price(self, product_id: str, price: PriceDraft) -> Price: ...
 
 class Transactions:
@@ -364,6 +370,7 @@ class Users:
         company_id: str | None = None,
         limit: int | None = None,
     ) -> SyncPager[User]: ...
+    def named(self, name: str, *, company_id: str | None = None) -> User: ...
 
 class Location:
     @property
@@ -371,6 +378,7 @@ class Location:
     @property
     def timezone(self) -> str | None: ...
     def details(self, *, fresh: bool = False) -> LocationDetails: ...
+    def check_scopes(self, *scopes: str) -> None: ...
     def budget(self) -> ScopeSnapshot: ...
     @property
     def estimates(self) -> Estimates: ...

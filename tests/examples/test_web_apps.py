@@ -17,6 +17,7 @@ from aiohttp import web
 
 import samples
 from hl_async import HighLevel
+from hl_async.errors import ScopeMissing
 from hl_async.models import ContactDraft, RecordPayment
 from hl_async.models.codec import encode
 from hl_async.sandbox import Fault, Sandbox
@@ -121,6 +122,34 @@ async def test_a_form_that_is_sent_twice_makes_one_contact_and_one_estimate(
         assert await signed_delivery(box, hl, browser) == 429, "HighLevel delivers again"
         assert "the database is away" in caplog.text
     assert len(box.ledger.estimates()) == 1
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("lacking", ["invoices/estimate.readonly", "invoices/estimate.write"])
+async def test_a_token_without_a_scope_stops_the_app_or_the_answer_says_which_half_is_done(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    example = load("fastapi_app")
+    scopes = [*example.SCOPES, "contacts.write", "invoices/estimate.write"]
+    monkeypatch.setenv("HL_TOKEN", box.add_token(scopes=[one for one in scopes if one != lacking]))
+    form = {"id": "f", "name": "Ada", "email": "ada@example.com", "lines": [{"name": "Oak", "amount": "1"}]}
+    contacts = box.neighbours.of(box.location_id).contacts
+    transport = httpx.ASGITransport(app=example.app)
+    if lacking.endswith("readonly"):
+        with pytest.raises(ScopeMissing, match=lacking):
+            async with example.app.router.lifespan_context(example.app):
+                pass
+        assert not contacts
+        return
+    async with (
+        example.app.router.lifespan_context(example.app),
+        httpx.AsyncClient(transport=transport, base_url="http://app.example") as browser,
+    ):
+        answer = await browser.post("/estimates", json=form)
+    [contact] = contacts
+    assert lacking in answer.json()["error"]
+    assert answer.json()["done"] == [f"the contact {contact} is there, the estimate is not"]
+    assert box.ledger.estimates() == []
 
 
 @pytest.mark.usefixtures("environment")

@@ -20,6 +20,7 @@ from hl_async.models import (
     ProductDraft,
 )
 from hl_async.resources.taxes import TaxNames
+from hl_async.sandbox import Sandbox
 
 
 @pytest.fixture
@@ -53,6 +54,36 @@ async def test_a_line_comes_from_a_product_and_its_price(shop: Location) -> None
         price.id,
         Decimal("399.00"),
     )
+
+
+async def test_a_line_is_made_of_ids_and_unknown_ones_are_refused_before_anything_is_created(
+    shop: Location, box: Sandbox
+) -> None:
+    product = await shop.products.create(ProductDraft(name="Cabinet", product_type="PHYSICAL"))
+    with pytest.raises(InvalidRequest, match="price_id: is missing; there are: none"):
+        await shop.products.line(product.id)
+    oak = await shop.products.create_price(
+        product.id, PriceDraft(name="Oak", type="one_time", currency="USD", amount="199.50")
+    )
+    line = await shop.products.line(product.id, qty=2)
+    assert (line.product_id, line.price_id, line.amount, line.qty) == (
+        product.id,
+        oak.id,
+        Decimal("199.50"),
+        2,
+    )
+    ash = await shop.products.create_price(
+        product.id, PriceDraft(name="Ash", type="one_time", currency="USD", amount="149")
+    )
+    line = await shop.products.line(product.id, ash.id, description="Ash, oiled")
+    assert (line.amount, line.description) == (Decimal(149), "Ash, oiled")
+    with pytest.raises(InvalidRequest, match=rf"is missing; there are: {oak.id} \(Oak\), {ash.id} \(Ash\)"):
+        await shop.products.line(product.id)
+    with pytest.raises(InvalidRequest, match="'p9' is not a price of Cabinet; there are"):
+        await shop.products.line(product.id, "p9")
+    with pytest.raises(InvalidRequest, match="product_id: 'p9' is not a product of this location"):
+        await shop.products.line("p9", oak.id)
+    assert box.ledger.estimates() == []
 
 
 def test_a_price_of_another_product_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import aiohttp
@@ -16,6 +17,8 @@ from hl_async.models import (
     ContactUpdate,
     ContactUpsert,
     CustomFieldInput,
+    EstimateSend,
+    InvoiceSend,
     OpportunityDraft,
     OpportunityUpdate,
     PriceDraft,
@@ -143,6 +146,69 @@ async def test_documents_for_unknown_contacts_are_refused_where_the_switch_says_
         await shop.estimates.create(samples.estimate())
     made = await shop.contacts.create(ContactDraft(name="Ada", email="a@example.com", phone="+12145596993"))
     await shop.estimates.create(samples.estimate(contact_details=made.for_document()))
+
+
+async def test_documents_of_unknown_users_are_not_sent_where_the_switch_says_so(
+    shop: Location, box: Sandbox
+) -> None:
+    made = await shop.estimates.create(samples.estimate())
+    invoice = await shop.invoices.create(samples.invoice())
+    box.contact_quirks.users_looked_up = True
+    with pytest.raises(NotFound, match="User with id nobody"):
+        await shop.estimates.send(made.id, EstimateSend(action="email", user_id="nobody"))
+    with pytest.raises(NotFound, match="User with id nobody"):
+        await shop.invoices.send(invoice.id, InvoiceSend(action="email", user_id="nobody", live_mode=False))
+    with pytest.raises(NotFound, match="User with id nobody"):
+        await shop.invoices.text2pay(samples.text2pay(user_id="nobody"))
+    assert not box.recorder.messages
+    user = await shop.users.named("Dana Reyes")
+    sent = await shop.estimates.send(made.id, EstimateSend(action="email", user_id=user.id))
+    assert sent.status == "sent"
+
+
+async def test_the_one_user_of_a_name_is_found_and_another_one_is_an_error_that_lists_them(
+    shop: Location, box: Sandbox
+) -> None:
+    users = box.neighbours.of(box.location_id).users
+    assert (await shop.users.named(" dana REYES ")).id == users[0]["id"]
+    assert (await shop.users.named("dana@joinery.example")).id == users[0]["id"]
+    for name in ("dana", ""):
+        with pytest.raises(
+            InvalidRequest, match="is not a user of this location; there are: Dana Reyes <dana@"
+        ):
+            await shop.users.named(name)
+    users.append(users[0] | {"id": "user2", "email": "dr@joinery.example"})
+    with pytest.raises(InvalidRequest, match="several users; there are: .*dana@.*dr@"):
+        await shop.users.named("Dana Reyes")
+    users[0]["deleted"] = True
+    assert (await shop.users.named("Dana Reyes")).id == "user2"
+
+
+READS = (
+    "invoices/estimate.readonly", "invoices.readonly", "invoices/template.readonly", "invoices/schedule.readonly",
+    "contacts.readonly", "locations.readonly", "users.readonly", "products.readonly", "products/prices.readonly",
+    "payments/transactions.readonly", "payments/orders.readonly", "opportunities.readonly",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", READS)
+async def test_a_missing_scope_is_named_before_any_work(box: Sandbox, missing: str) -> None:
+    token = box.add_token(scopes=[one for one in READS if one != missing])
+    async with HighLevel(token, base_url=box.url, location_id=box.location_id) as hl:
+        shop = hl.location()
+        await shop.check_scopes(*(one for one in READS if one not in (missing, "users.readonly")))
+        with pytest.raises(ScopeMissing, match=re.escape(missing)):
+            await shop.check_scopes(*READS)
+
+
+async def test_a_scope_that_can_not_be_checked_is_refused_before_any_request(
+    shop: Location, box: Sandbox
+) -> None:
+    before = box.count
+    for scope, hint in (("contacts.write", "writing would be needed"), ("contacts", "unknown scope")):
+        with pytest.raises(InvalidRequest, match=f"'{scope}' can't be checked: {hint}"):
+            await shop.check_scopes("contacts.readonly", scope)
+    assert box.count == before
 
 
 async def test_details_are_asked_for_once(shop: Location, hl: HighLevel, box: Sandbox) -> None:

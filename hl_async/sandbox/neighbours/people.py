@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from hl_async.sandbox.neighbours import checks
 from hl_async.sandbox.neighbours.calls import NeighbourCall
 from hl_async.sandbox.neighbours.state import Entry, Neighbours
-from hl_async.sandbox.refusals import Refusal, unprocessable
+from hl_async.sandbox.refusals import Refusal, bad_request, unprocessable
+
+_SENDING: Final = ("send-estimate", "send-invoice", "text2pay-invoice")
 
 
 def details(call: NeighbourCall) -> Entry:
@@ -34,6 +38,15 @@ def search_users(call: NeighbourCall) -> Entry:
     ]
     start, limit = checks.count(call.query, "skip", 0), checks.count(call.query, "limit", 25)
     return {"users": found[start : start + limit], "count": len(found)}
+
+
+def check_user(neighbours: Neighbours, location: str, operation: str, body: Any) -> None:
+    """Refuse to send a document in the name of an unknown user, where the switch says so."""
+    if not neighbours.quirks.users_looked_up or operation not in _SENDING or not isinstance(body, dict):
+        return
+    user_id = body.get("userId")
+    if user_id and not any(one["id"] == user_id for one in neighbours.of(location).users):
+        raise bad_request(f"User with id {user_id} not found")
 
 
 def locations(neighbours: Neighbours, known: list[str], query: dict[str, str]) -> Entry:

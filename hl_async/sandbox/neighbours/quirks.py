@@ -19,6 +19,7 @@ class NeighbourQuirks:
         tags_replaced: An upsert replaces the tags of the contact that it matches.
         created_despite_422: So many of the next creations answer 422 and create the contact all the same.
         contacts_looked_up: Creating an estimate or invoice refuses unknown contact ids.
+        users_looked_up: Sending a document refuses unknown user ids.
         unknown_keys_refused: Bodies with undeclared keys are 422.
     """
 
@@ -29,6 +30,7 @@ class NeighbourQuirks:
     tags_replaced: bool = True
     created_despite_422: int = 0
     contacts_looked_up: bool = False
+    users_looked_up: bool = False
     unknown_keys_refused: bool = True
 
     def change(self, **values: object) -> None:

@@ -331,16 +331,19 @@ class Location(RequesterHolder):
         return self._at.timezone
 
     async def details(self, *, fresh: bool = False) -> LocationDetails:
-        """Return the location's name, time zone, business, logo and address. Only reads.
+        """Return the location's name, time zone, business, logo and address.
 
-        The first call asks; the client keeps the answer for its life. From then on the location's time zone tells the
-        days of dates.
+        The client keeps the first answer. From then on, the location's time zone decides the days of dates.
 
         Args:
-            fresh: Ask again.
+            fresh: Read the location again.
 
         Raises:
             ScopeMissing: The token lacks locations.readonly.
+
+        Example::
+
+            details = await shop.details()
         """
         return await self._at.details(fresh=fresh)
 

@@ -1,4 +1,4 @@
-"""A bounded map of any coroutine over any iterable: lazily pulled, memory flat, outcomes as they finish."""
+"""Internal. A bounded concurrent map of a coroutine over an iterable, with flat memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class MapResult(msgspec.Struct, Generic[T, R], frozen=True):
-    """What became of one item: ``value`` or ``error``; ``index`` is its place in the input."""
+    """The outcome of one item: its ``value`` or its ``error``. ``index`` is the item's position in the input."""
 
     index: int
     item: T
@@ -40,17 +40,27 @@ class MapResult(msgspec.Struct, Generic[T, R], frozen=True):
 async def bulk_map(
     function: Callable[[T], Awaitable[R]], items: Iterable[T] | AsyncIterable[T], *, limit: int = 50
 ) -> AsyncIterator[AsyncIterator[MapResult[T, R]]]:
-    """Run ``function`` over ``items``, at most ``limit`` at a time, and iterate over the outcomes as they finish::
+    """Run ``function`` over ``items`` concurrently, and iterate over the outcomes as they finish.
 
-        async with bulk_map(shop.invoices.void, ids, limit=20) as outcomes:
+    An item is pulled when a worker is free, and outcomes wait for the reader. Memory is bounded by ``limit``, even for
+    a million items. An exception of ``function`` is an outcome and does not end the run. Leaving the block or
+    cancelling it cancels the calls in flight and waits for them.
+
+    Args:
+        function: Called with each item.
+        items: The items. A plain iterable is pulled on the event loop, so it must not block.
+        limit: Concurrent calls.
+
+    Raises:
+        InvalidRequest: ``limit`` is below 1.
+        Exception: The block's own exception, or that of ``items`` after the outcomes of the earlier items. Neither is
+            wrapped in a group.
+
+    Example::
+
+        async with bulk_map(shop.invoices.get, [invoice.id, open_invoice.id], limit=20) as outcomes:
             async for outcome in outcomes:
-                print(outcome.item, outcome.error or "done")
-
-    Items are pulled when a worker is free, outcomes wait for the reader: a million items take no more memory than
-    ``limit`` of them. A plain iterable is pulled on the event loop, so it must not block. An exception of
-    ``function`` is an outcome and ends nothing. Leaving the block, by an exception too, or being cancelled, cancels
-    what is in flight and waits for it. Exceptions come out as they are, not in a group: the block's own, or that
-    of ``items`` when the block ends, after the outcomes of what came before it.
+                print(outcome.item, outcome.error or outcome.result().total)
     """
     if isinstance(limit, bool) or limit < 1:
         raise InvalidRequest("limit", f"{limit!r} is below 1")
@@ -73,11 +83,11 @@ async def bulk_map(
         try:
             raise failed
         finally:
-            del failed  # an exception that its own frame holds is garbage for the collector
+            del failed  # a reference from the exception's own frame would be a cycle for the collector
 
 
 class _Source(Generic[T]):
-    """The input behind one lock: workers pull from it in turn; ``failed`` is what ended it early."""
+    """The input, pulled by the workers in turn. ``failed`` is the exception that ended it early."""
 
     def __init__(self, items: Iterable[T] | AsyncIterable[T]) -> None:
         self._plain = iter(items) if isinstance(items, Iterable) else None
@@ -88,7 +98,7 @@ class _Source(Generic[T]):
         self.failed: Exception | None = None
 
     async def pull(self) -> tuple[int, T] | None:
-        """The next item with its index, or None at the end."""
+        """Return the next item with its index, or None at the end."""
         async with self._lock:
             if self._ended:
                 return None
@@ -97,7 +107,7 @@ class _Source(Generic[T]):
             except (StopIteration, StopAsyncIteration):
                 self._ended = True
                 return None
-            except Exception as error:  # noqa: BLE001 - the workers finish what they have; it is raised at the end
+            except Exception as error:  # noqa: BLE001 - raised at the end, after the workers finished their items
                 self._ended = True
                 self.failed = error
                 return None
@@ -116,9 +126,9 @@ async def _work(
             index, item = pulled
             try:
                 outcome: MapResult[T, R] = MapResult(index, item, await function(item))
-            except Exception as error:  # noqa: BLE001 - whatever went wrong is this item's outcome
+            except Exception as error:  # noqa: BLE001 - any failure is this item's outcome
                 outcome = MapResult(index, item, None, error)
             try:
                 await send.send(outcome)
             except anyio.BrokenResourceError:
-                return  # the reader left: nobody wants the rest
+                return  # the reader left, so the rest is not needed

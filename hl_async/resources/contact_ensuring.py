@@ -239,7 +239,7 @@ class Ensuring:
     # ------------------------------------------------------------------------------------------ filling
 
     async def _fill(self, match: Match) -> EnsuredContact:
-        """Write what is empty; an error names what was not written."""
+        """Write the empty fields. An error names the fields that were not written."""
         contact = match.contact
         plan = plan_fill(contact, self._person.draft, self._replace)
         missing = [*plan.changes, *(("tags",) if plan.tags else ())]
@@ -254,7 +254,7 @@ class Ensuring:
                 contact = msgspec.structs.replace(contact, tags=tags or contact.tags)
         except HighLevelError as error:
             raise ContactIncomplete(
-                f"contact {contact.id} is there, but {', '.join(missing)} could not be written: {error}",
+                f"contact {contact.id} exists, but {', '.join(missing)} could not be written: {error}",
                 contact_id=contact.id,
                 missing=missing,
                 operation=op.UPDATE_CONTACT.name,

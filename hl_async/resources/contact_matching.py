@@ -23,7 +23,7 @@ class Match(NamedTuple):
 
 
 class FillPlan(NamedTuple):
-    """What to write to an existing contact, and what stays as it is.
+    """Fields to write to an existing contact, and fields to keep.
 
     `kept` maps each field that has another value than the caller's to the contact's value.
     """
@@ -63,7 +63,7 @@ def decide_match(found: Mapping[str, ContactRecord | None]) -> Match | None:
 
 
 def plan_fill(contact: ContactRecord, wanted: ContactDraft, replace: Collection[str]) -> FillPlan:
-    """Decide what to write: what is empty, what may be replaced, and tags that are missing."""
+    """Decide which fields to write: empty ones, replaceable ones, and missing tags."""
     changes: dict[str, Any] = {}
     kept: dict[str, Any] = {}
     given = {

@@ -28,7 +28,7 @@ from hl_async.resources.contact_ensuring import Ensuring, check_email, person
 from hl_async.resources.locations import LocationRequester
 
 _PAGED: Final = 10_000
-"""So many contacts can be reached by page number: docs/api-facts.md#api-contacts."""
+"""Contacts within reach of page numbers (docs/api-facts.md#api-contacts)."""
 
 
 class ContactFields(TypedDict, total=False):
@@ -53,7 +53,7 @@ class ContactFields(TypedDict, total=False):
 
 
 class Contacts:
-    """``location.contacts``."""
+    """Contacts of one location, as ``location.contacts``."""
 
     __slots__ = ("_at",)
 
@@ -63,18 +63,25 @@ class Contacts:
     async def find(
         self, *, email: str | None = None, phone: str | None = None, region: str | None = None
     ) -> ContactRecord | None:
-        """Find a contact by exact e-mail or phone number; None if there is none. Only reads.
+        """Find a contact by its exact e-mail address or phone number.
 
-        Give one of the two: the API looks for the e-mail first, so with both it is unknown which one matched.
+        Pass one of the two: the API compares the e-mail first, so with both it is unknown which one matched.
 
         Args:
             email: The e-mail address.
             phone: The phone number, in E.164 form unless `region` is given.
             region: ISO 3166 code of the country that a national number belongs to.
 
+        Returns:
+            The contact, or None.
+
         Raises:
             InvalidRequest: Neither or both are given, or the number is not valid.
             ScopeMissing: The token lacks contacts.readonly.
+
+        Example::
+
+            contact = await shop.contacts.find(email="alex@example.com")
         """
         if (email is None) == (phone is None):
             raise InvalidRequest("email", "give either email or phone")
@@ -90,7 +97,7 @@ class Contacts:
         sort: list[ContactSort] | None = None,
         limit: int | None = None,
     ) -> Pager[ContactRecord]:
-        """Search contacts; await for the first page, iterate for all, beyond 10,000 too. Only reads.
+        """Search contacts. Await the result for the first page, or iterate over it for all, beyond 10,000 too.
 
         The search reads an index that lags behind writes by seconds. Look up one person with :meth:`find`.
 
@@ -99,9 +106,14 @@ class Contacts:
             filters: Conditions, all of which must hold.
             sort: Orders, the first one first.
             limit: Contacts per request, at most 500.
+
+        Example::
+
+            async for contact in shop.contacts.search("example.com"):
+                print(contact.email)
         """
         if limit is not None and limit > 500:
-            raise InvalidRequest("limit", f"{limit} is above 500, the most that the API gives")
+            raise InvalidRequest("limit", f"{limit} is above 500, the API's limit")
         fields: dict[str, Any] = {"query": query, "filters": filters, "sort": sort}
         given = {name: value for name, value in fields.items() if value is not None}
         cursors: dict[int, list[Any]] = {}
@@ -111,7 +123,7 @@ class Contacts:
             if start in cursors:
                 place = {"search_after": cursors[start]}
             elif start >= _PAGED:
-                raise InvalidRequest("offset", "the API gave no cursor to go beyond 10,000 contacts")
+                raise InvalidRequest("offset", "the API returned no cursor beyond 10,000 contacts")
             body = ContactSearch(page_limit=size, **place, **given)
             answer = await self._at.call(op.SEARCH_CONTACTS, body=body)
             if answer.entries and answer.entries[-1].search_after:
@@ -130,27 +142,31 @@ class Contacts:
         replace: Collection[str] = (),
         **details: Unpack[ContactFields],
     ) -> EnsuredContact:
-        """Find one person's contact or create it, and fill in what is empty. Safe to repeat.
+        """Find one person's contact or create it, and fill its empty fields. Safe to repeat.
 
-        Tags are added. E-mail addresses, names and everything else that is there stay, unless `replace` names them.
+        Tags are added. All other existing values stay, unless `replace` names their fields.
 
         Args:
-            email: The e-mail address to know the contact by.
+            email: The e-mail address that identifies the contact.
             phone: The phone number, in E.164 form unless `region` is given.
             region: ISO 3166 code of the country that a national number belongs to.
-            external_id: A custom field that holds your own id of the person. It goes before e-mail and phone.
+            external_id: A custom field with your own id of the person. It is compared before e-mail and phone.
             replace: Names of fields to overwrite, such as ``("email", "tags")``.
             details: Further fields of the contact, such as `first_name`, `city` or `tags`.
 
         Returns:
-            The contact, whether it was created, what it was found by, what was written and what was kept.
+            The contact, whether it was created, the key that matched, and the fields written and kept.
 
         Raises:
-            InvalidRequest: There is no key, or a value is not valid.
+            InvalidRequest: No key is given, or a value is invalid.
             AmbiguousContact: The keys belong to different contacts.
-            ContactIncomplete: The contact is there, but writing the rest failed.
-            OutcomeUnknown: No answer says whether it was created; call again.
+            ContactIncomplete: The contact exists, but writing its other fields failed.
+            OutcomeUnknown: The answer is missing, so the contact may exist. Call again.
             ScopeMissing: The token lacks contacts.readonly or contacts.write.
+
+        Example::
+
+            person = await shop.contacts.ensure(email="alex@example.com", first_name="Alex", tags=["website"])
         """
         who = person(email, phone, region, external_id, dict(details))
         return await Ensuring(self._at, who, replace).run()
@@ -160,24 +176,24 @@ class Contacts:
         return _known(await self._at.call(op.GET_CONTACT, contact_id), contact_id)
 
     async def create(self, contact: ContactDraft) -> ContactRecord:
-        """Create a contact. Not repeatable; :meth:`ensure` looks before it creates.
+        """Create a contact. A second call may create another one; :meth:`ensure` looks first.
 
         Args:
-            contact: The new contact; it needs an e-mail, a phone number or a name.
+            contact: The new contact, with an e-mail address, a phone number or a name.
 
         Raises:
             BadRequest: The location allows no duplicates and knows this person.
             ValidationFailed: The API rejected a field. It may have created the contact all the same.
-            OutcomeUnknown: No answer says whether the contact was created.
+            OutcomeUnknown: The answer is missing, so the contact may exist.
         """
         return _known(await self._at.call(op.CREATE_CONTACT, body=contact), "")
 
     async def update(self, contact_id: str, changes: ContactUpdate) -> ContactRecord:
-        """Change a contact; safe to retry. Fields left out survive.
+        """Change a contact. Safe to retry. Fields left out keep their values.
 
         Args:
             contact_id: The contact to change.
-            changes: The new values. ``tags`` and ``email`` replace what is there; to add tags, use :meth:`add_tags`.
+            changes: The new values. ``tags`` and ``email`` replace the present ones; :meth:`add_tags` adds tags.
 
         Raises:
             NotFound: No such contact.
@@ -186,7 +202,7 @@ class Contacts:
         return _known(await self._at.call(op.UPDATE_CONTACT, contact_id, body=changes), contact_id)
 
     async def upsert(self, contact: ContactUpsert) -> ContactAnswer:
-        """Create a contact or overwrite the one that matches; safe to retry, but not harmless.
+        """Create a contact, or overwrite the one that matches. Safe to retry, but it may lose data.
 
         The API overwrites the tags of an existing contact and may drop a further e-mail address. :meth:`ensure`
         does neither.
@@ -200,14 +216,14 @@ class Contacts:
         return await self._at.call(op.UPSERT_CONTACT, body=contact)
 
     async def add_tags(self, contact_id: str, *tags: str) -> list[str]:
-        """Add tags to a contact and return all it has; safe to retry. Raises :class:`NotFound`."""
+        """Add tags to a contact and return all its tags. Safe to retry. Raises :class:`NotFound`."""
         if not tags:
             raise InvalidRequest("tags", "is empty; name at least one tag")
         answer = await self._at.call(op.ADD_CONTACT_TAGS, contact_id, body=TagsChange(tags=list(tags)))
         return answer.tags or []
 
     async def delete(self, contact_id: str) -> bool:
-        """Delete a contact; safe to retry. Documents that name it stay. Raises :class:`NotFound`."""
+        """Delete a contact. Safe to retry. Its documents stay. Raises :class:`NotFound`."""
         try:
             answer: ContactDeleted = await self._at.call(op.DELETE_CONTACT, contact_id)
         except NotFound as error:
@@ -219,5 +235,5 @@ class Contacts:
 
 def _known(answer: ContactAnswer, contact_id: str) -> ContactRecord:
     if answer.contact is None:
-        raise NotFound(f"the answer holds no contact {contact_id}".rstrip(), status=200)
+        raise NotFound(f"the answer has no contact {contact_id}".rstrip(), status=200)
     return answer.contact

@@ -10,7 +10,7 @@ from hl_async.resources.requesting import Requester
 
 
 class EstimateTemplates:
-    """``location.estimate_templates``."""
+    """Templates of estimates of one location, as ``location.estimate_templates``."""
 
     __slots__ = ("_at",)
 
@@ -18,29 +18,55 @@ class EstimateTemplates:
         self._at = at
 
     async def create(self, template: EstimateTemplateDraft) -> EstimateTemplate:
-        """Create a template. Not repeatable: raises :class:`OutcomeUnknown` when no answer came."""
+        """Create a template. A second call creates another one.
+
+        Raises:
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            OutcomeUnknown: The answer is missing, so the template may exist.
+        """
         return await self._at.call(op.CREATE_ESTIMATE_TEMPLATE, body=template)
 
     def list(
         self, *, search: str | None = None, limit: int | None = None, offset: int = 0
     ) -> Pager[EstimateTemplate]:
-        """All templates that fit; ``search`` matches id and name, ``limit`` is the page size."""
+        """List templates. Await the result for the first page, or iterate over it for all of them.
+
+        Args:
+            search: An id, or text in the name.
+            limit: Templates per request.
+            offset: Templates to skip.
+        """
         return self._at.paginate(op.LIST_ESTIMATE_TEMPLATES, {"search": search}, limit=limit, offset=offset)
 
     async def preview(self, template_id: str) -> EstimateTemplate:
-        """One template, as data: the only way to read a single one. Raises NotFound."""
+        """Read one template. The API has no other route for a single one. Raises :class:`NotFound`."""
         op.path_segment("template_id", template_id)
         return await self._at.call(op.PREVIEW_ESTIMATE_TEMPLATE, query={"templateId": template_id})
 
     async def update(self, template_id: str, template: EstimateTemplateDraft) -> EstimateTemplate:
-        """Replace a template: fields left out are lost, so start from ``template.to_update()``. Repeatable."""
+        """Replace a template. Safe to retry.
+
+        The API overwrites the whole template, so start from ``template.to_update()``.
+
+        Args:
+            template_id: The template to replace.
+            template: The complete new template.
+
+        Raises:
+            NotFound: The template is not in this location.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+        """
         return await self._at.call(op.UPDATE_ESTIMATE_TEMPLATE, template_id, body=template)
 
     async def delete(self, template_id: str) -> EstimateTemplate:
-        """Delete a template and return what it was; repeatable. Raises :class:`NotFound`.
+        """Delete a template. Safe to retry.
 
-        When an earlier attempt of this call had worked and its answer was lost, only ``id`` and ``deleted`` are
-        set.
+        Returns:
+            The deleted template. Only ``id`` and ``deleted`` are set if an earlier attempt of this call deleted it and
+            its answer was lost.
+
+        Raises:
+            NotFound: The template is not in this location.
         """
         try:
             return await self._at.call(op.DELETE_ESTIMATE_TEMPLATE, template_id)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Estimates:
-    """``location.estimates``."""
+    """Estimates of one location, as ``location.estimates``."""
 
     __slots__ = ("_at",)
 
@@ -44,21 +44,30 @@ class Estimates:
         self._at = at
 
     async def create(self, estimate: EstimateDraft, *, once: str | None = None) -> Estimate:
-        """Create an estimate as a draft; nothing is sent to the customer, no money moves.
+        """Create an estimate as a draft. Nothing is sent to the customer.
 
-        The API really needs an expiry date, an E.164 phone number of the contact and an issue date that is not
-        in the location's future. Not repeatable: raises :class:`OutcomeUnknown` when no answer
-        says whether it was created. Refused documents raise :class:`ValidationFailed` or :class:`BadRequest`.
+        A missing title, issue date or line type is filled in (docs/api-facts.md#api-required-fields). Without `once`,
+        a second call creates a second estimate.
 
         Args:
             estimate: The new estimate.
-            once: A key of yours, such as the id of the form. Calls with the same key return the same estimate: a
-                second click, another process, a retry after a crash or `OutcomeUnknown`. The key travels in `meta`.
-                See docs/how-to/form-to-estimate.md for what it needs.
+            once: A key of yours, such as the id of a form. Calls with the same key return the same estimate: after a
+                second click, in another process, and after a crash or `OutcomeUnknown`. The key is stored in `meta`.
+                docs/how-to/form-to-estimate.md lists its requirements.
+
+        Returns:
+            The created estimate.
 
         Raises:
-            KeyReused: The key made an estimate of another content.
-            OnceUndecided: An estimate of the same content is there, and lists return no `meta`.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            BadRequest: The API rejected the document.
+            OutcomeUnknown: The answer is missing, so the estimate may exist.
+            KeyReused: The key belongs to an estimate with another content.
+            OnceUndecided: An estimate with the same content exists, and lists return no `meta`.
+
+        Example::
+
+            estimate = await shop.estimates.create(draft, once="form-7f3a")
         """
         if once is not None:
             return await create_estimate_once(self._at, estimate, once, estimate)
@@ -77,10 +86,21 @@ class Estimates:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Estimate]:
-        """All estimates that fit, newest first as far as is known; await for the first page, iterate for all.
+        """List estimates. Await the result for the first page, or iterate over it for all of them.
 
-        ``status`` is one of all, draft, sent, accepted, declined, invoiced, viewed; ``search`` matches the name;
-        ``start`` and ``end`` are days (which date they filter is undocumented); ``limit`` is the page size.
+        Args:
+            status: all, draft, sent, accepted, declined, invoiced or viewed.
+            contact_id: Estimates of this contact only.
+            search: Text in the name.
+            start: First day. It is undocumented which date the API compares.
+            end: Last day.
+            limit: Estimates per request.
+            offset: Estimates to skip.
+
+        Example::
+
+            async for estimate in shop.estimates.list(status="draft"):
+                print(estimate.estimate_number, estimate.total)
         """
         return self._at.paginate(
             op.LIST_ESTIMATES,
@@ -96,17 +116,24 @@ class Estimates:
         number: int | str | None = None,
         contact_id: str | None = None,
     ) -> Estimate | None:
-        """Find an estimate by id or number; None if there is none. Only reads.
+        """Find an estimate by id or number.
 
-        The API has no route for one estimate, so this scans the list: one request per 100 estimates.
+        The API has no route for one estimate, so this scans the list, with one request per 100 estimates.
 
         Args:
             estimate_id: The id.
             number: The estimate number, without its prefix.
             contact_id: Scan the estimates of this contact only.
 
+        Returns:
+            The estimate, or None if it is not in the list.
+
         Raises:
             InvalidRequest: Neither or both of id and number are given.
+
+        Example::
+
+            estimate = await shop.estimates.find(number=1)
         """
         if (estimate_id is None) == (number is None):
             raise InvalidRequest("estimate_id", "give either estimate_id or number")
@@ -120,22 +147,46 @@ class Estimates:
         return None
 
     async def update(self, estimate_id: str, estimate: EstimateUpdate) -> Estimate:
-        """Replace an estimate: fields left out are lost, so start from ``estimate.to_update()``.
+        """Replace an estimate. Nothing is sent to the customer. Safe to retry.
 
-        Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
-        :class:`BadRequest`.
+        The API overwrites the whole document, so start from ``estimate.to_update()``. :meth:`patch` does that for you.
+
+        Args:
+            estimate_id: The estimate to replace.
+            estimate: The complete new document.
+
+        Raises:
+            NotFound: The estimate is not in this location.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            BadRequest: The API rejected the document.
+
+        Example::
+
+            await shop.estimates.update(estimate.id, estimate.to_update(title="Second offer"))
         """
         return await self._at.call(op.UPDATE_ESTIMATE, estimate_id, body=estimate)
 
     async def patch(
         self, estimate_id: str, *, seen: datetime | None = None, **changes: Unpack[EstimateChanges]
     ) -> Estimate:
-        """Change some fields and keep the rest: read, change, write.
+        """Change some fields of an estimate and keep the others: read, change, write.
 
-        ``changes`` are fields of :class:`EstimateUpdate`. ``seen`` is the ``updated_at`` of the version the change is
-        based on. Raises :class:`WriteConflict`, with nothing written, when the estimate was changed since ``seen``
-        or between our reading and our writing, as far as ``updated_at`` tells; a writer in the last
-        milliseconds before ours can't be noticed, the API has no conditional write. Raises :class:`NotFound`.
+        The API has no conditional write, so a change in the milliseconds before the write is not noticed.
+
+        Args:
+            estimate_id: The estimate to change.
+            seen: The ``updated_at`` of the version on which the change is based.
+            changes: Fields of :class:`EstimateUpdate`.
+
+        Raises:
+            WriteConflict: The estimate was changed since ``seen``, or while this call ran. Nothing was written.
+            NotFound: The estimate is not in this location.
+            InvalidRequest: A field is unknown or read-only, or its value is invalid.
+            ValidationFailed: The API rejected a field.
+
+        Example::
+
+            changed = await shop.estimates.patch(estimate.id, title="Second offer")
         """
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of EstimateUpdate")
@@ -149,16 +200,24 @@ class Estimates:
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:
                 raise WriteConflict(
-                    f"estimate {estimate_id} was changed at {now.updated_at} by somebody else; read it again",
+                    f"estimate {estimate_id} was changed at {now.updated_at} by another client; read it again",
                     operation=op.UPDATE_ESTIMATE.name,
                 )
         return await self.update(estimate_id, update)
 
     async def delete(self, estimate_id: str) -> Estimate:
-        """Delete an estimate and return what it was; repeatable. Raises :class:`NotFound`.
+        """Delete an estimate. Safe to retry.
 
-        When an earlier attempt of this call had worked and its answer was lost, only ``id`` and ``deleted`` are
-        set. The API may answer ``deleted: false`` all the same.
+        Returns:
+            The deleted estimate. Only ``id`` and ``deleted`` are set if an earlier attempt of this call deleted it and
+            its answer was lost. The API may answer ``deleted: false`` for a deleted estimate.
+
+        Raises:
+            NotFound: The estimate is not in this location.
+
+        Example::
+
+            await shop.estimates.delete(estimate.id)
         """
         try:
             return await self._at.call(op.DELETE_ESTIMATE, estimate_id)
@@ -179,14 +238,20 @@ class Estimates:
 
         Args:
             estimate_id: The estimate to send.
-            message: How, and in whose name.
-            once: Send it only if it is still a draft, whatever else sends it at the same time. A lost answer is
-                looked up. Without it, every call sends a message.
-            contact_id: The estimate's contact; with `once`, it saves a scan of all estimates.
+            message: The channel and the user who sends.
+            once: Send only if the estimate is still a draft, even if other processes send it at the same time. A lost
+                answer is looked up. Without it, every call sends a message.
+            contact_id: The estimate's contact. With `once`, it saves a scan of all estimates.
 
         Raises:
-            OutcomeUnknown: No answer says whether it went out.
-            NotFound: No such estimate in this location.
+            OutcomeUnknown: The answer is missing, so the message may have been sent.
+            NotFound: The estimate is not in this location.
+
+        Example::
+
+            await shop.estimates.send(
+                estimate.id, EstimateSend(action="email", user_id=user_id, live_mode=True), once=True
+            )
         """
         if once:
             return await send_estimate_once(self._at, await self._read(estimate_id, contact_id), message)
@@ -201,21 +266,26 @@ class Estimates:
         once: bool = False,
         contact_id: str | None = None,
     ) -> InvoiceFromEstimateResult:
-        """Make an invoice from an accepted estimate. Irreversible: without `once`, every call makes an invoice.
-
-        Live answers may lack the invoice although it was made: then ``result.invoice`` is None and
-        :meth:`find_invoice` finds it.
+        """Create an invoice from an accepted estimate. Without `once`, every call creates an invoice.
 
         Args:
             estimate_id: The estimate, which the customer must have accepted.
             mark_as_invoiced: Move the estimate to "invoiced".
-            version: "v1" or "v2"; the meaning is undocumented.
-            once: Make one invoice per estimate: return the one that is there, and look after a lost answer.
-            contact_id: The estimate's contact; with `once`, it saves a scan of all estimates.
+            version: "v1" or "v2". Their meaning is undocumented.
+            once: Create one invoice per estimate: return an existing one, and look it up after a lost answer.
+            contact_id: The estimate's contact. With `once`, it saves a scan of all estimates.
+
+        Returns:
+            Estimate and invoice. Live answers may lack the invoice although it was created. ``result.invoice`` is None
+            then, and :meth:`find_invoice` finds it.
 
         Raises:
             BadRequest: The estimate is not accepted.
-            OutcomeUnknown: No answer says whether the invoice was made.
+            OutcomeUnknown: The answer is missing, so the invoice may exist.
+
+        Example::
+
+            result = await shop.estimates.create_invoice(accepted.id, mark_as_invoiced=True, once=True)
         """
         extra = {} if version is None else {"version": version}
         body = InvoiceFromEstimate(mark_as_invoiced=mark_as_invoiced, **extra)
@@ -225,7 +295,19 @@ class Estimates:
         return await self._at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate_id, body=body)
 
     async def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None:
-        """The invoice that was made from this estimate (its ``source_id``), or None: a scan of the invoices."""
+        """Find the invoice that was created from this estimate (its ``source_id``) by a scan of the invoices.
+
+        Args:
+            estimate_id: The estimate.
+            contact_id: Scan the invoices of this contact only.
+
+        Returns:
+            The invoice, or None if no listed invoice names the estimate.
+
+        Example::
+
+            invoice = await shop.estimates.find_invoice(accepted.id)
+        """
         op.path_segment("estimate_id", estimate_id)
         invoices: Pager[Invoice] = self._at.paginate(
             op.LIST_INVOICES, {"contactId": contact_id}, limit=None, offset=0
@@ -236,12 +318,17 @@ class Estimates:
         return None
 
     async def generate_number(self) -> EstimateNumber:
-        """The next free estimate number; asking does not reserve it."""
+        """Return the next free estimate number. The call does not reserve it.
+
+        Example::
+
+            number = await shop.estimates.generate_number()
+        """
         found = await self._at.call(op.GENERATE_ESTIMATE_NUMBER)
         return with_number(found, "estimate_number", op.GENERATE_ESTIMATE_NUMBER)
 
     async def touch_last_visited(self, estimate_id: str) -> None:
-        """Record that the customer looked at the estimate just now."""
+        """Record that the customer viewed the estimate now."""
         op.path_segment("estimate_id", estimate_id)
         await self._at.call(op.TOUCH_ESTIMATE, body=EstimateVisit(estimate_id=estimate_id))
 
@@ -254,7 +341,7 @@ class Estimates:
         found = await self.find(estimate_id, contact_id=contact_id)
         if found is None:
             raise NotFound(
-                f"there is no estimate {estimate_id} in this location",
+                f"estimate {estimate_id} is not in this location",
                 status=404,
                 operation=op.LIST_ESTIMATES.name,
             )
@@ -270,12 +357,12 @@ class Estimates:
     ) -> ChangeFeed:
         """Watch for changes: sent, viewed, accepted, declined, invoiced, edited, deleted.
 
-        Reads lists in the background of other calls. Iterate over it with ``async for``; it does not end by itself.
+        The feed reads lists and yields to other calls. Iterate over it with ``async for``. It never ends on its own.
 
         Args:
-            cursor: Where the feed keeps what it saw, so that a restart goes on; forgotten with the process if left out.
-            share: The part of the location's rate budget that it may use.
-            every: Seconds between two looks at the newest documents.
+            cursor: Stores the feed's position, so that a restart continues. By default it is lost with the process.
+            share: Part of the location's rate budget that the feed may use.
+            every: Seconds between two reads of the newest documents.
             lease: Seconds after which another process takes over from one that died.
 
         Example:

@@ -21,7 +21,7 @@ from hl_async.resources.requesting import Requester
 
 
 class InvoiceSchedules:
-    """``location.invoice_schedules``."""
+    """Recurring invoices of one location, as ``location.invoice_schedules``."""
 
     __slots__ = ("_at",)
 
@@ -29,9 +29,11 @@ class InvoiceSchedules:
         self._at = at
 
     async def create(self, schedule: InvoiceScheduleDraft) -> InvoiceSchedule:
-        """Create a schedule as a draft: no invoice is made before :meth:`start`.
+        """Create a schedule as a draft. It creates no invoice before :meth:`start`. A second call creates another one.
 
-        Not repeatable: raises :class:`OutcomeUnknown` when no answer came.
+        Raises:
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            OutcomeUnknown: The answer is missing, so the schedule may exist.
         """
         return await self._at.call(op.CREATE_INVOICE_SCHEDULE, body=schedule)
 
@@ -46,7 +48,17 @@ class InvoiceSchedules:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[InvoiceSchedule]:
-        """All schedules that fit; await for the first page, iterate for all. ``limit`` is the page size."""
+        """List schedules. Await the result for the first page, or iterate over it for all of them.
+
+        Args:
+            status: A status such as draft, scheduled or active. Unknown ones are passed on.
+            search: Text to find.
+            start: First day.
+            end: Last day.
+            payment_mode: default, live or test.
+            limit: Schedules per request.
+            offset: Schedules to skip.
+        """
         return self._at.paginate(
             op.LIST_INVOICE_SCHEDULES,
             {"status": status, "search": search, "startAt": start, "endAt": end, "paymentMode": payment_mode},
@@ -55,15 +67,26 @@ class InvoiceSchedules:
         )
 
     async def get(self, schedule_id: str) -> InvoiceSchedule:
-        """One schedule. Raises :class:`NotFound`."""
+        """Read one schedule. Raises :class:`NotFound`."""
         return await self._at.call(op.GET_INVOICE_SCHEDULE, schedule_id)
 
     async def update(self, schedule_id: str, schedule: InvoiceScheduleUpdate) -> InvoiceSchedule:
-        """Replace a schedule: fields left out are lost, so start from ``schedule.to_update()``. Repeatable."""
+        """Replace a schedule. Safe to retry.
+
+        The API overwrites the whole schedule, so start from ``schedule.to_update()``.
+
+        Args:
+            schedule_id: The schedule to replace.
+            schedule: The complete new schedule.
+
+        Raises:
+            NotFound: The schedule is not in this location.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+        """
         return await self._at.call(op.UPDATE_INVOICE_SCHEDULE, schedule_id, body=schedule)
 
     async def delete(self, schedule_id: str) -> Deleted:
-        """Delete a schedule; repeatable. Raises :class:`NotFound` unless an earlier attempt had deleted it."""
+        """Delete a schedule. Safe to retry. Raises :class:`NotFound`, unless an attempt of this call deleted it."""
         try:
             return await self._at.call(op.DELETE_INVOICE_SCHEDULE, schedule_id)
         except NotFound as error:
@@ -72,9 +95,15 @@ class InvoiceSchedules:
         return Deleted(success=True)
 
     async def start(self, schedule_id: str, start: ScheduleStart) -> InvoiceSchedule:
-        """Start a schedule: from now on it makes invoices, sends them and, with auto payment, charges.
+        """Start a schedule: it creates invoices, sends them and, with auto payment, charges the customer.
 
-        Not repeatable: raises :class:`OutcomeUnknown` when no answer came.
+        Args:
+            schedule_id: The schedule to start.
+            start: When and how its invoices are sent.
+
+        Raises:
+            NotFound: The schedule is not in this location.
+            OutcomeUnknown: The answer is missing, so the schedule may have started.
         """
         return await self._at.call(op.START_INVOICE_SCHEDULE, schedule_id, body=start)
 
@@ -83,20 +112,32 @@ class InvoiceSchedules:
     ) -> InvoiceSchedule:
         """Apply the pending update of a running schedule.
 
-        The specification gives this call no body; one is sent only if given. May make and send
-        invoices, so it is not repeated: raises :class:`OutcomeUnknown` when no answer came.
+        The call may create and send invoices, so it is never repeated.
+
+        Args:
+            schedule_id: The schedule.
+            schedule: A body. The specification has none for this call, so it is sent only if given.
+
+        Raises:
+            NotFound: The schedule is not in this location.
+            OutcomeUnknown: The answer is missing, so the update may have been applied.
         """
         return await self._at.call(op.UPDATE_AND_SCHEDULE, schedule_id, body=schedule)
 
     async def set_auto_payment(self, schedule_id: str, auto_payment: AutoPayment) -> InvoiceSchedule:
-        """Say whether and how the schedule's invoices are charged by themselves; repeatable."""
+        """Set the automatic payment of the schedule's invoices. Safe to retry. Raises :class:`NotFound`."""
         body = ScheduleAutoPayment(id=schedule_id, auto_payment=auto_payment)
         return await self._at.call(op.SET_AUTO_PAYMENT, schedule_id, body=body)
 
     async def cancel(self, schedule_id: str) -> InvoiceSchedule:
-        """Stop a schedule: it makes no more invoices; those it made stay. Repeatable.
+        """Stop a schedule. It creates no more invoices, and the existing ones stay. Safe to retry.
 
-        When an earlier attempt of this call had worked and its answer was lost, the schedule is read back.
+        Returns:
+            The stopped schedule, read again if an attempt of this call stopped it and its answer was lost.
+
+        Raises:
+            BadRequest: The schedule is not running.
+            NotFound: The schedule is not in this location.
         """
         try:
             return await self._at.call(op.CANCEL_INVOICE_SCHEDULE, schedule_id)

@@ -22,7 +22,7 @@ from hl_async.resources.requesting import Requester
 
 
 class InvoiceTemplates:
-    """``location.invoice_templates``."""
+    """Templates of invoices of one location, as ``location.invoice_templates``."""
 
     __slots__ = ("_at",)
 
@@ -30,7 +30,12 @@ class InvoiceTemplates:
         self._at = at
 
     async def create(self, template: InvoiceTemplateDraft) -> InvoiceTemplate:
-        """Create a template. Not repeatable: raises :class:`OutcomeUnknown` when no answer came."""
+        """Create a template. A second call creates another one.
+
+        Raises:
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            OutcomeUnknown: The answer is missing, so the template may exist.
+        """
         return await self._at.call(op.CREATE_INVOICE_TEMPLATE, body=template)
 
     def list(
@@ -44,7 +49,17 @@ class InvoiceTemplates:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[InvoiceTemplate]:
-        """All templates that fit; await for the first page, iterate for all. ``limit`` is the page size."""
+        """List templates. Await the result for the first page, or iterate over it for all of them.
+
+        Args:
+            status: A status. Unknown ones are passed on.
+            search: An id, or text in the name.
+            start: First day.
+            end: Last day.
+            payment_mode: default, live or test.
+            limit: Templates per request.
+            offset: Templates to skip.
+        """
         return self._at.paginate(
             op.LIST_INVOICE_TEMPLATES,
             {"status": status, "search": search, "startAt": start, "endAt": end, "paymentMode": payment_mode},
@@ -53,15 +68,26 @@ class InvoiceTemplates:
         )
 
     async def get(self, template_id: str) -> InvoiceTemplate:
-        """One template. Raises :class:`NotFound`."""
+        """Read one template. Raises :class:`NotFound`."""
         return await self._at.call(op.GET_INVOICE_TEMPLATE, template_id)
 
     async def update(self, template_id: str, template: InvoiceTemplateUpdate) -> InvoiceTemplate:
-        """Replace a template: fields left out are lost, so start from ``template.to_update()``. Repeatable."""
+        """Replace a template. Safe to retry.
+
+        The API overwrites the whole template, so start from ``template.to_update()``.
+
+        Args:
+            template_id: The template to replace.
+            template: The complete new template.
+
+        Raises:
+            NotFound: The template is not in this location.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+        """
         return await self._at.call(op.UPDATE_INVOICE_TEMPLATE, template_id, body=template)
 
     async def delete(self, template_id: str) -> Deleted:
-        """Delete a template; repeatable. Raises :class:`NotFound` unless an earlier attempt had deleted it."""
+        """Delete a template. Safe to retry. Raises :class:`NotFound`, unless an attempt of this call deleted it."""
         try:
             return await self._at.call(op.DELETE_INVOICE_TEMPLATE, template_id)
         except NotFound as error:
@@ -70,11 +96,11 @@ class InvoiceTemplates:
         return Deleted(success=True)
 
     async def update_late_fees(self, template_id: str, late_fees: LateFeesConfiguration) -> InvoiceTemplate:
-        """Replace the late fees of invoices made from the template; repeatable."""
+        """Replace the late fees of invoices made from the template. Safe to retry. Raises :class:`NotFound`."""
         body = LateFeesUpdate(late_fees_configuration=late_fees)
         return await self._at.call(op.UPDATE_INVOICE_TEMPLATE_LATE_FEES, template_id, body=body)
 
     async def update_payment_methods(self, template_id: str, methods: PaymentMethods) -> InvoiceTemplate:
-        """Replace how invoices made from the template can be paid; repeatable."""
+        """Replace the payment methods of invoices made from the template. Safe to retry. Raises :class:`NotFound`."""
         body = PaymentMethodsUpdate(payment_methods=methods)
         return await self._at.call(op.UPDATE_INVOICE_TEMPLATE_PAYMENT_METHODS, template_id, body=body)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Invoices:
-    """``location.invoices``."""
+    """Invoices of one location, as ``location.invoices``."""
 
     __slots__ = ("_at",)
 
@@ -44,19 +44,26 @@ class Invoices:
         self._at = at
 
     async def create(self, invoice: InvoiceDraft, *, once: str | None = None) -> Invoice:
-        """Create an invoice as a draft; nothing is sent, nothing is charged.
-
-        Not repeatable: raises :class:`OutcomeUnknown` when no answer says whether it was created. Refused
-        documents raise :class:`ValidationFailed` or :class:`BadRequest`.
+        """Create an invoice as a draft. Nothing is sent or charged. Without `once`, a second call creates another one.
 
         Args:
             invoice: The new invoice.
-            once: A key of yours. Calls with the same key return the same invoice. Invoices take no `meta`, so it
-                needs `invoice.invoice_number`, or a store: see docs/how-to/form-to-estimate.md.
+            once: A key of yours. Calls with the same key return the same invoice. Invoices have no `meta`, so the key
+                needs `invoice.invoice_number` or a store: see docs/how-to/form-to-estimate.md.
+
+        Returns:
+            The created invoice.
 
         Raises:
-            KeyReused: The key, or the number, made an invoice of another content.
-            InvalidRequest: There is neither a number nor a store.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            BadRequest: The API rejected the document.
+            OutcomeUnknown: The answer is missing, so the invoice may exist.
+            KeyReused: The key or the number belongs to an invoice with another content.
+            InvalidRequest: `once` is given with neither a number nor a store.
+
+        Example::
+
+            created = await shop.invoices.create(invoice_draft)
         """
         if once is not None:
             return await create_invoice_once(self._at, invoice, once, invoice)
@@ -77,10 +84,23 @@ class Invoices:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Invoice]:
-        """All invoices that fit; await for the first page, iterate for all.
+        """List invoices. Await the result for the first page, or iterate over it for all of them.
 
-        ``search`` matches id, name, e-mail or phone number; ``payment_mode`` is default, live or test; ``sort`` is
-        ascend or descend by issue date; ``status`` is passed on as it is; ``limit`` is the page size.
+        Args:
+            status: A status such as draft, sent or paid. Unknown ones are passed on.
+            contact_id: Invoices of this contact only.
+            search: An id, name, e-mail address or phone number.
+            start: First day. It is undocumented which date the API compares.
+            end: Last day.
+            payment_mode: default, live or test.
+            sort: ascend or descend, by issue date.
+            limit: Invoices per request.
+            offset: Invoices to skip.
+
+        Example::
+
+            async for one in shop.invoices.list(status="draft", sort="descend"):
+                print(one.invoice_number, one.amount_due)
         """
         return self._at.paginate(
             op.LIST_INVOICES,
@@ -99,26 +119,55 @@ class Invoices:
         )
 
     async def get(self, invoice_id: str) -> Invoice:
-        """One invoice. Raises :class:`NotFound`."""
+        """Read one invoice. Raises :class:`NotFound`.
+
+        Example::
+
+            found = await shop.invoices.get(invoice.id)
+        """
         return await self._at.call(op.GET_INVOICE, invoice_id)
 
     async def update(self, invoice_id: str, invoice: InvoiceUpdate) -> Invoice:
-        """Replace an invoice: fields left out are lost, so start from ``invoice.to_update()``.
+        """Replace an invoice. Nothing is sent to the customer. Safe to retry.
 
-        Sends nothing to the customer. Repeatable. Raises :class:`NotFound`, :class:`ValidationFailed`,
-        :class:`BadRequest`.
+        The API overwrites the whole document, so start from ``invoice.to_update()``. :meth:`patch` does that for you.
+
+        Args:
+            invoice_id: The invoice to replace.
+            invoice: The complete new document.
+
+        Raises:
+            NotFound: The invoice is not in this location.
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            BadRequest: The API rejected the document.
+
+        Example::
+
+            await shop.invoices.update(invoice.id, invoice.to_update(name="Second part"))
         """
         return await self._at.call(op.UPDATE_INVOICE, invoice_id, body=invoice)
 
     async def patch(
         self, invoice_id: str, *, seen: datetime | None = None, **changes: Unpack[InvoiceChanges]
     ) -> Invoice:
-        """Change some fields and keep the rest: read, change, write.
+        """Change some fields of an invoice and keep the others: read, change, write.
 
-        ``changes`` are fields of :class:`InvoiceUpdate`. ``seen`` is the ``updated_at`` of the version the change is
-        based on. Raises :class:`WriteConflict`, with nothing written, when the invoice was changed since ``seen`` or
-        between our reading and our writing, as far as ``updated_at`` tells; a writer in the last milliseconds
-        before ours can't be noticed, the API has no conditional write. Raises :class:`NotFound`.
+        The API has no conditional write, so a change in the milliseconds before the write is not noticed.
+
+        Args:
+            invoice_id: The invoice to change.
+            seen: The ``updated_at`` of the version on which the change is based.
+            changes: Fields of :class:`InvoiceUpdate`.
+
+        Raises:
+            WriteConflict: The invoice was changed since ``seen``, or while this call ran. Nothing was written.
+            NotFound: The invoice is not in this location.
+            InvalidRequest: A field is unknown or read-only, or its value is invalid.
+            ValidationFailed: The API rejected a field.
+
+        Example::
+
+            changed = await shop.invoices.patch(invoice.id, name="Second part")
         """
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of InvoiceUpdate")
@@ -129,16 +178,21 @@ class Invoices:
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:
                 raise WriteConflict(
-                    f"invoice {invoice_id} was changed at {now.updated_at} by somebody else; read it again",
+                    f"invoice {invoice_id} was changed at {now.updated_at} by another client; read it again",
                     operation=op.UPDATE_INVOICE.name,
                 )
         return await self.update(invoice_id, update)
 
     async def delete(self, invoice_id: str) -> Invoice:
-        """Delete a draft and return what it was; repeatable.
+        """Delete a draft. Safe to retry.
 
-        Raises :class:`BadRequest` when the invoice is no draft, :class:`NotFound` when there is none. When an
-        earlier attempt of this call had worked and its answer was lost, only ``id`` is set.
+        Returns:
+            The deleted invoice. Only ``id`` is set if an earlier attempt of this call deleted it and its answer was
+            lost.
+
+        Raises:
+            BadRequest: The invoice is not a draft.
+            NotFound: The invoice is not in this location.
         """
         try:
             return await self._at.call(op.DELETE_INVOICE, invoice_id)
@@ -148,10 +202,18 @@ class Invoices:
         return Invoice(id=invoice_id)
 
     async def void(self, invoice_id: str) -> Invoice:
-        """Void an invoice: the customer owes nothing any more. Drafts can't be voided, delete them.
+        """Void an invoice, so that the customer owes nothing for it. Safe to retry.
 
-        A payment taken through the payment provider must be refunded first (:class:`BadRequest`). Repeatable:
-        when an earlier attempt of this call had worked and its answer was lost, the voided invoice is read back.
+        Returns:
+            The voided invoice. It is read again if an earlier attempt of this call voided it and its answer was lost.
+
+        Raises:
+            BadRequest: The invoice is a draft (delete it instead), or has a payment that must be refunded first.
+            NotFound: The invoice is not in this location.
+
+        Example::
+
+            await shop.invoices.void(open_invoice.id)
         """
         try:
             return await self._at.call(op.VOID_INVOICE, invoice_id)
@@ -167,45 +229,75 @@ class Invoices:
     async def send(self, invoice_id: str, message: InvoiceSend) -> InvoiceSent:
         """Send an invoice to the customer by mail or SMS, in the name of a user of the location.
 
-        With ``auto_payment`` the customer may be charged. Not repeatable: raises :class:`OutcomeUnknown` when no
-        answer says whether it went out.
+        Every call sends a message. With ``auto_payment`` the customer may be charged.
+
+        Args:
+            invoice_id: The invoice to send.
+            message: The channel and the user who sends.
+
+        Raises:
+            NotFound: The invoice is not in this location.
+            OutcomeUnknown: The answer is missing, so the message may have been sent.
+
+        Example::
+
+            await shop.invoices.send(invoice.id, InvoiceSend(action="email", user_id=user_id, live_mode=True))
         """
         return await self._at.call(op.SEND_INVOICE, invoice_id, body=message)
 
     async def record_payment(self, invoice_id: str, payment: RecordPayment) -> PaymentRecorded:
-        """Record a payment that happened elsewhere; no money is moved, the amount due shrinks.
+        """Record a payment that happened elsewhere. No money is moved; the amount due decreases.
 
-        Without an amount the whole amount due is taken as paid (inferred). Not repeatable: a second call records
-        a second payment; raises :class:`OutcomeUnknown` when no answer came.
+        A second call records a second payment.
+
+        Args:
+            invoice_id: The paid invoice.
+            payment: The payment. Without an amount, the API probably books the whole amount due
+                (docs/api-facts.md#api-record-payment).
+
+        Raises:
+            NotFound: The invoice is not in this location.
+            BadRequest: The invoice is not open, or the amount exceeds the amount due.
+            OutcomeUnknown: The answer is missing, so the payment may be recorded.
+
+        Example::
+
+            await shop.invoices.record_payment(open_invoice.id, RecordPayment(mode="cash", notes="at the counter"))
         """
         return await self._at.call(op.RECORD_PAYMENT, invoice_id, body=payment)
 
     async def update_late_fees(self, invoice_id: str, late_fees: LateFeesConfiguration) -> Invoice:
-        """Replace the invoice's late fees; repeatable."""
+        """Replace the invoice's late fees. Safe to retry. Raises :class:`NotFound`."""
         return await self._at.call(
             op.UPDATE_INVOICE_LATE_FEES, invoice_id, body=LateFeesUpdate(late_fees_configuration=late_fees)
         )
 
     async def generate_number(self) -> InvoiceNumber:
-        """The next free invoice number, as text; asking does not reserve it."""
+        """Return the next free invoice number, as text. The call does not reserve it."""
         found = await self._at.call(op.GENERATE_INVOICE_NUMBER)
         return with_number(found, "invoice_number", op.GENERATE_INVOICE_NUMBER)
 
     async def touch_last_visited(self, invoice_id: str) -> None:
-        """Record that the customer looked at the invoice just now."""
+        """Record that the customer viewed the invoice now."""
         op.path_segment("invoice_id", invoice_id)
         await self._at.call(op.TOUCH_INVOICE, body=InvoiceVisit(invoice_id=invoice_id))
 
     async def text2pay(self, request: Text2Pay) -> Text2PayResult:
-        """Create an invoice, or update the one named by ``request.id``, and send it with action "send".
+        """Create an invoice, or update the one with ``request.id``. With action "send" it goes to the customer.
 
-        The answer's ``invoice_url`` is the page on which the customer pays. Needs a location token. Not
-        repeatable: raises :class:`OutcomeUnknown` when no answer came.
+        The operation needs a location token. A second call without an id creates a second invoice.
+
+        Returns:
+            The invoice, and in ``invoice_url`` the page on which the customer pays.
+
+        Raises:
+            ValidationFailed: The API rejected a field; see ``error.messages``.
+            OutcomeUnknown: The answer is missing, so the invoice may exist.
         """
         return await self._at.call(op.TEXT2PAY, body=request)
 
     async def settings(self) -> InvoiceSettings:
-        """The location's invoice and estimate settings: prefixes, terms, notifications, fees."""
+        """Return the location's settings of invoices and estimates: prefixes, terms, notifications, fees."""
         return await self._at.call(op.GET_INVOICE_SETTINGS)
 
     def changes(
@@ -218,12 +310,12 @@ class Invoices:
     ) -> ChangeFeed:
         """Watch for changes: sent, paid, partially paid, void, edited, deleted.
 
-        Reads lists in the background of other calls. Iterate over it with ``async for``; it does not end by itself.
+        The feed reads lists and yields to other calls. Iterate over it with ``async for``. It never ends on its own.
 
         Args:
-            cursor: Where the feed keeps what it saw, so that a restart goes on; forgotten with the process if left out.
-            share: The part of the location's rate budget that it may use.
-            every: Seconds between two looks at the newest documents.
+            cursor: Stores the feed's position, so that a restart continues. By default it is lost with the process.
+            share: Part of the location's rate budget that the feed may use.
+            every: Seconds between two reads of the newest documents.
             lease: Seconds after which another process takes over from one that died.
 
         Example:

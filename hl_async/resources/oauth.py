@@ -1,6 +1,6 @@
-"""Tokens and installations: the three operations of the OAuth API, under either API version.
+"""Tokens and installations: the three operations of the OAuth API, in both API versions.
 
-Paths and key cases go with the version: camelCase paths and snake_case keys with ``2021-07-28``, hyphen paths and
+The version decides paths and key cases: camelCase paths and snake_case keys with ``2021-07-28``, hyphenated paths and
 camelCase keys with ``v3`` (docs/api-facts.md#api-oauth-v3). Answers are read in both cases.
 """
 
@@ -24,7 +24,7 @@ _TOKEN_KEY: Final = "oauth"
 
 
 class OAuth:
-    """``hl.oauth``. Calls about a company are authorised with the company's token."""
+    """The OAuth operations, as ``hl.oauth``. Calls about a company use the company's token."""
 
     __slots__ = ("_options", "_principal", "_transport", "_version")
 
@@ -45,13 +45,26 @@ class OAuth:
         user_type: str | None = None,
         redirect_uri: str | None = None,
     ) -> TokenGrant:
-        """Exchange a code, or a refresh token, for tokens; ``grant_type`` authorization_code or refresh_token.
+        """Exchange a code or a refresh token for tokens. The request carries no bearer and is never repeated.
 
-        A refresh token is spent by this call whether or not its answer arrives: store the new one before
-        anything else is done with it. Not repeated: raises :class:`OutcomeUnknown` when no answer
-        came, :class:`Unauthorized` or :class:`BadRequest` when the grant is refused. Sent without a token.
+        The call uses up the code or refresh token even if its answer is lost. Store the new refresh token before you
+        use the pair. :class:`~hl_async.OAuthApp` does all of this for you.
+
+        Args:
+            client_id: The app's client id.
+            client_secret: The app's secret.
+            grant_type: authorization_code or refresh_token.
+            code: The code of the consent page.
+            refresh_token: The refresh token.
+            user_type: Location or Company.
+            redirect_uri: The URI registered with the app.
+
+        Raises:
+            Unauthorized: The server refused the code or token.
+            BadRequest: The same, or a field is invalid.
+            OutcomeUnknown: The answer is missing, so the code or token may be used up.
         """
-        # this frame awaits: its variables stand in every traceback
+        # This frame awaits, so its variables are in every traceback.
         client_secret, code, refresh_token = (
             _masked(client_secret) or "", _masked(code), _masked(refresh_token),
         )  # fmt: skip
@@ -67,9 +80,19 @@ class OAuth:
         return await self._post(op.GET_ACCESS_TOKEN, _TOKEN_KEY, fields)
 
     async def location_token(self, company_id: str, location_id: str) -> TokenGrant:
-        """Mint a token for one location of a company; needs the company's token with scope oauth.write.
+        """Mint a token for one location of a company. Safe to retry: every call returns another valid token.
 
-        Repeatable: every call gives another valid token. The answer may lack a refresh token.
+        The company's token needs the scope oauth.write.
+
+        Args:
+            company_id: The company.
+            location_id: One of its locations.
+
+        Returns:
+            The tokens. A refresh token may be missing.
+
+        Raises:
+            ScopeMissing: The company's token lacks oauth.write.
         """
         op.path_segment("company_id", company_id)
         op.path_segment("location_id", location_id)
@@ -89,10 +112,21 @@ class OAuth:
         location_id: str | None = None,
         limit: int | None = None,
     ) -> Pager[InstalledLocation]:
-        """The locations of a company in which the app is, or could be, installed.
+        """List the locations of a company in which the app is or can be installed.
 
-        Await for the first page, iterate for all. Pages by offset under the older versions and by token under v3,
-        where an iteration can't start in the middle. ``limit`` is the page size, at most 100.
+        Await the result for the first page, or iterate over it for all of them. Under v3 the API pages by token, so an
+        iteration cannot start in the middle.
+
+        Args:
+            company_id: The company.
+            app_id: The app, see :attr:`~hl_async.OAuthApp.app_id`.
+            query: Text in the location's name.
+            is_installed: Whether the app is installed.
+            version_id: The app's version.
+            on_trial: Whether the location is on trial.
+            plan_id: The location's plan.
+            location_id: This location only.
+            limit: Locations per request, at most 100.
         """
         filters = {
             "companyId": company_id,
@@ -104,7 +138,7 @@ class OAuth:
             "planId": plan_id,
             "locationId": location_id,
         }
-        encode_query(filters)  # a bad filter is refused here, not on the first page
+        encode_query(filters)  # refuse an invalid filter now, rather than at the first page
         tokens: dict[int, str | None] = {}
 
         async def fetch(start: int, size: int) -> InstalledLocationList:
@@ -115,7 +149,7 @@ class OAuth:
             info, end = answer.pagination, start + len(answer.entries)
             tokens[end] = info.next_page_token if info is not None else None
             if not tokens[end]:
-                answer.count = end  # no way to go on: this is all there is
+                answer.count = end  # without a token this is the last page
             return answer
 
         return Pager(fetch, limit=limit)

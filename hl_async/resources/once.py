@@ -26,14 +26,14 @@ _decoder: Final = msgspec.json.Decoder(OnceRecord)
 
 
 class OnceStore(Protocol):
-    """Keeps records and locks of keys. `SqliteStore`, `PostgresTokenStore` and `MemoryStore` fulfil it."""
+    """Keeps records and locks of keys. `SqliteStore`, `PostgresTokenStore` and `MemoryStore` implement it."""
 
     async def load(self, name: str) -> Stored | None:
         """Return the entry, or None."""
         ...
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
-        """Write the entry if its version is still `version` (0: there is none), durably; False if it is not."""
+        """Write the entry if its version is still `version` (0: a new entry), durably. Return False otherwise."""
         ...
 
     def locked(self, name: str) -> AbstractAsyncContextManager[None]:

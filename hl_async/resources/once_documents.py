@@ -201,7 +201,7 @@ def _is_taken(error: BadRequest) -> bool:
 async def create_estimate_once(
     at: LocationRequester, draft: EstimateDraft, key: str, body: EstimateDraft
 ) -> Estimate:
-    """Create the estimate of a key. `draft` is the caller's, which identifies it; `body` is what is sent."""
+    """Create the estimate of a key. The caller's `draft` identifies the content; `body` is sent."""
     check_key(key)
     content = fingerprint(encode(draft))
     name = f"{at.key_space}/estimate/{key}"
@@ -217,11 +217,11 @@ async def create_estimate_once(
     async def look(record: OnceRecord | None) -> OnceLook[Estimate]:
         since = suspicious_since(record, time.time(), settle)
         suspects = []
-        # a store that all processes share knows every request of this key
+        # A store shared by all processes knows every request under this key.
         blind = record is not None or not at.keeper.is_shared
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_ESTIMATES, filters, limit=min(depth, 100), offset=0)
-        # what is known to be there is worth reading every document of the contact
+        # A document that is known to exist is looked for among all documents of the contact.
         for estimate in await pager.collect(None if record is not None and record.document else depth):
             mark = mark_of(estimate.meta)
             if mark is not None and mark[0] == key:
@@ -266,7 +266,7 @@ async def _learn_meta(at: LocationRequester, made: Estimate, contact_id: str) ->
 async def create_invoice_once(
     at: LocationRequester, draft: InvoiceDraft, key: str, body: InvoiceDraft
 ) -> Invoice:
-    """Create the invoice of a key; its number is what identifies it, because invoices take no `meta`."""
+    """Create the invoice of a key. Its number identifies it, because invoices have no `meta`."""
     check_key(key)
     own_number = draft.invoice_number if draft.invoice_number is not UNSET else None
     if own_number is None and not at.keeper.is_shared:
@@ -332,7 +332,7 @@ async def _reserve_number(at: LocationRequester, name: str, tried: set[str]) -> 
 async def invoice_estimate_once(
     at: LocationRequester, estimate: Estimate, body: InvoiceFromEstimate
 ) -> InvoiceFromEstimateResult:
-    """Create the one invoice of an estimate; its `source_id` is what identifies it."""
+    """Create the one invoice of an estimate, identified by its `source_id`."""
     contact = estimate.contact_details.id if estimate.contact_details else None
     name = f"{at.key_space}/invoice-of/{estimate.id}"
     depth = at.keeper.settings.depth
@@ -358,7 +358,7 @@ async def invoice_estimate_once(
 
 
 async def send_estimate_once(at: LocationRequester, estimate: Estimate, message: EstimateSend) -> Estimate:
-    """Send an estimate unless it was sent; its status is what tells."""
+    """Send an estimate unless its status says that it was sent."""
     contact = estimate.contact_details.id if estimate.contact_details else None
     name = f"{at.key_space}/send-estimate/{estimate.id}"
     depth = at.keeper.settings.depth

@@ -19,10 +19,10 @@ _CLOCK_SKEW: Final = 60.0
 
 
 class OnceRecord(msgspec.Struct, frozen=True):
-    """What a store remembers of one key.
+    """The record of one key in a store.
 
     `sent_at` is the time of the last request in seconds since the epoch, None before the first one. `document` is
-    the id of what was created, None as long as no answer said so. `number` is the number an invoice was sent with.
+    the id of the created document, None until an answer names it. `number` is that of a sent invoice.
     """
 
     content: str
@@ -32,10 +32,10 @@ class OnceRecord(msgspec.Struct, frozen=True):
 
 
 class OnceStep(Enum):
-    """What to do next under a key."""
+    """The next step under a key."""
 
     RETURN = "return"
-    """The document is there."""
+    """The document exists."""
     CREATE = "create"
     """No request can have created it."""
     WAIT = "wait"
@@ -113,7 +113,7 @@ def number_after(number: str) -> str:
 
 
 def lines_of(items: Sequence[Any] | None) -> list[tuple[Any, Any, Any]]:
-    """Return what identifies the lines of a draft or a document: name, unit price and quantity."""
+    """Return name, unit price and quantity of each line, which identify the lines of a document."""
     return [(one.name, one.amount, one.qty) for one in items or ()]
 
 

@@ -12,7 +12,7 @@ from hl_async.resources.requesting import Requester, encode_query
 
 
 class Opportunities:
-    """``location.opportunities``."""
+    """Opportunities of one location, as ``location.opportunities``."""
 
     __slots__ = ("_at",)
 
@@ -24,16 +24,18 @@ class Opportunities:
         return (await self._at.call(op.LIST_PIPELINES)).pipelines or []
 
     async def create(self, opportunity: OpportunityDraft) -> Opportunity:
-        """Create an opportunity. Not repeatable.
+        """Create an opportunity. A second call creates another one.
 
-        Compare `pipeline_stage_id` of the answer: an unknown stage lands in the first one, without an error.
+        Compare `pipeline_stage_id` of the answer: the API puts an unknown stage into the first one, without an error.
 
-        Raises :class:`ValidationFailed`, and :class:`OutcomeUnknown` when no answer says whether it was created.
+        Raises:
+            ValidationFailed: The API rejected a field.
+            OutcomeUnknown: The answer is missing, so the opportunity may exist.
         """
         return (await self._at.call(op.CREATE_OPPORTUNITY, body=opportunity)).opportunity
 
     async def update(self, opportunity_id: str, changes: OpportunityUpdate) -> Opportunity:
-        """Change an opportunity; safe to retry. Fields left out survive.
+        """Change an opportunity. Safe to retry. Fields left out keep their values.
 
         Args:
             opportunity_id: The opportunity to change.
@@ -55,7 +57,7 @@ class Opportunities:
         status: OpportunityStatus | None = None,
         limit: int | None = None,
     ) -> Pager[Opportunity]:
-        """Search opportunities; await for the first page, iterate for all. Only reads.
+        """Search opportunities. Await the result for the first page, or iterate over it for all of them.
 
         Args:
             query: Text to find.
@@ -72,7 +74,7 @@ class Opportunities:
             "pipeline_stage_id": stage_id,
             "status": status,
         }
-        encode_query(filters)  # a bad filter is refused here, not on the first page
+        encode_query(filters)  # refuse an invalid filter now, rather than at the first page
 
         async def fetch(start: int, size: int) -> OpportunityList:
             page = {**filters, "page": start // size + 1, "limit": size}

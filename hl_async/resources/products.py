@@ -14,7 +14,7 @@ from hl_async.resources.requesting import Requester
 
 
 class Products:
-    """``location.products``."""
+    """Products and prices of one location, as ``location.products``."""
 
     __slots__ = ("_at",)
 
@@ -29,7 +29,7 @@ class Products:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Product]:
-        """List products; await for the first page, iterate for all. Only reads.
+        """List products. Await the result for the first page, or iterate over it for all of them.
 
         Args:
             search: Text of the name.
@@ -41,14 +41,16 @@ class Products:
         return self._at.paginate(op.LIST_PRODUCTS, filters, limit=limit, offset=offset)
 
     async def create(self, product: ProductDraft) -> Product:
-        """Create a product; it has no price yet. Not repeatable.
+        """Create a product, without prices. A second call creates another one.
 
-        Raises :class:`ValidationFailed`, and :class:`OutcomeUnknown` when no answer says whether it was created.
+        Raises:
+            ValidationFailed: The API rejected a field.
+            OutcomeUnknown: The answer is missing, so the product may exist.
         """
         return await self._at.call(op.CREATE_PRODUCT, body=product)
 
     def prices(self, product_id: str, *, limit: int | None = None, offset: int = 0) -> Pager[Price]:
-        """List the prices of a product. Only reads.
+        """List the prices of a product.
 
         Args:
             product_id: The product.
@@ -90,7 +92,7 @@ class Products:
         return LineItem.of(product, fitting[0], qty, **changes)
 
     async def create_price(self, product_id: str, price: PriceDraft) -> Price:
-        """Create a price of a product. Not repeatable.
+        """Create a price of a product. A second call creates another one.
 
         Args:
             product_id: The product.
@@ -99,6 +101,6 @@ class Products:
         Raises:
             NotFound: No such product.
             ValidationFailed: The API rejected a field.
-            OutcomeUnknown: No answer says whether it was created.
+            OutcomeUnknown: The answer is missing, so the price may exist.
         """
         return await self._at.call(op.CREATE_PRICE, product_id, body=price)

@@ -12,7 +12,7 @@ from hl_async.resources.requesting import Requester
 
 
 class Transactions:
-    """``location.transactions``."""
+    """Payments and orders of one location, as ``location.transactions``."""
 
     __slots__ = ("_at",)
 
@@ -31,7 +31,7 @@ class Transactions:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Transaction]:
-        """List payments; await for the first page, iterate for all. Only reads, and needs a location token.
+        """List payments. Await the result for the first page, or iterate over it for all. Needs a location token.
 
         Args:
             invoice_id: Payments of this invoice: the API's `entityId`.
@@ -65,7 +65,7 @@ class Transactions:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Order]:
-        """List orders; await for the first page, iterate for all. Only reads.
+        """List orders. Await the result for the first page, or iterate over it for all of them.
 
         Args:
             contact_id: Orders of this contact.

@@ -14,7 +14,7 @@ _LISTED: Final = 20
 
 
 class Users:
-    """``location.users``."""
+    """Users of one location, as ``location.users``."""
 
     __slots__ = ("_at",)
 
@@ -30,13 +30,13 @@ class Users:
         company_id: str | None = None,
         limit: int | None = None,
     ) -> Pager[User]:
-        """Search the users of the location; the `id` of one is the `user_id` of sending. Only reads.
+        """Search the users of the location. A user's `id` is the `user_id` for sending.
 
         Args:
             query: Text of the name, e-mail or phone number.
             role: The role, such as admin or user.
             kind: The type of the user, agency or account.
-            company_id: The agency; read from the location's details if left out.
+            company_id: The agency. By default it is read from the location's details.
             limit: Users per request.
 
         Raises:

@@ -93,7 +93,8 @@ class Form(BaseModel):
 @app.post("/estimates", status_code=201)
 async def from_form(shop: Shop, form: Form) -> dict[str, str]:
     """Find or create the contact, then create the estimate, once per form."""
-    details = await shop.details()  # reads come first, so that what they lack stops the form before the contact
+    # Reads come first: a missing scope then stops the form before the contact is created.
+    details = await shop.details()
     found = await shop.contacts.ensure(
         email=form.email, phone=form.phone, region=form.country, name=form.name, source="web form"
     )

@@ -213,6 +213,19 @@ def log_level() -> str:
     return os.environ.get("HL_LOG", "").strip()
 
 
+def use_proxy(address: str) -> None:
+    """Let every client that this process opens from the environment use a proxy, as if ``HL_PROXY`` named it.
+
+    Raises:
+        ConfigurationError: It is not the address of an HTTP proxy.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        # the address may hold a password, so it is not repeated
+        raise ConfigurationError("--proxy", "is not a proxy's address; give http://HOST:PORT")
+    os.environ["HL_PROXY"] = address
+
+
 def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment for a child process, with ``settings`` set."""
     return {**os.environ, **settings}

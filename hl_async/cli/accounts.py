@@ -10,7 +10,7 @@ import click
 
 from hl_async.cli.app import fail, put_json, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.profile_file import profile_file, read_profiles, write_profiles
+from hl_async.cli.profile_file import known_profiles, profile_file, read_profiles, write_profiles
 from hl_async.secret import Secret
 
 _SECRET: Final = frozenset({"token", "postgres"})
@@ -75,7 +75,7 @@ def list_command(as_json: bool) -> int:
 
 
 @account.command()
-@click.argument("name")
+@click.argument("name", shell_complete=known_profiles)
 def remove(name: str) -> int:
     """Forget an account.
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TextIO, TypeVar
 import click
 
 from hl_async._version import __version__
+from hl_async.cli.colours import painted
 from hl_async.cli.exits import ExitCode
 from hl_async.errors import (
     AlreadyMigrated,
@@ -92,6 +93,9 @@ _SUMMARIES: Final = {
 }
 
 
+_WIDEST: Final = 10_000
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
@@ -123,14 +127,29 @@ class LazyGroup(click.Group):
             formatter.write_dl(sorted(_SUMMARIES.items()))
 
 
+def _profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from hl_async.cli.profile_file import known_profiles
+
+    return known_profiles(ctx, param, incomplete)
+
+
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    # help is as wide as the terminal: click stops at 80 columns unless it is given another limit
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST},
 )
 @click.version_option(__version__, prog_name="hl-async")
 @click.option(
-    "--profile", envvar="HL_PROFILE", metavar="NAME", help="A stored account; see: hl-async account."
+    "--profile",
+    envvar="HL_PROFILE",
+    metavar="NAME",
+    shell_complete=_profiles,
+    help="A stored account; see: hl-async account.",
 )
-def app(profile: str | None) -> None:
+@click.option(
+    "--proxy", metavar="URL", help="The proxy of every request, http://HOST:PORT; default HL_PROXY."
+)
+def app(profile: str | None, proxy: str | None) -> None:
     """Estimates and invoices of the HighLevel API: migrate, export, call, and a local sandbox.
 
     The token is read from HL_TOKEN (or see: hl-async auth), the location from HL_LOCATION_ID, the server from
@@ -138,7 +157,7 @@ def app(profile: str | None) -> None:
     Data goes to stdout, everything said to people to stderr.
 
     \b
-    hl-async demo                                  # start to end, no account needed
+    hl-async demo                                  # start to end, no account
     hl-async sandbox bash                          # a shell in a local HighLevel
     hl-async call estimates.list -q status=sent    # any operation of the API
     hl-async migrate orders.csv --map orders.toml  # documents out of a table
@@ -147,6 +166,10 @@ def app(profile: str | None) -> None:
         from hl_async.cli.profile_file import use_profile
 
         use_profile(profile)
+    if proxy:
+        from hl_async.config import use_proxy
+
+        use_proxy(proxy)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -254,12 +277,12 @@ def exit_code_of(error: BaseException) -> ExitCode:
 def say(text: str) -> None:
     """Tell a person something: stderr, never mixed into data."""
     # print() and not click.echo(), which writes past the stderr that a progress bar puts in place
-    print(_fitted(text, sys.stderr), file=sys.stderr, flush=True)
+    print(painted(_fitted(text, sys.stderr), sys.stderr), file=sys.stderr, flush=True)
 
 
 def tell(text: str) -> None:
     """Print a result that is meant for people: stdout, wrapped between words on a terminal, as it is elsewhere."""
-    click.echo(_fitted(text, sys.stdout))
+    click.echo(painted(_fitted(text, sys.stdout), sys.stdout))
 
 
 def _fitted(text: str, stream: TextIO) -> str:

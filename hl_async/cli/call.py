@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ import msgspec
 
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.tables import print_document, print_documents
 from hl_async.errors import InvalidRequest
-from hl_async.models.codec import encode, json_page
+from hl_async.models.codec import encode, json_object, json_page
 from hl_async.operations import OPERATIONS, Operation, operation_named
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ class _OperationName(_Text):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(row.at) for row in OPERATIONS.values() if row.at.startswith(incomplete)]
+        # operationIds only once one was begun: nothing typed shows each operation once
+        spellings = [row.at for row in OPERATIONS.values()] + (list(OPERATIONS) if incomplete else [])
+        return [CompletionItem(name) for name in spellings if name.startswith(incomplete)]
 
 
 @click.command()
@@ -54,6 +58,12 @@ class _OperationName(_Text):
 @click.option(
     "--json/--pretty", "compact", default=None, help="One line, or indented (default on a terminal)."
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "pretty", "table"]),
+    help="The same, or a table for people.",
+)
 def call(
     operation: str | None,
     ids: tuple[str, ...],
@@ -64,6 +74,7 @@ def call(
     location: str | None,
     base_url: str | None,
     compact: bool | None,
+    form: str | None,
 ) -> int:
     """Call OPERATION (estimates.list, or list-estimates) with the IDS of its path.
 
@@ -72,9 +83,12 @@ def call(
     hl-async call --list estimates.update                       # what one takes
     hl-async call estimates.generate_number
     hl-async call estimates.list -q status=sent --all           # one per line
+    hl-async call estimates.list --format table                 # for reading
     hl-async call estimates.update 64f0… --body @estimate.json
     jq .body one.json | hl-async call estimates.create --body -
     """
+    if form in ("json", "pretty"):
+        compact = form == "json"
     if operation is None:
         _show_operations(bool(compact))
         return ExitCode.OK
@@ -86,7 +100,19 @@ def call(
     indent = sys.stdout.isatty() if compact is None else not compact
     query = dict(_pair(text) for text in queries)
     content = None if body is None else _body(body)
-    result = run_async(lambda: _call(row, ids, query, content, every, location, base_url, indent))
+    table: list[dict[str, Any]] | None = [] if form == "table" else None
+
+    def write(answer: bytes) -> None:
+        if table is None or not answer:
+            _write(answer, indent)
+        else:
+            table.extend([json_object(answer)] if row.items is None else json_page(answer, row.items))
+
+    result = run_async(lambda: _call(row, ids, query, content, every, location, base_url, write, table))
+    if table and row.items is None:
+        print_document(table[0])
+    elif table is not None and row.items is not None:
+        print_documents(table)
     return int(result)
 
 
@@ -98,7 +124,8 @@ async def _call(
     every: bool,
     location: str | None,
     base_url: str | None,
-    indent: bool,
+    write: Callable[[bytes], None],
+    table: list[dict[str, Any]] | None,
 ) -> ExitCode:
     from hl_async.client import HighLevel
 
@@ -112,7 +139,7 @@ async def _call(
         place = hl.location(location)
         if not every:
             answer = await place.raw(row, *ids, body=body, query=query)
-            _write(answer.body, indent)
+            write(answer.body)
             return ExitCode.OK
         offset, limit = int(query["offset"]), int(query["limit"])
         seen: set[str] = set()
@@ -122,7 +149,10 @@ async def _call(
             fresh = [entry for entry in entries if str(entry.get("_id")) not in seen]
             for entry in fresh:
                 seen.add(str(entry.get("_id")))
-                click.echo(encode(entry))
+                if table is None:
+                    click.echo(encode(entry))
+            if table is not None:
+                table += fresh
             offset += len(entries)
             if not fresh or len(entries) < limit:
                 return ExitCode.OK

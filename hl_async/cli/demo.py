@@ -17,7 +17,7 @@ from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.bulk.target import LocationTarget
-from hl_async.cli.app import run_async, say
+from hl_async.cli.app import run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.progress import progress
 from hl_async.cli.render import report_lines, verification_lines
@@ -41,12 +41,12 @@ def demo(keep: Path | None) -> int:
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        return int(run_async(lambda: _demo(keep)))
+        return int(run_async(lambda: _demo(keep, kept=True)))
     with tempfile.TemporaryDirectory(prefix="hl-async-demo-") as folder:
-        return int(run_async(lambda: _demo(Path(folder))))
+        return int(run_async(lambda: _demo(Path(folder), kept=False)))
 
 
-async def _demo(folder: Path) -> ExitCode:
+async def _demo(folder: Path, *, kept: bool) -> ExitCode:
     from hl_async.client import HighLevel
     from hl_async.config import ClientConfig, Timeouts
     from hl_async.sandbox import Fault, Sandbox
@@ -87,15 +87,29 @@ async def _demo(folder: Path) -> ExitCode:
             box.faults.clear()
             found = await run.verify(hl)
             for line in verification_lines(found):
-                click.echo(line)
+                tell(line)
     if found.differences:
         return ExitCode.DIFFERS
-    say("")
-    say("The same with your account:")
-    say("  export HL_TOKEN=pit-…  HL_LOCATION_ID=…")
-    say("  hl-async migrate export.csv --map mapping.toml --dry-run")
-    say("  hl-async migrate export.csv --map mapping.toml")
+    for line in _next_steps(folder if kept else None):
+        say(line)
     return ExitCode.OK
+
+
+def _next_steps(kept: Path | None) -> list[str]:
+    """Say what to type next. Only files that are still there afterwards are named."""
+    account = ["", "The same with your account:", "  export HL_TOKEN=pit-…  HL_LOCATION_ID=…"]
+    if kept is None:
+        return [
+            *account,
+            "  hl-async demo --keep demo   # leaves this export, its mapping, the journal and the rejects",
+            "  hl-async map YOUR.csv       # a first mapping of a table of yours",
+        ]
+    source, mapping = kept / "export.csv", kept / "mapping.toml"
+    return [
+        *account,
+        f"  hl-async migrate {source} --map {mapping} --dry-run",
+        f"  hl-async migrate {source} --map {mapping}",
+    ]
 
 
 def _unpack(source: Path, mapping: Path) -> tuple[Mapping, str]:
@@ -107,7 +121,7 @@ def _unpack(source: Path, mapping: Path) -> tuple[Mapping, str]:
 
 async def _tell(run: Run, report: RunReport, source: Path, mapping: Mapping, lost: int) -> None:
     for line in report_lines(report):
-        click.echo(line)
+        tell(line)
     click.echo(f"faults     {lost:>8,}   injected; nothing was created twice")
     rows = await run.each(State.REJECTED)
     path = source.with_name("export.rejects.csv")

@@ -108,8 +108,7 @@ def doctor(location: str | None, folder: Path, base_url: str | None, as_json: bo
     else:
         width = max(len(finding.check) for finding in findings)
         for finding in findings:
-            mark = _styled(finding.verdict)
-            tell(f"{mark} {finding.check:<{width}}  {finding.text}")
+            tell(f"{finding.verdict.value:<7} {finding.check:<{width}}  {finding.text}")
     return code
 
 
@@ -246,13 +245,3 @@ def clock_finding(date: str | None, now: float) -> CheckFinding:
         else f"is {abs(skew):.0f} s {side} the server's"
     )
     return CheckFinding("clock", verdict, text)
-
-
-def _styled(verdict: CheckVerdict) -> str:
-    colour = {
-        CheckVerdict.GOOD: "green",
-        CheckVerdict.WARNING: "yellow",
-        CheckVerdict.BAD: "red",
-        CheckVerdict.UNKNOWN: "yellow",
-    }
-    return click.style(f"{verdict.value:<7}", fg=colour[verdict])

@@ -234,11 +234,11 @@ def _summary(estimates: RunReport, invoices: RunReport | None, *, as_json: bool)
         put_json({**report_json(estimates), **more})
     else:
         for line in report_lines(estimates):
-            click.echo(line)
+            tell(line)
         if invoices is not None:
             click.echo("\ninvoices of these copies")
             for line in report_lines(invoices):
-                click.echo(line)
+                tell(line)
     reports = [estimates] if invoices is None else [estimates, invoices]
     for report in reports:
         if report.state != "done":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,13 +14,50 @@ from hl_async.errors import ConfigurationError, JournalMissing
 from hl_async.secret import Secret
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from hl_async.bulk.journals.protocol import JournalStore
 
 _SQLITE: Final = b"SQLite format 3\0"
+_ENDING: Final = ".hl.db"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,199}")
 
 _ADDRESS: Final = ("postgresql://", "postgres://")
 _GIVE_IT: Final = "give postgresql://USER:PASSWORD@HOST/DATABASE there, or in HL_POSTGRES"
+
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+else:
+    _Text = click.ParamType  # a generic only in later releases of click
+
+
+class RunPlace(_Text):
+    """The text that names a run. A shell completes it with journals, and with sources that have one."""
+
+    name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the journals and sources of the folder that was typed; any file if it has none."""
+        from click.shell_completion import CompletionItem
+
+        typed = Path(incomplete)
+        folder = typed if incomplete.endswith(("/", os.sep)) else typed.parent
+        try:
+            names = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+        except OSError:
+            names = {}
+        shown = [
+            str(path)
+            for name, path in names.items()
+            if f"{name}{_ENDING}" in names or (name.endswith((".db", ".sqlite")) and _is_journal(path))
+        ]
+        found = [CompletionItem(text) for text in shown if text.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+run_argument = click.argument("journal", metavar="JOURNAL|SOURCE", type=RunPlace())
 
 postgres_option = click.option(
     "--postgres",
@@ -70,7 +108,7 @@ def name_of(place: JournalStore) -> str:
 
 def _journal_of(path: Path) -> Path:
     """Return ``path``, or the journal beside it if it is a source."""
-    beside = path.with_name(path.name + ".hl.db")
+    beside = path.with_name(path.name + _ENDING)
     if _is_journal(path) or not path.is_file() or path.stat().st_size == 0:
         return beside if not path.exists() and beside.exists() else path
     if beside.exists():

@@ -25,6 +25,7 @@ from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.journal_options import (
+    RunPlace,
     name_for,
     name_of,
     postgres_option,
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     metavar="FILE|NAME",
     help="The run's journal; default SOURCE.hl.db, in a database SOURCE's name.",
 )
-@click.option("--resume", metavar="FILE|NAME", type=click.Path(), help="Continue the run of this journal.")
+@click.option("--resume", metavar="FILE|NAME", type=RunPlace(), help="Continue the run of this journal.")
 @click.option("--engine", type=click.Choice(["local", "dbos"]), default="local", show_default=True,
               help="Who works: this process, or the workers of a database.")  # fmt: skip
 @postgres_option
@@ -416,7 +417,7 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
         put_json(report_json(report))
     else:
         for line in report_lines(report):
-            click.echo(line)
+            tell(line)
         if report.skipped_file:
             click.echo(f"skipped    {shown(report.skipped_file, arguments.here)}")
     if report.warning:

@@ -56,6 +56,14 @@ def read_profiles(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
+def known_profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of profiles that begin as typed, for a shell's completion."""
+    try:
+        return [name for name in read_profiles(profile_file()) if name.startswith(incomplete)]
+    except ConfigurationError:
+        return []  # a shell that completes has no place for an error
+
+
 def write_profiles(path: Path, profiles: dict[str, dict[str, str]]) -> None:
     """Write every profile into a file with mode 0600, in one step."""
     lines: list[str] = []

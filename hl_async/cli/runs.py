@@ -15,16 +15,16 @@ from hl_async.bulk.migration import verify as compare
 from hl_async.bulk.protocol import State
 from hl_async.bulk.reports import RollbackReport
 from hl_async.bulk.run import Run
-from hl_async.cli.app import fail, put_json, run_async, say
+from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.journal_options import name_of, postgres_option, store_of
+from hl_async.cli.journal_options import name_of, postgres_option, run_argument, store_of
 from hl_async.cli.progress import progress
 from hl_async.cli.render import plural, rollback_lines, time_of_day, verification_lines
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option
 
 
 @click.command()
-@click.argument("journal", metavar="JOURNAL|SOURCE", type=click.Path())
+@run_argument
 @postgres_option
 @click.option("--repair", is_flag=True, help="Delete second copies that are drafts of this run.")
 @click.option(
@@ -58,7 +58,7 @@ def verify(
             put_json(msgspec.to_builtins(found))
         else:
             for line in verification_lines(found, report):
-                click.echo(line)
+                tell(line)
             if totals and not found.differences and found.same:
                 click.echo(f"totals {totals}")
             if not left.complete:
@@ -74,7 +74,7 @@ def verify(
 
 
 @click.command()
-@click.argument("journal", metavar="JOURNAL|SOURCE", type=click.Path())
+@run_argument
 @postgres_option
 def rejects(journal: str, postgres: str | None) -> int:
     """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason.
@@ -106,7 +106,7 @@ _STATES = {"rolling_back": "is being rolled back", "rolled_back": "was rolled ba
 
 
 @click.command()
-@click.argument("journal", metavar="JOURNAL|SOURCE", type=click.Path())
+@run_argument
 @postgres_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--even-changed", is_flag=True, help="Delete drafts that people changed as well.")
@@ -145,7 +145,7 @@ def rollback(
             put_json(msgspec.to_builtins(found))
         else:
             for line in rollback_lines(found):
-                click.echo(line)
+                tell(line)
         return _ended(found, name_of(place))
 
     return int(run_async(main))

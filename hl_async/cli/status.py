@@ -13,9 +13,16 @@ import msgspec
 from hl_async.bulk.journals.protocol import JournalStore, LaneStatus
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
-from hl_async.cli.app import fail, put_json, run_async, say
+from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.journal_options import postgres_of, postgres_option, required_postgres, run_name, store_of
+from hl_async.cli.journal_options import (
+    RunPlace,
+    postgres_of,
+    postgres_option,
+    required_postgres,
+    run_name,
+    store_of,
+)
 from hl_async.cli.render import lane_lines, report_lines
 from hl_async.cli.sessions import json_option, report_json
 
@@ -23,7 +30,7 @@ _EVERY: Final = 1.0
 
 
 @click.command()
-@click.argument("journal", required=False, metavar="[JOURNAL|SOURCE]", type=click.Path())
+@click.argument("journal", required=False, metavar="[JOURNAL|SOURCE]", type=RunPlace())
 @click.option("--once", is_flag=True, help="Show it once, also on a terminal.")
 @postgres_option
 @json_option
@@ -91,7 +98,7 @@ async def _show(place: JournalStore, *, as_json: bool, live: bool) -> ExitCode:
             await _watch(run)
             report, lanes = await run.report(), await run.journal.lanes()
     for line in _lines(report, lanes):
-        click.echo(line)
+        tell(line)
     return ExitCode.OK
 
 

@@ -29,7 +29,7 @@ class CallError(HighLevelError):
     def __str__(self) -> str:
         text = f"{self.operation}: {self.message}" if self.operation else self.message
         if self.attempts > 1:
-            text += f" (after {self.attempts} attempts in {self.elapsed:.1f} s)"
+            text += f" ({self.attempts} attempts in {self.elapsed:.1f} s)"
         return text
 
 

@@ -39,7 +39,7 @@ def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -
     if found is not None:
         kind, problem = found
         if kind is not None:
-            problem = f"cannot connect to {_address(url)}: {problem}"
+            problem = f"cannot connect to {_wanted(error, url)}: {problem}"
         return ConnectFailed(problem, kind=kind or WireKind.CONNECT, sent=False, cause=text)
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         phase = "reading the answer" if answered else "waiting for the answer" if sent else "connecting"
@@ -105,11 +105,17 @@ def _reason(error: BaseException) -> str:
     return words[:1].lower() + words[1:] if words[1:2].islower() else words
 
 
-def _address(url: str) -> str:
+def _wanted(error: Exception, url: str) -> str:
+    """Name the address that refused: the proxy's, if the connection failed there."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy {_bracketed(error.host)}:{error.port}"
     parts = urlsplit(url)
-    host = parts.hostname or "the server"
-    shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+    host = _bracketed(parts.hostname or "the server")
+    return f"{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _describe(error: Exception) -> str:

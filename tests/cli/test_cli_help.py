@@ -58,7 +58,8 @@ def on_a_terminal(arguments: list[str], columns: int, **env: str) -> str:
         shown += part
     os.close(ours)
     process.wait(60)
-    return shown.decode().replace("\r\n", "\n")
+    text = shown.decode().replace("\r\n", "\n")
+    return text if "NO_COLOR" in env else re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN_ONLY = {
     "docs/how-to/telemetry.md": 1,
+    "docs/how-to/command-line.md": 1,
     "README.md": 2,
     "docs/credentials.md": 3,
     "docs/from/freshbooks.md": 1,

@@ -194,7 +194,7 @@ def test_codes_and_traces_come_from_the_body_or_the_headers() -> None:
 def test_attempts_are_told() -> None:
     error = answer(500, "")
     error.attempts, error.elapsed = 3, 2.25
-    assert str(error) == "get-invoice: 500 no body (after 3 attempts in 2.2 s)"
+    assert str(error) == "get-invoice: 500 no body (3 attempts in 2.2 s)"
 
 
 @settings(deadline=None, max_examples=300, derandomize=True)

@@ -22,8 +22,8 @@ import msgspec
 from benchmarks.bars import Row, note
 from benchmarks.virtual_loop import VirtualLoop, run
 from hl_async.changes import ChangeFeed, ChangeKind, FeedPolicy, SqliteCursors
-from hl_async.changes.feed import ListPage, Look
-from hl_async.models import Estimate
+from hl_async.changes.feed import Look
+from hl_async.models import Estimate, Invoice
 
 _RATE: Final = 10.0
 _SHARE: Final = 0.2
@@ -49,10 +49,10 @@ class _Location:
     def rate(self) -> float:
         return _RATE
 
-    async def page(self, offset: int, limit: int) -> ListPage:
+    async def page(self, offset: int, limit: int) -> Sequence[Estimate | Invoice]:
         self.requests.append(self._loop.time())
         await asyncio.sleep(0.1)
-        return ListPage(self.documents[offset : offset + limit], len(self.documents))
+        return self.documents[offset : offset + limit]
 
     async def look(self, document_id: str, contact_id: str) -> Look:
         raise AssertionError("nothing is missing here")

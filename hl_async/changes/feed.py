@@ -65,13 +65,6 @@ class FeedPolicy:
             raise ConfigurationError("limit", f"{self.limit!r} is not a page size from 21 to 100")
 
 
-class ListPage(NamedTuple):
-    """One page of the list that a feed reads."""
-
-    documents: Sequence[Estimate | Invoice]
-    total: int | None
-
-
 class Look(NamedTuple):
     """The answer to "is this document still there?".
 
@@ -96,7 +89,7 @@ class FeedSource(Protocol):
         """Return the location's rate budget in requests per second."""
         ...
 
-    async def page(self, offset: int, limit: int) -> ListPage:
+    async def page(self, offset: int, limit: int) -> Sequence[Estimate | Invoice]:
         """Read one page of the list."""
         ...
 
@@ -192,10 +185,10 @@ class ChangeFeed:
                 page = await self._page(state.offset if is_pass else 0)
                 if page is None:
                     continue
-                documents = page.documents
+                documents = page
                 following, is_complete = state, False
                 if is_pass:
-                    step = advance(state, [document.id for document in documents], page.total, limit)
+                    step = advance(state, [document.id for document in documents], limit)
                     following, is_complete = step.state, step.is_complete
                 if not is_pass or not state.offset:
                     self._newest_at = clock()
@@ -243,7 +236,7 @@ class ChangeFeed:
                 return
             await store.save(name, state, kept, gone)
 
-    async def _page(self, offset: int) -> ListPage | None:
+    async def _page(self, offset: int) -> Sequence[Estimate | Invoice] | None:
         return await self._asked(lambda: self._source.page(offset, self._policy.limit))
 
     async def _look(self, document_id: str, contact_id: str) -> Look | None:

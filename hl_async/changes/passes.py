@@ -43,13 +43,12 @@ class PassStep(msgspec.Struct, frozen=True):
     is_complete: bool
 
 
-def advance(state: FeedState, ids: Sequence[str], total: int | None, limit: int) -> PassStep:
+def advance(state: FeedState, ids: Sequence[str], limit: int) -> PassStep:
     """Decide after a page of a pass.
 
     Args:
         state: Where the feed stood when the page was asked for.
         ids: The ids of the page, in its order.
-        total: What the server calls the total, if it does; only ever a reason to go on.
         limit: The page size that was asked for.
     """
     if state.tail and not _meets(state.tail, ids):
@@ -59,9 +58,9 @@ def advance(state: FeedState, ids: Sequence[str], total: int | None, limit: int)
             return PassStep(msgspec.structs.replace(state, tail=()), is_complete=False)
         return PassStep(msgspec.structs.replace(state, offset=back, tail=tail), is_complete=False)
     end = state.offset + len(ids)
-    # Without a total a short page may be a server's smaller page size: only a page without news is the end.
-    is_last = set(ids) <= set(state.tail) if total is None else len(ids) < limit and end >= total
-    if not ids or is_last:
+    # A short page may be a server's smaller page size, and a total may be wrong, both at once too
+    # (docs/api-facts.md#api-pagination). Only a page that holds nothing but the previous one's end is the end.
+    if set(ids) <= set(state.tail):
         finished = FeedState(number=state.number + 1, is_baseline=False)
         return PassStep(finished, is_complete=True)
     overlap = min(OVERLAP, len(ids) // 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from hl_async.errors import InvalidRequest
+from hl_async.errors import ApiError, InvalidRequest
 from hl_async.models import Invoice
+from hl_async.models.dates import today
+from hl_async.reports.reading import invoices_of
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel, Location
@@ -58,7 +61,7 @@ class Receivables(msgspec.Struct, frozen=True):
     """The invoices that are open on one day.
 
     Attributes:
-        as_of: The day.
+        as_of: The day; the earliest of the locations' days if none was given.
         locations: The ids of the locations that were read.
         invoices: Every open invoice, the longest overdue first.
     """
@@ -103,7 +106,7 @@ async def receivables(
     Args:
         hl: An open client.
         locations: The ids of the locations to read; the client's own location if left out.
-        as_of: The day by which ages are counted; today in UTC if left out.
+        as_of: The day by which ages are counted; each location's own today if left out.
 
     Raises:
         InvalidRequest: `locations` is empty, or the client has no location of its own.
@@ -112,20 +115,28 @@ async def receivables(
     Example:
         ``print((await receivables(hl)).totals())``
     """
-    day = as_of or datetime.now(UTC).date()
+    now = datetime.now(UTC)
     places = places_of(hl, locations)
+    days: list[date] = []
     found: list[Owed] = []
     for place in places:
-        async for invoice in place.invoices.list():
-            owed = owed_of(place.id, invoice, day)
+        with contextlib.suppress(ApiError):
+            await place.details()  # the zone tells days apart; a token that may not read it reports without
+        days.append(as_of or today(place.timezone, now))
+        async for invoice in invoices_of(place):
+            owed = owed_of(place.id, invoice, days[-1])
             if owed is not None:
                 found.append(owed)
     found.sort(key=lambda one: (-(one.days_overdue or 0), one.due_date or date.max, one.invoice_id))
-    return Receivables(as_of=day, locations=tuple(place.id for place in places), invoices=tuple(found))
+    return Receivables(min(days), tuple(place.id for place in places), tuple(found))
 
 
 def places_of(hl: HighLevel, locations: Sequence[str] | None) -> list[Location]:
-    """Return the locations to read."""
+    """Return the locations to read.
+
+    Raises:
+        InvalidRequest: `locations` is not a list, or is empty.
+    """
     if locations is None:
         return [hl.location()]
     if isinstance(locations, str) or not locations:

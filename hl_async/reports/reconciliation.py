@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from hl_async.errors import NotFound
 from hl_async.models import Invoice, Transaction
+from hl_async.reports.reading import every, invoices_of
 from hl_async.reports.receivables import places_of
 
 if TYPE_CHECKING:
-    from hl_async.client import HighLevel
+    from hl_async.client import HighLevel, Location
 
 
 @unique
@@ -45,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True):
         currency: ISO 4217, empty if unknown.
         invoice_paid: What the invoice says was paid; None if unknown.
         booked: The sum of its transactions, refunds taken off; None if unknown.
-        refunded: The sum of its refunds.
+        refunded: The sum of its refunds, as far as their amounts are known.
         transactions: The ids of its transactions.
     """
 
@@ -82,13 +84,15 @@ class Reconciliation(msgspec.Struct, frozen=True):
         return not self.findings
 
 
-_COUNTED = frozenset({"succeeded", "success", "paid", "completed", "refunded", "partially_refunded"})
+_WENT_BACK: Final = frozenset({"refunded", "partially_refunded"})
+_COUNTED: Final = _WENT_BACK | {"succeeded", "success", "paid", "completed"}
 
 
 async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) -> Reconciliation:
     """Compare what invoices say was paid with the location's transactions. Only reads.
 
-    Needs the scope payments/transactions.readonly, and a location token.
+    Needs the scope payments/transactions.readonly, and a location token. The transactions are read before and after the
+    invoices. An invoice whose transactions changed meanwhile is read once more by itself.
 
     Args:
         hl: An open client.
@@ -96,24 +100,57 @@ async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) ->
 
     Raises:
         InvalidRequest: `locations` is empty, or the client has no location of its own.
-        CallError: A list cannot be read; nothing is said then.
+        CallError: A list cannot be read; nothing is reported then.
     """
     places = places_of(hl, locations)
     found: list[Finding] = []
     invoices = payments = 0
     for place in places:
-        booked: dict[str, list[Transaction]] = {}
-        async for transaction in place.transactions.list():
-            payments += 1
-            if transaction.entity_id and "invoice" in str(transaction.entity_type or "invoice").lower():
-                booked.setdefault(transaction.entity_id, []).append(transaction)
-        async for invoice in place.invoices.list():
-            invoices += 1
-            finding = compared(place.id, invoice, booked.pop(invoice.id, ()))
-            if finding is not None:
-                found.append(finding)
-        found += [without_invoice(place.id, name, left) for name, left in sorted(booked.items())]
+        findings, count, transactions = await _reconciled(place)
+        found += findings
+        invoices += count
+        payments += transactions
     return Reconciliation(tuple(place.id for place in places), invoices, payments, tuple(found))
+
+
+async def _reconciled(place: Location) -> tuple[list[Finding], int, int]:
+    """Return the findings of one location, and how many invoices and transactions it has."""
+    before, _ = await _booked(place)
+    findings: dict[str, Finding | None] = {}
+    async for invoice in invoices_of(place):
+        findings[invoice.id] = compared(place.id, invoice, before.get(invoice.id, ()))
+    invoices = len(findings)
+    booked, transactions = await _booked(place)
+    for name in sorted(set(booked) - set(findings)):
+        findings[name] = without_invoice(place.id, name, booked[name])
+    for name in sorted({*before, *booked}):
+        if _moment(before.get(name, ())) != _moment(booked.get(name, ())):
+            findings[name] = await _again(place, name)
+    return [one for one in findings.values() if one is not None], invoices, transactions
+
+
+async def _booked(place: Location) -> tuple[dict[str, list[Transaction]], int]:
+    """Read a location's transactions: those of invoices by invoice, and the number of all."""
+    booked: dict[str, list[Transaction]] = {}
+    count = 0
+    async for one in every(lambda offset: place.transactions.list(offset=offset), "transactions"):
+        count += 1
+        if one.entity_id and "invoice" in str(one.entity_type or "invoice").lower():
+            booked.setdefault(one.entity_id, []).append(one)
+    return booked, count
+
+
+async def _again(place: Location, invoice_id: str) -> Finding | None:
+    """Compare one invoice by itself: its transactions changed while the lists were read."""
+    own = await place.transactions.list(invoice_id=invoice_id).collect()
+    try:
+        return compared(place.id, await place.invoices.get(invoice_id), own)
+    except NotFound:
+        return without_invoice(place.id, invoice_id, own) if own else None
+
+
+def _moment(booked: Sequence[Transaction]) -> set[tuple[object, ...]]:
+    return {(one.id, str(one.status), one.amount, one.amount_refunded) for one in booked}
 
 
 def compared(location: str, invoice: Invoice, booked: Sequence[Transaction]) -> Finding | None:
@@ -121,8 +158,10 @@ def compared(location: str, invoice: Invoice, booked: Sequence[Transaction]) -> 
     counted = [one for one in booked if counts(one)]
     kept, refunded = sums_of(counted)
     paid = invoice.amount_paid
-    currencies = {one.currency for one in counted if one.currency} | ({invoice.currency} - {None})
-    if paid is None or kept is None or len(currencies) > 1:
+    currencies = {(one.currency or "").upper() for one in counted}
+    if counted or paid:
+        currencies.add((invoice.currency or "").upper())
+    if paid is None or kept is None or "" in currencies or len(currencies) > 1:
         kind = FindingKind.UNKNOWN
     elif refunded:
         kind = FindingKind.REFUNDED
@@ -176,7 +215,9 @@ def sums_of(transactions: Iterable[Transaction]) -> tuple[Decimal | None, Decima
     kept: Decimal | None = Decimal(0)
     refunded = Decimal(0)
     for one in transactions:
-        back = one.amount_refunded or Decimal(0)
-        refunded += back
-        kept = None if kept is None or one.amount is None else kept + one.amount - back
+        back = one.amount_refunded
+        if back is None and str(one.status).lower() not in _WENT_BACK:
+            back = Decimal(0)  # the API leaves the amount out where nothing went back
+        refunded += back or Decimal(0)
+        kept = None if kept is None or one.amount is None or back is None else kept + one.amount - back
     return kept, refunded

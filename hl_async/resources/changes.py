@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hl_async.config import CallOptions, Lane
@@ -10,7 +11,8 @@ from hl_async.operations import Operation
 
 if TYPE_CHECKING:
     from hl_async.changes import ChangeFeed, CursorStore
-    from hl_async.changes.feed import ListPage, Look
+    from hl_async.changes.feed import Look
+    from hl_async.models import Estimate, Invoice
     from hl_async.resources.requesting import Requester
 
 
@@ -34,13 +36,12 @@ class ListSource:
         snapshot = self._at.budget()
         return snapshot.max / snapshot.interval
 
-    async def page(self, offset: int, limit: int) -> ListPage:
+    async def page(self, offset: int, limit: int) -> Sequence[Estimate | Invoice]:
         """Read one page of the list, whatever the status."""
-        from hl_async.changes.feed import ListPage
-
         query = {"limit": limit, "offset": offset}
         envelope = await self._at.call(self._list, query=query, options=self._options)
-        return ListPage(envelope.entries, envelope.total)
+        entries: Sequence[Estimate | Invoice] = envelope.entries
+        return entries
 
     async def look(self, document_id: str, contact_id: str) -> Look:
         """Look for one document: by its id where the API can, else among those of its contact."""

@@ -106,6 +106,30 @@ class Customer:
         invoices.pay(self._ledger, place, document, {"amount": paid, "mode": "card", "provider": "sandbox"})
         self._webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
 
+    def refund(self, invoice_id: str, amount: Decimal, *, location_id: str | None = None) -> None:
+        """Send money back from the latest payment of an invoice, as its seller does at the provider.
+
+        The transaction shows it. The invoice stays as it is, because how the API changes it is unknown.
+
+        Args:
+            invoice_id: The invoice.
+            amount: What goes back, no more than the payment.
+            location_id: The invoice's location.
+
+        Raises:
+            InvalidRequest: The invoice has no payment, or `amount` is not what can go back.
+        """
+        place, document = self._find(invoice_id, location_id)
+        payments = place.payments.get(document["_id"], [])
+        if not payments:
+            raise InvalidRequest("invoice_id", f"{invoice_id} has no payment")
+        payment = payments[-1]
+        back = payment.get("refunded", Decimal(0)) + amount
+        if not amount > 0 or back > payment["amount"]:
+            raise InvalidRequest("amount", f"{amount} cannot go back of {payment['amount']}")
+        status = "refunded" if back == payment["amount"] else "partially_refunded"
+        payment |= {"refunded": back, "status": status}
+
     def act(
         self, action: str, document_id: str, *, amount: Any = None, location_id: str | None = None
     ) -> Document:

@@ -115,7 +115,7 @@ def _transaction(invoice: Entry, number: int, payment: Entry) -> Entry:
     contact = invoice.get("contactDetails") or {}
     taken = payment.get("fulfilledAt") or invoice.get("updatedAt")
     return {
-        "_id": f"{invoice['_id'][:20]}{number:04d}",
+        "_id": f"{invoice['_id'][4:]}{number:04x}",
         "altId": invoice["altId"],
         "altType": "location",
         "contactId": contact.get("id", ""),
@@ -123,14 +123,14 @@ def _transaction(invoice: Entry, number: int, payment: Entry) -> Entry:
         "contactEmail": contact.get("email", ""),
         "currency": invoice["currency"],
         "amount": Decimal(str(payment["amount"])),
-        "status": "succeeded",
+        "status": payment.get("status", "succeeded"),
         "liveMode": invoice.get("liveMode", True),
         "entityType": "invoice",
         "entityId": invoice["_id"],
         "entitySourceType": "invoice",
         "entitySourceName": invoice.get("name", ""),
         "paymentProviderType": payment.get("provider") or payment.get("mode", ""),
-        "amountRefunded": 0,
+        "amountRefunded": payment.get("refunded", 0),
         "createdAt": taken,
         "updatedAt": taken,
         "fulfilledAt": taken,

@@ -17,7 +17,7 @@ from hl_async.cli.sessions import base_url_option
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
-    from hl_async.reports import Finding, Receivables
+    from hl_async.reports import Finding, Receivables, Reconciliation
 
 FORMS: Final = ("table", "csv", "ndjson", "json")
 
@@ -48,9 +48,9 @@ def receivables(
     hl-async receivables --company x1Y2… --format csv > owed.csv
     """
 
-    async def main() -> Receivables:
-        from hl_async import reports
+    from hl_async import reports
 
+    async def main() -> Receivables:
         async with _client(base_url) as hl:
             chosen = await _chosen(hl, locations, company)
             day = None if as_of is None else as_of.date()
@@ -79,9 +79,9 @@ def reconcile(locations: tuple[str, ...], company: str | None, form: str, base_u
     hl-async reconcile --format ndjson
     """
 
-    async def main() -> Any:
-        from hl_async import reports
+    from hl_async import reports
 
+    async def main() -> Reconciliation:
         async with _client(base_url) as hl:
             return await reports.reconcile(hl, locations=await _chosen(hl, locations, company))
 

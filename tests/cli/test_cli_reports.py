@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import samples
+from hl_async import HighLevel as AsyncHighLevel
+from hl_async import OAuthApp
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
 from hl_async.models import InvoiceSend, RecordPayment
@@ -75,3 +79,32 @@ def test_invoices_that_agree_with_their_payments_pass(
     sent(shop)
     assert run(["reconcile"]) in (ExitCode.OK, ExitCode.DIFFERS)
     assert "compared 1 invoice with 0 transactions" in capsys.readouterr().err
+
+
+def test_every_location_of_an_agency_is_in_one_report(
+    box: Sandbox, shop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent(shop)
+    other = box.add_location()
+    with HighLevel(box.token, base_url=box.url, location_id=other) as hl:
+        sent(hl.location())
+    registered = box.add_app()
+    monkeypatch.delenv("HL_TOKEN")
+    for name, value in {
+        "CLIENT_ID": registered.client_id,
+        "CLIENT_SECRET": registered.client_secret,
+        "TOKEN_STORE": str(tmp_path / "tokens.db"),
+    }.items():
+        monkeypatch.setenv(f"HL_{name}", value)
+
+    async def install() -> None:
+        app = OAuthApp.from_env()
+        async with AsyncHighLevel(app, base_url=box.url):
+            await app.exchange_code(box.authorise(registered.client_id))
+
+    asyncio.run(install())
+    assert run(["receivables", "--company", box.company_id, "--format", "ndjson"]) == ExitCode.OK
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["location"] for row in rows} == {box.location_id, other}
+    assert run(["reconcile", "--company", box.company_id]) == ExitCode.OK
+    assert "compared 2 invoices with 0 transactions" in capsys.readouterr().err

@@ -82,7 +82,11 @@ def test_invoices_that_agree_with_their_payments_pass(
 
 
 def test_every_location_of_an_agency_is_in_one_report(
-    box: Sandbox, shop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    box: Sandbox,
+    shop: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     sent(shop)
     other = box.add_location()

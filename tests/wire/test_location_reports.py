@@ -208,11 +208,7 @@ async def test_a_payment_that_arrives_while_the_books_are_read_is_not_a_disagree
         """Pays an invoice whenever a list of invoices is asked for."""
 
         def on_event(self, event: Event) -> None:
-            if (
-                isinstance(event, AttemptFinished)
-                and event.operation == "transactions.list"
-                and waiting
-            ):
+            if isinstance(event, AttemptFinished) and event.operation == "transactions.list" and waiting:
                 box.customer.pay(waiting.pop())
 
     waiting = [one.id for one in made]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from hl_async.bulk.evidence import Identical
 from hl_async.bulk.journals.protocol import LaneJournal, LaneRelease, PlannedItem
@@ -24,6 +24,7 @@ from hl_async.bulk.protocol import (
     next_step,
 )
 from hl_async.bulk.reconciliation import Inconclusive, Reconciler
+from hl_async.bulk.stages.running import LaneStage, SliceEnd
 from hl_async.bulk.target import Target
 from hl_async.errors import (
     ApiError,
@@ -53,16 +54,11 @@ class Paused(BulkError):
     """A lane stopped before its end; everything is in the journal."""
 
 
-class SliceEnd(NamedTuple):
-    """Why a slice ended: done, or go on at ``again`` (the lane's clock, seconds); ``reason`` when it can't go on."""
-
-    done: bool
-    again: float = 0.0
-    reason: str = ""
-
-
 class LaneRunner:
-    """The running of one location, slice by slice. ``stop`` ends it after what is in flight."""
+    """The running of one location, slice by slice. ``stop`` ends it after what is in flight.
+
+    The stages ``before`` are done before the first document, those ``after`` begin when no document is left.
+    """
 
     def __init__(
         self,
@@ -73,7 +69,11 @@ class LaneRunner:
         workers: int,
         stop: asyncio.Event,
         on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
+        before: Sequence[LaneStage] = (),
+        after: Sequence[LaneStage] = (),
     ) -> None:
+        self._before = before
+        self._after = after
         self._target = target
         self._timing = timing
         self._idempotent = idempotent
@@ -148,6 +148,9 @@ class LaneRunner:
         """Work for about ``seconds``, or until there is nothing to do or to wait for."""
         self._journal = lane
         until = time.monotonic() + seconds
+        end = await self._work_stages(self._before, until)
+        if not end.done:
+            return end
         while not self._stop.is_set() and not self._reason:
             facts = await lane.facts()
             answerable = self._target.answerable and not self._idempotent
@@ -156,7 +159,7 @@ class LaneRunner:
                 continue
             decision = next_step(facts, lane.now(), self._timing, answerable=answerable)
             if decision.step is Step.DONE:
-                return SliceEnd(True)
+                return await self._work_stages(self._after, until)
             if decision.step in (Step.SETTLE, Step.WAIT_SWEEP):
                 return SliceEnd(False, decision.until)
             try:
@@ -169,6 +172,14 @@ class LaneRunner:
                 break
         reason, self._reason = self._reason, ""
         return SliceEnd(False, 0.0, reason)
+
+    async def _work_stages(self, stages: Sequence[LaneStage], until: float) -> SliceEnd:
+        """Work on stages in their order; the end of the first one that is not done, or done."""
+        for stage in stages:
+            end = await stage.work(self._journal, until)
+            if not end.done:
+                return end
+        return SliceEnd(True)
 
     async def _take_step(self, step: Step, facts: LaneFacts, until: float) -> None:
         lane = self._journal

@@ -16,10 +16,22 @@ import msgspec
 
 from hl_async.bulk.journals.protocol import JournalStore
 from hl_async.bulk.left_out import LeftOut, write_left_out
-from hl_async.bulk.preparation import MigrationSettings, Plan, Source, plan_of, prepare, require_new
+from hl_async.bulk.preparation import (
+    MigrationSettings,
+    Plan,
+    Source,
+    plan_of,
+    prepare,
+    require_new,
+    retry_rejected,
+)
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.mapping import Mapping
+from hl_async.bulk.stages.checking import ContactCheck, check_into
+from hl_async.bulk.stages.contact_book import LocationContacts
+from hl_async.bulk.stages.contacts_file import contacts_beside
+from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification, check_report, write_report
 
@@ -43,6 +55,8 @@ class MigrationOptions(TypedDict, total=False):
         source_name: Name of the system that the source comes from. Documents carry it, so that a later run tells
             them from those of another system with the same ids. By default the name of the profile, the query, the
             mapping or the file.
+        contacts: How customers become contacts; by default they are matched by e-mail and phone, or created.
+        contacts_file: The contacts file of a dry run, as a person edited it.
         settle: Seconds for which a request without an answer may still take effect; by default 150.
         attempt_timeout: Seconds that one request may take; by default 30.
         max_in_flight: Requests under way at once, at most; by default 64.
@@ -61,6 +75,8 @@ class MigrationOptions(TypedDict, total=False):
     retry_rejected: bool
     again: bool
     source_name: str | None
+    contacts: ContactPolicy | None
+    contacts_file: Path | None
     settle: float
     attempt_timeout: float
     max_in_flight: int
@@ -72,7 +88,8 @@ class MigrationOptions(TypedDict, total=False):
 async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[MigrationOptions]) -> RunReport:
     """Turn every document of a source into one estimate, exactly once.
 
-    The run is kept in a journal. The same call resumes it, and continues a trial with a larger `limit`.
+    Customers become contacts first: each one is matched, or created, before the first document is sent. The run is
+    kept in a journal. The same call resumes it, and continues a trial with a larger `limit`.
 
     Args:
         hl: The client.
@@ -96,7 +113,7 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
     async with planned.run as run:
         run.stop = settings.stop or run.stop
         if settings.retry_rejected:
-            await run.journal.retry_rejected()
+            await retry_rejected(run, settings)
         if settings.on_planned is not None:
             settings.on_planned(await run.forecast())
         await require_new(planned, hl, again=settings.again)
@@ -133,8 +150,14 @@ async def plan(
     max_rejects: str = "10%",
     rejects: Path | None = None,
     rules_off: Collection[str] | None = None,
+    contacts: ContactPolicy | None = None,
+    contacts_file: Path | None = None,
+    check_contacts: HighLevel | None = None,
+    write_contacts_to: Path | None = None,
 ) -> Plan:
-    """Read and check a source, write its reject file and forecast the run. Makes no request.
+    """Read and check a source, write its reject file and forecast the run.
+
+    Makes no request, unless `check_contacts` is given: then customers are looked up, and the contacts file is written.
 
     Args:
         source: A file, or records.
@@ -146,23 +169,40 @@ async def plan(
         rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
         rules_off: Rules of the client that are switched off, as in `ClientConfig`; by default those of
             ``HL_RULES_OFF``. `migrate` takes its client's.
+        contacts: How customers would become contacts.
+        contacts_file: The contacts file of an earlier dry run, as a person edited it.
+        check_contacts: A client to look the customers up with. Nothing is written to the locations.
+        write_contacts_to: The contacts file to write; by default ``SOURCE.contacts.csv`` beside the source.
 
     Raises:
         SourceError: The source as a whole cannot be read.
         TooManyRejects: The mapping is probably wrong.
+        ScopeMissing: The token lacks contacts.readonly.
     """
     folder = await asyncio.to_thread(lambda: tempfile.TemporaryDirectory(prefix="hl-async-"))
     try:
         settings = MigrationSettings(
             mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
             max_rejects=max_rejects, rejects=rejects, rules_off=rules_off,
+            contacts=contacts, contacts_file=contacts_file,
         )  # fmt: skip
         planned = await prepare(source, settings)
         async with planned.run as run:
             left_out = await write_left_out(run, planned.beside, rejects)
-            return await plan_of(run, left_out, planned.facts)
+            found = await plan_of(run, left_out, planned.facts)
+            if check_contacts is None:
+                return found
+            place = write_contacts_to or contacts_beside(await run.journal.header(), planned.beside)
+            return msgspec.structs.replace(found, contacts=await _checked(run, check_contacts, place))
     finally:
         await asyncio.to_thread(folder.cleanup)
+
+
+async def _checked(run: Run, hl: HighLevel, file: Path) -> ContactCheck:
+    """Look up the customers that a run has planned, and write the contacts file."""
+    return await check_into(
+        file, run.journal, run.customers, run.contact_policy, lambda one: LocationContacts(hl.location(one))
+    )
 
 
 async def verify(

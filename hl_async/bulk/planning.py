@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.sources.records import Reject, SourceItem
+from hl_async.bulk.stages.customers import CustomerBook
 from hl_async.errors import InvalidRequest, TooManyRejects
 
 _BATCH: Final = 1000
@@ -20,9 +21,17 @@ Keyed: TypeAlias = Callable[[SourceItem, Counter[tuple[str, str]]], tuple[Source
 
 
 async def write_plan(
-    journal: Journal, keyed: Keyed, records: Records, max_rejects: str, limit: int | None
+    journal: Journal,
+    keyed: Keyed,
+    records: Records,
+    max_rejects: str,
+    limit: int | None,
+    customers: CustomerBook,
 ) -> None:
-    """Write records into `journal`, each item with its key and its final body; see `Run.plan`."""
+    """Write records into `journal`, each item with its key and body, and a step for each of their customers.
+
+    See `Run.plan`.
+    """
     allowed = _allowance(max_rejects)
     repetitions: Counter[tuple[str, str]] = Counter()
     batch: list[tuple[SourceItem, str, bytes] | Reject] = []
@@ -35,8 +44,18 @@ async def write_plan(
             unexpected += not record.by_rule
             batch.append(record)
         else:
-            items += 1
-            batch.append(keyed(record, repetitions))
+            made = keyed(record, repetitions)
+            try:
+                customers.add(made[0], made[0].location)
+            except InvalidRequest as error:
+                unexpected += 1
+                record = Reject(
+                    record.ordinal, record.source_id, str(error), record.raw, record.place, total=record.total
+                )
+                batch.append(record)
+            else:
+                items += 1
+                batch.append(made)
         if allowed(unexpected, seen):
             raise TooManyRejects(
                 f"{unexpected} of the first {seen} documents were rejected, more than "
@@ -47,6 +66,9 @@ async def write_plan(
             await journal.plan(batch)
             batch = []
     await journal.plan(batch)
+    steps = customers.steps()
+    while chosen := list(islice(steps, _BATCH)):
+        await journal.steps.plan(chosen)
 
 
 async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:

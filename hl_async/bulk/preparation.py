@@ -25,6 +25,10 @@ from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.bulk.sources.readers import SourceFacts, fingerprint, header_of, read_source
 from hl_async.bulk.sources.records import Reject, SourceItem
+from hl_async.bulk.stages.checking import ContactCheck
+from hl_async.bulk.stages.contacts_file import read_contacts
+from hl_async.bulk.stages.customers import ContactPolicy
+from hl_async.bulk.stages.lane_stages import correct_steps, encode_policy
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError, JournalMismatch
 from hl_async.operations import Operation, plain_id
 
@@ -53,6 +57,8 @@ class Preview(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """What a run would do: a dry run. Nothing was sent, and no journal is left.
 
+    ``contacts`` says what the locations know of the customers, if that was asked for.
+
     ``reasons`` counts the rejects by reason; the files hold the documents themselves, "" if there are none.
     ``totals`` says what the totals were compared with, ``notes`` counts what was added or converted, ``unused_money``
     names columns that look like money, are not used and not all zero, with their rows and a first value.
@@ -69,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True):
     notes: dict[str, int] = {}
     unused_money: dict[str, tuple[int, str]] = {}
     contradictions: dict[str, tuple[int, str]] = {}
+    contacts: ContactCheck | None = None
 
 
 class Planned(msgspec.Struct):
@@ -98,6 +105,8 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     source_name: str | None = None
     rules_off: Collection[str] | None = None
+    contacts: ContactPolicy | None = None
+    contacts_file: Path | None = None
     settle: float = SETTLE
     attempt_timeout: float = 30.0
     max_in_flight: int = 64
@@ -138,12 +147,18 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
         )
     planned = Planned(run, found.beside, is_new=not run.is_planned, is_named=stated)
     if run.is_planned and not run.is_trial_of(options.limit):
+        await _correct(run, options)
         return planned
     try:
+        file = options.contacts_file
+        corrections = None if file is None else await asyncio.to_thread(read_contacts, file)
         # the reject file needs these, also after a crash in the next moment
         await run.journal.note(**found.facts)
         records = found.read()
-        await run.plan(records, max_rejects=options.max_rejects, limit=options.limit)
+        await run.plan(
+            records, max_rejects=options.max_rejects, limit=options.limit, contacts=options.contacts,
+            corrections=corrections,
+        )  # fmt: skip
         planned.facts = getattr(records, "facts", None)
         if planned.facts is not None:
             await run.journal.note(totals=planned.facts.comparison)
@@ -153,6 +168,24 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
             await found.place.remove()  # nothing was sent: leave nothing half done
         raise
     return planned
+
+
+async def retry_rejected(run: Run, options: MigrationSettings) -> int:
+    """Plan rejected documents again, their customers included; returns how many documents."""
+    number = await run.journal.retry_rejected()
+    await _correct(run, options)
+    return number
+
+
+async def _correct(run: Run, options: MigrationSettings) -> None:
+    """Apply the contacts options of a run that is planned already to customers that are still open."""
+    if options.contacts_file is None and options.contacts is None:
+        return
+    file = options.contacts_file
+    corrections = {} if file is None else await asyncio.to_thread(read_contacts, file)
+    run.contact_policy = options.contacts or run.contact_policy
+    await correct_steps(run.journal, run.id, run.contact_policy, corrections)
+    await run.journal.note(contacts=encode_policy(run.contact_policy))
 
 
 async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
@@ -213,6 +246,7 @@ async def _resumed(options: MigrationSettings) -> Planned:
             raise BulkError(
                 f"{run.journal.name} was interrupted while it was planned; start again with its source"
             )
+        await _correct(run, options)
     except BaseException:
         await run.aclose()
         raise

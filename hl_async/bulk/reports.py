@@ -7,6 +7,24 @@ from decimal import Decimal
 import msgspec
 
 
+class ContactCounts(msgspec.Struct, frozen=True):
+    """Customers of a run by what became of them.
+
+    ``made`` contacts were created by the run. ``matched`` ones were there; ``by`` counts them by what they were found
+    by. ``rejected`` customers have documents that were rejected, ``unknown`` ones wait for a person, ``open`` ones are
+    not resolved yet. ``deleted`` contacts were made and deleted again by a rollback.
+    """
+
+    customers: int = 0
+    made: int = 0
+    matched: int = 0
+    by: dict[str, int] = {}
+    rejected: int = 0
+    unknown: int = 0
+    open: int = 0
+    deleted: int = 0
+
+
 class RunReport(msgspec.Struct, frozen=True):
     """Where a run stands.
 
@@ -15,6 +33,7 @@ class RunReport(msgspec.Struct, frozen=True):
     ``unknown`` ones wait for a person; ``withdrawn`` and ``deleted`` ones are the work of a rollback. ``reasons``
     counts rejects by reason; the files hold what was left out, "" if there is none, and ``warning`` says why one is
     missing. ``unswept`` locations had unanswered requests and are still to be looked at for late documents.
+    ``contacts`` says what became of the customers, None if the source names none.
     ``second_copies`` were deleted there, ``foreign_copies`` carry a key of the run, and were kept because nothing
     proves that the run made them.
     """
@@ -43,11 +62,13 @@ class RunReport(msgspec.Struct, frozen=True):
     unswept: int = 0
     second_copies: list[str] = []
     foreign_copies: list[str] = []
+    contacts: ContactCounts | None = None
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return self.planned == 0 and self.ambiguous == 0 and self.unswept == 0
+        is_open = self.contacts is not None and self.contacts.open > 0
+        return self.planned == 0 and self.ambiguous == 0 and self.unswept == 0 and not is_open
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -69,8 +90,24 @@ class Progress(msgspec.Struct, frozen=True):
     until: float | None = None
 
 
+class ContactForecast(msgspec.Struct, frozen=True):
+    """What customers would take, at most.
+
+    Of ``customers``, ``given`` have a contact id that is checked, and ``searched`` are looked up, and created if they
+    are not found. ``requests`` do both.
+    """
+
+    customers: int = 0
+    given: int = 0
+    searched: int = 0
+    requests: int = 0
+
+
 class Forecast(msgspec.Struct, frozen=True):
-    """What a run would take: requests, seconds at the rate budget, days, and the share of a day's budget."""
+    """What a run would take: requests, seconds at the rate budget, days, and the share of a day's budget.
+
+    ``contacts`` says how many of the requests are for its customers.
+    """
 
     items: int
     rejected: int
@@ -80,6 +117,7 @@ class Forecast(msgspec.Struct, frozen=True):
     days: float
     locations: int
     totals: dict[str, Decimal]
+    contacts: ContactForecast = ContactForecast()
 
 
 class Kept(msgspec.Struct, frozen=True):

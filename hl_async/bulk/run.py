@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -22,6 +21,7 @@ from hl_async import operations as op
 from hl_async.bulk import reversal, verification
 from hl_async.bulk.documents import LocationDocuments
 from hl_async.bulk.engine import LocalEngine, Slice
+from hl_async.bulk.forecasting import forecast_run
 from hl_async.bulk.journals.protocol import ItemRow, Journal, JournalStore
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.keys import KeyCarrier, key_carrier
@@ -30,6 +30,8 @@ from hl_async.bulk.planning import write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Reject, SourceItem
+from hl_async.bulk.stages.customers import ContactPolicy, Corrections, CustomerBook
+from hl_async.bulk.stages.lane_stages import encode_policy, policy_of, stages_of
 from hl_async.bulk.standing import standing
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Difference, Verification
@@ -50,8 +52,6 @@ _SLICE: Final = 5.0
 _LANES_AT_ONCE: Final = 50
 _ELSEWHERE: Final = 1.0
 """Seconds after which a lane that another process has is asked for again."""
-_DAILY_SHARE: Final = 190_000
-"""Requests a day that bulk may use of a location's 200,000, the reserve left alone."""
 
 
 class Run:
@@ -69,6 +69,9 @@ class Run:
         self.location: str = header.get("location", "")
         self.source_name: str = header.get("source_name", "")
         self.is_planned: bool = header.get("planned") == "yes"
+        self.contact_policy: ContactPolicy = policy_of(header)
+        self.customers: CustomerBook | None = None
+        """The customers of the source, if this process planned the run."""
         self.stop: asyncio.Event = asyncio.Event()
         self._began = time.monotonic()
         self.requests = 0
@@ -142,6 +145,8 @@ class Run:
         *,
         max_rejects: str = "10%",
         limit: int | None = None,
+        contacts: ContactPolicy | None = None,
+        corrections: Corrections | None = None,
     ) -> Forecast:
         """Write every document of the source into the journal. Makes no request.
 
@@ -152,11 +157,17 @@ class Run:
             max_rejects: A number, or a percentage of the first 200; what the mapping's own rules leave out does not
                 count.
             limit: Plan only the first documents, as a trial; None for all.
+            contacts: How customers become contacts; None keeps what the run has.
+            corrections: What a person changed in the contacts file.
 
         Raises:
             TooManyRejects: More than `max_rejects` can't become requests: the mapping is probably wrong.
         """
-        await write_plan(self.journal, self._keyed, records, max_rejects, limit)
+        if contacts is not None:
+            self.contact_policy = contacts
+        self.customers = CustomerBook(self.id, self.contact_policy, corrections or {})
+        await write_plan(self.journal, self._keyed, records, max_rejects, limit, self.customers)
+        await self.journal.note(contacts=encode_policy(self.contact_policy))
         await self.journal.note(planned="yes", limit="" if limit is None else str(limit))
         self.is_planned = True
         return await self.forecast()
@@ -184,25 +195,7 @@ class Run:
 
     async def forecast(self, *, rate: float = 10.0) -> Forecast:
         """What the rest of the run takes; ``rate`` in requests per second and location."""
-        counts = await self.journal.counts()
-        planned = counts.of(State.PLANNED)
-        locations = max(1, len(await self.journal.locations()))
-        requests = planned + planned // 100 + locations
-        each = requests / locations
-        totals: dict[str, Decimal] = {}
-        for state in (State.PLANNED, State.SENT):
-            for currency, total in counts.totals.get(state.value, {}).items():
-                totals[currency] = totals.get(currency, Decimal(0)) + total
-        return Forecast(
-            planned,
-            counts.of(State.REJECTED),
-            counts.of(State.SKIPPED),
-            requests,
-            each / rate,
-            each / _DAILY_SHARE,
-            locations,
-            totals,
-        )
+        return await forecast_run(self.journal, self.contact_policy, rate=rate)
 
     # ------------------------------------------------------------------------------------ executing
 
@@ -326,13 +319,19 @@ class Run:
         on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
     ) -> LaneRunner:
         """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRunner`."""
+        stop = stop or self.stop
+        stages = stages_of(
+            target.contacts, self.journal, self.contact_policy, timing, workers=workers, stop=stop
+        )
         return LaneRunner(
             target,
             timing,
             idempotent=self.operation.replay is not Replay.UNSAFE,
             workers=workers,
-            stop=stop or self.stop,
+            stop=stop,
             on_done=on_done,
+            before=stages.before,
+            after=stages.after,
         )
 
     async def _tick(self, on_progress: Callable[[Progress], None], of: int) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any, Final
 
 from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.reconciliation import SECOND_COPY
-from hl_async.bulk.reports import RunReport
+from hl_async.bulk.reports import ContactCounts, RunReport
+from hl_async.bulk.stages.customers import CONTACTS
+from hl_async.bulk.stages.steps import MADE, StepState
 from hl_async.bulk.target import is_answerable
 from hl_async.operations import Operation
 
@@ -27,7 +30,10 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
     state = await journal.run_state()
     sweeps = is_answerable(operation) and state is RunState.RUNNING
     unswept = await journal.unswept() if sweeps else []
-    is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept
+    contacts = await count_contacts(journal)
+    # a stage may have work that concerns no planned document any more
+    open_steps = await journal.steps.unfinished()
+    is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept and not open_steps
     return RunReport(
         source=counts.all,
         created=counts.of(State.CREATED),
@@ -48,6 +54,31 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
         unswept=len(unswept),
         second_copies=await _second_copies(journal),
         foreign_copies=await journal.foreign_copies(),
+        contacts=contacts,
+    )
+
+
+async def count_contacts(journal: Journal) -> ContactCounts | None:
+    """Count the customers of a run by what became of them; None if it has none."""
+    found = await journal.steps.counts(CONTACTS)
+    if not found:
+        return None
+    states: Counter[StepState] = Counter()
+    by: Counter[str] = Counter()
+    for one in found:
+        states[one.state] += one.number
+        if one.state is StepState.DONE:
+            by[one.how] += one.number
+    made = by.pop(MADE, 0)
+    return ContactCounts(
+        customers=states.total(),
+        made=made,
+        matched=states[StepState.DONE] - made,
+        by=dict(by.most_common()),
+        rejected=states[StepState.REJECTED],
+        unknown=states[StepState.UNKNOWN] + states[StepState.HELD],
+        open=states[StepState.PLANNED] + states[StepState.SENT],
+        deleted=states[StepState.DELETED],
     )
 
 

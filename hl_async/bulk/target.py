@@ -10,8 +10,10 @@ from hl_async import operations as op
 from hl_async.bulk.keys import KeyCarrier
 from hl_async.bulk.protocol import Copy
 from hl_async.bulk.sources.records import SourceItem
+from hl_async.bulk.stages.contact_book import ContactBook, LocationContacts
+from hl_async.bulk.stages.customers import without_contact
 from hl_async.config import CallOptions, Lane
-from hl_async.errors import NotFound
+from hl_async.errors import InvalidRequest, NotFound
 from hl_async.operations import Operation
 from hl_async.resources.holder import requester_of
 
@@ -33,6 +35,11 @@ class Target(Protocol):
 
     def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:
         """Every document of the kind that the run makes, newest first as far as is known, with its key."""
+        ...
+
+    @property
+    def contacts(self) -> ContactBook | None:
+        """The contacts of the location; None leaves documents without one unsent."""
         ...
 
     async def exists(self, document_id: str) -> bool | None:
@@ -101,13 +108,20 @@ class LocationTarget:
         self._operation = operation
         self._listed = _LISTED.get(operation.name)
         self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
+        self._contacts = LocationContacts(location, attempt_timeout=attempt_timeout)
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
 
     @property
     def answerable(self) -> bool:
         return is_answerable(self._operation)
 
+    @property
+    def contacts(self) -> LocationContacts:
+        return self._contacts
+
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
+        if without_contact(body):
+            raise InvalidRequest("contactDetails.id", "is missing: no contact was found for the customer")
         document = await self._at.call(
             self._operation, *ids, body=body or None, options=self._options, before_send=intend
         )

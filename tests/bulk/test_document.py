@@ -133,12 +133,18 @@ def test_what_cannot_be_priced_is_refused_with_its_figures(one: Document, reason
     assert reason in str(caught.value)
 
 
-def test_a_customer_without_a_contact_id_is_refused_until_the_run_has_one() -> None:
-    with pytest.raises(InvalidRequest, match="alex@example.com has no contact id"):
-        compiled(
-            document(line("1"), customer=DocumentCustomer(email="alex@example.com")),
-            SourceSettings(currency="USD"),
-        )
+def test_a_customer_without_a_contact_id_is_left_to_the_contacts_stage() -> None:
+    customer = DocumentCustomer(email="alex@example.com", phone="(214) 559-6993", region="US")
+    item = compiled(document(line("1"), customer=customer), SourceSettings(currency="USD"))
+    assert b'"contactDetails":{"id":""' in item.body
+    assert item.customer is not None
+    assert (item.customer.contact_id, item.customer.phone) == ("", "+12145596993")
+
+
+def test_a_contact_id_of_the_run_says_nothing_about_names() -> None:
+    settings = SourceSettings(currency="USD", contact_id="c6tZWq1n0uEh8Rk2Lm4p")
+    item = compiled(document(line("1"), customer=DocumentCustomer(name="Alex")), settings)
+    assert item.customer == DocumentCustomer(contact_id="c6tZWq1n0uEh8Rk2Lm4p")
 
 
 def test_an_unreadable_phone_costs_the_phone_not_the_document() -> None:

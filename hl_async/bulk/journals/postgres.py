@@ -15,14 +15,15 @@ from typing import Any, Final
 from hl_async.bulk.journals.postgres_lane import PostgresLane
 from hl_async.bulk.journals.postgres_run import PostgresRun
 from hl_async.bulk.journals.postgres_schema import JOURNAL, STATEMENTS
-from hl_async.bulk.journals.postgres_steps import PostgresSteps
+from hl_async.bulk.journals.postgres_steps import PostgresSteps, plan_steps_again
 from hl_async.bulk.journals.protocol import LaneStatus, check_header
 from hl_async.bulk.journals.rows import ItemColumns, columns_of, lane_status
-from hl_async.bulk.protocol import RunState
+from hl_async.bulk.journals.stored import text_of
+from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import JournalMissing
 from hl_async.secret import Secret
-from hl_async.storage.postgres import Database, database_of, plain_text
+from hl_async.storage.postgres import Database, changed_rows, database_of, plain_text
 
 LEASE: Final = 20.0
 """Seconds a lane stays with a holder that is not heard of."""
@@ -166,6 +167,17 @@ class PostgresJournal(PostgresRun):
 
     async def checkpoint(self) -> None:
         """Do nothing: committed rows are in the database."""
+
+    async def _plan_again(self, *states: State) -> int:
+        async def write(connection: Any) -> int:
+            async with connection.transaction():
+                # a document whose customer was rejected waits for that customer
+                await plan_steps_again(connection, self.run, states)
+                return changed_rows(
+                    await connection.execute(*self._bind("plan_again", {"states": text_of(states)}))
+                )
+
+        return await self.database.run(JOURNAL, write)
 
     async def withdraw(self) -> list[str]:
         await self.change("pause_run")

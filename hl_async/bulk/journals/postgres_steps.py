@@ -72,6 +72,11 @@ _ROWS: Final = (
     " where s.run = $1 and s.stage = $2 and "
 )
 
+_AGAIN: Final = (
+    "update hl_async.step set possible = case when state = 'deleted' then 0 else possible end,"
+    " state = 'planned', reason = null, result = '', how = ''"
+)
+
 _MINE: Final = (
     "select 1 from hl_async.lane"
     " where run = $1 and location = $2 and epoch = $3 and until > clock_timestamp()"
@@ -126,17 +131,24 @@ class PostgresSteps:
                         "insert into hl_async.step (run, stage, location, key, body, digest, facts)"
                         " values ($1, $2, $3, $4, $5, $6, $7) on conflict (run, stage, location, key) do update"
                         " set body = excluded.body, digest = excluded.digest, facts = excluded.facts"
-                        " where step.state = 'planned' and step.attempt = 0",
+                        " where step.state = 'planned' and step.possible = 0",
                         run,
                         *row,
                     )
-                    await connection.execute(
+                    linked = await connection.execute(
                         "insert into hl_async.step_item select number, unnest($5::int8[]) from hl_async.step"
                         " where run = $1 and stage = $2 and location = $3 and key = $4 on conflict do nothing",
                         run,
                         *row[:3],
                         list(step.documents),
                     )
+                    if linked != "INSERT 0 0":
+                        await connection.execute(
+                            "update hl_async.step set state = 'planned' where run = $1 and stage = $2"
+                            " and location = $3 and key = $4 and state in ('done', 'rejected')",
+                            run,
+                            *row[:3],
+                        )
                 places = list(dict.fromkeys(step.location for step in chosen))
                 await connection.execute(
                     "insert into hl_async.lane (run, location) select $1, * from unnest($2::text[])"
@@ -175,6 +187,13 @@ class PostgresSteps:
         )
         return [stage for (stage,) in found]
 
+    async def unfinished(self) -> int:
+        found = await self._fetch(
+            "select (select count(*) from hl_async.step where run = $1 and state in ('planned', 'sent'))"
+            " + (select count(*) from hl_async.stage_lane where run = $1 and ambiguous_at > coalesce(swept_at, 0))"
+        )
+        return int(found[0][0]) if found else 0
+
     async def documents(self, step: StageStep) -> list[int]:
         found = await self._fetch(
             "select ordinal from hl_async.step_item join hl_async.step on number = step"
@@ -203,9 +222,7 @@ class PostgresSteps:
 
     async def plan_again(self, stage: str, *states: StepState) -> int:
         return await self._change(
-            "with again as (update hl_async.step"
-            " set possible = case when state = 'deleted' then 0 else possible end,"
-            " state = 'planned', reason = null, result = '', how = ''"
+            f"with again as ({_AGAIN}"  # noqa: S608
             " where run = $1 and stage = $2 and state = any($3::text[]) returning location),"
             " open as (update hl_async.lane l set done = false"
             " where l.run = $1 and l.location in (select location from again))"
@@ -255,7 +272,7 @@ class PostgresLaneSteps(StepChanges):
         return await self._rows("s.state = 'sent' order by s.number")
 
     async def suspects(self) -> list[StageStep]:
-        return await self._rows("s.possible > (s.state = 'done' and s.how = 'made')::int4 order by s.number")
+        return await self._rows("s.possible > (s.how = 'made')::int4 order by s.number")
 
     async def _rows(self, where: str, *values: Any) -> list[StageStep]:
         if not await has_steps(self._journal):
@@ -312,6 +329,12 @@ class PostgresLaneSteps(StepChanges):
         )
         if not rows:
             raise LaneLost(f"another process works on {self._location} by now")
+
+
+async def plan_steps_again(connection: Any, run: int, states: Sequence[str]) -> None:
+    """Plan the steps of every stage in these states again, within a transaction of the journal."""
+    if await connection.fetchval("select to_regclass('hl_async.step')") is not None:
+        await connection.execute(f"{_AGAIN} where run = $1 and state = any($2::text[])", run, list(states))
 
 
 async def has_steps(journal: StepDatabase) -> bool:

@@ -30,8 +30,9 @@ from hl_async.bulk.journals.sqlite_file import (
 )
 from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses
 from hl_async.bulk.journals.sqlite_run import SENDING, SqliteRun
-from hl_async.bulk.journals.sqlite_steps import SqliteSteps, correct_future_steps
-from hl_async.bulk.protocol import RunState
+from hl_async.bulk.journals.sqlite_steps import SqliteSteps, correct_future_steps, plan_steps_again
+from hl_async.bulk.journals.stored import text_of
+from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import JournalCorrupt, JournalError, JournalMissing
 from hl_async.storage.locks import unlock
@@ -137,6 +138,16 @@ class SqliteJournal(SqliteRun):
         if await self.run_state() is not state:
             return None
         return SqliteLane(self, location)
+
+    async def _plan_again(self, *states: State) -> int:
+        values = {"states": text_of(states)}
+
+        def write(db: sqlite3.Connection) -> int:
+            # a document whose customer was rejected waits for that customer
+            plan_steps_again(db, *states)
+            return db.execute(STATEMENTS["plan_again"], values).rowcount
+
+        return await self.run(write)
 
     async def withdraw(self) -> list[str]:
         """Do nothing: no other process works on the file while this one holds its lock."""

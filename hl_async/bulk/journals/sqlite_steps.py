@@ -68,6 +68,12 @@ _ROWS: Final = (
 )
 
 
+_AGAIN: Final = (
+    "update step set possible = case when state = 'deleted' then 0 else possible end,"
+    " state = 'planned', reason = null, result = '', how = ''"
+)
+
+
 class StepFile(Protocol):
     """The part of an embedded journal that steps are written through."""
 
@@ -96,15 +102,21 @@ class SqliteSteps:
                 db.execute(
                     "insert into step (stage, location, key, body, digest, facts) values (?,?,?,?,?,?)"
                     " on conflict (stage, location, key) do update set body = excluded.body,"
-                    " digest = excluded.digest, facts = excluded.facts where state = 'planned' and attempt = 0",
+                    " digest = excluded.digest, facts = excluded.facts where state = 'planned' and possible = 0",
                     (step.stage, step.location, step.key, step.body, digest, step.facts),
                 )
                 where = (step.stage, step.location, step.key)
-                db.executemany(
+                linked = db.executemany(
                     "insert or ignore into step_item select number, ?4 from step"
                     " where stage = ?1 and location = ?2 and key = ?3",
                     [(*where, ordinal) for ordinal in step.documents],
-                )
+                ).rowcount
+                if linked > 0:
+                    db.execute(
+                        "update step set state = 'planned' where stage = ? and location = ? and key = ?"
+                        " and state in ('done', 'rejected')",
+                        where,
+                    )
 
         await self._file.run(write)
 
@@ -137,6 +149,13 @@ class SqliteSteps:
         query = "select stage from step group by stage order by min(number)"
         return await self._read(lambda db: [stage for (stage,) in db.execute(query)], [])
 
+    async def unfinished(self) -> int:
+        query = (
+            "select (select count(*) from step where state in ('planned', 'sent'))"
+            " + (select count(*) from stage_lane where ambiguous_at > coalesce(swept_at, 0))"
+        )
+        return await self._read(lambda db: int(db.execute(query).fetchone()[0]), 0)
+
     async def documents(self, step: StageStep) -> list[int]:
         query = "select ordinal from step_item where step = ? order by ordinal"
         return await self._read(lambda db: [ordinal for (ordinal,) in db.execute(query, (step.number,))], [])
@@ -151,11 +170,7 @@ class SqliteSteps:
 
     async def plan_again(self, stage: str, *states: StepState) -> int:
         marks = ",".join("?" for _ in states)
-        statement = (
-            "update step set possible = case when state = 'deleted' then 0 else possible end,"  # noqa: S608
-            " state = 'planned', reason = null, result = '', how = ''"
-            f" where stage = ? and state in ({marks})"
-        )
+        statement = f"{_AGAIN} where stage = ? and state in ({marks})"
         values = (stage, *[state.value for state in states])
         return await self._write(lambda db: db.execute(statement, values).rowcount)
 
@@ -203,7 +218,7 @@ class SqliteLaneSteps(StepChanges):
         return await self._rows("s.state = 'sent'")
 
     async def suspects(self) -> list[StageStep]:
-        return await self._rows("s.possible > (s.state = 'done' and s.how = 'made')")
+        return await self._rows("s.possible > (s.how = 'made')")
 
     async def _rows(self, where: str, *values: Any, limit: int = -1) -> list[StageStep]:
         query = (
@@ -289,6 +304,13 @@ def _make_tables(db: sqlite3.Connection) -> None:
     for statement in _TABLES.split(";"):
         if statement.strip():
             db.execute(statement)
+
+
+def plan_steps_again(db: sqlite3.Connection, *states: str) -> None:
+    """Plan the steps of every stage in these states again, within a transaction of the journal."""
+    if _has_tables(db):
+        marks = ",".join("?" for _ in states)
+        db.execute(f"{_AGAIN} where state in ({marks})", states)
 
 
 def correct_future_steps(db: sqlite3.Connection, now: float) -> None:

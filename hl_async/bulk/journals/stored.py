@@ -60,7 +60,7 @@ class StoredRun(ABC):
         return number
 
     async def _plan_again(self, *states: State) -> int:
-        return await self.change("plan_again", states=_text_of(states))
+        return await self.change("plan_again", states=text_of(states))
 
     async def rolled_back(self, ordinal: int, document: str | None = None) -> bool:
         return await self.change("rolled_back", ordinal=ordinal, document=document) == 1
@@ -79,7 +79,7 @@ class StoredRun(ABC):
     async def rows(
         self, *states: State, after: int = -1, limit: int = BATCH, bodies: bool = False
     ) -> list[ItemRow]:
-        found = await self.query("rows", states=_text_of(states), after=after, limit=limit, bodies=bodies)
+        found = await self.query("rows", states=text_of(states), after=after, limit=limit, bodies=bodies)
         return [item_row(row) for row in found]
 
     async def items_to_settle(self) -> list[ItemRow]:
@@ -169,6 +169,6 @@ class StoredLane(ABC):
         await self._stored.record_deletion_result(deletion, outcome)
 
 
-def _text_of(states: Sequence[State]) -> str:
+def text_of(states: Sequence[State]) -> str:
     """Return the states as statements take them: one text, so that their number is free."""
     return f" {' '.join(state.value for state in states)} "

@@ -139,6 +139,7 @@ def compile_document(
         tuple(notes + prices.notes),
         document,
         contradictions(document, prices.total, currency),
+        _customer(document.customer, settings, body.contact_details),
     )
 
 
@@ -150,6 +151,15 @@ def _check_identity(document: Document, settings: SourceSettings) -> None:
         raise InvalidRequest(
             "kind", f"the document is an {kind}; this run creates {settings.kind}s (--as converts)"
         )
+
+
+def _customer(given: DocumentCustomer, settings: SourceSettings, contact: _Contact) -> DocumentCustomer:
+    """Return the customer with the phone number as it was read, and the id that the run gives it."""
+    phone = contact.phone_no or ""
+    if contact.id and contact.id == settings.contact_id:
+        # one id for all customers says nothing about their names
+        return DocumentCustomer(contact_id=contact.id)
+    return msgspec.structs.replace(given, phone=phone, contact_id=contact.id)
 
 
 def _body(
@@ -226,10 +236,8 @@ def _days(document: Document, settings: SourceSettings, latest: date, notes: lis
 
 
 def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[str]) -> _Contact:
+    # without an id the contacts stage fills it in, before the document is sent
     contact_id = customer.contact_id.strip() or settings.contact_id
-    if not contact_id:
-        who = customer.email or customer.phone or customer.name or "the customer"
-        raise InvalidRequest("contact id", f"{who} has no contact id; give the run a contact_id")
     phone = customer.phone.strip()
     if phone:
         found = _phone(phone, customer.region or settings.region)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from hl_async.bulk.sources.document import Document
+from hl_async.bulk.sources.document import Document, DocumentCustomer
 
 
 class SourceItem(msgspec.Struct, frozen=True):
@@ -19,6 +19,8 @@ class SourceItem(msgspec.Struct, frozen=True):
     ``kind`` is what the body creates. ``is_compared`` is True if the source states a total of its own, which
     equals ``total``. ``notes`` names what was added or converted. ``document`` is what the body was made from.
     ``contradictions`` names figures about payments that do not fit together: (what, the figures).
+    ``customer`` is whom the contacts stage finds a contact for, or whose contact id it checks; None leaves the body as
+    it is.
     """
 
     ordinal: int
@@ -35,6 +37,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     document: Document | None = None
     contradictions: tuple[tuple[str, str], ...] = ()
+    customer: DocumentCustomer | None = None
 
 
 class Reject(msgspec.Struct, frozen=True):

@@ -195,7 +195,11 @@ class RunSteps(Protocol):
     """The steps of a whole run, to plan, count and look at."""
 
     async def plan(self, steps: Iterable[PlannedStep]) -> None:
-        """Add steps. One that is there keeps its place; while nothing was sent, it takes the new body and facts."""
+        """Add steps. One that is there keeps its place; while nothing was sent, it takes the new body and facts.
+
+        A step that is done or rejected and gets another document is planned again, with its result, so that the
+        document learns of it.
+        """
         ...
 
     async def rows(
@@ -210,6 +214,10 @@ class RunSteps(Protocol):
 
     async def stages(self) -> list[str]:
         """Return the stages that have steps."""
+        ...
+
+    async def unfinished(self) -> int:
+        """Return how many steps are planned or sent, and how many stages of locations are to be swept."""
         ...
 
     async def documents(self, step: StageStep) -> list[int]:
@@ -294,8 +302,17 @@ class LaneSteps(Protocol):
         *,
         facts: bytes | None = None,
         documents: Sequence[DocumentChange] = (),
+        executed: bool = False,
     ) -> bool:
-        """A planned or sent step will never be done; its documents change in the same transaction."""
+        """A planned or sent step will never be done; its documents change in the same transaction.
+
+        Args:
+            step: The step.
+            reason: Why, in words.
+            facts: What the stage found.
+            documents: What it means for the documents.
+            executed: Whether the last request may have been executed all the same.
+        """
         ...
 
     async def unanswered(self, step: StageStep, words: str) -> bool:
@@ -357,8 +374,9 @@ class StepChanges:
         *,
         facts: bytes | None = None,
         documents: Sequence[DocumentChange] = (),
+        executed: bool = False,
     ) -> bool:
-        change = StepChange(step, StepState.REJECTED, reason=reason, facts=facts, executed=False)
+        change = StepChange(step, StepState.REJECTED, reason=reason, facts=facts, executed=executed)
         return await self.change(change, documents)
 
     async def unanswered(self, step: StageStep, words: str) -> bool:

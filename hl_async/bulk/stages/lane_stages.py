@@ -1,0 +1,80 @@
+"""The stages of a run in one location, around its documents. Internal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NamedTuple
+
+import msgspec
+
+from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.protocol import Timing
+from hl_async.bulk.stages.contact_book import ContactBook
+from hl_async.bulk.stages.contact_sweep import ContactSweep
+from hl_async.bulk.stages.contacts import ContactStage
+from hl_async.bulk.stages.customers import (
+    CONTACTS,
+    ContactPolicy,
+    Corrections,
+    corrected,
+    facts_of_customer,
+    planned_step,
+)
+from hl_async.bulk.stages.running import LaneStage
+from hl_async.bulk.stages.steps import StepState
+
+POLICY_FACT: Final = "contacts"
+"""The fact of the journal that holds how customers become contacts."""
+
+
+class Stages(NamedTuple):
+    """The stages before the first document of a location, and those after the last one."""
+
+    before: tuple[LaneStage, ...] = ()
+    after: tuple[LaneStage, ...] = ()
+
+
+def policy_of(header: dict[str, str]) -> ContactPolicy:
+    """Return how the customers of a run become contacts."""
+    return msgspec.json.decode(header.get(POLICY_FACT, "{}"), type=ContactPolicy)
+
+
+def encode_policy(policy: ContactPolicy) -> str:
+    """Return a policy as the journal keeps it."""
+    return msgspec.json.encode(policy).decode()
+
+
+async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corrections: Corrections) -> None:
+    """Give customers that are planned, and never had a request, what a person corrected."""
+    after = -1
+    while batch := await journal.steps.rows(CONTACTS, StepState.PLANNED, after=after):
+        after = batch[-1].number
+        steps = []
+        for step in batch:
+            facts = facts_of_customer(step)
+            if facts.is_fallback and policy.fallback:
+                facts.contact_id = policy.fallback
+            elif (correction := corrections.get((step.location, step.key))) is not None:
+                facts = corrected(facts, correction)
+            else:
+                continue
+            steps.append(planned_step(run, step.location, step.key, facts, policy))
+        await journal.steps.plan(steps)
+
+
+def stages_of(
+    contacts: ContactBook | None,
+    journal: Journal,
+    policy: ContactPolicy,
+    timing: Timing,
+    *,
+    workers: int,
+    stop: asyncio.Event,
+) -> Stages:
+    """Return the stages of a location whose contacts can be reached."""
+    if contacts is None:
+        return Stages()
+    return Stages(
+        (ContactStage(contacts, journal, policy, timing, workers=workers, stop=stop),),
+        (ContactSweep(contacts, policy, timing, stop=stop),),
+    )

@@ -127,7 +127,7 @@ def test_a_dry_run_shows_rejects_and_the_first_document_and_makes_no_request(
     monkeypatch.setattr("tempfile.tempdir", None)
     assert run(["migrate", "t.csv", "--map", "m.toml", "--dry-run"]) == ExitCode.REJECTS
     out = capsys.readouterr().out
-    assert "1 document to create (2.00 USD), 4 rejected, 1 skipped; about 2 requests" in out
+    assert "1 document to create (2.00 USD), 4 rejected, 1 skipped; about 3 requests" in out
     assert "       2   a cancellation\n" in out
     assert "first      1 · A · 1 line · 2.00 USD · valid until 2040-01-01\n" in out
     assert "totals     equal to the plan (the source has no totals)\n" in out

@@ -17,15 +17,6 @@ import pytest
 from aiohttp.client_reqrep import ClientResponse
 from blockbuster import BlockBuster, blockbuster_ctx
 
-if os.environ.get("HL_TEST_DELEGATED"):
-    # What a vendor's tracer does: then every request takes aiohttp's own path.
-    _original = aiohttp.ClientSession._request
-
-    async def _traced(self: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> Any:
-        return await _original(self, *args, **kwargs)
-
-    aiohttp.ClientSession._request = _traced  # type: ignore[method-assign]
-
 from hl_async import HighLevel, PrivateToken
 from hl_async.errors import HighLevelError
 from hl_async.sandbox import Sandbox

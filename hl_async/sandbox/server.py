@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from decimal import Decimal
+from ssl import SSLContext
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, unquote
 
@@ -63,6 +64,9 @@ class Sandbox(SandboxState):
         ConfigurationError: A setting makes no sense.
     """
 
+    ssl: SSLContext | None = None
+    """Certificate and key to serve https with; set it before `async with`."""
+
     _runner: web.AppRunner | None = None
 
     # ----------------------------------------------------------------------------------- life cycle
@@ -76,10 +80,11 @@ class Sandbox(SandboxState):
         )
         await self._runner.setup()
         self.webhooks.open()
-        site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
+        site = web.TCPSite(self._runner, self.host, self.port, backlog=1024, ssl_context=self.ssl)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{f'[{host}]' if ':' in str(host) else host}:{port}"
+        scheme = "http" if self.ssl is None else "https"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in str(host) else host}:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -35,7 +35,8 @@ def may_hold_unsent(transport: asyncio.Transport, size: int, status: int) -> boo
     A TLS transport does not count the bytes below the encryption. With TLS, an error status may have arrived before the
     server read the body. After any other status, unsent bytes remain only while the kernel accepts no more.
     """
-    if transport.get_write_buffer_size():
+    if transport.is_closing() or transport.get_write_buffer_size():
+        # asyncio's TLS transport raises when it is asked for its buffer after its end
         return True
     if size < _SURELY_TAKEN or transport.get_extra_info("sslcontext") is None:
         return False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from hl_async.errors import (
     WireKind,
 )
 from hl_async.governor import Governor, GovernorPolicy
-from hl_async.telemetry import Event, Telemetry
+from hl_async.telemetry import Event, Observer, Telemetry
 from hl_async.transport.account import Account
 from hl_async.transport.calls import Transport
 from hl_async.transport.retry import RetryPolicy
@@ -123,21 +124,26 @@ class Rig:
     """A transport with everything around it passed in."""
 
     def __init__(
-        self, *script: WireResponse | BaseException, tokens: Tokens | None = None, **settings: Any
+        self,
+        *script: WireResponse | BaseException,
+        tokens: Tokens | None = None,
+        observers: Sequence[Observer] = (),
+        **settings: Any,
     ) -> None:
         self.wire = ScriptedWire(*script)
         self.tokens = tokens or Tokens()
         self.recorder = Recorder()
         policy = settings.pop("policy", GovernorPolicy(max=100, interval=1.0, linger=1.0))
         retry = settings.pop("retry", RetryPolicy(base=0.0))
-        self.governor = Governor(policy)
+        telemetry = Telemetry([self.recorder, *observers])
+        self.governor = Governor(policy, telemetry=telemetry)
         self.transport = Transport(
             ClientConfig(base_url="http://127.0.0.1:1", **settings),
             self.wire,
             self.tokens,
             self.governor,
             retry=retry,
-            telemetry=Telemetry([self.recorder]),
+            telemetry=telemetry,
         )
         self.account: Account = self.transport.account("loc1", "principal")
 
@@ -469,3 +475,45 @@ async def test_cancelling_at_any_await_leaves_no_slot_and_no_call() -> None:
         await asyncio.gather(task, return_exceptions=True)
         assert rig.transport.in_flight == 0
         assert rig.account.scope.snapshot().in_flight == 0
+
+
+class Interrupting:
+    """An observer that a Ctrl-C, or a cancellation, meets while it notes an event."""
+
+    def __init__(self, kind: type[Event], interrupt: type[BaseException]) -> None:
+        self.kind, self.interrupt = kind, interrupt
+        self.met = 0
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, self.kind):
+            self.met += 1
+            raise self.interrupt
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        events.CallStarted, events.AttemptStarted, events.AttemptFinished, events.RetryScheduled,
+        events.CallFinished, events.RateLimitLearned, events.Throttled,
+    ],
+)  # fmt: skip
+async def test_an_observer_that_is_interrupted_at_any_event_leaks_no_call_and_no_slot(
+    kind: type[Event], interrupt: type[BaseException]
+) -> None:
+    learned = {
+        "X_RateLimit_Max": "50",
+        "X_RateLimit_Interval_Milliseconds": "1000",
+        "X_RateLimit_Remaining": "9",
+    }
+    observer = Interrupting(kind, interrupt)
+    script = (refusal(503), refusal(429, Retry_After="0"), answer(**learned), answer(**learned))
+    rig = Rig(*script, observers=[observer], policy=GovernorPolicy(max=100, interval=0.05, linger=0.05))
+    for lane in (Lane.INTERACTIVE, Lane.BULK):
+        with contextlib.suppress(interrupt):
+            await rig.number(lane=lane)
+        assert rig.transport.in_flight == 0
+        assert rig.account.scope.snapshot().in_flight == 0
+    assert observer.met
+    async with asyncio.timeout(1.0):
+        await rig.transport.aclose(grace=30.0)

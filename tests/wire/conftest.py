@@ -5,23 +5,69 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from servers import PATHS, Opened, Security, secured, self_signed
+from ways import COMMON, Way, new_loop, taken, trusted_server, ways_of
+
+BY_THEIR_OWN = (
+    "busy_loop", "console", "postgres", "processes", "sandbox", "session", "testing_tools",
+)  # fmt: skip
+"""Parts of the names of files that choose their ways themselves, or that test no client."""
+
+_way = COMMON
+"""The way of the running test, for whom a loop is made."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_loop: run on each event loop that is installed")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Send the tests of clients along several ways."""
+    name = metafunc.module.__name__
+    has_loop = asyncio.iscoroutinefunction(metafunc.function)
+    is_client = has_loop or {"box", "served"} & set(metafunc.fixturenames)
+    if not is_client or any(part in name for part in BY_THEIR_OWN):
+        return
+    chosen = ways_of(f"{name}.{metafunc.function.__name__}", has_loop=has_loop)
+    metafunc.parametrize("way", chosen, indirect=True, ids=str)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    global _way
+    callspec = getattr(item, "callspec", None)
+    _way = COMMON if callspec is None else callspec.params.get("way", COMMON)
+
+
+@pytest.fixture(scope="session")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], tuple[ssl.SSLContext, Path]]:
+    """Give the context of servers whose certificate every client trusts."""
+    return cache(lambda: trusted_server(tmp_path_factory.mktemp("trusted")))
+
+
+@pytest.fixture(autouse=True)
+def way(
+    request: pytest.FixtureRequest,
+    trusted: Callable[[], tuple[ssl.SSLContext, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Way]:
+    """The way of this test."""
+    chosen: Way = getattr(request, "param", COMMON)
+    with taken(chosen, trusted, monkeypatch):
+        yield chosen
+
+
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests that ask for it on uvloop as well, where it is installed."""
-    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": lambda: new_loop(_way)}
     if item.get_closest_marker("every_loop") and find_spec("uvloop"):
         import uvloop
 

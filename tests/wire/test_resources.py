@@ -9,7 +9,15 @@ import pytest
 
 import samples
 from hl_async import OPERATIONS, HighLevel, Location
-from hl_async.errors import BadRequest, DecodeError, InvalidRequest, NotFound, ValidationFailed, WriteConflict
+from hl_async.errors import (
+    BadRequest,
+    DecodeError,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    ValidationFailed,
+    WriteConflict,
+)
 from hl_async.models import (
     Deleted,
     EstimateSend,
@@ -319,3 +327,21 @@ async def test_lines_of_an_answer_go_back_by_patch(shop: Location) -> None:
     patched = await shop.estimates.patch(made.id, items=[*made.items, *made.items])
     assert patched.items
     assert [line.name for line in patched.items] == [line.name for line in made.items] * 2
+
+
+@pytest.mark.parametrize("cut", ["at its start", "after its first byte"])
+async def test_an_answer_of_unknown_length_that_is_cut_is_read_again(cut: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    begun = head if cut == "at its start" else head + b"{"
+    whole = head + b'{"estimateNumber":7,"traceId":"t"}'
+    async with scripted(begun, whole) as server, HighLevel("pit-x", base_url=server.url) as hl:
+        assert (await hl.location("loc1").estimates.generate_number()).estimate_number == 7
+        assert len(server.requests) == 2
+
+
+async def test_a_creation_whose_answer_is_cut_at_its_start_is_not_sent_again() -> None:
+    head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    async with scripted(head) as server, HighLevel("pit-x", base_url=server.url) as hl:
+        with pytest.raises(OutcomeUnknown):
+            await hl.location("loc1").estimates.create(samples.estimate())
+        assert len(server.requests) == 1

@@ -21,7 +21,6 @@ from hl_async.errors import (
 from hl_async.transport.fast_path import is_unpatched
 from hl_async.transport.session import SessionManager
 from servers import (
-    DELEGATED,
     HEADERS,
     OK,
     Opened,
@@ -32,10 +31,8 @@ from servers import (
 )
 
 pytestmark = pytest.mark.every_loop
-needs_fast_path = pytest.mark.skipif(DELEGATED, reason="the fast path is off")
 
 
-@needs_fast_path
 async def test_with_the_installed_aiohttp_requests_go_directly() -> None:
     async with aiohttp.ClientSession() as session:
         assert is_unpatched(session)
@@ -96,7 +93,6 @@ async def said_at_open(caplog: pytest.LogCaptureFixture, **settings: Any) -> lis
     return [record.getMessage() for record in caplog.records]
 
 
-@needs_fast_path
 async def test_opening_warns_once_and_says_why_aiohttp_makes_the_requests(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,7 +195,7 @@ class Sandbox(SandboxState):
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
         check_contact(self.neighbours, location, operation.name, body)
-        check_user(self.neighbours, location, operation.name, body)
+        check_user(self.neighbours, place, operation.name, body)
         try:
             document = HANDLERS[operation.name](OperationContext(self.ledger, place, ids, record.query, body))
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:

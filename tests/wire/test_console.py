@@ -18,7 +18,16 @@ import pytest
 import samples
 from hl_async import HighLevel
 from hl_async.errors import HighLevelError, ServerError
-from hl_async.models import Discount, EstimateSend, InvoiceSend
+from hl_async.models import (
+    ContactDraft,
+    Discount,
+    EstimateSend,
+    InvoiceSend,
+    OpportunityDraft,
+    PriceDraft,
+    ProductDraft,
+    RecordPayment,
+)
 from hl_async.sandbox import Fault, Sandbox
 from hl_async.sandbox.console import exchange_view
 from hl_async.sandbox.console.document_view import document_view, money, sums, words
@@ -73,6 +82,79 @@ async def test_it_shows_what_is_in_every_location(
         f"location/{box.location_id}/estimates/none",
     ):
         assert "nothing here" in await read(browser, nowhere, 404)
+
+
+async def test_contacts_are_listed_and_one_is_shown_with_its_documents(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    shop, place = hl.location(), f"location/{box.location_id}"
+    assert "nothing yet" in await read(browser, f"{place}/contacts")
+    ada = await shop.contacts.create(
+        ContactDraft(name=f"Ada {EVIL}", email="ada@example.com", phone="+12145596993", tags=["vip", "web"])
+    )
+    for number in range(60):
+        await shop.contacts.create(ContactDraft(email=f"c{number}@example.com"))
+    listed = await read(browser, f"{place}/contacts")
+    assert "contacts (61)" in listed and "c59@example.com" in listed and "c9@" not in listed
+    assert "c9@example.com" in await read(browser, f"{place}/contacts?start=50")
+    found = await read(browser, f"{place}/contacts?q=ADA%40")
+    assert "1 found" in found and "vip, web" in found and EVIL not in found
+    kitchen = await shop.estimates.create(
+        samples.estimate(name="Kitchen", contact_details=ada.for_document())
+    )
+    invoice = await shop.invoices.create(samples.invoice(name="Deposit", contact_details=ada.for_document()))
+    await shop.estimates.create(samples.estimate(name="Another's"))
+    await shop.invoices.send(invoice.id, InvoiceSend(action="email", user_id="u", live_mode=False))
+    await shop.invoices.record_payment(invoice.id, RecordPayment(mode="cash", amount=Decimal("9.50")))
+    [pipeline] = await shop.opportunities.pipelines()
+    await shop.opportunities.create(
+        OpportunityDraft(pipeline_id=pipeline.id, name="New kitchen", status="open", contact_id=ada.id)
+    )
+    shown = await read(browser, f"{place}/contacts/{ada.id}")
+    for text in (
+        "ada@example.com",
+        "+12145596993",
+        "vip, web",
+        "Kitchen",
+        "Deposit",
+        "9.50 USD",
+        "New kitchen",
+    ):
+        assert text in shown, text
+    assert "Another" not in shown and EVIL not in shown
+    assert f"contacts/{ada.id}" in await read(browser, f"{place}/estimates/{kitchen.id}"), "a link back"
+    for nowhere in (f"{place}/contacts/none", "location/none/contacts", f"{place}/secrets"):
+        assert "nothing here" in await read(browser, nowhere, 404)
+
+
+async def test_products_payments_and_opportunities_have_pages(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    shop, place = hl.location(), f"location/{box.location_id}"
+    for kind in ("products", "payments", "opportunities"):
+        assert f"{kind}: nothing yet" in await read(browser, f"{place}/{kind}")
+    product = await shop.products.create(ProductDraft(name="Cabinet", product_type="PHYSICAL"))
+    for name, amount in (("Oak", "199.50"), ("Ash", "149")):
+        await shop.products.create_price(
+            product.id, PriceDraft(name=name, type="one_time", currency="USD", amount=amount)
+        )
+    shown = await read(browser, f"{place}/products")
+    assert "Cabinet" in shown and "Oak: 199.50 USD" in shown and "Ash: 149.00 USD" in shown
+    assert "0 found" in await read(browser, f"{place}/products?q=table")
+    invoice = await shop.invoices.create(samples.invoice())
+    await shop.invoices.send(invoice.id, InvoiceSend(action="email", user_id="u", live_mode=False))
+    await shop.invoices.record_payment(invoice.id, RecordPayment(mode="cash", amount=Decimal("9.50")))
+    shown = await read(browser, f"{place}/payments")
+    assert f"invoices/{invoice.id}" in shown and "9.50 USD" in shown and "cash" in shown
+    [pipeline] = await shop.opportunities.pipelines()
+    contact = await shop.contacts.create(ContactDraft(email="ada@example.com"))
+    await shop.opportunities.create(
+        OpportunityDraft(pipeline_id=pipeline.id, name="New kitchen", status="open", contact_id=contact.id)
+    )
+    shown = await read(browser, f"{place}/opportunities")
+    assert "New kitchen" in shown and f"contacts/{contact.id}" in shown
+    overview = await read(browser, place)
+    assert "products (1)" in overview and "payments (1)" in overview and "opportunities (1)" in overview
 
 
 async def test_a_document_is_shown_as_its_customer_would_see_it(

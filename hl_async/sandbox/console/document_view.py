@@ -18,12 +18,21 @@ Document = Mapping[str, Any]
 _TAGS: Final = re.compile(r"<[^>]*>")
 
 
+KINDS: Final = ("estimates", "invoices", "estimate_templates", "invoice_templates", "schedules")
+"""The documents of a location."""
+
+
 class Foot(NamedTuple):
     """A line below the items."""
 
     name: str
     value: str
     strong: bool = False
+
+
+def document_counts(place: Any) -> dict[str, int]:
+    """Return how many documents of each kind a location has."""
+    return {one: len(getattr(place, one)) for one in KINDS}
 
 
 def money(value: Any, currency: str) -> str:

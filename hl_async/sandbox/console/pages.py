@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from hl_async.errors import ConfigurationError
 from hl_async.operations import OPERATIONS, find_operation
-from hl_async.sandbox.console import exchange_view
-from hl_async.sandbox.console.document_view import money, paper
+from hl_async.sandbox.console import exchange_view, neighbour_pages
+from hl_async.sandbox.console.document_view import KINDS, document_counts, money, paper
 from hl_async.sandbox.console.rendering import PREFIX, page
 from hl_async.sandbox.faults import PROFILES, Fault
 from hl_async.sandbox.recorder import KEPT
@@ -24,7 +24,6 @@ from hl_async.sandbox.webhooks import EVENTS
 if TYPE_CHECKING:
     from hl_async.sandbox.state import RequestRecord, SandboxState
 
-KINDS: Final = ("estimates", "invoices", "estimate_templates", "invoice_templates", "schedules")
 _PAGE: Final = 50
 _LOG_ROWS: Final = 200
 _LOG_SEARCHED: Final = 2_000
@@ -94,7 +93,8 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
         "location.html",
         f"Location {place_id}",
         base=f"{PREFIX}/location/{quote(place_id)}",
-        kinds={one: len(_held(place, one)) for one in KINDS},
+        kinds=document_counts(place),
+        neighbours=neighbour_pages.counts(box, place),
         kind=kind,
         wanted=wanted,
         status=status,
@@ -131,7 +131,7 @@ def document(
         else f"It is {_status(found)}: the customer's page offers no action.",
         currency=currency,
         due=str(found.get("amountDue") or ""),
-        related=_related(place, base, kind, found),
+        related=_related(box, place, base, kind, found),
         history=_history(found, place.payments.get(document_id, ()) if place else (), currency),
         json=json.dumps(found, indent=2, ensure_ascii=False, default=_plain),
     )
@@ -303,13 +303,17 @@ def _row(one: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _related(place: Any, base: str, kind: str, found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the estimate an invoice came from, or the invoices an estimate was turned into."""
+def _related(
+    box: SandboxState, place: Any, base: str, kind: str, found: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Return the contact, and the estimate an invoice came from or the invoices an estimate was turned into."""
+    contact = neighbour_pages.contact_link(box, place, found)
+    links = [] if contact is None else [contact]
     if kind == "invoices":
         source = place.estimates.get(found.get("sourceId"))
-        return [] if source is None else [_link(base, "estimates", "Made from estimate", source)]
+        return links if source is None else [*links, _link(base, "estimates", "Made from estimate", source)]
     made = (one for one in place.invoices.values() if one.get("sourceId") == found["_id"])
-    return [_link(base, "invoices", "Turned into invoice", one) for one in made]
+    return links + [_link(base, "invoices", "Turned into invoice", one) for one in made]
 
 
 def _link(base: str, kind: str, label: str, one: Mapping[str, Any]) -> dict[str, str]:

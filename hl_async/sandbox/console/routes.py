@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import web
 
 from hl_async.config import is_loopback
-from hl_async.sandbox.console import pages
+from hl_async.sandbox.console import neighbour_pages, pages
 from hl_async.sandbox.console.actions import perform
 from hl_async.sandbox.console.rendering import NOT_INSTALLED, PREFIX, content_policy, is_installed
 
@@ -67,6 +67,10 @@ def _page(box: SandboxState, parts: list[str], query: Mapping[str, str], token: 
             return pages.outbox(box)
         case ["location", place]:
             return pages.location(box, place, query)
+        case ["location", place, kind]:
+            return neighbour_pages.listing(box, place, kind, query)
+        case ["location", place, "contacts", contact]:
+            return neighbour_pages.contact(box, place, contact)
         case ["location", place, kind, document]:
             return pages.document(box, place, kind, document, token, said)
     return None

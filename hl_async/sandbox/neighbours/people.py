@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from hl_async.sandbox.ledger import LocationState
 from hl_async.sandbox.neighbours import checks
 from hl_async.sandbox.neighbours.calls import NeighbourCall
 from hl_async.sandbox.neighbours.state import Entry, Neighbours
@@ -40,12 +41,12 @@ def search_users(call: NeighbourCall) -> Entry:
     return {"users": found[start : start + limit], "count": len(found)}
 
 
-def check_user(neighbours: Neighbours, location: str, operation: str, body: Any) -> None:
+def check_user(neighbours: Neighbours, place: LocationState, operation: str, body: Any) -> None:
     """Refuse to send a document in the name of an unknown user, where the switch says so."""
     if not neighbours.quirks.users_looked_up or operation not in _SENDING or not isinstance(body, dict):
         return
     user_id = body.get("userId")
-    if user_id and not any(one["id"] == user_id for one in neighbours.of(location).users):
+    if user_id and not any(one["id"] == user_id for one in neighbours.of(place.id, place.timezone).users):
         raise bad_request(f"User with id {user_id} not found")
 
 

@@ -24,13 +24,14 @@ from hl_async.storage.private_files import open_private
 class LeftOut(msgspec.Struct):
     """Documents that a run left out, by reason, and the files that hold them.
 
-    ``problem`` says why a file could not be written.
+    ``by_api`` of the rejected ones had become a request. ``problem`` says why a file could not be written.
     """
 
     reasons: Counter[str]
     rejects: Path | None = None
     skipped: Path | None = None
     problem: str = ""
+    by_api: int = 0
 
 
 async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftOut:
@@ -39,6 +40,7 @@ async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftO
     found = LeftOut(Counter())
     if rows := await run.each(State.REJECTED):
         found.reasons.update(row.reason or "" for row in rows)
+        found.by_api = sum(row.attempt > 0 for row in rows)
         path = rejects
         if path is None:
             path = await asyncio.to_thread(_beside, header, journal, "rejects")

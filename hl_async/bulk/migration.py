@@ -137,6 +137,7 @@ def with_files(report: RunReport, left_out: LeftOut) -> RunReport:
         reject_file=str(left_out.rejects or ""),
         skipped_file=str(left_out.skipped or ""),
         warning=left_out.problem,
+        rejected_by_api=left_out.by_api,
     )
 
 

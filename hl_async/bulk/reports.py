@@ -32,7 +32,8 @@ class RunReport(msgspec.Struct, frozen=True):
     ``done``, ``stopped``, ``rolling_back`` or ``rolled_back``. ``ambiguous`` items were sent and have no answer yet,
     ``unknown`` ones wait for a person; ``withdrawn`` and ``deleted`` ones are the work of a rollback. ``reasons``
     counts rejects by reason; the files hold what was left out, "" if there is none, and ``warning`` says why one is
-    missing. ``unswept`` locations had unanswered requests and are still to be looked at for late documents.
+    missing. ``rejected_by_api`` of the rejected ones had become a request. ``unswept`` locations had unanswered
+    requests and are still to be looked at for late documents.
     ``contacts`` says what became of the customers, None if the source names none.
     ``second_copies`` were deleted there, ``foreign_copies`` carry a key of the run, and were kept because nothing
     proves that the run made them.
@@ -62,6 +63,7 @@ class RunReport(msgspec.Struct, frozen=True):
     unswept: int = 0
     second_copies: list[str] = []
     foreign_copies: list[str] = []
+    rejected_by_api: int = 0
     contacts: ContactCounts | None = None
 
     @property

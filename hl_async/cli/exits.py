@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     OK = 0
     """Everything that was asked for was done. After `rollback`: no draft of the run is left."""
     USAGE = 1
-    """Bad arguments, settings or input; nothing was started."""
+    """Bad arguments, settings or input; nothing was started. Also a source of which no document can be sent."""
     REJECTS = 2
     """Finished, but some documents of the source were rejected. A dry run exits as the run would."""
     STOPPED = 3

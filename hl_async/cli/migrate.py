@@ -438,6 +438,6 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
         say(f"compare what was sent with the location: hl-async verify {report.journal}")
     if report.unknown:
         return ExitCode.HELD
-    if report.rejected and not report.created and not report.requests:
+    if not report.created and not report.rejected_by_api:
         return ExitCode.USAGE  # no document became a request; what the API rejected was a run
     return ExitCode.REJECTS if report.rejected else ExitCode.OK

@@ -172,6 +172,42 @@ def test_files_of_documents_are_their_owners_alone(folder: Path) -> None:
         assert Path(name).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        (["1,Oak,1,2"], ExitCode.OK),
+        (["1,Oak,1,2", "X,Oak,1,1"], ExitCode.OK),
+        (["1,Oak,1,2", "2,Oak,-1,2"], ExitCode.REJECTS),
+        (["2,Oak,-1,2", "3,Oak,-1,2"], ExitCode.USAGE),
+        (["2,Oak,-1,2", "X,Oak,1,1"], ExitCode.USAGE),
+        (["X,Oak,1,1"], ExitCode.USAGE),
+    ],
+    ids=["all", "all but skipped ones", "some", "none", "none, and skipped ones", "skipped ones only"],
+)
+def test_a_dry_run_exits_as_the_run_does_and_so_does_the_run_called_once_more(
+    folder: Path, shared: Served, rows: list[str], code: ExitCode
+) -> None:
+    Path("t.csv").write_text("No,Name,Qty,Price\n" + "".join(f"{row}\n" for row in rows))
+    command = ["migrate", "t.csv", "--map", "m.toml"]
+    assert run([*command, "--dry-run"]) == code
+    assert run(command) == code
+    assert run(command) == code
+    assert len(shared.control("estimates")) == sum(row.startswith("1,") for row in rows)
+
+
+def test_a_run_whose_every_document_the_api_rejected_ends_with_2_each_time_it_is_called(
+    folder: Path, shared: Served
+) -> None:
+    Path("m.toml").write_text(MAPPING.replace('name = "{No}"', 'name = "{No}"\nnumber = "7"'))
+    Path("t.csv").write_text("No,Name,Qty,Price\n1,Oak,1,2\n")
+    Path("u.csv").write_text("No,Name,Qty,Price\n2,Oak,1,2\n")
+    assert run(["migrate", "t.csv", "--map", "m.toml"]) == ExitCode.OK
+    command = ["migrate", "u.csv", "--map", "m.toml"]
+    assert run(command) == ExitCode.REJECTS, "the number is taken, which only the API knows"
+    assert run(command) == ExitCode.REJECTS
+    assert len(shared.control("estimates")) == 1
+
+
 def test_a_dry_run_of_a_journal_changes_nothing_in_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -329,6 +330,7 @@ async def test_a_process_that_may_have_lost_its_lane_sends_nothing_more(journal:
 
 
 async def test_the_health_page_tells_what_an_orchestrator_asks(database: Database, box: Sandbox) -> None:
+    pytest.importorskip("prometheus_client")
     settings = WorkerSettings(lanes=2, slice=60.0, lease=60.0)
     name = await hand_over(database, box, [box.location_id], 5)
     async with workers(database, box, 1, settings) as (worker,):
@@ -346,8 +348,17 @@ async def test_the_health_page_tells_what_an_orchestrator_asks(database: Databas
             assert await ask("/ready") == (200, "ready\n")
             status, figures = await ask("/metrics")
             assert status == 200
-            assert 'hl_async_items_total{outcome="created"} 5' in figures.splitlines()
+            assert 'hl_async_items_total{outcome="created"} 5.0' in figures.splitlines()
             assert "# TYPE hl_async_items_total counter" in figures.splitlines()
+            names = re.findall(r"^# TYPE (\w+)", figures, re.MULTILINE)
+            assert names == [
+                "hl_async_items_total",
+                "hl_async_slices_total",
+                "hl_async_requests_total",
+                "hl_async_refused_total",
+                "hl_async_lanes",
+                "hl_async_draining",
+            ]
             worker.stop.set()
             assert await ask("/ready") == (503, "draining\n")
             worker.ready = False

@@ -1,18 +1,18 @@
-"""What an orchestrator asks a worker: alive, ready, and its figures in the text format of Prometheus."""
+"""Answers to an orchestrator about a worker: alive, ready, and its figures in the text format of Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
 from hl_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from hl_async.bulk.workers.worker import Worker
+    from prometheus_client.core import Metric
 
-_TEXT = "text/plain; version=0.0.4"
+    from hl_async.bulk.workers.worker import Worker
 
 
 class HealthPage:
@@ -26,6 +26,13 @@ class HealthPage:
         host, _, port = address.rpartition(":")
         if not port.isdecimal() or int(port) > 65535:
             raise ConfigurationError("--health", f"{address!r} is not a HOST:PORT")
+        try:
+            from prometheus_client import CollectorRegistry
+        except ImportError:
+            raise ConfigurationError("--health", "needs more: pip install 'hl-async[dbos]'") from None
+        # A registry of its own: the library's global one would add figures of the whole process.
+        self._registry = CollectorRegistry()
+        self._registry.register(WorkerMetrics(worker))
         self._worker = worker
         self._host = host.strip("[]") or "127.0.0.1"
         self._port = int(port)
@@ -63,44 +70,45 @@ class HealthPage:
         return web.Response(text="ready\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        text = "".join(f"{line}\n" for line in metrics(self._worker))
-        return web.Response(body=text.encode(), headers={"Content-Type": _TEXT})
+        from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        text = generate_latest(self._registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
-def metrics(worker: Worker) -> Iterator[str]:
-    """The figures of a worker, a line each."""
-    counts = worker.counts
-    yield from _metric(
-        "hl_async_items_total",
-        "counter",
-        "Items by how their last request ended.",
-        {
-            f'{{outcome="{name}"}}': counts[name]
-            for name in ("created", "rejected", "ambiguous", "not_executed", "stop")
-        },
-    )
-    yield from _metric(
-        "hl_async_slices_total",
-        "counter",
-        "Turns of locations by how they ended.",
-        {
-            '{outcome="ended"}': counts["slices"],
-            '{outcome="lost"}': counts["slices_lost"],
-            '{outcome="failed"}': counts["slices_failed"],
-        },
-    )
-    yield from _metric("hl_async_requests_total", "counter", "Requests to the API.", {"": counts["requests"]})
-    yield from _metric(
-        "hl_async_refused_total", "counter", "Requests that the rate limit refused.", {"": counts["refused"]}
-    )
-    yield from _metric("hl_async_lanes", "gauge", "Locations in this worker's hands.", {"": len(worker.held)})
-    yield from _metric(
-        "hl_async_draining", "gauge", "1 once the worker was told to stop.", {"": int(worker.stop.is_set())}
-    )
+class WorkerMetrics:
+    """Figures of a worker, read when they are asked for; a collector of `prometheus_client`."""
 
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
-def _metric(name: str, kind: str, about: str, values: dict[str, Any]) -> Iterator[str]:
-    yield f"# HELP {name} {about}"
-    yield f"# TYPE {name} {kind}"
-    for labels, value in values.items():
-        yield f"{name}{labels} {value}"
+    def collect(self) -> Iterator[Metric]:
+        """Yield every figure; see :class:`prometheus_client.registry.Collector`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        counts = self._worker.counts
+        items = CounterMetricFamily(
+            "hl_async_items", "Items by how their last request ended.", labels=["outcome"]
+        )
+        for name in ("created", "rejected", "ambiguous", "not_executed", "stop"):
+            items.add_metric([name], counts[name])
+        slices = CounterMetricFamily(
+            "hl_async_slices", "Turns of locations by how they ended.", labels=["outcome"]
+        )
+        for name, key in (("ended", "slices"), ("lost", "slices_lost"), ("failed", "slices_failed")):
+            slices.add_metric([name], counts[key])
+        yield items
+        yield slices
+        # the library appends _total to the name of a counter
+        yield CounterMetricFamily("hl_async_requests", "Requests to the API.", value=counts["requests"])
+        yield CounterMetricFamily(
+            "hl_async_refused", "Requests that the rate limit refused.", value=counts["refused"]
+        )
+        yield GaugeMetricFamily(
+            "hl_async_lanes", "Locations that this worker holds.", value=len(self._worker.held)
+        )
+        yield GaugeMetricFamily(
+            "hl_async_draining",
+            "1 once the worker was asked to stop.",
+            value=int(self._worker.stop.is_set()),
+        )

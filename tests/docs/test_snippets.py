@@ -30,7 +30,7 @@ from hl_async.cli.app import app as commands
 from hl_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "hl_async/SKILL.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN_ONLY = {
     "docs/how-to/telemetry.md": 1,
     "docs/how-to/command-line.md": 1,

@@ -44,6 +44,8 @@ def nothing() -> None:
     from hl_async.cli import main
 
     assert importlib.util.find_spec("click") is None
+    package = Path(hl_async.__file__).parent
+    assert all((package / name).is_file() for name in ("SKILL.md", "llms.txt", "py.typed"))
     try:
         main()
     except SystemExit as end:

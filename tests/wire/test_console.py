@@ -17,7 +17,7 @@ import pytest
 
 import samples
 from hl_async import HighLevel
-from hl_async.errors import HighLevelError, ServerError
+from hl_async.errors import HighLevelError, ServerError, ValidationFailed
 from hl_async.models import (
     ContactDraft,
     Discount,
@@ -490,3 +490,25 @@ async def test_days_are_shown_as_the_location_counts_them(
     assert stored["expiryDate"].startswith("2041-01-01T05:59"), "an instant of the next day in UTC"
     shown = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
     assert "2026-01-15" in shown and "2040-12-31" in shown
+
+
+async def test_the_history_of_a_document_is_told_in_one_time_zone(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    """The action history of the API holds the location's local time, everything else is in UTC."""
+    made = await hl.location().estimates.create(samples.estimate())
+    await hl.location().estimates.send(made.id, EstimateSend(action="email", user_id="3HIpOF9NIc5ltriQWPqr"))
+    page = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
+    rows = re.findall(r"<tr>\s*<td>(\d{4}-\d\d-\d\d \d\d):[^<]*</td>\s*<td>(created|sent)</td>", page)
+    assert [change for _, change in rows] == ["created", "sent"]
+    assert len({hour for hour, _ in rows}) == 1
+
+
+async def test_a_long_reason_is_cut_in_the_list_and_whole_on_its_page(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        await hl.raw("estimates.create", body={})
+    last = caught.value.messages[-1]
+    assert last not in await read(browser, "requests")
+    assert last in await read(browser, f"requests/{box.requests[-1].number}")

@@ -48,8 +48,8 @@ def body_text(raw: bytes) -> str:
     return f"{text}\n{_MASK} cut at {LARGEST_BODY:,} bytes" if len(raw) >= LARGEST_BODY else text
 
 
-def problem(exchange: Exchange | None) -> str:
-    """Return the message of an error's answer, or nothing."""
+def problem(exchange: Exchange | None, most: int = 4_000) -> str:
+    """Return the message of an error's answer, cut after ``most`` characters; "" if there is none."""
     if exchange is None:
         return ""
     try:
@@ -59,7 +59,8 @@ def problem(exchange: Exchange | None) -> str:
     if not isinstance(answer, dict):
         return ""
     said = answer.get("message") or answer.get("error") or ""
-    return mask("; ".join(map(str, said)) if isinstance(said, list) else str(said))[:300]
+    text = mask("; ".join(map(str, said)) if isinstance(said, list) else str(said))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def curl(url: str, method: str, exchange: Exchange) -> str:

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PAGE: Final = 50
 _LOG_ROWS: Final = 200
 _LOG_SEARCHED: Final = 2_000
+_LOG_PROBLEM: Final = 160
 
 
 def overview(box: SandboxState) -> str:
@@ -132,7 +133,7 @@ def document(
         currency=currency,
         due=str(found.get("amountDue") or ""),
         related=_related(box, place, base, kind, found),
-        history=_history(found, place.payments.get(document_id, ()) if place else (), currency),
+        history=_history(place, found, currency),
         json=json.dumps(found, indent=2, ensure_ascii=False, default=_plain),
     )
 
@@ -164,7 +165,9 @@ def requests(box: SandboxState, query: Mapping[str, str]) -> str:
                 "milliseconds": f"{one.elapsed * 1000:.1f}" if one.elapsed else "",
                 "is_error": is_error,
                 "status": one.status or "none",
-                "problem": exchange_view.problem(box.recorder.find(one.number)) if is_error else "",
+                "problem": exchange_view.problem(box.recorder.find(one.number), _LOG_PROBLEM)
+                if is_error
+                else "",
                 "operation": _spoken(one.operation) or f"{one.method} {one.path}",
                 "location": one.location,
                 "remaining": "" if one.remaining is None else one.remaining,
@@ -324,13 +327,16 @@ def _link(base: str, kind: str, label: str, one: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _history(found: Mapping[str, Any], payments: Any, currency: str) -> list[tuple[str, str]]:
+def _history(place: Any, found: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
     rows = [(_time(found.get("createdAt")), "created")]
     rows += [
-        (_time(one.get("updatedAt")), str(one.get("estimateStatus")))
+        (_in_utc(one.get("updatedAt"), place.zone), str(one.get("estimateStatus")))
         for one in found.get("estimateActionHistory") or ()
     ]
-    rows += [("", f"paid {money(one['amount'], currency)} by {one.get('mode', '?')}") for one in payments]
+    rows += [
+        ("", f"paid {money(one['amount'], currency)} by {one.get('mode', '?')}")
+        for one in place.payments.get(found["_id"], ())
+    ]
     if found.get("lastVisitedAt"):
         rows.append((_time(found["lastVisitedAt"]), "last seen by the customer"))
     if found.get("updatedAt") not in (None, found.get("createdAt")):
@@ -347,6 +353,11 @@ def _spoken(operation: str) -> str:
 def _arrived(box: SandboxState, one: RequestRecord) -> str:
     moment = datetime.fromtimestamp(box.clock.wall() - (box.clock.monotonic() - one.at), UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _in_utc(local: Any, zone: tzinfo) -> str:
+    # The action history alone holds the location's time; beside instants it would look hours old.
+    return _time(datetime.fromisoformat(str(local)).replace(tzinfo=zone).astimezone(UTC).isoformat())
 
 
 def _time(value: Any) -> str:

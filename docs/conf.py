@@ -127,6 +127,10 @@ def find_short_names(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     return make_refnode(app.builder, node["refdoc"], python.objects[target].docname, target, contnode, target)
 
 
+_BASES = "Answer, Part, Plain, Request, Struct"
+"""Where the fields of a model end: what these have is the same for all."""
+
+
 def list_models(app: Any, page: str, source: list[str]) -> None:
     """Expand ``<models: room>`` to the public structs of one room, under the name that people import."""
     if not page.startswith("reference/models"):
@@ -138,7 +142,13 @@ def list_models(app: Any, page: str, source: list[str]) -> None:
         for name in hl_async.models.__all__:
             if getattr(getattr(hl_async.models, name), "__module__", "") == room:
                 if isinstance(getattr(hl_async.models, name), type):
-                    found += [f".. autoclass:: {name}", "   :members:", "   :undoc-members:", ""]
+                    found += [
+                        f".. autoclass:: {name}",
+                        "   :members:",
+                        "   :undoc-members:",
+                        f"   :inherited-members: {_BASES}",
+                        "",
+                    ]
                 else:
                     found += [f".. autofunction:: {name}", ""]
         return "\n".join([*found, "```"])

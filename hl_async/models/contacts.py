@@ -33,61 +33,44 @@ class CustomFieldValue(Answer):
     value: Any = None
 
 
-class ContactDraft(Request, frozen=True):
+class ContactBody(Request, frozen=True):
+    """Fields that a contact is made with and changed by."""
+
+    first_name: str | UnsetType = UNSET
+    last_name: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    phone: str | UnsetType = UNSET
+    address1: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    website: str | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    dnd: bool | UnsetType = UNSET
+    dnd_settings: dict[str, Any] | UnsetType = UNSET
+    inbound_dnd_settings: dict[str, Any] | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    custom_fields: list[CustomFieldInput] | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+    date_of_birth: str | UnsetType = UNSET
+    assigned_to: str | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class ContactDraft(ContactBody, frozen=True):
     """A new contact. The location is added by the client.
 
     ``phone`` in E.164 form. ``tags`` become the contact's tags. The API refuses keys it does not know.
     """
 
-    first_name: str | UnsetType = UNSET
-    last_name: str | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-    email: str | UnsetType = UNSET
-    phone: str | UnsetType = UNSET
     gender: str | UnsetType = UNSET
-    address1: str | UnsetType = UNSET
-    city: str | UnsetType = UNSET
-    state: str | UnsetType = UNSET
-    postal_code: str | UnsetType = UNSET
-    country: str | UnsetType = UNSET
     company_name: str | UnsetType = UNSET
-    website: str | UnsetType = UNSET
-    timezone: str | UnsetType = UNSET
-    dnd: bool | UnsetType = UNSET
-    dnd_settings: dict[str, Any] | UnsetType = UNSET
-    inbound_dnd_settings: dict[str, Any] | UnsetType = UNSET
-    tags: list[str] | UnsetType = UNSET
-    custom_fields: list[CustomFieldInput] | UnsetType = UNSET
-    source: str | UnsetType = UNSET
-    date_of_birth: str | UnsetType = UNSET
-    assigned_to: str | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
 
 
-class ContactUpdate(Request, frozen=True):
+class ContactUpdate(ContactBody, frozen=True):
     """Changes of a contact. Fields left out keep their values. ``tags`` and ``email`` replace the present ones."""
-
-    first_name: str | UnsetType = UNSET
-    last_name: str | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-    email: str | UnsetType = UNSET
-    phone: str | UnsetType = UNSET
-    address1: str | UnsetType = UNSET
-    city: str | UnsetType = UNSET
-    state: str | UnsetType = UNSET
-    postal_code: str | UnsetType = UNSET
-    country: str | UnsetType = UNSET
-    website: str | UnsetType = UNSET
-    timezone: str | UnsetType = UNSET
-    dnd: bool | UnsetType = UNSET
-    dnd_settings: dict[str, Any] | UnsetType = UNSET
-    inbound_dnd_settings: dict[str, Any] | UnsetType = UNSET
-    tags: list[str] | UnsetType = UNSET
-    custom_fields: list[CustomFieldInput] | UnsetType = UNSET
-    source: str | UnsetType = UNSET
-    date_of_birth: str | UnsetType = UNSET
-    assigned_to: str | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
 
 
 class ContactUpsert(ContactDraft, frozen=True):

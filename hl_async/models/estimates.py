@@ -49,7 +49,27 @@ class EstimateSend(Request, frozen=True):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class EstimateDraft(Request, frozen=True):
+class EstimateBody(Request, frozen=True):
+    """Fields of estimates and of their templates."""
+
+    name: NonEmptyStr
+    currency: Currency
+    items: EstimateLines
+    business_details: BusinessDetails = field(default_factory=BusinessDetails)
+    discount: Discount = field(default_factory=Discount)
+    live_mode: bool | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    meta: dict[str, Any] | UnsetType = UNSET
+    send_estimate_details: EstimateSend | UnsetType = UNSET
+    estimate_number_prefix: str | UnsetType = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class EstimateDraft(EstimateBody, kw_only=True, frozen=True):
     """A new estimate.
 
     `name` and `title` have at most 40 characters (docs/api-facts.md#api-names-40). When the estimate is sent, a
@@ -58,30 +78,15 @@ class EstimateDraft(Request, frozen=True):
     undeclared keys in the wire's spelling, at the caller's own risk.
     """
 
-    name: NonEmptyStr
-    currency: Currency
-    items: EstimateLines
     contact_details: ContactDetails
     expiry_date: OptionalDay
-    business_details: BusinessDetails = field(default_factory=BusinessDetails)
-    discount: Discount = field(default_factory=Discount)
     frequency_settings: FrequencySettings = field(default_factory=FrequencySettings)
     issue_date: OptionalDay = ABSENT
-    live_mode: bool | UnsetType = UNSET
-    terms_notes: str | UnsetType | None = UNSET
-    title: str | UnsetType | None = UNSET
     estimate_number: int | UnsetType = UNSET
     sent_to: SentTo | UnsetType = UNSET
-    automatic_taxes_enabled: bool | UnsetType = UNSET
-    meta: dict[str, Any] | UnsetType = UNSET
-    send_estimate_details: EstimateSend | UnsetType = UNSET
-    estimate_number_prefix: str | UnsetType = UNSET
     user_id: str | UnsetType = UNSET
-    attachments: list[Attachment] | UnsetType = UNSET
     auto_invoice: AutoInvoicing | UnsetType = UNSET
-    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
     payment_schedule_config: PaymentScheduleConfig | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
 
 
 class EstimateUpdate(EstimateDraft, frozen=True):

@@ -47,59 +47,49 @@ def _number_text(value: str | float | None) -> str | None:
     return str(int(value)) if value == int(value) else str(value)
 
 
-class InvoiceDraft(Request, frozen=True):
+class InvoiceBody(Request, frozen=True):
+    """Fields of invoices that are made and that are replaced."""
+
+    name: NonEmptyStr
+    currency: Currency
+    issue_date: RequiredDay
+    discount: Discount = field(default_factory=Discount)
+    invoice_number: str | UnsetType = UNSET
+    terms_notes: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    payment_schedule: PaymentSchedule | UnsetType = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+    attachments: list[Attachment] | UnsetType = UNSET
+    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
     """A new invoice. ``live_mode`` False makes it a test document. ``invoice_number`` is text."""
 
-    name: NonEmptyStr
     business_details: BusinessDetails
-    currency: Currency
     items: BilledLines
     contact_details: ContactDetails
-    issue_date: RequiredDay
     sent_to: SentTo
     live_mode: bool
-    discount: Discount = field(default_factory=Discount)
     due_date: OptionalDay = ABSENT
-    invoice_number: str | UnsetType = UNSET
-    terms_notes: str | UnsetType | None = UNSET
-    title: str | UnsetType | None = UNSET
-    automatic_taxes_enabled: bool | UnsetType = UNSET
-    payment_schedule: PaymentSchedule | UnsetType = UNSET
     late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
-    tips_configuration: TipsConfiguration | UnsetType = UNSET
-    invoice_number_prefix: str | UnsetType = UNSET
-    payment_methods: PaymentMethods | UnsetType = UNSET
-    attachments: list[Attachment] | UnsetType = UNSET
-    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
 
 
-class InvoiceUpdate(Request, frozen=True):
+class InvoiceUpdate(InvoiceBody, kw_only=True, frozen=True):
     """The complete replacement of an invoice. Fields left out are lost, so start from ``invoice.to_update()``."""
 
-    name: NonEmptyStr
-    currency: Currency
     invoice_items: BilledLines
-    issue_date: RequiredDay
     due_date: RequiredDay
-    discount: Discount = field(default_factory=Discount)
-    title: str | UnsetType | None = UNSET
     description: str | UnsetType | None = UNSET
     business_details: BusinessDetails | UnsetType = UNSET
-    invoice_number: str | UnsetType = UNSET
     contact_id: str | UnsetType = UNSET
     contact_details: ContactDetails | UnsetType = UNSET
-    terms_notes: str | UnsetType | None = UNSET
-    automatic_taxes_enabled: bool | UnsetType = UNSET
     live_mode: bool | UnsetType = UNSET
-    payment_schedule: PaymentSchedule | UnsetType = UNSET
-    tips_configuration: TipsConfiguration | UnsetType = UNSET
     xero_details: dict[str, Any] | UnsetType = UNSET
-    invoice_number_prefix: str | UnsetType = UNSET
-    payment_methods: PaymentMethods | UnsetType = UNSET
-    attachments: list[Attachment] | UnsetType = UNSET
-    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
 
 
 class InvoiceChanges(TypedDict, total=False):

@@ -18,32 +18,16 @@ from hl_async.models.common import (
     PaymentMethods,
     TipsConfiguration,
 )
-from hl_async.models.estimates import EstimateDraft, EstimateDraftChanges, EstimateSend
+from hl_async.models.estimates import EstimateBody, EstimateDraft, EstimateDraftChanges
 from hl_async.models.inputs import Day
-from hl_async.models.lines import BilledLines, EstimateLines, Item
+from hl_async.models.lines import BilledLines, Item
 from hl_async.models.money import guard_document
 from hl_async.models.structs import Answer
 from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
 
-class EstimateTemplateDraft(Request, frozen=True):
+class EstimateTemplateDraft(EstimateBody, frozen=True):
     """A new estimate template, or the complete replacement of one. Fields left out are lost."""
-
-    name: NonEmptyStr
-    currency: Currency
-    items: EstimateLines
-    business_details: BusinessDetails = field(default_factory=BusinessDetails)
-    discount: Discount = field(default_factory=Discount)
-    live_mode: bool | UnsetType = UNSET
-    terms_notes: str | UnsetType | None = UNSET
-    title: str | UnsetType | None = UNSET
-    automatic_taxes_enabled: bool | UnsetType = UNSET
-    meta: dict[str, Any] | UnsetType = UNSET
-    send_estimate_details: EstimateSend | UnsetType = UNSET
-    estimate_number_prefix: str | UnsetType = UNSET
-    attachments: list[Attachment] | UnsetType = UNSET
-    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
 
 
 class EstimateTemplate(Answer):
@@ -142,27 +126,6 @@ class EstimateTemplateList(Answer):
         return self.data or []
 
 
-class InvoiceTemplateDraft(Request, frozen=True):
-    """A new invoice template. ``attachments`` are addresses here, objects elsewhere."""
-
-    name: NonEmptyStr
-    business_details: BusinessDetails
-    currency: Currency
-    items: BilledLines
-    internal: bool | UnsetType = UNSET
-    automatic_taxes_enabled: bool | UnsetType = UNSET
-    discount: Discount | UnsetType = UNSET
-    terms_notes: str | UnsetType | None = UNSET
-    title: str | UnsetType | None = UNSET
-    tips_configuration: TipsConfiguration | UnsetType = UNSET
-    late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
-    invoice_number_prefix: str | UnsetType = UNSET
-    payment_methods: PaymentMethods | UnsetType = UNSET
-    attachments: list[str | Attachment] | UnsetType = UNSET
-    miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
-    extra: dict[str, Any] | UnsetType = UNSET
-
-
 class InvoiceTemplateUpdate(Request, frozen=True):
     """The replacement of an invoice template; late fees and payment methods have calls of their own."""
 
@@ -176,6 +139,17 @@ class InvoiceTemplateUpdate(Request, frozen=True):
     title: str | UnsetType | None = UNSET
     miscellaneous_charges: MiscellaneousCharges | UnsetType = UNSET
     extra: dict[str, Any] | UnsetType = UNSET
+
+
+class InvoiceTemplateDraft(InvoiceTemplateUpdate, frozen=True):
+    """A new invoice template. ``attachments`` are addresses here, objects elsewhere."""
+
+    automatic_taxes_enabled: bool | UnsetType = UNSET
+    tips_configuration: TipsConfiguration | UnsetType = UNSET
+    late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
+    invoice_number_prefix: str | UnsetType = UNSET
+    payment_methods: PaymentMethods | UnsetType = UNSET
+    attachments: list[str | Attachment] | UnsetType = UNSET
 
 
 class InvoiceTemplate(Answer):

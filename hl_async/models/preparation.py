@@ -18,7 +18,7 @@ import msgspec
 from msgspec import UNSET
 
 from hl_async.errors import InvalidRequest
-from hl_async.models.codec import encode
+from hl_async.models.codec import encode, encode_body
 from hl_async.models.dates import latest_today, today
 from hl_async.models.estimates import EstimateDraft, EstimateUpdate
 from hl_async.models.invoices import InvoiceDraft, InvoiceUpdate, Text2Pay
@@ -323,10 +323,15 @@ def _own_location(body: Any, context: RequestContext) -> Any:
 def _details(body: Any, context: RequestContext) -> Any:
     """The API wants the location nested too: docs/api-facts.md#api-alt."""
     details = body.send_estimate_details
-    if details is UNSET or context.location_id is None:
+    if details is UNSET:
         return body
-    details = _own_location(details, context)
-    return _with(body, send_estimate_details=_with(details, alt_id=context.location_id, alt_type="location"))
+    details = _extra(_own_location(details, context), context)
+    if context.location_id is not None:
+        details = _with(details, alt_id=context.location_id, alt_type="location")
+    if details.extra is not UNSET:
+        # the keys of a nested ``extra`` stand beside the declared ones, as those of the whole body do
+        details = msgspec.Raw(encode_body(details, b""))
+    return _with(body, send_estimate_details=details)
 
 
 def _extra(body: Any, context: RequestContext) -> Any:

@@ -181,6 +181,19 @@ def test_the_location_is_bound_where_it_is_nested() -> None:
         sent(estimate(send_estimate_details=EstimateSend(action="email", user_id="u1", alt_id="other")))
 
 
+def test_undeclared_keys_of_nested_details_stand_beside_the_declared_ones() -> None:
+    def details(**extra: Any) -> Any:
+        nested = EstimateSend(action="email", user_id="u1", extra=extra)
+        return sent(estimate(send_estimate_details=nested))["sendEstimateDetails"]
+
+    known = {"action": "email", "userId": "u1", "liveMode": True, "altId": "loc", "altType": "location"}
+    assert details(altId="loc", replyTo="a@example.com") == {**known, "replyTo": "a@example.com"}
+    assert details(userId="u1") == known
+    for refused in ({"altId": "other"}, {"userId": "u2"}):
+        with pytest.raises(InvalidRequest, match=f"extra.{next(iter(refused))}"):
+            details(**refused)
+
+
 # --------------------------------------------------------------------------------------------- refusing
 
 LONG = "x" * 41

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from hl_async.errors import ConfigurationError, InvalidRequest
-from hl_async.sandbox import RULES, Quirks, Sandbox
+from hl_async.sandbox import RULES, NeighbourQuirks, Quirks, Sandbox
 from plain_client import Shop, estimate, invoice, line
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -156,7 +156,7 @@ def test_every_rule_and_quirk_is_documented_with_its_evidence() -> None:
     for rule in RULES:
         assert f"| `{rule.name}` |" in page, rule.name
         assert f"({rule.anchor})=" in facts, rule.anchor
-    for name in Quirks.__dataclass_fields__:
+    for name in (*Quirks.__dataclass_fields__, *NeighbourQuirks.__dataclass_fields__):
         assert f"| `{name}` |" in page, name
 
 

@@ -1,4 +1,4 @@
-"""Where a feed stands and what it saw last: in memory, or in a file that survives restarts."""
+"""Positions of feeds and the last states of documents, in memory or in a file that survives restarts."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _STATEMENTS: Final = Queries(__package__, "sqlite.sql")
 
 @runtime_checkable
 class CursorStore(Protocol):
-    """Keeps the states of feeds. A feed's name holds its location, so no cursor serves another one.
+    """Keeps the states of feeds. A feed's name holds its location, so a cursor never serves another one.
 
     Errors are :class:`~hl_async.errors.CursorError`. Every method may be repeated.
     """
 
     async def lease(self, feed: str, holder: str, seconds: float) -> bool:
-        """Hold or renew the feed for `seconds`; False while another holder has it."""
+        """Hold the feed for `seconds`, or renew the hold; False while another holder has it."""
         ...
 
     async def release(self, feed: str, holder: str) -> None:
-        """Give the feed up, so that another holder need not wait for the lease to end."""
+        """Release the feed, so that another holder need not wait for the lease to end."""
         ...
 
     async def state(self, feed: str) -> FeedState | None:
-        """Return where the feed stands; None before its first page."""
+        """Return the state of the feed; None before its first page."""
         ...
 
     async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
-        """Return what is remembered of these documents; unknown ones are left out."""
+        """Return the last states of these documents, without the unknown ones."""
         ...
 
     async def unseen(self, feed: str, before: int, limit: int) -> dict[str, Seen]:
@@ -59,7 +59,7 @@ class CursorStore(Protocol):
 
 
 class MemoryCursors:
-    """Feeds of this process, forgotten with it: for tests, and for jobs that only look while they run.
+    """Feeds of this process, which end with it. For tests, and for jobs that only look while they run.
 
     Args:
         wall: The time of day in seconds, by which leases end.
@@ -73,6 +73,7 @@ class MemoryCursors:
 
     async def lease(self, feed: str, holder: str, seconds: float) -> bool:
         """See :meth:`CursorStore.lease`."""
+        # the holder renews its own lease also after it ended: no other process took it meanwhile
         owner, until = self._leases.get(feed, (holder, 0.0))
         if owner != holder and until > self._wall():
             return False
@@ -96,6 +97,7 @@ class MemoryCursors:
     async def unseen(self, feed: str, before: int, limit: int) -> dict[str, Seen]:
         """See :meth:`CursorStore.unseen`."""
         rows = self._rows.get(feed, {})
+        # the oldest first, as in the databases
         found = sorted((row.passed, name) for name, row in rows.items() if row.passed < before)
         return {name: rows[name] for _, name in found[:limit]}
 
@@ -145,6 +147,7 @@ class SqliteCursors(StoredCursors):
 
     async def _load(self, feed: str, ids: Sequence[str]) -> Sequence[Any]:
         def read(db: sqlite3.Connection) -> list[Any]:
+            # one look-up per id: a list in the statement would be bounded by SQLite's number of values
             found = (db.execute(_STATEMENTS["load"], {"feed": feed, "id": one}).fetchone() for one in ids)
             return [row for row in found if row is not None]
 

@@ -18,12 +18,12 @@ _CONTENT: Final = (
     "estimate_number_prefix", "invoice_number", "invoice_number_prefix", "attachments", "miscellaneous_charges",
     "payment_schedule", "payment_schedule_config", "automatic_taxes_enabled", "description",
 )  # fmt: skip
-"""Fields that a person edits. Times, counters and what the API adds by itself are left out."""
+"""Fields that a person edits. Times, counters and the fields that the API adds are left out."""
 
 
 @unique
 class ChangeKind(StrEnum):
-    """What happened to a document."""
+    """The kinds of changes."""
 
     CREATED = "created"
     SENT = "sent"
@@ -38,7 +38,7 @@ class ChangeKind(StrEnum):
     EDITED = "edited"
     DELETED = "deleted"
     STATUS = "status"
-    """A status this version has no name for, or a step back to draft; see ``Change.status``."""
+    """A status without a name in this version, or a step back to draft; see ``Change.status``."""
 
 
 _KINDS: Final = {
@@ -54,16 +54,16 @@ _KINDS: Final = {
 
 
 class Seen(msgspec.Struct, array_like=True, frozen=True):
-    """What is remembered of a document: enough to see the next difference.
+    """The last state of a document, enough to see the next difference.
 
     Attributes:
-        status: The status on the wire, empty if there was none.
+        status: The status on the wire, or empty.
         paid: The amount paid, as text; empty for estimates.
         updated: The server's time of the last update, ISO 8601 in UTC; empty if unknown.
         digest: A digest of the fields that people edit.
         contact: The contact's id, which narrows a second look.
         passed: The number of the last complete pass that met the document.
-        missing: Complete passes since then that did not.
+        missing: The number of complete passes since then without it.
     """
 
     status: str
@@ -79,8 +79,8 @@ class Change(msgspec.Struct, frozen=True):
     """One difference between two looks at a document.
 
     Attributes:
-        id: The same when the change is reported again: drop repetitions by it.
-        kind: What happened.
+        id: The same in a repetition of the change: drop repetitions by it.
+        kind: The kind of the change.
         location: The location's id.
         document_id: The document's id.
         previous_status: The status at the last look; None for a document that was not known.
@@ -113,7 +113,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def observe(document: Estimate | Invoice, passed: int) -> Seen:
-    """Reduce a document to what is remembered of it."""
+    """Return the state of a document."""
     contact = document.contact_details
     paid = getattr(document, "amount_paid", None)
     return Seen(
@@ -127,18 +127,20 @@ def observe(document: Estimate | Invoice, passed: int) -> Seen:
 
 
 def is_stale(previous: Seen, current: Seen) -> bool:
-    """Whether ``current`` was read from a copy older than ``previous``: lists may lag behind writes."""
+    """Return whether ``current`` was read from a copy older than ``previous``: lists may lag behind writes."""
     return bool(previous.updated and current.updated and current.updated < previous.updated)
 
 
 def differences(previous: Seen | None, current: Seen) -> tuple[ChangeKind, ...]:
-    """Return what happened between two looks, in the order in which it is told.
+    """Return the changes between two looks, in the order in which they are reported.
 
-    A status that was skipped between two looks is not made up: draft, then accepted, is ``ACCEPTED`` alone.
+    A status that a document passed between two looks is not invented: draft, then accepted, is ``ACCEPTED`` alone.
     """
     if previous is None:
+        # a document that is first seen beyond draft was created and changed since the last look
         started = current.status in ("", "draft")
         return (ChangeKind.CREATED,) if started else (ChangeKind.CREATED, _kind_of(current.status))
+    # an older copy would report a change backwards, and the next look would report it forwards again
     if is_stale(previous, current):
         return ()
     found = []
@@ -146,6 +148,7 @@ def differences(previous: Seen | None, current: Seen) -> tuple[ChangeKind, ...]:
         found.append(ChangeKind.EDITED)
     if current.status != previous.status:
         found.append(_kind_of(current.status))
+    # one report per look: a status that names the payment already stands for it
     elif current.paid and Decimal(current.paid) > Decimal(previous.paid or 0):
         found.append(ChangeKind.PARTIALLY_PAID)
     return tuple(found)
@@ -162,6 +165,7 @@ def change_of(
     """Describe one difference under an id that a repetition shares."""
     look = current or previous
     assert look is not None
+    # from the content alone, without time or counter: a repetition after a crash has to get the same id
     parts = (feed, document_id, kind.value, look.updated, look.digest, look.status, look.paid)
     name = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=12).hexdigest()
     return Change(
@@ -183,6 +187,7 @@ def content_digest(document: Estimate | Invoice) -> str:
 
 
 def _kind_of(status: str) -> ChangeKind:
+    # the API may add a status at any time
     return _KINDS.get(status, ChangeKind.STATUS)
 
 
@@ -196,9 +201,11 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, Decimal):
         return _plain(value)
     if isinstance(value, msgspec.Struct):
+        # absent, null and empty are one content: a field that turns from one to another is not an edit
         fields = ((name, _canonical(getattr(value, name))) for name in value.__struct_fields__)
         return {name: found for name, found in fields if found not in (None, [], {})}
     if isinstance(value, dict):
+        # sorted: a map has no order on the wire
         return {str(name): _canonical(entry) for name, entry in sorted(value.items(), key=str)}
     if isinstance(value, list | tuple):
         return [_canonical(entry) for entry in value]

@@ -1,4 +1,4 @@
-"""The feed itself: reads pages within its share of the rate budget and yields what differs."""
+"""The feed: reads pages within its share of the rate budget and yields the differences."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class Look(NamedTuple):
 
 
 class FeedSource(Protocol):
-    """Internal. What a feed needs of a location."""
+    """Internal. The part of a location that a feed reads."""
 
     @property
     def name(self) -> str:
-        """Location, kind and format: what a cursor belongs to."""
+        """Location, kind and format, to which a cursor belongs."""
         ...
 
     def rate(self) -> float:
@@ -101,10 +101,10 @@ class FeedSource(Protocol):
 class ChangeFeed:
     """The changes of a location's estimates or invoices, as an endless asynchronous iterator.
 
-    Get one from ``shop.estimates.changes()``. A change is remembered when the next one is asked for. What the reader
-    did not finish is reported again after a restart, with the same :attr:`Change.id`.
+    Get one from ``shop.estimates.changes()``. A change counts as handled when the next one is asked for. A change that
+    the reader did not finish is reported again after a restart, with the same :attr:`Change.id`.
 
-    The first pass over an unknown location only learns what there is. A change is seen within one pass, which takes
+    The first pass over an unknown location only learns its documents. A change is seen within one pass, which takes
     documents ÷ 90 ÷ (share x requests per second) seconds: 560 s for 100,000 documents at a fifth of the usual budget.
     New documents are seen within ``every`` seconds.
 
@@ -113,7 +113,7 @@ class ChangeFeed:
 
     Raises:
         CursorError: The store cannot be used.
-        CallError: The API refuses the list for good; passing troubles are waited out and logged.
+        CallError: The API refuses the list for good. The feed logs a temporary failure, waits and tries again.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class ChangeFeed:
         self._policy = policy or FeedPolicy()
         self._holder = secrets.token_hex(8)
         self._stop = asyncio.Event()
+        # bounded: a reader that stands still must not collect webhooks without end; a pass finds dropped ones
         self._pushed: deque[Estimate | Invoice] = deque(maxlen=_MOST_PUSHED)
         self._next_request: float | None = None
         self._newest_at = 0.0
@@ -138,14 +139,14 @@ class ChangeFeed:
         self._stop.set()
 
     def push(self, document: Estimate | Invoice) -> None:
-        """Feed a document that arrived by another way, such as a webhook; compared like one that was read."""
+        """Compare a document that arrived by another way, such as a webhook."""
         self._pushed.append(document)
 
     def __aiter__(self) -> AsyncIterator[Change]:
         return self.endless()
 
     def endless(self) -> AsyncGenerator[Change, None]:
-        """Iterate until :meth:`stop`; for ``contextlib.aclosing``, which gives the lease up at once."""
+        """Iterate until :meth:`stop`; for ``contextlib.aclosing``, which releases the lease at once."""
         return self._run(once=False)
 
     def once(self) -> AsyncGenerator[Change, None]:
@@ -181,6 +182,7 @@ class ChangeFeed:
                 ]
                 following, is_complete, is_pass = state, False, False
             else:
+                # between the pages of a long pass, the newest documents are looked at every `every` seconds
                 is_pass = not state.offset or clock() - self._newest_at < self._policy.every
                 page = await self._page(state.offset if is_pass else 0)
                 if page is None:
@@ -196,10 +198,13 @@ class ChangeFeed:
             changes, rows = compared(name, state, documents, known, is_pass=is_pass)
             for change in changes:
                 yield change
+            # The reader may have taken long: another process that took over has newer rows.
             if not await self._leased():
                 return
+            # after the yields: a crash before this line repeats the changes, one after it would lose them
             await store.save(name, following, rows)
             if is_complete:
+                # a first pass has nothing to miss
                 if not state.is_baseline:
                     async for change in self._missing(following):
                         yield change
@@ -220,13 +225,15 @@ class ChangeFeed:
             for document_id, row in rows.items():
                 look = await self._look(document_id, row.contact)
                 if look is None or self._stop.is_set():
+                    # the next pass asks again for the rest
                     await store.save(name, state, kept, gone)
-                    return  # the next pass asks again
+                    return
                 if look.document is not None:
                     current = observe(look.document, done)
                     kept[document_id] = met(row, done) if is_stale(row, current) else current
                     for kind in differences(row, current):
                         yield change_of(name, kind, document_id, row, current, look.document)
+                # lists may lag: without a proof, absence counts only when it is seen twice
                 elif look.is_proof or row.missing + 1 >= _MISSED_PASSES:
                     yield change_of(name, ChangeKind.DELETED, document_id, row, None, None)
                     gone.append(document_id)
@@ -243,16 +250,16 @@ class ChangeFeed:
         return await self._asked(lambda: self._source.look(document_id, contact_id))
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Make one request within the share; None after a trouble that passes, which was waited for."""
+        """Make one request within the share; None, after a pause, if it failed temporarily."""
         clock = asyncio.get_running_loop().time
         gap = 1 / (self._policy.share * self._source.rate())
         if self._next_request is None:
-            self._next_request = (
-                clock() + gap
-            )  # a feed that is started again and again keeps to its share too
+            # a feed that is started again and again keeps to its share too
+            self._next_request = clock() + gap
         await self._wait(self._next_request - clock())
         if self._stop.is_set():
             return None
+        # counted from now after an idle time: unused share is not saved up for a burst
         self._next_request = max(clock(), self._next_request) + gap
         try:
             answer = await ask()
@@ -273,6 +280,7 @@ class ChangeFeed:
         if now - self._renewed_at < self._policy.lease / 3:
             return True
         if not await self._store.lease(self._source.name, self._holder, self._policy.lease):
+            # ask again at the next call, however long the loop slept
             self._renewed_at = -1e9
             return False
         self._renewed_at = now
@@ -298,15 +306,17 @@ def compared(
     *,
     is_pass: bool,
 ) -> tuple[list[Change], dict[str, Seen]]:
-    """Compare a page with what is remembered: the changes, oldest document first, and the rows to store."""
+    """Compare a page with the last states; returns the changes, oldest document first, and the rows to store."""
     changes: list[Change] = []
     rows: dict[str, Seen] = {}
     has_known_after = False
+    # lists are newest first
     for document in reversed(documents):
         previous = known.get(document.id)
         number = state.number if is_pass or previous is None else previous.passed
         current = observe(document, number)
         if previous is not None and is_stale(previous, current):
+            # the pass met the document, even if in an old copy: it is not missing
             rows[document.id] = met(previous, number)
             has_known_after = True
             continue

@@ -1,4 +1,4 @@
-"""Internal. Reading a list to its end while it shifts: which page comes next, and when a pass is complete. Pure.
+"""Internal. Reading a list to its end while it shifts: the next page, and the end of a pass. Pure.
 
 Pages overlap. A document that is deleted while a pass runs moves all later ones up by one, so that the next offset
 would skip one; the overlap shows it, and the pass steps back until it meets a document that it knows.
@@ -16,13 +16,13 @@ OVERLAP: Final = 10
 
 
 class FeedState(msgspec.Struct, frozen=True):
-    """Where a feed stands; stored with its rows.
+    """The position of a feed, stored with its rows.
 
     Attributes:
         number: The pass that is under way, from 1.
-        offset: Where its next page begins.
+        offset: The offset of its next page.
         tail: The last ids of its latest page, which the next page has to meet.
-        is_baseline: Nothing is known yet: the first pass only learns what there is.
+        is_baseline: No document is known yet: the first pass only learns them.
     """
 
     number: int = 1
@@ -32,11 +32,11 @@ class FeedState(msgspec.Struct, frozen=True):
 
 
 class PassStep(msgspec.Struct, frozen=True):
-    """What a page means for its pass.
+    """The result of a page for its pass.
 
     Attributes:
-        state: Where the feed stands after it.
-        is_complete: The pass met its end: what it did not meet is missing.
+        state: The position of the feed after it.
+        is_complete: The pass met its end: a document that it did not meet is missing.
     """
 
     state: FeedState
@@ -47,13 +47,15 @@ def advance(state: FeedState, ids: Sequence[str], limit: int) -> PassStep:
     """Decide after a page of a pass.
 
     Args:
-        state: Where the feed stood when the page was asked for.
+        state: The position of the feed at the request.
         ids: The ids of the page, in its order.
-        limit: The page size that was asked for.
+        limit: The requested page size.
     """
     if state.tail and not _meets(state.tail, ids):
+        # a deletion moved the list up, so documents between the two pages may have been skipped: step back
         back = max(0, state.offset - limit + OVERLAP)
         tail = () if back == 0 else state.tail
+        # at the start of the list there is nothing to step back to
         if back == state.offset:
             return PassStep(msgspec.structs.replace(state, tail=()), is_complete=False)
         return PassStep(msgspec.structs.replace(state, offset=back, tail=tail), is_complete=False)
@@ -63,6 +65,7 @@ def advance(state: FeedState, ids: Sequence[str], limit: int) -> PassStep:
     if set(ids) <= set(state.tail):
         finished = FeedState(number=state.number + 1, is_baseline=False)
         return PassStep(finished, is_complete=True)
+    # at most half a page: a small page has to advance the offset, too
     overlap = min(OVERLAP, len(ids) // 2)
     tail = tuple(ids[len(ids) - overlap :])
     return PassStep(msgspec.structs.replace(state, offset=end - overlap, tail=tail), is_complete=False)

@@ -72,6 +72,7 @@ class StoredCursors(ABC):
     ) -> None:
         """See :meth:`CursorStore.save`."""
         stored = [SeenRow(name, row.passed, _encode(row)) for name, row in rows.items()]
+        # state and rows together: a state ahead of its rows would skip changes, one behind would repeat them
         await self._save(feed, _encode(state), stored, gone)
 
 

@@ -31,6 +31,7 @@ def try_lock(path: Path, *, tries: int = _TRIES) -> int | None:
     """
     from filelock import lock_descriptor
 
+    # not inherited: a child process that outlives this one would keep the lock
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         for attempt in range(tries):
@@ -46,20 +47,22 @@ def try_lock(path: Path, *, tries: int = _TRIES) -> int | None:
 
 
 def unlock(descriptor: int | None) -> None:
-    """Give a lock up; nothing happens for None."""
+    """Release a lock; do nothing for None."""
+    # the lock is the kernel's and ends with the descriptor; the file stays, for others may wait for it
     if descriptor is not None:
         os.close(descriptor)
 
 
 def name_holder(descriptor: int) -> None:
     """Write this process's id into a locked file, for :func:`holder_of`."""
+    # cut first: the id of an earlier holder may be longer
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, f"\n{os.getpid()}".encode())
 
 
 def holder_of(path: Path) -> str:
-    """Return the id of the process that named itself last; empty if none did."""
+    """Return the id of the last process that named itself, or an empty text."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,8 +1,7 @@
-"""One Postgres database for tokens, rate budgets and journals: connections, schema, and what to do when it is away.
+"""One Postgres database for tokens, rate budgets, journals and cursors: connections, tables, repetitions.
 
-Every subject that is kept there is a :class:`Tables`: a few tables in the schema ``hl_async`` with a version of their
-own, which are made and upgraded when they are first used. Needs the extra ``postgres`` (asyncpg), imported here and
-nowhere else.
+Every subject in it is a :class:`Tables`: a few tables in the schema ``hl_async`` with a version of their own. They are
+made and upgraded at their first use. Needs the extra ``postgres`` (asyncpg), which only this module imports.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from hl_async.secret import Secret
 
 T = TypeVar("T")
 
-_SETUP_LOCK: Final = 0x686C5F61  # "hl_a": processes that start at once set a room up one after the other
+# "hl_a"; processes that start at the same time make the tables one after the other
+_SETUP_LOCK: Final = 0x686C5F61
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
@@ -29,8 +29,10 @@ create table if not exists hl_async.format (room text primary key, version integ
 
 
 class Tables(NamedTuple):
-    """Tables of one subject. ``steps[n]`` is the SQL that takes them from version ``n`` to ``n + 1``, ``problem`` what
-    is raised when they can't be used."""
+    """The tables of one subject.
+
+    ``steps[n]`` is the SQL that takes them from version ``n`` to ``n + 1``. ``problem`` is the error of a failure.
+    """
 
     name: str
     steps: tuple[str, ...]
@@ -38,13 +40,19 @@ class Tables(NamedTuple):
 
 
 class Database:
-    """The database at ``dsn`` (``postgresql://…``), shared by everything of this process that is kept in it.
+    """A database, shared by all stores of this process that use it.
 
-    ``connections`` bounds the pool, whose connections are opened when they are needed. A connection that was lost is
-    made again: what was under way is repeated for up to ``patience`` seconds, so everything done here has to bear
-    repetition. ``statement_timeout`` is how many seconds one statement may take. Belongs to one event loop at a time;
-    opens when it is first used, and again after :meth:`aclose`. Raises :class:`ConfigurationError` without asyncpg,
-    or when ``dsn`` is no such address.
+    It belongs to one event loop at a time. It opens at its first use, and again after :meth:`aclose`. A lost
+    connection is made again and its work repeated, so all work has to be repeatable.
+
+    Args:
+        dsn: The address, ``postgresql://…``.
+        connections: The most connections of the pool, which opens them when they are needed.
+        patience: Seconds for which work is repeated after lost connections.
+        statement_timeout: The most seconds of one statement.
+
+    Raises:
+        ConfigurationError: The extra ``postgres`` is missing, or ``dsn`` is not a ``postgresql://`` address.
     """
 
     __slots__ = (
@@ -73,7 +81,8 @@ class Database:
         self._lost = (
             asyncpg.PostgresConnectionError,
             asyncpg.InterfaceError,
-            asyncpg.InternalClientError,  # the driver's state machine, when a connection ends in the wrong moment
+            # asyncpg's state machine raises it when a connection ends in the middle of a message
+            asyncpg.InternalClientError,
             # shutting down, crashed, starting up; a fail-over that made this server read-only
             asyncpg.exceptions.OperatorInterventionError,
             asyncpg.exceptions.ReadOnlySQLTransactionError,
@@ -96,9 +105,18 @@ class Database:
     async def run(
         self, room: Tables, act: Callable[[Any], Awaitable[T]], *, patience: float | None = None
     ) -> T:
-        """What ``act`` returns for a connection to the database, in which ``room`` is set up.
+        """Run work on a connection, and repeat it while connections are lost.
 
-        Raises ``room.problem`` when the database stays away, is too slow, or refuses.
+        Args:
+            room: The tables that the work needs; they are made or upgraded first.
+            act: The work. It may run more than once.
+            patience: Seconds of repetition; None for those of the database.
+
+        Returns:
+            The result of `act`.
+
+        Raises:
+            HighLevelError: ``room.problem``: the database stays out of reach, is too slow, or refuses.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._patience if patience is None else patience)
@@ -111,9 +129,11 @@ class Database:
                     try:
                         return await act(connection)
                     except self._driver.InternalClientError:
+                        # its protocol state is unknown: the pool must not hand it out again
                         connection.terminate()
                         raise
-            except TimeoutError:  # before its base class OSError
+            # before its base class OSError, which counts as a lost connection
+            except TimeoutError:
                 problem = f"took longer than {self._statement_timeout:g} s"
             except self._lost as error:
                 # the first repetition, without a pause, is for a pooled connection that died unseen
@@ -127,7 +147,7 @@ class Database:
         raise room.problem(f"the Postgres database {self.name} {problem}")
 
     async def side_pool(self, room: Tables, size: int) -> Any:
-        """A pool apart from the one of :meth:`run`, for connections that are held for long. Closed with this."""
+        """Return a pool of its own for connections that are held for long; it is closed with the database."""
         await self.run(room, _nothing)
         pool = await self._new_pool(size)
         self._side_pools.append(pool)
@@ -143,7 +163,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The address without user and password, for messages."""
+        """The host and the database, without user and password, for messages."""
         parts = urlsplit(self._dsn.reveal())
         return f"{parts.hostname or 'local'}{parts.path}"
 
@@ -165,7 +185,7 @@ class Database:
         """Make or upgrade the tables of ``room``, in one transaction and one process at a time."""
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _SETUP_LOCK)
-            # nothing is created that is there: whoever uses it may have fewer rights than who set it up
+            # existing tables are not touched: a process that uses them may have fewer rights than their maker
             if await connection.fetchval("select to_regclass('hl_async.format')") is None:
                 await connection.execute(_FORMAT)
             version = await connection.fetchval(
@@ -195,20 +215,21 @@ class Database:
 
 
 def _why(error: Exception) -> str:
-    """The reason in words where the driver's is the name of a class."""
+    """Return the reason of a lost connection in words."""
+    # the driver's own words for these are the name of a class, or empty
     if isinstance(error, socket.gaierror):
         return "its name is unknown"
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
-        return "nobody listens there"
+        return "no server listens there"
     return str(error) or type(error).__name__
 
 
 async def _nothing(_: Any) -> None:
-    """For setting a room up and nothing else."""
+    """Do nothing: the tables are made on the way here."""
 
 
 def database_of(place: Database | Secret | str) -> tuple[Database, bool]:
-    """``place`` as a database, and whether it was made here, so that it has to be closed here too."""
+    """Return a database for an address, and whether it was made here, so that the caller has to close it."""
     return (place, False) if isinstance(place, Database) else (Database(place), True)
 
 
@@ -218,7 +239,8 @@ def changed_rows(status: str) -> int:
 
 
 def plain_text(value: Any) -> Any:
-    """Text as Postgres can hold it: no NUL, no half of a surrogate pair."""
+    """Return a text as Postgres can hold it: without NUL, without half a surrogate pair."""
+    # most texts are printable, and that check is the fast one
     if isinstance(value, str) and ("\x00" in value or not value.isprintable()):
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     return value

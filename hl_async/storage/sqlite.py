@@ -70,7 +70,7 @@ class SqliteRules:
     """How one kind of file is opened, and how its failures read.
 
     Attributes:
-        noun: What messages call the file.
+        noun: The name of the file's kind in messages.
         problem: The error of a failure; takes the message alone.
         damaged: The error of a damaged file; None for `problem`.
         advice: Advice that differs from the usual one, by trouble.
@@ -247,6 +247,7 @@ class SqliteFile:
         self._prepare(self.path)
         connection = connect(self.path)
         try:
+            # before anything is written: it holds for this connection from here on
             if self.rules.overwrites:
                 connection.execute("pragma secure_delete = on")
             self._check(connection, self.path)
@@ -321,11 +322,11 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a file for durable writes, without transactions of the driver's own."""
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    """Open a file for durable writes. Transactions are those of the caller, not the driver's."""
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         connection.execute("pragma synchronous = full")
-    except BaseException:  # a file that is not a database is noticed here
+    except BaseException:  # the first statement shows that a file is not a database
         connection.close()
         raise
     return connection

@@ -51,7 +51,7 @@ async def test_a_run_that_was_not_handed_over_is_left_alone(
 ) -> None:
     await Dispatcher(database).pump(engine)
     assert [slice_ for slice_ in engine.shared.submitted if slice_.run == journal.name] == []
-    with pytest.raises(JournalError, match="there is no run 'nobody'"):
+    with pytest.raises(JournalError, match="the run 'nobody' is missing"):
         await Dispatcher(database).settings("nobody")
 
 

@@ -312,7 +312,7 @@ async def test_the_header_tells_runs_apart(place: JournalStore, journal: Journal
 
 async def test_a_journal_that_is_not_there_is_told(dsn: str, tmp_path: Path) -> None:
     for place in (SqliteJournals(tmp_path / "none.db"), PostgresJournals(dsn, "nobody's")):
-        with pytest.raises(JournalError, match="there is no"):
+        with pytest.raises(JournalError, match="is missing"):
             await place.open()
 
 

@@ -100,7 +100,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         ("call estimates.update x --body {}", "hl-async call --list estimates.update"),
         ("call estimates.update x --body {}", "\n  and items must be an array"),
         ("export estimates all.pdf", "neither .ndjson"),
-        ("verify nosuch.db", "there is no journal at nosuch.db"),
+        ("verify nosuch.db", "the journal nosuch.db is missing"),
         ("migrate", "either a SOURCE or --resume"),
         ("copy --from a", "copy --help"),
     ],

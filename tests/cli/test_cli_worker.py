@@ -167,7 +167,7 @@ def test_a_plan_that_fails_leaves_nothing_in_the_database(
     assert run(["migrate", source, "--engine", "dbos"]) == ExitCode.STOPPED
     assert "the mapping is probably wrong" in capsys.readouterr().err
     assert run(["status", source]) == ExitCode.USAGE
-    assert f"there is no run '{source}'" in capsys.readouterr().err
+    assert f"the run '{source}' is missing" in capsys.readouterr().err
 
 
 def test_runs_are_listed_and_paused(source: str, dsn: str, capsys: pytest.CaptureFixture[str]) -> None:

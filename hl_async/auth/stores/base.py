@@ -1,7 +1,7 @@
-"""The protocol of token stores: where token sets are kept between calls, processes and restarts.
+"""The protocol of token stores, which keep token sets between calls, processes and restarts.
 
-A store keeps small opaque blobs under names. It needs no knowledge of OAuth: compare-and-swap on a version, and a lock
-that everything which shares the store respects, are all that the refresher builds on.
+A store keeps small opaque blobs under names and knows nothing of OAuth. The refresher builds on two promises: a write
+compares the version, and a lock holds for every process that shares the store.
 ``hl_async.testing.stores.TokenStoreContract`` tests a store of your own.
 """
 
@@ -25,39 +25,45 @@ class Stored(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Keeps blobs under names such as ``<client id>/location/<id>``; safe to share between processes.
+    """Keeps blobs under names such as ``<client id>/location/<id>``. Processes may share it.
 
-    Every method may raise anything: callers turn it into :class:`~hl_async.errors.TokenStoreError`.
+    A method may raise any exception: callers turn it into :class:`~hl_async.errors.TokenStoreError`.
     """
 
     async def load(self, name: str) -> Stored | None:
-        """The entry, as the last finished ``save`` of any process left it; None when there is none."""
+        """Return the entry as the last finished ``save`` of any process left it; None if it is missing."""
         ...
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
-        """Write if the entry's version is still ``version`` (0: there is none yet), atomically and durably.
+        """Write an entry if its version is still ``version``, atomically and durably.
 
-        The entry has ``version + 1`` then, and True is returned. False: somebody else wrote first, nothing
-        was changed. When this returns, the entry survives a power cut.
+        Args:
+            name: The name of the entry.
+            data: The new content.
+            version: The expected version; 0 for a missing entry. The new one is ``version + 1``.
+
+        Returns:
+            True if the entry was written, and then it survives a power cut. False if another process wrote first;
+            nothing changed.
         """
         ...
 
     async def delete(self, name: str, version: int) -> bool:
-        """Remove the entry if its version is still ``version``; False when it is not, or there is none."""
+        """Remove the entry if its version is still ``version``; False if it is another one, or missing."""
         ...
 
     async def names(self, prefix: str) -> list[str]:
-        """All names that start with ``prefix``, sorted."""
+        """Return all names that start with ``prefix``, sorted."""
         ...
 
     def locked(self, name: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock of ``name`` against every task and process that shares the store.
 
-        It must not outlive the process that holds it, and ``load``, ``save`` and ``delete`` must work inside.
-        It saves requests and refresh tokens; correctness rests on ``save``'s comparison.
+        The lock must end with its process, and ``load``, ``save`` and ``delete`` must work inside. It saves requests
+        and refresh tokens. Correctness rests on the comparison in ``save``.
         """
         ...
 
     async def aclose(self) -> None:
-        """Give resources back. The store may be used again afterwards."""
+        """Release resources. The store may be used again afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""Encryption at rest for any store: Fernet, keys that can be rotated, entries that can't be swapped."""
+"""Encryption at rest for any store, with keys that rotate and entries that cannot be swapped."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ class EncryptedStore:
         self._store = store
         self._keys: Callable[[], Sequence[Key] | Awaitable[Sequence[Key]]] | None = None
         self._cipher: MultiFernet | None = None
-        # a store that was plain before stays readable, and each entry is encrypted when it is next written
+        # a store that was plain before stays readable, and each entry is encrypted at its next write
         self._accept_plain = accept_plain
         if callable(keys):
+            # a missing package shows here, and not at the first token
             _check_installed()
             self._keys = keys
         else:
@@ -155,6 +156,7 @@ def _decrypt(cipher: MultiFernet, sealed: bytes) -> _Entry | None:
 
     try:
         return msgspec.msgpack.decode(cipher.decrypt(sealed), type=_Entry)
+    # an authentic text that is not an entry was not written by this store
     except (InvalidToken, msgspec.MsgspecError):
         return None
 
@@ -163,7 +165,8 @@ def _key_bytes(key: Key) -> bytes:
     if isinstance(key, Secret):
         key = key.masked()
     if isinstance(key, bytes) and len(key) != _KEY_BYTES:
-        key = key.decode("ascii", "replace")  # the text that Fernet.generate_key() returns
+        # Fernet.generate_key() returns its text as bytes
+        key = key.decode("ascii", "replace")
     if isinstance(key, str):
         key = _from_text(key.strip())
     if not isinstance(key, bytes) or len(key) != _KEY_BYTES:
@@ -174,6 +177,7 @@ def _key_bytes(key: Key) -> bytes:
 
 
 def _from_text(text: str) -> bytes:
+    # keys are made by many tools: hexadecimal, base64 and its variant for URLs, with or without padding
     try:
         if len(text) == 2 * _KEY_BYTES:
             return bytes.fromhex(text)

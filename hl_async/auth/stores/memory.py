@@ -10,7 +10,7 @@ from hl_async.auth.stores.base import Stored
 
 
 class MemoryStore:
-    """A store for one process: everything is gone when it ends. For tests, and for tokens that are minted."""
+    """A store for one process, which ends with it. For tests, and for tokens that are minted."""
 
     __slots__ = ("_entries", "_locks")
 
@@ -23,7 +23,7 @@ class MemoryStore:
         return self._entries.get(name)
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
-        """See :meth:`TokenStore.save`; durable as long as the process lives."""
+        """See :meth:`TokenStore.save`; an entry lasts as long as the process."""
         if self._version(name) != version:
             return False
         self._entries[name] = Stored(version + 1, data)
@@ -43,6 +43,7 @@ class MemoryStore:
     @asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
         """See :meth:`TokenStore.locked`."""
+        # counted with its waiters: the last of them removes the lock
         lock, users = self._locks.get(name) or (asyncio.Lock(), 0)
         self._locks[name] = (lock, users + 1)
         try:
@@ -51,12 +52,13 @@ class MemoryStore:
         finally:
             lock, users = self._locks[name]
             if users == 1:
-                del self._locks[name]  # a lock per location for ever would be most of the memory
+                # with thousands of locations, a lock for each of them would be most of the memory
+                del self._locks[name]
             else:
                 self._locks[name] = (lock, users - 1)
 
     async def aclose(self) -> None:
-        """Nothing to give back; the entries stay."""
+        """Do nothing; the entries stay."""
 
     def _version(self, name: str) -> int:
         entry = self._entries.get(name)

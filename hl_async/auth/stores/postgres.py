@@ -1,8 +1,8 @@
 """Tokens in Postgres, shared by the processes of many hosts.
 
-The lock around a refresh is an advisory lock of a session: it ends with the connection, and so with the process that
-holds it, however that ends; no time to live has to be guessed. Locks have connections of their own, so that those
-who hold one can always read and write. Needs the extra ``postgres`` (asyncpg).
+The lock around a refresh is an advisory lock of a session. It ends with the connection, and so with its process; no
+time to live has to be guessed. Locks have connections of their own, so that their holders can always read and write.
+Needs the extra ``postgres`` (asyncpg).
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ _TOKENS: Final = Tables("token", (_TABLES,), TokenStoreError)
 
 
 class PostgresTokenStore:
-    """Keeps tokens in a database, an address or a :class:`~hl_async.storage.postgres.Database`, in the schema
-    ``hl_async``.
+    """Keeps tokens in a Postgres database, in the schema ``hl_async``.
 
-    ``locks`` bounds the connections for locks, which are opened when needed. ``lock_timeout`` is how many seconds to
-    wait for another process's refresh. The database must be reached directly or through a pooler in session mode,
-    for the locks. Tokens are in the clear unless it is wrapped in a ``EncryptedStore``. A database that was passed
-    in is not closed with the store. Raises :class:`ConfigurationError` without asyncpg.
+    The locks need a direct connection, or a pooler in session mode. Tokens are in the clear unless the store is inside
+    an :class:`EncryptedStore`.
+
+    Args:
+        database: An address or a :class:`~hl_async.storage.postgres.Database`, which is then not closed with the store.
+        locks: The most connections for locks, which are opened when they are needed.
+        lock_timeout: Seconds to wait for another process's refresh.
+
+    Raises:
+        ConfigurationError: The extra ``postgres`` is missing, or the address is not a ``postgresql://`` address.
     """
 
     __slots__ = ("_database", "_lock_pool", "_lock_timeout", "_locks", "_opening", "_owns")
@@ -61,7 +66,7 @@ class PostgresTokenStore:
                 "update hl_async.token set version = version + 1, data = $2 where name = $1 and version = $3"
             )
             done = await self._changed(query, name, data, version)
-        # repeated after a lost connection, a write can find that it was done the first time
+        # A write that is repeated after a lost connection may find its own first execution.
         return done or await self.load(name) == Stored(version + 1, data)
 
     async def delete(self, name: str, version: int) -> bool:
@@ -101,7 +106,7 @@ class PostgresTokenStore:
         raise TokenStoreError(problem)
 
     async def aclose(self) -> None:
-        """Close all connections that are its own."""
+        """Close the connections that the store opened."""
         pool, self._lock_pool = self._lock_pool, None
         if pool is not None:
             await pool.close()
@@ -109,7 +114,7 @@ class PostgresTokenStore:
             await self._database.aclose()
 
     async def _changed(self, query: str, *values: Any) -> bool:
-        # every write here may be repeated: it names the version that it replaces
+        # repeatable: each write names the version that it replaces
         done: str = await self._database.run(_TOKENS, lambda connection: connection.execute(query, *values))
         return done.endswith(" 1")
 

@@ -24,6 +24,7 @@ from hl_async.storage import locks
 from hl_async.storage.private_files import create_private, make_private_folder
 from hl_async.storage.sqlite import SqliteFile, SqliteRules, SqliteTrouble, apply_steps
 
+# few enough to be files that stay, many enough that two locations rarely share one
 _STRIPES: Final = 64
 _FIRST_POLL: Final = 0.004
 _LAST_POLL: Final = 0.05
@@ -42,17 +43,23 @@ RULES: Final = SqliteRules(
     },
     overwrites=True,  # a spent or forgotten token must not stay behind in a free page
 )
-"""What messages say of a token store, and how it is opened."""
+"""The words and the opening of a token store."""
 
 
 class SqliteStore:
-    """Keeps tokens in the file ``path``, created with mode 0600; missing folders above it get mode 0700.
+    """Keeps tokens in a SQLite file.
 
-    A file that others may read or write is refused. Writes are synced to the disk before they count; what they
-    replace is overwritten in the file. ``lock_timeout`` is how many seconds to wait for another process's refresh.
-    Opens when it is first used, and again after :meth:`aclose`. Raises :class:`TokenStoreError`, with advice,
-    for a file that is locked, read-only, corrupt, no token store or of a later version. Tokens are in the
-    clear unless it is wrapped in a ``EncryptedStore``.
+    Writes are synced to the disk before they count, and replaced content is overwritten in the file. The store opens at
+    its first use, and again after :meth:`aclose`. Tokens are in the clear unless the store is inside an
+    :class:`EncryptedStore`.
+
+    Args:
+        path: The file, created with mode 0600; missing folders above it get mode 0700.
+        lock_timeout: Seconds to wait for another process's refresh.
+
+    Raises:
+        TokenStoreError: On use: the file is locked, read-only, damaged, readable for others, of another program or of
+            a later version.
     """
 
     __slots__ = ("_file", "_lock_timeout", "_path")
@@ -132,7 +139,7 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._lock_timeout
         pause = _FIRST_POLL
-        # polled: a wait occupies no thread, and can be cancelled
+        # polled: a wait in the kernel would occupy the thread and could not be cancelled
         while True:
             attempt = asyncio.wrap_future(self._file.submit(lambda: _try_lock(path)))
             try:

@@ -1,4 +1,4 @@
-"""The time of day for journals, which setting the machine's clock does not move. Internal."""
+"""Clocks of journals, which do not move when the machine's clock is set. Internal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DRIFT: Final = 1e-4
 
 
 class SteadyClock:
-    """The time of day in seconds, which setting the machine's clock does not move while the process runs.
+    """The time of day in seconds, unmoved by later settings of the machine's clock.
 
-    Waits and intents of one process are measured with it, so that a clock that is set forward shortens no wait, and
-    one that is set back lengthens none.
+    Waits and intents of one process use it: a clock that is set forward shortens no wait, and one that is set back
+    lengthens none.
     """
 
     def __init__(
@@ -31,15 +31,19 @@ class SteadyClock:
 
 def boot_time() -> float:
     """Return seconds since the start of the machine, time asleep included where the system counts it."""
+    # Linux stops the monotonic clock while the machine sleeps; a request that was under way may still arrive meanwhile
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 class DatabaseClock:
-    """The database's time of day, as far as it is known here.
+    """The database's time of day, as this process estimates it.
 
-    Each answer bounds it by the moments of asking and of hearing; the best answer is kept, so that a slow one, or an
-    event loop that was busy meanwhile, doesn't make it jump. Setting this machine's clock does not move it.
+    Each answer of the database bounds its time by the moments of the question and of the answer. The clock keeps the
+    tightest bound. Setting this machine's clock does not move it.
+
+    Args:
+        steady: A clock in seconds that is never set.
     """
 
     def __init__(self, steady: Callable[[], float] = boot_time) -> None:
@@ -50,14 +54,21 @@ class DatabaseClock:
         self._set_at = 0.0
 
     def set(self, database: float, asked: float, answered: float) -> None:
-        """The database said its time somewhere between these two moments of :attr:`steady`."""
+        """Take an answer of the database into account.
+
+        Args:
+            database: Its time of day in seconds.
+            asked: The moment of :attr:`steady` before the question.
+            answered: The moment of :attr:`steady` after the answer.
+        """
         ahead = database - (asked + answered) / 2
         unsure = (answered - asked) / 2
         known = self._unsure + _DRIFT * (answered - self._set_at)
-        # outside of what both allow, the database's clock was set
+        # A slow answer, or an event loop that was busy meanwhile, gives a wide bound and must not make the clock jump.
+        # An answer outside of both bounds means that the database's clock was set.
         if unsure <= known or abs(ahead - self._ahead) > unsure + known:
             self._ahead, self._unsure, self._set_at = ahead, unsure, answered
 
     def now(self) -> float:
-        """Seconds."""
+        """Return the time in seconds."""
         return self.steady() + self._ahead

@@ -1,8 +1,8 @@
 """The journal in Postgres, for runs that many processes work on.
 
-A lane belongs to whoever holds its *lease*: every lease counts the lane's *epoch* up, ends by itself when it is not
-renewed, and every change names the epoch it was made under, so that a process that was believed dead changes nothing
-when it comes back. Times are the database's. Changes that wait at the same time share one statement. Needs the extra
+A lane belongs to the process that holds its *lease*. A lease ends by itself when it is not renewed, and each new one
+increments the lane's *epoch*. Every change names its epoch, so a process that was believed dead changes nothing when it
+comes back. Times are the database's. Changes that wait at the same time share one statement. Needs the extra
 ``postgres`` (asyncpg).
 """
 
@@ -26,14 +26,18 @@ from hl_async.secret import Secret
 from hl_async.storage.postgres import Database, changed_rows, database_of, plain_text
 
 LEASE: Final = 20.0
-"""Seconds a lane stays with a holder that is not heard of."""
+"""Seconds that a lane stays with a holder that does not renew it."""
 
 
 class PostgresJournals:
-    """The run ``name`` in a database, an address or a :class:`~hl_async.storage.postgres.Database`.
+    """The place of a run in a database.
 
-    ``holder`` is how others see this process, ``lease`` how many seconds after its death they wait before they take
-    its lanes over. A database that was passed in is not closed with the journal.
+    Args:
+        database: An address or a :class:`~hl_async.storage.postgres.Database`, which is then not closed with the
+            journal.
+        name: The name of the run.
+        holder: The name of this process for others.
+        lease: Seconds after this process's death until others take its lanes over.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class PostgresJournals:
         """See :meth:`JournalStore.create`."""
 
         async def make(connection: Any) -> int:
+            # in one transaction: a run without its facts would fit any source
             async with connection.transaction():
                 run: int = await connection.fetchval(*self._bind("make_run"))
                 rows = await connection.fetch(*self._bind("header", run=run))
@@ -59,12 +64,12 @@ class PostgresJournals:
         return await self._journal(make)
 
     async def open(self, *, watch: bool = False) -> PostgresJournal:
-        """See :meth:`JournalStore.open`; others may work on it, watched or not."""
+        """See :meth:`JournalStore.open`. Other processes may work on the run, watched or not."""
 
         async def find(connection: Any) -> int:
             run: int | None = await connection.fetchval(*self._bind("find_run"))
             if run is None:
-                raise JournalMissing(f"there is no run {self.name!r} in {self._database.name}")
+                raise JournalMissing(f"the run {self.name!r} is missing in {self._database.name}")
             return run
 
         return await self._journal(find)
@@ -79,6 +84,7 @@ class PostgresJournals:
     async def set_aside(self, word: str) -> str:
         async def rename(connection: Any) -> str:
             async with connection.transaction():
+                # the rows are locked: another process may choose a name at the same time
                 taken = {name for (name,) in await connection.fetch(*self._bind("lock_names"))}
                 number = 1
                 while (new := f"{self.name}.{word}-{number}") in taken:
@@ -128,7 +134,8 @@ class PostgresJournal(PostgresRun):
         return self._name
 
     async def aclose(self) -> None:
-        """Write what is queued."""
+        """Finish queued changes, and close the database if the journal opened it."""
+        # the changes first: they need the database
         await self.changes.written()
         if self._owns:
             await self.database.aclose()
@@ -137,12 +144,14 @@ class PostgresJournal(PostgresRun):
         rows = [ItemColumns(*map(plain_text, columns_of(record))) for record in records]
         if not rows:
             return
+        # one array per column: the statement has the same text, and the same plan, for any number of rows
         columns = dict(zip(ItemColumns._fields, map(list, zip(*rows, strict=True)), strict=True))
         locations = list(dict.fromkeys(row.location for row in rows if row.key is not None))
 
         async def write(connection: Any) -> None:
             async with connection.transaction():
                 await connection.execute(*STATEMENTS.bind("plan", run=self.run, **columns))
+                # in the same transaction: an item without a lane would never be sent
                 await connection.execute(*STATEMENTS.bind("open_lanes", run=self.run, locations=locations))
 
         await self.database.run(JOURNAL, write)
@@ -150,6 +159,7 @@ class PostgresJournal(PostgresRun):
     async def lease(
         self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
     ) -> PostgresLane | None:
+        # read before the request: an answer that takes long must not lengthen the lease
         asked, asked_wall, began = time.monotonic(), time.time(), self.clock.steady()
         rows = await self.query(
             "lease",
@@ -180,6 +190,7 @@ class PostgresJournal(PostgresRun):
         return await self.database.run(JOURNAL, write)
 
     async def withdraw(self) -> list[str]:
+        # first: a holder that ends its turn meanwhile is not given another one
         await self.change("pause_run")
         return [holder for (holder,) in await self.query("holders")]
 
@@ -201,6 +212,7 @@ def _status(location: str, counts: dict[str, int], lane: Any) -> LaneStatus:
         counts,
         rate=lane["rate"] if held else 0.0,
         holder=lane["holder"] if held else "",
+        # a lane that is held or finished keeps the last time at which it was to wake
         wakes_in=0.0 if held or lane["done"] else lane["wakes_in"],
         reason=lane["reason"],
     )

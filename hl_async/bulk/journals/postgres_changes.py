@@ -1,4 +1,4 @@
-"""Changes of items in Postgres: those that wait at the same time share one statement, which checks every lease."""
+"""Changes of items in Postgres. Those that wait at the same time share one statement, which checks every lease."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hl_async.errors import JournalError, LaneLost
 
 
 class ItemChange(NamedTuple):
-    """One item from a state in ``origin`` to ``state``, after ``attempt`` requests; ``sent_at`` is one more.
+    """The change of one item from a state in ``origin`` to ``state``, after ``attempt`` requests.
 
-    ``listed``: a listing had not the document of the item.
+    ``sent_at`` is the time of one more request. ``listed``: a listing lacks the document of the item.
     """
 
     location: str
@@ -29,7 +29,7 @@ class ItemChange(NamedTuple):
 
 
 class Changes:
-    """Changes of items that wait for a statement; each statement takes all that wait.
+    """The changes of items that wait for a statement. Each statement takes all that wait.
 
     Args:
         query: Executes the statement ``change_items``.
@@ -41,29 +41,38 @@ class Changes:
         self._writer: asyncio.Task[None] | None = None
 
     async def written(self) -> None:
-        """Wait until nothing waits."""
+        """Wait until no change waits."""
         while self._writer is not None:
             await asyncio.wait((self._writer,))
 
     async def make(self, change: ItemChange) -> bool:
-        """Whether the item was where the change expects it; :class:`LaneLost` when the lane is somebody else's."""
+        """Make a change durably.
+
+        Returns:
+            Whether the item had the state and the number of attempts that the change expects.
+
+        Raises:
+            LaneLost: Another process holds the lane by now.
+            JournalError: The database cannot be used.
+        """
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
-        # what is queued will be written: a caller that is cancelled must not undo that
+        # A queued change is written in any case: a caller that is cancelled must not undo it.
         return await asyncio.shield(future)
 
     async def _write(self) -> None:
-        """Write what waits, and what came meanwhile, until nothing does."""
+        """Write waiting changes, and those that arrive meanwhile, until none is left."""
         try:
             while self._waiting:
+                # the more changes arrive during a statement, the more the next one takes
                 batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
                 columns = zip(*(change for change, _ in batch), strict=True)
                 values = dict(zip(ItemChange._fields, map(list, columns), strict=True))
                 try:
                     rows = await self._query("change_items", number=list(range(len(batch))), **values)
-                except Exception as error:  # noqa: BLE001 - whatever it was, every waiter has to hear of it
+                except Exception as error:  # noqa: BLE001 - every waiter needs an answer
                     known = isinstance(error, JournalError)
                     _fail(batch, error if known else JournalError(f"changes could not be written: {error!r}"))
                 else:
@@ -76,6 +85,7 @@ def _answer(batch: list[tuple[ItemChange, asyncio.Future[bool]]], done: dict[int
     for n, (change, future) in enumerate(batch):
         if future.done():
             continue
+        # the statement returns a row for each change whose lease is valid
         if n in done:
             future.set_result(done[n])
         else:
@@ -85,4 +95,5 @@ def _answer(batch: list[tuple[ItemChange, asyncio.Future[bool]]], done: dict[int
 def _fail(batch: list[tuple[ItemChange, asyncio.Future[bool]]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
+            # an error of its own for each waiter: raising one adds frames to it
             future.set_exception(type(error)(str(error)))

@@ -15,8 +15,9 @@ from hl_async.bulk.protocol import LaneFacts, State
 from hl_async.errors import LaneLost
 from hl_async.storage.postgres import plain_text
 
+# the lane is lost when three renewals in a row fail
 _RENEWALS: Final = 4
-"""How often a lease is renewed before it would end."""
+"""Renewals within the time of one lease."""
 
 
 class PostgresLane(StoredLane):
@@ -49,6 +50,7 @@ class PostgresLane(StoredLane):
         return held + seconds < self._lease
 
     async def renew(self, rate: float) -> bool:
+        # read before the request: the lease counts from the database's moment, which is later
         asked, asked_wall = time.monotonic(), time.time()
         clock = self._run.clock
         began = clock.steady()
@@ -60,13 +62,17 @@ class PostgresLane(StoredLane):
         return True
 
     async def release(self, release: LaneRelease) -> None:
+        # a lane that was lost has another epoch, so this changes nothing
         await self._run.change("release", **release._asdict(), **self._mine)
 
     async def facts(self) -> LaneFacts:
         rows = await self._run.query("lane_facts", location=self.location)
         if not rows:
-            raise self._lost()  # the run was removed
+            # without its row the run was removed, and its items with it
+            raise self._lost()
         return lane_facts(rows[0])
+
+    # The origins are text: the statement looks the item's state up in it, so one statement serves all changes.
 
     async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
         return await self._change(ordinal, attempt, "planned sent", State.SENT, sent_at=at)
@@ -87,6 +93,7 @@ class PostgresLane(StoredLane):
         return await self._change(ordinal, attempt, "sent", State.UNKNOWN, reason=reason)
 
     async def adopt(self, ordinal: int, document: str) -> bool:
+        # one statement: the lease must not end between its check and the change
         ((is_mine, is_done),) = await self._run.query(
             "adopt", ordinal=ordinal, document=document, **self._mine
         )

@@ -24,6 +24,7 @@ class PostgresRun(StoredRun):
         self.database = database
         self.run = run
         self.clock = DatabaseClock()
+        # one queue for all lanes of the process: their changes share statements
         self.changes = Changes(self.query)
 
     def now(self) -> float:
@@ -46,7 +47,9 @@ class PostgresRun(StoredRun):
         return int(number)
 
     async def note(self, **facts: str) -> None:
+        # it may run twice: Database.run repeats it after a lost connection
         async def write(connection: Any) -> None:
+            # together or not at all, as in a file
             async with connection.transaction():
                 for name, value in facts.items():
                     await connection.execute(*self._bind("note", {"name": name, "value": value}))
@@ -68,5 +71,6 @@ class PostgresRun(StoredRun):
         return changed_rows(done)
 
     def _bind(self, name: str, values: dict[str, Any]) -> tuple[Any, ...]:
+        # Postgres holds neither NUL nor half a surrogate pair, and file names and error texts may have both
         texts = {value: plain_text(content) for value, content in values.items()}
         return STATEMENTS.bind(name, run=self.run, **texts)

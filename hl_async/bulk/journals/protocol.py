@@ -1,8 +1,8 @@
-"""The journal: what a run intends, did, and does not know. Its promises; SQLite and Postgres keep them.
+"""The journal: the intents of a run, their results and the open questions. SQLite and Postgres implement it.
 
-Everything awaited here is durable when it returns. A journal belongs to one source, one operation and one set of
-locations. It is looked at as a whole through :class:`Journal`; a *lane*, the items of one location, is changed only
-through the :class:`LaneJournal` that :meth:`Journal.lease` gives to one holder at a time.
+Every method is durable when it returns. A journal belongs to one source, one operation and one set of locations.
+:class:`Journal` shows the whole run. A *lane* holds the items of one location. It changes only through the
+:class:`LaneJournal` that :meth:`Journal.lease` gives to one holder at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hl_async.bulk.stages.steps import LaneSteps, RunSteps
 from hl_async.errors import JournalMismatch
 
 BATCH: Final = 2000
-"""So many rows are read or written at once."""
+"""The most rows of one read or write."""
 
 
 class PlannedItem(NamedTuple):
-    """One item that is to be sent. ``attempt`` counts the requests that may have left already."""
+    """One item to send. ``attempt`` counts the requests that may have left already."""
 
     ordinal: int
     key: str
@@ -33,7 +33,7 @@ class PlannedItem(NamedTuple):
 
 
 class SentItem(NamedTuple):
-    """An item that was sent and not answered. ``words`` say why, as far as the journal heard of it."""
+    """An item that was sent and not answered. ``words`` say why, if the journal knows."""
 
     ordinal: int
     key: str
@@ -46,10 +46,20 @@ class SentItem(NamedTuple):
 class ItemRow(NamedTuple):
     """One item as it stands, for reports, verification and rollback.
 
-    ``attempt`` counts requests that may have left, ``possible`` those of them that may have made a document,
-    ``failures`` those that a listing with its controls met found not executed. ``first_sent`` and ``last_sent`` are
-    the times of the first and the last intent, in seconds of the journal's clock. ``digest`` covers what is sent,
-    ``body`` is what is sent, if it was asked for.
+    Attributes:
+        ordinal: The position in the source; ``place`` says it in words.
+        key: The idempotency key; None for a reject.
+        total: The total in the source.
+        reason: The words of the last refusal or missing answer.
+        raw: The record as the source has it.
+        attempt: Requests that may have left.
+        possible: Requests that may have made a document.
+        failures: Requests that a listing, with its controls met, found not executed.
+        first_sent: The time of the first intent, in seconds of the journal's clock.
+        last_sent: The time of the last intent.
+        ids: The ids in the path of the request.
+        digest: A digest of everything that decides the request.
+        body: The body of the request, if the caller asked for it.
     """
 
     ordinal: int
@@ -74,7 +84,7 @@ class ItemRow(NamedTuple):
 
 
 class Deletion(NamedTuple):
-    """A deletion of a document, written down before the request leaves.
+    """A deletion of a document, recorded before the request leaves.
 
     ``outcome`` is empty until the answer is known. Times are in seconds of the journal's clock.
     """
@@ -90,29 +100,32 @@ class Deletion(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many items are in which state, and what their totals add up to by currency, when that was asked for."""
+    """The number of items in each state, and the exact totals by state and currency if the caller asked for them."""
 
     by_state: dict[str, int]
     totals: dict[str, dict[str, Decimal]]
 
     def of(self, state: State) -> int:
-        """Items in a state."""
+        """Return the number of items in a state."""
         return self.by_state.get(state.value, 0)
 
     @property
     def ambiguous(self) -> int:
-        """Items that were sent and not answered, or whose answer is on its way."""
+        """The number of items that were sent and not answered, or whose answer is under way."""
         return self.of(State.SENT)
 
     @property
     def all(self) -> int:
-        """Items of the source."""
+        """The number of items of the source."""
         return sum(self.by_state.values())
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
-    """One location as it stands. ``rate`` is in items per second over the last few seconds, ``holder`` who works on
-    it now, ``wakes_in`` the seconds until it goes on, ``reason`` why it waits or stopped."""
+    """One location as it stands.
+
+    ``rate`` is in items per second over the last few seconds. ``holder`` names the process that works on it now.
+    ``wakes_in`` is the number of seconds until it continues. ``reason`` says why it waits or stopped.
+    """
 
     location: str
     created: int
@@ -127,18 +140,21 @@ class LaneStatus(msgspec.Struct, frozen=True):
 
     @property
     def done(self) -> int:
-        """Items that need nothing more."""
+        """The number of items that need nothing more."""
         return self.created + self.rejected + self.unknown
 
     @property
     def of(self) -> int:
-        """Items of the location."""
+        """The number of items of the location."""
         return self.done + self.planned + self.ambiguous
 
 
 class LaneRelease(NamedTuple):
-    """What becomes of a lane that is given back: nothing is left to do (``done``), it goes on in ``wake_in`` seconds,
-    or it waits for a person (``stopped``); ``reason`` says why it does not go on at once."""
+    """The future of a released lane.
+
+    It is finished (``done``), continues in ``wake_in`` seconds, or waits for a person (``stopped``). ``reason`` says
+    why it does not continue at once.
+    """
 
     done: bool = False
     wake_in: float = 0.0
@@ -147,54 +163,55 @@ class LaneRelease(NamedTuple):
 
 
 class LaneJournal(Protocol):
-    """The items of one location, in the hands of one holder.
+    """The items of one location, for one holder.
 
-    Changes compare before they write (the state, the number of attempts): they return False when the item is not
-    where the caller thinks. They raise :class:`LaneLost` when the lane is somebody else's by now; nothing was written.
+    A change names the state and the number of attempts that it expects, and returns False if the item has others. It
+    raises :class:`LaneLost`, and writes nothing, if another process holds the lane by now.
     """
 
     location: str
     renew_every: float
     """Seconds between two calls of :meth:`renew`."""
 
+    # waits count from times in the journal, so holders on other machines and later processes share its clock
     def now(self) -> float:
-        """The time of day that all holders share, in seconds."""
+        """Return the time of day that all holders share, in seconds."""
         ...
 
     def lasts(self, seconds: float) -> bool:
-        """Whether the lane stays in these hands for so long, also if it can't be renewed."""
+        """Return whether this holder keeps the lane for so many seconds even if it cannot renew it."""
         ...
 
     async def renew(self, rate: float) -> bool:
-        """Keep the lane, and tell its rate; False when it is lost."""
+        """Renew the lease and record the rate; False if the lane is lost."""
         ...
 
     async def release(self, release: LaneRelease) -> None:
-        """Give the lane back; when it is lost already, nothing happens."""
+        """Release the lane. Nothing happens if it is lost already."""
         ...
 
     async def facts(self) -> LaneFacts:
-        """What decides about the lane's next step."""
+        """Return the facts that decide the lane's next step."""
         ...
 
     async def take(self, after: int, limit: int) -> list[PlannedItem]:
-        """The next planned items in the order of the source, behind the ordinal ``after``."""
+        """Return the next planned items in the order of the source, behind the ordinal ``after``."""
         ...
 
     async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
-        """Planned (or a sent item's next request) becomes sent."""
+        """Turn a planned item into a sent one, or record the next request of a sent item."""
         ...
 
     async def created(self, ordinal: int, attempt: int, document: str) -> bool:
-        """The answer came, or the listing found it."""
+        """Record the document of a sent item, which an answer or a listing named."""
         ...
 
     async def rejected(self, ordinal: int, attempt: int, reason: str) -> bool:
-        """The API will never take it."""
+        """Record that the API will never take an item."""
         ...
 
     async def unanswered(self, ordinal: int, attempt: int, words: str) -> bool:
-        """Keep why a request got no usable answer. The item stays sent."""
+        """Record why a request got no usable answer. The item stays sent."""
         ...
 
     async def mark_planned(self, ordinal: int, attempt: int, *, listed: bool = False) -> bool:
@@ -202,30 +219,30 @@ class LaneJournal(Protocol):
 
         Args:
             ordinal: The item.
-            attempt: How many requests of it may have left.
-            listed: The document was not in a listing: the request may still be executed later, and counts as a
-                failure if the journal holds its words. Otherwise it was provably not executed.
+            attempt: The number of its requests that may have left.
+            listed: A listing lacks the document. The request may still be executed later, and counts as a failure if
+                the journal holds its words. False: the request was provably not executed.
         """
         ...
 
     async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
-        """Nobody can tell what happened: left to a person, never sent again."""
+        """Leave a sent item to a person: its result cannot be known, and it is never sent again."""
         ...
 
     async def adopt(self, ordinal: int, document: str) -> bool:
-        """The sweep found the item's document although the journal thought that it had been refused."""
+        """Record a document that the sweep found, of an item that the journal took for refused."""
         ...
 
     async def note_ambiguous(self, at: float) -> None:
-        """Remember that the lane had an ambiguous send, so that it is swept at the end."""
+        """Record that the lane had an ambiguous send, so that it is swept at the end."""
         ...
 
     async def prove(self) -> None:
-        """The canary came back with its key."""
+        """Record that the canary came back with its key."""
         ...
 
     async def listed(self) -> None:
-        """Note that the location was listed after a resume: items may be sent again."""
+        """Record that the location was listed after a resume: items may be sent again."""
         ...
 
     async def controls(self, since: float | None, limit: int) -> list[Control]:
@@ -241,7 +258,7 @@ class LaneJournal(Protocol):
         ...
 
     async def swept(self, at: float) -> None:
-        """The sweep that began at ``at`` is complete."""
+        """Record that the sweep which began at ``at`` is complete."""
         ...
 
     async def note_copies(self, documents: Sequence[str]) -> None:
@@ -260,7 +277,7 @@ class LaneJournal(Protocol):
         ...
 
     async def known(self) -> dict[str, KnownItem]:
-        """Return what the journal knows of every key of the lane."""
+        """Return the item of every key of the lane."""
         ...
 
 
@@ -269,16 +286,16 @@ class Journal(Protocol):
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """The name that the command line shows."""
         ...
 
     @property
     def steps(self) -> RunSteps:
-        """What the stages of the run do besides its documents."""
+        """The steps of the run's stages, besides its documents."""
         ...
 
     async def header(self) -> dict[str, str]:
-        """The facts about the run."""
+        """Return the facts about the run."""
         ...
 
     async def note(self, **facts: str) -> None:
@@ -286,19 +303,19 @@ class Journal(Protocol):
         ...
 
     async def plan(self, records: Iterable[tuple[SourceItem, str, bytes] | Reject]) -> None:
-        """Add items (with key and final body) and rejects; those that are there already stay as they are."""
+        """Add items, with key and final body, and rejects. Records that the journal holds stay as they are."""
         ...
 
     async def lease(
         self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
     ) -> LaneJournal | None:
-        """Lease the lane of a location for this process alone, until it is given back or not renewed.
+        """Lease the lane of a location for this process alone, until it is released or not renewed.
 
         Args:
             location: The location.
-            epoch: The number of leases that the lane has seen; None for any.
-            state: The state of the run that the caller works for. A run that is being rolled back gives no lane
-                to a process that would send its items.
+            epoch: The expected number of leases so far; None for any.
+            state: The expected state of the run. A run that is being rolled back gives no lane to a process that
+                would send its items.
 
         Returns:
             The lane, or None if another process holds it, its epoch is another one, or the run is in another state.
@@ -310,7 +327,7 @@ class Journal(Protocol):
         ...
 
     async def set_run_state(self, state: RunState) -> None:
-        """Change the state of the run; no lane is leased for another state from then on."""
+        """Change the state of the run. From then on, no lane is leased for another state."""
         ...
 
     async def withdraw_planned(self) -> int:
@@ -322,11 +339,11 @@ class Journal(Protocol):
         ...
 
     async def record_deletion_intent(self, location: str, document: str, key: str, reason: str) -> int:
-        """Write down that a document is about to be deleted; returns the id of the deletion."""
+        """Record that a document is about to be deleted; returns the id of the deletion."""
         ...
 
     async def record_deletion_result(self, deletion: int, outcome: str) -> None:
-        """Write down how a deletion ended: ``deleted``, ``gone``, or the words of the failure."""
+        """Record how a deletion ended: ``deleted``, ``gone``, or the words of the failure."""
         ...
 
     async def deletions(self, *, after: int = 0, limit: int = BATCH) -> list[Deletion]:
@@ -334,22 +351,22 @@ class Journal(Protocol):
         ...
 
     async def withdraw(self) -> list[str]:
-        """Have no worker begin another turn of this run; those that are in the middle of one."""
+        """Keep workers from the next turn of this run; returns those in the middle of one."""
         ...
 
     async def retry_rejected(self) -> int:
-        """Plan again what the API rejected, a rollback deleted, or was held because it failed again and again.
+        """Plan again rejected, deleted and repeatedly failing items; returns how many.
 
-        What never became a request stays rejected. Returns how many items.
+        An item that never became a request stays rejected.
         """
         ...
 
     async def reopen(self) -> int:
-        """Set the run to running, and plan again what a rollback withdrew or deleted; returns how many items."""
+        """Set the run to running, and plan again items that a rollback withdrew or deleted; returns how many."""
         ...
 
     async def rolled_back(self, ordinal: int, document: str | None = None) -> bool:
-        """Note that the document of an item was deleted by a rollback. Its id is kept.
+        """Record that a rollback deleted the document of an item. Its id is kept.
 
         Args:
             ordinal: The item, in any state but deleted or skipped.
@@ -358,7 +375,7 @@ class Journal(Protocol):
         ...
 
     async def locations(self) -> list[str]:
-        """Locations that have items to send, or had, in the order of the source."""
+        """Return the locations that have, or had, items to send, in the order of the source."""
         ...
 
     async def known(self, location: str) -> dict[str, KnownItem]:
@@ -366,7 +383,7 @@ class Journal(Protocol):
         ...
 
     async def counts(self, *, totals: bool = True) -> Counts:
-        """Numbers over the whole run, and exact totals unless they are not wanted."""
+        """Return numbers over the whole run, and exact totals if ``totals``."""
         ...
 
     async def foreign_copies(self) -> list[str]:
@@ -378,7 +395,7 @@ class Journal(Protocol):
         ...
 
     async def lanes(self) -> list[LaneStatus]:
-        """Every location as it stands, in the order of :meth:`locations`."""
+        """Return every location as it stands, in the order of :meth:`locations`."""
         ...
 
     async def rows(
@@ -388,44 +405,61 @@ class Journal(Protocol):
         ...
 
     async def checkpoint(self) -> None:
-        """Make what was written independent of any file or process beside the journal itself."""
+        """Make all writes independent of any file or process beside the journal itself."""
         ...
 
     async def aclose(self) -> None:
-        """Write what is queued, and let others have it."""
+        """Finish queued writes, and release the journal."""
         ...
 
 
 class JournalStore(Protocol):
-    """Where a journal is, or is to be."""
+    """The place of a journal, which may not exist yet."""
 
     async def create(self, header: dict[str, str]) -> Journal:
-        """A journal for a new run, or the one that is there if it belongs to the same run.
+        """Create the journal of a new run, or open the existing one of the same run.
 
-        ``header`` names the run: fingerprint of the source, operation, key place. Raises :class:`JournalMismatch`
-        when it belongs to another one, and the other journal errors.
+        Args:
+            header: The facts that identify the run: fingerprint of the source, operation, place of the key.
+
+        Raises:
+            JournalMismatch: The journal belongs to another run.
+            JournalError: The journal cannot be used.
         """
         ...
 
     async def open(self, *, watch: bool = False) -> Journal:
-        """The journal of an earlier run; with ``watch`` it is only read. :class:`JournalError` when there is none."""
+        """Open the journal of an earlier run.
+
+        Args:
+            watch: Only read; another process may work on it.
+
+        Raises:
+            JournalMissing: The journal does not exist.
+            JournalError: The journal cannot be used.
+        """
         ...
 
     async def exists(self) -> bool:
-        """Whether there is a journal."""
+        """Return whether the journal exists."""
         ...
 
     async def remove(self) -> None:
-        """Remove the journal, for a run that never began."""
+        """Remove the journal of a run that never began."""
         ...
 
     async def set_aside(self, word: str) -> str:
-        """Give the journal another name, such as ``NAME.word-1``, so that another run can have its own; returns it."""
+        """Rename the journal, to ``NAME.word-1`` for example, to make room for another run; returns the new name."""
         ...
 
 
 def check_header(name: str, found: dict[str, str], header: dict[str, str]) -> None:
-    """Raise :class:`JournalMismatch` when a journal that says ``found`` does not belong to the run of ``header``."""
+    """Check that a journal with the facts ``found`` belongs to the run of ``header``.
+
+    Raises:
+        JournalMismatch: A fact differs.
+    """
+    # a fact that the journal does not hold is a new one: journals of earlier versions have fewer
     for fact, value in header.items():
         if fact in found and found[fact] != value:
             raise JournalMismatch(

@@ -16,6 +16,7 @@ from hl_async.bulk.sources.records import Reject, SourceItem
 
 def item_row(columns: Sequence[Any]) -> ItemRow:
     """Build an item's row from the columns of the statement ``rows``."""
+    # by position: the order of the statement's columns is the order of the fields
     row = ItemRow(*columns)
     return row._replace(
         state=State(row.state),
@@ -25,7 +26,7 @@ def item_row(columns: Sequence[Any]) -> ItemRow:
 
 
 class ItemColumns(NamedTuple):
-    """A record of a source as the columns of an item, the same in every journal."""
+    """The columns of an item, from a record of a source."""
 
     ordinal: int
     source_id: str
@@ -44,7 +45,9 @@ class ItemColumns(NamedTuple):
 
 def digest_of(key: str, location: str, ids: str, body: bytes) -> bytes:
     """Return a digest of everything that decides which request an item becomes."""
+    # against damage, not against an attacker: who can write the journal can write the digest
     digest = hashlib.blake2b(digest_size=16)
+    # lengths first: ("ab", "c") and ("a", "bc") have to differ
     for part in (key, location, ids):
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
@@ -53,7 +56,8 @@ def digest_of(key: str, location: str, ids: str, body: bytes) -> bytes:
 
 
 def columns_of(record: tuple[SourceItem, str, bytes] | Reject) -> ItemColumns:
-    """``record`` as it is written: an item is planned, a reject is rejected or was left out."""
+    """Return the columns of a record: an item is planned, a reject is rejected or skipped."""
+    # a reject has neither key nor location, so no lane ever takes it
     if isinstance(record, Reject):
         state = State.SKIPPED if record.skipped else State.REJECTED
         return ItemColumns(
@@ -69,7 +73,7 @@ def columns_of(record: tuple[SourceItem, str, bytes] | Reject) -> ItemColumns:
 
 
 DAMAGED: Final = "its request in the journal is damaged; it was not sent. Migrate it again from the source"
-"""Why an item whose digest does not fit is rejected."""
+"""The reason of an item whose digest does not fit."""
 
 
 def intact(rows: Iterable[Sequence[Any]]) -> tuple[list[PlannedItem], list[tuple[int, int]]]:
@@ -77,7 +81,7 @@ def intact(rows: Iterable[Sequence[Any]]) -> tuple[list[PlannedItem], list[tuple
     items: list[PlannedItem] = []
     damaged: list[tuple[int, int]] = []
     for ordinal, key, ids, body, attempt, location, digest in rows:
-        # a journal of an earlier version has no digests
+        # without a digest, a journal of an earlier version planned the item
         if digest is not None and digest != digest_of(key, location, ids, body):
             damaged.append((ordinal, attempt))
         else:
@@ -92,18 +96,25 @@ def known_items(rows: Iterable[Sequence[Any]]) -> dict[str, KnownItem]:
 
 def lane_facts(row: Sequence[Any]) -> LaneFacts:
     """Return the row of the statement ``lane_facts``: counts, the last intent, the lane's marks, and its past."""
+    # the note alone is not enough: a process may have died between an intent and its note
     planned, sent, last, proven, swept_at, noted, resumed, unclean = row
     ever = max((moment for moment in (last, noted) if moment is not None), default=None)
     return LaneFacts(planned, sent, bool(proven), last, ever, swept_at, resumed, unclean)
 
 
 def ids_of(text: str) -> tuple[str, ...]:
-    """What :func:`columns_of` made of an item's ids."""
+    """Return the ids that :func:`columns_of` made one text of."""
     return msgspec.json.decode(text, type=tuple[str, ...])
 
 
 def lane_status(location: str, counts: dict[str, int], **more: Any) -> LaneStatus:
-    """The status of a lane with so many items in each state."""
+    """Return the status of a lane.
+
+    Args:
+        location: The location's id.
+        counts: The number of items in each state.
+        more: The other fields of :class:`LaneStatus`.
+    """
     return LaneStatus(
         location,
         created=counts.get(State.CREATED.value, 0),
@@ -116,9 +127,10 @@ def lane_status(location: str, counts: dict[str, int], **more: Any) -> LaneStatu
 
 
 def add_up(sums: Iterable[Sequence[Any]]) -> dict[str, dict[str, Decimal]]:
-    """(state, currency, total, how many of it) added up exactly, by state and currency."""
+    """Add up the rows of the statement ``sums``: state, currency, total, and the number of items with it."""
     totals: dict[str, dict[str, Decimal]] = {}
     for state, currency, total, number in sums:
+        # in decimals: SQLite would add the texts up as binary fractions
         of_state = totals.setdefault(state, {})
         of_state[currency] = of_state.get(currency, Decimal(0)) + Decimal(total) * number
     return totals

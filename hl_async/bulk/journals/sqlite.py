@@ -45,11 +45,11 @@ class SqliteJournals(NamedTuple):
     path: Path
 
     async def create(self, header: dict[str, str]) -> SqliteJournal:
-        """See :meth:`JournalStore.create`; also raises :class:`JournalLocked` and :class:`JournalCorrupt`."""
+        """See :meth:`JournalStore.create`. Also raises :class:`JournalLocked` and :class:`JournalCorrupt`."""
         return await SqliteJournal.open_file(self.path, header)
 
     async def open(self, *, watch: bool = False) -> SqliteJournal:
-        """See :meth:`JournalStore.open`; watched, it may belong to another process."""
+        """See :meth:`JournalStore.open`. A watched journal may belong to another process."""
         return await SqliteJournal.open_file(self.path, None, watch=watch)
 
     async def exists(self) -> bool:
@@ -90,12 +90,13 @@ class SqliteJournal(SqliteRun):
             JournalError: The file is missing, in use, damaged, or of another run.
         """
         if header is None and not await asyncio.to_thread(path.is_file):
-            raise JournalMissing(f"there is no journal at {path}")
+            raise JournalMissing(f"the journal {path} is missing")
         clock = SteadyClock()
 
         def prepare(_: Path) -> None:
             if header is not None:
                 make_file(path)
+            # SQLite takes an empty file for a new database, and would hide that the journal lost its contents
             elif path.stat().st_size == 0:
                 raise JournalCorrupt(f"{path} is empty: it does not say which run it belonged to; restore it")
 
@@ -103,6 +104,7 @@ class SqliteJournal(SqliteRun):
             check_schema(db, path, upgrade=not watch)
             if header is not None:
                 check_run(db, path, header)
+            # a watcher writes nothing: the process that works on the journal has its own clock
             if not watch:
                 correct_future(db, clock.now())
                 correct_future_steps(db, clock.now())
@@ -119,7 +121,8 @@ class SqliteJournal(SqliteRun):
         return cls(file, lock, clock, "" if watch else facts.get(SENDING, ""))
 
     async def aclose(self) -> None:
-        """Write what is queued, close the file and let others have it."""
+        """Finish queued writes, close the file and release its lock."""
+        # the checkpoint moves this note with the writes before it: a main file that says "drained" is complete
         if self._announced and not self._file.is_closed and not self._file.has_failed:
             with contextlib.suppress(JournalError):
                 await self.note(**{SENDING: "drained"})
@@ -135,6 +138,7 @@ class SqliteJournal(SqliteRun):
     async def lease(
         self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
     ) -> LaneJournal | None:
+        # no lease to take: the file's lock keeps other processes out
         if await self.run_state() is not state:
             return None
         return SqliteLane(self, location)

@@ -31,9 +31,7 @@ SCHEMA_VERSION: Final = len(_STEPS)
 
 
 def make_file(path: Path) -> None:
-    """Make a journal without items, if there is no file at ``path``.
-
-    It is built beside ``path`` and renamed, so that a file without tables is never one of ours that was begun.
+    """Make a journal without items unless ``path`` exists.
 
     Raises:
         JournalCorrupt: The file is missing or empty, and something of a journal stands beside it.
@@ -45,11 +43,13 @@ def make_file(path: Path) -> None:
                 "never was a journal"
             )
         return
+    # a -wal without its file holds the last writes of a run: a new journal at its name would swallow them
     for name in (path.with_name(path.name + end) for end in _BESIDE):
         if name.exists() and name.stat().st_size:
             raise JournalCorrupt(
-                f"{path} is missing, but {name} belongs to it and holds what the run did last; restore the file"
+                f"{path} is missing, but {name} belongs to it and holds the last writes of the run; restore the file"
             )
+    # built beside the path and renamed: a file without tables is never a journal of ours that was begun
     new = path.with_name(path.name + ".new")
     remove_file(new)
     # exclusively: a file that another user put there meanwhile is not taken over
@@ -57,11 +57,12 @@ def make_file(path: Path) -> None:
     with contextlib.closing(connect(new)) as connection:
         apply_steps(connection, new, _STEPS, JournalCorrupt, application=_APPLICATION_ID)
     new.replace(path)
+    # a rename is durable with its folder only
     _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file durable, where the system can."""
+    """Make the names in a folder durable, where the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -71,22 +72,29 @@ def _sync_folder(folder: Path) -> None:
 
 
 def check_schema(connection: sqlite3.Connection, path: Path, *, upgrade: bool) -> None:
-    """Check that a file is a journal that this version can use; an older one is upgraded.
+    """Check that a file is a journal that this version can use.
+
+    Args:
+        connection: The file.
+        path: Its path, for messages.
+        upgrade: Upgrade the tables of an older version.
 
     Raises:
-        JournalCorrupt: It is not.
+        JournalCorrupt: The file is not a journal, lost its tables, or has another version's.
     """
     (application,) = connection.execute("pragma application_id").fetchone()
     version = version_of(connection)
+    # an empty database first: its marks are zero, so the next check would call it another program's
     if table_count(connection) == 0:
         raise JournalCorrupt(
             f"{path} holds no tables: it lost its contents, or never was a journal; restore it or choose another file"
         )
     if application != _APPLICATION_ID:
-        raise JournalCorrupt(f"{path} is a database, but no journal of this program")
+        raise JournalCorrupt(f"{path} is a database, but not a journal of this program")
     if not 1 <= version <= SCHEMA_VERSION:
         raise JournalCorrupt(f"{path} has schema {version}; this version reads schema {SCHEMA_VERSION}")
     if version < SCHEMA_VERSION:
+        # a watcher must not change the tables under a process of the older version
         if not upgrade:
             raise JournalCorrupt(
                 f"{path} has schema {version}; open it once with the run before it is watched"
@@ -95,7 +103,7 @@ def check_schema(connection: sqlite3.Connection, path: Path, *, upgrade: bool) -
 
 
 def check_run(connection: sqlite3.Connection, path: Path, header: dict[str, str]) -> None:
-    """Write the facts of a new run, or check that the journal belongs to this one."""
+    """Write the facts of a new run, or check that they are those of this run."""
     check_header(str(path), dict(connection.execute(STATEMENTS["header"])), header)
     facts = [{"name": name, "value": value} for name, value in header.items()]
     connection.executemany(STATEMENTS["note_new"], facts)
@@ -103,6 +111,7 @@ def check_run(connection: sqlite3.Connection, path: Path, header: dict[str, str]
 
 def correct_future(connection: sqlite3.Connection, now: float) -> None:
     """Set times that are still to come to `now`: the clock was set back since they were written."""
+    # in this order: the first intent is compared with the corrected last one
     for name in ("correct_sent", "correct_first_sent", "correct_ambiguous", "correct_swept"):
         connection.execute(STATEMENTS[name], {"now": now})
 
@@ -117,6 +126,7 @@ def lock_file(path: Path) -> int:
     name = path.with_name(path.name + ".lock")
     problem = ""
     descriptor = None
+    # a file of its own: closing any descriptor of the database would drop SQLite's locks on it
     try:
         descriptor = locks.try_lock(name)
     except OSError as error:
@@ -135,18 +145,19 @@ def is_locked(path: Path) -> bool:
 
 
 def remove_file(path: Path) -> None:
-    """Remove the journal and what stands beside it."""
+    """Remove the journal and the files beside it."""
     for end in ("", *_BESIDE, ".lock"):
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def rename_file(path: Path, word: str) -> Path:
-    """Rename the journal and what stands beside it to the first free ``NAME.word-N``; returns the new path."""
+    """Rename the journal and the files beside it to the first free ``NAME.word-N``; returns the new path."""
     lock = lock_file(path)
     try:
         number = 1
         while (target := path.with_name(f"{path.name}.{word}-{number}")).exists():
             number += 1
+        # the file last: until then, its old name still belongs to the run
         for end in (*_BESIDE, ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + end).rename(target.with_name(target.name + end))

@@ -36,6 +36,7 @@ class SqliteLane(StoredLane):
         return True
 
     async def renew(self, rate: float) -> bool:
+        # longer than one period: a renewal that is late must not show the lane as idle
         await self._note_lane(_LaneNote(rate, self.now() + 2 * _RENEW_EVERY, os.getpid()))
         return True
 
@@ -72,6 +73,7 @@ class SqliteLane(StoredLane):
         return await self._change("adopt", ordinal, document=document)
 
     async def listed(self) -> None:
+        # in memory alone: the next process must list the location again
         self._run.note_listed(self.location)
 
     async def delete_intended(self, document: str, key: str, reason: str) -> int:
@@ -84,6 +86,7 @@ class SqliteLane(StoredLane):
         return await self._run.change(name, ordinal=ordinal, **values) == 1
 
     async def _note(self, name: str, **values: Any) -> None:
+        # without a lease to check: the file is locked for this process
         await self._run.change(name, location=self.location, **values)
 
     async def _note_lane(self, note: _LaneNote) -> None:
@@ -119,6 +122,7 @@ def lane_statuses(
 
 def _status(location: str, counts: dict[str, int], text: str | None, now: float) -> LaneStatus:
     note = _LaneNote() if text is None else msgspec.json.decode(text, type=_LaneNote)
+    # a process that was killed leaves its note, so the note holds for a time only
     working = note.until > now
     return lane_status(
         location,
@@ -126,5 +130,6 @@ def _status(location: str, counts: dict[str, int], text: str | None, now: float)
         rate=note.rate if working else 0.0,
         holder=f"process {note.process}" if working else "",
         wakes_in=max(0.0, note.wake_at - now),
+        # a process that ended waits for nothing; its other reasons are still true
         reason="" if note.reason == _SETTLING and now == math.inf else note.reason,
     )

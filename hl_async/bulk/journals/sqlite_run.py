@@ -16,7 +16,7 @@ from hl_async.storage.sqlite import SqliteFile
 T = TypeVar("T")
 
 SENDING: Final = "sending"
-"""The fact that says whether a process may have sent items: ``yes`` while it works, ``drained`` after its end."""
+"""The fact whether a process may have sent items: ``yes`` while it works, ``drained`` after its end."""
 
 
 class SqliteRun(StoredRun):
@@ -32,10 +32,11 @@ class SqliteRun(StoredRun):
         self.path = file.path
         self.clock = clock
         self.unclean = sending == "yes"
-        """Whether the process before this one did not end in order: its last writes may be missing."""
+        """Whether the process before this one ended without closing the journal: its last writes may be missing."""
         self._file = file
         self._resumed = bool(sending)
         self._listed: set[str] = set()
+        # a process that only plans or watches never announces itself, and leaves the main file as it is
         self._announced = False
         self._announcing = asyncio.Lock()
 
@@ -43,6 +44,7 @@ class SqliteRun(StoredRun):
         return self.clock.now()
 
     async def query(self, name: str, /, **values: Any) -> list[Any]:
+        # fetched in the thread: a cursor must not leave it, and its rows would be read outside the transaction
         statement = STATEMENTS[name]
         return await self._file.read(lambda db: db.execute(statement, values).fetchall())
 
@@ -52,6 +54,7 @@ class SqliteRun(StoredRun):
 
     async def insert(self, name: str, /, **values: Any) -> int:
         statement = STATEMENTS[name]
+        # not by "returning": SQLite knows it from 3.35 on, and some systems with Python 3.11 have an older one
         return await self._file.write(lambda db: db.execute(statement, values).lastrowid or 0)
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
@@ -59,11 +62,11 @@ class SqliteRun(StoredRun):
         return await self._file.write(job)
 
     async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a job that only reads. It works also after a write has failed."""
+        """Run a job that only reads. This works after a failed write, too."""
         return await self._file.read(job)
 
     async def checkpoint(self) -> None:
-        """Move what was written into the main file, and empty the ``-wal`` beside it."""
+        """Move all writes into the main file, and empty the ``-wal`` beside it."""
         await self._file.checkpoint()
 
     async def note(self, **facts: str) -> None:
@@ -75,12 +78,14 @@ class SqliteRun(StoredRun):
 
     async def set_run_state(self, state: RunState) -> None:
         await super().set_run_state(state)
+        # a rollback must not begin while a lost -wal could turn the run back to running
         await self.checkpoint()
 
     async def announce(self) -> None:
-        """Note in the main file that this process sends items, before the first one."""
+        """Record in the main file that this process sends items, before the first one."""
         if self._announced:
             return
+        # many items are sent at once, and all of them have to wait for the one checkpoint
         async with self._announcing:
             if not self._announced:
                 await self.note(**{SENDING: "yes"})
@@ -88,9 +93,9 @@ class SqliteRun(StoredRun):
                 self._announced = True
 
     def is_resumed(self, location: str) -> bool:
-        """Whether items may have been sent by an earlier process, and the location was not listed since."""
+        """Return whether an earlier process may have sent items, and the location was not listed since."""
         return self._resumed and location not in self._listed
 
     def note_listed(self, location: str) -> None:
-        """Note that the location was listed by this process."""
+        """Record that this process listed the location."""
         self._listed.add(location)

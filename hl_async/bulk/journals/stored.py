@@ -43,18 +43,22 @@ class StoredRun(ABC):
         return dict(await self.query("header"))
 
     async def run_state(self) -> RunState:
+        # a run that never changed its state does not name it
         return RunState((await self.header()).get("state", RunState.RUNNING.value))
 
     async def set_run_state(self, state: RunState) -> None:
         await self.note(state=state.value)
 
     async def withdraw_planned(self) -> int:
+        # sent items are not touched: their documents may exist
         return await self.change("withdraw_planned")
 
     async def retry_rejected(self) -> int:
+        # the statement asks for a body: a reject of the source has none, and stays
         return await self._plan_again(State.REJECTED, State.DELETED, State.WITHDRAWN)
 
     async def reopen(self) -> int:
+        # before the state: a worker that sees a running run finds its items planned
         number = await self._plan_again(State.DELETED, State.WITHDRAWN)
         await self.set_run_state(RunState.RUNNING)
         return number
@@ -83,6 +87,7 @@ class StoredRun(ABC):
         return [item_row(row) for row in found]
 
     async def items_to_settle(self) -> list[ItemRow]:
+        # not in batches: these are the requests that were in flight, and they are few
         return await self.rows(State.SENT, limit=-1)
 
     async def known(self, location: str) -> dict[str, KnownItem]:
@@ -135,6 +140,7 @@ class StoredLane(ABC):
         return self._stored.now()
 
     async def take(self, after: int, limit: int) -> list[PlannedItem]:
+        # a batch of damaged items alone is not the end of the lane
         while rows := await self._stored.query("take", location=self.location, after=after, limit=limit):
             items, damaged = intact(rows)
             for ordinal, attempt in damaged:

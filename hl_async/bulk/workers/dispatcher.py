@@ -93,7 +93,7 @@ class Dispatcher:
         """What the run was handed over with; :class:`JournalMissing` when there is none of that name."""
         rows = await self._rows("select settle, attempt_timeout from hl_async.run where name = $1", run)
         if not rows:
-            raise JournalMissing(f"there is no run {run!r} in {self._database.name}")
+            raise JournalMissing(f"the run {run!r} is missing in {self._database.name}")
         return RunSettings(rows[0]["settle"], rows[0]["attempt_timeout"])
 
     async def pump(self, engine: LaneEngine) -> int:

@@ -15,7 +15,7 @@ from benchmarks.bars import Row, note
 from benchmarks.postgres import postgres
 from hl_async.bulk import bulk_map
 from hl_async.bulk.journals.postgres import PostgresJournals
-from hl_async.bulk.journals.protocol import JournalStore
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import SourceItem
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import msgspec
 
-from hl_async.bulk.journals.protocol import JournalStore
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.left_out import LeftOut, write_left_out
 from hl_async.bulk.preparation import (
     MigrationSettings,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.journals.protocol import JournalStore
 from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import key_carrier
 from hl_async.bulk.left_out import LeftOut, check_rejects
 from hl_async.bulk.other_runs import require_unmigrated

@@ -22,8 +22,9 @@ from hl_async.bulk import reversal, verification
 from hl_async.bulk.documents import LocationDocuments
 from hl_async.bulk.engine import LocalEngine, Slice
 from hl_async.bulk.forecasting import forecast_run
-from hl_async.bulk.journals.protocol import ItemRow, Journal, JournalStore
+from hl_async.bulk.journals.protocol import ItemRow, Journal
 from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import KeyCarrier, key_carrier
 from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.planning import write_plan

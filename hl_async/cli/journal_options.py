@@ -16,7 +16,7 @@ from hl_async.secret import Secret
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from hl_async.bulk.journals.protocol import JournalStore
+    from hl_async.bulk.journals.store import JournalStore
 
 _SQLITE: Final = b"SQLite format 3\0"
 _ENDING: Final = ".hl.db"

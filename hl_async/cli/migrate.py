@@ -47,7 +47,7 @@ from hl_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from hl_async.bulk.journals.protocol import JournalStore
+    from hl_async.bulk.journals.store import JournalStore
     from hl_async.bulk.workers.dispatcher import Dispatcher
     from hl_async.client import HighLevel
 

@@ -10,7 +10,8 @@ from typing import Final
 import click
 import msgspec
 
-from hl_async.bulk.journals.protocol import JournalStore, LaneStatus
+from hl_async.bulk.journals.protocol import LaneStatus
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
 from hl_async.cli.app import fail, put_json, run_async, say, tell

@@ -17,8 +17,9 @@ import pytest
 
 from hl_async.bulk.journals.clock import DatabaseClock, SteadyClock
 from hl_async.bulk.journals.postgres import PostgresJournal, PostgresJournals
-from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease, SentItem
+from hl_async.bulk.journals.protocol import Journal, LaneJournal, LaneRelease, SentItem
 from hl_async.bulk.journals.sqlite import SqliteJournal, SqliteJournals
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.protocol import Control, LaneFacts, RunState, State
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.errors import JournalCorrupt, JournalError, JournalMismatch, LaneLost

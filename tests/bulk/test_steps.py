@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from hl_async.bulk.journals.postgres import PostgresJournals
-from hl_async.bulk.journals.protocol import Journal, JournalStore, LaneJournal, LaneRelease
+from hl_async.bulk.journals.protocol import Journal, LaneJournal, LaneRelease
 from hl_async.bulk.journals.rows import DAMAGED, digest_of
 from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.protocol import State
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.stages.steps import (

@@ -16,8 +16,9 @@ from hl_async.bulk.journals.postgres_lane import PostgresLane
 from hl_async.bulk.journals.postgres_run import PostgresRun
 from hl_async.bulk.journals.postgres_schema import JOURNAL, STATEMENTS
 from hl_async.bulk.journals.postgres_steps import PostgresSteps, plan_steps_again
-from hl_async.bulk.journals.protocol import LaneStatus, check_header
+from hl_async.bulk.journals.protocol import LaneStatus
 from hl_async.bulk.journals.rows import ItemColumns, columns_of, lane_status
+from hl_async.bulk.journals.store import check_header
 from hl_async.bulk.journals.stored import text_of
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.sources.records import Reject, SourceItem

@@ -16,7 +16,6 @@ import msgspec
 from hl_async.bulk.protocol import Control, KnownItem, LaneFacts, RunState, State
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.steps import LaneSteps, RunSteps
-from hl_async.errors import JournalMismatch
 
 BATCH: Final = 2000
 """The most rows of one read or write."""
@@ -262,9 +261,9 @@ class LaneJournal(Protocol):
         ...
 
     async def note_copies(self, documents: Sequence[str]) -> None:
-        """Write down which documents carry a key of the run although nothing proves that the run made them.
+        """Record the documents that carry a key of the run without a proof that the run made them.
 
-        They replace what an earlier sweep of the location wrote down.
+        They replace those of an earlier sweep of the location.
         """
         ...
 
@@ -411,57 +410,3 @@ class Journal(Protocol):
     async def aclose(self) -> None:
         """Finish queued writes, and release the journal."""
         ...
-
-
-class JournalStore(Protocol):
-    """The place of a journal, which may not exist yet."""
-
-    async def create(self, header: dict[str, str]) -> Journal:
-        """Create the journal of a new run, or open the existing one of the same run.
-
-        Args:
-            header: The facts that identify the run: fingerprint of the source, operation, place of the key.
-
-        Raises:
-            JournalMismatch: The journal belongs to another run.
-            JournalError: The journal cannot be used.
-        """
-        ...
-
-    async def open(self, *, watch: bool = False) -> Journal:
-        """Open the journal of an earlier run.
-
-        Args:
-            watch: Only read; another process may work on it.
-
-        Raises:
-            JournalMissing: The journal does not exist.
-            JournalError: The journal cannot be used.
-        """
-        ...
-
-    async def exists(self) -> bool:
-        """Return whether the journal exists."""
-        ...
-
-    async def remove(self) -> None:
-        """Remove the journal of a run that never began."""
-        ...
-
-    async def set_aside(self, word: str) -> str:
-        """Rename the journal, to ``NAME.word-1`` for example, to make room for another run; returns the new name."""
-        ...
-
-
-def check_header(name: str, found: dict[str, str], header: dict[str, str]) -> None:
-    """Check that a journal with the facts ``found`` belongs to the run of ``header``.
-
-    Raises:
-        JournalMismatch: A fact differs.
-    """
-    # a fact that the journal does not hold is a new one: journals of earlier versions have fewer
-    for fact, value in header.items():
-        if fact in found and found[fact] != value:
-            raise JournalMismatch(
-                f"{name} belongs to another run: its {fact} is {found[fact]!r}, not {value!r}; choose another journal"
-            )

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from hl_async.bulk.journals.protocol import check_header
+from hl_async.bulk.journals.store import check_header
 from hl_async.errors import JournalCorrupt, JournalError, JournalLocked
 from hl_async.storage import locks
 from hl_async.storage.private_files import open_private

@@ -13,7 +13,7 @@ from hl_async.bulk.journals.rows import DAMAGED, add_up, intact, item_row, known
 from hl_async.bulk.protocol import Control, KnownItem, RunState, State
 
 _COPIES: Final = "copies of others in "
-"""How the name of the fact begins that holds the copies of a location."""
+"""The start of the name of the fact that holds the copies of a location."""
 
 
 class StoredRun(ABC):

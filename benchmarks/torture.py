@@ -129,9 +129,10 @@ def main() -> int:
         "HL_BASE_URL": url,
         "HL_TOKEN": ready["token"],
         "HL_LOCATION_ID": ready["location_id"],
+        # copies of a location are drafts, of which the live API makes no invoices
+        "HL_RULES_OFF": "accepted_first",
     }
     control(url, "faults", {"times": {"late": 0.8}}, "PUT")
-    # the copies of a location are drafts, which the live API makes no invoices of
     control(url, "rules", {"off": ["accepted_first"]}, "PUT")
     try:
         with tempfile.TemporaryDirectory() as folder:

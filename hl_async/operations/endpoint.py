@@ -193,7 +193,7 @@ def path_segment(field: str, value: str) -> str:
 
 
 def plain_id(field: str, value: str) -> str:
-    """Validate an id that is used outside a path too: letters, digits and what URLs leave alone."""
+    """Validate an id that is used outside a path too: letters, digits and characters that URLs keep."""
     if path_segment(field, value) != value:
         raise InvalidRequest(field, "contains characters that no id has (spaces, slashes, …)")
     return value

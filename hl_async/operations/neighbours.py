@@ -1,6 +1,6 @@
 """Internal. Rows of the operations that a document needs next to it: contacts, users, products, payments and others.
 
-``operations`` includes them; use that module. Facts: docs/api-facts.md#api-contacts and what follows there.
+``operations`` includes them; use that module. Facts: docs/api-facts.md#api-contacts and below.
 """
 
 from __future__ import annotations

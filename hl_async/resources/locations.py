@@ -97,7 +97,7 @@ class LocationRequester(Requester):
             return memory.details[key]
 
     async def read_dates(self, document: Located) -> None:
-        """Ask for the location's time zone if a date of a document can not be told without it.
+        """Ask for the location's time zone if a date of a document depends on it.
 
         A token that may not read the location leaves the document as it is.
         """

@@ -141,7 +141,7 @@ class KeyKeeper:
         """Make a name the owner's; False if it is another owner's.
 
         Args:
-            name: What is claimed, such as an invoice number.
+            name: The claimed thing, such as an invoice number.
             owner: The name of a key.
             take_over: Take it from a key whose request was refused, unless the name was made for that key.
         """

@@ -39,7 +39,7 @@ class TaxNames:
             rate: The rate in percent, if documents use several under this name.
 
         Raises:
-            InvalidRequest: The name is unknown, or has several rates and `rate` is none of them.
+            InvalidRequest: The name is unknown, or has several rates and `rate` is not one of them.
         """
         rates = self._by_name.get(name.strip().casefold())
         if rates is None:

@@ -23,7 +23,7 @@ Action = Callable[[SandboxState, dict[str, Any], dict[str, str]], Any]
 
 
 async def handle(box: SandboxState, request: web.Request) -> web.Response:
-    """Answer one control request; a 404 lists what is there."""
+    """Answer one control request; a 404 lists the known ones."""
     name = request.path.removeprefix("/_sandbox").strip("/") or "state"
     action = _ACTIONS.get((request.method, name))
     if action is None:

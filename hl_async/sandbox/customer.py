@@ -18,7 +18,7 @@ ACTIONS = ("view", "accept", "decline", "pay")
 class Customer:
     """The customer of a sandbox's documents.
 
-    A customer sees what was sent, so a draft has to be sent first:
+    A customer sees sent documents only, so a draft has to be sent first:
 
         made = await shop.estimates.create(draft)
         await shop.estimates.send(made.id, action="send_manually", user_id="…", live_mode=True)
@@ -82,11 +82,11 @@ class Customer:
 
         Args:
             invoice_id: The invoice.
-            amount: What is paid, in the invoice's currency; everything that is due by default.
+            amount: In the invoice's currency; by default the whole amount due.
             location_id: The invoice's location.
 
         Raises:
-            InvalidRequest: The invoice is unknown or not open, or the amount is not what can be paid.
+            InvalidRequest: The invoice is unknown or not open, or `amount` exceeds the amount due.
         """
         place, document = self._find(invoice_id, location_id)
         status = document.get("status")
@@ -113,11 +113,11 @@ class Customer:
 
         Args:
             invoice_id: The invoice.
-            amount: What goes back, no more than the payment.
+            amount: At most the payment.
             location_id: The invoice's location.
 
         Raises:
-            InvalidRequest: The invoice has no payment, or `amount` is not what can go back.
+            InvalidRequest: The invoice has no payment, or `amount` exceeds it.
         """
         place, document = self._find(invoice_id, location_id)
         payments = place.payments.get(document["_id"], [])

@@ -21,7 +21,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class SignedDelivery(NamedTuple):
-    """What arrives: post ``body`` with ``headers``."""
+    """A signed request: post ``body`` with ``headers``."""
 
     body: bytes
     headers: dict[str, str]

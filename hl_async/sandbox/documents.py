@@ -127,5 +127,5 @@ def schedule(ledger: Ledger, place: LocationState, body: Document) -> Document:
 
 
 def paid_down(document: Document) -> Any:
-    """Return what is still due of an invoice."""
+    """Return the amount still due of an invoice."""
     return document["total"] - document["amountPaid"]

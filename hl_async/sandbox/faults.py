@@ -26,7 +26,7 @@ _BIG: Final = 50 * 1024 * 1024
 
 @unique
 class Fault(Enum):
-    """What may happen to a request. *Commit* is the moment an operation takes effect."""
+    """A fault that a request meets. *Commit* is the moment an operation takes effect."""
 
     LATENCY = "latency"
     STALL = "stall"

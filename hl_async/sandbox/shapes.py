@@ -1,4 +1,4 @@
-"""Internal. Checks of JSON values that say what is wrong in the words of the API's validator.
+"""Internal. Checks of JSON values, in the words of the API's validator.
 
 A check takes a value, its name and the settings in force, and returns every violation.
 """

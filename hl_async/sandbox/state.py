@@ -29,7 +29,7 @@ from hl_async.sandbox.zones import zone_of
 class RequestRecord:
     """One request as it arrived, and its answer. `at` is the sandbox's monotonic clock in seconds.
 
-    `elapsed` is how many seconds the answer took, `remaining` what was left of the rate budget after it.
+    `elapsed` is in seconds; `remaining` is the rate budget left after it.
     """
 
     number: int
@@ -157,7 +157,7 @@ class SandboxState:
         self.webhooks.installed(client_id.partition("-")[0], self.company_id, location_id, removed=True)
 
     def budgets(self) -> dict[str, int]:
-        """Return what is left of the rate budget by location, the tightest of its users'."""
+        """Return the remaining rate budget by location, the tightest of its users'."""
         now = self.clock.monotonic()
         left: dict[str, int] = {}
         for (_, location), window in self.windows.items():

@@ -1,4 +1,4 @@
-"""What goes wrong at an API, as blocks of a test::
+"""Faults of an API, as blocks of a test::
 
     with lost_answers(box, "estimates.create"):
         ...                                        # the estimate is created, its answer is lost

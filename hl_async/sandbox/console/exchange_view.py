@@ -49,7 +49,7 @@ def body_text(raw: bytes) -> str:
 
 
 def problem(exchange: Exchange | None, most: int = 4_000) -> str:
-    """Return the message of an error's answer, cut after ``most`` characters; "" if there is none."""
+    """Return the message of an error's answer, cut after ``most`` characters; "" without one."""
     if exchange is None:
         return ""
     try:

@@ -39,7 +39,7 @@ def counts(box: SandboxState, place: LocationState) -> dict[str, int]:
 
 
 def listing(box: SandboxState, place_id: str, kind: str, query: Mapping[str, str]) -> str | None:
-    """Show the entries of one kind, the newest first; None when there is no such page."""
+    """Show the entries of one kind, the newest first; None if location or kind is unknown."""
     place = box.ledger.places.get(place_id)
     if place is None or kind not in NEIGHBOURS:
         return None

@@ -71,7 +71,7 @@ def overview(box: SandboxState) -> str:
 
 
 def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str | None:
-    """Show the documents of one location, filtered, page by page; None when there is no such location."""
+    """Show the documents of one location, filtered, page by page; None if the location is unknown."""
     place = box.ledger.places.get(place_id)
     kind = query.get("kind", "estimates")
     if place is None or kind not in KINDS:
@@ -109,7 +109,7 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
 def document(
     box: SandboxState, place_id: str, kind: str, document_id: str, token: str, said: str = ""
 ) -> str | None:
-    """Show one document as its customer would see it, with its history and JSON; None when there is none."""
+    """Show one document as its customer would see it, with its history and JSON; None if it is unknown."""
     place = box.ledger.places.get(place_id)
     found = _held(place, kind).get(document_id) if place is not None and kind in KINDS else None
     if found is None:
@@ -280,7 +280,7 @@ def outbox(box: SandboxState) -> str:
 
 
 def missing() -> str:
-    """Say that there is no such page."""
+    """Say that the page is unknown."""
     return page("missing.html", "Not found")
 
 

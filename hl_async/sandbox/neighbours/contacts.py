@@ -99,7 +99,7 @@ def create(call: NeighbourCall) -> Entry:
 
 
 def update(call: NeighbourCall) -> Entry:
-    """Change a contact; what is left out survives."""
+    """Change a contact; missing fields keep their values."""
     contact = _held(call)
     _check(call, {}, _UPDATE)
     if not call.all.quirks.duplicates_allowed:

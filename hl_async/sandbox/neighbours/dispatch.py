@@ -1,4 +1,4 @@
-"""From a matched request to a handler: which location it means, whose scope it needs, what it answers."""
+"""From a matched request to its answer: location, scope, handler, status."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hl_async.errors import ConfigurationError
 
 @dataclasses.dataclass(slots=True)
 class NeighbourQuirks:
-    """Switches of contacts and their neighbours; the defaults are what is known of the live API.
+    """Switches of contacts and their neighbours; the defaults follow the known facts of the live API.
 
     Attributes:
         duplicates_allowed: The location's setting "Allow Duplicate Contact".

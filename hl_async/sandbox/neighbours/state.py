@@ -1,4 +1,4 @@
-"""What the locations of the sandbox hold besides documents: plain JSON in the wire's own spelling."""
+"""Contacts, users, products and opportunities of the locations: plain JSON in the wire's own spelling."""
 
 from __future__ import annotations
 

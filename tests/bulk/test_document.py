@@ -110,7 +110,7 @@ def test_a_document_is_priced_to_the_cent(one: Document, total: str) -> None:
         (document(line("10", discount=off("11", "fixed"))), "11 is not a fixed discount of 10.00"),
         (document(line("10"), discount=off("101")), "101 is not a percentage discount"),
         (document(line("10", taxes=[tax("10")]), discount=off("1", "fixed", after_tax=True)), "taken after tax"),
-        (document(line("10", taxes=[tax("10")]), charges=[DocumentCharge(name="x", amount=Decimal(-1))]), "only discounts before tax"),
+        (document(line("10", taxes=[tax("10")]), charges=[DocumentCharge(name="x", amount=Decimal(-1))]), "charge 'x': -1 is negative, and no line that is taxed alike"),
         (document(line("10", total=Decimal(11))), "the source says 11, its price gives 10.00"),
         (document(line("-1")), "line 1 amount: -1 is negative"),
         (document(line("1", "-2")), "line 1 qty: -2 is negative"),

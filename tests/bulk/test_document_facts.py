@@ -13,12 +13,14 @@ from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.document import (
     Document,
     DocumentCharge,
+    DocumentCustomer,
     DocumentDiscount,
     DocumentInstallment,
     DocumentLine,
     DocumentPayment,
     DocumentTax,
 )
+from hl_async.bulk.sources.emails import emails_in
 from hl_async.bulk.sources.readers import read_documents
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
@@ -160,3 +162,67 @@ def test_figures_about_payments_that_contradict_each_other_are_named(
     )
     for _, first in reading.facts.contradictions.values():
         assert first.startswith("A-1: ")
+
+
+@pytest.mark.parametrize(
+    ("one", "total", "note"),
+    [
+        (document(line("100"), line("-30")), "70.00", "are a discount"),
+        (document(line("100"), line("30", "-1")), "70.00", "are a discount"),
+        (document(line("100"), line("-30"), discount=off("10")), "63.00", "are a discount"),
+        (document(line("100"), line("-30"), discount=off("7", "fixed"), charges=[FIVE]), "68.00", "are a discount"),
+        (document(line("100"), line("-30"), taxes=[vat(amount="7")]), "77.00", "are a discount"),
+        # a rate has to meet the lower price
+        (document(line("100", taxes=[vat("10")]), line("50"), line("-30", taxes=[vat("10")])), "127.00", "taxed alike"),
+        (document(line("100"), line("50", taxable=False), line("-30"), taxes=[vat("10")]), "127.00", "taxed alike"),
+        (document(line("100", taxes=[vat("10")]), line("-30", taxes=[vat("10")]), discount=off("10")), "69.30", "taxed alike"),
+        (document(line("100", taxes=[vat(amount="8.25")]), line("-30", taxes=[vat(amount="-2.48")])), "75.77", "taxed alike"),
+        (document(line("110", taxes=[vat("10")], tax_inclusive=True), line("-11", taxes=[vat("10")], tax_inclusive=True)), "99.00", "taxed alike"),
+        # a rounding moves the price and leaves the tax
+        (document(line("89.99", taxes=[vat("18", "16.20")]), charges=[DocumentCharge(name="Round off", amount=Decimal("-0.19"))]),
+         "106.00", "taxed alike"),
+    ],
+)  # fmt: skip
+def test_lines_below_zero_keep_the_total(one: Document, total: str, note: str) -> None:
+    item = compiled(one)
+    body = msgspec.json.decode(item.body, type=EstimateDraft, strict=False)
+    assert str(item.total) == total
+    assert document_total(body.items, "USD", body.discount) == item.total
+    assert any(note in found for found in item.notes)
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (document(line("-1")), "line 1 amount: -1 is negative"),
+        (document(line("-1", "-1")), "qty: -1 is negative, and so is the amount of -1"),
+        (document(line("10"), line("-10")), "lines of -10.00 leave nothing to pay: a credit note is not an estimate"),
+        (document(line("10", taxes=[vat("10")]), line("90"), line("-20", taxes=[vat("10")])),
+         "line 'Door': -20.00 is negative, and no line that is taxed alike can take it"),
+        (document(line("10", taxes=[vat("10")]), line("-2")), "no line that is taxed alike can take it"),
+    ],
+)  # fmt: skip
+def test_lines_below_zero_that_no_line_can_take_are_refused(one: Document, reason: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        compiled(one)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "first", "others"),
+    [
+        ("a@example.com", "a@example.com", []),
+        ("a@example.com; b@example.com,a@example.com", "a@example.com", ["b@example.com"]),
+        ('"Ash, Alex" <a@example.com>', "a@example.com", []),
+        ("none given", "none given", []),
+        ("", "", []),
+    ],
+)
+def test_a_cell_with_several_addresses_gives_each_of_them(cell: str, first: str, others: list[str]) -> None:
+    assert emails_in(cell) == (first, others)
+
+
+def test_an_address_that_cannot_be_read_costs_the_address_and_is_named() -> None:
+    item = compiled(document(line("1"), customer=DocumentCustomer(name="Robin", email="none given")))
+    assert "email" not in msgspec.json.decode(item.body)["contactDetails"]
+    assert "e-mail addresses that cannot be read are left out" in item.notes

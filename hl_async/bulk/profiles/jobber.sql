@@ -6,6 +6,7 @@
 -- key: Quote #
 -- set: thousands = ","
 -- set: currency_sign = true
+-- set: cut_names = true
 -- left out: line items (the report has none; the title becomes one line); the currency: --set currency=USD
 SELECT
   "Quote #" AS source_id, _line AS place, "Quote #" AS number, Title AS title, Status AS status,

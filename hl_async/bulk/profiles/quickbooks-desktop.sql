@@ -13,6 +13,7 @@
 -- key: TRNSID
 -- set: thousands = ","
 -- set: date_format = "%m/%d/%Y"
+-- set: cut_names = true
 -- left out: payments and other transactions; classes, sales reps; the currency: --set currency=USD
 WITH heads AS (  -- an id of its own if the file gives one, else the number
   SELECT _document AS doc, TRNSTYPE AS type, "DATE" AS day, DUEDATE AS due, NAME AS who, AMOUNT AS total, DOCNUM AS number, MEMO AS memo,
@@ -30,7 +31,7 @@ WITH heads AS (  -- an id of its own if the file gives one, else the number
 SELECT
   -- the same id twice is told apart by customer and day
   CASE WHEN same = 1 THEN id ELSE concat_ws(' ', id, heads.who, day) END AS source_id, line AS place, number, type AS status,
-  heads.memo AS title, message AS terms_notes, po AS po_number,
+  heads.memo AS title, CASE WHEN length(heads.memo) > 40 THEN heads.memo END AS custom_memo, message AS terms_notes, po AS po_number,
   CASE WHEN regexp_matches(type, '{mine}') THEN NULL WHEN type LIKE '{other}%' THEN '{hint}' ELSE 'a ' || lower(type) || ', not one of the {things}' END AS skip,
   -- QuickBooks writes two digits of a year
   regexp_replace(regexp_replace(day, '/([0-6][0-9])$', '/20\1'), '/([7-9][0-9])$', '/19\1') AS issue_date,

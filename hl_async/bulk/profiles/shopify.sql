@@ -2,7 +2,7 @@
 -- export: Orders, Export, plain CSV file.
 -- kind: invoice
 -- table export: Name | Financial Status | Currency | Subtotal | Shipping | Taxes | Total | Created at | Lineitem quantity | Lineitem name | Lineitem price
--- columns export: Email | Paid at | Discount Amount | Lineitem sku | Billing Name | Billing City | Billing Province Name | Billing Phone | Billing Country | Shipping Name | Notes | Payment Method | Payment Reference | Refunded Amount | Id | Tags
+-- columns export: Email | Paid at | Discount Amount | Lineitem sku | Billing Name | Billing City | Billing Province Name | Billing Phone | Billing Country | Shipping Name | Notes | Payment Method | Payment Reference | Refunded Amount | Id | Tags | Lineitem discount | Discount Code | Tax 1 Name | Tax 1 Value | Tax 2 Value | Tax 3 Value | Tax 4 Value | Tax 5 Value | Lineitem compare at price
 -- key: Name
 -- left out: refunds (kept as a custom field), fulfilment, risk level; voided orders are skipped
 WITH filled AS (  -- facts stand on the first row of an order only
@@ -10,6 +10,10 @@ WITH filled AS (  -- facts stand on the first row of an order only
 ), sums AS (
   -- in shops with taxes inside the prices, subtotal and shipping make the total without them
   SELECT order_name AS id, any_value(trim(Taxes)) AS tax_sum,
+    -- a discount of a line may be in that of the order already: the order's subtotal says which
+    coalesce(any_value(try_cast(Subtotal AS DECIMAL(18, 4)) + coalesce(try_cast("Discount Amount" AS DECIMAL(18, 4)), 0))
+      = sum(try_cast("Lineitem quantity" AS DECIMAL(18, 4)) * try_cast("Lineitem price" AS DECIMAL(18, 4)))
+      - sum(try_cast("Lineitem discount" AS DECIMAL(18, 4))), false) AS is_line_off,
     coalesce(bool_or(try_cast(Subtotal AS DECIMAL(18, 4)) + try_cast(Shipping AS DECIMAL(18, 4)) = try_cast(Total AS DECIMAL(18, 4))), false) AS inside
   FROM filled GROUP BY 1
 )
@@ -21,6 +25,7 @@ SELECT
   ltrim("Billing Phone", '''') AS customer_phone, "Billing Country" AS customer_region, "Billing City" AS customer_city,
   "Billing Province Name" AS customer_state,
   "Lineitem name" AS line_name, "Lineitem quantity" AS line_qty, "Lineitem price" AS line_amount,
+  CASE WHEN is_line_off THEN "Lineitem discount" END AS line_discount_value, 'fixed' AS line_discount_type,
   sums.inside AND sums.tax_sum NOT IN ('0', '0.00') AS line_tax_inclusive,
   'Tax' AS tax_name, Taxes AS tax_amount,
   "Discount Amount" AS discount_value, 'fixed' AS discount_type,

@@ -6,11 +6,12 @@
 -- json export: {Document}ID | Contact | LineAmountTypes | SubTotal | Total | CurrencyCode
 -- records: {Document}s
 -- key: {Document}ID
+-- set: cut_names = true
 -- left out: tracking categories, branding, phone numbers; voided and deleted documents are skipped
 SELECT
   record->>'$.{Document}ID' AS source_id, 'record ' || _line AS place, record AS raw, record->>'$.{Document}Number' AS number,
   record->>'$.CurrencyCode' AS currency, record->>'$.Status' AS status, record->>'$.Reference' AS po_number,
-  record->>'$.Title' AS title, nullif(concat_ws(chr(10), record->>'$.Summary', record->>'$.Terms'), '') AS terms_notes,
+  record->>'$.Title' AS title, CASE WHEN length(record->>'$.Title') > 40 THEN record->>'$.Title' END AS custom_title, nullif(concat_ws(chr(10), record->>'$.Summary', record->>'$.Terms'), '') AS terms_notes,
   coalesce(record->>'$.DateString', epoch_ms(regexp_extract(record->>'$.Date', '-?[0-9]+')::BIGINT)::DATE::VARCHAR) AS issue_date,
   coalesce(record->>'$.{Ends}String', epoch_ms(nullif(regexp_extract(record->>'$.{Ends}', '-?[0-9]+'), '')::BIGINT)::DATE::VARCHAR) AS {ends},
   CASE WHEN upper(record->>'$.Status') IN ('VOIDED', 'DELETED') THEN lower(record->>'$.Status') || ' in Xero'

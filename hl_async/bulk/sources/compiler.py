@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from hl_async.bulk.sources.controls import compare_total, contradictions
 from hl_async.bulk.sources.document import Document, DocumentAddress, DocumentCustomer
+from hl_async.bulk.sources.emails import is_email
 from hl_async.bulk.sources.instalments import instalments_of
 from hl_async.bulk.sources.names import Naming
 from hl_async.bulk.sources.pricing import Prices, prices_of
@@ -122,7 +123,9 @@ def compile_document(
     prices = prices_of(document, currency)
     compare_total(document, prices.total, currency)
     if not prices.total and not settings.allow_zero_total:
-        raise InvalidRequest("total", "is zero")
+        raise InvalidRequest(
+            "total", "is zero; set allow_zero_total = true to create the document all the same"
+        )
     body = _body(document, settings, prices, currency, business_name, issued, ends, naming)
     return SourceItem(
         ordinal,
@@ -244,15 +247,17 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
         if found is None:
             notes.append("phone numbers that cannot be read are left out")
         phone = found or ""
+    email = customer.email.strip()
+    if email and not is_email(email):
+        notes.append("e-mail addresses that cannot be read are left out")
+        email = ""
     # an estimate goes without what is missing, an invoice wants both: docs/api-facts.md#api-contact
     missing = UNSET if settings.kind == "estimate" else ""
-    made = _Contact(
-        contact_id, customer.name or customer.company, phone or missing, customer.email.strip() or missing
-    )
+    made = _Contact(contact_id, customer.name or customer.company, phone or missing, email or missing)
     if customer.company:
         made.company_name = customer.company
     if customer.additional_emails:
-        made.additional_emails = [{"email": one} for one in customer.additional_emails]
+        made.additional_emails = [{"email": one} for one in customer.additional_emails if is_email(one)]
     if customer.address is not None and customer.address != _EMPTY:
         one = customer.address
         made.address = _Address(one.line1, one.line2, one.city, one.state, one.country, one.postal_code)

@@ -23,6 +23,12 @@ _DOLLARS: Final = {"USD": ("US$",), "CAD": ("CA$", "C$"), "AUD": ("AU$", "A$"), 
 _OWN: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₫": "VND"}
 """Signs that mean one currency."""
 _ISO: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}.*)?", re.ASCII)
+_TIME: Final = re.compile(
+    r"[,T ] ?[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp]\.?[Mm]\.?)?"
+    r"(?: ?(?:Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2}))?$",
+    re.ASCII,
+)
+"""A time of day behind a day."""
 _NAMED: Final = (
     "%b %d, %Y",
     "%B %d, %Y",
@@ -131,6 +137,8 @@ def read_day(field: str, text: str, form: str = "%Y-%m-%d") -> date:
 def _day(text: str, form: str) -> date | None:
     # an ISO day is taken as such, unless the declared form could mean another day by it
     found = None if form.startswith(("%Y-%d", "%y-%d")) else _ISO.fullmatch(text)
+    if found is None and "%H" not in form and "%I" not in form:
+        text = _TIME.sub("", text)
     try:
         if found is not None:
             return date.fromisoformat(found.group(1))

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from hl_async.bulk.sources.credits import BelowZero, has_more_than_credits, without_credits
 from hl_async.bulk.sources.document import (
     Document,
     DocumentCharge,
@@ -55,20 +56,30 @@ def prices_of(document: Document, currency: str) -> Prices:
         InvalidRequest: A number is not usable, or the source's arithmetic cannot be expressed in the API's.
     """
     notes: list[str] = []
+    try:
+        return _priced(document, currency, notes)
+    except BelowZero:
+        if not has_more_than_credits(document):
+            raise
+        # rare, so that only documents that need it pay for looking at every sign
+        notes.clear()
+        return _priced(without_credits(document, currency, notes), currency, notes)
+
+
+def _priced(document: Document, currency: str, notes: list[str]) -> Prices:
     entries: list[DocumentLine | DocumentCharge] = [*document.lines]
-    below = _ZERO
     for charge in document.charges:
-        if charge.amount < 0:
-            below -= sound(f"charge {charge.name!r}", charge.amount)
-        elif charge.amount:
+        if sound(f"charge {charge.name!r}", charge.amount) < 0:
+            raise BelowZero(f"charge {charge.name!r}", f"{charge.amount} is negative")
+        if charge.amount:
             entries.append(charge)
     if not entries:
         raise InvalidRequest("lines", "the document has no lines")
     lines = [_named_line(entry, index, currency, notes) for index, entry in enumerate(entries)]
-    if not below and document.discount is None and not document.taxes and _rated(entries, lines):
+    if document.discount is None and not document.taxes and _rated(entries, lines):
         return Prices(lines, NO_DISCOUNT, document_total(lines, currency), notes)
     bare = [rounded(line.amount * line.qty, currency) for line in lines]
-    discount = _discount(document, entries, bare, below, currency, notes)
+    discount = _discount(document, entries, bare)
     if discount.value and document.discount is not None and len(bare) > len(document.lines):
         discount = _on_lines_only(document, discount, lines, bare, currency, notes)
     if not document.taxes and not any(entry.taxes for entry in entries):
@@ -109,7 +120,7 @@ def _named_line(
     except InvalidRequest as error:
         # built here alone: naming every field of every line costs more than pricing it
         at = f"line {index + 1}" if isinstance(entry, DocumentLine) else f"charge {entry.name.strip()!r}"
-        raise InvalidRequest(f"{at} {error.field}", error.problem) from None
+        raise type(error)(f"{at} {error.field}", error.problem) from None
 
 
 def _line(entry: DocumentLine | DocumentCharge, currency: str, notes: list[str]) -> RequestLine:
@@ -119,10 +130,14 @@ def _line(entry: DocumentLine | DocumentCharge, currency: str, notes: list[str])
     amount = sound("amount", entry.amount)
     if not name:
         raise InvalidRequest("name", "is empty")
-    if qty < 0:
-        raise InvalidRequest("qty", f"{qty} is negative")
-    if amount < 0:
-        raise InvalidRequest("amount", f"{amount} is negative")
+    if qty < 0 or amount < 0:
+        if qty < 0 and amount < 0:
+            raise InvalidRequest("qty", f"{qty} is negative, and so is the amount of {amount}")
+        raise (
+            BelowZero("qty", f"{qty} is negative")
+            if qty < 0
+            else BelowZero("amount", f"{amount} is negative")
+        )
     line = RequestLine(name, currency, amount, qty, "one_time")
     if isinstance(entry, DocumentLine):
         if entry.description:
@@ -163,37 +178,23 @@ def _discounted(line: RequestLine, discount: DocumentDiscount, notes: list[str])
 
 
 def _discount(
-    document: Document,
-    entries: list[DocumentLine | DocumentCharge],
-    bare: list[Decimal],
-    below: Decimal,
-    currency: str,
-    notes: list[str],
+    document: Document, entries: list[DocumentLine | DocumentCharge], bare: list[Decimal]
 ) -> PricedDiscount:
-    """The document's discount; a negative charge becomes one where no tax depends on it."""
+    """The document's discount as the API takes it."""
     found = document.discount
+    if found is None or not found.value:
+        return NO_DISCOUNT
     taxed = bool(document.taxes) or any(entry.taxes for entry in entries)
     subtotal = sum(bare, _ZERO)
-    if found is not None and found.value:
-        value = sound("discount", found.value)
-        if value < 0 or (value > (_HUNDRED if found.type == "percentage" else subtotal)):
-            raise InvalidRequest("discount", f"{value} is not a {found.type} discount of {subtotal}")
-        if below:
-            raise InvalidRequest("charges", f"-{below} is negative and the document has a discount too")
-        if found.after_tax and taxed and found.type == "fixed":
-            raise InvalidRequest(
-                "discount", f"{value} is taken after tax; the API takes discounts before tax"
-            )
-        if found.type == "fixed" and any(entry.tax_inclusive and entry.taxes for entry in entries):
-            # tax is inside the discount as it is inside the prices: a share of both, whatever the rate
-            return PricedDiscount((value * _HUNDRED / subtotal).quantize(_ONE.scaleb(-12)), "percentage")
-        return PricedDiscount(value, found.type)
-    if not below:
-        return NO_DISCOUNT
-    if below > subtotal or (taxed and not _taxes_are_amounts(document, entries)):
-        raise InvalidRequest("charges", f"-{below} is negative; the API takes only discounts before tax")
-    notes.append("negative charges are a discount")
-    return PricedDiscount(below, "fixed")
+    value = sound("discount", found.value)
+    if value < 0 or (value > (_HUNDRED if found.type == "percentage" else subtotal)):
+        raise InvalidRequest("discount", f"{value} is not a {found.type} discount of {subtotal}")
+    if found.after_tax and taxed and found.type == "fixed":
+        raise InvalidRequest("discount", f"{value} is taken after tax; the API takes discounts before tax")
+    if found.type == "fixed" and any(entry.tax_inclusive and entry.taxes for entry in entries):
+        # tax is inside the discount as it is inside the prices: a share of both, whatever the rate
+        return PricedDiscount((value * _HUNDRED / subtotal).quantize(_ONE.scaleb(-12)), "percentage")
+    return PricedDiscount(value, found.type)
 
 
 def _on_lines_only(

@@ -20,6 +20,7 @@ from hl_async.bulk.sources.document import (
     DocumentLine,
     DocumentTax,
 )
+from hl_async.bulk.sources.emails import emails_in
 from hl_async.bulk.sources.mapping import COLUMN, ExclusionRule, Mapping
 from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
 from hl_async.bulk.sources.settings import SourceSettings
@@ -216,6 +217,8 @@ class RowReader:
 
     def _customer(self, head: Row) -> DocumentCustomer:
         values: dict[str, Any] = {field: read(head).strip() for field, read in self._customer_reads}
+        if "email" in values:
+            values["email"], values["additional_emails"] = emails_in(values["email"])
         if self._address_reads:
             values["address"] = DocumentAddress(
                 **{one: read(head).strip() for one, read in self._address_reads}

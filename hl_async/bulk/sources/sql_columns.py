@@ -15,6 +15,7 @@ from hl_async.bulk.sources.document import (
     DocumentCustomer,
     DocumentInstallment,
 )
+from hl_async.bulk.sources.emails import emails_in
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_parts import PartReader, columns_of
 from hl_async.bulk.sources.sql_values import ValueReader, id_of, one_of, text_of
@@ -249,8 +250,12 @@ class RowAssembler:
             values["address"] = DocumentAddress(
                 **{one: text_of(one, facts.get(f"customer_{one}")).strip() for one in _ADDRESS}
             )
-        if emails:
-            values["additional_emails"] = [str(one) for one in emails if one]
+        others = [str(one) for one in emails or () if one]
+        if "email" in values:
+            values["email"], more = emails_in(values["email"])
+            others = [*more, *others]
+        if others:
+            values["additional_emails"] = others
         return DocumentCustomer(**values)
 
     def _customs(self, rows: Sequence[Row], nested: Any) -> dict[str, str]:

@@ -1,0 +1,22 @@
+"""E-mail addresses as cells hold them: several in one, with names around them, or a word that is none."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ADDRESS: Final = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+")
+_PLAIN: Final = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+\Z")
+
+
+def emails_in(text: str) -> tuple[str, list[str]]:
+    """Return the first address of a cell and the others; text without an address stays as it is."""
+    if not text or _PLAIN.match(text):
+        return text, []
+    found = list(dict.fromkeys(_ADDRESS.findall(text)))
+    return (found[0], found[1:]) if found else (text, [])
+
+
+def is_email(text: str) -> bool:
+    """Whether a text looks like one address."""
+    return _PLAIN.match(text) is not None

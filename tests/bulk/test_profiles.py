@@ -226,7 +226,7 @@ def test_invoice_ninja_a_currency_that_is_not_given_or_contradicts(tmp_path: Pat
     path = table(tmp_path, NINJA, ninja("1"), ninja("2", Item_Cost="€5.00", Amount="€10.00"), above=TITLES)
     assert outcome(run("invoice-ninja-quotes", path))["1"] == "currency: is missing; give the run a currency"
     found = outcome(run("invoice-ninja-quotes", path, "currency=USD"))
-    assert "total: '€10.00' is not a number" in found["2"]
+    assert "line 6, column 'Amount': '€10.00' is not a number" in found["2"]
     invoices = table(
         tmp_path, NINJA.replace("Quote ", "Invoice "),
         {k.replace("Quote ", "Invoice "): v for k, v in ninja("7").items()}, name="invoices.csv",

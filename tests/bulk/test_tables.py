@@ -261,9 +261,9 @@ def test_a_zero_byte_spoils_its_document(tmp_path: Path) -> None:
         ("currency_sign = true", "£12.50", "'£12.50' is not a number"),
         ("", "$12.50", "set currency_sign = true"),
         ("", "(5.00)", "set parentheses = true if it is negative"),
-        ("parentheses = true", "(5.00)", "amount: -5.00 is negative"),
+        ("parentheses = true", "(5.00)", "column 'Price': -5.00 is negative"),
         ("", "5.00-", "set trailing_minus = true if it is negative"),
-        ("trailing_minus = true", "5.00-", "amount: -5.00 is negative"),
+        ("trailing_minus = true", "5.00-", "column 'Price': -5.00 is negative"),
         ("minor_units = true", "1999", "19.99"),
         ("", "12%", "it is a percentage"),
         ("", "#REF!", "column 'Price' holds #REF!, an error of the spreadsheet"),
@@ -379,7 +379,7 @@ def test_a_formula_without_a_value_an_error_and_a_boolean_say_what_they_are(tmp_
     assert outcome(read(tmp_path, book(rows), ".xlsx")) == [
         "A-1: line 2, column 'Price' holds a formula without a value (=2*3); open the file in a spreadsheet program and save it",
         "A-2: line 3, column 'Price' holds #DIV/0!, an error of the spreadsheet",
-        "A-3: line 1 amount: 'TRUE' is not a number",
+        "A-3: line 4, column 'Price': 'TRUE' is not a number",
     ]
 
 

@@ -193,7 +193,7 @@ def test_a_table_needs_its_mapping_and_gives_its_rejects_back(
     assert run(arguments) == ExitCode.REJECTS
     assert run(["rejects", str(tmp_path / "t.csv.hl.db")]) == ExitCode.OK
     out = capfdbinary.readouterr().out
-    assert b"No,Name,Qty,Price,reject_reason\n2,Oak,-1,2,line 1 qty: -1 is negative\n" in out
+    assert b"No,Name,Qty,Price,reject_reason\n2,Oak,-1,2,\"line 3, column 'Qty': -1 is negative\"\n" in out
     assert (tmp_path / "t.rejects.csv").read_bytes().startswith(b"No,Name,Qty,Price,reject_reason\n")
 
 
@@ -423,7 +423,7 @@ def test_the_demo_shows_a_bar_on_a_terminal_and_ends_verified(tmp_path: Path) ->
     assert b"/131" in seen
     assert "━".encode() in seen
     assert b"Traceback" not in seen
-    assert "verified: 123 documents" in out
+    assert "verified: 124 documents" in out
     assert b"export HL_TOKEN=" in seen
     assert (tmp_path / "kept" / "export.rejects.csv").exists()
 

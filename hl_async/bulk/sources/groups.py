@@ -25,7 +25,7 @@ class _RowRules(Protocol):
 class RowGroup:
     """The rows of one document, with their numbers in the file; ``problem`` when one of them is broken."""
 
-    __slots__ = ("first", "key", "last", "lines", "ordinal", "problem", "rows")
+    __slots__ = ("first", "key", "last", "lines", "numbers", "ordinal", "problem", "rows")
 
     def __init__(self, key: str, ordinal: int, number: int) -> None:
         self.key = key
@@ -33,6 +33,7 @@ class RowGroup:
         self.first = self.last = number
         self.problem = ""
         self.lines: list[list[str]] = []
+        self.numbers: list[int] = []
         self.rows: list[list[str]] = []
 
     @property
@@ -122,6 +123,7 @@ class RowGroups:
             target.last = max(target.last, number)
             if not problem:
                 target.lines.append(cells)
+                target.numbers.append(number)
                 if stray and target is whole:
                     target.problem = target.problem or f"{stray}, between the lines of this document"
                 whole, stray = target, ""

@@ -21,6 +21,7 @@ from hl_async.bulk.sources.document import (
     DocumentTax,
 )
 from hl_async.bulk.sources.emails import emails_in
+from hl_async.bulk.sources.locating import line_of
 from hl_async.bulk.sources.mapping import COLUMN, ExclusionRule, Mapping
 from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
 from hl_async.bulk.sources.settings import SourceSettings
@@ -190,12 +191,10 @@ class RowReader:
 
     def columns_of(self, field: str) -> list[str]:
         """The columns that make a field, named as in the text of an error: ``line 2 qty``, ``issue_date``."""
-        part, _, key = field.rpartition(" ")
-        section = self._mapping.line if part.startswith("line ") else self._mapping.document
-        key = {"tax": "tax_rate"}.get(key, key)
-        if part.endswith(" tax"):
-            key = f"tax_{key}"
-        template = getattr(section, key, "")
+        line = line_of(field)
+        section: Any = self._mapping.document if line is None else self._mapping.line
+        key = field if line is None else line[1]
+        template = getattr(section, {"tax": "tax_rate"}.get(key, key), "")
         return COLUMN.findall(template) if isinstance(template, str) else []
 
     def _check_agreement(self, rows: Sequence[Row]) -> None:

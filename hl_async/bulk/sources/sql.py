@@ -20,6 +20,7 @@ import msgspec
 
 from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.iif import IIF, stage_iif
+from hl_async.bulk.sources.locating import in_record, in_rows
 from hl_async.bulk.sources.planning_rules import planning_rules
 from hl_async.bulk.sources.readers import Reading, SourceFacts, latest_day
 from hl_async.bulk.sources.records import Reject, SourceItem
@@ -27,7 +28,7 @@ from hl_async.bulk.sources.rejects import table_text
 from hl_async.bulk.sources.row_reader import is_money_column
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_columns import RowAssembler
-from hl_async.bulk.sources.staging import LINE, RECORD, StagedTable, stage, table_name
+from hl_async.bulk.sources.staging import LINE, RECORD, StagedTable, json_value, stage, table_name
 from hl_async.errors import InvalidRequest, SourceError
 
 _FETCH: Final = 4096
@@ -223,7 +224,7 @@ def _create(connection: Any, table: StagedTable, *, is_raw: bool) -> None:
         connection.execute(
             f"CREATE TABLE {name} AS SELECT * FROM read_csv({path}, columns = {{{_text(LINE)}: 'BIGINT', {columns}}}, "  # noqa: S608 - names are quoted
             "header = false, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
-            "max_line_size = 20000000)"
+            "new_line = '\\r\\n', max_line_size = 20000000)"
         )
     elif table.kind == "parquet":
         connection.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet({path})")  # noqa: S608
@@ -362,7 +363,24 @@ class _Documents:
                 note=assembler.text("note", rows),
             )
         except InvalidRequest as error:
-            return self._rejected(ordinal, source_id, str(error), rows)
+            return self._rejected(ordinal, source_id, self._located(error, rows), rows)
+
+    def _located(self, error: InvalidRequest, rows: list[tuple[Any, ...]]) -> str:
+        """The error with row and column, or key, of the file, where the value stands in one of them."""
+        if own := self._assembler.raw(rows):
+            return in_record(error, self._assembler.place(rows), json_value(own))
+        numbers = self._assembler.numbers(rows)
+        tables = [one for one in self._tables if one.columns]
+        if not numbers or not tables:
+            return str(error)
+        table = self._keyed[0] if self._keyed is not None else tables[0]
+        columns = ", ".join(map(_quoted, table.columns))
+        cursor = self._connection.cursor()
+        cursor.execute(
+            f"SELECT {LINE}, {columns} FROM {_quoted(table.name)} WHERE {LINE} IN (SELECT unnest(?)) ORDER BY 1",  # noqa: S608
+            [numbers],
+        )
+        return in_rows(error, table.columns, ((row[0], row[1:]) for row in cursor.fetchall()))
 
     def _rejected(
         self,

@@ -121,6 +121,11 @@ class RowAssembler:
             return str(found[0])
         return f"line {first}" if first == last else f"lines {first}-{last}"
 
+    def numbers(self, rows: Sequence[Row]) -> list[int]:
+        """Numbers of the document's rows in the file, by the query's column ``place``."""
+        index = self._place
+        return [] if index is None else [row[index] for row in rows if row[index].__class__ is int]
+
     def raw(self, rows: Sequence[Row]) -> bytes:
         """The document's original text, by the query's column ``raw``."""
         index = self._at.get("raw")

@@ -213,6 +213,14 @@ def json_values(path: Path) -> Iterator[tuple[int, bytes, Any]]:
     raise SourceError(f"{path}: {problem}")
 
 
+def json_value(text: bytes) -> Any:
+    """A JSON value with its numbers as text; None if it is broken."""
+    try:
+        return _loads(text.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
 def _line_value(line: bytes, number: int) -> Any:
     try:
         return _loads(line.decode())

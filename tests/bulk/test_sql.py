@@ -212,3 +212,31 @@ def test_documents_of_python_are_a_source(tmp_path: Path) -> None:
 
 def test_no_column_has_two_meanings() -> None:
     assert len(set(COLUMNS)) == len(COLUMNS)
+
+
+def test_line_ends_inside_cells_are_text_wherever_they_stand(tmp_path: Path) -> None:
+    # few rows and the first of them: where a database guesses how lines end
+    path = tmp_path / "quotes.csv"
+    path.write_bytes(
+        b'No,Item,Price\r\nA-1,"Door\noak",1\r\nA-2,"Lock\r\n""best""",2\r\nA-3,"Key\rold",3\r\n'
+    )
+    found = read(
+        "SELECT No AS source_id, Item AS line_description, Price AS line_amount, 'x' AS line_name FROM quotes",
+        path,
+    )
+    texts = [msgspec.json.decode(getattr(one, "body", b""))["items"][0]["description"] for one in found]
+    assert texts == ["Door\noak", 'Lock\r\n"best"', "Key\rold"]
+
+
+def test_a_reject_names_row_and_column_or_the_key_of_the_file(tmp_path: Path) -> None:
+    (bad, *_) = read(SELECT, quotes(tmp_path, "No,Customer,Item,Price\nA-1,1,Door,100\nA-1,1,Key,5 EUR\n"))
+    assert getattr(bad, "reason", "").startswith("line 3, column 'Price': '5 EUR' is not a number")
+    path = tmp_path / "orders.json"
+    path.write_text('[{"id": "A-1", "rows": [{"n": "Door", "p": "1"}, {"n": "Key", "p": "five"}]}]')
+    query = """
+        SELECT record->>'$.id' AS source_id, 'record ' || _line AS place, record AS raw,
+          [{'name': r->>'$.n', 'amount': r->>'$.p'} for r in (record->'$.rows[*]')::JSON[]] AS lines FROM orders
+    """
+    spec = TableSpec(name="orders", is_json=True)
+    (bad,) = read_sql(SqlQuery(text=query, tables=[spec]), {"orders": path}, SETTINGS)
+    assert getattr(bad, "reason", "").startswith("record 1, key 'rows[1].p': 'five' is not a number")

@@ -111,9 +111,7 @@ def compile_document(
         InvalidRequest: The document cannot become a request; names field and value.
     """
     _check_identity(document, settings)
-    currency = document.currency or settings.currency
-    if currency not in CURRENCIES:
-        raise InvalidRequest("currency", _currency_problem(currency))
+    currency = _currency(document, settings)
     location = (document.location or settings.location).strip()
     if location:
         plain_id("location", location)
@@ -205,6 +203,13 @@ def _body(
     if schedule:
         body.payment_schedule_config = schedule
     return body
+
+
+def _currency(document: Document, settings: SourceSettings) -> str:
+    found = document.currency or settings.currency
+    if found not in CURRENCIES:
+        raise InvalidRequest("currency", _currency_problem(found))
+    return found
 
 
 def _currency_problem(currency: str) -> str:

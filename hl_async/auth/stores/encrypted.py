@@ -23,6 +23,7 @@ Key: TypeAlias = bytes | str | Secret
 
 KeySource: TypeAlias = Sequence[Key] | Callable[[], Sequence[Key] | Awaitable[Sequence[Key]]]
 
+# before each entry: one that was stored in plain has no mark, and is recognized without a key
 _MARK: Final = b"fernet:"
 _KEY_BYTES: Final = 32
 

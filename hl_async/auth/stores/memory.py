@@ -31,6 +31,7 @@ class MemoryStore:
 
     async def delete(self, name: str, version: int) -> bool:
         """See :meth:`TokenStore.delete`."""
+        # version 0 stands for a missing entry
         if version == 0 or self._version(name) != version:
             return False
         del self._entries[name]

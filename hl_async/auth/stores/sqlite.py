@@ -134,6 +134,7 @@ class SqliteStore:
 
     async def _take_lock(self, name: str) -> int:
         """Return the descriptor that holds the lock."""
+        # hashed: a name holds ids of accounts, and characters that a file name must not have
         stripe = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2).digest(), "big") % _STRIPES
         path = self._path.with_name(f"{self._path.name}.locks") / f"{stripe:02d}"
         loop = asyncio.get_running_loop()

@@ -22,6 +22,7 @@ class SteadyClock:
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] | None = None
     ) -> None:
         self._steady = steady or boot_time
+        # the wall is read once; from here on only the steady clock counts
         self._offset = wall() - self._steady()
 
     def now(self) -> float:

@@ -102,6 +102,7 @@ class PostgresJournals:
     async def _once(self, act: Any) -> Any:
         try:
             return await self._database.run(JOURNAL, act)
+        # no journal is returned that would close the database later
         finally:
             if self._owns:
                 await self._database.aclose()

@@ -57,6 +57,7 @@ class Changes:
         """
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
+        # the first change of a burst starts the writer, which takes all that follow
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
         # A queued change is written in any case: a caller that is cancelled must not undo it.

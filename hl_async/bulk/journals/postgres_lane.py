@@ -140,6 +140,7 @@ class PostgresLane(StoredLane):
             state.value,
             sent_at,
             document,
+            # the changes of a statement are arrays, which the run does not clean
             plain_text(reason),
             listed,
         )

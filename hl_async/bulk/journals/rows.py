@@ -18,6 +18,7 @@ def item_row(columns: Sequence[Any]) -> ItemRow:
     """Build an item's row from the columns of the statement ``rows``."""
     # by position: the order of the statement's columns is the order of the fields
     row = ItemRow(*columns)
+    # totals are text in both databases: a binary fraction would change them, and a decimal would lose its zeros
     return row._replace(
         state=State(row.state),
         total=None if row.total is None else Decimal(row.total),

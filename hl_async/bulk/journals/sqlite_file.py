@@ -18,6 +18,7 @@ from hl_async.storage.sqlite import SqliteRules, apply_steps, connect, table_cou
 RULES: Final = SqliteRules("the journal", JournalError, JournalCorrupt, is_wal=True, reopens=False)
 
 _APPLICATION_ID: Final = 0x686C6A31  # "hlj1"
+# WAL's two files, and the one of a transaction from before WAL is switched on
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 STATEMENTS: Final = Queries(__package__, "sqlite.sql")

@@ -70,6 +70,7 @@ class SqliteRun(StoredRun):
         await self._file.checkpoint()
 
     async def note(self, **facts: str) -> None:
+        # many facts in one statement and one commit
         rows = [{"name": name, "value": value} for name, value in facts.items()]
         await self.run(lambda db: db.executemany(STATEMENTS["note"], rows).rowcount)
         if "planned" in facts:

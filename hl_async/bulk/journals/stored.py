@@ -70,6 +70,7 @@ class StoredRun(ABC):
         return await self.change("rolled_back", ordinal=ordinal, document=document) == 1
 
     async def record_deletion_intent(self, location: str, document: str, key: str, reason: str) -> int:
+        # Postgres takes the time of its own clock instead of `at`
         return await self.insert(
             "deletion_intent", location=location, document=document, key=key, reason=reason, at=self.now()
         )
@@ -111,6 +112,7 @@ class StoredRun(ABC):
     async def lane_counts(self) -> dict[str, dict[str, int]]:
         """Return the number of items in each state, by location in the order of the source."""
         counts: dict[str, dict[str, int]] = {}
+        # the first row of a location is that of its earliest item, so the dict keeps the order of the source
         for location, state, number in await self.query("lane_counts"):
             counts.setdefault(location, {})[state] = number
         return counts

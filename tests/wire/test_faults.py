@@ -192,6 +192,8 @@ async def test_a_thousand_calls_through_the_mix(seed: int) -> None:
         "ConnectionLost",
         "AttemptTimeout",
         "WireError",
+        "GatewayTimeout",
+        "DeadlineExceeded",  # a slow machine
     }
     # How many of each is a matter of the machine's speed.
     assert tally["created"] and tally["read"] and tally["listed"]

@@ -1,4 +1,4 @@
-"""Compare a listed document with the body that created it. Pure.
+"""Internal. Compare a listed document with the body that created it. Pure.
 
 Only what the body named is compared: the API fills in the rest. Text is compared without regard to spacing, phone
 numbers by their digits, e-mail addresses without case, numbers by value and dates as calendar days.

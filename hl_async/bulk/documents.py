@@ -1,4 +1,4 @@
-"""The documents of a location, as verification and rollback read and delete them."""
+"""Internal. The documents of a location, as verification and rollback read and delete them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listing of a location proves. Pure.
+"""Internal. What a listing of a location proves. Pure.
 
 That a document is missing is believed only of a listing that shows what must be there: the *controls*, documents
 that the journal knows as created, with their keys. A listing that lags, leaves documents out or has lost the keys

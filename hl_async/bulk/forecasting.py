@@ -1,4 +1,4 @@
-"""What the rest of a run takes, from what its journal says. Internal."""
+"""Internal. What the rest of a run takes, from what its journal says."""
 
 from __future__ import annotations
 

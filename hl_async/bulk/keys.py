@@ -1,4 +1,4 @@
-"""Where an item's key travels: put into the body of a request, read back from a listed document.
+"""Internal. Where an item's key travels: put into the body of a request, read back from a listed document.
 
 Whether the API gives ``meta`` back in lists is unknown (docs/api-facts.md#api-meta). The canary finds out, and a run
 may choose another place.

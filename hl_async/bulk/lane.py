@@ -1,4 +1,4 @@
-"""One location until it is done: the protocol's steps, carried out.
+"""Internal. One location until it is done: the protocol's steps, carried out.
 
 The shell around ``protocol``: it asks what is next, does it, writes it down. A slice ends when its time is up, so
 that many locations can take turns; waits for settling and sweeping end it too, so that they hold nobody up.

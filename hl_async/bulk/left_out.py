@@ -1,4 +1,4 @@
-"""Files of what a run left out: rejects, and what the mapping skipped on purpose.
+"""Internal. Files of what a run left out: rejects, and what the mapping skipped on purpose.
 
 They hold customers and amounts, so only their owner may read them.
 """

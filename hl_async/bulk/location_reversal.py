@@ -1,4 +1,5 @@
-"""Take one location of a run back: see what is there, delete what is provably the run's, wait, and look again.
+"""Internal. Take one location of a run back: see what is there, delete what is provably the run's, wait, and look
+again.
 
 Internal.
 """

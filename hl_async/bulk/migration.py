@@ -1,4 +1,4 @@
-"""The verbs of a migration: plan, migrate, verify, roll back. They do what the commands do.
+"""Internal. The verbs of a migration: plan, migrate, verify, roll back. They do what the commands do.
 
 `migrate` plans the source into a journal, sends what is planned exactly once, and writes the files of what was left
 out. The same call resumes, continues a trial, and begins a new run after a rollback.

@@ -1,4 +1,4 @@
-"""Find documents that other runs created of this run's source, before they are created again."""
+"""Internal. Find documents that other runs created of this run's source, before they are created again."""
 
 from __future__ import annotations
 

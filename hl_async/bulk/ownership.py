@@ -1,4 +1,4 @@
-"""Which documents of a location a run made, and which of them a sweep or a rollback may delete. Pure.
+"""Internal. Which documents of a location a run made, and which of them a sweep or a rollback may delete. Pure.
 
 A key in a free field proves nothing by itself: people copy documents with everything in them, and a list may give a
 document its neighbour's fields. So every deletion needs a positive proof. A document without one is kept and named.

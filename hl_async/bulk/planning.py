@@ -1,4 +1,4 @@
-"""Write a source into a journal, and stop early when the mapping is probably wrong."""
+"""Internal. Write a source into a journal, and stop early when the mapping is probably wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes before the first request of a migration: read, check, plan, choose the journal. Internal."""
+"""Internal. What comes before the first request of a migration: read, check, plan, choose the journal."""
 
 from __future__ import annotations
 

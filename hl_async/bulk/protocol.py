@@ -1,4 +1,4 @@
-"""Exactly once, without idempotency keys: what to do next, and nothing but that. Pure; times are passed in.
+"""Internal. Exactly once, without idempotency keys: what to do next, and nothing but that. Pure; times are passed in.
 
 Everything that decides about the state of an item lives in this file.
 

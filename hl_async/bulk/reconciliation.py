@@ -1,4 +1,5 @@
-"""Look at a location and draw conclusions about the items of a run: canary, reconciling, resuming, sweeping.
+"""Internal. Look at a location and draw conclusions about the items of a run: canary, reconciling, resuming,
+sweeping.
 
 The shell around ``evidence``. A listing that proves nothing is repeated after growing pauses; one that never proves
 anything ends the work on the lane with the reason, and leaves every item as it is.

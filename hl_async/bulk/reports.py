@@ -1,4 +1,4 @@
-"""What a run says about itself: reports, progress, forecasts."""
+"""Internal. What a run says about itself: reports, progress, forecasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Take a run back: a durable state of the run, which ends when every document is proven gone or kept by name.
+"""Internal. Take a run back: a durable state of the run, which ends when every document is proven gone or kept by
+name.
 
 The order of steps:
 

@@ -1,4 +1,4 @@
-"""A whole run: plan, execute all lanes in turns, verify, roll back. The journal is the truth throughout.
+"""Internal. A whole run: plan, execute all lanes in turns, verify, roll back. The journal is the truth throughout.
 
 `hl_async.bulk.migration` has the verbs that do this from end to end.
 """

@@ -1,4 +1,4 @@
-"""Whether a document in a location was made from a document of this run's source. Pure.
+"""Internal. Whether a document in a location was made from a document of this run's source. Pure.
 
 Source ids are not enough: two systems number their documents 1, 2, 3 alike. A file's fingerprint is too much: the next
 export of the same system has another one. So every document carries three marks of its origin:

@@ -1,4 +1,4 @@
-"""Where a run stands, from what its journal says. Internal."""
+"""Internal. Where a run stands, from what its journal says."""
 
 from __future__ import annotations
 

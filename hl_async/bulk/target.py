@@ -1,4 +1,4 @@
-"""What the engine needs of a location: perform one item, list what is there, delete a draft."""
+"""Internal. What the engine needs of a location: perform one item, list what is there, delete a draft."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After a run: compare what was sent with what is in the locations."""
+"""Internal. After a run: compare what was sent with what is in the locations."""
 
 from __future__ import annotations
 

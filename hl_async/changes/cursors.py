@@ -1,4 +1,4 @@
-"""Positions of feeds and the last states of documents, in memory or in a file that survives restarts."""
+"""Internal. Positions of feeds and the last states of documents, in memory or in a file that survives restarts."""
 
 from __future__ import annotations
 

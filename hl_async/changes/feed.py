@@ -1,4 +1,4 @@
-"""The feed: reads pages within its share of the rate budget and yields the differences."""
+"""Internal. The feed: reads pages within its share of the rate budget and yields the differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``hl-async`` command; needs the extra ``cli``."""
+"""Internal. The ``hl-async`` command; needs the extra ``cli``."""
 
 from __future__ import annotations
 

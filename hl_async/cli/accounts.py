@@ -1,4 +1,4 @@
-"""``hl-async account``: several accounts in one private file, chosen with ``--profile``."""
+"""Internal. ``hl-async account``: several accounts in one private file, chosen with ``--profile``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command group: commands load when they are used, errors become one line and an exit code."""
+"""Internal. The command group: commands load when they are used, errors become one line and an exit code."""
 
 from __future__ import annotations
 

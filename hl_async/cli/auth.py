@@ -1,4 +1,4 @@
-"""``hl-async auth``: log an OAuth app in, see what is installed, renew, log out."""
+"""Internal. ``hl-async auth``: log an OAuth app in, see what is installed, renew, log out."""
 
 from __future__ import annotations
 

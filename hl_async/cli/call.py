@@ -1,4 +1,4 @@
-"""``hl-async call``: every row of the operations table from the command line."""
+"""Internal. ``hl-async call``: every row of the operations table from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of errors and verdicts: on a terminal alone, and never with ``NO_COLOR``."""
+"""Internal. Colours of errors and verdicts: on a terminal alone, and never with ``NO_COLOR``."""
 
 from __future__ import annotations
 

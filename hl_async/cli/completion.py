@@ -1,4 +1,4 @@
-"""``hl-async completion``: the script that a shell loads to complete commands and options."""
+"""Internal. ``hl-async completion``: the script that a shell loads to complete commands and options."""
 
 from __future__ import annotations
 

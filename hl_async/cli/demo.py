@@ -1,4 +1,4 @@
-"""``hl-async demo``: the main job on a sample, against a local HighLevel that misbehaves a little."""
+"""Internal. ``hl-async demo``: the main job on a sample, against a local HighLevel that misbehaves a little."""
 
 from __future__ import annotations
 

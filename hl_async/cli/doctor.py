@@ -1,4 +1,4 @@
-"""``hl-async doctor``: one look at settings, token, scopes, budget, clock and folder before a job."""
+"""Internal. ``hl-async doctor``: one look at settings, token, scopes, budget, clock and folder before a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hl-async export`` and ``hl-async copy``."""
+"""Internal. ``hl-async export`` and ``hl-async copy``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where runs are kept: in a file, or in a database that many processes share."""
+"""Internal. Where runs are kept: in a file, or in a database that many processes share."""
 
 from __future__ import annotations
 

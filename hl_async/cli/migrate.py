@@ -1,4 +1,4 @@
-"""``hl-async migrate``: plan, and run here or by workers."""
+"""Internal. ``hl-async migrate``: plan, and run here or by workers."""
 
 from __future__ import annotations
 

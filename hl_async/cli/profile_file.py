@@ -1,4 +1,4 @@
-"""The private file of stored accounts: profiles by name, and a process that uses one."""
+"""Internal. The private file of stored accounts: profiles by name, and a process that uses one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar; lines elsewhere. Says what is waited for, and until when."""
+"""Internal. Progress on a terminal: a bar; lines elsewhere. Says what is waited for, and until when."""
 
 from __future__ import annotations
 

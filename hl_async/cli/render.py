@@ -1,4 +1,4 @@
-"""How runs look as text: reports, plans, verifications, rollbacks, locations."""
+"""Internal. How runs look as text: reports, plans, verifications, rollbacks, locations."""
 
 from __future__ import annotations
 

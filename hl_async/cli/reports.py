@@ -1,4 +1,4 @@
-"""``hl-async receivables`` and ``hl-async reconcile``: figures over invoices, for people and for programs."""
+"""Internal. ``hl-async receivables`` and ``hl-async reconcile``: figures over invoices, for people and for programs."""
 
 from __future__ import annotations
 

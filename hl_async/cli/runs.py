@@ -1,4 +1,4 @@
-"""What is done with a run afterwards: verify, rejects, rollback."""
+"""Internal. What is done with a run afterwards: verify, rejects, rollback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hl-async sandbox``: a local HighLevel for other processes and other languages."""
+"""Internal. ``hl-async sandbox``: a local HighLevel for other processes and other languages."""
 
 from __future__ import annotations
 

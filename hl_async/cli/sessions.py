@@ -1,4 +1,4 @@
-"""What commands that run something have in common: the client, its counts, an orderly stop, the report."""
+"""Internal. What commands that run something have in common: the client, its counts, an orderly stop, the report."""
 
 from __future__ import annotations
 

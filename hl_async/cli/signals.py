@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as calls on the event loop, on every system."""
+"""Internal. Ctrl-C and SIGTERM as calls on the event loop, on every system."""
 
 from __future__ import annotations
 

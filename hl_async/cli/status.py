@@ -1,4 +1,4 @@
-"""``hl-async status`` and ``hl-async pause``: a run, its locations, and who works on them."""
+"""Internal. ``hl-async status`` and ``hl-async pause``: a run, its locations, and who works on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of an answer as a table for a terminal."""
+"""Internal. Documents of an answer as a table for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hl-async watch``: changes of estimates or invoices, printed, piped into a program or posted."""
+"""Internal. ``hl-async watch``: changes of estimates or invoices, printed, piped into a program or posted."""
 
 from __future__ import annotations
 

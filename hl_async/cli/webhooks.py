@@ -1,4 +1,4 @@
-"""``hl-async webhooks``: send signed test deliveries to a receiver, and receive deliveries on a terminal."""
+"""Internal. ``hl-async webhooks``: send signed test deliveries to a receiver, and receive deliveries on a terminal."""
 
 from __future__ import annotations
 

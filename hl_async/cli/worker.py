@@ -1,4 +1,4 @@
-"""``hl-async worker``: one of the processes that work on the runs of a database."""
+"""Internal. ``hl-async worker``: one of the processes that work on the runs of a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words the API knows, as types. Internal.
+"""Internal. Words the API knows, as types.
 
 Type checkers see the values the specification lists. At run time an answer may hold any text, because the API adds
 values without notice; a request is checked against the list where the API refuses everything else

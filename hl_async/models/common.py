@@ -1,4 +1,4 @@
-"""Parts that documents share."""
+"""Internal. Parts that documents share."""
 
 from __future__ import annotations
 

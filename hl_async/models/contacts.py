@@ -1,4 +1,4 @@
-"""Contacts: bodies of requests and answers."""
+"""Internal. Contacts: bodies of requests and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates: bodies of requests and answers."""
+"""Internal. Estimates: bodies of requests and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deposits and instalments: parts of a total that add up to it, to the cent."""
+"""Internal. Deposits and instalments: parts of a total that add up to it, to the cent."""
 
 from __future__ import annotations
 

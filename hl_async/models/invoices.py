@@ -1,4 +1,4 @@
-"""Invoices, payments and text2pay: bodies of requests and answers."""
+"""Internal. Invoices, payments and text2pay: bodies of requests and answers."""
 
 from __future__ import annotations
 

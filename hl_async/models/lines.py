@@ -1,4 +1,4 @@
-"""Line items and their taxes."""
+"""Internal. Line items and their taxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locations: what a sub-account says of itself."""
+"""Internal. Locations: what a sub-account says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact amounts: limits of a Decimal on the wire, and the rounding of a document's total.
+"""Internal. Exact amounts: limits of a Decimal on the wire, and the rounding of a document's total.
 
 Rules of the total: a line is ``amount * qty``, rounded half up to the currency's minor unit. The discount and each
 exclusive tax are rounded the same way, once, on the sum they apply to. The total is the sum of the rounded parts

@@ -1,4 +1,4 @@
-"""Token grants and installed locations, under both API versions and both key cases."""
+"""Internal. Token grants and installed locations, under both API versions and both key cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opportunities and the pipelines they move through."""
+"""Internal. Opportunities and the pipelines they move through."""
 
 from __future__ import annotations
 

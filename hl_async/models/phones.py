@@ -1,4 +1,4 @@
-"""Phone numbers in E.164 form."""
+"""Internal. Phone numbers in E.164 form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products and their prices."""
+"""Internal. Products and their prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents as flat rows, for data frames, warehouses and spreadsheets."""
+"""Internal. Documents as flat rows, for data frames, warehouses and spreadsheets."""
 
 from __future__ import annotations
 

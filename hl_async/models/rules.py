@@ -1,4 +1,4 @@
-"""Rules of the client that rest on observers of the live API, not on its specification.
+"""Internal. Rules of the client that rest on observers of the live API, not on its specification.
 
 Each completes a request or refuses it before it is sent. The day the API changes, a rule is switched off by name:
 ``ClientConfig(rules_off={"name_at_most_40"})``, or ``HL_RULES_OFF=name_at_most_40`` in the environment. The sandbox

@@ -1,4 +1,4 @@
-"""Recurring invoices."""
+"""Internal. Recurring invoices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The location's settings for invoices and estimates."""
+"""Internal. The location's settings for invoices and estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates of estimates and invoices."""
+"""Internal. Templates of estimates and invoices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payments as they were taken: transactions and orders."""
+"""Internal. Payments as they were taken: transactions and orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users: in whose name documents are sent."""
+"""Internal. Users: in whose name documents are sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strict requests: every field of a body is checked when it is built, before anything is sent.
+"""Internal. Strict requests: every field of a body is checked when it is built, before anything is sent.
 
 A checker is compiled once per type, from its annotations. Amounts may be given as Decimal, int, numeric text
 or float; a float is taken as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused, because

@@ -1,4 +1,4 @@
-"""What customers owe, by age."""
+"""Internal. What customers owe, by age."""
 
 from __future__ import annotations
 

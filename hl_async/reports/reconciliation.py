@@ -1,4 +1,4 @@
-"""Invoices against the payments that the location recorded."""
+"""Internal. Invoices against the payments that the location recorded."""
 
 from __future__ import annotations
 

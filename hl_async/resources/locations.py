@@ -1,4 +1,4 @@
-"""Locations: the details of one, and the list of an agency."""
+"""Internal. Locations: the details of one, and the list of an agency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How an endpoint method becomes a call: ids into the path, altId where the operation wants it, one encoding."""
+"""Internal. How an endpoint method becomes a call: ids into the path, altId where the operation wants it, one
+encoding.
+"""
 
 from __future__ import annotations
 

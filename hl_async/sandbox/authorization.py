@@ -1,4 +1,4 @@
-"""The consent page of the sandbox: a person chooses who installs the app, the browser returns with a code.
+"""Internal. The consent page of the sandbox: a person chooses who installs the app, the browser returns with a code.
 
 It answers where ``authorize_url`` points to on the live server, without a login: docs/api-facts.md#api-authorize.
 """

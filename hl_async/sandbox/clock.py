@@ -1,4 +1,4 @@
-"""Time in the sandbox: real, or moved by a test."""
+"""Internal. Time in the sandbox: real, or moved by a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The control surface under ``/_sandbox/``: for other processes and other languages. JSON, no authorisation."""
+"""Internal. The control surface under ``/_sandbox/``: for other processes and other languages. JSON, no
+authorisation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a customer can do: no route of the API accepts, declines or pays."""
+"""Internal. What only a customer can do: no route of the API accepts, declines or pays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults: which one meets the n-th request, by script or from a seed alone, and how it looks on the socket."""
+"""Internal. Faults: which one meets the n-th request, by script or from a seed, and how it looks on the socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of the sandbox: documents as plain JSON in the wire's own spelling, and no HTTP.
+"""Internal. The state of the sandbox: documents as plain JSON in the wire's own spelling, and no HTTP.
 
 Ids and numbers are deterministic. Every execution of an unsafe operation is counted when it is committed, under
 the key its body carries in `meta`, so that a test can say how often it really happened.

@@ -1,4 +1,4 @@
-"""Choices that no source settles. `docs/unknowns.md` lists the evidence for each one."""
+"""Internal. Choices that no source settles. `docs/unknowns.md` lists the evidence for each one."""
 
 from __future__ import annotations
 

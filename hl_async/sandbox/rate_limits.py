@@ -1,4 +1,4 @@
-"""How a server may count: four kinds of rate-limit window, exact, the clock passed in.
+"""Internal. How a server may count: four kinds of rate-limit window, exact, the clock passed in.
 
 The API's kind is unknown (docs/api-facts.md#api-rate-window), so the sandbox offers all of them.
 """

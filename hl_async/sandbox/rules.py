@@ -1,4 +1,6 @@
-"""Rules that rest on observers of the live API rather than on its specification; each can be switched off by name."""
+"""Internal. Rules that rest on observers of the live API rather than on its specification; each can be switched
+off by name.
+"""
 
 from __future__ import annotations
 

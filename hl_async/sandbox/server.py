@@ -1,4 +1,4 @@
-"""The sandbox as a server on loopback: HTTP around the ledger, rate limits, authorisation and faults.
+"""Internal. The sandbox as a server on loopback: HTTP around the ledger, rate limits, authorisation and faults.
 
 It shares no code with the client's transport: a fake that shared code would share bugs. It accepts and refuses
 what `docs/api-facts.md` says, so any client of the real API works against it.

@@ -1,4 +1,4 @@
-"""Who may do what: private tokens, OAuth apps, codes, grants with single-use refresh tokens. No HTTP.
+"""Internal. Who may do what: private tokens, OAuth apps, codes, grants with single-use refresh tokens. No HTTP.
 
 Reuse of a spent refresh token is refused and counted: docs/api-facts.md#api-refresh-grace.
 """

@@ -1,4 +1,5 @@
-"""The sandbox's webhooks: which event a change is, how it looks, and its delivery with the documented retries.
+"""Internal. The sandbox's webhooks: which event a change is, how it looks, and its delivery with the documented
+retries.
 
 Signed with a key pair of the sandbox's own; give the public half to the receiver:
 ``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most six times; any

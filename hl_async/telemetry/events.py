@@ -1,4 +1,6 @@
-"""What is told: events about calls, attempts, waiting and tokens. They never hold tokens, bodies or query strings."""
+"""Internal. What is told: events about calls, attempts, waiting and tokens. They never hold tokens, bodies or
+query strings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as lines of the ``hl_async`` logger: trouble at WARNING, news at INFO, calls at DEBUG."""
+"""Internal. Events as lines of the ``hl_async`` logger: trouble at WARNING, news at INFO, calls at DEBUG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol of observers, and the hub that hands them events."""
+"""Internal. The protocol of observers, and the hub that hands them events."""
 
 from __future__ import annotations
 

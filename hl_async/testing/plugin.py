@@ -1,4 +1,5 @@
-"""Fixtures for the tests of code that uses this package; pytest finds them by itself once the package is installed.
+"""Internal. Fixtures for the tests of code that uses this package; pytest finds them by itself once the package is
+installed.
 
 ``highlevel_sandbox``   a local HighLevel in a thread of its own, gone after the test; for sync and async tests
 ``highlevel``           an open client of it; for async tests, under pytest-asyncio (any mode) or anyio

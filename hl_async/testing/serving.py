@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own: for sync code, and for tests under any async plugin or none."""
+"""Internal. A sandbox in a thread of its own: for sync code, and for tests under any async plugin or none."""
 
 from __future__ import annotations
 

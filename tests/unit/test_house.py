@@ -21,6 +21,17 @@ MIRRORS = {"HighLevel"}
 """Classes of ``hl_async.sync``, which have the names of the asynchronous ones."""
 SIDEWAYS: set[tuple[str, str]] = set()
 ROOT_FILES = 8
+PUBLIC = {
+    "", "__main__", "_version", "auth", "bulk", "bulk.engine", "bulk.export", "bulk.journals.postgres",
+    "bulk.workers", "changes", "cli.exits", "client", "config", "errors", "models", "models.webhooks",
+    "operations", "pagination", "reports", "resources.contacts", "resources.estimate_templates",
+    "resources.estimates", "resources.invoice_schedules", "resources.invoice_templates", "resources.invoices",
+    "resources.oauth", "resources.once", "resources.opportunities", "resources.products", "resources.taxes",
+    "resources.transactions", "resources.users", "sandbox", "sandbox.deliveries", "secret", "storage.postgres",
+    "sync", "telemetry", "telemetry.otel", "testing", "testing.builders", "testing.faults", "testing.stores",
+    "webhooks", "wire",
+}  # fmt: skip
+"""Modules that users import or the reference shows; all others say "Internal." first."""
 
 
 def tree(root: Path, **files: str) -> Path:
@@ -138,3 +149,12 @@ def test_class_names_are_used_once() -> None:
 
 def test_few_files_lie_in_no_room() -> None:
     assert len(house.root_files(PACKAGE)) <= ROOT_FILES
+
+
+def test_every_module_that_users_do_not_import_says_so_first() -> None:
+    silent = []
+    for name, path in house.modules(PACKAGE).items():
+        words = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        if name.partition(".")[2] not in PUBLIC and not words.startswith("Internal."):
+            silent.append(name)
+    assert silent == [], 'begin their docstrings with "Internal."'

@@ -1,1 +1,1 @@
-"""Where tokens are kept: memory, SQLite, Postgres, encrypted at rest in any of them."""
+"""Internal. Where tokens are kept: memory, SQLite, Postgres, encrypted at rest in any of them."""

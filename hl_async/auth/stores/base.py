@@ -1,4 +1,4 @@
-"""The protocol of token stores, which keep token sets between calls, processes and restarts.
+"""Internal. The protocol of token stores, which keep token sets between calls, processes and restarts.
 
 A store keeps small opaque blobs under names and knows nothing of OAuth. The refresher builds on two promises: a write
 compares the version, and a lock holds for every process that shares the store.

@@ -1,4 +1,4 @@
-"""Encryption at rest for any store, with keys that rotate and entries that cannot be swapped."""
+"""Internal. Encryption at rest for any store, with keys that rotate and entries that cannot be swapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token store in memory."""
+"""Internal. A token store in memory."""
 
 from __future__ import annotations
 

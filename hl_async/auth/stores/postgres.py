@@ -1,4 +1,4 @@
-"""Tokens in Postgres, shared by the processes of many hosts.
+"""Internal. Tokens in Postgres, shared by the processes of many hosts.
 
 The lock around a refresh is an advisory lock of a session. It ends with the connection, and so with its process; no
 time to live has to be guessed. Locks have connections of their own, so that their holders can always read and write.

@@ -1,4 +1,4 @@
-"""Tokens in one SQLite file, shared by the processes of one host.
+"""Internal. Tokens in one SQLite file, shared by the processes of one host.
 
 The lock around a refresh is a lock on one of 64 empty files in a directory beside the database. The kernel holds it, so
 it ends with its process. Refreshes of different locations do not wait for one another, as they would behind a

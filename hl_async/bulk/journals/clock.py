@@ -1,4 +1,4 @@
-"""Clocks of journals, which do not move when the machine's clock is set. Internal."""
+"""Internal. Clocks of journals, which do not move when the machine's clock is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Changes of items in Postgres. Those that wait at the same time share one statement, which checks every lease."""
+"""Internal. Changes of items in Postgres. Those that wait at the same time share one statement, which checks every
+lease.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lane in Postgres: the items of one location, under a lease that ends by itself."""
+"""Internal. A lane in Postgres: the items of one location, under a lease that ends by itself."""
 
 from __future__ import annotations
 

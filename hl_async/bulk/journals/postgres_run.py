@@ -1,4 +1,4 @@
-"""The rows of a run in Postgres. Internal."""
+"""Internal. The rows of a run in Postgres."""
 
 from __future__ import annotations
 

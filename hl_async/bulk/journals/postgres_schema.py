@@ -1,4 +1,4 @@
-"""The tables of journals in Postgres, and the statements on them. Internal."""
+"""Internal. The tables of journals in Postgres, and the statements on them."""
 
 from __future__ import annotations
 

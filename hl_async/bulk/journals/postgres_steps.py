@@ -1,4 +1,4 @@
-"""The steps of the stages in Postgres, under the lease of their lane. Internal.
+"""Internal. The steps of the stages in Postgres, under the lease of their lane.
 
 The tables are made when the first step is planned. A process that may only read a journal without them finds no steps.
 """

@@ -1,4 +1,5 @@
-"""The journal: the intents of a run, their results and the open questions. SQLite and Postgres implement it.
+"""Internal. The journal: the intents of a run, their results and the open questions. SQLite and Postgres implement
+it.
 
 Every method is durable when it returns. A journal belongs to one source, one operation and one set of locations.
 :class:`Journal` shows the whole run. A *lane* holds the items of one location. It changes only through the

@@ -1,4 +1,4 @@
-"""Items as columns of a table, the same in every journal. Internal."""
+"""Internal. Items as columns of a table, the same in every journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded journal: SQLite in one file, durable, one writer, group commit.
+"""Internal. The embedded journal: SQLite in one file, durable, one writer, group commit.
 
 WAL and ``synchronous=FULL``: an awaited write is on disk. Writers that wait at the same time share one commit. The
 file belongs to one process at a time, so its lanes need no leases: the file's lock is the lease of them all.

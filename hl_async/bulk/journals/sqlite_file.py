@@ -1,4 +1,4 @@
-"""The file of an embedded journal: its schema, its lock, its durability. Internal."""
+"""Internal. The file of an embedded journal: its schema, its lock, its durability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lane of an embedded journal: the items of one location. Internal."""
+"""Internal. A lane of an embedded journal: the items of one location."""
 
 from __future__ import annotations
 

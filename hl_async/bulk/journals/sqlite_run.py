@@ -1,4 +1,4 @@
-"""The rows of an embedded journal, through the thread of its file. Internal."""
+"""Internal. The rows of an embedded journal, through the thread of its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of the stages in an embedded journal. Internal.
+"""Internal. The steps of the stages in an embedded journal.
 
 The tables are made when the first step is planned, so that a journal of an earlier version stays as it is.
 """

@@ -1,4 +1,4 @@
-"""The places of journals: to create, find, rename and remove them."""
+"""Internal. The places of journals: to create, find, rename and remove them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs and lanes of both journals, above the statements that differ between SQLite and Postgres. Internal."""
+"""Internal. Runs and lanes of both journals, above the statements that differ between SQLite and Postgres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles: one query per system, with a header of comments that says what to export and what comes over.
+"""Internal. Profiles: one query per system, with a header of comments that says what to export and what comes over.
 
 Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
 ``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of

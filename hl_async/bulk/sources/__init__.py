@@ -1,1 +1,1 @@
-"""What a run reads: files, the mapping of their columns, and rejects."""
+"""Internal. What a run reads: files, the mapping of their columns, and rejects."""

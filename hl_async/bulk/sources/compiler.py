@@ -1,4 +1,4 @@
-"""From a document to a request: pure, strict, the same for every source."""
+"""Internal. From a document to a request: pure, strict, the same for every source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the source beside the lines: its total, what was paid and what is due.
+"""Internal. Figures of the source beside the lines: its total, what was paid and what is due.
 
 A total that differs from ours makes a reject, because the document would be wrong. What was paid and what is due do
 not change the document: they are only named where they contradict each other.

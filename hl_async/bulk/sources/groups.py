@@ -1,4 +1,4 @@
-"""Rows that belong together: the rows of one document, whole or not at all.
+"""Internal. Rows that belong together: the rows of one document, whole or not at all.
 
 Rows with the same key are one document. They usually stand together and are then read in one pass; those of a
 document that comes back later in the file are held in memory and given out, merged, at the end.

@@ -1,4 +1,4 @@
-"""A first mapping, guessed from a table's header and first rows; every guess is marked as one."""
+"""Internal. A first mapping, guessed from a table's header and first rows; every guess is marked as one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QuickBooks Desktop's interchange format (IIF): one file with a table per type of record.
+"""Internal. QuickBooks Desktop's interchange format (IIF): one file with a table per type of record.
 
 A line that begins with ``!`` declares the columns of a type; ``TRNS`` begins a document, ``SPL`` is a line of it,
 ``ENDTRNS`` ends it. Each type becomes a table; ``_document`` is the number of the line that begins the document.

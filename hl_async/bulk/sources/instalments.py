@@ -1,4 +1,4 @@
-"""The deposit or the schedule of a document, in percent or amounts that add up to its total."""
+"""Internal. The deposit or the schedule of a document, in percent or amounts that add up to its total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mapping file: which rows make a document, and which columns become which fields. TOML.
+"""Internal. A mapping file: which rows make a document, and which columns become which fields. TOML.
 
 Values are templates: ``{Column}`` stands for a column of the document's first row (of the row itself in ``[line]``),
 everything else for itself. A column whose name stands twice is ``{Name#1}`` and ``{Name#2}``. See

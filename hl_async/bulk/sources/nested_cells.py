@@ -1,4 +1,4 @@
-"""Small tables inside one cell: rows parted by ``;``, fields by ``,``, the first row names the fields.
+"""Internal. Small tables inside one cell: rows parted by ``;``, fields by ``,``, the first row names the fields.
 
 A quoted field can hold another such table. The cell becomes JSON, which a query opens with ``::JSON``.
 """

@@ -1,4 +1,4 @@
-"""Numbers, percentages and days as text. Strict: what has two readings has none.
+"""Internal. Numbers, percentages and days as text. Strict: what has two readings has none.
 
 A spreadsheet, a person and an exporter write the same amount in different ways. Every way beyond plain digits has to
 be declared.

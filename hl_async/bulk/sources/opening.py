@@ -1,4 +1,4 @@
-"""What a command names, as one source: files with a mapping, a query or a profile, or documents as NDJSON."""
+"""Internal. What a command names, as one source: files with a mapping, a query or a profile, or documents as NDJSON."""
 
 from __future__ import annotations
 

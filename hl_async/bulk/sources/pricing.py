@@ -1,4 +1,4 @@
-"""Prices of a document in the arithmetic of the API.
+"""Internal. Prices of a document in the arithmetic of the API.
 
 The API knows unit prices, one discount on the whole document and exclusive taxes in percent
 (`docs/api-facts.md#api-totals`). Sources also know discounts of a line, taxes as amounts and prices with tax inside.

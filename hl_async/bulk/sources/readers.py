@@ -1,4 +1,4 @@
-"""Sources: tables with a mapping, NDJSON without. Streamed; every document is accounted for once.
+"""Internal. Sources: tables with a mapping, NDJSON without. Streamed; every document is accounted for once.
 
 A document that cannot become a request is a reject with the reason; its neighbours are unaffected. A document is never
 made from a part of its rows.

@@ -1,4 +1,4 @@
-"""What flows from a source into a run: items that can become requests, and rejects that cannot."""
+"""Internal. What flows from a source into a run: items that can become requests, and rejects that cannot."""
 
 from __future__ import annotations
 

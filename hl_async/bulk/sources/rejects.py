@@ -1,4 +1,6 @@
-"""Reject files: what a run left out, in the format of its input, with the reason; once mended, a valid next input."""
+"""Internal. Reject files: what a run left out, in the format of its input, with the reason; once mended, a valid
+next input.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From rows of a table to a document, by a mapping. Compiled once per file."""
+"""Internal. From rows of a table to a document, by a mapping. Compiled once per file."""
 
 from __future__ import annotations
 

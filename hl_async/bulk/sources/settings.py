@@ -1,4 +1,4 @@
-"""What a run adds to a source: defaults of fields that the source lacks, and how its text is written."""
+"""Internal. What a run adds to a source: defaults of fields that the source lacks, and how its text is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQL as a source: a query over the files that a command names, its rows as documents.
+"""Internal. SQL as a source: a query over the files that a command names, its rows as documents.
 
 Text columns reach the query as text and leave it as text; numbers and dates are read by the same strict parsers as
 everywhere. The query sees the named files and nothing else: no other file, no network, no extension.

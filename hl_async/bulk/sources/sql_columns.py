@@ -1,4 +1,4 @@
-"""The canonical columns of a query, and how rows of it become a document."""
+"""Internal. The canonical columns of a query, and how rows of it become a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines, charges and payments of a query's rows: columns of a row, or structs inside a list column."""
+"""Internal. Lines, charges and payments of a query's rows: columns of a row, or structs inside a list column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of a query's rows: text, exact numbers, days, taxes, discounts, ids and truth values."""
+"""Internal. Values of a query's rows: text, exact numbers, days, taxes, discounts, ids and truth values."""
 
 from __future__ import annotations
 

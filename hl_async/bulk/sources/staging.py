@@ -1,4 +1,6 @@
-"""Files as tables of a database: every cell as text, every number of JSON as the text that stands in the file."""
+"""Internal. Files as tables of a database: every cell as text, every number of JSON as the text that stands in the
+file.
+"""
 
 from __future__ import annotations
 

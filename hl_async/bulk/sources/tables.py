@@ -1,4 +1,4 @@
-"""Rows of text tables and workbooks, every cell as the text that a person sees.
+"""Internal. Rows of text tables and workbooks, every cell as the text that a person sees.
 
 A row is (number in the file, cells, problem). The problem names what makes the row unusable; what it spoils is decided
 by the reader, because only that knows which rows belong together.

@@ -1,4 +1,4 @@
-"""Taxes of a document in the arithmetic of the API: exclusive, in percent, on each line."""
+"""Internal. Taxes of a document in the arithmetic of the API: exclusive, in percent, on each line."""
 
 from __future__ import annotations
 

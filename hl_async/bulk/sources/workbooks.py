@@ -1,4 +1,4 @@
-"""Rows of a workbook. A cell becomes the text that the sheet shows, where its format changes the value."""
+"""Internal. Rows of a workbook. A cell becomes the text that the sheet shows, where its format changes the value."""
 
 from __future__ import annotations
 

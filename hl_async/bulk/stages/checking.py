@@ -1,4 +1,4 @@
-"""What would become of the customers of a run: the look-ups of the contacts stage, and nothing else. Internal."""
+"""Internal. What would become of the customers of a run: the look-ups of the contacts stage, and nothing else."""
 
 from __future__ import annotations
 

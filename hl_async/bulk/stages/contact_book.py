@@ -1,4 +1,4 @@
-"""The contacts of one location as bulk work sees them. Internal."""
+"""Internal. The contacts of one location as bulk work sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find customers among a location's contacts, in the cheaper of two ways. Only reads. Internal.
+"""Internal. Find customers among a location's contacts, in the cheaper of two ways. Only reads.
 
 Few customers are looked up one by one; for many of them all contacts of the location are read once. Which is cheaper
 is a matter of counting requests.

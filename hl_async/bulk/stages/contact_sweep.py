@@ -1,4 +1,4 @@
-"""Contacts that the run made and no document needs: found by their mark, and deleted with a proof. Internal."""
+"""Internal. Contacts that the run made and no document needs: found by their mark, and deleted with a proof."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contacts stage: the customers of one location become contacts before its documents are sent.
+"""Internal. The contacts stage: the customers of one location become contacts before its documents are sent.
 
 A customer is matched by reading, and created if there is none. The request of a creation follows the protocol of
 documents: its intent is durable before the first byte. A request without a usable answer is settled, and then the

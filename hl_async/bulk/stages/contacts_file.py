@@ -1,4 +1,5 @@
-"""The contacts file: one row per customer, written by a dry run, and after a person edited it an input again.
+"""Internal. The contacts file: one row per customer, written by a dry run, and after a person edited it an input
+again.
 
 It holds customers, so only its owner may read it.
 """

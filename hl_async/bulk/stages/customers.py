@@ -1,4 +1,5 @@
-"""Whom a run's documents are for: one customer per location, known by the strongest key that the source gives.
+"""Internal. Whom a run's documents are for: one customer per location, known by the strongest key that the source
+gives.
 
 Pure. The keys are, the strongest first: the contact id that the source names, the old system's id (where the run asks
 for it), the e-mail address, the phone number, and the name (where the run asks for it).

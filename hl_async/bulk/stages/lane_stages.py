@@ -1,4 +1,4 @@
-"""The stages of a run in one location, around its documents. Internal."""
+"""Internal. The stages of a run in one location, around its documents."""
 
 from __future__ import annotations
 

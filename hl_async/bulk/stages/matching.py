@@ -1,4 +1,4 @@
-"""Which contact a customer is: decisions about what was found. Pure."""
+"""Internal. Which contact a customer is: decisions about what was found. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage as a lane runs it, before or after the documents of its location. Internal."""
+"""Internal. A stage as a lane runs it, before or after the documents of its location."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a stage: durable rows beside the run's items, and what may be done with them. Internal.
+"""Internal. The steps of a stage: durable rows beside the run's items, and what may be done with them.
 
 A *step* is one piece of work that is not a document: a contact to resolve, a payment to record, a state to set. It
 is known by its location, its stage and its key. It moves ``planned -> sent -> done | rejected | unknown | held``:

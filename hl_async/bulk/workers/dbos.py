@@ -1,4 +1,5 @@
-"""DBOS as the engine: slices of all runs in one durable queue in Postgres, taken by the workers of many hosts.
+"""Internal. DBOS as the engine: slices of all runs in one durable queue in Postgres, taken by the workers of many
+hosts.
 
 A slice is one workflow without steps, and its id says which lane and epoch it is for, so that submitting it twice makes
 one. DBOS is asked for nothing but a durable queue: what it recovers, repeats or forgets is settled by the lease in the

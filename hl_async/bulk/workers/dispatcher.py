@@ -1,4 +1,4 @@
-"""Which lanes of the runs in a database are due, and what became of those that were given to an engine.
+"""Internal. Which lanes of the runs in a database are due, and what became of those that were given to an engine.
 
 Any number of workers may look at the same time: submitting a slice twice makes one, and a lane is leased once per
 epoch. A slice that an engine lost, or that a dead worker took with it, is found by its age and submitted anew under the

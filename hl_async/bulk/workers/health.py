@@ -1,4 +1,6 @@
-"""Answers to an orchestrator about a worker: alive, ready, and its figures in the text format of Prometheus."""
+"""Internal. Answers to an orchestrator about a worker: alive, ready, and its figures in the text format of
+Prometheus.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The worker: takes slices from an engine, works on their lanes under leases, and keeps the engine supplied."""
+"""Internal. The worker: takes slices from an engine, works on their lanes under leases, and keeps the engine
+supplied.
+"""
 
 from __future__ import annotations
 

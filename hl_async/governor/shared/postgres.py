@@ -1,4 +1,4 @@
-"""Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
+"""Internal. Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
 
 One row per scope holds its allocator in an unlogged table. That saves the write-ahead log, and a crash of the server
 loses only what one interval makes known again. A logged table records that a budget existed before.

@@ -1,4 +1,4 @@
-"""The sandbox's web console, at ``/_console/``: documents, requests, faults, webhooks, messages.
+"""Internal. The sandbox's web console, at ``/_console/``: documents, requests, faults, webhooks, messages.
 
 Server-rendered, without scripts, on loopback alone. A web site that the developer visits could send forms here, so
 they carry a token of this sandbox, and only requests to a loopback name are answered.

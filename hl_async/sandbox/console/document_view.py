@@ -1,4 +1,6 @@
-"""An estimate or invoice as a customer would see it: parties, lines, discount, taxes, total. Pure, exact, printable."""
+"""Internal. An estimate or invoice as a customer would see it: parties, lines, discount, taxes, total. Pure,
+exact, printable.
+"""
 
 from __future__ import annotations
 

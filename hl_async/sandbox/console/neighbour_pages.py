@@ -1,4 +1,4 @@
-"""The pages of what a location holds besides documents: contacts, products, payments, opportunities."""
+"""Internal. The pages of what a location holds besides documents: contacts, products, payments, opportunities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages, each a function from the sandbox to HTML."""
+"""Internal. The pages, each a function from the sandbox to HTML."""
 
 from __future__ import annotations
 

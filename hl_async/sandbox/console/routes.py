@@ -1,4 +1,4 @@
-"""Which page a path is, who may ask, and where a form goes."""
+"""Internal. Which page a path is, who may ask, and where a form goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request as a handler of a neighbour sees it."""
+"""Internal. One request as a handler of a neighbour sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of bodies and queries in the words of the API's validator."""
+"""Internal. Rules of bodies and queries in the words of the API's validator."""
 
 from __future__ import annotations
 

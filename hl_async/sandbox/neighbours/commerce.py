@@ -1,4 +1,4 @@
-"""Products, prices, payments and orders."""
+"""Internal. Products, prices, payments and orders."""
 
 from __future__ import annotations
 

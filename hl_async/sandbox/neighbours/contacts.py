@@ -1,4 +1,6 @@
-"""Contacts: exact look-up, lagging search, creation with the location's rule about duplicates, upsert and tags."""
+"""Internal. Contacts: exact look-up, lagging search, creation with the location's rule about duplicates, upsert
+and tags.
+"""
 
 from __future__ import annotations
 

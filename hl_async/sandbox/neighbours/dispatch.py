@@ -1,4 +1,4 @@
-"""From a matched request to its answer: location, scope, handler, status."""
+"""Internal. From a matched request to its answer: location, scope, handler, status."""
 
 from __future__ import annotations
 

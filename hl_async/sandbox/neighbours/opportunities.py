@@ -1,4 +1,4 @@
-"""Pipelines and opportunities."""
+"""Internal. Pipelines and opportunities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locations and their users."""
+"""Internal. Locations and their users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choices about contacts and their neighbours that a location, or the live API, may make either way."""
+"""Internal. Choices about contacts and their neighbours that a location, or the live API, may make either way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contacts, users, products and opportunities of the locations: plain JSON in the wire's own spelling."""
+"""Internal. Contacts, users, products and opportunities of the locations: plain JSON in the wire's own spelling."""
 
 from __future__ import annotations
 

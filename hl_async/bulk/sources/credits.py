@@ -1,4 +1,4 @@
-"""Lines and charges below zero: refunds, credits, rounding. The API takes none of them.
+"""Internal. Lines and charges below zero: refunds, credits, rounding. The API takes none of them.
 
 Without taxes they become a discount. A tax of a rate has to meet the lower price, so that a credit then goes into the
 price of a line that is taxed alike.

@@ -1,4 +1,4 @@
-"""E-mail addresses as cells hold them: several in one, with names around them, or a word that is none."""
+"""Internal. E-mail addresses as cells hold them: several in one, with names around them, or a word that is none."""
 
 from __future__ import annotations
 

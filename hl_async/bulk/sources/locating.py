@@ -1,4 +1,4 @@
-"""Where in a source a value stands that cannot be used, so that a reject names row and column."""
+"""Internal. Where in a source a value stands that cannot be used, so that a reject names row and column."""
 
 from __future__ import annotations
 

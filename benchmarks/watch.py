@@ -54,7 +54,7 @@ class _Location:
         await asyncio.sleep(0.1)
         return self.documents[offset : offset + limit]
 
-    async def look(self, document_id: str, contact_id: str) -> Look:
+    async def look(self, document_id: str, contact_id: str, offset: int) -> Look:
         raise AssertionError("nothing is missing here")
 
     def change(self, document_id: str, status: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import secrets
 from collections import deque
@@ -69,12 +70,14 @@ class Look(NamedTuple):
     """The answer to "is this document still there?".
 
     Attributes:
-        document: The document, when it is.
+        document: The document, if it is.
         is_proof: Its absence is proved, not only likely.
+        following: Where the next page to look at begins; None if there is none.
     """
 
     document: Estimate | Invoice | None
     is_proof: bool
+    following: int | None = None
 
 
 class FeedSource(Protocol):
@@ -93,8 +96,8 @@ class FeedSource(Protocol):
         """Read one page of the list."""
         ...
 
-    async def look(self, document_id: str, contact_id: str) -> Look:
-        """Look for one document that a pass has not met."""
+    async def look(self, document_id: str, contact_id: str, offset: int) -> Look:
+        """Look for one document that a pass has not met, with one request."""
         ...
 
 
@@ -247,7 +250,12 @@ class ChangeFeed:
         return await self._asked(lambda: self._source.page(offset, self._policy.limit))
 
     async def _look(self, document_id: str, contact_id: str) -> Look | None:
-        return await self._asked(lambda: self._source.look(document_id, contact_id))
+        offset: int | None = 0
+        look: Look | None = None
+        while offset is not None:
+            look = await self._asked(functools.partial(self._source.look, document_id, contact_id, offset))
+            offset = None if look is None else look.following
+        return look
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
         """Make one request within the share; None, after a pause, if it failed temporarily."""

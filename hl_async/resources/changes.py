@@ -43,8 +43,8 @@ class ListSource:
         entries: Sequence[Estimate | Invoice] = envelope.entries
         return entries
 
-    async def look(self, document_id: str, contact_id: str) -> Look:
-        """Look for one document: by its id where the API can, else among those of its contact."""
+    async def look(self, document_id: str, contact_id: str, offset: int) -> Look:
+        """Look for one document: by its id where the API can, else on a page of its contact's documents."""
         from hl_async.changes.feed import Look
 
         if self._get is not None:
@@ -54,16 +54,10 @@ class ListSource:
                 return Look(None, True)
         if not contact_id:
             return Look(None, False)
-        offset = 0
-        while True:
-            query = {"limit": 100, "offset": offset, "contactId": contact_id}
-            entries = (await self._at.call(self._list, query=query, options=self._options)).entries
-            for entry in entries:
-                if entry.id == document_id:
-                    return Look(entry, True)
-            if not entries:
-                return Look(None, False)
-            offset += len(entries)
+        query = {"limit": 100, "offset": offset, "contactId": contact_id}
+        entries = (await self._at.call(self._list, query=query, options=self._options)).entries
+        found = next((entry for entry in entries if entry.id == document_id), None)
+        return Look(found, False, offset + len(entries) if entries and found is None else None)
 
 
 def feed_of(

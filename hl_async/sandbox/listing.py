@@ -13,6 +13,7 @@ from hl_async.sandbox.zones import day_at
 
 _MODES: Final = ("default", "live", "test")
 _ORDERS: Final = ("ascend", "descend")
+_NO_FILTERS: Final = frozenset(("limit", "offset", "sortField", "sortOrder"))
 
 
 def check_query(ledger: Ledger, query: dict[str, str], known: tuple[str, ...], *, of_estimates: bool) -> None:
@@ -56,7 +57,10 @@ def page(
     """Return the page that a query asks for, and how many documents fit its filters."""
     quirks = ledger.quirks
     asked = {name: value for name, value in query.items() if name in known and value}
-    found = [document for document in documents if _fits(document, asked, place, quirks.default_mode)]
+    if asked.keys() <= _NO_FILTERS:
+        found = list(documents)  # a location of 100,000 documents is paged through in reasonable time
+    else:
+        found = [document for document in documents if _fits(document, asked, place, quirks.default_mode)]
     if quirks.newest_first:
         found.reverse()
     if "sortField" in asked or "sortOrder" in asked:

@@ -65,7 +65,7 @@ class Shelf:
         self._asked()
         return self.documents[offset : offset + limit]
 
-    async def look(self, document_id: str, contact_id: str) -> Look:
+    async def look(self, document_id: str, contact_id: str, offset: int) -> Look:
         self._asked()
         found = next((one for one in self.documents if one.id == document_id), None)
         return Look(found, found is not None or self.get)

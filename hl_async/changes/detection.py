@@ -64,6 +64,7 @@ class Seen(msgspec.Struct, array_like=True, frozen=True):
         contact: The contact's id, which narrows a second look.
         passed: The number of the last complete pass that met the document.
         missing: The number of complete passes since then without it.
+        older: When a copy with an older time was first read, in seconds of our clock; 0 if none was.
     """
 
     status: str
@@ -73,6 +74,7 @@ class Seen(msgspec.Struct, array_like=True, frozen=True):
     contact: str
     passed: int = 0
     missing: int = 0
+    older: float = 0.0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -140,9 +142,6 @@ def differences(previous: Seen | None, current: Seen) -> tuple[ChangeKind, ...]:
         # a document that is first seen beyond draft was created and changed since the last look
         started = current.status in ("", "draft")
         return (ChangeKind.CREATED,) if started else (ChangeKind.CREATED, _kind_of(current.status))
-    # an older copy would report a change backwards, and the next look would report it forwards again
-    if is_stale(previous, current):
-        return ()
     found = []
     if current.digest != previous.digest:
         found.append(ChangeKind.EDITED)

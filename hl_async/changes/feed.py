@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -43,23 +45,27 @@ class FeedPolicy:
     """How a feed reads.
 
     Attributes:
-        share: The part of the location's rate budget that it may use, above 0 to 1.
+        share: The part of the location's rate budget that it may use, above 0 to 1. It is the feed's own: two feeds of
+            0.2 use 0.4.
         every: Seconds between two looks at the newest documents, and at least between two passes.
         limit: Documents per page.
         lease: Seconds after which another process takes over from one that died.
+        lag: Seconds for which a copy with an older time counts as a list that lags behind. Afterwards it counts as a
+            change that a server with a slower clock wrote.
     """
 
     share: float = 0.2
     every: float = 5.0
     limit: int = 100
     lease: float = 30.0
+    lag: float = 600.0
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ConfigurationError(
                 "share", f"{self.share!r} is not a share; give a number above 0, up to 1"
             )
-        for name in ("every", "lease"):
+        for name in ("every", "lease", "lag"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(name, f"{getattr(self, name)!r} is not a number of seconds above 0")
         if not 20 < self.limit <= 100:
@@ -70,7 +76,7 @@ class Look(NamedTuple):
     """The answer to "is this document still there?".
 
     Attributes:
-        document: The document, if it is.
+        document: The document, if it is still there.
         is_proof: Its absence is proved, not only likely.
         following: Where the next page to look at begins; None if there is none.
     """
@@ -104,8 +110,9 @@ class FeedSource(Protocol):
 class ChangeFeed:
     """The changes of a location's estimates or invoices, as an endless asynchronous iterator.
 
-    Get one from ``shop.estimates.changes()``. A change counts as handled when the next one is asked for. A change that
-    the reader did not finish is reported again after a restart, with the same :attr:`Change.id`.
+    Get one from ``shop.estimates.changes()``. A document's changes are remembered when the next document's are asked
+    for. What the reader did not finish is reported again after a restart, with the same :attr:`Change.id`. Nothing is
+    read ahead of a slow reader, and its lease is renewed meanwhile.
 
     The first pass over an unknown location only learns its documents. A change is seen within one pass, which takes
     documents ÷ 90 ÷ (share x requests per second) seconds: 560 s for 100,000 documents at a fifth of the usual budget.
@@ -120,12 +127,18 @@ class ChangeFeed:
     """
 
     def __init__(
-        self, source: FeedSource, store: CursorStore | None = None, policy: FeedPolicy | None = None
+        self,
+        source: FeedSource,
+        store: CursorStore | None = None,
+        policy: FeedPolicy | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._store = MemoryCursors() if store is None else store
         self._policy = policy or FeedPolicy()
         self._holder = secrets.token_hex(8)
+        self._wall = wall
         self._stop = asyncio.Event()
         # bounded: a reader that stands still must not collect webhooks without end; a pass finds dropped ones
         self._pushed: deque[Estimate | Invoice] = deque(maxlen=_MOST_PUSHED)
@@ -142,7 +155,10 @@ class ChangeFeed:
         self._stop.set()
 
     def push(self, document: Estimate | Invoice) -> None:
-        """Compare a document that arrived by another way, such as a webhook."""
+        """Feed a document that arrived by another way, such as a webhook. It is compared like one that was read.
+
+        Of more than 1,000 that wait, the oldest are dropped: the lists show them within a pass.
+        """
         self._pushed.append(document)
 
     def __aiter__(self) -> AsyncIterator[Change]:
@@ -161,8 +177,13 @@ class ChangeFeed:
         try:
             while not self._stop.is_set():
                 if await self._leased():
-                    async for change in self._hold(once=once):
-                        yield change
+                    keeping = asyncio.create_task(self._keep())
+                    try:
+                        async for change in self._hold(once=once):
+                            yield change
+                    finally:
+                        keeping.cancel()
+                        await asyncio.wait([keeping])  # it may be using the store
                     if once:
                         return
                 elif once:
@@ -174,77 +195,94 @@ class ChangeFeed:
 
     async def _hold(self, *, once: bool) -> AsyncIterator[Change]:
         """Read while the lease is held."""
-        name, store, limit = self._source.name, self._store, self._policy.limit
+        name, store = self._source.name, self._store
         state = await store.state(name) or FeedState()
         clock = asyncio.get_running_loop().time
         self._pass_began = clock()
         while not self._stop.is_set() and await self._leased():
-            if self._pushed:
-                documents: Sequence[Estimate | Invoice] = [
-                    self._pushed.popleft() for _ in range(len(self._pushed))
-                ]
-                following, is_complete, is_pass = state, False, False
-            else:
-                # between the pages of a long pass, the newest documents are looked at every `every` seconds
-                is_pass = not state.offset or clock() - self._newest_at < self._policy.every
-                page = await self._page(state.offset if is_pass else 0)
-                if page is None:
-                    continue
-                documents = page
-                following, is_complete = state, False
-                if is_pass:
-                    step = advance(state, [document.id for document in documents], limit)
-                    following, is_complete = step.state, step.is_complete
-                if not is_pass or not state.offset:
-                    self._newest_at = clock()
-            known = await store.load(name, [document.id for document in documents])
-            changes, rows = compared(name, state, documents, known, is_pass=is_pass)
-            for change in changes:
-                yield change
-            # The reader may have taken long: another process that took over has newer rows.
-            if not await self._leased():
-                return
-            # after the yields: a crash before this line repeats the changes, one after it would lose them
-            await store.save(name, following, rows)
-            if is_complete:
+            reading = await self._read(state)
+            if reading is None:
+                continue
+            known = await store.load(name, [document.id for document in reading.documents])
+            found, rows = compared(
+                name, state, reading.documents, known, is_pass=reading.is_pass, older=self._older
+            )
+            for document_id, changes in found.items():
+                for change in changes:
+                    yield change
+                # The reader may have taken long: another process that took over has newer rows.
+                if not await self._leased():
+                    return
+                # after the yields: a crash before this line repeats the changes, one after it would lose them
+                await store.save(name, state, {document_id: rows.pop(document_id)})
+            await store.save(name, reading.following, rows)
+            if reading.is_complete:
                 # a first pass has nothing to miss
                 if not state.is_baseline:
-                    async for change in self._missing(following):
+                    async for change in self._missing(reading.following):
                         yield change
                 self.seconds_per_pass = clock() - self._pass_began
                 if once:
                     return
                 await self._wait(self._pass_began + self._policy.every - clock())
                 self._pass_began = clock()
-            state = following
+            state = reading.following
+
+    async def _read(self, state: FeedState) -> _Reading | None:
+        """Take what was pushed, or read the newest page, or the next page of the pass."""
+        if self._pushed:
+            # one by one: two versions of a document are two changes
+            return _Reading([self._pushed.popleft()], state, is_pass=False, is_complete=False)
+        clock = asyncio.get_running_loop().time
+        # between the pages of a long pass, the newest documents are looked at every `every` seconds
+        is_pass = not state.offset or clock() - self._newest_at < self._policy.every
+        page = await self._page(state.offset if is_pass else 0)
+        if page is None:
+            return None
+        if not is_pass or not state.offset:
+            self._newest_at = clock()
+        if not is_pass:
+            return _Reading(page, state, is_pass=False, is_complete=False)
+        step = advance(state, [document.id for document in page], self._policy.limit)
+        return _Reading(page, step.state, is_pass=True, is_complete=step.is_complete)
 
     async def _missing(self, state: FeedState) -> AsyncIterator[Change]:
         """Look for the documents that the pass before ``state`` has not met."""
         name, store = self._source.name, self._store
         done = state.number - 1
         while rows := await store.unseen(name, done, _CHECKED_AT_ONCE):
-            kept: dict[str, Seen] = {}
-            gone: list[str] = []
             for document_id, row in rows.items():
                 look = await self._look(document_id, row.contact)
                 if look is None or self._stop.is_set():
-                    # the next pass asks again for the rest
-                    await store.save(name, state, kept, gone)
-                    return
+                    return  # the next pass asks again
+                kept: dict[str, Seen] = {}
+                gone: list[str] = []
                 if look.document is not None:
-                    current = observe(look.document, done)
-                    kept[document_id] = met(row, done) if is_stale(row, current) else current
-                    for kind in differences(row, current):
-                        yield change_of(name, kind, document_id, row, current, look.document)
+                    verdict = _verdict(row, observe(look.document, done), self._older)
+                    kept[document_id] = verdict.row
+                    for kind in verdict.kinds:
+                        yield change_of(name, kind, document_id, row, verdict.row, look.document)
                 # lists may lag: without a proof, absence counts only when it is seen twice
                 elif look.is_proof or row.missing + 1 >= _MISSED_PASSES:
                     yield change_of(name, ChangeKind.DELETED, document_id, row, None, None)
                     gone.append(document_id)
                 else:
                     kept[document_id] = met(row, done, row.missing + 1)
-            if not await self._leased():
-                return
-            await store.save(name, state, kept, gone)
+                if not await self._leased():
+                    return
+                await store.save(name, state, kept, gone)
+
+    async def _keep(self) -> None:
+        """Renew the lease while the reader takes its time over a change."""
+        while True:
+            await asyncio.sleep(self._policy.lease / 3)
+            with contextlib.suppress(CursorError):  # the reading itself meets the same store, and reports it
+                await self._leased()
+
+    def _older(self, since: float) -> float:
+        """Return when an older copy was first read; 0 once it has been there for too long to be a lag."""
+        now = self._wall()
+        return 0.0 if since and now - since >= self._policy.lag else since or now
 
     async def _page(self, offset: int) -> Sequence[Estimate | Invoice] | None:
         return await self._asked(lambda: self._source.page(offset, self._policy.limit))
@@ -306,6 +344,32 @@ class ChangeFeed:
         return f"<ChangeFeed {self._source.name}, {self._policy.share:.0%} of the rate budget>"
 
 
+class _Reading(NamedTuple):
+    """Documents to compare, and where the feed stands after them."""
+
+    documents: Sequence[Estimate | Invoice]
+    following: FeedState
+    is_pass: bool
+    is_complete: bool
+
+
+class _Verdict(NamedTuple):
+    """What a look at a known document means, and the row to store."""
+
+    kinds: tuple[ChangeKind, ...]
+    row: Seen
+
+
+def _verdict(previous: Seen, current: Seen, older: Callable[[float], float]) -> _Verdict:
+    """Compare two looks. A copy with an older time is a list that lags behind, until it has lagged for too long."""
+    if is_stale(previous, current):
+        # An older copy would report a change backwards, and the next look would report it forwards again.
+        since = older(previous.older)
+        if since:
+            return _Verdict((), met(previous, current.passed, older=since))
+    return _Verdict(differences(previous, current), current)
+
+
 def compared(
     feed: str,
     state: FeedState,
@@ -313,9 +377,10 @@ def compared(
     known: dict[str, Seen],
     *,
     is_pass: bool,
-) -> tuple[list[Change], dict[str, Seen]]:
-    """Compare a page with the last states; returns the changes, oldest document first, and the rows to store."""
-    changes: list[Change] = []
+    older: Callable[[float], float],
+) -> tuple[dict[str, list[Change]], dict[str, Seen]]:
+    """Compare a page with the last states; returns changes by document, the oldest first, and the rows to store."""
+    found: dict[str, list[Change]] = {}
     rows: dict[str, Seen] = {}
     has_known_after = False
     # lists are newest first
@@ -323,22 +388,21 @@ def compared(
         previous = known.get(document.id)
         number = state.number if is_pass or previous is None else previous.passed
         current = observe(document, number)
-        if previous is not None and is_stale(previous, current):
-            # the pass met the document, even if in an old copy: it is not missing
-            rows[document.id] = met(previous, number)
-            has_known_after = True
-            continue
-        rows[document.id] = current
-        # While the location is being learnt, a document counts as new only above one that was there already.
-        if previous is not None or not state.is_baseline or (not is_pass and has_known_after):
-            changes += [
-                change_of(feed, kind, document.id, previous, current, document)
-                for kind in differences(previous, current)
+        if previous is not None:
+            kinds, rows[document.id] = _verdict(previous, current, older)
+        else:
+            rows[document.id] = current
+            # While the location is being learnt, a document counts as new only above one that was there already.
+            is_new = not state.is_baseline or (not is_pass and has_known_after)
+            kinds = differences(None, current) if is_new else ()
+        if kinds:
+            found[document.id] = [
+                change_of(feed, kind, document.id, previous, current, document) for kind in kinds
             ]
         has_known_after = has_known_after or previous is not None
-    return changes, rows
+    return found, rows
 
 
-def met(row: Seen, passed: int, missing: int = 0) -> Seen:
+def met(row: Seen, passed: int, missing: int = 0, older: float = 0.0) -> Seen:
     """Return the row with another pass on it."""
-    return Seen(row.status, row.paid, row.updated, row.digest, row.contact, passed, missing)
+    return Seen(row.status, row.paid, row.updated, row.digest, row.contact, passed, missing, older)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from hl_async.changes.detection import Seen
 from hl_async.changes.passes import FeedState
+from hl_async.errors import CursorError
+
+T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
 _state = msgspec.msgpack.Decoder(FeedState).decode
@@ -57,7 +60,7 @@ class StoredCursors(ABC):
         """See :meth:`CursorStore.state`."""
         rows = await self._query("state", feed=feed)
         # a feed that was leased before its first page has a row without a state
-        return _state(rows[0][0]) if rows and rows[0][0] else None
+        return _read(_state, rows[0][0]) if rows and rows[0][0] else None
 
     async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
         """See :meth:`CursorStore.load`."""
@@ -77,4 +80,13 @@ class StoredCursors(ABC):
 
 
 def _by_id(rows: Sequence[Any]) -> dict[str, Seen]:
-    return {name: _seen(row) for name, row in rows}
+    return {name: _read(_seen, row) for name, row in rows}
+
+
+def _read(decode: Callable[[bytes], T], stored: bytes) -> T:
+    """Decode what is stored. A new beginning in its place would lose the changes since, without a word."""
+    try:
+        return decode(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    raise CursorError("the cursor was not written by this version of hl_async; use the version that wrote it")

@@ -18,7 +18,8 @@ import click
 
 from hl_async.cli.app import fail, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
-from hl_async.cli.sessions import base_url_option, draining, json_option
+from hl_async.cli.journal_options import required_postgres
+from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option
 from hl_async.cli.webhooks import post
 from hl_async.config import Environment
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE: Final = 60.0
 
 Receiver = Callable[["Change"], Awaitable[bool]]
-"""Takes a change; False when the watch was stopped before it was taken."""
+"""Takes a change. Returns False if the watch was stopped before it was taken."""
 
 
 @click.command()
@@ -41,9 +42,13 @@ Receiver = Callable[["Change"], Awaitable[bool]]
     show_default=True,
     help="The file that remembers what was seen.",
 )
-@click.option("--postgres", is_flag=True, help="Remember it in HL_POSTGRES, for several workers.")
+@click.option(
+    "--postgres",
+    is_flag=True,
+    help="Remember it in HL_POSTGRES, and share the rate budget there: for several workers.",
+)
 @click.option("--share", type=click.FloatRange(0.01, 1.0), default=0.2, show_default=True, metavar="PART",
-              help="Part of the location's rate budget to use.")  # fmt: skip
+              help="Part of the location's rate budget to use; each watch has its own.")  # fmt: skip
 @click.option("--every", type=click.FloatRange(0.1), default=5.0, show_default=True, metavar="SECONDS",
               help="Time between two looks at the newest documents.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Look once over all documents and end: for cron.")
@@ -68,8 +73,8 @@ def watch(
 ) -> int:
     """Print what happens to estimates or invoices: sent, viewed, accepted, paid, edited, deleted.
 
-    The first pass only learns what there is. A change is remembered when it was printed, and when COMMAND or URL took
-    it; a failing one is tried again and holds the later ones back.
+    The first pass only learns what there is. A change is remembered once it is printed and COMMAND or URL took it. A
+    failing receiver is tried again and holds the later changes back.
 
     \b
     hl-async watch estimates
@@ -80,21 +85,27 @@ def watch(
     if command and url:
         fail("--exec and --post exclude each other; run two watches with a --cursor each")
 
-    async def main() -> ExitCode:
-        from hl_async.client import HighLevel
+    dsn = required_postgres(None) if postgres else None
+    stop = asyncio.Event()
+    receive = _receiver(command, url, stop)
 
-        store = _store(cursor, postgres)
-        stop = asyncio.Event()
+    from hl_async.changes import PostgresCursors, SqliteCursors
+    from hl_async.storage.postgres import Database
+
+    async def main() -> ExitCode:
+        database = None if dsn is None else Database(dsn)
+        store: CursorStore = SqliteCursors(cursor) if database is None else PostgresCursors(database)
         try:
-            async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
+            async with client(base_url, Counting(), postgres=database) as hl:
                 shop = hl.location(location)
                 resource = shop.estimates if kind == "estimates" else shop.invoices
                 feed = resource.changes(cursor=store, share=share, every=every)
-                receive = _receiver(command, url, stop)
                 with draining(stop, "stopping after this change"):
                     await _read(feed, stop, receive, as_json=as_json, once=once)
         finally:
             await store.aclose()
+            if database is not None:
+                await database.aclose()
         return ExitCode.OK
 
     return int(run_async(main, log="warning"))
@@ -133,19 +144,8 @@ def line_of(change: Change) -> str:
     return "  ".join(parts)
 
 
-def _store(cursor: Path, postgres: bool) -> CursorStore:
-    from hl_async.changes import PostgresCursors, SqliteCursors
-
-    if not postgres:
-        return SqliteCursors(cursor)
-    dsn = Environment.read().postgres
-    if dsn is None:
-        fail("--postgres needs HL_POSTGRES; export the address of the database")
-    return PostgresCursors(dsn)
-
-
 def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Receiver:
-    """Return what takes each change; it returns when the change was taken, or the watch is stopped."""
+    """Return the receiver of the options; it refuses what is missing before anything is read."""
     if command is not None:
         return lambda change: _until_taken(lambda: _run(command, change), f"{command} failed", stop)
     if url is not None:
@@ -158,14 +158,14 @@ def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Rece
         return lambda change: _until_taken(lambda: _post(url, key, change), f"{url} refused", stop)
 
     async def nothing(change: Change) -> bool:
-        """Printing was all."""
+        """Do no more than print."""
         return True
 
     return nothing
 
 
 async def _until_taken(take: Callable[[], Awaitable[str]], said: str, stop: asyncio.Event) -> bool:
-    """Repeat ``take`` with growing pauses until it names no problem; a stop leaves the change for the next start."""
+    """Repeat ``take`` with growing pauses until it reports no problem. A stop leaves the change for the next start."""
     pause = 1.0
     while problem := await take():
         say(f"{said} ({problem}); trying again in {pause:g} s")

@@ -6,7 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import secrets
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -107,6 +112,54 @@ def test_a_url_gets_each_change_signed(shop: Any, monkeypatch: pytest.MonkeyPatc
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     signature = base64.b64encode(hmac.new(b"5ent1nel-secret", content, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{signature}"
+
+
+def test_watches_through_postgres_remember_there_and_spend_one_budget(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dsn: str
+) -> None:
+    """Two processes that each believe in a whole budget would spend two."""
+    with served(rate_max=30, rate_interval=1.0) as box:
+        location = box.add_location(f"loc{secrets.token_hex(8)}")
+        settings = {"TOKEN": box.token, "BASE_URL": box.url, "LOCATION_ID": location, "POSTGRES": dsn}
+        env = {**os.environ, **{f"HL_{name}": value for name, value in settings.items()}}
+        command = [
+            sys.executable,
+            "-m",
+            "hl_async",
+            "watch",
+            "--postgres",
+            "--json",
+            "--share",
+            "0.9",
+            "--every",
+            "0.1",
+        ]
+        with HighLevel(box.token, base_url=box.url, location_id=location) as hl:
+            for _ in range(30):
+                hl.location().estimates.create(samples.estimate())
+        time.sleep(1.1)  # those requests are spent
+        refused = box.refused
+        watches = [
+            subprocess.Popen([*command, kind], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+            for kind in ("estimates", "invoices")
+        ]
+        try:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline and box.count < 230:
+                time.sleep(0.1)
+            made = box.ledger.places[location].estimates
+            box.ledger.touch(next(iter(made.values())), estimateStatus="sent")
+            assert watches[0].stdout is not None
+            assert json.loads(watches[0].stdout.readline())["kind"] == "sent"
+        finally:
+            for watch in watches:
+                watch.terminate()
+            for watch in watches:
+                watch.communicate(timeout=30)
+        assert [watch.returncode for watch in watches] == [0, 0]
+        assert box.count >= 230
+        assert box.refused == refused
+    assert not list(tmp_path.iterdir()), "nothing is remembered in a file"
 
 
 @pytest.mark.parametrize(

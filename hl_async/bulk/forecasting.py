@@ -7,9 +7,10 @@ from typing import Final
 
 from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.protocol import State
-from hl_async.bulk.reports import ContactForecast, Forecast
+from hl_async.bulk.reports import ContactForecast, Forecast, PaymentForecast
 from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, facts_of_customer
 from hl_async.bulk.stages.matching import lookup_requests
+from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
 from hl_async.bulk.stages.steps import StepState
 
 _DAILY_SHARE: Final = 190_000
@@ -22,7 +23,8 @@ async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) 
     planned = counts.of(State.PLANNED)
     locations = max(1, len(await journal.locations()))
     contacts = await _contacts(journal, policy)
-    requests = planned + planned // 100 + locations + contacts.requests
+    payments = await _payments(journal)
+    requests = planned + planned // 100 + locations + contacts.requests + payments.requests
     each = requests / locations
     totals: dict[str, Decimal] = {}
     for state in (State.PLANNED, State.SENT):
@@ -38,6 +40,7 @@ async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) 
         locations,
         totals,
         contacts,
+        payments,
     )
 
 
@@ -52,3 +55,15 @@ async def _contacts(journal: Journal, policy: ContactPolicy) -> ContactForecast:
         searched += sum(not one.contact_id for one in customers)
         requests += lookup_requests(customers, policy)
     return ContactForecast(given + searched, given, searched, requests + searched)
+
+
+async def _payments(journal: Journal) -> PaymentForecast:
+    """Count the payments that are still open. Each one takes a request, and a read before and after it."""
+    number, after = 0, -1
+    sums: dict[str, Decimal] = {}
+    while batch := await journal.steps.rows(PAYMENTS, StepState.PLANNED, StepState.SENT, after=after):
+        after = batch[-1].number
+        number += len(batch)
+        for facts in map(facts_of_payment, batch):
+            sums[facts.currency] = sums.get(facts.currency, Decimal(0)) + facts.amount
+    return PaymentForecast(number, sums, 3 * number)

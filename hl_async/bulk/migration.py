@@ -32,6 +32,7 @@ from hl_async.bulk.stages.checking import ContactCheck, check_into
 from hl_async.bulk.stages.contact_book import LocationContacts
 from hl_async.bulk.stages.contacts_file import contacts_beside
 from hl_async.bulk.stages.customers import ContactPolicy
+from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification, check_report, write_report
 
@@ -57,6 +58,7 @@ class MigrationOptions(TypedDict, total=False):
             mapping or the file.
         contacts: How customers become contacts; by default they are matched by e-mail and phone, or created.
         contacts_file: The contacts file of a dry run, as a person edited it.
+        payments: Rules for the payments of invoices. By default they are recorded, unless the location sends receipts.
         settle: Seconds for which a request without an answer may still take effect; by default 150.
         attempt_timeout: Seconds that one request may take; by default 30.
         max_in_flight: Requests under way at once, at most; by default 64.
@@ -77,6 +79,7 @@ class MigrationOptions(TypedDict, total=False):
     source_name: str | None
     contacts: ContactPolicy | None
     contacts_file: Path | None
+    payments: PaymentPolicy | None
     settle: float
     attempt_timeout: float
     max_in_flight: int

@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.customers import CustomerBook
+from hl_async.bulk.stages.payments import payment_steps
+from hl_async.bulk.stages.steps import PlannedStep
 from hl_async.errors import InvalidRequest, TooManyRejects
 
 _BATCH: Final = 1000
@@ -27,14 +29,16 @@ async def write_plan(
     max_rejects: str,
     limit: int | None,
     customers: CustomerBook,
+    with_payments: bool,
 ) -> None:
-    """Write records into `journal`, each item with its key and body, and a step for each of their customers.
+    """Write records into `journal`, with a step for each of their customers and payments.
 
-    See `Run.plan`.
+    Each item is written with its key and its body. See `Run.plan`.
     """
     allowed = _allowance(max_rejects)
     repetitions: Counter[tuple[str, str]] = Counter()
     batch: list[tuple[SourceItem, str, bytes] | Reject] = []
+    paid: list[PlannedStep] = []
     items = seen = unexpected = 0
     async for record in _each(records):
         if limit is not None and items >= limit:
@@ -56,6 +60,8 @@ async def write_plan(
             else:
                 items += 1
                 batch.append(made)
+                if with_payments:
+                    paid += payment_steps(made[0], made[1])
         if allowed(unexpected, seen):
             raise TooManyRejects(
                 f"{unexpected} of the first {seen} documents were rejected, more than "
@@ -64,8 +70,10 @@ async def write_plan(
             )
         if len(batch) >= _BATCH:
             await journal.plan(batch)
-            batch = []
+            await journal.steps.plan(paid)
+            batch, paid = [], []
     await journal.plan(batch)
+    await journal.steps.plan(paid)
     steps = customers.steps()
     while chosen := list(islice(steps, _BATCH)):
         await journal.steps.plan(chosen)

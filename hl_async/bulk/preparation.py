@@ -29,6 +29,8 @@ from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.stages.contacts_file import read_contacts
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.lane_stages import correct_steps, encode_policy
+from hl_async.bulk.stages.payments import PAYMENTS, PaymentPolicy
+from hl_async.bulk.stages.steps import StepState
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError, JournalMismatch
 from hl_async.operations import Operation, plain_id
 
@@ -107,6 +109,7 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     rules_off: Collection[str] | None = None
     contacts: ContactPolicy | None = None
     contacts_file: Path | None = None
+    payments: PaymentPolicy | None = None
     settle: float = SETTLE
     attempt_timeout: float = 30.0
     max_in_flight: int = 64
@@ -157,7 +160,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
         records = found.read()
         await run.plan(
             records, max_rejects=options.max_rejects, limit=options.limit, contacts=options.contacts,
-            corrections=corrections,
+            corrections=corrections, payments=options.payments,
         )  # fmt: skip
         planned.facts = getattr(records, "facts", None)
         if planned.facts is not None:
@@ -173,12 +176,19 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
 async def retry_rejected(run: Run, options: MigrationSettings) -> int:
     """Plan rejected documents again, their customers included; returns how many documents."""
     number = await run.journal.retry_rejected()
+    # Payments whose invoice was not created wait for it again; refused ones get another try as well.
+    await run.journal.steps.plan_again(PAYMENTS, StepState.REJECTED)
     await _correct(run, options)
     return number
 
 
 async def _correct(run: Run, options: MigrationSettings) -> None:
-    """Apply the contacts options of a run that is planned already to customers that are still open."""
+    """Apply the options of a planned run to its customers and payments that are still open."""
+    if options.payments is not None:
+        run.payment_policy = options.payments
+        await run.journal.note(payments=encode_policy(run.payment_policy))
+        if not run.payment_policy.record:
+            await run.journal.steps.withdraw(PAYMENTS)
     if options.contacts_file is None and options.contacts is None:
         return
     file = options.contacts_file

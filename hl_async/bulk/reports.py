@@ -25,6 +25,30 @@ class ContactCounts(msgspec.Struct, frozen=True):
     deleted: int = 0
 
 
+class PaymentCounts(msgspec.Struct, frozen=True):
+    """Payments of a run by their outcome.
+
+    Attributes:
+        payments: All payments of the source.
+        recorded: Payments that their invoices show as paid.
+        sums: Their sums by currency.
+        rejected: Payments that were not recorded; ``reasons`` counts them.
+        unknown: Payments that wait for a person, because another client changed the invoice.
+        open: Payments that are not decided yet.
+        withdrawn: Payments that a rollback has stopped.
+        reasons: Reasons of rejected and unknown payments, with their number.
+    """
+
+    payments: int = 0
+    recorded: int = 0
+    sums: dict[str, Decimal] = {}
+    rejected: int = 0
+    unknown: int = 0
+    open: int = 0
+    withdrawn: int = 0
+    reasons: dict[str, int] = {}
+
+
 class RunReport(msgspec.Struct, frozen=True):
     """Where a run stands.
 
@@ -34,7 +58,7 @@ class RunReport(msgspec.Struct, frozen=True):
     counts rejects by reason; the files hold what was left out, "" if there is none, and ``warning`` says why one is
     missing. ``rejected_by_api`` of the rejected ones had become a request. ``unswept`` locations had unanswered
     requests and are still to be looked at for late documents.
-    ``contacts`` says what became of the customers, None if the source names none.
+    ``contacts`` counts the customers and ``payments`` the payments; both are None if the source has none.
     ``second_copies`` were deleted there, ``foreign_copies`` carry a key of the run, and were kept because nothing
     proves that the run made them.
     """
@@ -65,11 +89,12 @@ class RunReport(msgspec.Struct, frozen=True):
     foreign_copies: list[str] = []
     rejected_by_api: int = 0
     contacts: ContactCounts | None = None
+    payments: PaymentCounts | None = None
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        is_open = self.contacts is not None and self.contacts.open > 0
+        is_open = any(stage is not None and stage.open > 0 for stage in (self.contacts, self.payments))
         return self.planned == 0 and self.ambiguous == 0 and self.unswept == 0 and not is_open
 
 
@@ -105,10 +130,18 @@ class ContactForecast(msgspec.Struct, frozen=True):
     requests: int = 0
 
 
+class PaymentForecast(msgspec.Struct, frozen=True):
+    """Payments to record: their number, their sums by currency, and the requests that they take."""
+
+    payments: int = 0
+    sums: dict[str, Decimal] = {}
+    requests: int = 0
+
+
 class Forecast(msgspec.Struct, frozen=True):
     """What a run would take: requests, seconds at the rate budget, days, and the share of a day's budget.
 
-    ``contacts`` says how many of the requests are for its customers.
+    ``contacts`` and ``payments`` say how many of the requests are for customers and payments.
     """
 
     items: int
@@ -120,6 +153,7 @@ class Forecast(msgspec.Struct, frozen=True):
     locations: int
     totals: dict[str, Decimal]
     contacts: ContactForecast = ContactForecast()
+    payments: PaymentForecast = PaymentForecast()
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -32,7 +32,10 @@ from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timi
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.customers import ContactPolicy, Corrections, CustomerBook
-from hl_async.bulk.stages.lane_stages import encode_policy, policy_of, stages_of
+from hl_async.bulk.stages.lane_stages import encode_policy, payment_policy_of, policy_of, stages_of
+from hl_async.bulk.stages.payment_book import LocationPayments
+from hl_async.bulk.stages.payment_check import with_payments
+from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.standing import standing
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Difference, Verification
@@ -71,6 +74,7 @@ class Run:
         self.source_name: str = header.get("source_name", "")
         self.is_planned: bool = header.get("planned") == "yes"
         self.contact_policy: ContactPolicy = policy_of(header)
+        self.payment_policy: PaymentPolicy = payment_policy_of(header)
         self.customers: CustomerBook | None = None
         """The customers of the source, if this process planned the run."""
         self.stop: asyncio.Event = asyncio.Event()
@@ -148,6 +152,7 @@ class Run:
         limit: int | None = None,
         contacts: ContactPolicy | None = None,
         corrections: Corrections | None = None,
+        payments: PaymentPolicy | None = None,
     ) -> Forecast:
         """Write every document of the source into the journal. Makes no request.
 
@@ -160,16 +165,22 @@ class Run:
             limit: Plan only the first documents, as a trial; None for all.
             contacts: How customers become contacts; None keeps what the run has.
             corrections: What a person changed in the contacts file.
+            payments: Rules for payments. None keeps those of the run.
 
         Raises:
             TooManyRejects: More than `max_rejects` can't become requests: the mapping is probably wrong.
         """
         if contacts is not None:
             self.contact_policy = contacts
+        self.payment_policy = payments or self.payment_policy
         self.customers = CustomerBook(self.id, self.contact_policy, corrections or {})
-        await write_plan(self.journal, self._keyed, records, max_rejects, limit, self.customers)
-        await self.journal.note(contacts=encode_policy(self.contact_policy))
-        await self.journal.note(planned="yes", limit="" if limit is None else str(limit))
+        await write_plan(
+            self.journal, self._keyed, records, max_rejects, limit, self.customers, self.payment_policy.record
+        )
+        await self.journal.note(
+            planned="yes", limit="" if limit is None else str(limit),
+            contacts=encode_policy(self.contact_policy), payments=encode_policy(self.payment_policy),
+        )  # fmt: skip
         self.is_planned = True
         return await self.forecast()
 
@@ -321,9 +332,8 @@ class Run:
     ) -> LaneRunner:
         """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRunner`."""
         stop = stop or self.stop
-        stages = stages_of(
-            target.contacts, self.journal, self.contact_policy, timing, workers=workers, stop=stop
-        )
+        policies = (self.contact_policy, self.payment_policy)
+        stages = stages_of(target, self.journal, policies, timing, workers=workers, stop=stop)
         return LaneRunner(
             target,
             timing,
@@ -417,8 +427,11 @@ class Run:
         on_finding: Callable[[Difference], None] = lambda finding: None,
     ) -> Verification:
         """Compare every document with what was sent; see :func:`hl_async.bulk.verify`."""
-        return await verification.verify(
+        found = await verification.verify(
             self, self._documents(hl), self.timing, repair=repair, on_finding=on_finding
+        )
+        return await with_payments(
+            found, self.journal, lambda one: LocationPayments(hl.location(one)), on_finding
         )
 
     async def rollback(

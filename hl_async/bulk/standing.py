@@ -9,8 +9,9 @@ from typing import Any, Final
 from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.reconciliation import SECOND_COPY
-from hl_async.bulk.reports import ContactCounts, RunReport
+from hl_async.bulk.reports import ContactCounts, PaymentCounts, RunReport
 from hl_async.bulk.stages.customers import CONTACTS
+from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
 from hl_async.bulk.stages.steps import MADE, StepState
 from hl_async.bulk.target import is_answerable
 from hl_async.operations import Operation
@@ -55,6 +56,7 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
         second_copies=await _second_copies(journal),
         foreign_copies=await journal.foreign_copies(),
         contacts=contacts,
+        payments=await count_payments(journal),
     )
 
 
@@ -79,6 +81,38 @@ async def count_contacts(journal: Journal) -> ContactCounts | None:
         unknown=states[StepState.UNKNOWN] + states[StepState.HELD],
         open=states[StepState.PLANNED] + states[StepState.SENT],
         deleted=states[StepState.DELETED],
+    )
+
+
+async def count_payments(journal: Journal) -> PaymentCounts | None:
+    """Count the payments of a run by their outcome. Return None if it has none."""
+    found = await journal.steps.counts(PAYMENTS)
+    if not found:
+        return None
+    states: Counter[StepState] = Counter()
+    for one in found:
+        states[one.state] += one.number
+    sums: dict[str, Decimal] = {}
+    reasons: Counter[str] = Counter()
+    after = -1
+    wanted = (StepState.DONE, StepState.REJECTED, StepState.UNKNOWN, StepState.HELD)
+    while batch := await journal.steps.rows(PAYMENTS, *wanted, after=after):
+        after = batch[-1].number
+        for step in batch:
+            facts = facts_of_payment(step)
+            if step.state is StepState.DONE:
+                sums[facts.currency] = sums.get(facts.currency, Decimal(0)) + facts.amount
+            else:
+                reasons[step.reason or ""] += 1
+    return PaymentCounts(
+        payments=states.total(),
+        recorded=states[StepState.DONE],
+        sums=sums,
+        rejected=states[StepState.REJECTED],
+        unknown=states[StepState.UNKNOWN] + states[StepState.HELD],
+        open=states[StepState.PLANNED] + states[StepState.SENT],
+        withdrawn=states[StepState.WITHDRAWN],
+        reasons=dict(reasons.most_common()),
     )
 
 

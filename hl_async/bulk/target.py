@@ -12,6 +12,7 @@ from hl_async.bulk.protocol import Copy
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.stages.contact_book import ContactBook, LocationContacts
 from hl_async.bulk.stages.customers import without_contact
+from hl_async.bulk.stages.payment_book import LocationPayments, PaymentBook
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import InvalidRequest, NotFound
 from hl_async.operations import Operation
@@ -40,6 +41,11 @@ class Target(Protocol):
     @property
     def contacts(self) -> ContactBook | None:
         """The contacts of the location; None leaves documents without one unsent."""
+        ...
+
+    @property
+    def payments(self) -> PaymentBook | None:
+        """The payments of the location, None if the run creates no invoices."""
         ...
 
     async def exists(self, document_id: str) -> bool | None:
@@ -109,6 +115,7 @@ class LocationTarget:
         self._listed = _LISTED.get(operation.name)
         self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
         self._contacts = LocationContacts(location, attempt_timeout=attempt_timeout)
+        self._payments = LocationPayments(location, attempt_timeout=attempt_timeout)
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
 
     @property
@@ -118,6 +125,10 @@ class LocationTarget:
     @property
     def contacts(self) -> LocationContacts:
         return self._contacts
+
+    @property
+    def payments(self) -> LocationPayments | None:
+        return self._payments if self._listed is op.LIST_INVOICES else None
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
         if without_contact(body):

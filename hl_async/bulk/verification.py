@@ -49,6 +49,7 @@ class Difference(msgspec.Struct, frozen=True):
     - ``changed``: a field differs from what was sent; ``detail`` names each;
     - ``missing``: the list does not have it;
     - ``unmarked``: it is there, but lost the run's key;
+    - ``unpaid``: its paid sum is not that of the recorded payments;
     - ``extra``: a second copy, a document of a rejected or withdrawn item, or one that another run made of the same
       document of the source.
     """
@@ -65,7 +66,8 @@ class Verification(msgspec.Struct, frozen=True):
 
     ``documents`` of the run were found, ``same`` of them as they were sent; ``compared`` names what was compared.
     ``state`` is that of the run: a run that was rolled back expects no documents, and ``deleted`` of its own are gone.
-    ``kept`` ones are there because the rollback left them. ``repaired`` second copies were deleted.
+    ``kept`` ones are there because the rollback left them. ``repaired`` second copies were deleted. The paid sums of
+    ``paid`` invoices were compared with the recorded payments.
     """
 
     documents: int
@@ -78,6 +80,7 @@ class Verification(msgspec.Struct, frozen=True):
     state: str = RunState.RUNNING.value
     deleted: int = 0
     locations: int = 0
+    paid: int = 0
 
 
 async def verify(

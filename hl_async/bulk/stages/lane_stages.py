@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -20,11 +20,27 @@ from hl_async.bulk.stages.customers import (
     facts_of_customer,
     planned_step,
 )
+from hl_async.bulk.stages.payment_book import PaymentBook
+from hl_async.bulk.stages.payment_stage import PaymentStage
+from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.stages.running import LaneStage
 from hl_async.bulk.stages.steps import StepState
 
 POLICY_FACT: Final = "contacts"
 """The fact of the journal that holds how customers become contacts."""
+
+PAYMENT_FACT: Final = "payments"
+"""The fact of the journal with the rules for payments."""
+
+
+class _Books(Protocol):
+    """The part of a target that the stages use."""
+
+    @property
+    def contacts(self) -> ContactBook | None: ...
+
+    @property
+    def payments(self) -> PaymentBook | None: ...
 
 
 class Stages(NamedTuple):
@@ -32,6 +48,7 @@ class Stages(NamedTuple):
 
     before: tuple[LaneStage, ...] = ()
     after: tuple[LaneStage, ...] = ()
+    contacts, payments = target.contacts, target.payments
 
 
 def policy_of(header: dict[str, str]) -> ContactPolicy:
@@ -39,9 +56,14 @@ def policy_of(header: dict[str, str]) -> ContactPolicy:
     return msgspec.json.decode(header.get(POLICY_FACT, "{}"), type=ContactPolicy)
 
 
-def encode_policy(policy: ContactPolicy) -> str:
+def encode_policy(policy: ContactPolicy | PaymentPolicy) -> str:
     """Return a policy as the journal keeps it."""
     return msgspec.json.encode(policy).decode()
+
+
+def payment_policy_of(header: dict[str, str]) -> PaymentPolicy:
+    """Return the rules for the payments of a run."""
+    return msgspec.json.decode(header.get(PAYMENT_FACT, "{}"), type=PaymentPolicy)
 
 
 async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corrections: Corrections) -> None:
@@ -63,18 +85,23 @@ async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corre
 
 
 def stages_of(
-    contacts: ContactBook | None,
+    target: _Books,
     journal: Journal,
-    policy: ContactPolicy,
+    policies: tuple[ContactPolicy, PaymentPolicy],
     timing: Timing,
     *,
     workers: int,
     stop: asyncio.Event,
 ) -> Stages:
-    """Return the stages of a location whose contacts can be reached."""
-    if contacts is None:
-        return Stages()
-    return Stages(
-        (ContactStage(contacts, journal, policy, timing, workers=workers, stop=stop),),
-        (ContactSweep(contacts, policy, timing, stop=stop),),
-    )
+    """Return the stages of a location whose contacts and payments can be reached."""
+    before: tuple[LaneStage, ...] = ()
+    after: tuple[LaneStage, ...] = ()
+    contacts, payments = target.contacts, target.payments
+    for_contacts, for_payments = policies
+    if payments is not None:
+        # Before the sweep of contacts, which may wait for minutes.
+        after += (PaymentStage(payments, journal, for_payments, timing, workers=workers, stop=stop),)
+    if contacts is not None:
+        before += (ContactStage(contacts, journal, for_contacts, timing, workers=workers, stop=stop),)
+        after += (ContactSweep(contacts, for_contacts, timing, stop=stop),)
+    return Stages(before, after)

@@ -1,0 +1,192 @@
+"""Internal. Payments of a source: their steps, their requests, and the question whether one was recorded. Pure.
+
+A payment is a step of the invoice that it belongs to. The API has no key for payments, but an invoice tells how much
+of it is paid. As long as only the run records payments, that sum answers every question:
+
+- Before a request, the paid sum must be the sum of the payments that the run has recorded.
+- After a request, it has grown by exactly the payment, or it has not. Any other sum was caused by another client, and
+  the payment is held for a person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from hl_async.bulk.protocol import Timing
+from hl_async.bulk.sources.document import Document, DocumentPayment
+from hl_async.bulk.sources.records import SourceItem
+from hl_async.bulk.stages.steps import PlannedStep, StageStep
+from hl_async.models import RecordPayment
+from hl_async.models.money import rounded
+
+PAYMENTS: Final = "payments"
+"""The name of the stage in the journal."""
+
+UNLISTED: Final = "paid in the old system"
+"""Text of the one payment of an invoice whose source states a paid sum and lists no payments."""
+
+_NOON: Final = time(12, tzinfo=UTC)
+_LONGEST_NOTE: Final = 500
+_MODES: Final = (
+    ("cheque", re.compile(r"che(?:que|ck)", re.IGNORECASE)),
+    ("bank_transfer", re.compile(r"\b(?:bank|ach|wire|sepa|eft|bacs|transfer|direct debit)", re.IGNORECASE)),
+    ("cash", re.compile(r"\bcash\b", re.IGNORECASE)),
+)
+
+
+class PaymentPolicy(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Rules for the payments of a run.
+
+    Attributes:
+        record: Record payments. Without it, invoices stay unpaid.
+        allow_receipts: Record payments even if the location sends customers a receipt for each of them.
+    """
+
+    record: bool = True
+    allow_receipts: bool = False
+
+
+class PaymentFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A payment in the journal.
+
+    Attributes:
+        amount: The payment, in the invoice's currency.
+        currency: ISO 4217 code.
+        position: Number of the payment within its invoice, from 1.
+        source_id: The old system's key of the invoice.
+        before: The paid sum that the invoice showed before the last request, None before the first one.
+    """
+
+    amount: Decimal
+    currency: str
+    position: int
+    source_id: str
+    before: Decimal | None = None
+
+
+class PaymentAnswer(Enum):
+    """The answer of an invoice to the question whether a payment was recorded."""
+
+    RECORDED = "recorded"
+    MISSING = "missing"
+    FOREIGN = "foreign"
+    """Another client changed the paid sum, so it proves nothing."""
+
+
+_encode: Final = msgspec.json.Encoder(decimal_format="string").encode
+_decode: Final = msgspec.json.Decoder(PaymentFacts).decode
+_body: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def facts_of_payment(step: StageStep) -> PaymentFacts:
+    """Return the payment of a step."""
+    return _decode(step.facts)
+
+
+def encode_payment(facts: PaymentFacts) -> bytes:
+    """Return the facts for the journal."""
+    return _encode(facts)
+
+
+def payments_of(document: Document, total: Decimal) -> list[DocumentPayment]:
+    """Return the payments of an invoice.
+
+    A source that lists none, but states what was paid, has one payment of that sum. The due sum stands for the paid one
+    if that is missing.
+    """
+    if document.payments:
+        return list(document.payments)
+    paid = document.amount_paid
+    if paid is None and document.amount_due is not None:
+        paid = total - document.amount_due
+    return [DocumentPayment(amount=paid, reference=UNLISTED)] if paid is not None and paid > 0 else []
+
+
+def payment_steps(item: SourceItem, key: str) -> Iterator[PlannedStep]:
+    """Yield a step for each payment of an invoice.
+
+    Args:
+        item: The invoice, with its location.
+        key: The run's key of the invoice, which makes those of its payments unique.
+    """
+    document, total = item.document, item.total
+    if document is None or total is None or item.kind != "invoice":
+        return
+    for position, payment in enumerate(payments_of(document, total), 1):
+        facts = PaymentFacts(
+            amount=rounded(payment.amount, item.currency), currency=item.currency, position=position,
+            source_id=item.source_id,
+        )  # fmt: skip
+        name = f"{key}/{position}"
+        # A refund has no request; it is planned all the same, so that the report names it.
+        body = _body(_request(payment, facts.amount, name)) if facts.amount > 0 else b"{}"
+        yield PlannedStep(item.location, PAYMENTS, name, (item.ordinal,), body, _encode(facts))
+
+
+def _request(payment: DocumentPayment, amount: Decimal, key: str) -> RecordPayment:
+    words = (
+        payment.date.isoformat() if payment.date else "",
+        payment.mode.strip(),
+        payment.reference.strip(),
+    )
+    more: dict[str, Any] = {}
+    if payment.date is not None:
+        more["fulfilled_at"] = _noon(payment.date)
+    mode = _mode(payment.mode)
+    if mode == "cheque" and payment.reference.strip():
+        more["cheque"] = {"number": payment.reference.strip()}
+    return RecordPayment(
+        mode=mode,
+        amount=amount,
+        notes=", ".join(word for word in words if word)[:_LONGEST_NOTE],
+        meta={"hl_async": {"payment": key}},
+        **more,
+    )
+
+
+def _noon(day: date) -> datetime:
+    """Return noon in UTC, which is on the same day in every zone from -12 to +11 hours."""
+    return datetime.combine(day, _NOON)
+
+
+def _mode(words: str) -> Any:
+    # A card payment needs brand and last digits, which no export has; it is recorded as "other" with its words.
+    return next((mode for mode, pattern in _MODES if pattern.search(words)), "other")
+
+
+def refusal_of(facts: PaymentFacts, due: Decimal) -> str:
+    """Return why a payment cannot be recorded on an invoice with this due sum, or an empty text."""
+    if facts.amount <= 0:
+        return (
+            f"payment {facts.position} of {facts.source_id} is {facts.amount} {facts.currency}; the API records no "
+            "refunds. Enter it by hand"
+        )
+    if facts.amount > due:
+        return (
+            f"payment {facts.position} of {facts.source_id} is {facts.amount} {facts.currency}, and {due} "
+            f"{facts.currency} are due; correct the payments in the source, or enter it by hand"
+        )
+    return ""
+
+
+def found_after(facts: PaymentFacts, paid: Decimal) -> PaymentAnswer:
+    """Compare the paid sum of an invoice with the one before the request."""
+    before = facts.before or Decimal(0)
+    if paid == before + facts.amount:
+        return PaymentAnswer.RECORDED
+    return PaymentAnswer.MISSING if paid == before else PaymentAnswer.FOREIGN
+
+
+def asked_at(step: StageStep, timing: Timing) -> float:
+    """Return the time from which an invoice tells whether a request without an answer was executed."""
+    assert step.sent_at is not None
+    return timing.settled_at(step.sent_at)

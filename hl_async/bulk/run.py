@@ -335,15 +335,9 @@ class Run:
         policies = (self.contact_policy, self.payment_policy)
         stages = stages_of(target, self.journal, policies, timing, workers=workers, stop=stop)
         return LaneRunner(
-            target,
-            timing,
-            idempotent=self.operation.replay is not Replay.UNSAFE,
-            workers=workers,
-            stop=stop,
-            on_done=on_done,
-            before=stages.before,
-            after=stages.after,
-        )
+            target, timing, idempotent=self.operation.replay is not Replay.UNSAFE, workers=workers, stop=stop,
+            on_done=on_done, before=stages.before, after=stages.after,
+        )  # fmt: skip
 
     async def _tick(self, on_progress: Callable[[Progress], None], of: int) -> None:
         began = time.monotonic()

@@ -48,7 +48,6 @@ class Stages(NamedTuple):
 
     before: tuple[LaneStage, ...] = ()
     after: tuple[LaneStage, ...] = ()
-    contacts, payments = target.contacts, target.payments
 
 
 def policy_of(header: dict[str, str]) -> ContactPolicy:

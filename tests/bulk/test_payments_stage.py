@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hl_async import HighLevel, bulk
@@ -21,8 +22,15 @@ from hl_async.bulk.sources.document import (
     encode_document,
 )
 from hl_async.bulk.sources.opening import open_source
+from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.stages.customers import ContactPolicy
-from hl_async.bulk.stages.payments import PaymentFacts, PaymentPolicy, payments_of, refusal_of
+from hl_async.bulk.stages.payments import (
+    PaymentFacts,
+    PaymentPolicy,
+    payment_steps,
+    payments_of,
+    refusal_of,
+)
 from hl_async.models import RecordPayment
 from hl_async.sandbox import Fault, Sandbox
 
@@ -201,3 +209,26 @@ def test_a_due_sum_stands_for_a_missing_paid_sum() -> None:
 def test_a_payment_of_exactly_the_due_sum_is_not_refused() -> None:
     facts = PaymentFacts(amount=Decimal("40.00"), currency="USD", position=1, source_id="I-1")
     assert refusal_of(facts, Decimal(40)) == ""
+
+
+def test_a_payment_keeps_its_day_its_cheque_and_the_words_of_the_source() -> None:
+    cheque = DocumentPayment(
+        amount=Decimal(30), date=date(2026, 3, 9), mode="Business check", reference="1042"
+    )
+    card = DocumentPayment(amount=Decimal(20), mode="Visa", reference="ch_1")
+    document = msgspec.structs.replace(invoice(1), payments=[cheque, card])
+    item = SourceItem(
+        7, "I-1", b"{}", total=Decimal(100), currency="USD", kind="invoice", location="loc", document=document
+    )
+    first, second = payment_steps(item, "key")
+    assert (first.key, second.key, first.documents) == ("key/1", "key/2", (7,))
+    assert msgspec.json.decode(first.body) == {
+        "mode": "cheque",
+        "cheque": {"number": "1042"},
+        "notes": "2026-03-09, Business check, 1042",
+        "fulfilledAt": "2026-03-09T12:00:00Z",
+        "amount": 30,
+        "meta": {"hl_async": {"payment": "key/1"}},
+    }
+    other = msgspec.json.decode(second.body)
+    assert (other["mode"], other["notes"]) == ("other", "Visa, ch_1")

@@ -23,7 +23,7 @@ from hl_async.bulk.protocol import Timing
 from hl_async.bulk.sources.document import Document, DocumentPayment
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.stages.steps import PlannedStep, StageStep
-from hl_async.models import RecordPayment
+from hl_async.models import Cheque, RecordPayment
 from hl_async.models.money import rounded
 
 PAYMENTS: Final = "payments"
@@ -143,7 +143,7 @@ def _request(payment: DocumentPayment, amount: Decimal, key: str) -> RecordPayme
         more["fulfilled_at"] = _noon(payment.date)
     mode = _mode(payment.mode)
     if mode == "cheque" and payment.reference.strip():
-        more["cheque"] = {"number": payment.reference.strip()}
+        more["cheque"] = Cheque(number=payment.reference.strip())
     return RecordPayment(
         mode=mode,
         amount=amount,

@@ -29,7 +29,7 @@ from hl_async.models.lines import EstimateLines, GivenLines, Item, lines_for_req
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
 from hl_async.models.structs import Answer
-from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
+from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId, check_names
 
 
 class EstimateSend(Request, frozen=True):
@@ -39,7 +39,7 @@ class EstimateSend(Request, frozen=True):
     """
 
     action: SendAction
-    user_id: NonEmptyStr
+    user_id: UserId
     live_mode: bool = True
     sent_from: SenderConfiguration | UnsetType = UNSET
     estimate_name: str | UnsetType = UNSET

@@ -32,7 +32,7 @@ from hl_async.models.lines import BilledLines, GivenLines, Item, lines_for_reque
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
 from hl_async.models.structs import Answer, Part
-from hl_async.models.validation import Currency, NonEmptyStr, Request, check_names
+from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId, check_names
 
 if TYPE_CHECKING:
     _NumberText: TypeAlias = str
@@ -126,7 +126,7 @@ class InvoiceSend(Request, frozen=True):
     ``user_id`` is a user of the location, in whose name it goes. ``auto_payment`` may charge the customer.
     """
 
-    user_id: NonEmptyStr
+    user_id: UserId
     action: SendAction
     live_mode: bool
     sent_from: SenderConfiguration | UnsetType = UNSET
@@ -169,7 +169,7 @@ class Text2Pay(Request, frozen=True):
     sent_to: SentTo
     live_mode: bool
     action: Text2PayAction
-    user_id: NonEmptyStr
+    user_id: UserId
     id: str | UnsetType = UNSET
     include_terms_note: bool | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET

@@ -72,6 +72,13 @@ def _filled(value: Any, path: str) -> Any:
     return value
 
 
+def _user_id(value: Any, path: str) -> Any:
+    text = _filled(value, path)
+    if "@" in text or any(character.isspace() for character in text):
+        raise InvalidRequest(path, f"{text!r} is not a user's id; shop.users.named({text!r}) finds the user")
+    return text
+
+
 def _day(value: Any, path: str) -> Any:
     if isinstance(value, datetime):
         raise InvalidRequest(
@@ -118,6 +125,7 @@ def choice(*values: str) -> Constraint:
 
 Currency: TypeAlias = Annotated[str, Constraint(_currency)]
 NonEmptyStr: TypeAlias = Annotated[str, Constraint(_filled)]
+UserId: TypeAlias = Annotated[str, Constraint(_user_id)]
 
 
 class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", repr_omit_defaults=True):

@@ -27,6 +27,7 @@ from hl_async.models import (
     EstimateDraft,
     EstimateSend,
     EstimateUpdate,
+    InvoiceSend,
     ItemTax,
     MiscellaneousCharges,
     PaymentSchedule,
@@ -387,3 +388,14 @@ def test_charges_of_a_request_are_objects() -> None:
     assert sent(estimate(miscellaneous_charges=charges))["miscellaneousCharges"] == {
         "charges": [{"name": "Fee", "charge": 2.5, "enabled": True}]
     }
+
+
+@pytest.mark.parametrize("given", ["dana@example.com", "Dana Reyes"])
+def test_a_name_or_an_address_is_not_a_users_id(given: str) -> None:
+    for make in (
+        lambda: EstimateSend(action="email", user_id=given),
+        lambda: InvoiceSend(action="email", user_id=given, live_mode=True),
+        lambda: samples.text2pay(user_id=given),
+    ):
+        with pytest.raises(InvalidRequest, match=rf"user_id: '{given}' is not a user's id; shop.users.named"):
+            make()

@@ -171,19 +171,23 @@ class LocationReversal:
             self._board.waiting(self._lane.location, None)
             if stopped:
                 return await self._left("interrupted", until)
-        quiet = 0
-        for pause in (*self._pauses, 0.0):
-            quiet = quiet + 1 if await self._pass() else 0
+        doubtful = self._is_doubtful(facts, await self._lane.known())
+        quiet = loud = 0
+        while loud <= len(self._pauses):
+            is_quiet = await self._pass()
+            quiet, loud = (quiet + 1, loud) if is_quiet else (0, loud + 1)
             if self._run.stop.is_set():
                 return await self._left("interrupted")
-            if quiet > (not self._has_control):
+            if quiet > (len(self._pauses) if doubtful else not self._has_control):
                 if self._unseen:
                     return await self._left(self._unseen_words())
                 await self._conclude()
                 return LocationEnd(list(self._kept.values()), 0)
             if self._failures >= _FAILURES:
                 break
-            await self._pause(pause)
+            pause = self._pauses[max(quiet, loud) - 1] if max(quiet, loud) <= len(self._pauses) else 0.0
+            # a list need not be waited for longer than the run itself would wait for it
+            await self._pause(min(pause, self._timing.settle) if is_quiet else pause)
         disagrees = f"the list of {self._lane.location} does not agree with what was deleted"
         return await self._left(next(iter(self._failed.values()), disagrees))
 
@@ -251,6 +255,20 @@ class LocationReversal:
             if item.document and item.document not in shown and item.state is not State.DELETED
         }
         return hidden | {one: key for one, key in self._unproven.items() if one not in shown and key in known}
+
+    def _is_doubtful(self, facts: LaneFacts, known: dict[str, KnownItem]) -> bool:
+        """Whether the location may hold documents whose ids the journal lacks.
+
+        Nothing but silence of the list shows that they are not there, so it is listed for as long as a list may lag.
+        """
+        if facts.unclean:
+            return True
+        due = None if facts.last_ambiguous_ever is None else self._timing.sweep_at(facts.last_ambiguous_ever)
+        if due is None or (facts.swept_at is not None and facts.swept_at >= due):
+            return False
+        return any(
+            item.possible > bool(item.document) and item.state is not State.DELETED for item in known.values()
+        )
 
     def _wait_for(self, facts: LaneFacts) -> float:
         """Return the seconds until no request of the run can be executed any more."""

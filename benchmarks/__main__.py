@@ -26,6 +26,8 @@ from benchmarks import (
     planning,
     shared_budget,
     torture,
+    watch,
+    watch_sockets,
     workers,
 )
 
@@ -46,6 +48,10 @@ CALLS = ["--rounds", "15"]
 LONG_WORKERS = ["--locations", "100", "--documents", "100", "--kills", "40", "--fair", "1000"]
 # with fewer that take turns, a location's next turn would come before its rate budget is back, and be over at once
 SHORT_WORKERS = ["--locations", "10", "--documents", "60", "--kills", "4", "--fair", "600"]
+SHORT_WATCH = {
+    watch: ["--sizes", "100", "10000", "--changes", "500"],
+    watch_sockets: ["--size", "2000", "--changes", "100", "--speed", "5", "--calls", "100"],
+}
 SHORT_ONCE = ["--calls", "200", "--people", "60", "--known", "20", "--pairs", "80", "--deaths", "6"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -74,11 +80,14 @@ def main() -> int:
         torture,
         once,
         planning,
+        watch,
+        watch_sockets,
         workers,
     ):
         name = module.__name__.rpartition(".")[2]
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
         chosen = {call_overhead: CALLS, workers: shared, once: [] if options.long else SHORT_ONCE}
+        chosen |= {one: [] if options.long else counts for one, counts in SHORT_WATCH.items()}
         sys.argv = [name, *chosen.get(module, counts)]
         if module.main():
             broken.append(name)

@@ -1,7 +1,7 @@
 """Change feeds on big locations: is every change seen, how soon, at what share of the rate budget?
 
-Virtual time, the real feed and the real store file: a location of 100,000 documents, 1,000 changes at random moments,
-the process killed at random moments in between and started again on the same file.
+Virtual time and the real feed: a location of 100,000 documents, 1,000 changes at random moments, the feed cancelled at
+random moments in between and started again on the same store. Over sockets, with a file: `benchmarks.watch_sockets`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ import argparse
 import asyncio
 import random
 import resource
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from benchmarks.bars import Row, note
 from benchmarks.virtual_loop import VirtualLoop, run
-from hl_async.changes import ChangeFeed, ChangeKind, FeedPolicy, SqliteCursors
+from hl_async.changes import ChangeFeed, ChangeKind, FeedPolicy, MemoryCursors
 from hl_async.changes.feed import Look
 from hl_async.models import Estimate, Invoice
 
@@ -74,45 +72,40 @@ def measure(count: int, changes: int, seed: int) -> dict[str, Any]:
         seen: dict[str, float] = {}
         told = 0
         wrong = 0
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "watch.db"
+        store = MemoryCursors(wall=loop.wall)  # a file lives in real time, as benchmarks.watch_sockets shows
 
-            async def watch() -> None:
-                nonlocal told, wrong
-                store = SqliteCursors(path, wall=loop.wall)
-                try:
-                    feed = ChangeFeed(location, store, FeedPolicy(share=_SHARE, every=5, lease=20))
-                    async for change in feed:
-                        told += 1
-                        wrong += change.kind is ChangeKind.CREATED or change.document_id not in made
-                        seen.setdefault(change.document_id, loop.time())
-                finally:
-                    await store.aclose()
+        async def watch() -> None:
+            nonlocal told, wrong
+            feed = ChangeFeed(location, store, FeedPolicy(share=_SHARE, every=5, lease=20), wall=loop.wall)
+            async for change in feed:
+                told += 1
+                wrong += change.kind is ChangeKind.CREATED or change.document_id not in made
+                seen.setdefault(change.document_id, loop.time())
 
-            task = asyncio.create_task(watch())
-            one_pass = count / 90 / (_SHARE * _RATE)
-            await asyncio.sleep(one_pass * 1.3 + 20)  # it learns the location
-            span = max(600.0, one_pass * 2)
-            moments = sorted(dice.uniform(0, span) for _ in range(changes))
-            kills = sorted(dice.uniform(0, span) for _ in range(_KILLS))
-            began = loop.time()
-            fresh = dice.sample(sorted(location.places), changes)
-            while moments or kills:
-                following = min(moments[:1] + kills[:1])
-                await asyncio.sleep(max(0.0, began + following - loop.time()))
-                if kills and kills[0] == following:
-                    kills.pop(0)
-                    task.cancel()
-                    await asyncio.wait([task])
-                    task = asyncio.create_task(watch())
-                else:
-                    moments.pop(0)
-                    name = fresh.pop()
-                    made[name] = loop.time()
-                    location.change(name, dice.choice(_STATUSES))
-            await asyncio.sleep(one_pass * 2.5 + 30)
-            task.cancel()
-            await asyncio.wait([task])
+        task = asyncio.create_task(watch())
+        one_pass = count / 90 / (_SHARE * _RATE)
+        await asyncio.sleep(one_pass * 1.3 + 20)  # it learns the location
+        span = max(600.0, one_pass * 2)
+        moments = sorted(dice.uniform(0, span) for _ in range(changes))
+        kills = sorted(dice.uniform(0, span) for _ in range(_KILLS))
+        began = loop.time()
+        fresh = dice.sample(sorted(location.places), changes)
+        while moments or kills:
+            following = min(moments[:1] + kills[:1])
+            await asyncio.sleep(max(0.0, began + following - loop.time()))
+            if kills and kills[0] == following:
+                kills.pop(0)
+                task.cancel()
+                await asyncio.wait([task])
+                task = asyncio.create_task(watch())
+            else:
+                moments.pop(0)
+                name = fresh.pop()
+                made[name] = loop.time()
+                location.change(name, dice.choice(_STATUSES))
+        await asyncio.sleep(one_pass * 2.5 + 30)
+        task.cancel()
+        await asyncio.wait([task])
         waits = [seen[name] - at for name, at in made.items() if name in seen]
         return {
             "missed": len(made) - len(waits),

@@ -1,9 +1,9 @@
 """Everything of a location in a file: complete as far as offset paging allows, repeatable and resumable.
 
 An offset list moves while it is read: a document that is created or deleted meanwhile shifts the others across the
-edge of a page. So nothing is written twice, and the list is read again until a pass brings nothing new (three passes
-at most; `Exported.is_settled` says whether the last one did). What is created and deleted between two passes can't be
-seen. A document that changes while the export runs is in the file as it was when it was read.
+edge of a page. So nothing is written twice, and the list is read again until a pass brings nothing new, three passes at
+most. `Exported.is_settled` says whether the last one did. A document that is created and deleted between two passes is
+not seen. One that changes while the export runs is in the file as it was when it was read.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ async def export(
     Args:
         location: Where the documents are.
         kind: ``estimates`` or ``invoices``.
-        target: A file, or a binary stream, which can't be resumed.
+        target: A file, or a binary stream, which cannot be resumed.
         form: ``ndjson`` for whole documents, ``csv`` or ``parquet`` (extra ``sql``) for flat rows; by default the
             file's ending decides.
         per: A row per ``document``, or per ``line``; flat forms only.
@@ -147,7 +147,7 @@ def moment_of(since: date | datetime, zone: str | None) -> datetime:
 def _checked_form(
     kind: str, form: Form | None, target: Path | BinaryIO, per: Per, since: date | datetime | None
 ) -> Form:
-    """Return what is written; refuse what is not possible.
+    """Return the form to write.
 
     Raises:
         InvalidRequest: An argument is not possible.

@@ -84,7 +84,7 @@ def _by_id(rows: Sequence[Any]) -> dict[str, Seen]:
 
 
 def _read(decode: Callable[[bytes], T], stored: bytes) -> T:
-    """Decode what is stored. A new beginning in its place would lose the changes since, without a word."""
+    """Decode a stored value. A new beginning in its place would lose changes without a word."""
     try:
         return decode(stored)
     except (msgspec.DecodeError, UnicodeDecodeError):

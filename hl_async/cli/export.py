@@ -38,7 +38,7 @@ from hl_async.operations import CREATE_INVOICE_FROM_ESTIMATE, plain_id
 @click.option("--per", type=click.Choice(["document", "line"]), default="document", show_default=True,
               help="A row per document or per line; csv and parquet only.")  # fmt: skip
 @click.option("--since", metavar="WHEN",
-              help="Only what was updated since 2026-11-28, 2026-11-28T06:00:00Z, 24h or 7d.")  # fmt: skip
+              help="Only documents updated since 2026-11-28, 2026-11-28T06:00:00Z, 24h or 7d.")  # fmt: skip
 @click.option("--refresh", is_flag=True, help="Drop an unfinished export and start from the first document.")
 @click.option("--location", metavar="ID", help="The location; default HL_LOCATION_ID.")
 @base_url_option
@@ -65,8 +65,8 @@ def export_command(
     hl-async export estimates - | jq .name
 
     FILE is replaced when the export is complete; until then the documents are in FILE.part. Interrupted, the same
-    command continues with it for a day. The list is read again until nothing new comes; what is created and deleted
-    between two passes can't be seen. An .ndjson of estimates is a source for migrate.
+    command continues with it for a day. The list is read again until nothing new comes; a document that is created
+    and deleted between two passes is not seen. An .ndjson of estimates is a source for migrate.
     """
     to_stdout = str(file) == "-"
     form = form or _form_of(file, to_stdout)
@@ -118,7 +118,7 @@ def moment_in(text: str, now: datetime) -> date | datetime:
     """Read a day, a moment with its time zone, or a number of hours or days before `now`.
 
     Raises:
-        InvalidRequest: The text is none of them.
+        InvalidRequest: The text is not a time.
     """
     ago = re.fullmatch(r"(\d{1,5})([hd])", text)
     if ago:

@@ -117,12 +117,12 @@ def _show_receivables(report: Receivables) -> None:
         + [_amount(row[age]) for age in (*AGES, "total")]
         for row in report.by_customer()
     ]
-    for currency, ages in report.totals().items():
+    for currency, ages in sorted(report.totals().items()):
         rows.append(
             ["all", currency, *(_amount(ages[age]) for age in AGES), _amount(sum(ages.values(), Decimal(0)))]
         )
     if rows:
-        tell(aligned(["customer", "", *AGES, "total"], rows, left=2))
+        tell(aligned(["customer", "currency", *AGES, "total"], rows, left=2))
     else:
         tell("nothing is owed")
     for owed in report.unknown:
@@ -146,7 +146,7 @@ def _show_findings(findings: Sequence[Finding]) -> None:
         ]
         for one in findings
     ]
-    tell(aligned(["", "invoice", "customer", "", "paid", "booked", "refunded"], rows, left=4))
+    tell(aligned(["finding", "invoice", "customer", "currency", "paid", "booked", "refunded"], rows, left=4))
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
@@ -199,4 +199,6 @@ def counted(number: int, noun: str) -> str:
 
 
 def _amount(value: Decimal | None) -> str:
-    return "unknown" if value is None else f"{value:,.2f}"
+    if value is None:
+        return "unknown"
+    return f"{value:,.2f}" if value == round(value, 2) else f"{value:,f}"  # a dinar has three decimals

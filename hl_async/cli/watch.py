@@ -25,6 +25,7 @@ from hl_async.config import Environment
 
 if TYPE_CHECKING:
     from hl_async.changes import Change, ChangeFeed, CursorStore
+    from hl_async.secret import Secret
 
 _LONGEST_PAUSE: Final = 60.0
 
@@ -40,7 +41,7 @@ Receiver = Callable[["Change"], Awaitable[bool]]
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("hl-watch.db"),
     show_default=True,
-    help="The file that remembers what was seen.",
+    help="The file that remembers the documents.",
 )
 @click.option(
     "--postgres",
@@ -73,7 +74,7 @@ def watch(
 ) -> int:
     """Print what happens to estimates or invoices: sent, viewed, accepted, paid, edited, deleted.
 
-    The first pass only learns what there is. A change is remembered once it is printed and COMMAND or URL took it. A
+    The first pass only learns the documents. A change is remembered once it is printed and COMMAND or URL took it. A
     failing receiver is tried again and holds the later changes back.
 
     \b
@@ -100,8 +101,10 @@ def watch(
                 shop = hl.location(location)
                 resource = shop.estimates if kind == "estimates" else shop.invoices
                 feed = resource.changes(cursor=store, share=share, every=every)
+                if not once:
+                    say(f"watching {kind} of {shop.id}; {_remembered(cursor, dsn)}; Ctrl-C stops")
                 with draining(stop, "stopping after this change"):
-                    await _read(feed, stop, receive, as_json=as_json, once=once)
+                    await _read(feed, stop, receive, as_json=as_json, once=once, every=every)
         finally:
             await store.aclose()
             if database is not None:
@@ -112,13 +115,15 @@ def watch(
 
 
 async def _read(
-    feed: ChangeFeed, stop: asyncio.Event, receive: Receiver, *, as_json: bool, once: bool
+    feed: ChangeFeed, stop: asyncio.Event, receive: Receiver, *, as_json: bool, once: bool, every: float
 ) -> None:
     async def halt() -> None:
         await stop.wait()
         feed.stop()
 
-    halting = asyncio.create_task(halt())
+    tasks = [asyncio.create_task(halt())]
+    if not once:
+        tasks.append(asyncio.create_task(_announce(feed, every)))
     try:
         async with contextlib.aclosing(feed.once() if once else feed.endless()) as changes:
             async for change in changes:
@@ -129,7 +134,23 @@ async def _read(
                 if not await receive(change):
                     return  # not taken: the next start reports it again
     finally:
-        halting.cancel()
+        for task in tasks:
+            task.cancel()
+
+
+async def _announce(feed: ChangeFeed, every: float) -> None:
+    """Say when the first pass is over: until then a watch of an unknown location prints nothing."""
+    seconds = await feed.first_pass() + every
+    say(f"all documents are read; from now on a change is seen within about {seconds:,.0f} s")
+
+
+def _remembered(cursor: Path, dsn: Secret | None) -> str:
+    """Return how the watch begins, and where it is remembered."""
+    if dsn is not None:
+        return "the documents are remembered in Postgres"
+    if cursor.exists():
+        return f"it goes on with {cursor}"
+    return f"it learns the documents first, and remembers them in {cursor}"
 
 
 def line_of(change: Change) -> str:
@@ -145,7 +166,7 @@ def line_of(change: Change) -> str:
 
 
 def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Receiver:
-    """Return the receiver of the options; it refuses what is missing before anything is read."""
+    """Return the receiver of the options; refuse a missing secret before the first request."""
     if command is not None:
         return lambda change: _until_taken(lambda: _run(command, change), f"{command} failed", stop)
     if url is not None:

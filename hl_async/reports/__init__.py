@@ -1,4 +1,4 @@
-"""Who owes what, and whether the books agree: figures over the invoices of one location or of many.
+"""Receivables and reconciliation over the invoices of one location or of many.
 
 Unknown is never zero: an invoice that lacks an amount or a date is listed as such and adds nothing to a sum.
 """

@@ -35,7 +35,7 @@ class Owed(msgspec.Struct, frozen=True):
         customer: The customer's name.
         currency: ISO 4217; empty if the invoice names none.
         due_date: The last day for payment; None if unknown.
-        amount_due: What is still to be paid; None if unknown.
+        amount_due: The amount still to be paid; None if unknown.
         days_overdue: Days since the due date, 0 on it and before; None if unknown.
         age: The column of ``AGES``, or ``unknown``.
     """
@@ -71,11 +71,11 @@ class Receivables(msgspec.Struct, frozen=True):
     invoices: tuple[Owed, ...]
 
     def totals(self) -> dict[str, dict[str, Decimal]]:
-        """Sum what is owed, by currency and age."""
+        """Sum the amounts due by currency and age."""
         return _summed((owed.currency, owed) for owed in self.invoices if owed.is_known)
 
     def by_customer(self) -> list[dict[str, Any]]:
-        """Sum what each customer owes: a row per customer and currency, the largest sum first."""
+        """Sum the amounts due by customer: a row per customer and currency, the largest sum first."""
         known = [owed for owed in self.invoices if owed.is_known]
         names = {(owed.location, owed.contact_id, owed.currency): owed.customer for owed in known}
         sums = _summed(((owed.location, owed.contact_id, owed.currency), owed) for owed in known)
@@ -145,7 +145,7 @@ def places_of(hl: HighLevel, locations: Sequence[str] | None) -> list[Location]:
 
 
 def owed_of(location: str, invoice: Invoice, day: date) -> Owed | None:
-    """Return what one invoice adds to the report; None if nothing is owed for it."""
+    """Return the entry of one invoice; None if nothing is owed for it."""
     if str(invoice.status or "") in _NOT_OWED:
         return None
     due = invoice.amount_due

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @unique
 class FindingKind(StrEnum):
-    """What does not agree."""
+    """The kinds of disagreements."""
 
     NOT_BOOKED = "paid, not booked"
     """The invoice says that it was paid; the location has no transaction for it."""
@@ -28,24 +28,24 @@ class FindingKind(StrEnum):
     """The location has transactions for it; the invoice says that nothing was paid."""
     DIFFERS = "amounts differ"
     REFUNDED = "refunded"
-    """Money went back, so the invoice may say more than was kept."""
+    """Money went back, so the amount paid on the invoice may exceed the amount kept."""
     NO_INVOICE = "no such invoice"
-    """A transaction names an invoice that the list does not hold."""
+    """A transaction names an invoice that is not in the list."""
     UNKNOWN = "unknown"
-    """An amount or a currency is missing, so nothing can be said."""
+    """An amount or a currency is missing, so the two cannot be compared."""
 
 
 class Finding(msgspec.Struct, frozen=True):
     """One disagreement.
 
     Attributes:
-        kind: What does not agree.
+        kind: The kind of the disagreement.
         location: The location's id.
         invoice_id: The invoice's id.
-        number: Its number, empty if there is no such invoice.
+        number: Its number, empty if the invoice is not in the list.
         customer: The customer's name.
         currency: ISO 4217, empty if unknown.
-        invoice_paid: What the invoice says was paid; None if unknown.
+        invoice_paid: The amount paid by the invoice; None if unknown.
         booked: The sum of its transactions, refunds taken off; None if unknown.
         refunded: The sum of its refunds, as far as their amounts are known.
         transactions: The ids of its transactions.
@@ -64,13 +64,13 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
-    """The disagreements of one or more locations, and how much was compared.
+    """The disagreements of one or more locations, and the number of compared documents.
 
     Attributes:
         locations: The ids of the locations that were read.
         invoices: Invoices that were compared.
         transactions: Payments that were compared.
-        findings: What does not agree.
+        findings: The disagreements.
     """
 
     locations: tuple[str, ...]
@@ -89,7 +89,7 @@ _COUNTED: Final = _WENT_BACK | {"succeeded", "success", "paid", "completed"}
 
 
 async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) -> Reconciliation:
-    """Compare what invoices say was paid with the location's transactions. Only reads.
+    """Compare the amounts paid of invoices with the location's transactions. Only reads.
 
     Needs the scope payments/transactions.readonly, and a location token. The transactions are read before and after the
     invoices. An invoice whose transactions changed meanwhile is read once more by itself.
@@ -189,7 +189,7 @@ def compared(location: str, invoice: Invoice, booked: Sequence[Transaction]) -> 
 
 
 def without_invoice(location: str, invoice_id: str, booked: Sequence[Transaction]) -> Finding:
-    """Describe transactions of an invoice that the list does not hold."""
+    """Describe transactions of an invoice that is not in the list."""
     kept, refunded = sums_of([one for one in booked if counts(one)])
     return Finding(
         kind=FindingKind.NO_INVOICE,
@@ -206,12 +206,12 @@ def without_invoice(location: str, invoice_id: str, booked: Sequence[Transaction
 
 
 def counts(transaction: Transaction) -> bool:
-    """Whether the payment went through; one without a status counts."""
+    """Return whether the payment went through; one without a status counts."""
     return transaction.status is None or str(transaction.status).lower() in _COUNTED
 
 
 def sums_of(transactions: Iterable[Transaction]) -> tuple[Decimal | None, Decimal]:
-    """Return what was kept, None if an amount is missing, and what was refunded."""
+    """Return the sum kept, None if an amount is missing, and the sum refunded."""
     kept: Decimal | None = Decimal(0)
     refunded = Decimal(0)
     for one in transactions:

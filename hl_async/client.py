@@ -97,6 +97,7 @@ class HighLevel:
         budget: BudgetStore | None = None,
         once: Once | None = None,
     ) -> None:
+        # Text is wrapped at once, so that no repr of a frame above shows the token.
         if isinstance(credentials, str | Secret):
             credentials = Secret(credentials) if isinstance(credentials, str) else credentials
             credentials = PrivateToken(credentials)
@@ -119,8 +120,8 @@ class HighLevel:
         Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
         names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
         ``GHL_API_VERSION``) are fallbacks. ``settings`` are the constructor's keywords and win over the
-        environment. ``HL_PROXY`` and ``HL_RULES_OFF`` hold where ``config`` names no proxy or no rules.
-        Raises :class:`ConfigurationError` when there is no token.
+        environment. ``HL_PROXY`` and ``HL_RULES_OFF`` hold where ``config`` names neither.
+        Raises :class:`ConfigurationError` when the token is missing.
         """
         found = Environment.read(environ)
         credentials: Credentials
@@ -227,7 +228,7 @@ class HighLevel:
                 `Location.details` finds it out.
 
         Raises:
-            InvalidRequest: There is no id, or no such time zone.
+            InvalidRequest: The id is missing, or the time zone is unknown.
         """
         chosen = location_id if location_id is not None else self._location_id
         if chosen is None:

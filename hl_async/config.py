@@ -51,6 +51,7 @@ def base_url(value: str, *, insecure: bool = False) -> str:
         raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
     if port == 0:
         raise ConfigurationError(field, "port 0 cannot be connected to")
+    # a proxy or a typo would see the bearer in the clear
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise ConfigurationError(
             field, "plain http would send the token in the clear; use https (or allow_insecure_http=True)"
@@ -84,6 +85,7 @@ def header_text(field: str, value: str) -> str:
 
 def positive_seconds(field: str, value: float) -> float:
     """Validate a duration in seconds: a finite number above 0."""
+    # True is the int 1, and nan compares false with everything
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigurationError(field, f"{value!r} is not a positive number of seconds")
     return value
@@ -102,7 +104,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Seconds: ``connect`` for TCP + TLS with one address, ``attempt`` for one request, ``total`` for the whole call.
 
     ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between
-    them; bulk calls have no total unless one is given, because their waiting is the point.
+    them. Bulk calls have no total unless one is given: they wait for the budget for as long as it takes.
     """
 
     connect: float = 5.0
@@ -148,7 +150,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("max_attempts", f"{self.max_attempts} is below 1; 1 means no retry")
 
     def replace(self, **changes: Unpack[CallChanges]) -> CallOptions:
-        """A copy with ``changes`` applied; unknown names raise :class:`ConfigurationError`."""
+        """Return a copy with ``changes`` applied; unknown names raise :class:`ConfigurationError`."""
         try:
             return msgspec.structs.replace(self, **changes)
         except TypeError:
@@ -227,12 +229,12 @@ def use_proxy(address: str) -> None:
 
 
 def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment for a child process, with ``settings`` set."""
+    """Return this process's environment for a child process, with ``settings`` set."""
     return {**os.environ, **settings}
 
 
 class Environment(_WithoutProxy, frozen=True, kw_only=True):
-    """What the environment variables say; every field may be absent."""
+    """The settings of environment variables; every field may be missing."""
 
     token: Secret | None = None
     proxy: str | None = None
@@ -263,6 +265,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
         store_key = first("HL_STORE_KEY")
         postgres = first("HL_POSTGRES")
         watch_secret = first("HL_WATCH_SECRET")
+        # workers of one database share its tokens: a file would be a second truth
         in_a_file = None if postgres else _state_path(first("XDG_STATE_HOME"), first("HOME"))
         return cls(
             token=Secret(token) if token else None,
@@ -299,7 +302,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
 
 
 def _state_path(state_home: str | None, home: str | None) -> str | None:
-    """Where tokens are kept unless told otherwise: the user's state directory (XDG base directory specification)."""
+    """Return the default file of tokens, in the user's state directory (XDG base directory specification)."""
     if state_home is None and home is None:
         return None
     return f"{state_home or f'{home}/.local/state'}/hl_async/tokens.db"

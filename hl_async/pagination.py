@@ -1,10 +1,9 @@
 """Lists: await a pager for its first page, iterate over it for every item of every page.
 
-The API pages by offset and limit, with no cursor; ``total`` may be missing or wrong
-(docs/api-facts.md#api-pagination), and the
-page size the server really uses may be smaller than the one asked for. So the offset advances by what
-arrived, a short page ends the list only when ``total`` agrees, and what the previous pages held already is
-not given out again.
+The API pages by offset and limit, without a cursor. ``total`` may be missing or wrong
+(docs/api-facts.md#api-pagination), and a page may be smaller than its limit. So the offset advances by the entries
+that arrived, and a short page ends the list only when ``total`` agrees. Entries of the previous pages are not yielded
+again.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ T_co = TypeVar("T_co", covariant=True)
 DEFAULT_LIMIT: Final = 100
 """Items per request; the size that production clients use."""
 
+# A document that is created meanwhile pushes others onto the next page. Four pages of ids bound the memory.
 _REMEMBERED_PAGES: Final = 4
 
 
 class ListEnvelope(Protocol[T_co]):
-    """What a list answer offers, whatever its keys are called on the wire."""
+    """The entries and the total of a list answer, under any names on the wire."""
 
     @property
     def entries(self) -> Sequence[T_co]: ...
@@ -35,7 +35,7 @@ class ListEnvelope(Protocol[T_co]):
 
 
 class Page(Generic[T]):
-    """One page: ``items``, where it starts (``offset``) and what the server calls the ``total``, if it does."""
+    """One page: its ``items``, its ``offset`` in the list, and the ``total`` that the server states, if any."""
 
     __slots__ = ("has_more", "items", "offset", "total")
 
@@ -67,9 +67,8 @@ class Pager(Generic[T]):
     """A list that is fetched while it is read; nothing is requested before it is awaited or iterated.
 
     ``await pager`` gives the first :class:`Page`, ``async for item in pager`` every item, ``pager.pages()``
-    every page, ``await pager.collect()`` a list. Each iteration starts from the beginning. Under
-    concurrent changes an offset list can miss what moved across a page's edge: nothing on this side of the
-    wire can tell.
+    every page, ``await pager.collect()`` a list. Each iteration starts from the beginning. While documents are created
+    or deleted, an offset list can miss entries that move across the edge of a page. The client cannot notice that.
     """
 
     __slots__ = ("_fetch", "_identity", "_limit", "_offset")
@@ -111,13 +110,13 @@ class Pager(Generic[T]):
                 yield item
 
     async def pages(self) -> AsyncIterator[Page[T]]:
-        """Every page, the first one even when it is empty."""
+        """Yield every page, the first one even when it is empty."""
         walk = _Walk(self._fetch, self._limit, self._offset, self._identity)
         while (page := await walk.next_page()) is not None:
             yield page
 
     async def collect(self, at_most: int | None = None) -> list[T]:
-        """All items, or the first ``at_most``, as a list in memory."""
+        """Return all items, or the first ``at_most``, as a list in memory."""
         found: list[T] = []
         if at_most is not None and at_most < 1:
             return found
@@ -132,7 +131,7 @@ class Pager(Generic[T]):
 
 
 class _Walk(Generic[T]):
-    """One way through a list: where it stands and what it has seen."""
+    """One pass through a list: its position and the entries of its latest pages."""
 
     __slots__ = ("_done", "_fetch", "_identity", "_largest", "_limit", "_offset", "_recent")
 
@@ -152,7 +151,7 @@ class _Walk(Generic[T]):
         self._done = False
 
     async def next_page(self) -> Page[T] | None:
-        """The next page, or None after the last one; the very first one may be empty."""
+        """Return the next page, or None after the last one; the very first one may be empty."""
         if self._done:
             return None
         first = not self._recent
@@ -187,8 +186,8 @@ def _is_last(size: int, end: int, total: int | None, limit: int, largest: int) -
     if size >= limit:
         return False  # a full page is never trusted to be the last: total may be wrong
     if total is None or total <= 0:
-        # no total: short of the largest page seen, or of the limit, is the end; one page proves nothing of a
-        # server that caps pages below the limit, so a first short page is followed by one more question
+        # A server may cap pages below the limit. So a first short page proves nothing without a total, and one more
+        # request follows. Later, a page shorter than the largest one is the end.
         return size < largest
     return end >= total
 

@@ -1,4 +1,4 @@
-"""Secrets that cannot be printed by accident, and a redactor for text that came from elsewhere."""
+"""Secrets that cannot be printed by accident, and a redactor for text of other programs."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class MaskedText(str):
     """Text of a secret on its way to the wire: a `str` whose `repr` shows only its last four characters.
 
     Crash reporters, rich and `traceback` print the local variables of every frame with `repr`. A value that has to be
-    plain text for the libraries below us stays masked there, in dictionaries and in containers of any kind. What is
-    made from it, by an f-string or `+`, is an ordinary string: make that in a frame that ends before an await.
+    plain text for the libraries below us stays masked there, in dictionaries and in containers of any kind. An f-string
+    or `+` makes an ordinary string from it: do that in a frame that ends before an await.
     """
 
     __slots__ = ()

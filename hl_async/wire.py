@@ -1,7 +1,7 @@
-"""What crosses the wire seam: header names, one attempt's answer, and the protocol a wire fulfils.
+"""The seam of the wire: header names, the answer of one attempt, and the protocol that a wire fulfils.
 
-Rooms above (auth, transport) speak to the network through :class:`Wire` alone, so none of them imports an
-HTTP library, and a test can pass in a wire of its own.
+Rooms above (auth, transport) use the network through :class:`Wire` alone. So they import no HTTP library, and a test
+can pass in a wire of its own.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class CallError(HighLevelError):
 
 
 class WireKind(Enum):
-    """What went wrong on the wire."""
+    """The kind of a failure on the wire."""
 
     DNS = "dns"
     CONNECT = "connect"
@@ -94,7 +94,7 @@ class OutcomeUnknown(CallError):
     """An operation that must not be repeated was sent, and no answer says whether it was executed.
 
     It was not sent again. ``reason`` is the error that hid the outcome. ``status`` and ``body`` are the answer's:
-    status 0 and no body if there was no answer. Look the document up before you repeat the call, or let the bulk engine
+    status 0 and an empty body if none arrived. Look the document up before you repeat the call, or let the bulk engine
     do so.
     """
 

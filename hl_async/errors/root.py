@@ -34,7 +34,7 @@ def _restored(kind: type[_Error], args: tuple[Any, ...]) -> _Error:
 class InvalidRequest(HighLevelError, ValueError):
     """Input that was refused before any request was made.
 
-    ``field`` names the argument or the path inside the body. ``problem`` says what is wrong with it and what to give
+    ``field`` names the argument or the path inside the body. ``problem`` states the fault of its value and what to give
     instead.
     """
 

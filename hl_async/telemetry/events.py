@@ -1,6 +1,4 @@
-"""Internal. What is told: events about calls, attempts, waiting and tokens. They never hold tokens, bodies or
-query strings.
-"""
+"""Internal. Events about calls, attempts, waiting and tokens, without tokens, bodies or query strings."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ class AttemptStarted(Event, frozen=True):
 
 
 class AttemptFinished(Event, frozen=True):
-    """One request's end: ``status`` is 0 when no answer came, ``error`` then names what went wrong."""
+    """One request's end: ``status`` is 0 without an answer, and ``error`` names the failure."""
 
     call_id: int
     operation: str
@@ -93,7 +91,7 @@ class BudgetStoreBack(Event, frozen=True):
 
 
 class ConcurrencyChanged(Event, frozen=True):
-    """The limit of bulk requests in flight was learned anew."""
+    """The limit of bulk requests in flight changed."""
 
     limit: int
     in_flight: int

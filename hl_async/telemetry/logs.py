@@ -128,7 +128,7 @@ def log_to_stderr(level: str, form: str = _FORM) -> None:
         form: How a record looks, as for :class:`logging.Formatter`.
 
     Raises:
-        ConfigurationError: There is no such level.
+        ConfigurationError: The level is unknown.
     """
     number = LEVELS.get(level.lower())
     if number is None:

@@ -41,7 +41,7 @@ Attributes = dict[str, str | int | float | bool]
 
 
 class Snapshot(Protocol):
-    """What is read of a scope; see ``hl_async.governor.ScopeSnapshot``."""
+    """The part of a scope that is read; see ``hl_async.governor.ScopeSnapshot``."""
 
     @property
     def max(self) -> int: ...
@@ -67,7 +67,7 @@ class _Credentials(Protocol):
 
 
 class Watched(Protocol):
-    """What :meth:`OpenTelemetryObserver.watch` needs of a client: :class:`~hl_async.HighLevel` has it."""
+    """The part of a client that :meth:`OpenTelemetryObserver.watch` reads: :class:`~hl_async.HighLevel` has it."""
 
     @property
     def governor(self) -> Any: ...
@@ -207,7 +207,7 @@ class OpenTelemetryObserver:
         )
 
     def watch(self, client: Watched) -> None:
-        """Report the rate budgets of this client too: what is left, the limit, who waits, what is left today.
+        """Report the rate budgets of this client too: free slots, the limit, waiting calls, the rest of the day.
 
         A location is looked at when one of its calls begins or ends, at most once per second, in the event loop; a
         location that was quiet for an interval is left out.
@@ -287,7 +287,7 @@ class OpenTelemetryObserver:
         call = self._calls.pop(event.call_id, None)
         if call is None:
             return
-        self._close_attempt(call)  # cancelled on the wire: no event told its end
+        self._close_attempt(call)  # a call that is cancelled on the wire has no event of its attempt's end
         self._active_calls.add(-1, call.attributes)
         span = call.span
         outcome: Attributes = {}

@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.left_out import LeftOut, write_left_out
 from hl_async.bulk.migration import migrate as run_migration
 from hl_async.bulk.migration import plan, with_files
-from hl_async.bulk.preparation import MigrationSettings, Plan, plan_of, prepare, require_new
+from hl_async.bulk.preparation import MigrationSettings, Plan, plan_of, prepare, require_new, retry_rejected
 from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.reports import Forecast, RunReport
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import document_schema
 from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.cli.app import fail, put_json, run_async, say, tell
+from hl_async.cli.contact_options import ContactChoice, contact_options
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.handing_over import Handover, hand_over
 from hl_async.cli.journal_options import (
     RunPlace,
     name_for,
@@ -36,7 +39,7 @@ from hl_async.cli.journal_options import (
 from hl_async.cli.progress import progress
 from hl_async.cli.render import forecast_line, plan_lines, report_lines, shown
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option, report_json
-from hl_async.config import DEFAULT_BASE_URL, Environment, base_url
+from hl_async.config import Environment
 from hl_async.errors import (
     AlreadyMigrated,
     JournalCorrupt,
@@ -48,7 +51,6 @@ from hl_async.errors import (
 
 if TYPE_CHECKING:
     from hl_async.bulk.journals.store import JournalStore
-    from hl_async.bulk.workers.dispatcher import Dispatcher
     from hl_async.client import HighLevel
 
 
@@ -129,6 +131,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the run's key goes: meta, name, title, number:FIRST, field:X.",
 )
+@contact_options
 @base_url_option
 @json_option
 def migrate(**options: Any) -> int:
@@ -139,8 +142,13 @@ def migrate(**options: Any) -> int:
     a power cut the same command, or --resume, continues without creating anything twice. After a trial with --limit
     the same command without it creates the rest.
 
+    Customers become contacts first: each one is found by its contact id, e-mail or phone number, or created. A contact
+    that is there stays as it is.
+
     \b
     hl-async migrate quotes.csv --from jobber --set currency=USD --dry-run
+    hl-async migrate quotes.csv --from jobber --set currency=USD --dry-run --check-contacts
+    hl-async migrate quotes.csv --from jobber --set currency=USD --contacts quotes.contacts.csv
     hl-async migrate --sql quotes.sql quotes.csv customers.csv
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5
@@ -154,6 +162,7 @@ def migrate(**options: Any) -> int:
     arguments = _Arguments(**options, here=Path.cwd())
     if (arguments.source is None) == (arguments.resume is None):
         fail("give either a SOURCE or --resume JOURNAL")
+    arguments.contacts.check(dry_run=arguments.dry_run, has_source=arguments.source is not None)
     by_workers = arguments.engine == "dbos"
     if by_workers:
         required_postgres(arguments.postgres)
@@ -199,6 +208,7 @@ class _Arguments(msgspec.Struct):
     settle: float
     attempt_timeout: float
     key: str
+    contacts: ContactChoice
     base_url: str | None
     as_json: bool
     here: Path
@@ -245,6 +255,7 @@ class _Arguments(msgspec.Struct):
         return MigrationSettings(
             location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
+            contacts=self.contacts.policy, contacts_file=self.contacts.contacts,
         )  # fmt: skip
 
     def client(self, counting: Counting) -> HighLevel:
@@ -254,13 +265,17 @@ class _Arguments(msgspec.Struct):
 
 
 async def _dry_run(arguments: _Arguments) -> ExitCode:
-    """Plan, or look at a journal, without a request."""
+    """Plan, or look at a journal; without a request unless the customers are to be looked up."""
     found_source = await asyncio.to_thread(arguments.opened)
     if found_source is not None:
-        found = await plan(
-            found_source, location=arguments.where, key=arguments.key,
-            limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
-        )  # fmt: skip
+        chosen = arguments.contacts
+        counting = Counting()
+        async with arguments.client(counting) if chosen.check_contacts else nullcontext() as hl:
+            found = await plan(
+                found_source, location=arguments.where, key=arguments.key,
+                limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
+                contacts=chosen.policy, contacts_file=chosen.contacts, check_contacts=hl,
+            )  # fmt: skip
     else:
         place = await asyncio.to_thread(arguments.store)
         async with await Run.open(place, watch=True) as run:
@@ -276,7 +291,8 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
         say(f"warning: {found.warning}")
     if not found.forecast.items and arguments.source is not None:
         return ExitCode.USAGE
-    return ExitCode.REJECTS if found.forecast.rejected else ExitCode.OK
+    refused = found.contacts is not None and found.contacts.ambiguous + found.contacts.wrong > 0
+    return ExitCode.REJECTS if found.forecast.rejected or refused else ExitCode.OK
 
 
 def _plan_json(found: Plan) -> dict[str, Any]:
@@ -285,6 +301,7 @@ def _plan_json(found: Plan) -> dict[str, Any]:
         "reject_file": found.reject_file,
         "skipped_file": found.skipped_file,
         "first": msgspec.to_builtins(found.first),
+        "contact_check": msgspec.to_builtins(found.contacts),
     }
 
 
@@ -310,6 +327,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 source_name=arguments.source_name,
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
                 max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
+                contacts=arguments.contacts.policy, contacts_file=arguments.contacts.contacts,
             )  # fmt: skip
 
     try:
@@ -346,69 +364,27 @@ async def _by_workers(arguments: _Arguments) -> ExitCode:
     """Plan here, and leave the run to workers."""
     place = await asyncio.to_thread(arguments.store)
     source = await asyncio.to_thread(arguments.opened)
-    planned = await prepare(source, arguments.settings(place))
+    settings = arguments.settings(place)
+    planned = await prepare(source, settings)
     async with planned.run as run:
         if arguments.retry_rejected:
-            say(f"{await run.journal.retry_rejected():,} rejected documents are planned again")
+            say(f"{await retry_rejected(run, settings):,} rejected documents are planned again")
         if not arguments.as_json:
             say(forecast_line(await run.forecast()))
         if planned.is_new and not arguments.again:
             async with arguments.client(Counting()) as hl:
                 await require_new(planned, hl, again=False)
         await run.note_timing(arguments.settle, arguments.attempt_timeout)
-        report = await _hand_over(run, arguments)
+        to = Handover(
+            arguments.postgres, arguments.base_url, arguments.settle, arguments.attempt_timeout, arguments.detach,
+            arguments.as_json,
+        )  # fmt: skip
+        report = await hand_over(run, to)
         if report is None:
             return ExitCode.OK
         report = with_files(report, await write_left_out(run, planned.beside, arguments.rejects))
         unwatched = run.stop.is_set()
     return _finish(report, arguments, unwatched=unwatched)
-
-
-async def _hand_over(run: Run, arguments: _Arguments) -> RunReport | None:
-    """Leave the run to workers, and watch them; None with --detach."""
-    from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
-    from hl_async.storage.postgres import Database
-
-    database = Database(required_postgres(arguments.postgres))
-    server = arguments.base_url or Environment.read().base_url or DEFAULT_BASE_URL
-    dispatch = Dispatcher(database, server=base_url(server))
-    name = run.journal.name
-    try:
-        await dispatch.dispatch(name, RunSettings(arguments.settle, arguments.attempt_timeout))
-        if not await dispatch.workers():
-            say("no worker is there yet; start some with: hl-async worker")
-        if arguments.detach:
-            say(f"handed over; look at it with: hl-async status {name}")
-            return None
-        with (
-            progress("done", arguments.as_json) as show,
-            draining(
-                run.stop, f"no longer watched: the workers continue; hl-async pause {name} lets them rest"
-            ),
-        ):
-            return await run.follow(_Following(dispatch, name).is_open, on_progress=show)
-    finally:
-        await database.aclose()
-
-
-class _Following:
-    """Whether a run continues; says when the last worker is gone, or the first one comes."""
-
-    def __init__(self, dispatch: Dispatcher, run: str) -> None:
-        self._dispatch = dispatch
-        self._run = run
-        self._alone: bool | None = None
-
-    async def is_open(self) -> bool:
-        alone = not await self._dispatch.workers()
-        if self._alone is not None and alone is not self._alone:
-            say(
-                "no worker is there any more; start some with: hl-async worker"
-                if alone
-                else "a worker is there"
-            )
-        self._alone = alone
-        return await self._dispatch.is_open(self._run)
 
 
 def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False) -> ExitCode:

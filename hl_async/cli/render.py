@@ -10,7 +10,8 @@ from typing import Final
 
 from hl_async.bulk.journals.protocol import LaneStatus
 from hl_async.bulk.preparation import Plan
-from hl_async.bulk.reports import Forecast, RollbackReport, RunReport
+from hl_async.bulk.reports import ContactCounts, Forecast, RollbackReport, RunReport
+from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.verification import Verification
 
 _ROLLBACK: Final = {"rolling_back": "is being rolled back", "rolled_back": "rolled back"}
@@ -40,6 +41,8 @@ def report_lines(report: RunReport) -> list[str]:
         f"source     {report.source:>8,} {'document' if report.source == 1 else 'documents'}",
         f"created    {report.created:>8,}   {money(report.total_created)}",
     ]
+    if report.contacts is not None:
+        lines.append(contacts_line(report.contacts))
     if report.rejected:
         lines += [f"rejected   {report.rejected:>8,}", *_reason_lines(Counter(report.reasons))]
     if report.skipped:
@@ -68,14 +71,52 @@ def report_lines(report: RunReport) -> list[str]:
         lines.append(
             f"copies     {len(report.foreign_copies):>8,}   by others, kept: {', '.join(report.foreign_copies[:3])}"
         )
-    if report.requests:
-        took = f"took       {span(max(report.seconds, 1.0)):>8}"
-        if report.seconds and report.requests >= report.created:  # else some were created before this time
-            took += f"   {report.created / report.seconds:.1f} documents per second"
-        lines.append(took)
-        refused = f"   {report.refused:,} refused by the rate limit" if report.refused else ""
-        lines.append(f"requests   {report.requests:>8,}{refused}")
+    return [*lines, *_effort_lines(report)]
+
+
+def _effort_lines(report: RunReport) -> list[str]:
+    """The time and the requests of this process, if it made any."""
+    if not report.requests:
+        return []
+    took = f"took       {span(max(report.seconds, 1.0)):>8}"
+    if report.seconds and report.requests >= report.created:  # else some were created before this time
+        took += f"   {report.created / report.seconds:.1f} documents per second"
+    lines = [took]
+    refused = f"   {report.refused:,} refused by the rate limit" if report.refused else ""
+    lines.append(f"requests   {report.requests:>8,}{refused}")
     return lines
+
+
+def contacts_line(contacts: ContactCounts) -> str:
+    """What became of the customers of a run."""
+    found = " ".join(f"{name} {number:,}," for name, number in contacts.by.items()).rstrip(",")
+    parts = (
+        (contacts.made, "created"),
+        (contacts.matched, f"there already ({found})"),
+        (contacts.rejected, "rejected"),
+        (contacts.unknown, "held"),
+        (contacts.open, "to do"),
+        (contacts.deleted, "deleted by the rollback"),
+    )
+    told = ", ".join(f"{number:,} {words}" for number, words in parts if number)
+    return f"contacts   {contacts.customers:>8,}   {told}"
+
+
+def _check_lines(found: ContactCheck, here: Path) -> list[str]:
+    """Customers as the locations know them, and the file that lists them."""
+    by = " ".join(f"{name} {number:,}," for name, number in found.by.items()).rstrip(",")
+    parts = (
+        (found.matched, f"there already ({by})"),
+        (found.new, "new"),
+        (found.ambiguous, "may be several contacts each"),
+        (found.wrong, "with a contact id that cannot be used"),
+        (found.without_key, "without e-mail, phone or contact id"),
+    )
+    told = ", ".join(f"{number:,} {words}" for number, words in parts if number)
+    return [
+        f"contacts   {plural(found.customers, 'customer')}: {told or 'none'}",
+        f"           {shown(found.file, here)}   correct it, then: --contacts {shown(found.file, here)}",
+    ]
 
 
 def _reason_lines(reasons: Counter[str]) -> list[str]:
@@ -174,6 +215,13 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
             f"valid until {first.valid_until}" if first.valid_until else "",
         )
         lines.append(f"first      {' · '.join(part for part in parts if part)}")
+    if plan.contacts is not None:
+        lines += _check_lines(plan.contacts, here)
+    elif (customers := plan.forecast.contacts).searched:
+        lines.append(
+            f"contacts   {plural(customers.customers, 'customer')} to find or create: up to "
+            f"{plural(customers.requests, 'request')} of these (--check-contacts says who is there)"
+        )
     if plan.totals and plan.forecast.items:
         lines.append(f"totals     {plan.totals}")
     lines += [f"note       {note} ({plural(count, 'document')})" for note, count in plan.notes.items()]
@@ -186,8 +234,9 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
         for what, (count, first) in plan.contradictions.items()
     ]
     share = plan.forecast.days
+    nothing = "nothing was sent" if plan.contacts is None else "customers were looked up, nothing was written"
     budget = f" ({share:.1%} of a location's requests of a day)" if share >= _MENTIONED else ""
-    return [*lines, f"dry run: nothing was sent{budget}"]
+    return [*lines, f"dry run: {nothing}{budget}"]
 
 
 def time_of_day(seconds: float) -> str:

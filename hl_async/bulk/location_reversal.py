@@ -26,6 +26,7 @@ from hl_async.bulk.keys import is_unique
 from hl_async.bulk.ownership import Claim, Listed, claims, reason_to_keep, vouches
 from hl_async.bulk.protocol import KnownItem, LaneFacts, State, Timing
 from hl_async.bulk.reports import Kept, Progress
+from hl_async.bulk.stages.customers import DELETION
 from hl_async.errors import (
     BadRequest,
     Conflict,
@@ -62,12 +63,13 @@ class LocationEnd(NamedTuple):
 
 
 async def each_deletion(run: OpenRun) -> AsyncIterator[Deletion]:
-    """Yield the deletions of a run in their order."""
+    """Yield the deletions of a run's documents in their order."""
     after = 0
     while batch := await run.journal.deletions(after=after):
         after = batch[-1].id
         for one in batch:
-            yield one
+            if not one.key.startswith(DELETION):
+                yield one
 
 
 class ReversalBoard:

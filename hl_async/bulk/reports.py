@@ -157,11 +157,13 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A document that a rollback left in its location; ``kind`` is one of those below, ``detail`` says why.
+    """A document or contact that a rollback left in its location; ``kind`` is one of these, ``detail`` says why.
 
     ``not_draft``: customers may have seen it. ``changed``: people changed it since it was created. ``copy``: it
     carries the run's key, but nothing proves that the run created it. ``refused``: the API refuses to delete it.
     ``unseen``: no listing shows it, so people may have changed it; the rollback is still open.
+    ``contact_changed``: people changed the contact. ``contact_used``: a document that stays uses it. For contacts
+    ``source_id`` names the customer, and ``document`` is the contact's id.
     """
 
     kind: str
@@ -174,7 +176,8 @@ class Kept(msgspec.Struct, frozen=True):
 class RollbackReport(msgspec.Struct, frozen=True):
     """How far a rollback is.
 
-    ``deleted`` documents were deleted by this run's rollback, ``gone`` ones were deleted before, which the API said.
+    ``contacts_deleted`` contacts that the run had created are gone. ``deleted`` documents were deleted by this run's
+    rollback, ``gone`` ones were deleted before, which the API said.
     ``withdrawn`` items were never sent. ``open`` documents or requests are not settled yet; ``reason`` says why, and
     ``until`` is the time of day, in seconds, at which a wait that was broken off would have ended. ``state`` is
     ``rolling_back`` or ``rolled_back``.
@@ -189,6 +192,7 @@ class RollbackReport(msgspec.Struct, frozen=True):
     journal: str
     reason: str = ""
     until: float | None = None
+    contacts_deleted: int = 0
 
     @property
     def complete(self) -> bool:

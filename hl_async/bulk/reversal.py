@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeAlias
 
 from hl_async.bulk.documents import Documents, OpenRun, require_listed
 from hl_async.bulk.journals.protocol import LaneJournal, LaneRelease
@@ -32,8 +32,10 @@ from hl_async.bulk.location_reversal import (
 from hl_async.bulk.map import bulk_map
 from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.reports import Progress, RollbackReport
+from hl_async.bulk.standing import count_contacts
 from hl_async.errors import BulkError, HighLevelError, JournalError, LaneLost
 
+Afterwards: TypeAlias = Callable[[LaneJournal], Awaitable[LocationEnd]]
 _LOCATIONS_AT_ONCE: Final = 20
 PAUSES: Final = (1.0, 1.0, 3.0, 10.0, 30.0)
 """Seconds between listings, while a list still shows, or hides, what was deleted."""
@@ -47,6 +49,7 @@ async def rollback(
     even_changed: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     pauses: Sequence[float] = PAUSES,
+    afterwards: Afterwards | None = None,
 ) -> RollbackReport:
     """Delete the drafts that a run created; see the module for the order of steps.
 
@@ -57,6 +60,7 @@ async def rollback(
         even_changed: Delete drafts that people changed as well.
         on_progress: Called about once per second.
         pauses: Seconds between listings that don't agree with what was deleted.
+        afterwards: What to take back once nothing of the documents is open, in the same lease of the lane.
 
     Raises:
         BulkError: The run makes no documents that could be deleted, or a worker still creates some.
@@ -71,11 +75,14 @@ async def rollback(
             "run the same command again in a moment"
         )
     withdrawn = await journal.withdraw_planned()
+    for stage in await journal.steps.stages():
+        await journal.steps.withdraw(stage)
     how = ReversalOptions(timing, even_changed, pauses)
     board = ReversalBoard(await _size(run), on_progress)
 
     async def reverse(location: str) -> LocationEnd:
-        return await _reverse(run, location, documents(location), how, board)
+        reversal = lambda lane: LocationReversal(run, lane, documents(location), how, board)  # noqa: E731
+        return await _reverse(run, location, reversal, afterwards)
 
     ended = await _all(reverse, await journal.locations())
     reasons = list(dict.fromkeys(one.reason for one in ended if one.reason))
@@ -83,11 +90,13 @@ async def rollback(
         await journal.set_run_state(RunState.ROLLED_BACK)
     deleted, gone = await _deletions(run)
     board.show(force=True)
+    contacts = await count_contacts(journal)
     return RollbackReport(
         deleted=deleted,
         gone=gone,
         withdrawn=max(withdrawn, (await journal.counts(totals=False)).of(State.WITHDRAWN)),
         kept=[kept for one in ended for kept in one.kept],
+        contacts_deleted=0 if contacts is None else contacts.deleted,
         open=sum(one.open for one in ended),
         state=(await journal.run_state()).value,
         journal=journal.name,
@@ -129,14 +138,17 @@ async def _deletions(run: OpenRun) -> tuple[int, int]:
 
 
 async def _reverse(
-    run: OpenRun, location: str, documents: Documents, how: ReversalOptions, board: ReversalBoard
+    run: OpenRun,
+    location: str,
+    reversal: Callable[[LaneJournal], LocationReversal],
+    afterwards: Afterwards | None,
 ) -> LocationEnd:
     """Take one location back, with its lane leased and kept alive."""
     lane = await run.journal.lease(location, state=RunState.ROLLING_BACK)
     if lane is None:
         return LocationEnd([], 1, f"another process works on {location}")
     keeping = asyncio.create_task(_keep(lane))
-    working = asyncio.create_task(LocationReversal(run, lane, documents, how, board).work())
+    working = asyncio.create_task(_work(lane, reversal(lane), afterwards))
     try:
         await asyncio.wait((keeping, working), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -150,6 +162,15 @@ async def _reverse(
         await asyncio.gather(keeping, working, return_exceptions=True)
         with contextlib.suppress(LaneLost):
             await lane.release(LaneRelease(done=True))
+
+
+async def _work(lane: LaneJournal, reversal: LocationReversal, afterwards: Afterwards | None) -> LocationEnd:
+    """Take the documents back, and then what they used."""
+    end = await reversal.work()
+    if end.reason or afterwards is None:
+        return end
+    more = await afterwards(lane)
+    return more._replace(kept=[*end.kept, *more.kept])
 
 
 async def _keep(lane: LaneJournal) -> None:

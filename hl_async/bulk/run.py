@@ -31,6 +31,7 @@ from hl_async.bulk.planning import write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Reject, SourceItem
+from hl_async.bulk.stages.contact_reversal import contacts_back
 from hl_async.bulk.stages.customers import ContactPolicy, Corrections, CustomerBook
 from hl_async.bulk.stages.lane_stages import encode_policy, payment_policy_of, policy_of, stages_of
 from hl_async.bulk.stages.payment_book import LocationPayments
@@ -436,8 +437,16 @@ class Run:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> RollbackReport:
         """Delete the drafts that this run created; see :func:`hl_async.bulk.rollback`."""
+        afterwards = contacts_back(
+            hl, self.journal, self.contact_policy, self.timing, stop=self.stop, even_changed=even_changed
+        )
         return await reversal.rollback(
-            self, self._documents(hl), self.timing, even_changed=even_changed, on_progress=on_progress
+            self,
+            self._documents(hl),
+            self.timing,
+            even_changed=even_changed,
+            on_progress=on_progress,
+            afterwards=afterwards,
         )
 
     def _documents(self, hl: HighLevel) -> Callable[[str], LocationDocuments]:

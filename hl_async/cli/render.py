@@ -165,17 +165,22 @@ def rollback_lines(found: RollbackReport) -> list[str]:
         lines.append(f"{plural(found.gone, 'document')} had been deleted before")
     if found.withdrawn:
         lines.append(f"{plural(found.withdrawn, 'document')} were never created and are withdrawn")
+    if found.contacts_deleted:
+        lines.append(f"deleted {plural(found.contacts_deleted, 'contact')} that the run had created")
     reasons = {
         "not_draft": "no longer drafts",
         "changed": "changed since they were created; --even-changed deletes them",
         "copy": "copies that the run did not provably make",
         "refused": "refused by the API",
+        "contact_changed": "changed since they were created; --even-changed deletes them",
+        "contact_used": "used by documents that stay",
         "unseen": "not in the list, so people may have changed them; --even-changed deletes them",
     }
     for kind, words in reasons.items():
         kept = [one for one in found.kept if one.kind == kind]
         if kept:
-            lines.append(f"kept {plural(len(kept), 'document')}: {words}")
+            what = "contact" if kind.startswith("contact") else "document"
+            lines.append(f"kept {plural(len(kept), what)}: {words}")
             lines += [f"  {one.source_id} {one.document} {_cut(one.detail)}" for one in kept[:_SHOWN]]
             if len(kept) > _SHOWN:
                 lines.append(f"  … and {len(kept) - _SHOWN:,} more (--json shows all)")

@@ -6,6 +6,7 @@ import asyncio
 import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hl_async.bulk.sources.document import (
 )
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.errors import InvalidRequest, SourceError
-from hl_async.models import ContactDraft
+from hl_async.models import ContactDetails, ContactDraft, EstimateDraft, LineItem
 from hl_async.sandbox import Fault, Sandbox
 
 POLICY = ContactPolicy(index_delay=0.3)
@@ -428,3 +429,83 @@ async def test_a_contacts_file_with_a_mistake_is_refused_before_any_request(
     with pytest.raises(error, match=problem):
         await go(hl, source(tmp_path, [document(1, name="A", email="a@b.co")]), contacts_file=file)
     assert box.count == 0
+
+
+# ------------------------------------------------------------------------------------------- rollback
+
+
+async def test_a_rollback_deletes_the_contacts_that_the_run_made_and_no_others(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    ada = await know(hl, email="ada@example.com", name="Ada")
+    before = [dict(one) for one in held(box)]
+    documents = [
+        document(1, name="Ada", email="ada@example.com"),
+        document(2, name="Ben", email="ben@example.com"),
+        document(3, name="Cy", email="cy@example.com"),
+    ]
+    report = await go(hl, source(tmp_path, documents))
+    assert (report.created, len(held(box))) == (3, 3)
+    undone = await bulk.rollback(hl, Path(report.journal))
+    assert (undone.state, undone.deleted, undone.contacts_deleted, undone.kept) == ("rolled_back", 3, 2, [])
+    assert [one["id"] for one in held(box)] == [ada]
+    assert held(box) == before
+    deletions = [one.operation for one in box.requests if "delete" in one.operation]
+    assert deletions.index("delete-contact") > max(n for n, one in enumerate(deletions) if "estimate" in one)
+
+
+async def test_a_rollback_keeps_contacts_that_people_changed_or_documents_use(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    names = ("Ada", "Ben", "Cy", "Di")
+    documents = [document(n, name=name, email=f"{name}@example.com") for n, name in enumerate(names)]
+    report = await go(hl, source(tmp_path, documents))
+    by_name = {one["name"]: one for one in held(box)}
+    by_name["Ada"]["tags"] = ["vip"]
+    await hl.location().estimates.create(
+        EstimateDraft(
+            name="By hand",
+            currency="USD",
+            expiry_date=date(2040, 1, 1),
+            contact_details=ContactDetails(id=by_name["Ben"]["id"], name="Ben"),
+            items=[LineItem(name="Door", currency="USD", amount=Decimal(1), qty=Decimal(1))],
+        )
+    )
+    [third] = [one for one in box.ledger.estimates() if one["name"] == "Quote 2"]
+    third["estimateStatus"] = "accepted"
+    undone = await bulk.rollback(hl, Path(report.journal))
+    assert undone.state == "rolled_back"
+    kept = {one.source_id: one.kind for one in undone.kept}
+    assert kept == {"Ada": "contact_changed", "Ben": "contact_used", "Q-2": "not_draft", "Cy": "contact_used"}
+    assert undone.contacts_deleted == 1
+    assert {one["name"] for one in held(box)} == {"Ada", "Ben", "Cy"}
+
+
+async def test_a_rollback_waits_for_a_lost_creation_and_deletes_what_it_made(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    box.contact_quirks.duplicates_allowed = True
+    box.faults.times.late = 1.0
+    box.faults.script("create-contact", Fault.LATE_COMMIT)
+    path = source(tmp_path, [document(1, name="Ada", email="ada@example.com")])
+    stop = asyncio.Event()
+    task = asyncio.create_task(go(hl, path, settle=0.5, attempt_timeout=0.3, stop=stop))
+    while not box.requests or box.requests[-1].operation != "create-contact":
+        await asyncio.sleep(0.01)
+    stop.set()
+    report = await task
+    assert (report.state, held(box)) == ("stopped", [])
+    undone = await bulk.rollback(hl, Path(report.journal))
+    assert (undone.state, held(box)) == ("rolled_back", [])
+    assert asked(box)["delete-contact"] == 1
+
+
+async def test_a_run_after_a_rollback_makes_its_contacts_again(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    path = source(tmp_path, [document(1, name="Ada", email="ada@example.com")])
+    report = await go(hl, path)
+    await bulk.rollback(hl, Path(report.journal))
+    again = await go(hl, path)
+    assert (again.created, len(held(box))) == (1, 1)
+    assert used(box) == {"Quote 1": held(box)[0]["id"]}

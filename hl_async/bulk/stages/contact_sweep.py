@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from hl_async.bulk.journals.protocol import LaneJournal
 from hl_async.bulk.protocol import Timing
 from hl_async.bulk.stages.contact_book import ContactBook
 from hl_async.bulk.stages.contact_lookup import ContactLookup
-from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, CustomerFacts, draft_of, facts_of_customer
+from hl_async.bulk.stages.customers import (
+    CONTACTS,
+    DELETION,
+    ContactPolicy,
+    CustomerFacts,
+    draft_of,
+    facts_of_customer,
+)
 from hl_async.bulk.stages.matching import own_copies, written_changes
 from hl_async.bulk.stages.running import SliceEnd
 from hl_async.bulk.stages.steps import MADE, StageStep, StepState
 from hl_async.errors import HighLevelError, JournalError
 from hl_async.models import ContactRecord
-
-DELETION: Final = "contact "
-"""How the key of a contact's deletion begins in the journal."""
 
 
 class ContactSweep:

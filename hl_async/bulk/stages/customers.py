@@ -30,6 +30,9 @@ INDEX_DELAY: Final = 10.0
 MARK: Final = "hl_async "
 """How the ``source`` of a contact begins that a run created; a key of the run and the customer follows."""
 
+DELETION: Final = "contact "
+"""How the key of a contact's deletion begins in the journal; keys of documents hold no space."""
+
 _FALLBACK_KEY: Final = "fallback"
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}")

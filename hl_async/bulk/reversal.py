@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from hl_async.bulk.documents import Documents, OpenRun, require_listed
-from hl_async.bulk.journals.protocol import LaneJournal, LaneRelease
+from hl_async.bulk.journals.protocol import Journal, LaneJournal, LaneRelease
 from hl_async.bulk.location_reversal import (
     GONE,
     LocationEnd,
@@ -74,9 +74,7 @@ async def rollback(
             f"{', '.join(working)} still creates documents of this run and was asked to stop; "
             "run the same command again in a moment"
         )
-    withdrawn = await journal.withdraw_planned()
-    for stage in await journal.steps.stages():
-        await journal.steps.withdraw(stage)
+    withdrawn = await _withdraw(journal)
     how = ReversalOptions(timing, even_changed, pauses)
     board = ReversalBoard(await _size(run), on_progress)
 
@@ -103,6 +101,14 @@ async def rollback(
         reason="; ".join(reasons),
         until=max((one.until for one in ended if one.until is not None), default=None),
     )
+
+
+async def _withdraw(journal: Journal) -> int:
+    """Turn what was never sent into withdrawn items and steps; returns how many items."""
+    withdrawn = await journal.withdraw_planned()
+    for stage in await journal.steps.stages():
+        await journal.steps.withdraw(stage)
+    return withdrawn
 
 
 async def _all(

@@ -147,8 +147,8 @@ def migrate(**options: Any) -> int:
 
     \b
     hl-async migrate quotes.csv --from jobber --set currency=USD --dry-run
-    hl-async migrate quotes.csv --from jobber --set currency=USD --dry-run --check-contacts
-    hl-async migrate quotes.csv --from jobber --set currency=USD --contacts quotes.contacts.csv
+    hl-async migrate quotes.csv --from jobber --dry-run --check-contacts
+    hl-async migrate quotes.csv --from jobber --contacts quotes.contacts.csv
     hl-async migrate --sql quotes.sql quotes.csv customers.csv
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5

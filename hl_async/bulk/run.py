@@ -437,17 +437,10 @@ class Run:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> RollbackReport:
         """Delete the drafts that this run created; see :func:`hl_async.bulk.rollback`."""
-        afterwards = contacts_back(
-            hl, self.journal, self.contact_policy, self.timing, stop=self.stop, even_changed=even_changed
-        )
         return await reversal.rollback(
-            self,
-            self._documents(hl),
-            self.timing,
-            even_changed=even_changed,
-            on_progress=on_progress,
-            afterwards=afterwards,
-        )
+            self, self._documents(hl), self.timing, even_changed=even_changed, on_progress=on_progress,
+            afterwards=contacts_back(self, hl, even_changed=even_changed),
+        )  # fmt: skip
 
     def _documents(self, hl: HighLevel) -> Callable[[str], LocationDocuments]:
         return lambda location: LocationDocuments(hl.location(location), self.operation)

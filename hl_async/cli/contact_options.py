@@ -1,4 +1,4 @@
-"""The options that say how the customers of a migration become contacts. Internal."""
+"""Internal. The options that say how the customers of a migration become contacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that workers work on: hand it over, and watch them. Internal."""
+"""Internal. A run that workers work on: hand it over, and watch them."""
 
 from __future__ import annotations
 

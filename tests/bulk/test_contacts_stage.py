@@ -272,10 +272,10 @@ async def test_a_contact_that_a_late_request_made_twice_is_deleted_by_the_sweep(
     hl: HighLevel, box: Sandbox, tmp_path: Path
 ) -> None:
     box.contact_quirks.duplicates_allowed = True
-    box.faults.times.late = 1.9
+    box.faults.times.late = 1.6
     box.faults.script("create-contact", Fault.LATE_COMMIT)
     path = source(tmp_path, [document(1, name="Ada", email="ada@example.com")])
-    report = await go(hl, path, contacts=ContactPolicy(index_delay=0.0), settle=0.8, attempt_timeout=0.3)
+    report = await go(hl, path, contacts=ContactPolicy(index_delay=0.0), settle=0.9, attempt_timeout=0.3)
     assert report.state == "done"
     [ada] = held(box)
     assert used(box) == {"Quote 1": ada["id"]}

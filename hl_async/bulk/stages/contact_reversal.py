@@ -1,4 +1,4 @@
-"""Take back the contacts of a run in one location, after its documents. Internal.
+"""Internal. Take back the contacts of a run in one location, after its documents.
 
 A contact is deleted only if all of this holds:
 
@@ -16,7 +16,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hl_async.bulk.journals.protocol import Journal, LaneJournal
 from hl_async.bulk.location_reversal import LocationEnd
@@ -179,22 +179,27 @@ async def contacts_in_use(location: Any) -> AsyncIterator[str]:
                 yield contact.id
 
 
+class ContactsRun(Protocol):
+    """A run, as the rollback of its contacts needs it; `hl_async.bulk.run.Run` is one."""
+
+    journal: Journal
+    contact_policy: ContactPolicy
+    stop: asyncio.Event
+
+    @property
+    def timing(self) -> Timing: ...
+
+
 def contacts_back(
-    hl: HighLevel,
-    journal: Journal,
-    policy: ContactPolicy,
-    timing: Timing,
-    *,
-    stop: asyncio.Event,
-    even_changed: bool,
+    run: ContactsRun, hl: HighLevel, *, even_changed: bool
 ) -> Callable[[LaneJournal], Awaitable[LocationEnd]]:
     """Return what takes back the contacts of a location, once its documents are taken back."""
 
     async def take_back(lane: LaneJournal) -> LocationEnd:
         location = hl.location(lane.location)
-        calm = location.with_options(lane=Lane.BULK, timeout=math.inf)
+        users = contacts_in_use(location.with_options(lane=Lane.BULK, timeout=math.inf))
         reversal = ContactReversal(
-            journal, LocationContacts(location), contacts_in_use(calm), policy, timing, stop=stop,
+            run.journal, LocationContacts(location), users, run.contact_policy, run.timing, stop=run.stop,
             even_changed=even_changed,
         )  # fmt: skip
         return await reversal.work(lane)

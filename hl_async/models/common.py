@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
+from hl_async.errors import InvalidRequest
 from hl_async.models.choices import DiscountType
-from hl_async.models.inputs import NOTHING, NullableAmount
+from hl_async.models.inputs import NOTHING, DayText, NullableAmount
 from hl_async.models.locations import LocationDetails
 from hl_async.models.money import guard
 from hl_async.models.structs import Answer, Part, typed_entries
@@ -285,13 +287,13 @@ class MiscellaneousCharges(Part):
 
 
 class RecurrenceRule(Part):
-    """When a recurring invoice is made; dates as ``YYYY-MM-DD`` text, times as ``HH:mm:ss``."""
+    """When a recurring invoice is made. Takes dates, and text like 2026-12-31; holds text. Times are ``HH:mm:ss``."""
 
     interval_type: str | None = None
     interval: NullableAmount = NOTHING
-    start_date: str | None = None
+    start_date: DayText = NOTHING
     start_time: str | None = None
-    end_date: str | None = None
+    end_date: DayText = NOTHING
     end_time: str | None = None
     day_of_month: NullableAmount = NOTHING
     day_of_week: str | None = None
@@ -301,6 +303,23 @@ class RecurrenceRule(Part):
     days_before: NullableAmount = NOTHING
     use_start_as_primary_user_accepted: bool | None = None
     end_type: str | None = None
+
+    def __post_init__(self) -> None:
+        """Hold dates as the text that the API wants, and whole numbers as Decimal.
+
+        Raises:
+            InvalidRequest: A date is a datetime, whose day depends on a time zone.
+        """
+        for name in ("start_date", "end_date"):
+            value: object = getattr(self, name)
+            if isinstance(value, datetime):
+                raise InvalidRequest(name, "takes a date, not a datetime; pass value.date()")
+            if isinstance(value, date):
+                setattr(self, name, value.isoformat())
+        for name in ("interval", "day_of_month", "num_of_week", "count", "days_before"):
+            number: object = getattr(self, name)
+            if type(number) is int:
+                setattr(self, name, Decimal(number))
 
 
 class ScheduleOptions(Part):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     NullableAmount: TypeAlias = Accepts[Decimal | None, Number | None]
     RequiredDay: TypeAlias = Accepts[date, Day]
     OptionalDay: TypeAlias = Accepts[date | UnsetType, Day | UnsetType]
+    DayText: TypeAlias = Accepts[str | None, Day | None]
 else:
     Amount: TypeAlias = Decimal
     Quantity: TypeAlias = Annotated[Decimal, Constraint(not_negative)]
@@ -50,3 +51,4 @@ else:
     NullableAmount: TypeAlias = Decimal | None
     RequiredDay: TypeAlias = date
     OptionalDay: TypeAlias = date | UnsetType
+    DayText: TypeAlias = str | None

@@ -392,4 +392,6 @@ def check_names(kind: type[msgspec.Struct], names: Iterable[str]) -> None:
         if name not in kind.__struct_fields__:
             near = nearest(name, kind.__struct_fields__, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            if name == "status":
+                hint = "; it changes by sending, by payments and by what the customer does, not by an update"
             raise InvalidRequest(name, f"is not a field of {kind.__name__}{hint}")

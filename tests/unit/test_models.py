@@ -45,6 +45,7 @@ from hl_async.models import (
     LateFeesConfiguration,
     LineItem,
     RecordPayment,
+    RecurrenceRule,
     ScheduleStart,
     SentTo,
     TipsConfiguration,
@@ -57,6 +58,7 @@ from hl_async.models.codec import alt_prefix, decoder, encode, encode_body, json
 from hl_async.models.estimates import EstimateChanges, EstimateDraftChanges
 from hl_async.models.invoices import InvoiceChanges
 from hl_async.models.lines import LineChanges
+from hl_async.models.validation import check_names
 from hl_async.operations import OPERATIONS
 
 
@@ -657,3 +659,24 @@ def test_an_answered_line_without_a_currency_gets_the_one_of_the_document_it_rep
         samples.estimate(items=[bare])
     with pytest.raises(InvalidRequest, match=r"items: takes a list"):
         decoder(Estimate)(b'{"_id":"e"}').to_update(expiry_date="2040-12-31", items=None)  # type: ignore[typeddict-item]
+
+
+def test_a_status_in_an_update_is_refused_with_the_way_it_changes() -> None:
+    with pytest.raises(
+        InvalidRequest, match="status: is not a field of EstimateUpdate; it changes by sending"
+    ):
+        check_names(EstimateUpdate, ["status"])
+
+
+def test_a_recurrence_rule_takes_dates_and_whole_numbers() -> None:
+    rule = RecurrenceRule(
+        interval_type="monthly",
+        interval=1,
+        start_date=date(2027, 1, 1),
+        end_date="2028-01-01",
+        day_of_month=15,
+    )
+    assert (rule.start_date, rule.end_date, rule.day_of_month) == ("2027-01-01", "2028-01-01", Decimal(15))
+    assert msgspec.json.decode(encode(rule), type=RecurrenceRule) == rule
+    with pytest.raises(InvalidRequest, match="start_date: takes a date, not a datetime"):
+        RecurrenceRule(start_date=datetime(2027, 1, 1))

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,7 +14,9 @@ import msgspec
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.util.nodes import make_refnode
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import operation_examples
 
 import hl_async.models
 from hl_async import __version__
@@ -50,7 +53,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:.*",
-        r"Path|SandboxState|Source|KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
+        r"ContactPolicy|Path|SandboxState|Source|KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
     ),  # the inside of a run
     ("py:.*", r"hl_async\..*\.(_?[A-Z]|[TRE])\w*"),  # types in signatures that have no page of their own
 ]
@@ -156,7 +159,32 @@ def list_models(app: Any, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"^<models: (\w+)>$", entries, source[0], flags=re.MULTILINE)
 
 
+def show_operation(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Below the docstring of an operation: route, scope, an example, and the sandbox's answer to it."""
+    row = operation_examples.row_of(name) if what == "method" else None
+    if row is not None:
+        lines += operation_examples.lines_of(row, _examples().get(row.at))
+
+
+def link_pages(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Turn pages that docstrings name by their path, such as ``docs/money.md#section``, into links."""
+    text = re.sub(
+        r"(?<![\w`/])docs/([\w/-]+)\.md(#[\w-]+)?",
+        lambda found: f"`{found[1]} <../{found[1]}.html{found[2] or ''}>`__",
+        "\n".join(lines),
+    )
+    lines[:] = text.split("\n")
+
+
+@cache
+def _examples() -> dict[str, operation_examples.Example]:
+    return operation_examples.examples()
+
+
 def setup(app: Any) -> None:
+    # After napoleon, which would take the lines below for sections of the docstring
+    app.connect("autodoc-process-docstring", show_operation, priority=900)
+    app.connect("autodoc-process-docstring", link_pages, priority=950)
     app.connect("autodoc-process-signature", show_fields_once)
     app.connect("builder-inited", drop_marks)
     app.connect("missing-reference", find_short_names)

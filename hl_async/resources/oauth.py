@@ -48,7 +48,7 @@ class OAuth:
         """Exchange a code or a refresh token for tokens. The request carries no bearer and is never repeated.
 
         The call uses up the code or refresh token even if its answer is lost. Store the new refresh token before you
-        use the pair. :class:`~hl_async.OAuthApp` does all of this for you.
+        use the pair. :class:`OAuthApp` does all of this for you.
 
         Args:
             client_id: The app's client id.
@@ -119,7 +119,7 @@ class OAuth:
 
         Args:
             company_id: The company.
-            app_id: The app, see :attr:`~hl_async.OAuthApp.app_id`.
+            app_id: The app, see ``OAuthApp.app_id``.
             query: Text in the location's name.
             is_installed: Whether the app is installed.
             version_id: The app's version.

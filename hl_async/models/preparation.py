@@ -33,6 +33,7 @@ _MOST_ATTACHMENTS: Final = 10
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _SAFE_LAG: Final = 12 * 3600
 _LOCATION_NAMES: Final = ("altId", "altType", "locationId", "location_id")
+_NESTED: Final = "sendEstimateDetails"
 _RAW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -360,25 +361,37 @@ def _extra(body: Any, context: RequestContext) -> Any:
 
 def _mapping(body: Mapping[str, Any], context: RequestContext, keep: bool) -> Mapping[str, Any]:
     named = check_location(body, context)
-    details = body.get("sendEstimateDetails")
-    if isinstance(details, Mapping):
-        check_location(details, context, "body.sendEstimateDetails")
-    if keep or not named:
+    details = body.get(_NESTED)
+    located = isinstance(details, Mapping) and _lacks_location(details, context)
+    if keep or not (named or located):
         return body
-    return {name: value for name, value in body.items() if name not in named}
+    kept = {name: value for name, value in body.items() if name not in named}
+    if located:
+        kept[_NESTED] = {**body[_NESTED], **_location(context)}
+    return kept
 
 
 def _text(body: bytes, context: RequestContext, keep: bool) -> bytes:
     """Read the members, refuse a key that stands there twice, and drop the location."""
     members = _members(body)
     named = check_location(members, context)
-    details = members.get("sendEstimateDetails")
-    if isinstance(details, dict):
-        check_location(details, context, "body.sendEstimateDetails")
-    if keep or not named:
+    details = members.get(_NESTED)
+    located = isinstance(details, dict) and _lacks_location(details, context)
+    if keep or not (named or located):
         return body
-    kept = _RAW.decode(body)
-    return encode({name: value for name, value in kept.items() if name not in named})
+    kept: dict[str, Any] = {name: value for name, value in _RAW.decode(body).items() if name not in named}
+    if located:
+        kept[_NESTED] = {**_RAW.decode(kept[_NESTED]), **_location(context)}
+    return encode(kept)
+
+
+def _lacks_location(details: Mapping[str, Any], context: RequestContext) -> bool:
+    """Tell whether nested details need the location, which the API wants there too: docs/api-facts.md#api-alt."""
+    return not check_location(details, context, f"body.{_NESTED}") and context.location_id is not None
+
+
+def _location(context: RequestContext) -> dict[str, Any]:
+    return {"altId": context.location_id, "altType": "location"}
 
 
 def _members(body: bytes) -> dict[str, Any]:

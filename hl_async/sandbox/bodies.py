@@ -124,6 +124,8 @@ SEND: Final = ALT.and_also(
 )
 # sentTo in the body of a sending is accepted live
 SEND_ESTIMATE: Final = SEND.without("autoPayment").and_also(estimateName=may(text), sentTo=may(SENT_TO))
+# nested, the location is declared as required a second time: docs/api-facts.md#api-alt
+SENDING_DETAILS: Final = SEND_ESTIMATE.and_also(altId=need(filled), altType=need(one_of("location")))
 
 _CORE: Final = ALT.and_also(
     name=need(filled), businessDetails=need(BUSINESS), currency=need(currency), items=need(each(LINE)),
@@ -132,7 +134,7 @@ _CORE: Final = ALT.and_also(
 )  # fmt: skip
 ESTIMATE_TEMPLATE: Final = _CORE.and_also(
     items=need(each(ESTIMATE_LINE)), discount=need(DISCOUNT), meta=may(mapping),
-    sendEstimateDetails=may(mapping), estimateNumberPrefix=may(text),
+    sendEstimateDetails=may(SENDING_DETAILS), estimateNumberPrefix=may(text),
 )  # fmt: skip
 ESTIMATE: Final = ESTIMATE_TEMPLATE.and_also(
     name=need(at_most(40, "name_at_most_40", filled)), title=may(at_most(40, "title_at_most_40", text)),

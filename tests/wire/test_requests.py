@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from msgspec import UNSET
 
 import samples
 from hl_async import ClientConfig, HighLevel, Location
+from hl_async.bulk import migrate
 from hl_async.errors import BadRequest, InvalidRequest
 from hl_async.models import (
     ContactDetails,
@@ -24,6 +26,8 @@ from hl_async.models import (
     LineItem,
     deposit,
 )
+from hl_async.models.codec import encode_body
+from hl_async.models.preparation import RequestContext, prepared
 from hl_async.sandbox import RULES, Quirks, Sandbox
 
 
@@ -114,6 +118,21 @@ async def test_whole_estimates_pass_the_sternest_sandbox_and_their_update_too(
         made.issue_date,
         made.expiry_date,
     )
+
+
+async def test_nested_details_of_mappings_text_and_plans_name_the_location_too(
+    stern: Sandbox, shop: Location, tmp_path: Path
+) -> None:
+    draft = bare(send_estimate_details=EstimateSend(action="email", user_id="u1"))
+    body = json.loads(encode_body(prepared(draft, RequestContext()), b""))
+    assert "altId" not in body["sendEstimateDetails"]
+    for form in (body, json.dumps(body).encode()):
+        assert (await shop.raw("create-new-estimate", body=form)).status == 201
+    path = tmp_path / "drafts.ndjson"
+    path.write_text(json.dumps(body))
+    async with HighLevel(stern.token, base_url=stern.url, location_id=shop.id) as hl:
+        report = await migrate(hl, path, key="name")  # the sternest lists return no meta
+    assert (report.created, report.rejected) == (1, 0)
 
 
 async def test_another_location_is_never_written_to(stern: Sandbox, shop: Location) -> None:

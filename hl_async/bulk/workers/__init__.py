@@ -1,4 +1,4 @@
-"""A process that works on the runs of a database, side by side with others; and how an orchestrator looks at it."""
+"""Workers: processes that share the runs of one database, and their health page."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Internal. DBOS as the engine: slices of all runs in one durable queue in Postgres, taken by the workers of many
-hosts.
+"""Internal. DBOS as the engine: one durable queue in Postgres that the workers of many hosts take slices from.
 
-A slice is one workflow without steps, and its id says which lane and epoch it is for, so that submitting it twice makes
-one. DBOS is asked for nothing but a durable queue: what it recovers, repeats or forgets is settled by the lease in the
-journal. Executors need no fixed ids, and none of DBOS's services is used. Needs the extra ``dbos``; importing it takes
-seconds, so only :class:`DbosEngine` does, when it serves.
+A slice is one workflow without steps. Its id names lane and epoch, so submitting it twice makes one workflow. DBOS is
+used as a durable queue only. The lease in the journal decides about anything DBOS recovers, repeats or forgets.
+Executors need no fixed ids and none of DBOS's services. Needs the extra ``dbos``.
 """
 
 from __future__ import annotations
@@ -27,10 +25,14 @@ if TYPE_CHECKING:
 _QUEUE: Final = "hl-async-lanes"
 _WORKFLOW: Final = "hl_async_slice"
 _SCHEMA: Final = "hl_async_dbos"
-# DBOS gives a workflow only to executors of the version that it was enqueued by; a deploy must not strand the queue
+# DBOS hands a workflow only to executors of the version that enqueued it. Without a fixed version, a deployment would
+# strand the queue.
 _VERSION: Final = "hl-bulk-1"
 _DRAIN: Final = 60
-"""Seconds for which DBOS is kept at most for slices that end after the stop; they end all the same, untold to it."""
+"""Longest time in seconds that DBOS waits for running slices after the stop.
+
+Slices that take longer still finish, but DBOS does not record their end.
+"""
 
 _TIDY_EVERY: Final = 600.0
 _TIDY_AT_ONCE: Final = 1000
@@ -42,11 +44,19 @@ _STATES: Final = {
 
 
 class DbosEngine:
-    """Slices in a DBOS queue of the database ``dsn``, in a schema of its own, which DBOS makes and upgrades.
+    """Slices in a DBOS queue, in a schema that DBOS creates and upgrades.
 
-    ``name`` is this process's among all workers; ``poll`` how many seconds it waits between two looks at the queue.
-    :meth:`serve` works until ``stop`` is set, lets what runs end, and returns. One process has one of these, and no
-    other DBOS application. Raises :class:`ConfigurationError` without DBOS.
+    :meth:`serve` works until ``stop`` is set, lets running slices finish, and returns. A process can have one engine,
+    and no other DBOS application.
+
+    Args:
+        dsn: The Postgres database.
+        stop: Ends :meth:`serve`.
+        name: Name of this process, unique among all workers.
+        poll: Seconds between two looks at the queue.
+
+    Raises:
+        ConfigurationError: DBOS is not installed.
     """
 
     def __init__(self, dsn: Secret | str, stop: asyncio.Event, *, name: str, poll: float = 0.5) -> None:
@@ -60,7 +70,7 @@ class DbosEngine:
         self._launched = asyncio.Event()
 
     async def submit(self, slice_: Slice) -> None:
-        """See :meth:`LaneEngine.submit`; waits until it serves."""
+        """Submit a slice; see :meth:`LaneEngine.submit`. Waits until the engine serves."""
         dbos = await self._serving()
         await dbos.enqueue_workflow_with_options_async(
             {
@@ -73,7 +83,7 @@ class DbosEngine:
         )
 
     async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
-        """See :meth:`LaneEngine.overview`; waits until it serves."""
+        """Return the state of slices; see :meth:`LaneEngine.overview`. Waits until the engine serves."""
         by_id = {_id_of(slice_): slice_ for slice_ in slices}
         found = dict.fromkeys(by_id.values(), SliceState.OVER)
         if by_id:
@@ -85,7 +95,13 @@ class DbosEngine:
         return found
 
     async def serve(self, handler: Handler, *, at_once: int) -> None:
-        """Work on slices until the stop; ``at_once`` is to be the same for all workers of a database."""
+        """Work on slices until the stop.
+
+        Args:
+            handler: Called with each slice.
+            at_once: Slices at a time; the same for all workers of a database.
+        """
+        # Importing DBOS takes seconds, which only serving may cost: docs/decisions/dbos-slices.md.
         from dbos import DBOS
 
         running: set[asyncio.Task[None]] = set()
@@ -96,7 +112,7 @@ class DbosEngine:
                 await self.submit(following)
 
         async def hl_async_slice(run: str, location: str, epoch: int, number: int) -> None:
-            # in a context of its own: what is submitted from here is no child of this workflow
+            # An empty context, because DBOS would take slices submitted from here for children of this workflow.
             task = asyncio.create_task(work(Slice(run, location, epoch, number)), context=Context())
             running.add(task)
             task.add_done_callback(running.discard)
@@ -113,7 +129,7 @@ class DbosEngine:
         }
         DBOS(config=config)
         DBOS.workflow(name=_WORKFLOW)(hl_async_slice)
-        # in this thread: DBOS then runs the workflows in this loop
+        # Launched in the thread of the event loop, DBOS runs the workflows in that loop.
         DBOS.launch()
         await DBOS.register_queue_async(
             _QUEUE, worker_concurrency=at_once, polling_interval_sec=self._poll, on_conflict="always_update"
@@ -121,6 +137,7 @@ class DbosEngine:
         self._dbos = DBOS
         self._launched.set()
         tidying = asyncio.create_task(self._tidy())
+        # A cancelled serve() must not wait for slices. Only the stop grants them time to finish.
         patience = 0
         try:
             await self._stop.wait()
@@ -132,16 +149,18 @@ class DbosEngine:
                     task.cancel()
             await asyncio.gather(tidying, return_exceptions=True)
             self._dbos = None
-            # takes no more from the queue, and returns when what runs has ended
+            # destroy() stops taking slices and returns when the running ones have ended, or after the timeout.
             logging.getLogger("dbos").setLevel(logging.CRITICAL)
+            # Shielded, because a second cancellation must not leave threads of DBOS behind that still use this loop.
             await asyncio.shield(asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=patience))
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _tidy(self) -> None:
-        """Slices that ended are of no use to anybody: delete their rows now and then."""
+        """Delete the rows of ended slices now and then. Nothing reads them again."""
         while True:
             await asyncio.sleep(_TIDY_EVERY)
-            with contextlib.suppress(Exception):  # a database that is away is told by everything else
+            # An unreachable database is reported by the pump and the journal already.
+            with contextlib.suppress(Exception):
                 over = await self._dbos.list_workflows_async(
                     name=_WORKFLOW,
                     status=["SUCCESS", "ERROR", "CANCELLED"],
@@ -154,7 +173,7 @@ class DbosEngine:
     async def _serving(self) -> Any:
         await self._launched.wait()
         if self._dbos is None:
-            raise BulkError("the engine has ended, and takes no more slices")
+            raise BulkError("the engine has stopped and takes no more slices")
         return self._dbos
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""Internal. Which lanes of the runs in a database are due, and what became of those that were given to an engine.
+"""Internal. Finds the lanes that are due in a database, submits them to an engine, and replaces lost slices.
 
-Any number of workers may look at the same time: submitting a slice twice makes one, and a lane is leased once per
-epoch. A slice that an engine lost, or that a dead worker took with it, is found by its age and submitted anew under the
-next epoch, after which the old one is worth nothing.
+Any number of workers may do this at the same time: a slice submitted twice is one, and a lane is leased once per epoch.
+A slice that an engine lost, or that died with its worker, is found by its age. It is submitted again under the next
+epoch, which makes the old one void.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from hl_async.errors import JournalMissing
 from hl_async.storage.postgres import Database
 
 LOST_AFTER: Final = 3.0
-"""Seconds after which a slice that was submitted, and whose lane nobody leased, is asked after; and once more as long
-after which it is given up, when no engine has it in its queue."""
+"""Seconds without a lease after which the dispatcher asks the engine about a submitted slice.
+
+After the same time again, a slice that is not in the engine's queue counts as lost.
+"""
 
 _AT_ONCE: Final = 50
 _TOGETHER: Final = 10
@@ -35,7 +37,15 @@ _OPEN: Final = (
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """A run in the database: ``dispatched`` when workers may take its lanes; lanes not done, leased and stopped."""
+    """A run in the database.
+
+    Attributes:
+        name: The run's name.
+        dispatched: Whether workers may take its lanes.
+        lanes: Lanes that are not done.
+        worked_on: Lanes that a worker leases.
+        stopped: Lanes that wait for a person.
+    """
 
     name: str
     dispatched: bool
@@ -45,7 +55,13 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """A worker that was heard of in the last seconds, and how many lanes it works on."""
+    """A worker that sent a heartbeat in the last seconds.
+
+    Attributes:
+        name: The worker's name.
+        lanes: Lanes it works on.
+        draining: Whether it was asked to stop.
+    """
 
     name: str
     lanes: int
@@ -53,17 +69,25 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class RunSettings(msgspec.Struct, frozen=True):
-    """What workers have to know of a run; seconds."""
+    """Settings of a run that workers follow.
+
+    Attributes:
+        settle: Seconds until a request without an answer can no longer be executed.
+        attempt_timeout: Seconds for one request.
+    """
 
     settle: float
     attempt_timeout: float
 
 
 class Dispatcher:
-    """The lanes of all runs in ``database``, as their dispatchers see them; see :data:`LOST_AFTER`.
+    """The lanes of all runs in one database.
 
-    ``server`` is the base URL of the API: only runs that were handed over for it are submitted, so that nobody creates
-    anybody's documents in the wrong place.
+    Args:
+        database: The journal's database.
+        server: Base URL of the API. Runs dispatched for another server are not submitted, so that no worker creates
+            documents in the wrong place.
+        lost_after: See :data:`LOST_AFTER`.
     """
 
     def __init__(self, database: Database, *, server: str = "", lost_after: float = LOST_AFTER) -> None:
@@ -73,7 +97,7 @@ class Dispatcher:
         self._suspects: dict[Slice, float] = {}
 
     async def dispatch(self, run: str, settings: RunSettings) -> None:
-        """Let workers take the lanes of a run, also those that were stopped for a person to look at."""
+        """Let workers take the lanes of a run, including lanes that were stopped for a person."""
         await self._change(
             "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3,"
             " server = $4 where name = $1 returning id) update hl_async.lane set stopped = false,"
@@ -86,30 +110,30 @@ class Dispatcher:
         )
 
     async def pause(self, run: str) -> None:
-        """Let workers begin no more slices of a run."""
+        """Let workers begin no further slice of a run."""
         await self._change("update hl_async.run set dispatched = null where name = $1", run)
 
     async def settings(self, run: str) -> RunSettings:
-        """What the run was handed over with; :class:`JournalMissing` when there is none of that name."""
+        """Return the settings that a run was dispatched with. Raises :class:`JournalMissing`."""
         rows = await self._rows("select settle, attempt_timeout from hl_async.run where name = $1", run)
         if not rows:
             raise JournalMissing(f"the run {run!r} is missing in {self._database.name}")
         return RunSettings(rows[0]["settle"], rows[0]["attempt_timeout"])
 
     async def pump(self, engine: LaneEngine) -> int:
-        """Submit every slice that is due, and again those that were lost; how many.
+        """Submit every slice that is due, and lost ones again. Return how many were due.
 
-        Those that have waited longest come first, so that all lanes get their turns evenly.
+        The slice that has waited longest comes first, so that lanes take turns evenly.
         """
         submitted = 0
-        # few at a time, so that dispatchers that work side by side hardly change the order
+        # Small batches: concurrent dispatchers then hardly change the order.
         while due := await self._claim():
             for batch in (due[at : at + _TOGETHER] for at in range(0, len(due), _TOGETHER)):
                 await asyncio.gather(*(engine.submit(slice_) for slice_ in batch))
             submitted += len(due)
             if len(due) < _AT_ONCE:
                 break
-        # the queue is first in, first out: what was lost is among the oldest
+        # The engine's queue is first in, first out, so lost slices are among the oldest.
         old = await self._slices(
             f"{_OPEN} and l.submitted = l.epoch and l.submitted_at < clock_timestamp() - make_interval(secs => $3)"
             " order by l.submitted_at limit $2",
@@ -119,7 +143,7 @@ class Dispatcher:
         )
         states = await engine.overview(old) if old else {}
         now = time.monotonic()
-        # a slice that was taken a moment ago will lease its lane in the next: only what stays so is lost
+        # A slice that was just taken leases its lane a moment later. Only one that stays without a lease is lost.
         self._suspects = {
             slice_: self._suspects.get(slice_, now)
             for slice_, state in states.items()
@@ -130,9 +154,9 @@ class Dispatcher:
         return submitted
 
     async def _claim(self) -> list[Slice]:
-        """Note lanes that are due as submitted, each by one dispatcher.
+        """Mark due lanes as submitted. Each lane goes to one dispatcher.
 
-        If it dies before it submits them, they are found as lost.
+        If the dispatcher dies before it submits them, they are found as lost.
         """
         rows = await self._rows(
             f"with due as (select l.run, l.location {_OPEN} and l.submitted < l.epoch order by l.wake_at limit $2"  # noqa: S608
@@ -147,15 +171,15 @@ class Dispatcher:
         return [Slice(row["name"], row["location"], row["epoch"], row["id"]) for row in rows]
 
     async def give_back(self, slice_: Slice) -> None:
-        """Let a slice that was taken from the engine, and not begun, be submitted anew at once."""
+        """Let a slice that was taken but not begun be submitted again at once."""
         await self._mark("epoch = l.epoch + 1", [slice_])
 
     async def others_wait(self) -> bool:
-        """Whether any lane is due that nobody works on."""
+        """Return whether a lane is due that no worker leases."""
         return bool(await self._rows(f"select 1 {_OPEN} limit 1", self._server))
 
     async def is_idle(self) -> bool:
-        """Whether no lane of a handed-over run is left that workers could ever go on with."""
+        """Return whether every lane of the dispatched runs is done or waits for a person."""
         rows = await self._rows(
             "select 1 from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
             " where r.server = $1 and not l.done and not l.stopped limit 1",
@@ -164,7 +188,7 @@ class Dispatcher:
         return not rows
 
     async def is_open(self, run: str) -> bool:
-        """Whether workers may still go on with any lane of a run."""
+        """Return whether workers may still work on any lane of a run."""
         return bool(
             await self._rows(
                 "select 1 from hl_async.lane l join hl_async.run r on r.id = l.run and r.dispatched is not null"
@@ -174,14 +198,14 @@ class Dispatcher:
         )
 
     async def withdrawn(self, runs: Sequence[str]) -> set[str]:
-        """Those of ``runs`` that workers are to leave alone."""
+        """Return those of ``runs`` that are paused."""
         rows = await self._rows(
             "select name from hl_async.run where name = any($1::text[]) and dispatched is null", list(runs)
         )
         return {row["name"] for row in rows}
 
     async def runs(self) -> list[RunStatus]:
-        """All runs, the latest first."""
+        """Return all runs, the latest first."""
         rows = await self._rows(
             "select r.name, r.dispatched is not null as dispatched, count(l.*) filter (where not l.done) as lanes,"
             " count(l.*) filter (where l.until > clock_timestamp()) as worked_on,"
@@ -193,7 +217,7 @@ class Dispatcher:
     # ------------------------------------------------------------------------------------- workers
 
     async def heartbeat(self, worker: str, lanes: int, *, draining: bool) -> None:
-        """Tell that a worker is there."""
+        """Record that a worker is alive."""
         await self._change(
             "insert into hl_async.worker values ($1, clock_timestamp(), $2, $3)"
             " on conflict (name) do update"
@@ -204,14 +228,14 @@ class Dispatcher:
         )
 
     async def deregister(self, worker: str) -> None:
-        """Tell that it goes; those that died without a word are forgotten too, after a day."""
+        """Remove a worker, and those that have sent no heartbeat for a day."""
         await self._change(
             "delete from hl_async.worker where name = $1 or seen < clock_timestamp() - interval '1 day'",
             worker,
         )
 
     async def workers(self) -> list[WorkerStatus]:
-        """Those that were heard of lately."""
+        """Return the workers with a recent heartbeat."""
         rows = await self._rows(
             "select name, lanes, draining from hl_async.worker"
             " where seen > clock_timestamp() - make_interval(secs => $1) order by name",
@@ -226,9 +250,10 @@ class Dispatcher:
         return [Slice(*row) for row in rows]
 
     async def _mark(self, assignment: str, slices: Sequence[Slice]) -> None:
-        """Note something about lanes, as far as they still are in the epoch of these slices and in nobody's hands."""
+        """Change lanes that are still in the epoch of these slices and not leased."""
         if slices:
             await self._change(
+                # The epoch fences this write: a slice of an older epoch must not change the lane of its successor.
                 f"update hl_async.lane l set {assignment} from hl_async.run r,"  # noqa: S608
                 " unnest($1::text[], $2::text[], $3::int8[], $4::int8[]) as p (run, location, epoch, number)"
                 " where r.id = p.number and l.run = r.id and l.location = p.location and l.epoch = p.epoch"

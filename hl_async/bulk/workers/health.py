@@ -1,6 +1,4 @@
-"""Internal. Answers to an orchestrator about a worker: alive, ready, and its figures in the text format of
-Prometheus.
-"""
+"""Internal. The health page of a worker: alive, ready, and metrics in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -18,10 +16,17 @@ if TYPE_CHECKING:
 
 
 class HealthPage:
-    """Serves ``/live``, ``/ready`` and ``/metrics`` at ``address`` (``HOST:PORT``, port 0 for a free one).
+    """Serves ``/live``, ``/ready`` and ``/metrics``.
 
-    ``/ready`` is 503 while the worker can't reach its database, and once it drains. Nothing here is secret, and nothing
-    can be changed.
+    ``/ready`` answers 503 while the worker cannot reach its database, and once it drains. The page shows no secrets and
+    changes nothing.
+
+    Args:
+        worker: The worker to report on.
+        address: ``HOST:PORT``; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: The address is not valid, or ``prometheus-client`` is missing.
     """
 
     def __init__(self, worker: Worker, address: str) -> None:
@@ -42,12 +47,13 @@ class HealthPage:
 
     @property
     def url(self) -> str:
-        """Where it is; once it serves."""
+        """The page's URL, known once it serves."""
         assert self._runner is not None
         host, port = self._runner.addresses[0][:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def __aenter__(self) -> Self:
+        # Liveness says nothing about the database: a restart would not bring it back.
         app = web.Application()
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
@@ -79,13 +85,13 @@ class HealthPage:
 
 
 class WorkerMetrics:
-    """Figures of a worker, read when they are asked for; a collector of `prometheus_client`."""
+    """Metrics of a worker, read at each scrape; a collector of `prometheus_client`."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every figure; see :class:`prometheus_client.registry.Collector`."""
+        """Yield every metric; see :class:`prometheus_client.registry.Collector`."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         counts = self._worker.counts
@@ -101,7 +107,7 @@ class WorkerMetrics:
             slices.add_metric([name], counts[key])
         yield items
         yield slices
-        # the library appends _total to the name of a counter
+        # prometheus_client appends _total to the name of a counter.
         yield CounterMetricFamily("hl_async_requests", "Requests to the API.", value=counts["requests"])
         yield CounterMetricFamily(
             "hl_async_refused", "Requests that the rate limit refused.", value=counts["refused"]

@@ -1,6 +1,4 @@
-"""Internal. The worker: takes slices from an engine, works on their lanes under leases, and keeps the engine
-supplied.
-"""
+"""Internal. The worker: takes slices from an engine and works on their lanes under leases."""
 
 from __future__ import annotations
 
@@ -34,17 +32,20 @@ _LONGEST_PAUSE: Final = 10.0
 
 
 def worker_name() -> str:
-    """A name for this process that no other one has, now or later."""
+    """Return a name for this process that no other process ever has."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """How a worker works.
+    """Settings of a worker.
 
-    ``lanes`` locations at once, each for ``slice`` seconds before others have their turn, ``in_flight`` requests at a
-    time per location. ``lease`` is how many seconds after a worker's death others take its lanes over.
-    ``until_idle``: end when no run is left to work on.
+    Attributes:
+        lanes: Locations at once.
+        slice: Seconds for one location before others have their turn.
+        in_flight: Concurrent requests per location.
+        lease: Seconds after a worker's death until others take over its lanes.
+        until_idle: Whether to end when no run has work left.
     """
 
     lanes: int = 20
@@ -64,8 +65,18 @@ class WorkerSettings:
 
 
 class Worker:
-    """Works on all runs that were handed over in ``database`` until ``stop`` is set: then what is in flight ends, every
-    lane is given back, and :meth:`run` returns."""
+    """Works on all runs dispatched in a database, until ``stop`` is set.
+
+    Then requests in flight finish, every lane is released, and :meth:`run` returns.
+
+    Args:
+        database: The journal's database.
+        engine: Hands out slices.
+        hl: The client.
+        stop: Ends the worker.
+        name: See :func:`worker_name`.
+        settings: Defaults to `WorkerSettings()`.
+    """
 
     def __init__(
         self,
@@ -84,7 +95,7 @@ class Worker:
         """Counts of items by outcome (created, rejected, ambiguous, not_executed), and of slices."""
         self.ready = False
         self.held: dict[tuple[str, str], Slice] = {}
-        """Lanes in these hands, by run and location."""
+        """Lanes that this worker leases, by run and location."""
         self._database = database
         self._engine = engine
         self._hl = hl
@@ -93,8 +104,9 @@ class Worker:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Work; raises what ends the engine. Items and lanes have their own troubles, which end nothing here."""
-        await self._dispatch.workers()  # the tables are there, or this can't begin
+        """Work until the stop. Raises the engine's exception if it fails. Failures of items and lanes are logged."""
+        # Creates missing tables, and fails before the engine takes a slice if the database is out of reach.
+        await self._dispatch.workers()
         serving = asyncio.create_task(self._engine.serve(self._work, at_once=self.settings.lanes))
         keeping = [asyncio.create_task(keep) for keep in (self._pump(), self._sign(), self._end())]
         try:
@@ -112,7 +124,7 @@ class Worker:
     # ------------------------------------------------------------------------------------- slices
 
     async def _work(self, slice_: Slice) -> Slice | None:
-        """One slice, and the lane's next ones as long as no other lane waits for its turn."""
+        """Work on a slice, and on the lane's next ones while no other lane waits for its turn."""
         if self.stop.is_set():
             with contextlib.suppress(HighLevelError):
                 await self._dispatch.give_back(slice_)
@@ -137,12 +149,13 @@ class Worker:
         return None
 
     async def _slice(self, slice_: Slice) -> Slice | None:
-        """Work on a lane until its time is up; the next slice, if that is due at once."""
+        """Work on a lane until its time is up. Return the next slice if it is due at once."""
         run = await self._run_of(slice_)
         lane = await run.journal.lease(slice_.location, epoch=slice_.epoch)
         if lane is None:
             return None
         settings = await self._dispatch.settings(slice_.run)
+        # A request leaves only while the lease lasts longer than the guard, so a short lease needs a smaller guard.
         guard = min(SEND_GUARD, self.settings.lease / 4)
         working = run.lane(
             LocationTarget(
@@ -169,7 +182,7 @@ class Worker:
         return slice_._replace(epoch=slice_.epoch + 1)
 
     async def _run_of(self, slice_: Slice) -> Run:
-        # a run that was deleted, and made again under its name, is another one
+        # A run that was deleted and created again under its name is a different run with a different number.
         key = (slice_.run, slice_.number)
         run = self._runs.get(key)
         if run is None:
@@ -185,7 +198,7 @@ class Worker:
     # ------------------------------------------------------------------------------------- supply
 
     async def _pump(self) -> None:
-        """Keep the engine supplied, whatever the database does."""
+        """Keep the engine supplied, also while the database fails."""
         pause = _PUMP_EVERY
         while not self.stop.is_set():
             try:
@@ -195,7 +208,7 @@ class Worker:
                 pause = _PUMP_EVERY
                 if self.settings.until_idle and not self.held and await self._dispatch.is_idle():
                     self.stop.set()
-            except Exception as error:  # noqa: BLE001 - engines raise what they like; the next look may succeed
+            except Exception as error:  # noqa: BLE001 - an engine may raise anything; the next round may succeed
                 if self.stop.is_set():
                     return
                 self.ready = False
@@ -207,7 +220,7 @@ class Worker:
                     await self._wake.wait()
 
     async def _apply_pauses(self) -> None:
-        """Stop the lanes of runs that were withdrawn, and let others go on."""
+        """Stop the lanes of paused runs, and let the others go on."""
         withdrawn = await self._dispatch.withdrawn([name for name, _ in self._runs])
         for (name, _), run in self._runs.items():
             if name in withdrawn or self.stop.is_set():
@@ -216,13 +229,13 @@ class Worker:
                 run.stop.clear()
 
     async def _end(self) -> None:
-        """Stop every lane once the worker is to stop."""
+        """Stop every lane after the worker was asked to stop."""
         await self.stop.wait()
         for run in self._runs.values():
             run.stop.set()
 
     async def _sign(self) -> None:
-        """Tell others that this worker is there."""
+        """Send heartbeats."""
         while True:
             with contextlib.suppress(HighLevelError):
                 await self._dispatch.heartbeat(self.name, len(self.held), draining=self.stop.is_set())

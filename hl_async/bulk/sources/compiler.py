@@ -20,6 +20,7 @@ from hl_async.bulk.sources.names import Naming
 from hl_async.bulk.sources.pricing import Prices, prices_of
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.states import state_note
 from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
@@ -115,7 +116,7 @@ def compile_document(
     location = (document.location or settings.location).strip()
     if location:
         plain_id("location", location)
-    notes: list[str] = [note] if note else []
+    notes = [one for one in (note, state_note(document, settings.kind)) if one]
     naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, latest, notes)
     prices = prices_of(document, currency)

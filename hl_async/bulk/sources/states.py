@@ -1,7 +1,7 @@
 """Internal. States of documents in the old system, and the states that a migration can reach. Pure.
 
-A run creates drafts. Payments make an invoice paid or partially paid. Only the customer's page sets accepted and declined
-(docs/api-facts.md#api-estimate-status), and a sent document would reach the customer, so these states stay text.
+A run creates drafts. Payments make an invoice paid or partially paid. Only the customer's page sets accepted and
+declined (docs/api-facts.md#api-estimate-status), and sending would reach the customer, so these states stay text.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -20,6 +21,9 @@ import operation_examples
 
 import hl_async.models
 from hl_async import __version__
+
+FIELDS = tomllib.loads(Path(__file__).with_name("fields.toml").read_text("utf-8"))
+"""A sentence for each field of the public models."""
 
 project = "hl-async"
 author = "the hl-async contributors"
@@ -176,6 +180,16 @@ def link_pages(app: Any, what: str, name: str, value: Any, options: Any, lines: 
     lines[:] = text.split("\n")
 
 
+def say_fields(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Give each field of a public model its sentence, unless its docstring says something already."""
+    package, _, rest = name.rpartition("hl_async.models.")
+    if what != "attribute" or package or any(map(str.strip, lines)):
+        return
+    model, _, field = rest.partition(".")
+    text = FIELDS.get(f"{model}.{field}") or FIELDS.get(field, "")
+    lines[:] = [re.sub(r"`([^`]+)`", r"``\1``", text), ""]
+
+
 @cache
 def _examples() -> dict[str, operation_examples.Example]:
     return operation_examples.examples()
@@ -184,6 +198,7 @@ def _examples() -> dict[str, operation_examples.Example]:
 def setup(app: Any) -> None:
     # After napoleon, which would take the lines below for sections of the docstring
     app.connect("autodoc-process-docstring", show_operation, priority=900)
+    app.connect("autodoc-process-docstring", say_fields, priority=900)
     app.connect("autodoc-process-docstring", link_pages, priority=950)
     app.connect("autodoc-process-signature", show_fields_once)
     app.connect("builder-inited", drop_marks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,8 @@ import hl_async.telemetry
 import hl_async.webhooks
 from hl_async.operations import NEIGHBOURS
 
-REFERENCE = "\n".join(
-    page.read_text("utf-8") for page in sorted((Path(__file__).parents[2] / "docs/reference").glob("*.md"))
-)
+ROOT = Path(__file__).parents[2]
+REFERENCE = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs/reference").glob("*.md")))
 
 
 def _shown() -> set[int]:
@@ -89,3 +89,17 @@ def test_the_table_of_neighbours_says_what_their_rows_say() -> None:
             f"| {repeating[row.replay.value]} |"
         )
         assert line in REFERENCE
+
+
+def test_every_field_of_a_model_has_a_sentence_and_no_sentence_lost_its_field() -> None:
+    sentences = tomllib.loads((ROOT / "docs/fields.toml").read_text("utf-8"))
+    fields = {
+        f"{name}.{field}"
+        for name in hl_async.models.__all__
+        if hasattr(model := getattr(hl_async.models, name), "__struct_fields__")
+        for field in model.__struct_fields__
+    }
+    names = {one.partition(".")[2] for one in fields}
+    assert names - set(sentences) == set()
+    assert {one for one in sentences if one not in names and one not in fields} == set()
+    assert [text for text in sentences.values() if not text.endswith(".")] == []

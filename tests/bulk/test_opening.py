@@ -122,6 +122,59 @@ def test_documents_as_ndjson_need_no_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "totals"),
+    [
+        (
+            "a.csv",
+            ("Invoice Number,Invoice Date,Due Date,Customer Name,Customer Email,Item,Quantity,Unit Price,Tax %,Invoice Total,Currency\n"
+            "INV-1,2024-03-04,2024-04-03,Robin,r@example.com,Door,2,100.00,10,275.00,USD\n"
+            "INV-1,2024-03-04,2024-04-03,Robin,r@example.com,Lock,1,50.00,10,275.00,USD\n"
+            "INV-2,2024-03-05,2024-04-04,Alex,a@example.com,Hinge,4,2.50,,10.00,USD\n"),
+            ["275.00", "10.00"],
+        ),
+        (
+            "cp1252.csv",
+            ("Quote No;Kunde;Datum;Artikel;Menge;Preis;MwSt;Gesamt\n1;M\u00fcller;04.03.2024;T\u00fcr;2;1.100,50;19;2.619,19\n"
+            "2;B\u00e4r;15.03.2024;Rahmen;1;50,00;19;59,50\nSumme;;;;;;;2.678,69\n"),
+            ["2619.19", "59.50"],
+        ),
+        (
+            "b.csv",
+            'Estimate #,Client,Project,Created,Amount\nE-1,Robin,Kitchen,"Mar 4, 2024","$1,200.00"\nE-2,Alex,Bath,"Mar 5, 2024",$800.00\n',
+            ["1200.00", "800.00"],
+        ),
+        (
+            "c.csv",
+            ("id,date,name,email,phone,product,qty,price,shipping,total\n1,03/14/2024,Robin,r@example.com,+12145596993,Mug,2,10.00,5.00,25.00\n"
+            "2,03/15/2024,Alex,a@example.com,,Cup,1,7.50,0.00,7.50\n"),
+            ["25.00", "7.50"],
+        ),
+        (
+            "d.csv",
+            ("Order Reference,Order Date,Customer,Order Lines/Product,Order Lines/Quantity,Order Lines/Unit Price,Order Lines/Discount (%),Total\n"
+            "S1,2024-03-04 09:12:33,Robin,Desk,1.0,1799.0,0.0,2878.55\n,,,Chair,2.0,599.75,10.0,\n"),
+            ["2878.55"],
+        ),
+        (
+            "e.csv",
+            ("Number,Issued,Valid Until,Company,Description,Hours,Rate,Discount %,Total\n7,2024-03-04 10:00:00,2024-04-04,Ash Ltd,Design,10,95.00,5,902.50\n"
+            '8,2024-03-05 11:30:00,2024-04-05,Elm Ltd,Build,1,"1,000.00",0,"1,000.00"\n'),
+            ["902.50", "1000.00"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_first_mapping_of_a_clean_table_works_as_it_is(
+    tmp_path: Path, name: str, text: str, totals: list[str]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode(name.removesuffix(".csv") if name.startswith("cp") else "utf-8"))
+    mapping = Mapping.load(written(tmp_path, "map.toml", guess_mapping(path)))
+    found = list(read_source(path, mapping, settings=SourceSettings(contact_id="c1")))
+    assert [str(one.total) for one in found] == totals, found
+    assert all(isinstance(one, SourceItem) and one.is_compared for one in found)
+
+
+@pytest.mark.parametrize(
     ("text", "wanted"),
     [
         (

@@ -273,8 +273,10 @@ class RowReader:
         rate = read["tax_rate"](row).strip() if "tax_rate" in read else ""
         amount = read["tax_amount"](row).strip() if "tax_amount" in read else ""
         if not amount and not rate:
-            if read is self._line and "tax_rate" in read:
-                raise InvalidRequest(at, f"{rate!r} is not a number")
+            if read is self._line and "tax_rate" in read and "total" not in self._head:
+                # with a total of the source, a rate that was forgotten is found out
+                problem = "is empty; write 0 where there is no tax, or map the total so that it is compared"
+                raise InvalidRequest(at, problem)
             return []
         name = read["tax_name"](row).strip() if "tax_name" in read else ""
         # rates repeat in nearly every row, taxes as amounts do not

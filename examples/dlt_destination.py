@@ -50,8 +50,22 @@ def documents(items: Any, table: Any) -> None:
 @dlt.resource(name="quotes", primary_key="id")
 def quotes() -> Any:
     """The source: any resource of dlt, a REST API or a database."""
-    yield {"id": 1, "currency": "USD", "customer": "Alex", "email": "alex@example.com", "title": "Deck", "amount": Decimal("9400.00")}  # fmt: skip
-    yield {"id": 2, "currency": "USD", "customer": "Robin", "email": "robin@example.com", "title": "Stairs", "amount": Decimal("149.95")}  # fmt: skip
+    yield {
+        "id": 1,
+        "currency": "USD",
+        "customer": "Alex",
+        "email": "alex@example.com",
+        "title": "Deck",
+        "amount": 9400,
+    }
+    yield {
+        "id": 2,
+        "currency": "USD",
+        "customer": "Robin",
+        "email": "",
+        "title": "Stairs",
+        "amount": Decimal("149.95"),
+    }
 
 
 async def create() -> None:

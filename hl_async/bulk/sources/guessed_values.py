@@ -1,4 +1,4 @@
-"""What cells of a column hold, as far as they tell: numbers, days, a currency."""
+"""Internal. What cells of a column hold, as far as they tell: numbers, days, a currency."""
 
 from __future__ import annotations
 

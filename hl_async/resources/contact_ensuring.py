@@ -125,6 +125,7 @@ class Ensuring:
         found: dict[str, ContactRecord | None] = {}
         if who.external is not None:
             found["external_id"] = await self._find_external(who.external)
+        # one key per look-up: given both, the API lets the first one decide (docs/api-facts.md#api-contacts)
         if who.email:
             found["email"] = (await self._at.call(op.FIND_CONTACT, query={"email": who.email})).contact
         if who.phone:
@@ -134,6 +135,7 @@ class Ensuring:
     async def _find_external(self, field: CustomFieldInput) -> ContactRecord | None:
         condition = ContactFilter(field=f"customFields.{field.id}", operator="eq", value=field.field_value)
         body = ContactSearch(page_limit=2, page=1, filters=[condition])
+        # two are enough to notice that an id of the caller's is used twice
         entries = (await self._at.call(op.SEARCH_CONTACTS, body=body)).entries
         if len(entries) > 1:
             decide_match({f"external_id of {one.id}": one for one in entries})  # raises: two candidates
@@ -248,6 +250,7 @@ class Ensuring:
                 answer = await self._at.call(op.UPDATE_CONTACT, contact.id, body=update_of(plan))
                 contact = answer.contact or contact
                 missing = ["tags"] if plan.tags else []
+            # never by an update, which would replace the tags that are there
             if plan.tags:
                 body = TagsChange(tags=list(plan.tags))
                 tags = (await self._at.call(op.ADD_CONTACT_TAGS, contact.id, body=body)).tags

@@ -74,11 +74,13 @@ def plan_fill(contact: ContactRecord, wanted: ContactDraft, replace: Collection[
     tags = [tag for tag in given.pop("tags", ()) if tag.lower() not in _lowered(contact.tags)]
     fields = given.pop("custom_fields", None)
     given.pop("extra", None)
+    # a first name of one person and a last name of another would make a third one
     names_differ = _names_differ(contact, wanted)
     for name, value in given.items():
         current = getattr(contact, name, None)
         if current == value or (isinstance(current, str) and current.casefold() == str(value).casefold()):
             continue
+        # a further address of the contact: writing it would drop the first one (docs/api-facts.md#api-contacts)
         if name == "email" and value.casefold() in _addresses(contact):
             continue
         empty = current in (None, "") and not (name in _NAMES and names_differ)

@@ -119,6 +119,7 @@ class Contacts:
         cursors: dict[int, list[Any]] = {}
 
         async def fetch(start: int, size: int) -> ContactList:
+            # pages end at 10,000 contacts; beyond them only the cursor of the last entry leads on
             place: dict[str, Any] = {"page": start // size + 1}
             if start in cursors:
                 place = {"search_after": cursors[start]}
@@ -227,6 +228,7 @@ class Contacts:
         try:
             answer: ContactDeleted = await self._at.call(op.DELETE_CONTACT, contact_id)
         except NotFound as error:
+            # an earlier attempt of this call may have deleted it
             if not error.ambiguous:
                 raise
             return True

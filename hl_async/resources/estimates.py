@@ -139,6 +139,7 @@ class Estimates:
             raise InvalidRequest("estimate_id", "give either estimate_id or number")
         if estimate_id is not None:
             op.path_segment("estimate_id", estimate_id)
+        # the API has no route for one estimate: docs/api-facts.md#api-get-one
         async for estimate in self.list(contact_id=contact_id):
             if estimate.id == estimate_id or (
                 number is not None and str(estimate.estimate_number) == str(number)
@@ -196,6 +197,7 @@ class Estimates:
         await self._at.read_dates(before)
         update = before.to_update(**changes)
         contact = before.contact_details.id if before.contact_details else None
+        # read again just before the write, the closest to a conditional write that the API allows
         now = await self._read(estimate_id, contact)
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:

@@ -174,6 +174,7 @@ class Invoices:
         before = await self.get(invoice_id)
         await self._at.read_dates(before)
         update = before.to_update(**changes)
+        # read again just before the write, the closest to a conditional write that the API allows
         now = await self.get(invoice_id)
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:

@@ -222,6 +222,7 @@ async def create_estimate_once(
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_ESTIMATES, filters, limit=min(depth, 100), offset=0)
         # A document that is known to exist is looked for among all documents of the contact.
+        # the newest come first as far as is known: docs/api-facts.md#api-pagination
         for estimate in await pager.collect(None if record is not None and record.document else depth):
             mark = mark_of(estimate.meta)
             if mark is not None and mark[0] == key:

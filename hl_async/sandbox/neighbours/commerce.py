@@ -83,6 +83,7 @@ def create_price(call: NeighbourCall) -> Entry:
     checks.check_body(call.body, _PRICE, _PRICE_MORE)
     if call.body["amount"] < 0:
         raise unprocessable(["amount must not be less than 0"])
+    # a recurring price says how often it recurs
     if call.body["type"] == "recurring" and not call.body.get("recurring"):
         raise unprocessable(["recurring should not be empty"])
     price = _stamped(call, call.body) | {"product": call.ids[0]}

@@ -91,6 +91,7 @@ def create(call: NeighbourCall) -> Entry:
     _check(call, _LOCATED, _CREATE)
     if not any(call.body.get(name) for name in ("email", "phone", "name", "firstName", "lastName")):
         raise unprocessable(["email, phone or name must be given"])
+    # only where the location's setting forbids duplicates: docs/api-facts.md#api-contacts
     if not call.all.quirks.duplicates_allowed:
         _refuse_duplicate(call, None)
     contact = _new(call.all, call.state, call.body)
@@ -116,6 +117,7 @@ def upsert(call: NeighbourCall) -> Entry:
     body, quirks = call.body, call.all.quirks
     if not body.get("email") and not body.get("phone"):
         raise bad_request("email or phone is required")
+    # left out, an upsert matches even where duplicates are allowed
     always_new = quirks.duplicates_allowed and body.get("createNewIfDuplicateAllowed") is True
     found = None if always_new else _match(call.all, call.state, body)
     if found is None:

@@ -50,6 +50,7 @@ def update(call: NeighbourCall) -> Entry:
 
 def search(call: NeighbourCall) -> Entry:
     query = call.query
+    # this search spells its parameters in snake case, unlike its neighbours
     wrong = [f"property {name} should not exist" for name in ("locationId", "contactId") if name in query]
     if wrong:
         raise unprocessable(wrong)
@@ -78,6 +79,7 @@ def _placed(call: NeighbourCall, entry: Entry) -> Entry:
     if pipeline is None:
         raise bad_request("Pipeline not found")
     stages = [stage["id"] for stage in pipeline["stages"]]
+    # measured: 201, and the opportunity is in the first stage
     if entry.get("pipelineStageId") not in stages:
         entry["pipelineStageId"] = stages[0]
     entry["updatedAt"] = call.all.clock.timestamp()

@@ -25,6 +25,7 @@ def details(call: NeighbourCall) -> Entry:
 
 def search_users(call: NeighbourCall) -> Entry:
     """Search the users of an agency, in one location."""
+    # required, although a location's token names the location already
     if not call.query.get("companyId"):
         raise unprocessable(["companyId must be a string", "companyId should not be empty"])
     if call.query["companyId"] != call.all.company_id:

@@ -141,11 +141,13 @@ class ChangeFeed:
         self._holder = secrets.token_hex(8)
         self._wall = wall
         self._stop = asyncio.Event()
+        self._wake = asyncio.Event()
         # bounded: a reader that stands still must not collect webhooks without end; a pass finds dropped ones
         self._pushed: deque[Estimate | Invoice] = deque(maxlen=_MOST_PUSHED)
         self._next_request: float | None = None
         self._newest_at = 0.0
         self._pass_began = 0.0
+        self._next_pass = 0.0
         self._renewed_at = -1e9
         self._failures = 0
         self._passed = asyncio.Event()
@@ -155,6 +157,7 @@ class ChangeFeed:
     def stop(self) -> None:
         """End the iteration after the change that is being handled."""
         self._stop.set()
+        self._wake.set()
 
     async def first_pass(self) -> float:
         """Wait until this feed has completed a pass, and return the seconds that it took."""
@@ -168,6 +171,7 @@ class ChangeFeed:
         Of more than 1,000 that wait, the oldest are dropped: the lists show them within a pass.
         """
         self._pushed.append(document)
+        self._wake.set()
 
     def __aiter__(self) -> AsyncIterator[Change]:
         return self.endless()
@@ -206,7 +210,7 @@ class ChangeFeed:
         name, store = self._source.name, self._store
         state = await store.state(name) or FeedState()
         clock = asyncio.get_running_loop().time
-        self._pass_began = clock()
+        self._pass_began = clock()  # of a pass that another process began, only the rest is timed
         while not self._stop.is_set() and await self._leased():
             reading = await self._read(state)
             if reading is None:
@@ -233,8 +237,7 @@ class ChangeFeed:
                 self._passed.set()
                 if once:
                     return
-                await self._wait(self._pass_began + self._policy.every - clock())
-                self._pass_began = clock()
+                self._next_pass = self._pass_began + self._policy.every
             state = reading.following
 
     async def _read(self, state: FeedState) -> _Reading | None:
@@ -243,6 +246,11 @@ class ChangeFeed:
             # one by one: two versions of a document are two changes
             return _Reading([self._pushed.popleft()], state, is_pass=False, is_complete=False)
         clock = asyncio.get_running_loop().time
+        if not state.offset:
+            if (pause := self._next_pass - clock()) > 0:
+                await self._doze(pause)
+                return None
+            self._pass_began = clock()
         # between the pages of a long pass, the newest documents are looked at every `every` seconds
         is_pass = not state.offset or clock() - self._newest_at < self._policy.every
         page = await self._page(state.offset if is_pass else 0)
@@ -340,6 +348,14 @@ class ChangeFeed:
             return False
         self._renewed_at = now
         return True
+
+    async def _doze(self, seconds: float) -> None:
+        """Wait between two passes; a pushed document or a stop ends it."""
+        self._wake.clear()
+        if not self._pushed and not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
 
     async def _wait(self, seconds: float) -> None:
         if seconds > 0 and not self._stop.is_set():

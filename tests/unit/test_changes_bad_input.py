@@ -230,3 +230,30 @@ def test_a_stale_push_after_a_newer_look_reports_nothing() -> None:
         return await taken(feed.once())
 
     assert run(play) == []
+
+
+def test_a_webhook_is_reported_at_once_and_passes_keep_their_distance() -> None:
+    shelf = Shelf(30)
+
+    async def play(loop: Any) -> float:
+        feed = ChangeFeed(shelf, MemoryCursors(wall=loop.wall), FeedPolicy(every=60), wall=loop.wall)
+        seen: list[float] = []
+
+        async def read() -> None:
+            async for _ in feed:
+                seen.append(loop.time())
+
+        reader = asyncio.create_task(read())
+        await asyncio.sleep(100)
+        asked = len(shelf.requests)
+        shelf.change("d5", status="viewed")
+        at = loop.time()
+        feed.push(next(one for one in shelf.documents if one.id == "d5"))
+        await asyncio.sleep(1)
+        assert len(shelf.requests) == asked, "the pushed document is the answer; nothing is asked for"
+        feed.stop()
+        await reader
+        (moment,) = seen
+        return moment - at
+
+    assert run(play) < 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from hl_async.errors.calls import CallError
 
@@ -15,8 +14,6 @@ class ApiError(CallError):
     is one. ``trace_id`` is the number that HighLevel's support asks for. ``body`` is the raw body, cut to 2 KB and
     redacted. ``retry_after`` is the wait in seconds that the server asked for, if it did.
     """
-
-    status_default: ClassVar[int] = 0
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from hl_async.models.validation import choice
+from hl_async.models.validation import NonEmptyStr, choice
 
 EstimateStatus: TypeAlias = Literal["all", "draft", "sent", "accepted", "declined", "invoiced", "viewed"]
 InvoiceStatus: TypeAlias = Literal["draft", "sent", "payment_processing", "paid", "void", "partially_paid"]
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     PaymentMode: TypeAlias = Literal["cash", "card", "cheque", "bank_transfer", "other"]
     SendAction: TypeAlias = Literal["sms_and_email", "send_manually", "email", "sms"]
     Text2PayAction: TypeAlias = Literal["draft", "send"]
+    # for neighbours of documents, the server has the last word
+    OpportunityState: TypeAlias = Literal["open", "won", "lost", "abandoned"]
+    PriceType: TypeAlias = Literal["one_time", "recurring"]
+    ProductType: TypeAlias = Literal["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"]
+    SortDirection: TypeAlias = Literal["asc", "desc"]
 else:
+    OpportunityState: TypeAlias = NonEmptyStr
+    PriceType: TypeAlias = NonEmptyStr
+    ProductType: TypeAlias = NonEmptyStr
+    SortDirection: TypeAlias = NonEmptyStr
     DiscountType: TypeAlias = str
     ItemType: TypeAlias = Annotated[str, choice("one_time", "recurring")]
     PaymentMode: TypeAlias = Annotated[str, choice("cash", "card", "cheque", "bank_transfer", "other")]

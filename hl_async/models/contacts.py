@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from hl_async.errors import InvalidRequest
+from hl_async.models.choices import SortDirection
 from hl_async.models.common import (
     AdditionalEmail,
     ContactDetails,
@@ -109,7 +110,7 @@ class ContactSort(Request, frozen=True):
     """An order of a search; ``direction`` is asc or desc."""
 
     field: NonEmptyStr
-    direction: NonEmptyStr = "asc"
+    direction: SortDirection = "asc"
 
 
 class ContactSearch(Request, frozen=True):

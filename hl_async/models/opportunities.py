@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from hl_async.models.choices import OpportunityState
 from hl_async.models.contacts import CustomFieldInput
 from hl_async.models.inputs import ABSENT, OptionalQuantity
 from hl_async.models.money import guard
@@ -21,7 +22,7 @@ class OpportunityDraft(Request, frozen=True):
     pipeline_id: NonEmptyStr
     name: NonEmptyStr
     contact_id: NonEmptyStr
-    status: NonEmptyStr = "open"
+    status: OpportunityState = "open"
     pipeline_stage_id: str | UnsetType = UNSET
     monetary_value: OptionalQuantity = ABSENT
     assigned_to: str | UnsetType = UNSET
@@ -35,7 +36,7 @@ class OpportunityUpdate(Request, frozen=True):
     pipeline_id: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
     pipeline_stage_id: str | UnsetType = UNSET
-    status: str | UnsetType = UNSET
+    status: OpportunityState | UnsetType = UNSET
     monetary_value: OptionalQuantity = ABSENT
     assigned_to: str | UnsetType = UNSET
     custom_fields: list[CustomFieldInput] | UnsetType = UNSET

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, field
 
+from hl_async.models.choices import PriceType, ProductType
 from hl_async.models.inputs import ABSENT, OptionalQuantity, Quantity
 from hl_async.models.money import guard
 from hl_async.models.structs import Answer, Part
@@ -25,7 +26,7 @@ class ProductDraft(Request, frozen=True):
     """A new product. ``product_type`` is DIGITAL, PHYSICAL, SERVICE or PHYSICAL/DIGITAL."""
 
     name: NonEmptyStr
-    product_type: NonEmptyStr
+    product_type: ProductType
     description: str | UnsetType = UNSET
     image: str | UnsetType = UNSET
     statement_descriptor: str | UnsetType = UNSET
@@ -48,7 +49,7 @@ class PriceDraft(Request, frozen=True):
     """A new price of a product. ``type`` is one_time or recurring; ``amount`` is in major units of ``currency``."""
 
     name: NonEmptyStr
-    type: NonEmptyStr
+    type: PriceType
     currency: Currency
     amount: Quantity
     recurring: PriceRecurrence | UnsetType = UNSET

@@ -26,10 +26,12 @@ from hl_async.bulk.sources.readers import Reading, SourceFacts, read_documents, 
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
+from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification
 
 __all__ = [
+    "ContactPolicy",
     "Difference",
     "Document",
     "DocumentAddress",

@@ -286,6 +286,17 @@ async def test_a_request_that_was_damaged_in_the_journal_is_not_sent(
     assert [(one.ordinal, "damaged" in (one.reason or "")) for one in rows[:2]] == [(0, True), (1, True)]
 
 
+async def test_a_request_that_became_text_in_the_journal_is_damaged_too(tmp_path: Path) -> None:
+    journal = await SqliteJournals(tmp_path / "run.db").create(HEADER)
+    await journal.plan(records())
+    await journal.run(lambda db: db.execute("update item set body = cast(body as text) where ordinal = 0"))
+    lane = await leased(journal)
+    assert [one.ordinal for one in await lane.take(-1, 1)] == [1]
+    (row, *_) = await journal.rows(State.REJECTED)
+    assert (row.ordinal, "damaged" in (row.reason or "")) == (0, True)
+    await journal.aclose()
+
+
 async def test_rows_come_in_batches_with_their_text(journal: Journal) -> None:
     first = await journal.rows(State.PLANNED, State.REJECTED, limit=3)
     second = await journal.rows(State.PLANNED, State.REJECTED, after=first[-1].ordinal, limit=3)

@@ -119,11 +119,11 @@ class OtherRun(NamedTuple):
 async def read_location(
     documents: Documents, journal: Journal, keys: KeyCarrier, known: Mapping[str, KnownItem], run: str = ""
 ) -> LocationReading:
-    """List a location once and compare what belongs to the run with what was sent.
+    """List a location once and compare the run's documents with their requests.
 
     Args:
         documents: The location.
-        journal: The journal, which holds what was sent.
+        journal: The journal, which holds the requests.
         keys: How documents carry keys.
         known: The items of the location by key.
         run: The id of the run; documents of other runs are noted if it is given.

@@ -1,6 +1,6 @@
 """Internal. What a listing of a location proves. Pure.
 
-That a document is missing is believed only of a listing that shows what must be there: the *controls*, documents
+That a document is missing is believed only of a listing that shows the *controls*: documents
 that the journal knows as created, with their keys. A listing that lags, leaves documents out or has lost the keys
 fails them, and proves nothing.
 """
@@ -16,7 +16,7 @@ SKEW: Final = 3600.0
 """Seconds by which our clock and the API's may differ."""
 
 PAGE: Final = 100
-"""So many documents in a row older than what is looked for make the rest of a list uninteresting.
+"""So many documents in a row that are too old make the rest of a list uninteresting.
 
 No page of the API is longer, so this is a whole page at least, and an order by anything but age is noticed."""
 
@@ -67,11 +67,13 @@ class Scan:
             self.found.setdefault(key, []).append(copy)
         expected = self._unmet.get(copy.id)
         if expected is not None:
+            # the control's id alone proves nothing about keys, which everything else is found by
             if key == expected.key:
                 del self._unmet[copy.id]
                 self.keyless.discard(copy.id)
             else:
                 self.keyless.add(copy.id)
+        # counted in a row: in a list that is not in the order of age, a young document interrupts the old ones
         is_old = (
             self._since is not None and copy.created_at is not None and copy.created_at < self._since - SKEW
         )
@@ -85,7 +87,7 @@ class Scan:
 
     @property
     def proves_absence(self) -> bool:
-        """Whether what was not found is not there: every control was met."""
+        """Whether a document that was not found is missing: every control was met."""
         return not self._unmet
 
     def drop(self, documents: Container[str]) -> None:
@@ -99,6 +101,7 @@ class Scan:
         is far older than any lag. A list that shows no control at all vouches for nothing.
         """
         met = [control.sent_at for control in self._controls if control.document not in self._unmet]
+        # without a control that was met, the list may be another location's, or empty
         if met:
             settled = now - LONGEST_LAG * (timing.attempt + timing.settle)
             self.drop({one.document for one in self.missing if one.sent_at < max(*met, settled)})

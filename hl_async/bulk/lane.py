@@ -1,7 +1,7 @@
 """Internal. One location until it is done: the protocol's steps, carried out.
 
-The shell around ``protocol``: it asks what is next, does it, writes it down. A slice ends when its time is up, so
-that many locations can take turns; waits for settling and sweeping end it too, so that they hold nobody up.
+The shell around ``protocol``: it asks for the next step, does it, writes it down. A slice ends when its time is up, so
+that many locations can take turns; waits for settling and sweeping end it too, so that they delay no other location.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from hl_async.errors import (
 _TAKE: Final = 200
 _MAX_TRIES: Final = 12
 _PAUSE: Final = 60.0
-"""Seconds that a lane rests which cannot go on, before somebody tries again."""
+"""Seconds that a lane rests that cannot go on, before the next try."""
 _JOURNAL_PAUSE: Final = 5.0
 """Seconds that a lane rests whose journal could not be written."""
 _IDENTICAL: Final = 20
@@ -55,7 +55,7 @@ class Paused(BulkError):
 
 
 class LaneRunner:
-    """The running of one location, slice by slice. ``stop`` ends it after what is in flight.
+    """The running of one location, slice by slice. ``stop`` ends it after the requests in flight.
 
     The stages ``before`` are done before the first document, those ``after`` begin when no document is left.
     """
@@ -91,7 +91,7 @@ class LaneRunner:
         """Items that came to an end, over all slices."""
 
     async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:
-        """A slice of a lane that is kept alive meanwhile, and given back with what comes next.
+        """A slice of a lane that is kept alive meanwhile, and given back with its next step.
 
         A journal that can't be written, such as on a full disk, ends the slice with the reason: nothing is sent that
         is not written down. The lane is given back whatever happens, unless it is lost.
@@ -270,7 +270,7 @@ class LaneRunner:
             nonlocal attempt, sent
             self._queued.discard(task)  # from here on it is carried to its end
             if not self._journal.lasts(self._timing.guard):
-                raise Paused("the lane may be somebody else's before the request has left")
+                raise Paused("another process may hold the lane before the request has left")
             at = self._journal.now()
             if not await self._journal.intend(item.ordinal, attempt, at):
                 raise Paused("another writer moved this item")
@@ -285,7 +285,7 @@ class LaneRunner:
             self._ambiguous += sent
             return AttemptOutcome.AMBIGUOUS
         except JournalError:
-            raise  # what can't be written down concerns the lane, not the item
+            raise  # a journal that cannot be written concerns the lane, not the item
         except HighLevelError as error:
             failure = error
         else:

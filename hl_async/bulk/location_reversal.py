@@ -1,8 +1,4 @@
-"""Internal. Take one location of a run back: see what is there, delete what is provably the run's, wait, and look
-again.
-
-Internal.
-"""
+"""Internal. Take one location of a run back: see its documents, delete the provably own ones, wait, look again."""
 
 from __future__ import annotations
 
@@ -140,7 +136,7 @@ class LocationReversal:
         self._absent: set[str] = set()
         """Recorded documents that no listing showed, although the list vouches for their absence."""
         self._unseen: dict[str, Kept] = {}
-        """Recorded documents that were never seen: what became of them is unknown."""
+        """Recorded documents that were never seen: nothing is known about them."""
         self._first: LocationReading | None = None
         self._has_control = False
         """Whether a listing has shown a document of the run: only then its silence means something."""
@@ -160,6 +156,7 @@ class LocationReversal:
                 self._unproven[one.document] = one.key
             else:
                 self._unproven.pop(one.document, None)
+        # before the first deletion: afterwards the list lacks the controls that vouch for its silence
         await self._see_all()
         if self._run.stop.is_set():
             return await self._left("interrupted")
@@ -190,7 +187,7 @@ class LocationReversal:
             pause = self._pauses[max(quiet, loud) - 1] if max(quiet, loud) <= len(self._pauses) else 0.0
             # a list need not be waited for longer than the run itself would wait for it
             await self._pause(min(pause, self._timing.settle) if is_quiet else pause)
-        disagrees = f"the list of {self._lane.location} does not agree with what was deleted"
+        disagrees = f"the list of {self._lane.location} does not agree with the deletions"
         return await self._left(next(iter(self._failed.values()), disagrees))
 
     async def _see_all(self) -> None:
@@ -205,6 +202,7 @@ class LocationReversal:
             hidden = self._hidden(reading, known)
             if not hidden or self._even_changed:
                 return
+            # our own clock for our own documents; the API's clock may be off by SKEW
             shown = {one.id for one in reading.listed}
             sent = [item.last_sent for item in known.values() if item.document in shown and item.last_sent]
             newest = max(sent, default=None)
@@ -231,6 +229,7 @@ class LocationReversal:
             batch = hidden[at : at + _DELETIONS_AT_ONCE]
             found = await asyncio.gather(*(self._ask(known[key], one) for one, key in batch))
             if None in found:
+                # the API has no such call, or a proxy answers: the rest would fare alike
                 break
             reading.listed.extend(one for one in found if isinstance(one, Listed))
         return reading
@@ -242,6 +241,7 @@ class LocationReversal:
         except NotFound as error:
             if not is_said_by_api(error):
                 return None
+            # the deletion that follows confirms it: between the two calls people may restore it
             self._absent.add(document)
             return "gone"
         if found is None:
@@ -291,7 +291,7 @@ class LocationReversal:
         return self._run.stop.is_set()
 
     async def _left(self, reason: str, until: float | None = None) -> LocationEnd:
-        """Return what is open, for the next try."""
+        """Return the open rest, for the next try."""
         known = await self._lane.known()
         items = sum(
             item.state is State.SENT or (item.state is State.CREATED and item.document not in self._kept)
@@ -307,6 +307,7 @@ class LocationReversal:
         and its silence about other documents means nothing. So a listing proves only what it shows after the last
         deletion.
         """
+        # each pass decides from its own listing alone: people go on working meanwhile
         self._kept.clear()
         self._failed.clear()
         self._unseen.clear()
@@ -375,6 +376,7 @@ class LocationReversal:
         """Delete one document; returns ``deleted``, ``gone`` or the words of the failure."""
         if not self._lane.lasts(self._timing.guard):
             raise LaneLost(f"another process may work on {self._lane.location} by now")
+        # written down first: a process that dies now leaves a name for its successor to ask about
         deletion = await self._lane.delete_intended(document, key, "rollback")
         outcome = await self._request(item, document)
         await self._lane.delete_ended(deletion, outcome)
@@ -382,6 +384,7 @@ class LocationReversal:
             self._failures = 0
             self._unproven.pop(document, None)
             self._board.done.add(document)
+            # a second copy is not the item's document, whose own deletion is still to come
             if item.document in (None, document):
                 await self._run.journal.rolled_back(item.ordinal, document)
         return outcome
@@ -412,7 +415,7 @@ class LocationReversal:
         return failure
 
     async def _conclude(self) -> None:
-        """Withdraw what was sent, waited for, and is provably not in the location."""
+        """Withdraw unanswered items whose documents are provably not in the location."""
         for item in await self._lane.ambiguous():
             await self._lane.mark_planned(item.ordinal, item.attempt, listed=True)
         await self._run.journal.withdraw_planned()

@@ -99,6 +99,7 @@ async def require_unmigrated(run: Run, hl: HighLevel, folder: Path, *, is_stated
         AlreadyMigrated: Documents of this source are there already, or it is unclear whether they are of this source.
     """
     found = [one for one in await find_earlier(run, hl) if not _is_answered(one, is_stated)]
+    # with a stated name, another system's documents have been answered about
     if not found:
         return
     names = await asyncio.to_thread(_journals_of, folder, {one.run for one in found})
@@ -111,7 +112,7 @@ def _is_answered(one: Earlier, is_stated: bool) -> bool:
 
 
 def question(found: Sequence[Earlier], source_name: str, journals: dict[str, str], planned: int) -> str:
-    """Return what is there already, and how to answer.
+    """Return the question: which documents are there already, and how to answer.
 
     Args:
         found: The documents of other runs.
@@ -134,6 +135,7 @@ def question(found: Sequence[Earlier], source_name: str, journals: dict[str, str
             f"{theirs}{since}{by}. This source is called {source_name!r}, and {contents}. "
             f"{_name_it(their_names, source_name)}"
         )
+    # counted by item: two earlier runs may have made one document each
     text = (
         f"{number:,} of these {planned:,} documents {'is' if number == 1 else 'are'} in {where} already, from another "
         f"run of {theirs}{since}{by}"

@@ -18,7 +18,7 @@ tolerance for clocks in it, hold for both deciders.
 - a document that the journal recorded is the run's, whatever key it carries now;
 - an unrecorded document is the run's only if its item had a request that may have made it, if it was created in the
   time of that item's requests, and if it is among the oldest of its key: a copy is younger than its original;
-- a second copy of a recorded document must also equal what was sent;
+- a second copy of a recorded document must also equal its request;
 - where keys are unique to the run, an unrecorded document as it was sent is the run's: the journal lost a write.
 """
 
@@ -49,7 +49,7 @@ def own_copies(
     """Decide about the documents that carry the key of one item.
 
     The recorded document is kept, or the oldest one if none is recorded. Drafts that the run provably made as well
-    are deleted. What has no proof, or is no draft any more, is reported.
+    are deleted. Documents without a proof, and those that are drafts no longer, are reported.
 
     Args:
         item: What the journal knows of the key.
@@ -89,8 +89,8 @@ def _is_older(copy: Copy, than: Copy) -> bool:
 class Listed(NamedTuple):
     """A listed document that carries a key of the run, or whose id the run recorded.
 
-    Times are in seconds since the epoch, None if the list does not say. ``changes`` says in words what differs from
-    the request that made the document; it is empty if nothing does.
+    Times are in seconds since the epoch, None if the list does not say. ``changes`` names the differences from
+    the request that made the document; empty without any.
     """
 
     id: str
@@ -143,6 +143,7 @@ def claims(
     found: list[Claim] = []
     by_key: dict[str, list[Listed]] = {}
     for one in documents:
+        # the id goes before the key: a list may show a document with its neighbour's key
         if one.id in recorded:
             found.append(Claim(one, recorded[one.id], True))
         elif one.key is not None and one.key in known:
@@ -159,6 +160,7 @@ def _unrecorded(
     room = item.possible - bool(item.document)
     needs_first = not item.document
     found = []
+    # oldest first, because a copy by people is younger than its original
     for one in sorted(candidates, key=lambda one: (one.created or 0.0, one.id)):
         is_recovered = needs_first and unique_keys and not one.changes
         is_possible = room > 0 and _in_time(one.created, item, timing) and (needs_first or not one.changes)
@@ -193,6 +195,7 @@ def vouches(
         now: The time of day.
         timing: The waits that the run was executed with.
     """
+    # an empty list may be a proxy's, or the index's that is being rebuilt
     if others is None or sent_at is None:
         return False
     if (ours is not None and ours > sent_at) or others > sent_at + SKEW:
@@ -207,6 +210,7 @@ def reason_to_keep(claim: Claim, *, even_changed: bool) -> tuple[str, str] | Non
         return "copy", "carries a key of the run, but nothing proves that the run created it"
     if not one.draft:
         return "not_draft", "is no longer a draft"
+    # customers never saw a draft, so --even-changed may overrule this, and nothing above
     if one.touched and not even_changed:
         return "changed", one.touched
     return None

@@ -173,7 +173,7 @@ class Timing(NamedTuple):
     guard: float = SEND_GUARD
 
     def settled_at(self, last_sent: float) -> float:
-        """From when on a listing tells what became of a request sent at ``last_sent``."""
+        """Return from when on a listing shows the outcome of a request sent at ``last_sent``."""
         return last_sent + self.attempt + self.settle
 
     def sweep_at(self, last_ambiguous: float) -> float:

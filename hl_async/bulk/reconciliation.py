@@ -110,7 +110,7 @@ class Reconciler:
         proven = (await lane.facts()).proven
         scan = await self._controlled(lane, {item.key for item in items}, first)
         for item in items:
-            # what is recorded for another item only seems to carry this key
+            # a document that is recorded for another item only seems to carry this key
             found = [copy for copy in scan.found.get(item.key, ()) if copy.id not in recorded]
             if after_listing(bool(found)) is State.CREATED:
                 oldest = min(found, key=lambda copy: (copy.created_at or 0.0, copy.id))
@@ -155,6 +155,7 @@ class Reconciler:
         for key, copies in scan.found.items():
             fresh = [copy for copy in copies if copy.id not in recorded]
             if fresh:
+                # the oldest is the original; younger ones may be copies by people
                 oldest = min(fresh, key=lambda copy: (copy.created_at or 0.0, copy.id))
                 healed += await lane.adopt(known[key].ordinal, oldest.id)
         if healed:
@@ -173,6 +174,7 @@ class Reconciler:
         began = lane.now()
         known = await lane.known()
         recorded = {item.document for item in known.values() if item.document}
+        # read to its end: a second copy may be of any age
         scan = await self._controlled(lane, known, None)
         if not scan.proves_absence:
             raise Inconclusive(_words(lane.location, scan, 0))
@@ -183,6 +185,7 @@ class Reconciler:
                 await lane.adopt(known[key].ordinal, own.keep.id)
             await self._delete(lane, key, own)
             foreign += own.report
+        # an empty list replaces an earlier one: people may have deleted their copies since
         if foreign or self.foreign:
             await lane.note_copies([copy.id for copy in foreign])
         self.foreign = foreign
@@ -214,6 +217,7 @@ class Reconciler:
             scan = await self._scan(Scan(wanted, left, since, page=self._page))
             if scan.proves_absence:
                 break
+            # a control that people deleted would keep the list from ever proving anything
             gone |= await self._deleted(scan.missing)
             scan.drop(gone)
             if scan.proves_absence or pause is None or not await self._pause(pause, lane):

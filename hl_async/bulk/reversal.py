@@ -38,7 +38,7 @@ from hl_async.errors import BulkError, HighLevelError, JournalError, LaneLost
 Afterwards: TypeAlias = Callable[[LaneJournal], Awaitable[LocationEnd]]
 _LOCATIONS_AT_ONCE: Final = 20
 PAUSES: Final = (1.0, 1.0, 3.0, 10.0, 30.0)
-"""Seconds between listings, while a list still shows, or hides, what was deleted."""
+"""Seconds between listings, while a list still shows deleted documents, or hides others."""
 
 
 async def rollback(
@@ -59,7 +59,7 @@ async def rollback(
         timing: The waits that the run was executed with.
         even_changed: Delete drafts that people changed as well.
         on_progress: Called about once per second.
-        pauses: Seconds between listings that don't agree with what was deleted.
+        pauses: Seconds between listings that do not agree with the deletions.
         afterwards: What to take back once nothing of the documents is open, in the same lease of the lane.
 
     Raises:
@@ -68,6 +68,7 @@ async def rollback(
     """
     require_listed(run.operation, "deleted")
     journal = run.journal
+    # before everything else: from here on no lane is leased to a process that sends
     await journal.set_run_state(RunState.ROLLING_BACK)
     if working := await journal.withdraw():
         raise BulkError(
@@ -83,6 +84,7 @@ async def rollback(
         return await _reverse(run, location, reversal, afterwards)
 
     ended = await _all(reverse, await journal.locations())
+    # one location that is still open keeps the run open: its state is a claim about all of them
     reasons = list(dict.fromkeys(one.reason for one in ended if one.reason))
     if not reasons:
         await journal.set_run_state(RunState.ROLLED_BACK)
@@ -104,7 +106,7 @@ async def rollback(
 
 
 async def _withdraw(journal: Journal) -> int:
-    """Turn what was never sent into withdrawn items and steps; returns how many items."""
+    """Withdraw unsent items and steps; returns how many items."""
     withdrawn = await journal.withdraw_planned()
     for stage in await journal.steps.stages():
         await journal.steps.withdraw(stage)
@@ -122,6 +124,7 @@ async def _all(
             if error is None:
                 ended.append(outcome.result())
             elif isinstance(error, JournalError) or not isinstance(error, HighLevelError):
+                # deletions that cannot be written down must not go on elsewhere either
                 raise error
             else:
                 ended.append(LocationEnd([], 1, str(error)))

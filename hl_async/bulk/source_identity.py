@@ -83,6 +83,7 @@ def contents_mark(body: Any) -> str:
         body: A decoded request that creates a document.
     """
     contact = body.get("contactDetails") or {}
+    # neither the contact's id nor its phone: resolving contacts changes both after the plan
     lines = [(line.get("name"), line.get("qty"), line.get("amount")) for line in body.get("items") or ()]
     return _hashed(contact.get("name"), contact.get("email"), body.get("currency"), lines)
 
@@ -103,6 +104,7 @@ def origin_of(document: Any) -> Origin | None:
         mark, name, contents, run = (marks.get(one, "") for one in ("src", "of", "c", "run"))
         if all(isinstance(one, str) for one in (mark, name, contents, run)) and mark:
             return Origin(mark, name, contents, run)
+    # a run with another --key may have created it, so all places are looked at
     for attribute in ("terms_notes", "name", "title"):
         text = getattr(document, attribute, None)
         found = _KEY.search(text) if isinstance(text, str) else None
@@ -134,6 +136,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
+    # "3.00" and 3 are one quantity, and the API gives back either
     return "" if value is None else f"{Decimal(str(value)).normalize():f}"
 
 
@@ -167,6 +170,7 @@ def derived_source_name(path: Path, *, rules: Path | None = None) -> str:
     """
     if rules is not None and rules.stem.casefold() not in _VAGUE:
         return rules.stem[:LONGEST_SOURCE_NAME]
+    # up to the first dot: orders.rejects.csv comes from the source of orders.csv
     stem = path.name.split(".", 1)[0]
     plain = re.sub(r"[\W_]*\d.*$", "", stem)
     return (plain or stem)[:LONGEST_SOURCE_NAME]

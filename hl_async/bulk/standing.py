@@ -61,7 +61,7 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
 
 
 async def count_contacts(journal: Journal) -> ContactCounts | None:
-    """Count the customers of a run by what became of them; None if it has none."""
+    """Count the customers of a run by their state; None if the source names no customers."""
     found = await journal.steps.counts(CONTACTS)
     if not found:
         return None

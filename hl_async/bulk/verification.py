@@ -1,4 +1,4 @@
-"""Internal. After a run: compare what was sent with what is in the locations."""
+"""Internal. After a run: compare its requests with the documents of the locations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Difference(msgspec.Struct, frozen=True):
     ``kind`` is one of:
 
     - ``same``: the document is there as it was sent (only in report files);
-    - ``changed``: a field differs from what was sent; ``detail`` names each;
+    - ``changed``: a field differs from the request; ``detail`` names each;
     - ``missing``: the list does not have it;
     - ``unmarked``: it is there, but lost the run's key;
     - ``unpaid``: its paid sum is not that of the recorded payments;
@@ -62,9 +62,9 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What was sent and what is there, compared; equal when ``differences`` is empty.
+    """Requests and documents, compared; equal when ``differences`` is empty.
 
-    ``documents`` of the run were found, ``same`` of them as they were sent; ``compared`` names what was compared.
+    ``documents`` of the run were found, ``same`` of them as they were sent; ``compared`` names the compared fields.
     ``state`` is that of the run: a run that was rolled back expects no documents, and ``deleted`` of its own are gone.
     ``kept`` ones are there because the rollback left them. ``repaired`` second copies were deleted. The paid sums of
     ``paid`` invoices were compared with the recorded payments.
@@ -91,7 +91,7 @@ async def verify(
     repair: bool = False,
     on_finding: Callable[[Difference], None] = lambda finding: None,
 ) -> Verification:
-    """Compare every document of a run with what was sent.
+    """Compare every document of a run with its request.
 
     Args:
         run: The run.

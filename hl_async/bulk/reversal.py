@@ -68,14 +68,7 @@ async def rollback(
     """
     require_listed(run.operation, "deleted")
     journal = run.journal
-    # before everything else: from here on no lane is leased to a process that sends
-    await journal.set_run_state(RunState.ROLLING_BACK)
-    if working := await journal.withdraw():
-        raise BulkError(
-            f"{', '.join(working)} still creates documents of this run and was asked to stop; "
-            "run the same command again in a moment"
-        )
-    withdrawn = await _withdraw(journal)
+    withdrawn = await _close(journal)
     how = ReversalOptions(timing, even_changed, pauses)
     board = ReversalBoard(await _size(run), on_progress)
 
@@ -105,8 +98,15 @@ async def rollback(
     )
 
 
-async def _withdraw(journal: Journal) -> int:
-    """Withdraw unsent items and steps; returns how many items."""
+async def _close(journal: Journal) -> int:
+    """Close a run, and withdraw its unsent items and steps; returns how many items."""
+    # before everything else: from here on no lane is leased to a process that sends
+    await journal.set_run_state(RunState.ROLLING_BACK)
+    if working := await journal.withdraw():
+        raise BulkError(
+            f"{', '.join(working)} still creates documents of this run and was asked to stop; "
+            "run the same command again in a moment"
+        )
     withdrawn = await journal.withdraw_planned()
     for stage in await journal.steps.stages():
         await journal.steps.withdraw(stage)

@@ -21,8 +21,9 @@ from places import Place, broken, moment
 
 import samples
 from hl_async.bulk.journals.postgres import PostgresJournals
-from hl_async.bulk.journals.protocol import ItemRow, JournalStore, LaneJournal, LaneRelease
+from hl_async.bulk.journals.protocol import ItemRow, LaneJournal, LaneRelease
 from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.reports import RollbackReport
 from hl_async.bulk.reversal import rollback

@@ -29,13 +29,15 @@ from hl_async.bulk.export_files import (
     Sink,
     StreamSink,
 )
+from hl_async.bulk.sources.document import DocumentCustomer
 from hl_async.bulk.sources.names import with_fitting_names
 from hl_async.bulk.sources.planning_rules import planning_context
 from hl_async.bulk.sources.readers import draft_of_estimate
 from hl_async.bulk.sources.records import Reject, SourceItem
+from hl_async.bulk.stages.customers import with_contact
 from hl_async.config import Lane
 from hl_async.errors import ApiError, InvalidRequest
-from hl_async.models import expected_total
+from hl_async.models import ContactDetails, expected_total
 from hl_async.models.codec import encode, encode_body, json_page
 from hl_async.models.preparation import prepared
 from hl_async.operations import Operation
@@ -186,7 +188,7 @@ async def _pages(
 async def copy_source(location: Location, *, cut_names: bool = False) -> AsyncIterator[SourceItem | Reject]:
     """Read the estimates of a location as the source of a run into another one.
 
-    Those that can't be copied are rejects.
+    Those that can't be copied are rejects. Their customers are found or created in the other location.
 
     Args:
         location: Where the estimates are; its rules that are off are off in the plan.
@@ -205,15 +207,25 @@ async def copy_source(location: Location, *, cut_names: bool = False) -> AsyncIt
             draft = prepared(draft, context)
             # the source's own total: what automatic taxes come to can not be computed
             total = expected_total(draft) if estimate.total is None else estimate.total
-            body = encode_body(draft, b"")
+            # a contact's id means nothing in another location: the target has contacts of its own
+            body = with_contact(encode_body(draft, b""), "")
             item = SourceItem(
-                ordinal, estimate.id, body, (), "", total, draft.currency, place, notes=tuple(notes)
-            )
+                ordinal, estimate.id, body, (), "", total, draft.currency, place, raw=encode(estimate),
+                notes=tuple(notes), customer=_customer(draft.contact_details),
+            )  # fmt: skip
         except InvalidRequest as error:
             yield Reject(ordinal, estimate.id, str(error), encode(estimate), place)
         else:
             yield item
         ordinal += 1
+
+
+def _customer(contact: ContactDetails) -> DocumentCustomer:
+    """Return the customer of a document as the contacts stage looks for them."""
+    return DocumentCustomer(
+        name=contact.name, company=contact.company_name or "", email=contact.email or "",
+        phone=contact.phone_no or "",
+    )  # fmt: skip
 
 
 async def invoiced(location: Location) -> set[str]:

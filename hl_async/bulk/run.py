@@ -34,9 +34,8 @@ from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.contact_reversal import contacts_back
 from hl_async.bulk.stages.customers import ContactPolicy, Corrections, CustomerBook
 from hl_async.bulk.stages.lane_stages import encode_policy, payment_policy_of, policy_of, stages_of
-from hl_async.bulk.stages.payment_book import LocationPayments
-from hl_async.bulk.stages.payment_check import with_payments
 from hl_async.bulk.stages.payments import PaymentPolicy
+from hl_async.bulk.stages.verifying import with_stages
 from hl_async.bulk.standing import standing
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Difference, Verification
@@ -425,9 +424,7 @@ class Run:
         found = await verification.verify(
             self, self._documents(hl), self.timing, repair=repair, on_finding=on_finding
         )
-        return await with_payments(
-            found, self.journal, lambda one: LocationPayments(hl.location(one)), on_finding
-        )
+        return await with_stages(found, self.journal, self.contact_policy, hl, on_finding)
 
     async def rollback(
         self,

@@ -50,6 +50,7 @@ class Difference(msgspec.Struct, frozen=True):
     - ``missing``: the list does not have it;
     - ``unmarked``: it is there, but lost the run's key;
     - ``unpaid``: its paid sum is not that of the recorded payments;
+    - ``contact``: the contact of a customer is gone, or there twice; ``source_id`` is the customer's key;
     - ``extra``: a second copy, a document of a rejected or withdrawn item, or one that another run made of the same
       document of the source.
     """
@@ -67,7 +68,7 @@ class Verification(msgspec.Struct, frozen=True):
     ``documents`` of the run were found, ``same`` of them as they were sent; ``compared`` names the compared fields.
     ``state`` is that of the run: a run that was rolled back expects no documents, and ``deleted`` of its own are gone.
     ``kept`` ones are there because the rollback left them. ``repaired`` second copies were deleted. The paid sums of
-    ``paid`` invoices were compared with the recorded payments.
+    ``paid`` invoices were compared with the recorded payments. ``contacts`` that the run created or found are there.
     """
 
     documents: int
@@ -81,6 +82,7 @@ class Verification(msgspec.Struct, frozen=True):
     deleted: int = 0
     locations: int = 0
     paid: int = 0
+    contacts: int = 0
 
 
 async def verify(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from hl_async.operations import plain_id
 class ContactChoice(msgspec.Struct, frozen=True):
     """What the options say; ``policy`` is None if they leave it as it is."""
 
-    check_contacts: bool
-    contacts: Path | None
-    fallback_contact: str | None
-    match_name: bool
-    external_field: str | None
-    update_contacts: bool
+    check_contacts: bool = False
+    contacts: Path | None = None
+    fallback_contact: str | None = None
+    match_name: bool = False
+    external_field: str | None = None
+    update_contacts: bool = False
 
     @property
     def policy(self) -> ContactPolicy | None:
@@ -50,23 +50,33 @@ class ContactChoice(msgspec.Struct, frozen=True):
 
 
 def contact_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options to a command, which gets them as ``contacts``."""
+    """Add all options to a command, which gets them as ``contacts``."""
+    return _with_options(command, [*_FILES, *_POLICY])
 
+
+def policy_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that need no contacts file to a command, which gets them as ``contacts``."""
+    return _with_options(command, _POLICY)
+
+
+def _with_options(command: Callable[..., int], chosen: Sequence[Callable[..., Any]]) -> Callable[..., int]:
     @wraps(command)
     def packed(**options: Any) -> int:
-        choice = {name: options.pop(name) for name in ContactChoice.__struct_fields__}
-        return command(**options, contacts=ContactChoice(**choice))
+        given = {name: options.pop(name) for name in ContactChoice.__struct_fields__ if name in options}
+        return command(**options, contacts=ContactChoice(**given))
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(chosen):
         packed = option(packed)
     return packed
 
 
-_OPTIONS = (
+_FILES = (
     click.option("--check-contacts", is_flag=True,
                  help="With --dry-run: look customers up (only reads), and write SOURCE.contacts.csv."),
     click.option("--contacts", type=click.Path(path_type=Path), metavar="FILE",
                  help="The contacts file of a dry run, as you edited it."),
+)  # fmt: skip
+_POLICY = (
     click.option("--fallback-contact", metavar="ID",
                  help="The contact of customers without e-mail, phone or contact id."),
     click.option("--match-name", is_flag=True, help="Know customers by name as well, if nothing else finds them."),

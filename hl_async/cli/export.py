@@ -22,6 +22,7 @@ from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
+from hl_async.cli.contact_options import ContactChoice, policy_options
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.progress import progress
 from hl_async.cli.render import report_lines
@@ -159,6 +160,7 @@ _DRAFTS: Final = (
               help="How long one request may take.")  # fmt: skip
 @click.option("--base-url", metavar="URL", help="The server; default HL_BASE_URL, else the real API.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout instead of text.")
+@policy_options
 def copy(
     source: str,
     target: str,
@@ -170,18 +172,21 @@ def copy(
     attempt_timeout: float,
     base_url: str | None,
     as_json: bool,
+    contacts: ContactChoice,
 ) -> int:
     """Copy the estimates of one location into another, exactly once; the token must be good for both.
 
     \b
     hl-async copy --from ID --to ID
 
-    Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
+    Customers are found in the other location by e-mail or phone number, or created: ids of contacts are not carried
+    over. Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
     continues. The live API makes invoices only from accepted estimates, and copies are drafts: so --with-invoices is
     refused, unless HL_RULES_OFF names the rule accepted_first.
     """
     for field, value in (("--from", source), ("--to", target)):
         plain_id(field, value)
+    contacts.check(dry_run=False, has_source=True)
     if source == target:
         raise InvalidRequest("--to", "is the location to copy from")
     path = journal or Path(f"{source}-{target}.hl.db")
@@ -205,7 +210,8 @@ def copy(
             name = f"copy of {source}"
             async with await Run.create(path, fingerprint=mark, location=target, source_name=name) as run:
                 if not run.is_planned:
-                    await run.plan(copy_source(hl.location(source), cut_names=cut_names), max_rejects="100%")
+                    records = copy_source(hl.location(source), cut_names=cut_names)
+                    await run.plan(records, max_rejects="100%", contacts=contacts.policy)
                     await require_new(Planned(run, path, is_new=True, is_named=True), hl, again=again)
                 report = await execute(run)
                 created = await run.each(State.CREATED)

@@ -145,11 +145,16 @@ def verification_lines(found: Verification, report: Path | None = None) -> list[
     if not found.differences:
         return [
             f"verified: {plural(found.documents, 'document')}, {money(found.total_found)}, as they were sent{surplus}",
-            f"compared {', '.join(found.compared)}",
+            _compared(found),
         ]
     head = f"{plural(len(found.differences), 'difference')}; {found.same:,} as sent{surplus}:"
     more = [] if report is None else [f"all findings: {report}"]
-    return [head, *_difference_lines(found), f"compared {', '.join(found.compared)}", *more]
+    return [head, *_difference_lines(found), _compared(found), *more]
+
+
+def _compared(found: Verification) -> str:
+    contacts = [plural(found.contacts, "contact")] if found.contacts else []
+    return f"compared {', '.join([*found.compared, *contacts])}"
 
 
 def _difference_lines(found: Verification) -> list[str]:

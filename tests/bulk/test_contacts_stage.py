@@ -509,3 +509,19 @@ async def test_a_run_after_a_rollback_makes_its_contacts_again(
     again = await go(hl, path)
     assert (again.created, len(held(box))) == (1, 1)
     assert used(box) == {"Quote 1": held(box)[0]["id"]}
+
+
+async def test_a_verification_names_contacts_that_are_gone(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    documents = [document(n, name=f"P {n}", email=f"p{n}@example.com") for n in range(3)]
+    report = await go(hl, source(tmp_path, documents))
+    assert report.state == "done"
+    found = await bulk.verify(hl, Path(report.journal))
+    assert (found.contacts, found.differences) == (3, [])
+    gone = held(box)[1]["id"]
+    del box.neighbours.of(box.location_id).contacts[gone]
+    found = await bulk.verify(hl, Path(report.journal))
+    assert [(one.kind, one.document, one.detail) for one in found.differences] == [
+        ("contact", gone, "contact of P 1 is gone")
+    ]

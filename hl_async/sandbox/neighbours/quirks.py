@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 
 from hl_async.errors import ConfigurationError
 
@@ -43,6 +44,8 @@ class NeighbourQuirks:
         for name, value in values.items():
             if name not in known:
                 raise ConfigurationError(name, f"unknown switch of contacts; there are {', '.join(known)}")
+            if isinstance(value, Decimal):
+                value = values[name] = float(value)
             if name == "match_order":
                 values[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
             elif type(value) is not type(getattr(self, name)) and not (

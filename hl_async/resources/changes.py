@@ -63,7 +63,7 @@ class ListSource:
 def feed_of(
     source: ListSource, cursor: CursorStore | None, share: float, every: float, lease: float
 ) -> ChangeFeed:
-    """Make a feed; the room of feeds is imported only by those who use one."""
+    """Return a feed. The import waits until a program uses one."""
     from hl_async.changes import ChangeFeed, FeedPolicy
 
     return ChangeFeed(source, cursor, FeedPolicy(share=share, every=every, lease=lease))

@@ -71,6 +71,10 @@ def test_rows_come_as_csv_with_a_header(shop: Any, capsys: pytest.CaptureFixture
 def test_nothing_owed_is_said(shop: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["receivables"]) == ExitCode.OK
     assert capsys.readouterr().out == "nothing is owed\n"
+    for command in ("receivables", "reconcile"):
+        assert run([command, "--format", "csv"]) == ExitCode.OK
+        (header,) = capsys.readouterr().out.splitlines()  # a loader finds its columns all the same
+        assert header.startswith(("location,invoice_id", "kind,location"))
 
 
 def test_invoices_that_agree_with_their_payments_pass(

@@ -185,7 +185,7 @@ class Ensuring:
                 raise OutcomeUnknown(
                     "no answer says whether the contact was created; call again with the same keys",
                     reason=doubt,
-                    operation=op.CREATE_CONTACT.name,
+                    operation=op.CREATE_CONTACT.at,
                 ) from doubt
 
     async def _attempt(self) -> tuple[Match | EnsuredContact | None, CallError | None]:
@@ -215,7 +215,7 @@ class Ensuring:
             await self._note(OnceRecord(""))  # any other error is definite
             raise
         if answer.contact is None:
-            return None, DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.name)
+            return None, DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.at)
         with suppress(TokenStoreError):  # it is there all the same
             await self._note(OnceRecord("", sent_at=time.time(), document=answer.contact.id))
         return EnsuredContact(contact=answer.contact, created=True), None
@@ -260,7 +260,7 @@ class Ensuring:
                 f"contact {contact.id} exists, but {', '.join(missing)} could not be written: {error}",
                 contact_id=contact.id,
                 missing=missing,
-                operation=op.UPDATE_CONTACT.name,
+                operation=op.UPDATE_CONTACT.at,
             ) from error
         filled = (*plan.changes, *(("tags",) if plan.tags else ()))
         return EnsuredContact(

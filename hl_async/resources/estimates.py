@@ -203,7 +203,7 @@ class Estimates:
             if expected is not None and now.updated_at != expected:
                 raise WriteConflict(
                     f"estimate {estimate_id} was changed at {now.updated_at} by another client; read it again",
-                    operation=op.UPDATE_ESTIMATE.name,
+                    operation=op.UPDATE_ESTIMATE.at,
                 )
         return await self.update(estimate_id, update)
 
@@ -345,7 +345,7 @@ class Estimates:
             raise NotFound(
                 f"estimate {estimate_id} is not in this location",
                 status=404,
-                operation=op.LIST_ESTIMATES.name,
+                operation=op.LIST_ESTIMATES.at,
             )
         return found
 

@@ -180,7 +180,7 @@ class Invoices:
             if expected is not None and now.updated_at != expected:
                 raise WriteConflict(
                     f"invoice {invoice_id} was changed at {now.updated_at} by another client; read it again",
-                    operation=op.UPDATE_INVOICE.name,
+                    operation=op.UPDATE_INVOICE.at,
                 )
         return await self.update(invoice_id, update)
 

@@ -109,7 +109,7 @@ class LocationContacts:
     async def create(self, draft: ContactDraft, intend: Callable[[], Awaitable[None]]) -> ContactRecord:
         answer = await self._at.call(op.CREATE_CONTACT, body=draft, options=self._options, before_send=intend)
         if answer.contact is None:
-            raise DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.name)
+            raise DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.at)
         return answer.contact
 
     async def update(self, contact_id: str, changes: ContactUpdate) -> None:

@@ -63,7 +63,7 @@ class LocationPayments:
             return None
         if invoice.total is None or invoice.amount_paid is None:
             # A missing sum is not zero: recording on a guess could pay an invoice twice.
-            raise DecodeError("the invoice lacks total or amountPaid", operation=op.GET_INVOICE.name)
+            raise DecodeError("the invoice lacks total or amountPaid", operation=op.GET_INVOICE.at)
         return InvoiceBalance(invoice.total, invoice.amount_paid, invoice.status or "")
 
     async def record(self, invoice_id: str, body: bytes, intend: Callable[[], Awaitable[None]]) -> None:

@@ -194,7 +194,8 @@ class Budget:
         request of another client.
         """
         self.held -= 1
-        self.warm = True
+        # A gateway's page comes without limits: the server's are as unknown after it as before.
+        self.warm = self.warm or status < 300 or _RATE_LIMIT in headers
         # The interval starts with the end of the answer: the server received the request before it, never after.
         self._cooling.append(now + self.interval)
         if status >= 500:

@@ -451,3 +451,36 @@ def test_whatever_is_lost_and_whoever_dies_no_window_holds_too_many(seed: int) -
     run(play)
     assert len(received) >= 100
     assert busiest(received, 5.0) <= 5
+
+
+class Gateway(Server):
+    """A server whose first answers are a gateway's pages, which tell no limits."""
+
+    pages = 2
+
+    async def request(self) -> tuple[int, dict[str, str]]:
+        if self.pages:
+            self.pages -= 1
+            await asyncio.sleep(self.rtt)
+            return 502, {}
+        return await super().request()
+
+
+@pytest.mark.untraced
+@pytest.mark.parametrize("rtt", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("kind", ["fixed", "sliding"])
+def test_an_answer_that_tells_no_limits_opens_no_slots_of_a_location_whose_limit_is_unknown(
+    kind: str, rtt: float
+) -> None:
+    one = Gateway(make_window(kind, 8, 10.0), limit=8, interval=10.0, rtt=rtt)
+
+    async def play(loop: VirtualLoop) -> None:
+        store = Distant(MemoryBudget(clock=loop.time))
+        processes = [Process(loop, one, store, GovernorPolicy()).start(workers=30) for _ in range(2)]
+        await asyncio.sleep(40)
+        for process in processes:
+            await process.end()
+
+    run(play)
+    assert one.refused == 0
+    assert one.admitted >= 24

@@ -166,7 +166,8 @@ class ReservedBudget:
     def answered(self, now: float, status: int, headers: Mapping[str, str], ticket: int) -> None:
         """Record a complete answer. The slot returns after one interval."""
         lease, taken = self._held.pop(ticket)
-        self.warm = True
+        # A gateway's page comes without limits: the server's are as unknown after it as before.
+        self.warm = self.warm or status < 300 or wire.RATE_LIMIT in headers
         if status >= 500:
             self._brake.failed(now)
         elif self._brake.failures:

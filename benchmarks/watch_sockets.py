@@ -240,7 +240,7 @@ def _until_learnt(box: Sandbox, count: int, one_pass: float) -> None:
 
 
 def _ends(box: Sandbox, count: int) -> list[int]:
-    """Return the requests that met the end of the list: one for each pass that was completed."""
+    """Return the requests that met the end of the list: one to three for each pass."""
     return [
         one.number
         for one in list(box.requests)

@@ -156,6 +156,7 @@ async def plan(
     rules_off: Collection[str] | None = None,
     contacts: ContactPolicy | None = None,
     contacts_file: Path | None = None,
+    payments: PaymentPolicy | None = None,
     check_contacts: HighLevel | None = None,
     write_contacts_to: Path | None = None,
 ) -> Plan:
@@ -175,6 +176,7 @@ async def plan(
             ``HL_RULES_OFF``. `migrate` takes its client's.
         contacts: How customers would become contacts.
         contacts_file: The contacts file of an earlier dry run, as a person edited it.
+        payments: Rules for the payments of invoices.
         check_contacts: A client to look the customers up with. Nothing is written to the locations.
         write_contacts_to: The contacts file to write; by default ``SOURCE.contacts.csv`` beside the source.
 
@@ -188,7 +190,7 @@ async def plan(
         settings = MigrationSettings(
             mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
             max_rejects=max_rejects, rejects=rejects, rules_off=rules_off,
-            contacts=contacts, contacts_file=contacts_file,
+            contacts=contacts, contacts_file=contacts_file, payments=payments,
         )  # fmt: skip
         planned = await prepare(source, settings)
         async with planned.run as run:

@@ -19,10 +19,11 @@ from hl_async.bulk.migration import migrate as run_migration
 from hl_async.bulk.migration import plan, with_files
 from hl_async.bulk.preparation import MigrationSettings, Plan, plan_of, prepare, require_new, retry_rejected
 from hl_async.bulk.protocol import SETTLE, State
-from hl_async.bulk.reports import Forecast, RunReport
+from hl_async.bulk.reports import Forecast, PaymentCounts, RunReport
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import document_schema
 from hl_async.bulk.sources.opening import OpenedSource, open_source
+from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.contact_options import ContactChoice, contact_options
 from hl_async.cli.exits import ExitCode
@@ -36,6 +37,7 @@ from hl_async.cli.journal_options import (
     run_name,
     store_of,
 )
+from hl_async.cli.payment_options import payment_options
 from hl_async.cli.progress import progress
 from hl_async.cli.render import forecast_line, plan_lines, report_lines, shown
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option, report_json
@@ -132,6 +134,7 @@ if TYPE_CHECKING:
     help="Where the run's key goes: meta, name, title, number:FIRST, field:X.",
 )
 @contact_options
+@payment_options
 @base_url_option
 @json_option
 def migrate(**options: Any) -> int:
@@ -143,7 +146,7 @@ def migrate(**options: Any) -> int:
     the same command without it creates the rest.
 
     Customers become contacts first: each one is found by its contact id, e-mail or phone number, or created. A contact
-    that is there stays as it is.
+    that is there stays as it is. Payments of invoices are recorded last, each one proven by its invoice.
 
     \b
     hl-async migrate quotes.csv --from jobber --set currency=USD --dry-run
@@ -153,6 +156,7 @@ def migrate(**options: Any) -> int:
     hl-async migrate orders.csv --map orders.toml --location ID --dry-run
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5
     hl-async migrate orders.csv --map orders.toml --location ID
+    hl-async migrate invoices.json --from xero --as invoice --allow-receipts
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
     """
@@ -209,6 +213,7 @@ class _Arguments(msgspec.Struct):
     attempt_timeout: float
     key: str
     contacts: ContactChoice
+    payments: PaymentPolicy | None
     base_url: str | None
     as_json: bool
     here: Path
@@ -255,7 +260,7 @@ class _Arguments(msgspec.Struct):
         return MigrationSettings(
             location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
-            contacts=self.contacts.policy, contacts_file=self.contacts.contacts,
+            contacts=self.contacts.policy, contacts_file=self.contacts.contacts, payments=self.payments,
         )  # fmt: skip
 
     def client(self, counting: Counting) -> HighLevel:
@@ -275,6 +280,7 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
                 found_source, location=arguments.where, key=arguments.key,
                 limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
                 contacts=chosen.policy, contacts_file=chosen.contacts, check_contacts=hl,
+                payments=arguments.payments,
             )  # fmt: skip
     else:
         place = await asyncio.to_thread(arguments.store)
@@ -328,6 +334,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
                 max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
                 contacts=arguments.contacts.policy, contacts_file=arguments.contacts.contacts,
+                payments=arguments.payments,
             )  # fmt: skip
 
     try:
@@ -412,8 +419,9 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
             again = shlex.join([file, *arguments.way])
             click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
         say(f"compare what was sent with the location: hl-async verify {report.journal}")
-    if report.unknown:
+    payments = report.payments or PaymentCounts()
+    if report.unknown or payments.unknown:
         return ExitCode.HELD
     if not report.created and not report.rejected_by_api:
         return ExitCode.USAGE  # no document became a request; what the API rejected was a run
-    return ExitCode.REJECTS if report.rejected else ExitCode.OK
+    return ExitCode.REJECTS if report.rejected or payments.rejected else ExitCode.OK

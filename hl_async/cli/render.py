@@ -10,7 +10,7 @@ from typing import Final
 
 from hl_async.bulk.journals.protocol import LaneStatus
 from hl_async.bulk.preparation import Plan
-from hl_async.bulk.reports import ContactCounts, Forecast, RollbackReport, RunReport
+from hl_async.bulk.reports import ContactCounts, Forecast, PaymentCounts, RollbackReport, RunReport
 from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.verification import Verification
 
@@ -43,6 +43,8 @@ def report_lines(report: RunReport) -> list[str]:
     ]
     if report.contacts is not None:
         lines.append(contacts_line(report.contacts))
+    if report.payments is not None:
+        lines += _payment_lines(report.payments)
     if report.rejected:
         lines += [f"rejected   {report.rejected:>8,}", *_reason_lines(Counter(report.reasons))]
     if report.skipped:
@@ -102,6 +104,19 @@ def contacts_line(contacts: ContactCounts) -> str:
     return f"contacts   {contacts.customers:>8,}   {told}"
 
 
+def _payment_lines(payments: PaymentCounts) -> list[str]:
+    """The payments of a run by their outcome, with the reasons of those that were not recorded."""
+    parts = (
+        (payments.recorded, f"recorded, {money(payments.sums)}"),
+        (payments.rejected, "not recorded"),
+        (payments.unknown, "held for a person"),
+        (payments.open, "to do"),
+        (payments.withdrawn, "withdrawn by the rollback"),
+    )
+    words = ", ".join(f"{number:,} {text}" for number, text in parts if number)
+    return [f"payments   {payments.payments:>8,}   {words}", *_reason_lines(Counter(payments.reasons))]
+
+
 def _check_lines(found: ContactCheck, here: Path) -> list[str]:
     """Customers as the locations know them, and the file that lists them."""
     by = " ".join(f"{name} {number:,}," for name, number in found.by.items()).rstrip(",")
@@ -141,10 +156,16 @@ def verification_lines(found: Verification, report: Path | None = None) -> list[
             f"{deleted}; {plural(len(kept), 'document')} of the run still there:",
             *_difference_lines(found),
         ]
+    compared = [f"compared {', '.join(found.compared)}"]
+    if found.paid:
+        compared.append(
+            f"compared the paid sums of {plural(found.paid, 'invoice')} with the recorded payments"
+        )
     surplus = f"; {plural(found.repaired, 'second copy', 'second copies')} deleted" if found.repaired else ""
     if not found.differences:
         return [
             f"verified: {plural(found.documents, 'document')}, {money(found.total_found)}, as they were sent{surplus}",
+<<<<<<< HEAD
             _compared(found),
         ]
     head = f"{plural(len(found.differences), 'difference')}; {found.same:,} as sent{surplus}:"
@@ -155,6 +176,13 @@ def verification_lines(found: Verification, report: Path | None = None) -> list[
 def _compared(found: Verification) -> str:
     contacts = [plural(found.contacts, "contact")] if found.contacts else []
     return f"compared {', '.join([*found.compared, *contacts])}"
+=======
+            *compared,
+        ]
+    head = f"{plural(len(found.differences), 'difference')}; {found.same:,} as sent{surplus}:"
+    more = [] if report is None else [f"all findings: {report}"]
+    return [head, *_difference_lines(found), *compared, *more]
+>>>>>>> 2eef085 (Show payments of a migration on the command line)
 
 
 def _difference_lines(found: Verification) -> list[str]:
@@ -200,7 +228,9 @@ def forecast_line(forecast: Forecast) -> str:
         if number
     )
     if not forecast.items:
-        return f"nothing left to create{aside}"
+        left = forecast.payments.payments
+        more = f"; {plural(left, 'payment')} to record ({money(forecast.payments.sums)})" if left else ""
+        return f"nothing left to create{aside}{more}"
     took = f", {span(forecast.seconds)} at the usual rate" if forecast.seconds >= 1 else ""
     return (
         f"{plural(forecast.items, 'document')} to create ({money(forecast.totals)}){aside}; "
@@ -231,6 +261,11 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
         lines.append(
             f"contacts   {plural(customers.customers, 'customer')} to find or create: up to "
             f"{plural(customers.requests, 'request')} of these (--check-contacts says who is there)"
+        )
+    if (planned := plan.forecast.payments).payments:
+        lines.append(
+            f"payments   {plural(planned.payments, 'payment')} to record, {money(planned.sums)}: up to "
+            f"{plural(planned.requests, 'request')} of these"
         )
     if plan.totals and plan.forecast.items:
         lines.append(f"totals     {plan.totals}")

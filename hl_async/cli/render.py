@@ -165,7 +165,6 @@ def verification_lines(found: Verification, report: Path | None = None) -> list[
     if not found.differences:
         return [
             f"verified: {plural(found.documents, 'document')}, {money(found.total_found)}, as they were sent{surplus}",
-<<<<<<< HEAD
             _compared(found),
         ]
     head = f"{plural(len(found.differences), 'difference')}; {found.same:,} as sent{surplus}:"
@@ -174,15 +173,10 @@ def verification_lines(found: Verification, report: Path | None = None) -> list[
 
 
 def _compared(found: Verification) -> str:
-    contacts = [plural(found.contacts, "contact")] if found.contacts else []
-    return f"compared {', '.join([*found.compared, *contacts])}"
-=======
-            *compared,
-        ]
-    head = f"{plural(len(found.differences), 'difference')}; {found.same:,} as sent{surplus}:"
-    more = [] if report is None else [f"all findings: {report}"]
-    return [head, *_difference_lines(found), *compared, *more]
->>>>>>> 2eef085 (Show payments of a migration on the command line)
+    more = [plural(found.contacts, "contact")] if found.contacts else []
+    if found.paid:
+        more.append(f"the paid sums of {plural(found.paid, 'invoice')}")
+    return f"compared {', '.join([*found.compared, *more])}"
 
 
 def _difference_lines(found: Verification) -> list[str]:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "hl_async"
 # The limits of the house. The goals are those of benchmarks.house; the exceptions below may only become fewer and smaller.
 LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
-FEWEST_COMMENTS = 0.0095
+FEWEST_COMMENTS = 0.0105
 MOST_BANNED = {"docstrings": 36, "comments": 24, "messages": 17}
 TYPING_CIRCLES: set[tuple[str, ...]] = set()
 DEFERRED_CIRCLES: set[tuple[str, ...]] = set()

@@ -19,7 +19,7 @@ RESOURCES = {
     "contacts", "estimate_templates", "estimates", "invoice_schedules", "invoice_templates", "invoices", "opportunities",
     "products", "transactions", "users",
 }  # fmt: skip
-LOCATION = RESOURCES | {"budget", "details", "id", "raw", "taxes", "timezone", "with_options"}
+LOCATION = RESOURCES | {"budget", "check_scopes", "details", "id", "raw", "taxes", "timezone", "with_options"}
 
 
 def public(thing: object) -> set[str]:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -22,7 +23,11 @@ from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.protocol import Copy, State, Timing
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
+from hl_async.bulk.sources.document import Document, DocumentCustomer, DocumentLine
+from hl_async.bulk.sources.readers import read_documents
 from hl_async.bulk.sources.records import SourceItem
+from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.workers import Worker, WorkerSettings
 from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
@@ -486,3 +491,42 @@ async def test_a_run_that_was_deleted_and_made_again_is_another_one(database: Da
         await until(complete)
         worker.stop.set()
     assert len(box.ledger.estimates()) == 2
+
+
+async def test_workers_make_contacts_within_the_lane_of_their_location(
+    database: Database, box: Sandbox
+) -> None:
+    """A worker stops in the middle; others go on with its lanes. Each location has its own contacts, once."""
+    locations = [box.location_id, *(box.add_location() for _ in range(2))]
+    box.contact_quirks.duplicates_allowed = True
+    box.faults.times.late = 2.5
+    for fault in (Fault.RESET_BEFORE_COMMIT, Fault.RESET_AFTER_COMMIT, Fault.LATE_ANSWER):
+        box.faults.script("create-contact", fault)
+    documents = [
+        Document(
+            source_id=f"Q-{n}",
+            title=f"Quote {n}",
+            location=locations[n % 3],
+            customer=DocumentCustomer(name=f"P {n % 4}", email=f"p{n % 4}@example.com"),
+            lines=[DocumentLine(name="Door", amount=Decimal(10))],
+        )
+        for n in range(36)
+    ]
+    name = next(_names)
+    async with await Run.create(PostgresJournals(database, name), fingerprint="f", location="") as run:
+        await run.plan(
+            read_documents(documents, SourceSettings(currency="USD")), contacts=ContactPolicy(index_delay=0.2)
+        )
+    await Dispatcher(database, server=box.url).dispatch(name, RunSettings(settle=0.2, attempt_timeout=2.0))
+    async with workers(database, box, 3) as made:
+        while not any(box.neighbours.of(place).contacts for place in locations):
+            await asyncio.sleep(0.01)
+        made[0].stop.set()
+    report = await report_of(database, name)
+    assert (report.created, report.state) == (36, "done")
+    assert report.contacts is not None
+    assert (report.contacts.customers, report.contacts.made) == (12, 12)
+    for place in locations:
+        held = box.neighbours.of(place).contacts
+        assert Counter(one["email"] for one in held.values()) == {f"p{n}@example.com": 1 for n in range(4)}
+        assert {one["contactDetails"]["id"] for one in box.ledger.estimates(place)} <= set(held)

@@ -16,6 +16,7 @@ from hl_async.bulk.run import Run
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import reject_lines
+from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import run_async, say, tell
 from hl_async.cli.exits import ExitCode
@@ -26,6 +27,10 @@ from hl_async.cli.sessions import Counting, draining
 _RATE_MAX = 40
 _RATE_INTERVAL = 2.0
 _SETTLE = 1.0
+_KNOWN = ("Robin Hale", "Sam Ortiz", "Alex Marlow")
+"""Customers of the export who are contacts of the location already."""
+_CONTACTS = ContactPolicy(index_delay=0.2)
+"""The search of the sandbox shows changes at once, unlike the live one."""
 
 
 @click.command()
@@ -49,6 +54,7 @@ def demo(keep: Path | None) -> int:
 async def _demo(folder: Path, *, kept: bool) -> ExitCode:
     from hl_async.client import HighLevel
     from hl_async.config import ClientConfig, Timeouts
+    from hl_async.models import ContactDraft
     from hl_async.sandbox import Fault, Sandbox
 
     source, mapping_file = folder / "export.csv", folder / "mapping.toml"
@@ -58,6 +64,11 @@ async def _demo(folder: Path, *, kept: bool) -> ExitCode:
     async with Sandbox(
         rate_max=_RATE_MAX, rate_interval=_RATE_INTERVAL, window="sliding", latency=0.02
     ) as box:
+        async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as shop:
+            for name in _KNOWN:
+                await shop.location().contacts.create(
+                    ContactDraft(name=name, email=f"{name.split()[0]}@example.com")
+                )
         # what happens to real migrations: an answer that never came, a gateway that failed, a late commit
         box.faults.use(
             {Fault.RESET_AFTER_COMMIT: 0.03, Fault.HTML_502: 0.02, Fault.ERROR_500_AFTER: 0.01}, seed=7
@@ -65,12 +76,14 @@ async def _demo(folder: Path, *, kept: bool) -> ExitCode:
         say(
             f"A local HighLevel serves at {box.url}: {_RATE_MAX} requests per {_RATE_INTERVAL:g} s, some answers lost."
         )
-        say(f"Migrating {source.name}, a dirty export, with {mapping_file.name}:")
+        say(
+            f"Migrating {source.name}, a dirty export, with {mapping_file.name}; {len(_KNOWN)} customers are there:"
+        )
         async with (
             HighLevel(box.token, base_url=box.url, config=config, observers=[counting]) as hl,
             await Run.create(folder / "run.hl.db", fingerprint=mark, location=box.location_id) as run,
         ):
-            await run.plan(read_source(source, mapping))
+            await run.plan(read_source(source, mapping), contacts=_CONTACTS)
             with progress("done", quiet=False) as show, draining(run.stop):
                 report = await run.execute(
                     lambda location: LocationTarget(hl.location(location), run.operation, run.keys),

@@ -91,10 +91,13 @@ def _effort_lines(report: RunReport) -> list[str]:
 
 def contacts_line(contacts: ContactCounts) -> str:
     """What became of the customers of a run."""
-    found = " ".join(f"{name} {number:,}," for name, number in contacts.by.items()).rstrip(",")
+    by = dict(contacts.by)
+    unchecked = by.pop("unchecked", 0)
+    found = ", ".join(f"{name} {number:,}" for name, number in by.items())
     parts = (
         (contacts.made, "created"),
-        (contacts.matched, f"there already ({found})"),
+        (contacts.matched - unchecked, f"there already ({found})"),
+        (unchecked, "by the source's ids, which could not be checked"),
         (contacts.rejected, "rejected"),
         (contacts.unknown, "held"),
         (contacts.open, "to do"),
@@ -119,7 +122,7 @@ def _payment_lines(payments: PaymentCounts) -> list[str]:
 
 def _check_lines(found: ContactCheck, here: Path) -> list[str]:
     """Customers as the locations know them, and the file that lists them."""
-    by = " ".join(f"{name} {number:,}," for name, number in found.by.items()).rstrip(",")
+    by = ", ".join(f"{name} {number:,}" for name, number in found.by.items())
     parts = (
         (found.matched, f"there already ({by})"),
         (found.new, "new"),

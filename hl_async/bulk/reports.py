@@ -102,8 +102,9 @@ class Progress(msgspec.Struct, frozen=True):
     """How far a run is.
 
     ``done`` of ``of`` items need nothing more, ``rate`` is in items per second since this process began, ``eta`` in
-    seconds or None. ``note`` is ``settling`` while unanswered requests are waited for, ``sweeping`` before the last
-    look for late documents; ``until`` is the time of day, in seconds, at which that wait ends, or None.
+    seconds or None. ``note`` says what is waited for: ``settling``, until unanswered requests can be judged;
+    ``contacts``, the same for customers; ``sweeping``, the last look for late documents. ``until`` is the time of day,
+    in seconds, at which that wait ends, or None.
     """
 
     done: int

@@ -362,7 +362,13 @@ class Run:
             counts.ambiguous,
             rate,
             (of - done) / rate if rate > 0 else None,
-            "" if until is None else "settling" if counts.ambiguous else "sweeping",
+            ""
+            if until is None
+            else "settling"
+            if counts.ambiguous
+            else "contacts"
+            if planned
+            else "sweeping",
             until,
         )
 

@@ -108,6 +108,8 @@ def waiting(now: Progress, clock: float) -> str:
     if now.ambiguous:
         requests = "request" if now.ambiguous == 1 else "requests"
         return f"waiting until {until} to learn whether {now.ambiguous:,} unanswered {requests} took effect"
+    if now.note == "contacts":
+        return f"waiting until {until} to learn whether contacts without an answer were created"
     return f"waiting until {until} for a last look for documents that were created late"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from datetime import date
@@ -525,3 +527,72 @@ async def test_a_verification_names_contacts_that_are_gone(
     assert [(one.kind, one.document, one.detail) for one in found.differences] == [
         ("contact", gone, "contact of P 1 is gone")
     ]
+
+
+# ------------------------------------------------------------------------------------- the whole, in small
+
+MIGRATE = """
+import asyncio, sys
+from pathlib import Path
+from hl_async import HighLevel, bulk
+from hl_async.bulk import ContactPolicy
+
+async def main():
+    async with HighLevel.from_env() as hl:
+        await bulk.migrate(hl, Path(sys.argv[1]), contacts=ContactPolicy(index_delay=1.2), settle=0.8,
+                           attempt_timeout=0.6, max_rejects="100%")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.untraced
+async def test_killed_runs_with_faults_and_a_late_index_make_each_new_contact_once(
+    hl: HighLevel, box: Sandbox, tmp_path: Path, allowed: bool
+) -> None:
+    """Of 30 customers 10 are there and 2 may be two contacts each; 18 are created, and a rollback leaves the others."""
+    box.contact_quirks.duplicates_allowed = allowed
+    box.contact_quirks.index_lag = 1.0
+    for n in range(10):
+        await know(hl, name=f"P {n}", email=f"p{n}@example.com")
+    for n in (10, 11):
+        await know(hl, name=f"First {n}", email=f"p{n}@example.com")
+        await know(hl, name=f"Second {n}", phone=f"+121455500{n}")
+    await asyncio.sleep(1.1)
+    before = [dict(one) for one in held(box)]
+    documents = [
+        document(n, name=f"P {n % 30}", email=f"p{n % 30}@example.com", phone=f"+121455500{n % 30:02}")
+        for n in range(60)
+    ]
+    path = source(tmp_path, documents)
+    box.faults.times.late = 0.9
+    box.faults.use("migration", seed=3)
+    environment = {
+        **os.environ,
+        "HL_BASE_URL": box.url,
+        "HL_TOKEN": box.token,
+        "HL_LOCATION_ID": box.location_id,
+    }
+    for wanted in (3, 8, 14, 18):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MIGRATE, str(path), env=environment
+        )
+        while len(held(box)) < len(before) + wanted and process.returncode is None:
+            await asyncio.sleep(0.01)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", MIGRATE, str(path), env=environment)
+    assert await process.wait() == 0
+    box.faults.use("none")
+    async with await bulk.Run.open(path.with_name("quotes.ndjson.hl.db"), watch=True) as run:
+        report = await run.report()
+    assert (report.state, report.created, report.rejected) == ("done", 56, 4)
+    assert report.contacts is not None
+    assert (report.contacts.made, report.contacts.matched, report.contacts.rejected) == (18, 10, 2)
+    made = [one for one in held(box) if one["id"] not in {old["id"] for old in before}]
+    assert Counter(one["email"] for one in made) == {f"p{n}@example.com": 1 for n in range(12, 30)}
+    undone = await bulk.rollback(hl, Path(report.journal))
+    assert (undone.state, undone.contacts_deleted) == ("rolled_back", 18)
+    assert held(box) == before

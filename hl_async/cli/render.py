@@ -159,11 +159,6 @@ def verification_lines(found: Verification, report: Path | None = None) -> list[
             f"{deleted}; {plural(len(kept), 'document')} of the run still there:",
             *_difference_lines(found),
         ]
-    compared = [f"compared {', '.join(found.compared)}"]
-    if found.paid:
-        compared.append(
-            f"compared the paid sums of {plural(found.paid, 'invoice')} with the recorded payments"
-        )
     surplus = f"; {plural(found.repaired, 'second copy', 'second copies')} deleted" if found.repaired else ""
     if not found.differences:
         return [

@@ -36,7 +36,7 @@ from hl_async.bulk.stages.customers import ContactPolicy, Corrections, CustomerB
 from hl_async.bulk.stages.lane_stages import encode_policy, payment_policy_of, policy_of, stages_of
 from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.stages.verifying import with_stages
-from hl_async.bulk.standing import standing
+from hl_async.bulk.standing import standing, waited_for
 from hl_async.bulk.target import SourceKey, Target
 from hl_async.bulk.verification import Difference, Verification
 from hl_async.errors import (
@@ -362,13 +362,7 @@ class Run:
             counts.ambiguous,
             rate,
             (of - done) / rate if rate > 0 else None,
-            ""
-            if until is None
-            else "settling"
-            if counts.ambiguous
-            else "contacts"
-            if planned
-            else "sweeping",
+            "" if until is None else waited_for(counts),
             until,
         )
 

@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any, Final
 
-from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.journals.protocol import Counts, Journal
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.reconciliation import SECOND_COPY
 from hl_async.bulk.reports import ContactCounts, PaymentCounts, RunReport
@@ -126,3 +126,11 @@ async def _second_copies(journal: Journal) -> list[str]:
             one.document for one in batch if one.outcome == "deleted" and one.reason.startswith(SECOND_COPY)
         ]
     return found
+
+
+def waited_for(counts: Counts) -> str:
+    """Return what a run waits for while none of its locations has anything to do; see `Progress`."""
+    if counts.ambiguous:
+        return "settling"
+    # documents that are planned wait for their customers
+    return "contacts" if counts.of(State.PLANNED) else "sweeping"

@@ -1,7 +1,7 @@
 """Internal. The verbs of a migration: plan, migrate, verify, roll back. They do what the commands do.
 
-`migrate` plans the source into a journal, sends what is planned exactly once, and writes the files of what was left
-out. The same call resumes, continues a trial, and begins a new run after a rollback.
+`migrate` plans the source into a journal, sends each planned document exactly once, and writes the files of rejected
+and skipped documents. The same call resumes, continues a trial, and begins a new run after a rollback.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class MigrationOptions(TypedDict, total=False):
 
     Args:
         mapping: The mapping of a table, or its file.
-        location: Where to create; by default the client's location.
+        location: The location of documents that name none; by default the client's.
         journal: A file, or a store; by default ``SOURCE.hl.db`` beside the source.
         key: Where documents carry the run's key: meta (default), name, title, number:FIRST or field:X.
         limit: Create only the first documents, as a trial.
         max_rejects: Stop planning above this number or percentage; by default ``10%``.
         rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
-        retry_rejected: Send again what the API rejected.
+        retry_rejected: Send documents again that the API rejected.
         again: Create documents although another run created them already.
         source_name: Name of the system that the source comes from. Documents carry it, so that a later run tells
             them from those of another system with the same ids. By default the name of the profile, the query, the
@@ -133,7 +133,7 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
 
 
 def with_files(report: RunReport, left_out: LeftOut) -> RunReport:
-    """Add the files of what was left out to a report."""
+    """Add the paths and counts of the left-out files to a report."""
     return msgspec.structs.replace(
         report,
         reasons=dict(left_out.reasons.most_common()),
@@ -167,7 +167,7 @@ async def plan(
     Args:
         source: A file, or records.
         mapping: The mapping of a table, or its file.
-        location: Where to create, unless the source names it.
+        location: The location of documents that name none.
         key: See `migrate`.
         limit: Look at the first documents only.
         max_rejects: Stop above this number or percentage.
@@ -185,6 +185,8 @@ async def plan(
         TooManyRejects: The mapping is probably wrong.
         ScopeMissing: The token lacks contacts.readonly.
     """
+    # The plan goes through the same journal as a real run, in a folder that is deleted. So it reports the same
+    # rejects.
     folder = await asyncio.to_thread(lambda: tempfile.TemporaryDirectory(prefix="hl-async-"))
     try:
         settings = MigrationSettings(
@@ -214,7 +216,7 @@ async def _checked(run: Run, hl: HighLevel, file: Path) -> ContactCheck:
 async def verify(
     hl: HighLevel, journal: Path | JournalStore, *, repair: bool = False, report: Path | None = None
 ) -> Verification:
-    """Compare every document of a run with what was sent.
+    """Compare every document of a run with its request.
 
     Args:
         hl: The client.
@@ -223,7 +225,7 @@ async def verify(
         report: Write every finding to this file, .csv or .ndjson.
 
     Raises:
-        BulkError: The run makes no documents that could be listed.
+        BulkError: The run's operation makes no documents that can be listed.
         JournalError: The journal cannot be used.
     """
     if report is not None:
@@ -247,7 +249,7 @@ async def rollback(
     """Delete the drafts that a run created, and close the run for good.
 
     It can be interrupted and repeated. Documents that people changed, or that are no longer drafts, are kept and
-    named. Requests without an answer are waited for.
+    listed in the report. A request without an answer is waited for, because it may still create a document.
 
     Args:
         hl: The client.
@@ -260,7 +262,7 @@ async def rollback(
         The report. ``state`` is "rolling_back" with a reason if something is still open.
 
     Raises:
-        BulkError: The run makes no documents that could be deleted, or a worker still creates some.
+        BulkError: The run's operation makes no documents that can be deleted, or a worker still creates some.
         JournalError: The journal cannot be used.
     """
     async with await Run.open(journal) as run:

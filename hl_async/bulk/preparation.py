@@ -1,4 +1,4 @@
-"""Internal. What comes before the first request of a migration: read, check, plan, choose the journal."""
+"""Internal. Everything before the first request of a migration: read, check, plan, choose the journal."""
 
 from __future__ import annotations
 
@@ -42,11 +42,20 @@ Source: TypeAlias = Path | OpenedSource | AsyncIterable[SourceItem | Reject] | I
 
 _RECORDS: Final = "records"
 _INVOICE_KEY: Final = "field:termsNotes"
-"""Where invoices carry the key by default: unlike estimates they have no ``meta``."""
+"""Default place of an invoice's key: invoices have no ``meta``, unlike estimates."""
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """The first document of a plan, as it would be created."""
+    """The first document of a plan, as it would be created.
+
+    Attributes:
+        name: Its name.
+        contact: Name and e-mail of the customer.
+        lines: Number of lines.
+        total: The total, formatted; empty if unknown.
+        currency: ISO 4217 code.
+        valid_until: Expiry date of an estimate, due date of an invoice.
+    """
 
     name: str
     contact: str
@@ -57,14 +66,20 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a run would do: a dry run. Nothing was sent, and no journal is left.
+    """The result of a dry run. Nothing was sent, and the journal is deleted.
 
-    ``contacts`` says what the locations know of the customers, if that was asked for.
-
-    ``reasons`` counts the rejects by reason; the files hold the documents themselves, "" if there are none.
-    ``totals`` says what the totals were compared with, ``notes`` counts what was added or converted, ``unused_money``
-    names columns that look like money, are not used and not all zero, with their rows and a first value.
-    ``contradictions`` names figures about payments that do not fit together, with their documents and the first one.
+    Attributes:
+        forecast: Requests and time of the run.
+        first: The first document; None if every one was rejected.
+        reasons: Rejected documents by reason.
+        reject_file: File of the rejected documents, empty if it was not needed.
+        skipped_file: File of the documents that the mapping leaves out, empty if it was not needed.
+        warning: Why a file could not be written.
+        totals: What the totals were compared with.
+        notes: Additions and conversions, with their number.
+        unused_money: Columns that look like money, are not used and not all zero, with their rows and a first value.
+        contradictions: Payment figures that contradict each other, with their documents and the first one.
+        contacts: The locations' contacts for these customers, if they were looked up.
     """
 
     forecast: Forecast
@@ -81,9 +96,14 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct):
-    """A planned run that is open, and a path that files about it stand beside. Internal.
+    """An open run that is planned.
 
-    ``is_named``: the user stated the name of the source.
+    Attributes:
+        run: The run.
+        beside: The path that its files stand beside.
+        is_new: Whether this call planned it.
+        is_named: Whether the user stated the name of the source.
+        facts: Facts about the source, if this call read it.
     """
 
     run: Run
@@ -121,7 +141,14 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def prepare(source: Source | None, options: MigrationSettings, hl: HighLevel | None = None) -> Planned:
     """Open the run of a journal, or plan a new one. Makes no request.
 
-    A client's rules that are off are off in its plans; without a client, `options` say.
+    Args:
+        source: A file, or records; None opens the run of the journal.
+        options: The settings.
+        hl: Supplies the default location and the rules that are off. Without it, `options` name those.
+
+    Raises:
+        JournalMismatch: The journal holds another run.
+        HighLevelError: The source or the journal cannot be used.
     """
     if source is None:
         return await _resumed(options)
@@ -155,7 +182,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
     try:
         file = options.contacts_file
         corrections = None if file is None else await asyncio.to_thread(read_contacts, file)
-        # the reject file needs these, also after a crash in the next moment
+        # Written before the items, because the reject file of a run that crashes while planning needs them.
         await run.journal.note(**found.facts)
         records = found.read()
         await run.plan(
@@ -168,13 +195,14 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
     except BaseException as error:
         await run.aclose()
         if not existed and isinstance(error, HighLevelError):
-            await found.place.remove()  # nothing was sent: leave nothing half done
+            # Nothing was sent. A half-planned journal would make the corrected source a mismatch.
+            await found.place.remove()
         raise
     return planned
 
 
 async def retry_rejected(run: Run, options: MigrationSettings) -> int:
-    """Plan rejected documents again, their customers included; returns how many documents."""
+    """Plan rejected documents again, with their customers. Return the number of documents."""
     number = await run.journal.retry_rejected()
     # Payments whose invoice was not created wait for it again; refused ones get another try as well.
     await run.journal.steps.plan_again(PAYMENTS, StepState.REJECTED)
@@ -206,12 +234,13 @@ async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
         await require_unmigrated(planned.run, hl, planned.beside.parent, is_stated=planned.is_named)
     except HighLevelError:
         await planned.run.aclose()
-        await planned.run.store.remove()  # nothing was sent
+        # Nothing was sent, and a journal left here would count as planned in the next call and skip this check.
+        await planned.run.store.remove()
         raise
 
 
 async def plan_of(run: Run, left_out: LeftOut, facts: SourceFacts | None = None) -> Plan:
-    """Return the plan of a run that was planned and not sent."""
+    """Return the plan of a run that is planned and not sent."""
     rows = await run.journal.rows(State.PLANNED, limit=1, bodies=True)
     return Plan(
         await run.forecast(),
@@ -264,7 +293,7 @@ async def _resumed(options: MigrationSettings) -> Planned:
 
 
 class _Found(msgspec.Struct):
-    """What the arguments name, checked."""
+    """The checked arguments."""
 
     mark: str
     location: str
@@ -287,7 +316,7 @@ def _location_of(hl: HighLevel | None) -> str:
 
 
 def _inspect(source: Source, options: MigrationSettings, default_location: str) -> _Found:
-    """Look at source, mapping, location and journal. Blocking, and without a trace."""
+    """Check source, mapping, location and journal. Blocking; writes nothing."""
     location = options.location or default_location
     if location:
         plain_id("location", location)
@@ -295,7 +324,7 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
     stated = None if options.source_name is None else check_source_name(options.source_name)
     if not isinstance(source, Path | OpenedSource):
         if options.journal is None:
-            raise ConfigurationError("journal", "is missing; records have no file that it could stand beside")
+            raise ConfigurationError("journal", "is missing; records have no file to put it beside")
         place = _store(options.journal)
         beside = options.journal if isinstance(options.journal, Path) else Path(_RECORDS)
         name = stated or _RECORDS
@@ -351,7 +380,7 @@ async def _set_aside(place: JournalStore) -> None:
         return
     journal = await place.open(watch=True)
     try:
-        # a process that died before it named its run left a journal without one: the same command plans it again
+        # A process that died before it wrote the run's id left a journal without a run. The same command plans it.
         state = await journal.run_state() if "run" in await journal.header() else RunState.RUNNING
     finally:
         await journal.aclose()
@@ -363,7 +392,7 @@ async def _set_aside(place: JournalStore) -> None:
 
 
 async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
-    """Say in words whose journal it is, and what another one would do."""
+    """Return an error that names the journal's run, its progress, and the ways to go on."""
     async with await Run.open(found.place, watch=True) as run:
         report = await run.report()
         header = run.header
@@ -375,9 +404,9 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
         return JournalMismatch(f"{error} ({number})")
     if held == wanted:
         rest = (
-            "Put only what is new into a file of its own"
+            "Put only the new documents into a file of their own"
             if not report.rejected
-            else "To add what was rejected, correct and migrate the reject file"
+            else "To add the rejected documents, correct and migrate the reject file"
         )
         return JournalMismatch(
             f"{report.journal} holds a run of {held}, which was changed since, or its mapping was: {number}. "

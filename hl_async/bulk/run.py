@@ -1,4 +1,4 @@
-"""Internal. A whole run: plan, execute all lanes in turns, verify, roll back. The journal is the truth throughout.
+"""Internal. A whole run: plan, execute, verify, roll back. The journal is the truth throughout.
 
 `hl_async.bulk.migration` has the verbs that do this from end to end.
 """
@@ -55,11 +55,11 @@ if TYPE_CHECKING:
 _SLICE: Final = 5.0
 _LANES_AT_ONCE: Final = 50
 _ELSEWHERE: Final = 1.0
-"""Seconds after which a lane that another process has is asked for again."""
+"""Seconds until a lane that another process leases is requested again."""
 
 
 class Run:
-    """A journal with everything that can be done with it. ``async with Run.create(...)`` or ``Run.open(...)``."""
+    """A run and its journal. Use ``async with Run.create(...)`` or ``Run.open(...)``."""
 
     def __init__(self, journal: Journal, header: dict[str, str], store: JournalStore) -> None:
         self.journal = journal
@@ -100,8 +100,8 @@ class Run:
         Args:
             place: The path of an embedded journal, or a
                 :class:`~hl_async.bulk.journals.postgres.PostgresJournals`.
-            fingerprint: What identifies the source; another one is another run.
-            location: Where to create what names no location of its own.
+            fingerprint: Identifies the source. A source with another fingerprint is another run.
+            location: The location of documents that name none.
             operation: What each item does.
             key: Where documents carry the run's key.
             source_name: Name of the system that the source comes from, for a new run. Documents carry it.
@@ -123,7 +123,7 @@ class Run:
 
     @classmethod
     async def open(cls, place: Path | JournalStore, *, watch: bool = False) -> Self:
-        """The run of an existing journal; with ``watch`` it is only read, also while another process works on it."""
+        """Open the run of an existing journal; with ``watch`` for reading only, also while another process uses it."""
         store = _place_of(place)
         journal = await store.open(watch=watch)
         header = await journal.header()
@@ -156,15 +156,14 @@ class Run:
     ) -> Forecast:
         """Write every document of the source into the journal. Makes no request.
 
-        It can be repeated, also with a larger `limit`: what is in the journal stays as it is.
+        It can be repeated, also with a larger `limit`: planned documents stay unchanged.
 
         Args:
             records: The documents of the source, always in the same order.
-            max_rejects: A number, or a percentage of the first 200; what the mapping's own rules leave out does not
-                count.
+            max_rejects: A number, or a percentage of the first 200. Skipped documents do not count.
             limit: Plan only the first documents, as a trial; None for all.
             contacts: How customers become contacts; None keeps what the run has.
-            corrections: What a person changed in the contacts file.
+            corrections: A person's changes in the contacts file.
             payments: Rules for payments. None keeps those of the run.
 
         Raises:
@@ -185,7 +184,7 @@ class Run:
         return await self.forecast()
 
     def is_trial_of(self, limit: int | None) -> bool:
-        """Whether an earlier trial planned fewer documents than `limit` (None: all) allows."""
+        """Return whether a trial planned fewer documents than `limit` allows (None: all)."""
         planned = self.header.get("limit", "")
         return self.is_planned and bool(planned) and (limit is None or limit > int(planned))
 
@@ -202,11 +201,12 @@ class Run:
         repetitions[at] += 1
         body = item.body
         if self.operation.replay is Replay.UNSAFE:
+            # A repeatable operation is sent again after a lost answer, so its body needs no key.
             body = self.keys.put(body, key, self.id, item.source_id, self.source_name)
         return msgspec.structs.replace(item, location=location), key, body
 
     async def forecast(self, *, rate: float = 10.0) -> Forecast:
-        """What the rest of the run takes; ``rate`` in requests per second and location."""
+        """Forecast the rest of the run; ``rate`` in requests per second and location."""
         return await forecast_run(self.journal, self.contact_policy, rate=rate)
 
     # ------------------------------------------------------------------------------------ executing
@@ -220,7 +220,7 @@ class Run:
         max_in_flight: int = 64,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> RunReport:
-        """Do what is planned, lane by lane in turns, until nothing is left, ``stop`` is set, or every lane has stopped.
+        """Send the planned items, lane by lane in turns, until all are done, ``stop`` is set, or every lane stopped.
 
         Args:
             targets: Gives the target of a location.
@@ -230,11 +230,11 @@ class Run:
             on_progress: Called about twice per second.
 
         Returns:
-            The report; ``state`` "stopped" with a reason if something kept the run from ending.
+            The report; ``state`` is "stopped" with a reason if something kept the run from ending.
 
         Raises:
             BulkError: The run was rolled back.
-            CanaryFailed: The list does not give the key of the first document back.
+            CanaryFailed: The list does not return the key of the first document.
             JournalError: The journal cannot be read. One that cannot be written, such as on a full disk, stops the run.
         """
         await self.require_running()
@@ -242,9 +242,8 @@ class Run:
         try:
             await self.note_timing(settle, attempt_timeout)
         except JournalError as error:
-            return await self.report(
-                reason=str(error)
-            )  # a full disk: nothing is sent that can't be written down
+            # A full disk, for instance. An item that cannot be recorded must not be sent.
+            return await self.report(reason=str(error))
         counts = await self.journal.counts(totals=False)
         timing = Timing(settle, attempt_timeout)
         engine = LocalEngine(self.stop)
@@ -271,7 +270,7 @@ class Run:
     async def _turn(
         self, slice_: Slice, runner: LaneRunner, engine: LocalEngine, reasons: list[str]
     ) -> Slice | None:
-        """Work on a lane for a slice; returns the next slice if it is due at once."""
+        """Work on a lane for one slice. Return the next slice if it is due at once."""
         location = slice_.location
         lane = await self.journal.lease(location)
         if lane is None:
@@ -285,7 +284,8 @@ class Run:
             engine.submit_later(slice_, _ELSEWHERE)
             return None
         except (CallError, AuthError) as error:
-            reasons.append(str(error))  # a listing failed: everything is in the journal
+            # A listing failed. Every item is in the journal, so the next execution goes on from here.
+            reasons.append(str(error))
             return None
         finally:
             self._working.discard(location)
@@ -306,7 +306,7 @@ class Run:
         on_progress: Callable[[Progress], None] | None = None,
         every: float = 1.0,
     ) -> RunReport:
-        """Watch others work on this run until it is not open any more, or ``stop`` is set; reports where it stands."""
+        """Report progress while workers work on this run. Return when it is no longer open, or ``stop`` is set."""
         self._began = time.monotonic()
         counts = await self.journal.counts(totals=False)
         first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
@@ -330,7 +330,7 @@ class Run:
         stop: asyncio.Event | None = None,
         on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
     ) -> LaneRunner:
-        """The running of one location of this run, ``workers`` requests at a time; see :class:`LaneRunner`."""
+        """Return the runner of one location, with ``workers`` requests at a time; see :class:`LaneRunner`."""
         stop = stop or self.stop
         policies = (self.contact_policy, self.payment_policy)
         stages = stages_of(target, self.journal, policies, timing, workers=workers, stop=stop)
@@ -347,7 +347,7 @@ class Run:
             await asyncio.sleep(0.5)
 
     async def _progress(self, of: int, began: float, first: int) -> Progress:
-        """Where the run stands; ``first`` items were done already when this process ``began``."""
+        """Return the progress; ``first`` items were done when this process ``began``."""
         counts = await self.journal.counts(totals=False)
         planned = counts.of(State.PLANNED)
         done = of - planned - counts.ambiguous
@@ -378,7 +378,7 @@ class Run:
         )
 
     async def each(self, *states: State) -> list[ItemRow]:
-        """All items in these states, in the order of the source."""
+        """Return all items in these states, in the order of the source."""
         found: list[ItemRow] = []
         while batch := await self.journal.rows(*states, after=found[-1].ordinal if found else -1):
             found += batch
@@ -388,13 +388,13 @@ class Run:
 
     @property
     def timing(self) -> Timing:
-        """The waits that the run was executed with last."""
+        """Waits of the last execution."""
         return Timing(
             float(self.header.get("settle", SETTLE)), float(self.header.get("attempt_timeout", 30.0))
         )
 
     async def note_timing(self, settle: float, attempt_timeout: float) -> None:
-        """Keep the waits of an execution in the journal: a rollback waits as long."""
+        """Keep the waits of an execution in the journal, because a rollback waits as long."""
         facts = {"settle": str(settle), "attempt_timeout": str(attempt_timeout)}
         await self.journal.note(**facts)
         self.header |= facts
@@ -420,7 +420,7 @@ class Run:
         repair: bool = False,
         on_finding: Callable[[Difference], None] = lambda finding: None,
     ) -> Verification:
-        """Compare every document with what was sent; see :func:`hl_async.bulk.verify`."""
+        """Compare every document with its request; see :func:`hl_async.bulk.verify`."""
         found = await verification.verify(
             self, self._documents(hl), self.timing, repair=repair, on_finding=on_finding
         )

@@ -18,8 +18,9 @@ from hl_async.models.dates import day_of
 COMPARED: Final = (
     "name", "title", "number", "currency", "contact", "dates", "lines", "discount", "terms", "total",
 )  # fmt: skip
-"""What a comparison covers, in words for reports."""
+"""The compared fields, in words for reports."""
 
+# Amounts are compared as exact decimals. Binary floats would report differences that the API did not make.
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _TEXTS: Final = (
     ("name", "name", "name"),
@@ -45,7 +46,7 @@ _SHOWN: Final = 60
 
 
 class FieldChange(NamedTuple):
-    """One field that differs: what was sent, and what the location holds."""
+    """One field that differs: the value sent, and the value in the location."""
 
     field: str
     sent: str
@@ -61,7 +62,7 @@ def compare(body: bytes, document: Any, total: Decimal | None) -> list[FieldChan
     Args:
         body: The request, as the journal holds it.
         document: An `Estimate` or `Invoice` of a list.
-        total: The total computed from the source; None if there is none to compare.
+        total: The total computed from the source; None to leave totals out.
     """
     sent = _decoder.decode(body) if body else {}
     if not isinstance(sent, dict):
@@ -73,13 +74,14 @@ def compare(body: bytes, document: Any, total: Decimal | None) -> list[FieldChan
         *_discount(sent.get("discount"), document.discount),
         *_lines(sent.get("items"), _lines_of(document)),
     ]
-    # what automatic taxes come to is unknown: docs/api-facts.md#api-automatic-taxes
+    # The API computes automatic taxes, so the source's total says nothing: docs/api-facts.md#api-automatic-taxes
     if total is not None and not sent.get("automaticTaxesEnabled") and document.total != total:
         changes.append(FieldChange("total", str(total), _shown(document.total)))
     return changes
 
 
 def _lines_of(document: Any) -> Any:
+    # Invoices answer with another field name than estimates: docs/api-facts.md#api-field-names
     return document.invoice_items if hasattr(document, "invoice_items") else document.items
 
 
@@ -88,6 +90,7 @@ def _texts(
 ) -> Iterator[FieldChange]:
     for key, attribute, label in fields:
         value = sent.get(key)
+        # A field that was not sent is the API's to fill in.
         if value in (None, "") or not hasattr(found, attribute):
             continue
         held = getattr(found, attribute)
@@ -102,7 +105,8 @@ def _days(sent: dict[str, Any], document: Any) -> Iterator[FieldChange]:
             continue
         held: date | None = getattr(document, attribute)
         if held is None and getattr(document, f"{attribute}_text"):
-            continue  # a text with several readings says nothing: docs/api-facts.md#api-dates
+            # The text has several readings, so it proves no difference: docs/api-facts.md#api-dates
+            continue
         if held != day:
             yield FieldChange(label, day.isoformat(), _shown(held))
 
@@ -122,13 +126,14 @@ def _discount(sent: Any, found: Any) -> Iterator[FieldChange]:
     if not isinstance(sent, dict) or found is None:
         return
     value, held = _number(sent.get("value") or 0), _number(found.value or 0)
+    # A discount of zero differs in nothing, whatever its type.
     kind, held_kind = sent.get("type") or "percentage", found.type or "percentage"
     if value != held or (value and kind != held_kind):
         yield FieldChange("discount", f"{value} {kind}", f"{held} {held_kind}")
 
 
 def _lines(sent: Any, found: Any) -> Iterator[FieldChange]:
-    # a list that leaves the lines out says nothing about them
+    # A list that omits the lines says nothing about them.
     if not isinstance(sent, list) or found is None:
         return
     if len(sent) != len(found):

@@ -1,4 +1,4 @@
-"""Internal. The documents of a location, as verification and rollback read and delete them."""
+"""Internal. Lists, reads and deletes the documents of a location, for verification and rollback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NEAREST: Final = (Relation.SAME, Relation.RENAMED, Relation.CHANGED, Relation.O
 
 
 class OpenRun(Protocol):
-    """A run, as verification and rollback need it; `hl_async.bulk.run.Run` is one."""
+    """The part of a run that verification and rollback use; `hl_async.bulk.run.Run` has it."""
 
     journal: Journal
     keys: KeyCarrier
@@ -60,9 +60,10 @@ class Documents(Protocol):
 
 
 class LocationDocuments:
-    """The estimates or invoices of a :class:`Location`. Calls go in the bulk lane and wait as long as it takes."""
+    """The estimates or invoices of a :class:`Location`. Calls use the bulk lane and have no time limit."""
 
     def __init__(self, location: Location, operation: Operation[Any]) -> None:
+        # A limit would turn a long wait for the bulk budget into a failed verification.
         calm = location.with_options(lane=Lane.BULK, timeout=math.inf)
         self._is_estimates = operation is op.CREATE_ESTIMATE
         self._resource: Any = calm.estimates if self._is_estimates else calm.invoices
@@ -72,7 +73,7 @@ class LocationDocuments:
             yield document
 
     async def see(self, document_id: str) -> Any | None:
-        # estimates have no call that reads one: docs/api-facts.md#api-get-one
+        # No route reads one estimate: docs/api-facts.md#api-get-one
         return None if self._is_estimates else await self._resource.get(document_id)
 
     async def delete(self, document_id: str) -> None:
@@ -80,13 +81,13 @@ class LocationDocuments:
 
 
 def require_listed(operation: Operation[Any], verb: str) -> None:
-    """Raise :class:`BulkError` unless the documents that `operation` makes can be listed."""
+    """Raise :class:`BulkError` unless documents that `operation` makes can be listed."""
     if operation not in (op.CREATE_ESTIMATE, op.CREATE_INVOICE, op.CREATE_INVOICE_FROM_ESTIMATE):
         raise BulkError(f"{operation.at} makes no documents that could be {verb}")
 
 
 def is_said_by_api(error: ApiError) -> bool:
-    """Whether the API itself refused: a proxy's page says nothing about a document."""
+    """Return whether the API itself refused. A proxy's error page proves nothing about a document."""
     try:
         body = msgspec.json.decode(error.body)
     except (msgspec.DecodeError, RecursionError):
@@ -97,19 +98,21 @@ def is_said_by_api(error: ApiError) -> bool:
 class LocationReading(NamedTuple):
     """One listing of a location.
 
-    ``documents`` is how many there are, ``listed`` those that carry a key of the run or whose id the run recorded.
-    ``other_runs`` are documents that another run created.
+    Attributes:
+        documents: Number of documents in the list.
+        listed: Documents that carry a key of the run, or whose id the run recorded.
+        other_runs: Documents that another run created.
+        newest: Creation time of the newest document, in seconds since the epoch; None if unknown.
     """
 
     documents: int
     listed: list[Listed]
     other_runs: list[OtherRun]
     newest: float | None = None
-    """When the newest document was created, in seconds since the epoch."""
 
 
 class OtherRun(NamedTuple):
-    """A document that another run created, and what it tells of its source."""
+    """A document that another run created, and the marks of its source."""
 
     document: str
     origin: Origin
@@ -123,10 +126,10 @@ async def read_location(
 
     Args:
         documents: The location.
-        journal: The journal, which holds the requests.
+        journal: Holds the requests.
         keys: How documents carry keys.
         known: The items of the location by key.
-        run: The id of the run; documents of other runs are noted if it is given.
+        run: The id of the run. If given, documents of other runs are noted.
     """
     recorded = {item.document: item.ordinal for item in known.values() if item.document}
     count = 0
@@ -141,11 +144,13 @@ async def read_location(
             newest = made if newest is None or (made is not None and made > newest) else newest
             key = keys.read(document)
             item = known.get(key) if key is not None else None
+            # The recorded id wins over the key, because a person may have edited the field that carries the key.
             ordinal = recorded.get(document.id, None if item is None else item.ordinal)
             if ordinal is not None:
                 ours.append((document, key, ordinal))
             elif run and (origin := origin_of(document)) is not None and origin.run != run:
                 others.append(OtherRun(document.id, origin, made))
+        # Bodies are read in chunks: a run's bodies may not fit into memory at once.
         rows = await asyncio.gather(*(row_of(journal, ordinal) for *_, ordinal in ours))
         listed += [listed_of(document, key, row) for (document, key, _), row in zip(ours, rows, strict=True)]
     return LocationReading(count, listed, others, newest)
@@ -158,7 +163,13 @@ async def row_of(journal: Journal, ordinal: int) -> ItemRow:
 
 
 async def nearest(run: OpenRun, rows: Sequence[ItemRow], theirs: Origin) -> tuple[ItemRow, Relation]:
-    """Return which of several items with one source id a document of another run is closest to, and how it relates."""
+    """Return the item that a document of another run is closest to, and their relation.
+
+    Args:
+        run: This run.
+        rows: Items with the same source id.
+        theirs: The marks of the document.
+    """
     found: list[tuple[ItemRow, Relation]] = []
     for row in rows:
         body = (await row_of(run.journal, row.ordinal)).body or b""

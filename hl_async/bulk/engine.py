@@ -1,8 +1,8 @@
-"""Who works on a lane next: engines hand out slices, the journal keeps the truth.
+"""Internal. Engines decide which process works on a lane next. The journal keeps the truth.
 
-A *slice* is one location for a bounded time. An engine knows three verbs: it takes slices (:meth:`LaneEngine.submit`),
-has them worked on (:meth:`LaneEngine.serve`), and says what became of some (:meth:`LaneEngine.overview`). It may lose
-slices, run them twice or late: who holds a lane is decided by the lease in the journal alone, never by an engine.
+A *slice* is one location for a bounded time. An engine has three verbs: :meth:`LaneEngine.submit` queues a slice,
+:meth:`LaneEngine.serve` works on slices, :meth:`LaneEngine.overview` reports their states. An engine may lose slices,
+run them twice or late: the lease in the journal alone decides which process holds a lane.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Slice(NamedTuple):
-    """A turn of one location of a run. ``epoch`` is the number of leases that the lane had seen when it was due; a
-    slice of another epoch is an old one, and nothing comes of it. ``number`` tells runs of one name apart that came one
-    after the other."""
+    """A turn of one location of a run.
+
+    Attributes:
+        run: The run's name.
+        location: The location's id.
+        epoch: Leases of the lane when the slice was due. A slice of an older epoch does nothing.
+        number: Tells apart successive runs of one name.
+    """
 
     run: str
     location: str
@@ -27,40 +32,40 @@ class Slice(NamedTuple):
 
 
 class SliceState(Enum):
-    """What an engine knows of a slice."""
+    """State of a slice in an engine."""
 
     QUEUED = "queued"
     RUNNING = "running"
-    """Somebody took it, and may have died with it."""
+    """A process took it, and may have died with it."""
     OVER = "over"
-    """It ended, or was never there."""
+    """It ended, or was never submitted."""
 
 
 Handler = Callable[[Slice], Coroutine[Any, Any, Slice | None]]
-"""Works on a slice, and returns the lane's next one if that is due at once."""
+"""Works on a slice. Returns the lane's next slice if it is due at once."""
 
 
 class LaneEngine(Protocol):
-    """The three verbs."""
+    """An engine."""
 
     async def submit(self, slice_: Slice) -> None:
-        """Have a slice worked on, after those that were submitted before it; the same slice twice is one."""
+        """Queue a slice behind the earlier ones. The same slice submitted twice is one."""
         ...
 
     async def serve(self, handler: Handler, *, at_once: int) -> None:
-        """Work on slices, so many at a time, until there is no reason to go on; see each engine."""
+        """Work on slices, ``at_once`` at a time. Each engine defines when it returns."""
         ...
 
     async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
-        """What became of these."""
+        """Return the states of slices."""
         ...
 
 
 class LocalEngine:
-    """Lanes take turns in this process. ``stop`` lets what runs end, and begins nothing more.
+    """Lanes that take turns in this process.
 
-    :meth:`serve` returns when no slice is left, also none that is due later, or after ``stop``; what a handler raises
-    ends it and is raised.
+    :meth:`serve` returns when no slice is left, now or later. After ``stop``, running slices finish and no other
+    begins. An exception of a handler ends it and is raised.
     """
 
     def __init__(self, stop: asyncio.Event) -> None:
@@ -73,7 +78,7 @@ class LocalEngine:
         self._ring.setdefault(slice_)
 
     def submit_later(self, slice_: Slice, seconds: float) -> None:
-        """Have a slice worked on in so many seconds."""
+        """Queue a slice in ``seconds``."""
         self._later[slice_] = time.monotonic() + seconds
 
     async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
@@ -99,6 +104,7 @@ class LocalEngine:
                     if following is not None:
                         await self.submit(following)
         finally:
+            # Reached by an exception too: no slice may go on working without its engine.
             tasks: list[asyncio.Task[Any]] = [stopping, *self._running]
             self._running.clear()
             for task in tasks:
@@ -106,7 +112,7 @@ class LocalEngine:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, handler: Handler, at_once: int) -> None:
-        """Start slices that are due, as far as there is room."""
+        """Start slices that are due, up to ``at_once``."""
         now = time.monotonic()
         for slice_ in [one for one, due in self._later.items() if due <= now]:
             del self._later[slice_]
@@ -116,10 +122,11 @@ class LocalEngine:
             self._running[asyncio.create_task(handler(slice_))] = slice_
 
     async def _wait(self, stopping: asyncio.Task[bool]) -> None:
-        """Until a slice ends, a later one is due, or the stop."""
+        """Wait until a slice ends, a later one is due, or the stop."""
         stopped = self._stop.is_set()
         due = None if stopped or not self._later else min(self._later.values()) - time.monotonic()
         watched: set[asyncio.Task[Any]] = {*self._running}
+        # After the stop its task is done, and waiting for it would return at once in a busy loop.
         if not stopped:
             watched.add(stopping)
         if watched:

@@ -1,9 +1,9 @@
-"""Everything of a location in a file: complete as far as offset paging allows, repeatable and resumable.
+"""Internal. Export of a location's documents into a file: repeatable and resumable.
 
-An offset list moves while it is read: a document that is created or deleted meanwhile shifts the others across the
-edge of a page. So nothing is written twice, and the list is read again until a pass brings nothing new, three passes at
-most. `Exported.is_settled` says whether the last one did. A document that is created and deleted between two passes is
-not seen. One that changes while the export runs is in the file as it was when it was read.
+An offset list moves while it is read: creating or deleting a document shifts others across the edge of a page. So no
+document is written twice, and the list is read again until a pass finds nothing new. There are three passes at most;
+`Exported.is_settled` says whether the last one found nothing. A document created and deleted between two passes is
+never seen. A document that changes during the export is written as it was when it was read.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     from hl_async.client import Location
 
 LISTS: Final[dict[str, Operation[Any]]] = {"estimates": op.LIST_ESTIMATES, "invoices": op.LIST_INVOICES}
-"""What can be exported."""
+"""The exportable kinds, with their lists."""
 
 _PAGE: Final = 100
 _PASSES: Final = 3
+# The zone in which a day begins first, UTC+14. An unknown zone then exports too much rather than too little.
 _EARLIEST_ZONE: Final = timezone(timedelta(hours=14))
 
 
@@ -87,15 +88,14 @@ async def export(
 ) -> Exported:
     """Write the documents of `kind` into `target`.
 
-    A file is replaced at the end, in one step. An unfinished export beside it is resumed, unless it is older than a
-    day.
+    A file is replaced at the end, in one step. An unfinished export beside it is resumed if it is younger than a day.
 
     Args:
         location: Where the documents are.
         kind: ``estimates`` or ``invoices``.
         target: A file, or a binary stream, which cannot be resumed.
-        form: ``ndjson`` for whole documents, ``csv`` or ``parquet`` (extra ``sql``) for flat rows; by default the
-            file's ending decides.
+        form: ``ndjson`` for whole documents, ``csv`` or ``parquet`` (extra ``sql``) for flat rows. The default
+            follows the file's suffix.
         per: A row per ``document``, or per ``line``; flat forms only.
         since: Only documents that the server updated at this moment or later, or since this day began at the
             location. A document whose last update is unknown is written.
@@ -103,15 +103,16 @@ async def export(
         on_page: Called with the number of documents read so far.
 
     Raises:
-        InvalidRequest: An argument is not possible, or the extra for Parquet is missing.
-        SourceError: `target` is there and is not an export.
+        InvalidRequest: An argument is not valid, or the extra for Parquet is missing.
+        SourceError: `target` exists and is not an export.
     """
     chosen = _checked_form(kind, form, target, per, since)
-    # refuses a missing extra before any request; in a thread, because an import reads files
+    # Refuses a missing extra before any request. In a thread, because an import reads files.
     sink = await asyncio.to_thread(_sink, target, ExportForm(kind, chosen, per))
     calm = location.with_options(lane=Lane.BULK)
     with contextlib.suppress(ApiError):
-        await calm.details()  # a token that may not read the location exports the dates as they came
+        # Needed for the time zone. A token without this scope exports the dates as the API sent them.
+        await calm.details()
     if since is not None:
         wanted = ExportForm(kind, chosen, per, moment_of(since, location.timezone))
         sink = await asyncio.to_thread(_sink, target, wanted)
@@ -119,10 +120,11 @@ async def export(
     resumed, late, passes, found = len(seen), 0, 0, 0
     for passes in range(1, _PASSES + 1):
         found = 0
+        # A resumed export steps one page back: deletions since then may have moved unread documents up.
         async for page in _pages(calm, LISTS[kind], max(0, resumed - _PAGE) if passes == 1 else 0):
             fresh = {str(one.get("_id")): one for one in page if str(one.get("_id")) not in seen}
             if location.timezone:
-                # without it, a day at the edge of the calendar can not be read again
+                # Answers carry instants, and the day depends on the zone: docs/api-facts.md#api-dates
                 fresh = {name: {**one, "locationTimezone": location.timezone} for name, one in fresh.items()}
             seen.update(fresh)
             await asyncio.to_thread(sink.append, list(fresh.values()))
@@ -136,7 +138,7 @@ async def export(
 
 
 def moment_of(since: date | datetime, zone: str | None) -> datetime:
-    """Return when a day begins in a time zone; without one, where on earth it begins first."""
+    """Return the start of a day in a time zone, or on earth if the zone is unknown."""
     if isinstance(since, datetime):
         return since.astimezone(UTC)
     try:
@@ -152,7 +154,7 @@ def _checked_form(
     """Return the form to write.
 
     Raises:
-        InvalidRequest: An argument is not possible.
+        InvalidRequest: An argument is not valid.
     """
     if kind not in LISTS:
         raise InvalidRequest("kind", f"unknown kind {kind!r}; choose {' or '.join(LISTS)}")
@@ -178,6 +180,7 @@ async def _pages(
 ) -> AsyncIterator[list[dict[str, Any]]]:
     while True:
         answer = await location.raw(operation, query={"limit": _PAGE, "offset": offset})
+        # Entries stay undecoded, so that fields unknown to this version are exported as well.
         page = json_page(answer.body, operation.items)
         if not page:
             return
@@ -188,11 +191,11 @@ async def _pages(
 async def copy_source(location: Location, *, cut_names: bool = False) -> AsyncIterator[SourceItem | Reject]:
     """Read the estimates of a location as the source of a run into another one.
 
-    Those that can't be copied are rejects. Their customers are found or created in the other location.
+    An estimate that cannot be copied is a reject. Customers are found or created in the other location.
 
     Args:
-        location: Where the estimates are; its rules that are off are off in the plan.
-        cut_names: Cut names and titles that are longer than the API takes.
+        location: The location to copy. Rules that are off for it are off in the plan.
+        cut_names: Cut names and titles that are too long for the API.
     """
     calm = location.with_options(lane=Lane.BULK)
     context = planning_context(requester_of(location).rules_off)
@@ -205,9 +208,9 @@ async def copy_source(location: Location, *, cut_names: bool = False) -> AsyncIt
             draft = draft_of_estimate(estimate)
             draft = with_fitting_names(draft, context.rules, cut=cut_names, notes=notes)
             draft = prepared(draft, context)
-            # the source's own total: what automatic taxes come to can not be computed
+            # The source's own total, because automatic taxes cannot be computed.
             total = expected_total(draft) if estimate.total is None else estimate.total
-            # a contact's id means nothing in another location: the target has contacts of its own
+            # A contact's id is unknown in another location: the target has contacts of its own.
             body = with_contact(encode_body(draft, b""), "")
             item = SourceItem(
                 ordinal, estimate.id, body, (), "", total, draft.currency, place, raw=encode(estimate),
@@ -229,6 +232,6 @@ def _customer(contact: ContactDetails) -> DocumentCustomer:
 
 
 async def invoiced(location: Location) -> set[str]:
-    """Ids of the location's estimates that became invoices."""
+    """Return the ids of the location's estimates that became invoices."""
     calm = location.with_options(lane=Lane.BULK)
     return {estimate.id async for estimate in calm.estimates.list(status="invoiced")}

@@ -1,9 +1,9 @@
-"""Internal. What an export writes: whole documents or flat rows, to a stream or into a file that is replaced at once.
+"""Internal. Writes an export: whole documents or flat rows, to a stream or into a file that is replaced at once.
 
-A file is collected in ``FILE.part``, one document per line as the API sent it, whatever the form. A part can therefore
-be resumed in any form, and a torn last line is the only damage that a crash leaves. At the end ``FILE.new`` is written,
-the part removed and ``FILE`` replaced, in this order: a part that outlived its file would be resumed tomorrow, with the
-documents of today.
+A file is collected in ``FILE.part``, one document per line as the API sent it, for every form. A part can therefore be
+resumed in any form, and a torn last line is the only damage a crash leaves. At the end ``FILE.new`` is written, the
+part removed and ``FILE`` replaced, in this order. A part that outlived its file would be resumed the next day, with old
+documents.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ FORM_OF_ENDING: Final[dict[str, Form]] = {
 Per = Literal["document", "line"]
 
 PART_LIFE: Final = 24 * 3600.0
-"""Seconds after which an unfinished export is read again from the start: its documents are old by then."""
+"""Seconds after which an unfinished export starts again, because its documents are old."""
 
 _BATCH: Final = 1_000
+# DuckDB's widest decimal has 38 digits, so 28 are left before the point.
 _DECIMALS: Final = 10
 _PARQUET_TYPES: Final[dict[type, str]] = {
     str: "VARCHAR",
@@ -61,7 +62,7 @@ Raw = dict[str, Any]
 
 
 class ExportForm(msgspec.Struct, frozen=True):
-    """What is written of which documents.
+    """The form of an export and the documents it holds.
 
     Attributes:
         kind: ``estimates`` or ``invoices``.
@@ -76,7 +77,7 @@ class ExportForm(msgspec.Struct, frozen=True):
     since: datetime | None = None
 
     def holds(self, document: Raw) -> bool:
-        """Whether the document is written; one whose last update is unknown is."""
+        """Return whether the document is written. One whose last update is unknown is."""
         if self.since is None:
             return True
         try:
@@ -86,7 +87,7 @@ class ExportForm(msgspec.Struct, frozen=True):
         return updated.tzinfo is None or updated >= self.since
 
     def rows(self, document: Raw) -> Iterator[dict[str, Any]]:
-        """Return the flat rows of a document; a field that cannot be read is unknown."""
+        """Return the flat rows of a document. A field that cannot be read is empty."""
         model = self._read(document)
         return to_rows([model], per=self.per)
 
@@ -100,6 +101,7 @@ class ExportForm(msgspec.Struct, frozen=True):
             try:
                 return decode(encode(document))
             except DecodeError as error:
+                # One odd field must not keep the rest of the document out of the export. The id is needed.
                 broken = error.path.removeprefix("$.").partition(".")[0].partition("[")[0]
                 if broken == "_id" or broken not in document:
                     raise
@@ -107,14 +109,14 @@ class ExportForm(msgspec.Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """Where documents are written. Blocking: its methods run in a thread."""
+    """The target of an export. Blocking: its methods run in a thread."""
 
     def begin(self, *, refresh: bool) -> set[str]:
-        """Return the ids of the documents that an interrupted export has read already."""
+        """Return the ids of the documents that an interrupted export has already."""
         ...
 
     def append(self, documents: Sequence[Raw]) -> None:
-        """Take documents."""
+        """Add documents."""
         ...
 
     def finish(self) -> int:
@@ -153,7 +155,7 @@ class StreamSink:
 
 
 class FileSink:
-    """``FILE.part`` until all is read, then ``FILE``; only its owner may read either.
+    """``FILE.part`` until every document is read, then ``FILE``. Only its owner may read either.
 
     Raises:
         InvalidRequest: Parquet needs an extra that is not installed.
@@ -180,7 +182,8 @@ class FileSink:
         ids, whole = set(), 0
         with self._part.open("rb") as file:
             for line in file:
-                if line.endswith(b"\n"):  # a torn last line is read again
+                # A crash may have torn the last line. Its document is read again.
+                if line.endswith(b"\n"):
                     ids.add(_id_of(line, self._part))
                     whole += len(line)
         os.truncate(self._part, whole)
@@ -196,9 +199,11 @@ class FileSink:
         try:
             written = self._write_new()
         except (SourceError, DecodeError):
-            self._part.unlink()  # resumed, the same document would fail after it was corrected
+            # The part holds the document that failed. Resuming it would fail again, even after a correction.
+            self._part.unlink()
             raise
         with self._new.open("rb") as file:
+            # The new file must be on disk before the part goes, or a power cut could lose both.
             os.fsync(file.fileno())
         self._part.unlink()
         self._new.replace(self._path)
@@ -221,6 +226,8 @@ class FileSink:
         return written
 
     def _write_parquet(self) -> int:
+        # DuckDB writes Parquet from a file, so the rows are written first. They hold customers, so the file is
+        # private.
         rows = self._path.with_name(f"{self._path.name}.rows")
         rows.unlink(missing_ok=True)
         written = 0
@@ -237,7 +244,7 @@ class FileSink:
         return written
 
     def _batches(self) -> Iterator[list[Raw]]:
-        """Read the part in pieces, without the documents that are left out."""
+        """Yield the part's documents in batches, without those left out."""
         batch: list[Raw] = []
         with self._part.open("rb") as file:
             for line in file:
@@ -260,6 +267,7 @@ def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
     """Return rows as CSV in UTF-8."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
+    # JSON may hold a lone surrogate, which strict UTF-8 refuses.
     return text.getvalue().encode("utf-8", "surrogatepass")
 
 
@@ -272,7 +280,7 @@ def _lines(documents: Sequence[Raw], wanted: ExportForm) -> bytes:
 
 
 def _cell(value: Any) -> str | None:
-    """Return the text of a cell; exact amounts, ISO 8601 days and moments."""
+    """Return the text of a cell: exact amounts, ISO 8601 days and moments."""
     if value is None:
         return None
     if isinstance(value, Decimal):
@@ -283,7 +291,7 @@ def _cell(value: Any) -> str | None:
 
 
 def _exact_cells(row: dict[str, Any]) -> dict[str, str | None]:
-    """Return the texts of a row; refuse an amount that the Parquet column would round."""
+    """Return the texts of a row. Refuse an amount that the Parquet column would round."""
     for name, value in row.items():
         if isinstance(value, Decimal) and value != round(value, _DECIMALS):
             raise SourceError(
@@ -305,9 +313,10 @@ def _to_parquet(rows: Path, target: Path, columns: dict[str, type]) -> None:
     duckdb = _duckdb()
     texts = ", ".join(f"{name}: 'VARCHAR'" for name in columns)
     cells = ", ".join(f"CAST({name} AS {_PARQUET_TYPES[kind]}) AS {name}" for name, kind in columns.items())
-    # by default DuckDB writes a file of its own and renames it, with a mode that others may read
+    # By default DuckDB writes a temporary file, which others may read, and renames it over the private one.
     keep_mode = "USE_TMP_FILE false"
     source = f"read_json({_quoted(rows)}, format = 'newline_delimited', columns = {{{texts}}})"
+    # Without the setting, DuckDB may download an extension from the network.
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 2})
     try:
         connection.execute(
@@ -327,7 +336,7 @@ def _quoted(path: Path) -> str:
 
 
 def _check_own(path: Path, wanted: ExportForm) -> None:
-    """Refuse to replace a file that is not an export; a file of another form is not one of this form."""
+    """Refuse to replace a file that is not an export of this form."""
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size and not _is_own(path, wanted):
             raise SourceError(f"{path} exists and is not an export; choose another file")

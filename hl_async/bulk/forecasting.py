@@ -1,4 +1,4 @@
-"""Internal. What the rest of a run takes, from what its journal says."""
+"""Internal. Forecasts the rest of a run from its journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
 from hl_async.bulk.stages.steps import StepState
 
 _DAILY_SHARE: Final = 190_000
-"""Requests a day that bulk may use of a location's 200,000, the reserve left alone."""
+"""Requests per day for bulk. A location has 200,000; the rest is the reserve for other callers."""
 
 
 async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) -> Forecast:
@@ -45,7 +45,7 @@ async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) 
 
 
 async def _contacts(journal: Journal, policy: ContactPolicy) -> ContactForecast:
-    """Count the customers that are still open, and the requests that they take at most."""
+    """Count the open customers, and their requests at most."""
     given = searched = requests = 0
     after = -1
     while batch := await journal.steps.rows(CONTACTS, StepState.PLANNED, StepState.SENT, after=after):
@@ -58,7 +58,7 @@ async def _contacts(journal: Journal, policy: ContactPolicy) -> ContactForecast:
 
 
 async def _payments(journal: Journal) -> PaymentForecast:
-    """Count the payments that are still open. Each one takes a request, and a read before and after it."""
+    """Count the open payments. Each takes a request, and a read before and after it."""
     number, after = 0, -1
     sums: dict[str, Decimal] = {}
     while batch := await journal.steps.rows(PAYMENTS, StepState.PLANNED, StepState.SENT, after=after):

@@ -1,7 +1,7 @@
-"""Internal. Where an item's key travels: put into the body of a request, read back from a listed document.
+"""Internal. Puts an item's key into the body of a request, and reads it from a listed document.
 
-Whether the API gives ``meta`` back in lists is unknown (docs/api-facts.md#api-meta). The canary finds out, and a run
-may choose another place.
+Whether the API returns ``meta`` in lists is unknown (docs/api-facts.md#api-meta). The canary finds out, and a run may
+choose another place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class KeyCarrier(Protocol):
-    """A strategy; ``name`` is what the command line and the journal call it."""
+    """A place for keys. ``name`` stands for it on the command line and in the journal."""
 
     name: str
 
@@ -35,17 +35,17 @@ class KeyCarrier(Protocol):
         ...
 
     def read(self, document: Any) -> str | None:
-        """Return the key of a listed document (a struct of ours), or None."""
+        """Return the key of a listed document (a struct of `hl_async.models`), or None."""
         ...
 
 
 def is_unique(keys: KeyCarrier) -> bool:
-    """Whether only a request of the run can bring a key into a location: it is a hash that names the run."""
+    """Return whether only this run's requests can bring a key into a location. A hash that names the run can."""
     return isinstance(keys, _HashedKey)
 
 
 class _HashedKey:
-    """A key that only this run makes. Its first half is the mark of the source id, which other runs look for."""
+    """A key that only this run makes. Its first half marks the source id, which other runs look for."""
 
     def make(self, run: str, item: SourceItem, repetition: int) -> str:
         return source_mark(item.source_id) + make_key(f"{run}:{item.source_id}", repetition)[:MARK]
@@ -73,9 +73,10 @@ class MetaKey(_HashedKey):
 
 
 class NumberKey:
-    """The document's own number, from a range of its own: the first number plus the item's place.
+    """The document's own number: the first number plus the item's position in the source.
 
-    For accounts that give back nothing else. Numbers of the source are replaced, because real exports repeat them.
+    It serves accounts whose lists return no other key. Numbers of the source are replaced, because real exports repeat
+    numbers.
     """
 
     def __init__(self, first: int) -> None:
@@ -87,7 +88,7 @@ class NumberKey:
 
     def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
         document = _decoder.decode(body)
-        # an estimate's number is a number, an invoice's is text: docs/api-facts.md#api-number-types
+        # Estimate numbers are JSON numbers, invoice numbers are text: docs/api-facts.md#api-number-types
         field, value = (
             ("invoiceNumber", key)
             if "sentTo" in document and "dueDate" in document
@@ -103,10 +104,10 @@ class NumberKey:
 
 
 class TextKey(_HashedKey):
-    """The key in brackets at the end of a text field (name, title, termsNotes) that customers can see.
+    """The key in brackets at the end of a text field (name, title, termsNotes), visible to customers.
 
-    A name or a title is cut, so that it has at most 40 characters with the key. A longer one stays whole: the plan let
-    it pass, so the limit is not in force.
+    A name or title is cut so that it has at most 40 characters with the key. One that is longer already stays whole,
+    because a plan lets it pass only where the limit is off.
     """
 
     def __init__(self, field: str) -> None:
@@ -118,7 +119,7 @@ class TextKey(_HashedKey):
         document = _decoder.decode(body)
         text = document.get(self._field) or ""
         if self._field in ("name", "title") and len(text) <= LONGEST_NAME:
-            # the key takes its room from the text: docs/api-facts.md#api-names-40
+            # Three more characters are the space and the brackets: docs/api-facts.md#api-names-40
             text = text[: LONGEST_NAME - len(key) - 3].rstrip()
         document[self._field] = f"{text} [{key}]".strip()
         return _encoder.encode(document)
@@ -131,7 +132,14 @@ class TextKey(_HashedKey):
 
 
 def key_carrier(name: str) -> KeyCarrier:
-    """Return the strategy called ``name``: meta, name, title, ``number:FIRST``, or ``field:X`` for a text field."""
+    """Return the carrier called ``name``.
+
+    Args:
+        name: meta, name, title, ``number:FIRST``, or ``field:X`` for a text field.
+
+    Raises:
+        ConfigurationError: The name is unknown.
+    """
     if name == "meta":
         return MetaKey()
     if name in ("name", "title"):
@@ -140,5 +148,5 @@ def key_carrier(name: str) -> KeyCarrier:
         return TextKey(name[6:])
     if name.startswith("number:") and name[7:].isdecimal():
         return NumberKey(int(name[7:]))
-    problem = f"{name!r} is not a place for a key; choose meta, name, title, number:FIRST or field:X"
+    problem = f"unknown key location {name!r}; choose meta, name, title, number:FIRST or field:X"
     raise ConfigurationError("key", problem)

@@ -1,4 +1,4 @@
-"""Internal. Files of what a run left out: rejects, and what the mapping skipped on purpose.
+"""Internal. Files of left-out documents: rejected ones, and those that the mapping skips on purpose.
 
 They hold customers and amounts, so only their owner may read them.
 """
@@ -22,9 +22,14 @@ from hl_async.storage.private_files import open_private
 
 
 class LeftOut(msgspec.Struct):
-    """Documents that a run left out, by reason, and the files that hold them.
+    """Documents that a run left out.
 
-    ``by_api`` of the rejected ones had become a request. ``problem`` says why a file could not be written.
+    Attributes:
+        reasons: Rejected documents by reason.
+        rejects: The file of the rejected documents.
+        skipped: The file of the skipped documents.
+        problem: Why a file could not be written.
+        by_api: Rejected documents that had been sent.
     """
 
     reasons: Counter[str]
@@ -35,7 +40,13 @@ class LeftOut(msgspec.Struct):
 
 
 async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftOut:
-    """Write the reject file (to ``rejects``, or beside the source) and the file of what was skipped, if any."""
+    """Write the files of rejected and skipped documents, if there are any.
+
+    Args:
+        run: The run.
+        journal: The journal's path.
+        rejects: The reject file; by default beside the source.
+    """
     header = await run.journal.header()
     found = LeftOut(Counter())
     if rows := await run.each(State.REJECTED):
@@ -62,7 +73,11 @@ def reject_text(rows: list[ItemRow], header: dict[str, str]) -> Iterator[bytes]:
 
 
 def check_rejects(path: Path, source: Path | None) -> None:
-    """Refuse a reject file that can't be written or is the source itself; :class:`ConfigurationError`."""
+    """Refuse a reject file that cannot be written or is the source itself.
+
+    Raises:
+        ConfigurationError: It is refused.
+    """
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise ConfigurationError("--rejects", "is the source itself; give another file")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -70,7 +85,7 @@ def check_rejects(path: Path, source: Path | None) -> None:
 
 
 def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
-    """``orders.rejects.csv`` beside ``orders.csv``, or beside the journal when the source's folder is gone."""
+    """Return ``orders.rejects.csv`` beside ``orders.csv``, or beside the journal if the source's folder is missing."""
     source = Path(header.get("source", str(journal)))
     folder = source.parent if source.parent.is_dir() else journal.parent
     suffix = ".csv" if header.get("columns", "null") != "null" else ".ndjson"
@@ -78,9 +93,10 @@ def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
 
 
 def _write(path: Path, rows: list[ItemRow], header: dict[str, str], journal: Path) -> str:
-    """Write a file. Returns what went wrong; the documents stay in the journal."""
+    """Write a file. Return the problem, if any; the documents stay in the journal."""
     try:
-        path.unlink(missing_ok=True)  # an older file may be readable by others
+        # Replaced, not rewritten: an older file may have a mode that lets others read it.
+        path.unlink(missing_ok=True)
         with open_private(path, "wb") as file:
             file.writelines(reject_text(rows, header))
     except OSError as error:

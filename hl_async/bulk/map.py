@@ -64,6 +64,7 @@ async def bulk_map(
     """
     if isinstance(limit, bool) or limit < 1:
         raise InvalidRequest("limit", f"{limit!r} is below 1")
+    # A buffer of zero: a worker waits until its outcome is read, which bounds memory by the number of workers.
     send, receive = anyio.create_memory_object_stream[MapResult[T, R]](0)
     source = _Source(items)
     failed: Exception | None = None
@@ -76,6 +77,7 @@ async def bulk_map(
                 yield receive
             except Exception as error:  # noqa: BLE001 - kept, and raised where no group wraps it
                 failed = error
+        # Reached when the block is left early. A finished input has no worker left to cancel.
         group.cancel_scope.cancel()
     if failed is None:
         failed = source.failed
@@ -99,6 +101,7 @@ class _Source(Generic[T]):
 
     async def pull(self) -> tuple[int, T] | None:
         """Return the next item with its index, or None at the end."""
+        # An async generator refuses a second __anext__ while the first one waits.
         async with self._lock:
             if self._ended:
                 return None
@@ -131,4 +134,4 @@ async def _work(
             try:
                 await send.send(outcome)
             except anyio.BrokenResourceError:
-                return  # the reader left, so the rest is not needed
+                return  # the reader left the block

@@ -35,6 +35,7 @@ async def write_plan(
 
     Each item is written with its key and its body. See `Run.plan`.
     """
+    # Read first, so that a text that is not a limit fails before the first write.
     allowed = _allowance(max_rejects)
     repetitions: Counter[tuple[str, str]] = Counter()
     batch: list[tuple[SourceItem, str, bytes] | Reject] = []
@@ -50,6 +51,7 @@ async def write_plan(
         else:
             made = keyed(record, repetitions)
             try:
+                # A document whose customer cannot become a contact is a reject: it could never be sent.
                 customers.add(made[0], made[0].location)
             except InvalidRequest as error:
                 unexpected += 1
@@ -74,13 +76,14 @@ async def write_plan(
             batch, paid = [], []
     await journal.plan(batch)
     await journal.steps.plan(paid)
+    # Steps of customers come last, because a customer is complete only after the last of its documents.
     steps = customers.steps()
     while chosen := list(islice(steps, _BATCH)):
         await journal.steps.plan(chosen)
 
 
 async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:
-    """Yield one record after the other; a thread reads a plain iterable, because it usually reads a file."""
+    """Yield one record after the other. A thread reads a plain iterable, because it usually reads a file."""
     if isinstance(records, AsyncIterable):
         async for record in records:
             yield record
@@ -92,7 +95,10 @@ async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:
 
 
 def _allowance(text: str) -> Callable[[int, int], bool]:
-    """Return whether (rejected, seen) is too much, by ``N`` or ``P%`` (of the first 200 at the earliest)."""
+    """Return a function of (rejected, seen) that tells whether the limit is exceeded.
+
+    `text` is ``N``, or ``P%`` of the first 200 documents.
+    """
     number = text.removesuffix("%")
     if not number.isdecimal():
         raise InvalidRequest(

@@ -141,14 +141,7 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def prepare(source: Source | None, options: MigrationSettings, hl: HighLevel | None = None) -> Planned:
     """Open the run of a journal, or plan a new one. Makes no request.
 
-    Args:
-        source: A file, or records; None opens the run of the journal.
-        options: The settings.
-        hl: Supplies the default location and the rules that are off. Without it, `options` name those.
-
-    Raises:
-        JournalMismatch: The journal holds another run.
-        HighLevelError: The source or the journal cannot be used.
+    The client supplies the default location and the rules that are off. Without a client, `options` name the rules.
     """
     if source is None:
         return await _resumed(options)

@@ -1,4 +1,4 @@
-"""Internal. What a run says about itself: reports, progress, forecasts."""
+"""Internal. Reports of a run: standing, progress, forecasts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import msgspec
 
 
 class ContactCounts(msgspec.Struct, frozen=True):
-    """Customers of a run by what became of them.
+    """Customers of a run by their outcome.
 
-    ``made`` contacts were created by the run. ``matched`` ones were there; ``by`` counts them by what they were found
-    by. ``rejected`` customers have documents that were rejected, ``unknown`` ones wait for a person, ``open`` ones are
-    not resolved yet. ``deleted`` contacts were made and deleted again by a rollback.
+    Attributes:
+        customers: All customers of the source.
+        made: Customers whose contact the run created.
+        matched: Customers whose contact existed.
+        by: Matched customers by the kind of match.
+        rejected: Customers that cannot become contacts, so that their documents were rejected.
+        unknown: Customers that wait for a person.
+        open: Customers that are not resolved yet.
+        deleted: Contacts that the run created and a rollback deleted.
     """
 
     customers: int = 0
@@ -50,17 +56,36 @@ class PaymentCounts(msgspec.Struct, frozen=True):
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """Where a run stands.
+    """The standing of a run.
 
-    Totals are exact, by currency. ``seconds``, ``requests`` and ``refused`` are those of this process. ``state`` is
-    ``done``, ``stopped``, ``rolling_back`` or ``rolled_back``. ``ambiguous`` items were sent and have no answer yet,
-    ``unknown`` ones wait for a person; ``withdrawn`` and ``deleted`` ones are the work of a rollback. ``reasons``
-    counts rejects by reason; the files hold what was left out, "" if there is none, and ``warning`` says why one is
-    missing. ``rejected_by_api`` of the rejected ones had become a request. ``unswept`` locations had unanswered
-    requests and are still to be looked at for late documents.
-    ``contacts`` counts the customers and ``payments`` the payments; both are None if the source has none.
-    ``second_copies`` were deleted there, ``foreign_copies`` carry a key of the run, and were kept because nothing
-    proves that the run made them.
+    Attributes:
+        source: Documents of the source.
+        created: Documents that exist in a location.
+        rejected: Documents that were rejected, before sending or by the API.
+        skipped: Documents that the mapping leaves out on purpose.
+        unknown: Items that wait for a person.
+        planned: Items that are not sent yet.
+        ambiguous: Items that were sent and have no answer yet.
+        total_source: Exact sums to create, by currency.
+        total_created: Exact sums of the created documents, by currency.
+        seconds: Duration of this process's part.
+        requests: Requests of this process.
+        refused: Requests of this process that the rate limit refused.
+        state: ``done``, ``stopped``, ``rolling_back`` or ``rolled_back``.
+        journal: Name of the journal.
+        reason: Why the run stopped.
+        withdrawn: Items that a rollback will never send.
+        deleted: Documents that a rollback deleted.
+        reasons: Rejected documents by reason.
+        reject_file: File of the rejected documents, empty if it was not needed.
+        skipped_file: File of the skipped documents, empty if it was not needed.
+        warning: Why a file could not be written.
+        unswept: Locations with unanswered requests that are not searched for late documents yet.
+        second_copies: Late documents that the sweep deleted.
+        foreign_copies: Documents with a key of the run that were kept, because it is unproven that the run made them.
+        rejected_by_api: Rejected documents that had been sent.
+        contacts: The customers; None if the source has none.
+        payments: The payments; None if the source has none.
     """
 
     source: int
@@ -99,12 +124,19 @@ class RunReport(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a run is.
+    """Progress of a run.
 
-    ``done`` of ``of`` items need nothing more, ``rate`` is in items per second since this process began, ``eta`` in
-    seconds or None. ``note`` says what is waited for: ``settling``, until unanswered requests can be judged;
-    ``contacts``, the same for customers; ``sweeping``, the last look for late documents. ``until`` is the time of day,
-    in seconds, at which that wait ends, or None.
+    Attributes:
+        done: Items that need no further request.
+        of: All items.
+        created: Items that were created.
+        rejected: Items that were rejected.
+        ambiguous: Items without an answer yet.
+        rate: Items per second since this process began.
+        eta: Seconds until the end; None if unknown.
+        note: The present wait: ``settling`` until unanswered requests can be judged, ``contacts`` the same for
+            customers, ``sweeping`` before the last look for late documents.
+        until: Epoch time in seconds at which that wait ends, or None.
     """
 
     done: int
@@ -119,10 +151,13 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class ContactForecast(msgspec.Struct, frozen=True):
-    """What customers would take, at most.
+    """Work that the customers take, at most.
 
-    Of ``customers``, ``given`` have a contact id that is checked, and ``searched`` are looked up, and created if they
-    are not found. ``requests`` do both.
+    Attributes:
+        customers: Customers that are open.
+        given: Customers with a contact id, which is checked.
+        searched: Customers that are looked up, and created if they are not found.
+        requests: Requests for both.
     """
 
     customers: int = 0
@@ -140,9 +175,19 @@ class PaymentForecast(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What a run would take: requests, seconds at the rate budget, days, and the share of a day's budget.
+    """Cost of the rest of a run.
 
-    ``contacts`` and ``payments`` say how many of the requests are for customers and payments.
+    Attributes:
+        items: Documents to create.
+        rejected: Documents that are rejected.
+        skipped: Documents that the mapping leaves out.
+        requests: Requests in all.
+        seconds: Duration at the rate budget.
+        days: Duration at the daily quota.
+        locations: Number of locations.
+        totals: Sums to create, by currency.
+        contacts: The requests' share for customers.
+        payments: The requests' share for payments.
     """
 
     items: int
@@ -158,13 +203,16 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A document or contact that a rollback left in its location; ``kind`` is one of these, ``detail`` says why.
+    """A document that a rollback left in its location; ``detail`` says why.
 
-    ``not_draft``: customers may have seen it. ``changed``: people changed it since it was created. ``copy``: it
-    carries the run's key, but nothing proves that the run created it. ``refused``: the API refuses to delete it.
-    ``unseen``: no listing shows it, so people may have changed it; the rollback is still open.
-    ``contact_changed``: people changed the contact. ``contact_used``: a document that stays uses it. For contacts
-    ``source_id`` names the customer, and ``document`` is the contact's id.
+    Attributes:
+        kind: ``not_draft``: customers may have seen it. ``changed``: people changed it since it was created. ``copy``:
+            it carries the run's key, but it is unproven that the run created it. ``refused``: the API refuses to delete
+            it. ``unseen``: no listing shows it, so people may have changed it, and the rollback stays open.
+        source_id: The document's id in the source.
+        document: Its id in the location.
+        location: The location's id.
+        detail: The reason.
     """
 
     kind: str
@@ -175,13 +223,18 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class RollbackReport(msgspec.Struct, frozen=True):
-    """How far a rollback is.
+    """Progress of a rollback.
 
-    ``contacts_deleted`` contacts that the run had created are gone. ``deleted`` documents were deleted by this run's
-    rollback, ``gone`` ones were deleted before, which the API said.
-    ``withdrawn`` items were never sent. ``open`` documents or requests are not settled yet; ``reason`` says why, and
-    ``until`` is the time of day, in seconds, at which a wait that was broken off would have ended. ``state`` is
-    ``rolling_back`` or ``rolled_back``.
+    Attributes:
+        deleted: Documents that this run's rollback deleted.
+        gone: Documents that had been deleted before, as the API says.
+        withdrawn: Items that were never sent.
+        kept: Documents that were kept.
+        open: Documents or requests that are not settled yet.
+        state: ``rolling_back`` or ``rolled_back``.
+        journal: Name of the journal.
+        reason: Why something is open.
+        until: Epoch time in seconds at which an interrupted wait would have ended.
     """
 
     deleted: int
@@ -197,5 +250,5 @@ class RollbackReport(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether every document of the run is proven gone, or kept for a reason that is given."""
+        """Whether each document of the run is proven deleted, or kept for a stated reason."""
         return self.state == "rolled_back"

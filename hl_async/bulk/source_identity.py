@@ -1,11 +1,11 @@
-"""Internal. Whether a document in a location was made from a document of this run's source. Pure.
+"""Internal. Decides whether a document in a location comes from the source of this run. Pure.
 
-Source ids are not enough: two systems number their documents 1, 2, 3 alike. A file's fingerprint is too much: the next
+Source ids are not enough: two systems both number their documents 1, 2, 3. A file's fingerprint is too strict: the next
 export of the same system has another one. So every document carries three marks of its origin:
 
 - the *id* that its source gives it, hashed;
 - the *name* of the source, stated by the user or derived from profile, query, mapping or file;
-- its *contents*: customer, currency and lines, hashed, as they stood in the source.
+- its *contents*: customer, currency and lines of the source, hashed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ MARK: Final = 13
 LONGEST_SOURCE_NAME: Final = 60
 
 _VAGUE: Final = frozenset(("", "map", "mapping", "query", "export", "documents", "data"))
-"""Names of mappings and queries that say nothing about the system."""
+"""Names of mappings and queries that do not identify a system."""
 
 _KEY: Final = re.compile(r"\[([a-z2-7]{26})\]$")
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class Origin(NamedTuple):
-    """What a document tells of the source it was made from; a part that it does not tell is empty.
+    """Marks of the source that a document was made from; a mark that it lacks is empty.
 
-    ``mark`` stands for the source id, ``name`` for the source, ``contents`` for what the source said, ``run`` for the
-    run that created it.
+    Attributes:
+        mark: Stands for the source id.
+        name: Stands for the source.
+        contents: Stands for the source's contents.
+        run: The run that created it.
     """
 
     mark: str
@@ -49,7 +52,7 @@ class Origin(NamedTuple):
 
 
 class Relation(Enum):
-    """How a document of this run's source relates to one in the location that has the same source id."""
+    """Relation between a document of this run's source and one in the location with the same source id."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -57,14 +60,14 @@ class Relation(Enum):
     RENAMED = "renamed"
     """The same contents, under another name of the source."""
     OTHER = "other"
-    """Nothing but the source id in common."""
+    """They share the source id only."""
 
 
 def relation(mine: Origin, theirs: Origin) -> Relation:
     """Return how two documents with the same source id are related."""
     is_equal = bool(mine.contents) and mine.contents == theirs.contents
     if mine.name == theirs.name or not theirs.name:
-        # a text key has no room for the name: contents alone can show that it is the same source
+        # A text key has no room for the source's name, so only equal contents show the same source.
         return Relation.SAME if is_equal else Relation.CHANGED if theirs.name else Relation.OTHER
     return Relation.RENAMED if is_equal else Relation.OTHER
 
@@ -82,6 +85,7 @@ def contents_mark(body: Any) -> str:
     Args:
         body: A decoded request that creates a document.
     """
+    # Both sides must hash the same fields as _contents_of_listed(), or no document would match.
     contact = body.get("contactDetails") or {}
     # neither the contact's id nor its phone: resolving contacts changes both after the plan
     lines = [(line.get("name"), line.get("qty"), line.get("amount")) for line in body.get("items") or ()]
@@ -124,6 +128,7 @@ def _contents_of_listed(document: Any) -> str:
 
 
 def _hashed(name: Any, email: Any, currency: Any, lines: Iterable[tuple[Any, Any, Any]]) -> str:
+    # Spacing, case and the form of numbers do not count: the API may change them.
     parts = [_text(name), _text(email), _text(currency)]
     for called, qty, amount in lines:
         parts += [_text(called), _number(qty), _number(amount)]
@@ -159,10 +164,10 @@ def check_source_name(name: str) -> str:
 
 
 def derived_source_name(path: Path, *, rules: Path | None = None) -> str:
-    """Return a name for a source that the user gave none.
+    """Return a name for a source whose user stated none.
 
     It is the name of the mapping or query, which stays the same from one export to the next. Without one it is the
-    file's name up to its first number, because exports carry their day or a counter.
+    file's name up to its first number, because file names of exports contain a date or a counter.
 
     Args:
         path: The exported file.

@@ -1,4 +1,4 @@
-"""Internal. Where a run stands, from what its journal says."""
+"""Internal. Reads the standing of a run from its journal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.D
 
 
 async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
-    """Report where a run stands. A run is done only once the locations with unanswered requests are swept."""
+    """Report the standing of a run. It is done once the locations with unanswered requests are swept as well."""
     counts = await journal.counts()
     source: dict[str, Decimal] = {}
     for name, sums in counts.totals.items():
+        # The sum to create is compared with the sum created, so documents left out must not count.
         if name in _NOT_TO_CREATE:
             continue
         for currency, total in sums.items():
@@ -32,7 +33,7 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
     sweeps = is_answerable(operation) and state is RunState.RUNNING
     unswept = await journal.unswept() if sweeps else []
     contacts = await count_contacts(journal)
-    # a stage may have work that concerns no planned document any more
+    # A stage may have open work although no document is planned any more.
     open_steps = await journal.steps.unfinished()
     is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept and not open_steps
     return RunReport(
@@ -61,7 +62,7 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
 
 
 async def count_contacts(journal: Journal) -> ContactCounts | None:
-    """Count the customers of a run by their state; None if the source names no customers."""
+    """Count the customers of a run by their outcome. Return None if the source names no customers."""
     found = await journal.steps.counts(CONTACTS)
     if not found:
         return None
@@ -117,7 +118,7 @@ async def count_payments(journal: Journal) -> PaymentCounts | None:
 
 
 async def _second_copies(journal: Journal) -> list[str]:
-    """Return the documents that the sweep deleted, because late requests had made them as well."""
+    """Return the late copies of created documents that the sweep deleted."""
     found: list[str] = []
     after = 0
     while batch := await journal.deletions(after=after):

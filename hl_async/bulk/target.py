@@ -1,4 +1,4 @@
-"""Internal. What the engine needs of a location: perform one item, list what is there, delete a draft."""
+"""Internal. A location as the engine needs it: perform an item, list the documents, delete a draft."""
 
 from __future__ import annotations
 
@@ -23,61 +23,62 @@ if TYPE_CHECKING:
 
 
 class Target(Protocol):
-    """One location, as bulk work sees it."""
+    """One location, from the view of bulk work."""
 
     @property
     def answerable(self) -> bool:
-        """Whether a listing tells if the run's operation happened."""
+        """Whether a listing shows if the run's operation was executed."""
         ...
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
-        """Send one item and return the id of the document it made; ``intend`` is awaited before every request."""
+        """Send one item and return the id of its document. ``intend`` is awaited before every request."""
         ...
 
     def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:
-        """Every document of the kind that the run makes, newest first as far as is known, with its key."""
+        """Yield every document of the run's kind with its key, newest first as far as known."""
         ...
 
     @property
     def contacts(self) -> ContactBook | None:
-        """The contacts of the location; None leaves documents without one unsent."""
+        """The contacts of the location. Without them, documents that lack a contact are not sent."""
         ...
 
     @property
     def payments(self) -> PaymentBook | None:
-        """The payments of the location, None if the run creates no invoices."""
+        """The payments of the location; None if the run creates no invoices."""
         ...
 
     async def exists(self, document_id: str) -> bool | None:
-        """Whether the location holds a document; None if the API has no call that tells."""
+        """Return whether the location holds a document; None if the API has no call for that."""
         ...
 
     async def delete(self, document_id: str) -> bool:
-        """Delete a draft; False if the API says that there is none."""
+        """Delete a draft. Return False if the API says that it does not exist."""
         ...
 
 
 class SourceKey:
-    """For invoices made from estimates: the estimate's id, which the invoice names as its source."""
+    """The key of invoices made from estimates: the estimate's id, which the invoice names as its source."""
 
     name = "source"
 
     def make(self, run: str, item: SourceItem, repetition: int) -> str:
-        """The estimate's id."""
+        """Return the estimate's id."""
         return item.ids[0]
 
     def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
-        """Return the body as it is: the API writes the source by itself."""
+        """Return the body unchanged, because the API writes the source itself."""
         return body
 
     def read(self, document: Any) -> str | None:
-        """The estimate's id."""
+        """Return the estimate's id."""
+        # An undeclared field, seen in live answers: docs/api-facts.md#api-undeclared-fields
         source_id = getattr(document, "source_id", None)
         return source_id if getattr(document, "source", None) == "estimate" else None
 
 
-# How "did it happen?" is answered, for every operation that must not be repeated: by listing these. For all
-# others (sending, payments, text2pay) the API has no answer that is certain, so they are held for a person.
+# Lists that show whether an unrepeatable operation was executed. No list shows it for the others (sending, payments,
+# text2pay), so those wait for a person.
 _LISTED: dict[str, Operation[Any]] = {
     op.CREATE_ESTIMATE.name: op.LIST_ESTIMATES,
     op.CREATE_INVOICE.name: op.LIST_INVOICES,
@@ -92,14 +93,18 @@ _COMPARED: Final = (
 
 
 def is_answerable(operation: Operation[Any]) -> bool:
-    """Whether a listing tells if ``operation`` happened."""
+    """Return whether a listing shows if ``operation`` was executed."""
     return operation.name in _LISTED
 
 
 class LocationTarget:
-    """A :class:`Location` as a target: every call goes in the bulk lane and waits as long as it takes.
+    """A :class:`Location` as a target. Calls use the bulk lane and have no time limit.
 
-    ``attempt_timeout`` bounds one request, in seconds; without it the client's own setting does.
+    Args:
+        location: The location.
+        operation: The run's operation.
+        keys: How documents carry keys.
+        attempt_timeout: Seconds for one request; by default the client's setting.
     """
 
     def __init__(
@@ -150,7 +155,7 @@ class LocationTarget:
 
     async def exists(self, document_id: str) -> bool | None:
         if self._listed is op.LIST_ESTIMATES:
-            return None  # no call reads one estimate: docs/api-facts.md#api-get-one
+            return None  # no route reads one estimate: docs/api-facts.md#api-get-one
         try:
             await self._at.call(op.GET_INVOICE, document_id, options=self._options)
         except NotFound:
@@ -169,7 +174,7 @@ class LocationTarget:
 
 
 def _content(document: Any) -> str:
-    """What documents of one request body have in common, and a person's copy or change has not."""
+    """Return the part of a document that copies of one request share, and a person's copy or change does not."""
     lines = getattr(document, "invoice_items", None) or getattr(document, "items", None) or ()
     parts = [getattr(document, name, None) for name in _COMPARED]
     return repr((parts, [(line.name, line.amount, line.qty) for line in lines]))

@@ -202,7 +202,7 @@ def test_a_table_needs_its_mapping_and_gives_its_rejects_back(
     [
         (["migrate", "none.ndjson"], "No such file"),
         (["migrate", "x.ndjson", "--location", "../x"], "location"),
-        (["migrate", "x.ndjson", "--location", "a", "--key", "??"], "is not a place for a key"),
+        (["migrate", "x.ndjson", "--location", "a", "--key", "??"], "unknown key location"),
         (["migrate", "x.ndjson", "--location", "a", "--journal", "/nowhere/j.db"], "cannot be written"),
         (["migrate", "x.csv", "--location", "a"], "x.csv: line 1"),
         (["migrate", "x.ndjson", "--base-url", "http://example.com"], "plain http"),

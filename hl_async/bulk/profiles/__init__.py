@@ -1,10 +1,10 @@
-"""Internal. Profiles: one query per system, with a header of comments that says what to export and what comes over.
+"""Internal. Profiles: one query per system, with a header of comments about its export.
 
 Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
-``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of
-its records), ``iif NAME`` (columns of a type of record), ``nested NAME`` (columns with a table in each cell),
-``records`` (where they stand inside JSON), ``key``, ``set`` (a setting), ``left out``, ``seen`` (where the columns
-are known from), ``variant NAME`` (see :func:`parse_profiles`).
+``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of its
+records), ``iif NAME`` (columns of a type of record), ``nested NAME`` (columns with a table in each cell), ``records``
+(their place inside JSON), ``key``, ``set`` (a setting), ``left out``, ``seen`` (evidence for the columns), ``variant
+NAME`` (see :func:`parse_profiles`).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Profile(msgspec.Struct, frozen=True):
     """One system's export.
 
     Attributes:
-        id: What the command line calls it.
-        name: What people call it.
-        export: What to export there, and how.
-        kind: What its documents are.
-        left_out: What does not come over.
+        id: Its name on the command line.
+        name: The system's name.
+        export: The export to choose there, and how.
+        kind: The kind of its documents.
+        left_out: Data that the profile does not take over.
         query: The query with its tables and settings.
     """
 
@@ -57,13 +57,19 @@ class Profile(msgspec.Struct, frozen=True):
         return next(one for one in self.query.tables if not one.is_optional)
 
     def settings(self, base: SourceSettings | None = None) -> SourceSettings:
-        """The settings of this profile on top of ``base``."""
+        """Return the settings of this profile on top of ``base``."""
         settings = msgspec.structs.replace(base or SourceSettings(), kind=self.kind)
         return settings.with_values(self.query.settings)
 
 
 class ProfileFit(msgspec.Struct, frozen=True):
-    """How far a file fits a profile: the columns it has and those it lacks."""
+    """A file's fit with a profile: the columns it has and those it lacks.
+
+    Attributes:
+        profile: The profile's id.
+        found: Number of columns that the file has.
+        missing: Columns that it lacks.
+    """
 
     profile: str
     found: int
@@ -71,7 +77,7 @@ class ProfileFit(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether the file has every column."""
         return not self.missing
 
     def __str__(self) -> str:
@@ -81,7 +87,7 @@ class ProfileFit(msgspec.Struct, frozen=True):
 
 @cache
 def profiles() -> dict[str, Profile]:
-    """All bundled profiles, by id."""
+    """Return all bundled profiles, by id."""
     files = sorted(
         (one for one in resources.files(__name__).iterdir() if one.name.endswith(".sql")),
         key=lambda one: one.name,
@@ -158,10 +164,14 @@ def parse_profile(name: str, text: str) -> Profile:
 
 
 def profile_of(name: str, path: Path | None = None) -> Profile:
-    """Return a profile by its id, or by the system's name if a file tells which of its profiles is meant.
+    """Return a profile by its id, or by the system's name and a file that shows which of its exports is meant.
+
+    Args:
+        name: The id or the system's name.
+        path: The exported file.
 
     Raises:
-        ConfigurationError: Unknown profile; names the nearest.
+        ConfigurationError: The profile is unknown, or the system has several exports. The message names the nearest.
     """
     known = profiles()
     if name in known:
@@ -179,7 +189,7 @@ def profile_of(name: str, path: Path | None = None) -> Profile:
 
 
 def fits_of(path: Path) -> list[ProfileFit]:
-    """How far a file fits each profile, best first.
+    """Return a file's fit with each profile, best first.
 
     Raises:
         SourceError: The file cannot be read.
@@ -194,6 +204,7 @@ def fits_of(path: Path) -> list[ProfileFit]:
         records = tuple(spec.records)
         if records not in seen:
             seen[records] = list(_names_of(path, spec))
+        # Titles and notes may stand above the header, so the row with the most known names counts as header.
         best = max(seen[records], key=lambda names: len(names & set(spec.columns)), default=set())
         missing = [one for one in spec.columns if one not in best]
         found.append(ProfileFit(profile.id, len(spec.columns) - len(missing), missing))
@@ -201,13 +212,13 @@ def fits_of(path: Path) -> list[ProfileFit]:
 
 
 def detected(path: Path) -> Profile | None:
-    """The profile that a file fits completely, if there is exactly one best."""
+    """Return the profile that a file fits completely; of several, the one with the most columns."""
     complete = [fit for fit in fits_of(path) if fit.is_complete]
     return profiles()[max(complete, key=lambda fit: fit.found).profile] if complete else None
 
 
 def unknown_header(path: Path) -> str:
-    """What to say of a file that fits no profile: which were tried, and how far they fit."""
+    """Return the message for a file that fits no profile, with the closest ones."""
     fits = [fit for fit in fits_of(path) if fit.found][:3]
     if not fits:
         return f"{path.name} fits none of the profiles: {', '.join(profiles())}"
@@ -223,7 +234,7 @@ def _names_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
 
 
 def _headers_of(path: Path) -> Iterator[set[str]]:
-    """Rows among which a header may be, as sets of names."""
+    """Yield the rows that may be a header, as sets of names."""
     settings = SourceSettings()
     for delimiter in ("",) if path.suffix.lower() in WORKBOOKS else DELIMITERS:
         try:
@@ -237,7 +248,7 @@ def _headers_of(path: Path) -> Iterator[set[str]]:
 
 
 def _keys_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
-    """Keys of the first records, at any depth."""
+    """Yield the keys of the first records, at any depth."""
     for _, _, value in json_values(path):
         for index, record in enumerate(unwrapped(value, spec.records)):
             yield set(_all_keys(record))

@@ -1,4 +1,4 @@
-"""Internal. Which requests are answered at all: no other web site may reach a sandbox through the user's browser."""
+"""Internal. Decides which requests are answered: no other web site may reach a sandbox through the user's browser."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ _READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def admit(request: web.Request, *, host: str, allow_remote: bool) -> None:
-    """Let a request pass that this machine's own programs and pages may have sent.
+    """Admit a request that this machine's own programs and pages may have sent.
 
-    A name that leads here from elsewhere (DNS rebinding) is refused, and so is a change that another site's page
-    asks for. A sandbox that may be remote also answers to its addresses and to names without a dot.
+    A name that was pointed here from elsewhere (DNS rebinding) is refused, and so is a change that another site's page
+    requests. A sandbox that may be remote also answers to its addresses and to names without a dot.
 
     Raises:
         Refusal: A 403 that names the header.
     """
     if not _is_own_name(request.host, host, allow_remote=allow_remote):
         raise Refusal(403, f"Host {request.host[:80]!r} is not a name of this sandbox", "Forbidden")
+    # A page of another site may send a reading request, but the browser does not let it read the answer.
     if request.method in _READING:
         return
+    # Programs send neither header. Browsers send Origin with every change, and a page cannot forge it.
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{request.host}":
         raise Refusal(403, f"Origin {origin[:80]!r} is another site", "Forbidden")
@@ -44,7 +46,7 @@ def _is_own_name(given: str, host: str, *, allow_remote: bool) -> bool:
         return True
     if not allow_remote:
         return False
-    # a public name has a dot, so a page of another site can not come from a name without one
+    # A public name has a dot, so a page of another site cannot come from a name without one.
     return "." not in name or name == socket.gethostname().lower() or _is_address(name)
 
 
@@ -57,7 +59,7 @@ def _is_address(name: str) -> bool:
 
 
 def is_local(request: web.Request) -> bool:
-    """Tell whether a request comes from this machine and to a loopback name."""
+    """Return whether a request comes from this machine and to a loopback name."""
     try:
         name = urlsplit(f"//{request.host}").hostname or ""
     except ValueError:

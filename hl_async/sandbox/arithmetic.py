@@ -28,15 +28,16 @@ ISO_4217: Final = frozenset(_TWO.split()) | _WITHOUT_CENTS | _THOUSANDTHS | _TEN
 """Active currency codes."""
 
 Minor: TypeAlias = int | Fraction
-"""An amount in minor units: whole ones once it is rounded."""
+"""An amount in minor units: an int once it is rounded."""
 
 _HALF: Final = Fraction(1, 2)
+# Amounts have up to 40 digits and lines multiply two of them, so the default 28 digits would round.
 _ROOMY: Final = Context(prec=160)
 _UNITS: Final = {10**digits: Decimal(1).scaleb(-digits) for digits in range(5)}
 
 
 class Sums(NamedTuple):
-    """What a document comes to. `taxes` are by name and rate, in the order of the lines."""
+    """The sums of a document. `taxes` are by name and rate, in the order of the lines."""
 
     lines: tuple[Decimal, ...]
     subtotal: Decimal
@@ -78,14 +79,18 @@ def reckon(
     ]
     subtotal = sum(amounts)
     discount: Mapping[str, Any] = document.get("discount") or {}
+    # A percentage applies to the chosen products only; a fixed discount ignores them.
     base = subtotal
     only = discount.get("validOnProductIds") if by_product else None
     if only:
         meant = zip(lines, amounts, strict=True)
         base = sum(amount for line, amount in meant if line.get("productId") in only)
     off = _discount(discount, base, scale, each=each)
+    # The discount is spread over the lines in proportion, so that tax is due on the rest:
+    # docs/api-facts.md#api-totals
     rest = Fraction(subtotal - off) / subtotal if off and subtotal else 1
     taxes: dict[str, Minor] = {}
+    # Automatic taxes replace those of the lines: docs/api-facts.md#api-automatic-taxes
     if document.get("automaticTaxesEnabled") is True:
         if automatic_rate:
             taxes["Automatic taxes"] = _settle((subtotal - off) * _exact(automatic_rate) / 100, each=each)
@@ -126,6 +131,7 @@ def _discount(discount: Mapping[str, Any], base: Minor, scale: int, *, each: boo
 def _exact(value: Any) -> Fraction:
     if value is None:
         return Fraction(0)
+    # str() is the shortest text of a float, so 0.1 counts as a tenth and not as its binary neighbour.
     return Fraction(str(value)) if isinstance(value, float) else Fraction(value)
 
 

@@ -1,6 +1,6 @@
-"""Internal. The consent page of the sandbox: a person chooses who installs the app, the browser returns with a code.
+"""Internal. The consent page of the sandbox: a person chooses who installs the app, then returns with a code.
 
-It answers where ``authorize_url`` points to on the live server, without a login: docs/api-facts.md#api-authorize.
+It answers at the path of ``authorize_url`` on the live server, without a login: docs/api-facts.md#api-authorize.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
     query = request.query
     app = box.tokens.apps.get(query.get("client_id", ""))
     back = query.get("redirect_uri", "")
+    # A wrong client must not become a redirect: the page would send codes to any address that a link names.
     if app is None or query.get("response_type") != "code" or urlsplit(back).scheme not in ("http", "https"):
         return web.Response(
             status=400, text="error.noversionid: client_id, redirect_uri or response_type is wrong"
@@ -70,5 +71,6 @@ def _page(box: SandboxState, client_id: str, scope: str) -> web.Response:
         f'<button name="location" value="{escape(value)}">{escape(text)}</button>' for value, text in choices
     )
     text = _PAGE.format(client=escape(client_id), scope=escape(scope), buttons=buttons)
+    # No other page may frame this one and lead a click onto its buttons.
     policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
     return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})

@@ -1,4 +1,4 @@
-"""Internal. The bodies that operations take, as the specification declares them, with the measured corrections."""
+"""Internal. The bodies of requests as the specification declares them, corrected where observers measured otherwise."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ ESTIMATE_STATES: Final = ("draft", "sent", "viewed", "accepted", "declined", "in
 
 _PERCENT_OR_FIXED: Final = one_of("percentage", "fixed")
 _ACTION: Final = one_of("sms_and_email", "send_manually", "email", "sms")
+# Declared as text, although examples show objects: docs/api-facts.md#api-custom-fields
 _CUSTOM: Final = each(while_on("custom_values_text", text))
 
 ADDRESS: Final = Shape(
@@ -47,12 +48,14 @@ _ANY_CONTACT: Final = Shape(
     id=need(filled), name=need(text), additionalEmails=may(each(Shape(email=need(text)))), companyName=may(text),
     address=may(ADDRESS), customFields=may(_CUSTOM),
 )  # fmt: skip
+# Create estimate succeeded without a phone number, so the rule is off by default: docs/api-facts.md#api-contact
 ESTIMATE_CONTACT: Final = _ANY_CONTACT.and_also(
     phoneNo=need(phone, "estimate_contact_complete"), email=need(text, "estimate_contact_complete")
 )
 CONTACT: Final = _ANY_CONTACT.and_also(
     phoneNo=need(phone, "invoice_contact_complete"), email=need(text, "invoice_contact_complete")
 )
+# Any id passes, a missing one does not: docs/api-facts.md#api-required-fields
 TAX: Final = Shape(
     _id=need(filled, "tax_id_required"), name=need(filled), rate=need(number),
     calculation=may(one_of("exclusive")), description=may(text), taxId=may(text),
@@ -62,10 +65,12 @@ LINE: Final = Shape(
     amount=need(number), qty=need(amount), taxes=may(each(TAX)), automaticTaxCategoryId=may(text),
     isSetupFeeItem=may(truth), type=may(enum("one_time", "recurring")), taxInclusive=may(truth),
 )  # fmt: skip
+# Lines declare plain addresses, documents whole attachments: docs/api-facts.md#api-attachments
 ESTIMATE_LINE: Final = LINE.and_also(attachments=may(each(text)))
 DISCOUNT: Final = Shape(value=may(amount), type=may(_PERCENT_OR_FIXED), validOnProductIds=may(each(text)))
 ATTACHMENT: Final = Shape(id=need(text), name=need(text), url=need(text), type=need(text), size=need(number))
 ATTACHMENTS: Final = each(ATTACHMENT, limit=10, rule="attachments_at_most_10")
+# Percentages are declared as text and shown as numbers: docs/api-facts.md#api-open-shapes
 TIPS: Final = Shape(tipsPercentage=need(each(either(text, number))), tipsEnabled=need(truth))
 LATE_FEES: Final = Shape(
     enable=need(truth), value=need(number), type=need(_PERCENT_OR_FIXED),
@@ -107,6 +112,7 @@ SENDER: Final = Shape(fromName=may(text), fromEmail=may(text))
 _BRAND: Final = Shape(brand=need(text), last4=need(text))
 AUTO_PAYMENT: Final = Shape(
     enable=need(truth), type=may(text), paymentMethodId=may(text), customerId=may(text), card=may(_BRAND),
+    # Snake case inside bank details only: docs/api-facts.md#api-field-names
     usBankAccount=may(Shape(bank_name=need(text), last4=need(text))),
     sepaDirectDebit=may(Shape(bank_code=need(text), last4=need(text), branch_code=need(text))),
     bacsDirectDebit=may(Shape(sort_code=need(text), last4=need(text))),
@@ -122,9 +128,9 @@ SEND: Final = ALT.and_also(
     sentFrom=may(SENDER),
     autoPayment=may(AUTO_PAYMENT),
 )
-# sentTo in the body of a sending is accepted live
+# The specification lacks sentTo here, but the live API accepts it.
 SEND_ESTIMATE: Final = SEND.without("autoPayment").and_also(estimateName=may(text), sentTo=may(SENT_TO))
-# nested, the location is declared as required a second time: docs/api-facts.md#api-alt
+# The nested details require the location a second time: docs/api-facts.md#api-alt
 SENDING_DETAILS: Final = SEND_ESTIMATE.and_also(altId=need(filled), altType=need(one_of("location")))
 
 _CORE: Final = ALT.and_also(
@@ -143,6 +149,7 @@ ESTIMATE: Final = ESTIMATE_TEMPLATE.and_also(
     userId=may(text), autoInvoice=may(Shape(enabled=need(truth), directPayments=may(truth))),
     paymentScheduleConfig=may(INSTALMENTS),
 )  # fmt: skip
+# Accepted in a PUT and ignored: docs/api-facts.md#api-put-replaces
 ESTIMATE_UPDATE: Final = ESTIMATE.and_also(estimateStatus=may(enum("all", *ESTIMATE_STATES)))
 _BILL: Final = _CORE.and_also(
     name=need(at_most(40, "invoice_names_at_most_40", filled)),
@@ -154,6 +161,7 @@ INVOICE: Final = _BILL.and_also(
     discount=need(DISCOUNT), contactDetails=need(CONTACT), issueDate=need(day), dueDate=may(day),
     sentTo=need(SENT_TO), liveMode=need(truth), invoiceNumber=may(text), paymentSchedule=may(PAYMENT_SCHEDULE),
 )  # fmt: skip
+# The update spells the lines differently, and wants a discount: docs/api-facts.md#api-field-names and #api-round-trip
 INVOICE_UPDATE: Final = INVOICE.without("items", "lateFeesConfiguration", "sentTo").and_also(
     invoiceItems=need(each(LINE)), businessDetails=may(BUSINESS), contactDetails=may(CONTACT),
     discount=need(DISCOUNT, "discount_in_update"), dueDate=need(day), liveMode=may(truth), contactId=may(text),
@@ -170,6 +178,7 @@ TEXT2PAY: Final = INVOICE.and_also(
     businessDetails=may(BUSINESS), discount=may(DISCOUNT), id=may(filled), includeTermsNote=may(truth),
     action=need(one_of("draft", "send")), userId=need(filled),
 )  # fmt: skip
+# Required for every mode, which looks like a mistake of the schema: docs/api-facts.md#api-record-payment
 PAYMENT: Final = ALT.and_also(
     mode=need(one_of("cash", "card", "cheque", "bank_transfer", "other")),
     card=need(_BRAND, "payment_details_required"), cheque=need(Shape(number=need(text)), "payment_details_required"),
@@ -197,6 +206,7 @@ def checked(
     found = shape(body, "", strict)
     if found:
         raise unprocessable(found)
+    # Estimates were seen to accept undeclared keys: docs/api-facts.md#api-validation
     keeps = unknown_keys == "kept"
     kept = {key: value for key, value in body.items() if keeps or key in shape.members}
     return kept if keep_nulls else _without_nulls(kept)

@@ -1,4 +1,4 @@
-"""Internal. Time in the sandbox: real, or moved by a test."""
+"""Internal. The time of the sandbox: real, or moved by a test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ class Clock:
         self._offset = 0.0
 
     def monotonic(self) -> float:
-        """Return the seconds that windows and latencies are measured in."""
+        """Return the seconds that windows and latencies use."""
         return time.monotonic() + self._offset
 
     def wall(self) -> float:
         """Return the seconds since the epoch, for timestamps and expiry."""
+        # The offset is common to both clocks, so that a moved token expires when its window has moved on too.
         return time.time() + self._offset
 
     def advance(self, seconds: float) -> None:
@@ -27,7 +28,7 @@ class Clock:
         self._offset += seconds
 
     def timestamp(self) -> str:
-        """Return the moment as the API writes it: RFC 3339 with milliseconds and Z."""
+        """Return the moment in the API's form: RFC 3339 with milliseconds and Z."""
         return instant(datetime.fromtimestamp(self.wall(), UTC))
 
     def today(self, zone: tzinfo = UTC) -> str:
@@ -35,5 +36,5 @@ class Clock:
         return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%d")
 
     def local(self, zone: tzinfo) -> str:
-        """Return the local time without a zone, as action histories have it."""
+        """Return the local time without a zone, the form of action histories."""
         return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,6 +1,4 @@
-"""Internal. The control surface under ``/_sandbox/``: for other processes and other languages. JSON, no
-authorisation.
-"""
+"""Internal. The control surface under ``/_sandbox/``, for other processes and languages. JSON, without a login."""
 
 from __future__ import annotations
 
@@ -32,11 +30,12 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
         return _json({"error": "unknown", "known": [f"{m} /_sandbox/{n}" for m, n in _ACTIONS]}, 404)
     raw = await request.read()
     if raw and request.content_type != "application/json":
-        # any web page may send text or a form across sites; JSON makes its browser ask first
+        # Any web page may send text or a form across sites. For JSON its browser asks first, and gets no consent.
         return _json({"error": f"Content-Type is {request.content_type!r}; send application/json"}, 415)
     try:
         body = _decoder.decode(raw) if raw else {}
         return _json(action(box, body if isinstance(body, dict) else {}, dict(request.query)))
+    # A body of the wrong form is the caller's mistake, so it is a 400 with the reason instead of a 500.
     except (ValueError, KeyError, TypeError, HighLevelError) as error:
         problem = f"{type(error).__name__}: {error}"
     return _json({"error": problem}, 400)

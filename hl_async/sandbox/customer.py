@@ -1,4 +1,4 @@
-"""Internal. What only a customer can do: no route of the API accepts, declines or pays."""
+"""Internal. Acts as the customer: no route of the API accepts, declines or pays."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Customer:
         if document.get("estimateStatus", document.get("status")) == "draft":
             raise InvalidRequest("document_id", f"{document_id} is a draft; send it first")
         document["lastVisitedAt"] = self._ledger.clock.timestamp()
+        # An answered estimate that is opened again keeps its answer.
         if document.get("estimateStatus") == "sent":
             estimates.move(self._ledger, place, document, "viewed")
 
@@ -56,6 +57,7 @@ class Customer:
         estimates.move(self._ledger, place, document, "accepted")
         if (document.get("autoInvoice") or {}).get("enabled") is not True:
             return
+        # Both events go out, because receivers see the invoice created and sent by one click.
         invoice = estimates.invoice_of(self._ledger, place, document)
         estimates.move(self._ledger, place, document, "invoiced")
         self._webhooks.operation_done("create-invoice-from-estimate", {}, {"invoice": invoice}, place)
@@ -107,9 +109,9 @@ class Customer:
         self._webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
 
     def refund(self, invoice_id: str, amount: Decimal, *, location_id: str | None = None) -> None:
-        """Send money back from the latest payment of an invoice, as its seller does at the provider.
+        """Refund money of the latest payment of an invoice, as its seller does at the provider.
 
-        The transaction shows it. The invoice stays as it is, because how the API changes it is unknown.
+        The transaction shows it. The invoice stays unchanged, because how the API changes it is unknown.
 
         Args:
             invoice_id: The invoice.
@@ -126,14 +128,22 @@ class Customer:
         payment = payments[-1]
         back = payment.get("refunded", Decimal(0)) + amount
         if not amount > 0 or back > payment["amount"]:
-            raise InvalidRequest("amount", f"{amount} cannot go back of {payment['amount']}")
+            raise InvalidRequest(
+                "amount", f"{amount} is not between 0 and the {payment['amount']} that were paid"
+            )
         status = "refunded" if back == payment["amount"] else "partially_refunded"
         payment |= {"refunded": back, "status": status}
 
     def act(
         self, action: str, document_id: str, *, amount: Any = None, location_id: str | None = None
     ) -> Document:
-        """Do the action of a name, and return the document afterwards.
+        """Perform a named action and return the document afterwards.
+
+        Args:
+            action: One of `ACTIONS`.
+            document_id: The estimate or invoice.
+            amount: The amount of `pay`; by default the whole amount due.
+            location_id: The document's location.
 
         Raises:
             InvalidRequest: The action or the document is unknown, or the action is not possible.

@@ -28,9 +28,14 @@ class SignedDelivery(NamedTuple):
 
 
 class WebhookSender:
-    """Makes signed deliveries. ``wall`` is the time of day in seconds, which the deliveries are dated with.
+    """Makes signed deliveries.
 
-    ``seed``, of 32 bytes, makes the key the same in every run.
+    Args:
+        seed: 32 bytes that make the key the same in every run; by default the key is random.
+        wall: Reads the epoch time in seconds, which dates the deliveries.
+
+    Raises:
+        ConfigurationError: The package ``cryptography`` is missing, or the seed does not have 32 bytes.
     """
 
     def __init__(self, *, seed: bytes | None = None, wall: Callable[[], float] = time.time) -> None:
@@ -62,9 +67,12 @@ class WebhookSender:
     def deliver(
         self, event_type: str, document: Mapping[str, Any] | None = None, **changes: Any
     ) -> SignedDelivery:
-        """A signed delivery of ``event_type``; without ``document`` an invoice in the state the event means.
+        """Return a signed delivery.
 
-        ``changes`` replace keys of the body, in the wire's spelling; None takes a key out.
+        Args:
+            event_type: The event's name.
+            document: The body; by default an invoice in the state of the event.
+            changes: Keys of the body to replace, in the wire's spelling; None removes a key.
         """
         self._count += 1
         content: dict[str, Any] = {
@@ -90,7 +98,7 @@ _STATUS = {
 
 
 def invoice_payload(event_type: str, **changes: Any) -> dict[str, Any]:
-    """The flat invoice of a webhook as the documentation publishes it, without envelope."""
+    """Return the flat invoice of a webhook as the documentation publishes it, with ``changes`` to its keys."""
     paid = {"InvoicePaid": 999, "InvoicePartiallyPaid": 899}.get(event_type, 0)
     return {
         "_id": "6578278e879ad2646715ba9c",
@@ -102,6 +110,7 @@ def invoice_payload(event_type: str, **changes: Any) -> dict[str, Any]:
         "name": "New Invoice",
         "businessDetails": {
             "name": "ABC Corp.",
+            # Text in webhooks, an object in requests: docs/api-facts.md#api-webhook-payload
             "address": "9931 Beechwood, TX",
             "phoneNo": "+1-214-559-6993",
             "website": "www.example.com",

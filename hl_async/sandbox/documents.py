@@ -1,4 +1,4 @@
-"""Internal. Documents as answers show them, made from the bodies of requests."""
+"""Internal. Makes documents, as answers show them, from the bodies of requests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hl_async.sandbox.ledger import COMPANY, Document, Ledger, LocationState
 from hl_async.sandbox.refusals import bad_request
 from hl_async.sandbox.zones import day_after, day_begins, day_ends
 
+# The location is stored once, as the server sees it, whatever the body says.
 _ENVELOPE: Final = frozenset(("altId", "altType"))
 _NOT_STORED: Final = {
     "estimate": _ENVELOPE | {"sendEstimateDetails", "estimateStatus", "userId"},
@@ -23,6 +24,7 @@ def plain(
     ledger: Ledger, place: LocationState, body: Document, without: frozenset[str] = _ENVELOPE
 ) -> Document:
     """Make what all kinds share: fields, ids of lines, total, time of change."""
+    # A body may be stored, changed and sent again by a test, so the ledger keeps a copy.
     document: Document = copy.deepcopy({key: value for key, value in body.items() if key not in without})
     for name in ("items", "invoiceItems"):
         if name in document:
@@ -51,9 +53,9 @@ def sums_of(ledger: Ledger, document: Document) -> Sums:
 
 
 def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Make an estimate, without what only its history gives it."""
+    """Make an estimate without the fields that come from its history."""
     document = plain(ledger, place, body, _NOT_STORED["estimate"])
-    # the defaults that a measured answer had: docs/api-facts.md#api-answer-fields
+    # Defaults of a measured answer: docs/api-facts.md#api-answer-fields
     document["items"] = [
         {"taxes": [], "taxInclusive": False, "attachments": []} | line for line in document["items"]
     ]
@@ -63,7 +65,10 @@ def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
         "liveMode": body.get("liveMode", True),
         "automaticTaxesCalculated": False,
         "companyId": COMPANY,
+        # Undeclared, seen in live answers: docs/api-facts.md#api-totals
         "configuration": {"precision": 4},
+        # Answers carry instants: local midnight, and the last millisecond of the last day:
+        # docs/api-facts.md#api-dates
         "issueDate": day_begins(issued, place.zone),
         "expiryDate": day_ends(until, place.zone),
         "estimateNumberPrefix": body.get("estimateNumberPrefix", "EST-"),
@@ -73,13 +78,14 @@ def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
 
 
 def invoice(ledger: Ledger, place: LocationState, body: Document, lines: list[Document]) -> Document:
-    """Make an invoice, without what only its history gives it."""
+    """Make an invoice without the fields that come from its history."""
     document = plain(ledger, place, body | {"invoiceItems": lines}, _NOT_STORED["invoice"])
     document["invoiceItems"] = [{"taxes": []} | line for line in document["invoiceItems"]]
     sums = sums_of(ledger, document)
     issued, due = body["issueDate"], body.get("dueDate")
     if due is None and ledger.quirks.default_due_date:
         due = day_after(issued, place.settings["dueAfterXDays"])
+    # Whether invoices answer instants as estimates do is unknown: docs/api-facts.md#api-dates
     instants = ledger.quirks.invoice_instants
     document["issueDate"] = day_begins(issued, place.zone) if instants else issued
     if due is not None:
@@ -104,7 +110,7 @@ def _currency(code: str) -> Document:
 
 
 def template(ledger: Ledger, place: LocationState, body: Document, *, of_estimates: bool) -> Document:
-    """Make a template; one of estimates shows some fields that were not sent."""
+    """Make a template. One of estimates also shows fields that were not sent."""
     document = plain(ledger, place, body)
     if of_estimates:
         document.pop("sendEstimateDetails", None)
@@ -119,7 +125,7 @@ def template(ledger: Ledger, place: LocationState, body: Document, *, of_estimat
 
 
 def schedule(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Make a schedule, without what only its history gives it."""
+    """Make a schedule without the fields that come from its history."""
     document = plain(ledger, place, body)
     document["termsNotes"] = document["compiledTermsNotes"] = body.get("termsNotes") or ""
     document["title"] = body.get("title") or place.settings["title"]

@@ -1,4 +1,4 @@
-"""Internal. What the operations on estimates do to the ledger."""
+"""Internal. Operations on estimates, as changes of the ledger."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _TAKEN_OVER: Final = (
 def create(ledger: Ledger, place: LocationState, body: Document) -> Document:
     """Store a new estimate."""
     _check(ledger, place, body)
+    # Checked before anything is stored: a refused request leaves no trace.
     number = _number(ledger, place, body)
     if number is None:
         number = place.next_estimate_number()
@@ -31,6 +32,7 @@ def create(ledger: Ledger, place: LocationState, body: Document) -> Document:
         "estimateActionHistory": [],
     }
     place.estimate_numbers.add(number)
+    # Later numbers follow the highest one, so that assigned and given numbers do not meet.
     place.estimate_number = max(place.estimate_number, number + 1)
     place.estimates[document["_id"]] = document
     return document
@@ -41,12 +43,14 @@ def update(ledger: Ledger, place: LocationState, estimate_id: str, body: Documen
     old = held(place.estimates, estimate_id, "estimate")
     _check(ledger, place, body)
     number = _number(ledger, place, body, old["estimateNumber"])
+    # PUT replaces the whole document, except for its identity and history: docs/api-facts.md#api-put-replaces
     document = documents.estimate(ledger, place, body) | {name: old[name] for name in _KEPT}
     document |= {name: old[name] for name in _KEPT_IF_THERE if name in old}
     if number is not None:
         document["estimateNumber"] = number
         place.estimate_numbers.add(number)
     document["__v"] = old["__v"] + 1
+    # Ignored by the live API although the answer is 200: docs/api-facts.md#api-put-replaces
     status = body.get("estimateStatus")
     if status not in (None, "all") and not ledger.rules.is_on("status_read_only"):
         move(ledger, place, document, status)
@@ -58,11 +62,12 @@ def delete(ledger: Ledger, place: LocationState, estimate_id: str) -> Document:
     """Remove an estimate and return it."""
     document = held(place.estimates, estimate_id, "estimate")
     del place.estimates[estimate_id]
+    # The live answer says true, the documented example false: docs/api-facts.md#api-delete-answer
     return document | {"deleted": True, "updatedAt": ledger.clock.timestamp()}
 
 
 def send(ledger: Ledger, place: LocationState, estimate_id: str, body: Document) -> Document:
-    """Mark an estimate as sent; one that its customer has answered keeps its state."""
+    """Mark an estimate as sent. One that its customer has answered keeps its state."""
     document = held(place.estimates, estimate_id, "estimate")
     if document["estimateStatus"] in ("draft", "sent", "viewed"):
         move(ledger, place, document, "sent")
@@ -76,6 +81,7 @@ def send(ledger: Ledger, place: LocationState, estimate_id: str, body: Document)
 def make_invoice(ledger: Ledger, place: LocationState, estimate_id: str, body: Document) -> Document:
     """Make an invoice from an estimate."""
     estimate = held(place.estimates, estimate_id, "estimate")
+    # A repetition makes another invoice, so an invoiced estimate passes: docs/api-facts.md#api-estimate-to-invoice
     if ledger.rules.is_on("accepted_first") and estimate["estimateStatus"] not in ("accepted", "invoiced"):
         raise bad_request(
             "Estimate needs to be accepted before it can be invoiced", code="estimate_not_accepted"
@@ -84,6 +90,7 @@ def make_invoice(ledger: Ledger, place: LocationState, estimate_id: str, body: D
     if body["markAsInvoiced"]:
         move(ledger, place, estimate, "invoiced")
     answer: Document = {"estimate": estimate}
+    # A live answer lacked the invoice although it existed: docs/api-facts.md#api-estimate-to-invoice
     if ledger.quirks.invoice_in_answer:
         answer["invoice"] = invoice
     return answer
@@ -111,8 +118,9 @@ def visit(ledger: Ledger, place: LocationState, estimate_id: str) -> None:
 
 
 def move(ledger: Ledger, place: LocationState, document: Document, status: str) -> None:
-    """Give an estimate another state, and note it in its history."""
+    """Change an estimate's state, and record it in its history."""
     document["estimateStatus"] = status
+    # Local time without a zone, as measured: docs/api-facts.md#api-dates
     entry = {"estimateStatus": status, "updatedAt": ledger.clock.local(place.zone)}
     document["estimateActionHistory"].append(entry)
     ledger.touch(document)
@@ -130,11 +138,13 @@ def _number(ledger: Ledger, place: LocationState, body: Document, own: int | Non
 
 
 def _check(ledger: Ledger, place: LocationState, body: Document) -> None:
-    """Check what the validator does not: business rules, then the database's."""
+    """Check business rules, then the database's rules, which the validator does not know."""
     rules = ledger.rules
+    # Compared on the location's clock, not in UTC: docs/api-facts.md#api-issue-date
     issued = body.get("issueDate")
     if issued and issued > ledger.clock.today(place.zone) and rules.is_on("issue_date_not_future"):
         raise bad_request("Issue date cannot be in the future", code="estimate_date_invalid")
+    # The database layer reports all its violations in one 500: docs/api-facts.md#api-validation
     missing = []
     if not body.get("title") and rules.is_on("title_required"):
         missing.append("title: Path 'title' is required.")

@@ -1,4 +1,4 @@
-"""Internal. Faults: which one meets the n-th request, by script or from a seed, and how it looks on the socket."""
+"""Internal. Faults: chooses which one the n-th request meets, by script or seed, and makes it on the socket."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from aiohttp import web
 from hl_async.operations import operation_named
 
 _JSON: Final = "application/json; charset=utf-8"
-# a time-out of the gateway in a 401's clothes: docs/api-facts.md#api-401
+# The gateway reports a timeout of its own as 401: docs/api-facts.md#api-401
 _TIMED_OUT: Final = "Command timed out"
 _BIG: Final = 50 * 1024 * 1024
 
 
 @unique
 class Fault(Enum):
-    """A fault that a request meets. *Commit* is the moment an operation takes effect."""
+    """A fault of a request. *Commit* is the moment an operation takes effect."""
 
     LATENCY = "latency"
     STALL = "stall"
@@ -101,12 +101,13 @@ PROFILES: Final[dict[str, dict[Fault, float]]] = {
         Fault.TIMED_OUT_AFTER: 0.005,
     },
 }
+# Capped, because the rates of one plan may add up to 1 at most.
 PROFILES["storm"] = {fault: min(3 * rate, 0.15) for fault, rate in PROFILES["rough"].items()}
 
 
 @dataclasses.dataclass(slots=True)
 class FaultTimes:
-    """Durations in seconds; small, so that tests are quick."""
+    """Durations in seconds, short so that tests are fast."""
 
     latency: float = 0.2
     stall: float = 30.0
@@ -116,10 +117,14 @@ class FaultTimes:
 
 
 class FaultPlan:
-    """Which fault befalls which request.
+    """Chooses the fault of each request.
 
-    Scripted faults come first, in order; then one die per request, thrown from ``seed`` and the request's number, so
+    Scripted faults come first, in order. Then one die is thrown per request, from ``seed`` and the request's number, so
     that a run can be repeated.
+
+    Args:
+        profile: A profile's name, or a rate per fault.
+        seed: Decides which request meets which fault.
     """
 
     def __init__(self, profile: str | dict[Fault, float] = "none", seed: int = 0) -> None:
@@ -160,7 +165,7 @@ class FaultPlan:
         self._scripts.setdefault(_scripted_name(operation), deque()).extend(list(faults) * times)
 
     def unscript(self, operation: str, fault: Fault) -> None:
-        """Remove what `script` announced of this fault and has not happened."""
+        """Remove the scripted faults of this kind that have not happened yet."""
         name = _scripted_name(operation)
         queue = self._scripts.get(name)
         if queue is not None:
@@ -188,6 +193,8 @@ class FaultPlan:
     def _thrown(self, number: int) -> Fault | None:
         if not self.rates:
             return None
+        # A hash of the number, not a sequence of random numbers: concurrent requests then meet the same faults in any
+        # order.
         digest = hashlib.sha256(f"{self.seed}:{number}".encode()).digest()
         die = int.from_bytes(digest[:8], "big") / 2**64
         for fault, rate in self.rates.items():
@@ -211,6 +218,7 @@ def _throttled(times: FaultTimes, form: str) -> web.Response:
     if form == "seconds":
         headers["Retry-After"] = f"{times.retry_after:g}"
     elif form == "date":
+        # A date has whole seconds. One second more keeps it in the future.
         headers["Retry-After"] = formatdate(time() + times.retry_after + 1, usegmt=True)
     body = '{"statusCode":429,"message":"Too Many Requests"}'
     return web.Response(status=429, text=body, headers=headers, content_type="application/json")
@@ -222,7 +230,7 @@ def _error(status: int, message: str) -> web.Response:
 
 
 def _instead(fault: Fault | None, times: FaultTimes) -> web.StreamResponse | None:
-    """Return an answer of the gateway, which the operation never reached."""
+    """Return an answer of the gateway, without reaching the operation."""
     match fault:
         case Fault.HTML_502:
             return _html(502, "Bad Gateway")
@@ -249,7 +257,7 @@ def _instead(fault: Fault | None, times: FaultTimes) -> web.StreamResponse | Non
 
 
 async def before(fault: Fault | None, times: FaultTimes, request: web.Request) -> web.StreamResponse | None:
-    """Return an answer that replaces the operation; None lets it happen."""
+    """Return an answer that replaces the operation, or None to let it happen."""
     match fault:
         case Fault.LATENCY:
             await asyncio.sleep(times.latency)
@@ -271,7 +279,7 @@ async def after(
     content: bytes,
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """Return the answer to an operation as the fault leaves it."""
+    """Return the answer to an operation, changed by the fault."""
     match fault:
         case Fault.RESET_AFTER_COMMIT:
             return _hang_up(request)
@@ -282,8 +290,10 @@ async def after(
         case Fault.TIMED_OUT_AFTER:
             return _error(401, _TIMED_OUT)
         case Fault.CONTROL_CHARACTERS:
+            # Live answers were seen with raw control characters inside strings: docs/api-facts.md#api-error-bodies
             content = content.replace(b'":"', b'":"\x0b\t', 1)
         case Fault.IDLE_CLOSE:
+            # After the answer, while the client takes the connection for reusable.
             asyncio.get_running_loop().call_later(0.001, _close, request)
         case Fault.SLOW_DRIP:
             return await _drip(request, times, status, content, headers)
@@ -354,12 +364,11 @@ def _hang_up(request: web.Request, *, politely: bool = False) -> web.StreamRespo
             transport.close()
         else:
             connection = transport.get_extra_info("socket")
-            if (
-                connection is not None
-            ):  # a reset, not an orderly end: what a crashed server or a middlebox sends
+            if connection is not None:
+                # With a linger time of 0, close sends RST as a crashed server or a middlebox does, not FIN.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
-    # never written: the connection is gone, but a handler has to return something
+    # Never written, because the connection is gone. A handler has to return a response.
     return web.Response(status=499)
 
 

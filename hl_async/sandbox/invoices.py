@@ -1,4 +1,4 @@
-"""Internal. What the operations on invoices do to the ledger."""
+"""Internal. Operations on invoices, as changes of the ledger."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def find(place: LocationState, invoice_id: str) -> Document:
     """
     document = place.invoices.get(invoice_id)
     if document is None:
+        # An unknown invoice is a 400: docs/api-facts.md#api-not-found
         raise bad_request("Unable to find an invoice with the given invoice id")
     return document
 
@@ -61,6 +62,7 @@ def update(ledger: Ledger, place: LocationState, invoice_id: str, body: Document
     document = documents.invoice(ledger, place, body, body["invoiceItems"])
     document |= {name: old[name] for name in _KEPT if name in old}
     document["invoiceNumber"] = number
+    # Payments stay with a replaced invoice, so the amount due follows the new total.
     document["amountDue"] = documents.paid_down(document)
     place.invoice_numbers.add(number)
     place.invoices[invoice_id] = document
@@ -113,7 +115,7 @@ def send(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) 
 
 
 def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) -> Document:
-    """Record a payment outside the provider; without an amount, all that is due."""
+    """Record a payment outside the provider. Without an amount, the whole amount due is paid."""
     document = find(place, invoice_id)
     if document["status"] == "void":
         raise bad_request("Can not record payment for void invoice")
@@ -126,7 +128,7 @@ def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: 
 
 
 def pay(ledger: Ledger, place: LocationState, document: Document, payment: Document) -> None:
-    """Book a payment of no more than is due."""
+    """Book a payment of at most the amount due."""
     place.payments.setdefault(document["_id"], []).append(payment)
     paid = document["amountPaid"] + payment["amount"]
     due = document["total"] - paid

@@ -1,7 +1,7 @@
-"""Internal. The state of the sandbox: documents as plain JSON in the wire's own spelling, and no HTTP.
+"""Internal. The state of the sandbox: documents as plain JSON in the wire's own spelling. No HTTP.
 
-Ids and numbers are deterministic. Every execution of an unsafe operation is counted when it is committed, under
-the key its body carries in `meta`, so that a test can say how often it really happened.
+Ids and numbers are deterministic. Each execution of an unsafe operation is counted when it is committed, under the key
+in the body's `meta`. So a test can assert how often an operation really happened.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT_LOCATION: Final = "6578278e879ad2646715ba9c"
 COMPANY: Final = "5f60718293a4b5c6d7e8f901"
 
 
-# sixteen are declared, the last one was seen: docs/api-facts.md#api-undeclared-fields
+# Sixteen are declared, the last one was seen: docs/api-facts.md#api-undeclared-fields
 NOTIFICATIONS: Final = (
     "customerSendInvoice", "teamPaymentSuccess", "customerPaymentSuccess", "teamAutoPaymentSuccess",
     "customerAutoPaymentSuccess", "teamPaymentFailure", "customerPaymentFailure", "teamAutoPaymentFailure",
@@ -35,7 +35,7 @@ NOTIFICATIONS: Final = (
 
 
 class LocationState:
-    """What one location holds, by kind; documents in order of creation."""
+    """The documents of one location by kind, in order of creation."""
 
     def __init__(self, location_id: str, timezone: str = DEFAULT_ZONE) -> None:
         self.id = location_id
@@ -70,23 +70,24 @@ class LocationState:
 
     @property
     def timezone(self) -> str:
-        """The IANA name of the location's time zone."""
+        """IANA name of the location's time zone."""
         return self.zone.key
 
     def next_estimate_number(self) -> int:
-        """Return the next number that no estimate has had."""
+        """Return the next number that was never used by an estimate."""
         while self.estimate_number in self.estimate_numbers:
             self.estimate_number += 1
         return self.estimate_number
 
     def next_invoice_number(self) -> str:
-        """Return the next number that no invoice has had: text with leading zeros."""
+        """Return the next number that was never used by an invoice: text with leading zeros."""
         while f"{self.invoice_number:06d}" in self.invoice_numbers:
             self.invoice_number += 1
+        # Live invoice numbers have leading zeros: docs/api-facts.md#api-number-types
         return f"{self.invoice_number:06d}"
 
     def locate(self, document_id: str) -> Document | None:
-        """Return the estimate or invoice of an id."""
+        """Return the estimate or invoice with an id."""
         return self.estimates.get(document_id) or self.invoices.get(document_id)
 
 
@@ -116,7 +117,7 @@ class Ledger:
         return f"{self._base_url()}/_console/location/{place.id}/{kind}/{document_id}"
 
     def add(self, location_id: str, timezone: str | None = None) -> LocationState:
-        """Open a location; an open one stays as it is."""
+        """Open a location. One that is open stays unchanged."""
         place = self.places.get(location_id)
         if place is None:
             place = self.places[location_id] = LocationState(location_id, timezone or self._timezone)
@@ -136,7 +137,13 @@ class Ledger:
         return list(self.places[location_id].invoices.values())
 
     def count_commit(self, operation: str, body: Any, target: str = "") -> None:
-        """Count one execution, under the body's own key or the document's id."""
+        """Count one execution, under the body's own key or the document's id.
+
+        Args:
+            operation: The operation's name.
+            body: The request.
+            target: The document's id.
+        """
         meta = body.get("meta") if isinstance(body, dict) else None
         meta = meta if isinstance(meta, dict) else {}
         marks = meta.get("hl_async")

@@ -1,4 +1,4 @@
-"""Internal. Lists: which documents a query asks for, in which order."""
+"""Internal. Lists: chooses and orders the documents of a query."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NO_FILTERS: Final = frozenset(("limit", "offset", "sortField", "sortOrder"))
 
 
 def check_query(ledger: Ledger, query: dict[str, str], known: tuple[str, ...], *, of_estimates: bool) -> None:
-    """Check the filters that a list knows; it ignores others.
+    """Check the filters that a list knows. It ignores others.
 
     Raises:
         Refusal: A 422 with every violation.
     """
-    # limit and offset are required on every list, as text or number: docs/api-facts.md#api-pagination
+    # Both are required on every list, as text or number: docs/api-facts.md#api-pagination
     given = {name: query.get(name, "") for name in ("limit", "offset")}
     found = [
         f"{name} must be a number string"
@@ -39,6 +39,7 @@ def check_query(ledger: Ledger, query: dict[str, str], known: tuple[str, ...], *
     for name, allowed in (("paymentMode", _MODES), ("sortField", ("issueDate",)), ("sortOrder", _ORDERS)):
         if name in known and query.get(name) and query[name] not in allowed:
             found.append(f"{name} must be one of the following values: {', '.join(allowed)}")
+    # The estimate filter is closed; the values for invoices are unknown: docs/api-facts.md#api-estimate-status
     if of_estimates and "status" in known and ledger.rules.is_on("status_filter_closed"):
         states = (*ESTIMATE_STATES, "all") if ledger.quirks.status_all else ESTIMATE_STATES
         if query.get("status") and query["status"] not in states:
@@ -54,11 +55,20 @@ def page(
     query: dict[str, str],
     known: tuple[str, ...],
 ) -> tuple[list[Document], int]:
-    """Return the page that a query asks for, and how many documents fit its filters."""
+    """Return the page for a query, and the number of documents that match its filters.
+
+    Args:
+        ledger: The sandbox's state.
+        place: The location.
+        documents: All documents of the list.
+        query: The request's query.
+        known: Filters that the list knows.
+    """
     quirks = ledger.quirks
     asked = {name: value for name, value in query.items() if name in known and value}
     if asked.keys() <= _NO_FILTERS:
-        found = list(documents)  # a location of 100,000 documents is paged through in reasonable time
+        # Without filters no document is inspected, so that paging through 100,000 documents stays fast.
+        found = list(documents)
     else:
         found = [document for document in documents if _fits(document, asked, place, quirks.default_mode)]
     if quirks.newest_first:
@@ -67,8 +77,10 @@ def page(
         found.sort(key=_issued, reverse=asked.get("sortOrder") == "descend")
     offset, limit = int(query["offset"]), min(int(query["limit"]), quirks.largest_page)
     shown = found[offset : offset + limit]
+    # Whether lists return meta is unknown: docs/api-facts.md#api-meta
     if not quirks.meta_in_lists:
         shown = [{name: value for name, value in one.items() if name != "meta"} for one in shown]
+    # A total may be missing or wrong: docs/api-facts.md#api-pagination
     return shown, len(found) if quirks.honest_total else 0
 
 

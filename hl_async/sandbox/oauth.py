@@ -1,4 +1,4 @@
-"""Internal. Spellings and lists of the OAuth routes."""
+"""Internal. Key cases and lists of the OAuth routes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,28 @@ def form_fields(content_type: str, raw: bytes, decode: Callable[[bytes], dict[st
 
 
 def camel_case(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer with every key in camel case, as v3 has it."""
+    """Return an answer with every key in camel case, the form of v3."""
     return {_camel(name): value for name, value in answer.items()}
 
 
 def installed_locations(
     places: Collection[str], installed: Collection[str], query: dict[str, str], version: str
 ) -> dict[str, Any]:
-    """Return one page of an agency's locations."""
+    """Return one page of an agency's locations.
+
+    Args:
+        places: All locations.
+        installed: Locations with the app.
+        query: The request's query.
+        version: The request's version.
+    """
     found: list[dict[str, Any]] = [
         {"_id": one, "name": f"Location {one}", "address": "1 Main Street", "isInstalled": one in installed}
         for one in places
         if query.get("isInstalled", "") not in ("true", "false")
         or (query["isInstalled"] == "true") == (one in installed)
     ]
+    # The versions page and wrap differently: docs/api-facts.md#api-installed-locations
     if version == "v3":
         size, start = min(_count(query, "pageSize", 20), 100), _count(query, "pageToken", 0)
         shown = found[start : start + size]
@@ -67,7 +75,7 @@ def _count(query: dict[str, str], name: str, default: int) -> int:
     """Return a whole number of a query.
 
     Raises:
-        Refusal: The text is not a number, or no list is as long.
+        Refusal: The text is not a number, or exceeds the length of any list.
     """
     text = query.get(name)
     if text is None:

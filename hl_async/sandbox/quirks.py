@@ -1,4 +1,4 @@
-"""Internal. Choices that no source settles. `docs/unknowns.md` lists the evidence for each one."""
+"""Internal. Choices that no source decides. `docs/unknowns.md` lists the evidence for each one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Quirks:
         invoice_in_answer: Creating an invoice from an estimate returns the invoice.
         newest_first: Lists start with the newest document.
         largest_page: The most documents a list returns, whatever `limit` asks.
-        honest_total: Lists state how many documents there are.
+        honest_total: Lists state the number of documents.
         unknown_keys: Undeclared keys of a body are `ignored`, `kept` (stored and returned) or `refused` (422).
-        keep_nulls: A null for an optional field is stored and returned; else it counts as absent.
+        keep_nulls: A null for an optional field is stored and returned; else it counts as missing.
         rounding: Lines, discount and taxes are rounded each (`parts`), or only the sum (`total`).
         discount_by_product: `discount.validOnProductIds` narrows the discount to these products.
         automatic_tax_rate: Percentage that automatic taxes add to a document.

@@ -1,4 +1,4 @@
-"""Internal. How a server may count: four kinds of rate-limit window, exact, the clock passed in.
+"""Internal. Rate limits: four kinds of window, exact, with the clock passed in.
 
 The API's kind is unknown (docs/api-facts.md#api-rate-window), so the sandbox offers all of them.
 """
@@ -12,23 +12,23 @@ from typing import Final, Protocol
 
 
 class Window(Protocol):
-    """Counts the requests of one budget; times in seconds."""
+    """Counts the requests of one budget. Times are in seconds."""
 
     def admit(self, now: float) -> bool:
-        """Count a request that arrives now; False refuses it. Refused requests are not counted."""
+        """Count a request that arrives now. Return False to refuse it; refused requests are not counted."""
         ...
 
     def remaining(self, now: float) -> int:
-        """How many more would be admitted now."""
+        """Return how many more requests would be admitted now."""
         ...
 
     def wait(self, now: float) -> float:
-        """Seconds until at least one would be admitted."""
+        """Return the seconds until at least one would be admitted."""
         ...
 
 
 class FixedWindow:
-    """``limit`` per interval; intervals begin at multiples of the interval plus a phase."""
+    """``limit`` requests per interval. Intervals begin at multiples of the interval plus a phase."""
 
     def __init__(self, limit: int, interval: float, phase: float = 0.0) -> None:
         self._limit = limit
@@ -62,7 +62,7 @@ class FixedWindow:
 
 
 class SlidingLog:
-    """At most ``limit`` in any interval that ends now."""
+    """At most ``limit`` requests in any interval that ends now."""
 
     def __init__(self, limit: int, interval: float) -> None:
         self._limit = limit
@@ -90,7 +90,7 @@ class SlidingLog:
 
 
 class SlidingCounter:
-    """This window's count plus the previous one's, weighted by how much of it is still in sight."""
+    """Counts this window plus the previous one, weighted by the part of it that the interval still covers."""
 
     def __init__(self, limit: int, interval: float) -> None:
         self._limit = limit
@@ -120,6 +120,7 @@ class SlidingCounter:
     def wait(self, now: float) -> float:
         if self._roll(now) + 1 <= self._limit:
             return 0.0
+        # The weight falls evenly, so one place becomes free after about this time. A caller asks again then.
         return self._interval / max(1, self._limit)
 
 
@@ -159,7 +160,7 @@ WINDOWS: Final[Mapping[str, Callable[[int, float], Window]]] = {
     "counter": SlidingCounter,
     "bucket": TokenBucket,
 }
-"""The kinds by the names that the command line and the control surface use."""
+"""The kinds by their names on the command line and the control surface."""
 
 
 def make_window(kind: str, limit: int, interval: float) -> Window:

@@ -1,4 +1,4 @@
-"""Internal. What the console shows of the latest requests beyond the log: headers, bodies, messages to customers."""
+"""Internal. Records for the console: headers and bodies of the latest requests, and messages to customers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 KEPT: Final = 500
-"""Requests of which headers and bodies are kept."""
+"""Requests whose headers and bodies are kept."""
 
 LARGEST_BODY: Final = 64 * 1024
 """Bytes of a body that are kept."""
@@ -57,13 +57,13 @@ class Recorder:
 
     def arrived(self, number: int, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Keep a request."""
-        # bodies of a whole migration would fill the memory: only the latest are kept
+        # The bodies of a whole migration would fill the memory, so only the latest are kept.
         self._exchanges[number] = Exchange(target, tuple(headers), body[:LARGEST_BODY])
         if len(self._exchanges) > KEPT:
             self._exchanges.popitem(last=False)
 
     def answered(self, number: int, headers: Iterable[tuple[str, str]], body: bytes | None) -> None:
-        """Keep the answer to a request that is kept; the body of one that is streamed is unknown."""
+        """Keep the answer to a kept request. ``body`` is None for an answer that is streamed."""
         found = self._exchanges.get(number)
         if found is not None:
             found.answer_headers = tuple(headers)
@@ -76,7 +76,15 @@ class Recorder:
     def operation_done(
         self, operation: str, at: str, location: str, body: Mapping[str, Any], answer: Any
     ) -> None:
-        """Keep the message that a successful operation would have sent to a customer, if it is of that kind."""
+        """Keep the message that a successful operation would have sent to a customer, if any.
+
+        Args:
+            operation: The operation's name.
+            at: The sandbox's time.
+            location: The location's id.
+            body: The request's body.
+            answer: The answer's document.
+        """
         message = message_of(operation, at, location, body, answer)
         if message is not None:
             self.messages.append(message)

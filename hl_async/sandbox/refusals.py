@@ -1,4 +1,4 @@
-"""Internal. Answers that refuse a request, in the words of the live API."""
+"""Internal. Error answers, in the words of the live API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """A request the API answers with an error: `status` and the members of its body."""
+    """An error answer: `status` and the members of its body."""
 
     def __init__(self, status: int, message: str | list[str], error: str | None = None, **more: Any) -> None:
         super().__init__(status, message)
@@ -18,7 +18,7 @@ class Refusal(Exception):
 
 
 def bad_request(message: str, **more: Any) -> Refusal:
-    """Return a 400: a business rule, or an unknown invoice."""
+    """Return a 400, for a business rule or an unknown invoice."""
     return Refusal(400, message, "Bad Request", **more)
 
 
@@ -38,6 +38,6 @@ def unprocessable(messages: list[str]) -> Refusal:
 
 
 def invalid_in_database(problems: list[str]) -> Refusal:
-    """Return the 500 with which the database layer refuses a document."""
-    # a definite refusal in the clothes of a crash: docs/api-facts.md#api-validation
+    """Return the 500 of the database layer, which refuses a document."""
+    # A definite refusal, although its status is that of a crash: docs/api-facts.md#api-validation
     return Refusal(500, f"estimates validation failed: {', '.join(problems)}")

@@ -1,4 +1,4 @@
-"""Internal. Each operation's behaviour: check the body, act on the ledger, answer. No HTTP."""
+"""Internal. The behaviour of each operation: check the body, change the ledger, answer. No HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hl_async.sandbox.shapes import Shape, Strictness
 
 
 class OperationContext(NamedTuple):
-    """One request as an operation sees it."""
+    """One request, as an operation gets it."""
 
     ledger: Ledger
     place: LocationState
@@ -24,7 +24,7 @@ class OperationContext(NamedTuple):
     body: Document
 
     def checked(self, shape: Shape) -> Document:
-        """Return the body as it is stored; refuses one that does not have this shape."""
+        """Return the body as it is stored. Raises `Refusal` if it does not have this shape."""
         quirks = self.ledger.quirks
         strict = Strictness(self.ledger.rules.is_on, quirks.unknown_keys == "refused")
         body: Document = bodies.checked(
@@ -38,7 +38,7 @@ Kept = Callable[[LocationState], dict[str, Document]]
 
 
 class Route(NamedTuple):
-    """A row of the table as the server matches it; fixed paths come before those with ids."""
+    """A row of the table, as the server matches it. Fixed paths come before paths with ids."""
 
     operation: Operation[Any]
     pattern: re.Pattern[str]
@@ -46,6 +46,7 @@ class Route(NamedTuple):
 
 
 def _pattern(path: str) -> re.Pattern[str]:
+    # Some live paths end with a slash, so both spellings match: docs/api-facts.md#api-paths
     return re.compile(re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(path.rstrip("/"))) + "/?")
 
 
@@ -57,6 +58,7 @@ def make_routes() -> dict[str, list[Route]]:
         for path, v3_only in paths:
             found.setdefault(row.method, []).append(Route(row, _pattern(path), v3_only))
     for routes in found.values():
+        # Ids share their level with fixed words such as template: docs/api-facts.md#api-paths
         routes.sort(key=lambda route: route.pattern.groups)
     return found
 
@@ -77,6 +79,7 @@ def alt_of(operation: Operation[Any]) -> Alt:
         return Alt.BOTH
     if operation.method == "GET":
         return Alt.QUERY
+    # Deleting estimates reads the body, other deletions the query: docs/api-facts.md#api-delete-body
     in_body = operation.method != "DELETE" or operation.resource.startswith("estimate")
     return Alt.BODY if in_body else Alt.QUERY
 
@@ -234,6 +237,8 @@ def _start_schedule(act: OperationContext) -> Any:
 
 def _update_and_schedule(act: OperationContext) -> Any:
     held(act.place.schedules, act.ids[0], "schedule")
+    # The body is undeclared, so one that holds nothing but the location counts as empty:
+    # docs/api-facts.md#api-schedules
     given = set(act.body) - {"altId", "altType"}
     body = act.checked(bodies.SCHEDULE) if given else {}
     return templates.update_and_schedule(act.ledger, act.place, act.ids[0], body)
@@ -259,7 +264,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "send-invoice": _send_invoice,
     "record-invoice": _record_payment,
     "update-invoice-late-fees-configuration": _late_fees(_invoices, "invoice"),
-    # text in practice, declared a number: docs/api-facts.md#api-number-types
+    # Declared as a number, seen as text: docs/api-facts.md#api-number-types
     "generate-invoice-number": lambda act: {"invoiceNumber": act.place.next_invoice_number()},
     "update-invoice-last-visited-at": _visit_invoice,
     "text2pay-invoice": _text2pay,
@@ -304,7 +309,7 @@ HANDLERS: Final[dict[str, Handler]] = {
 CREATED: Final = frozenset(
     ("create-new-estimate", "send-estimate", "create-estimate-template", "create-invoice", "record-invoice")
 )
-"""Operations that answer 201; the last two declare 200 and were seen to answer 201."""
+"""Operations that answer 201. The last two declare 200 and were seen to answer 201."""
 
 TRACED: Final = frozenset(name for name in HANDLERS if "estimate" in name)
 """Operations whose answer carries a traceId in its body: docs/api-facts.md#api-trace-id."""

@@ -1,5 +1,6 @@
-"""Internal. Rules that rest on observers of the live API rather than on its specification; each can be switched
-off by name.
+"""Internal. Rules that rest on observations of the live API, not on its specification.
+
+Each can be switched off by name.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from hl_async.errors import ConfigurationError
 
 
 class Rule(NamedTuple):
-    """What the sandbox refuses or ignores, on whose word, and whether it does so by default.
+    """A rule of the sandbox.
 
-    `anchor` names the fact in `docs/api-facts.md`.
+    Attributes:
+        name: Its name.
+        says: The refusal, or the ignored field.
+        evidence: The kind of source.
+        anchor: The fact in `docs/api-facts.md`.
+        default: Whether it is in force by default.
     """
 
     name: str
@@ -91,7 +97,7 @@ _BY_NAME: Final = {rule.name: rule for rule in RULES}
 
 
 class RuleSet:
-    """Which rules are in force."""
+    """The rules in force."""
 
     def __init__(self, off: Iterable[str] = (), on: Iterable[str] = ()) -> None:
         self._on = {rule.name for rule in RULES if rule.default}
@@ -101,7 +107,7 @@ class RuleSet:
             self.switch(name, on=True)
 
     def is_on(self, name: str) -> bool:
-        """Tell whether a rule is in force."""
+        """Return whether a rule is in force."""
         return name in self._on
 
     def switch(self, name: str, *, on: bool) -> None:

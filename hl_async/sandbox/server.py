@@ -1,7 +1,7 @@
 """Internal. The sandbox as a server on loopback: HTTP around the ledger, rate limits, authorisation and faults.
 
-It shares no code with the client's transport: a fake that shared code would share bugs. It accepts and refuses
-what `docs/api-facts.md` says, so any client of the real API works against it.
+It shares no code with the client's transport, because a fake that shared code would share bugs. It accepts and refuses
+as `docs/api-facts.md` says, so any client of the real API works against it.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ class Sandbox(SandboxState):
         window: How the limit counts: `fixed`, `sliding`, `counter` or `bucket`.
         daily: Requests per day and location.
         faults: A profile's name, or a plan.
-        seed: What decides which request meets which fault.
+        seed: Decides which request meets which fault.
         latency: Seconds added to every answer.
-        host: Where it listens; an address that is not loopback needs `allow_remote` too.
+        host: The address to listen on. One that is not loopback needs `allow_remote` too.
         port: 0 picks a free one.
-        quirks: Choices that no source settles.
-        contacts: How contacts behave.
+        quirks: Choices that no source decides.
+        contacts: Behaviour of contacts.
         rules_off: Names of rules (`hl_async.sandbox.RULES`) that are not applied.
         rules_on: Names of rules that are applied although they are off by default.
         timezone: IANA name of the locations' time zone.
         customer_accepts: Whether the customer accepts every estimate as soon as it is sent.
-        clock: Its time.
+        clock: The sandbox's clock.
         allow_remote: Whether it may listen, and deliver webhooks, beyond this machine.
-        webhook_url: Where changes are announced, signed as `webhooks` says.
+        webhook_url: Receiver of signed webhooks for every change.
 
     Raises:
-        ConfigurationError: A setting makes no sense.
+        ConfigurationError: A setting is not valid.
     """
 
     ssl: SSLContext | None = None
-    """Certificate and key to serve https with; set it before `async with`."""
+    """Certificate and key to serve https with. Set it before `async with`."""
 
     _runner: web.AppRunner | None = None
 
@@ -73,7 +73,7 @@ class Sandbox(SandboxState):
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 1024 * 1024)
-        # a dot does not match the line break that %0A stands for
+        # A dot would not match the line break that %0A stands for.
         app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.1, logger=_quiet
@@ -103,6 +103,7 @@ class Sandbox(SandboxState):
             admission.admit(request, host=self.host, allow_remote=self.allow_remote)
         except Refusal as refusal:
             return _json(refusal.status, refusal.body)
+        # The raw path keeps %2F inside an id apart from a slash between ids.
         path = request.raw_path.partition("?")[0]
         if path.startswith("/_sandbox"):
             return await control.handle(self, request)
@@ -112,7 +113,7 @@ class Sandbox(SandboxState):
             return await authorization.handle(self, request)
         try:
             raw = await request.read()
-        except web.HTTPException as error:  # a body of more than 64 MiB
+        except web.HTTPException as error:  # a body over client_max_size
             return _json(error.status, {"statusCode": error.status, "message": error.reason})
         self.count += 1
         record = RequestRecord(
@@ -137,6 +138,8 @@ class Sandbox(SandboxState):
                 await asyncio.sleep(self.latency)
             operation, ids = self._match(record)
             record.operation = operation.name
+            # Before authorisation and rate limit, because the gateway in front of the API fails without looking at
+            # either.
             fault = self.faults.take(operation.name, record.number)
             record.fault = fault.value if fault else ""
             early = await faults.before(fault, self.faults.times, request)
@@ -192,6 +195,7 @@ class Sandbox(SandboxState):
         place = self.ledger.places.get(location)
         if place is None or (grant.locations is not None and location not in grant.locations):
             raise Refusal(403, "The token does not have access to this location.")
+        # The five PATCH operations declare no scope: docs/api-facts.md#api-scopes
         if operation.scope is not None and operation.scope not in grant.scopes:
             raise unauthorised("The token is not authorized for this scope.")
         check_contact(self.neighbours, location, operation.name, body)
@@ -199,7 +203,7 @@ class Sandbox(SandboxState):
         try:
             document = HANDLERS[operation.name](OperationContext(self.ledger, place, ids, record.query, body))
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
-            # a request that no check foresaw: a refusal for the client, a line in the log for us
+            # No check covers this request. The client gets a refusal, and the log a line to improve the checks by.
             _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
             raise bad_request("Bad Request") from None
         if self.customer_accepts and operation.name == "send-estimate":
@@ -246,6 +250,7 @@ class Sandbox(SandboxState):
             raise unauthorised("version header was not found.")
         if version in _VERSIONS:
             return
+        # An unknown date is a 401, any other text a 400: docs/api-facts.md#api-version
         if version.count("-") == 2 and version.replace("-", "").isdecimal():
             raise unauthorised("version header is invalid")
         raise Refusal(400, f"Invalid API version segment '{version}' at position 0", "Bad Request")
@@ -253,7 +258,7 @@ class Sandbox(SandboxState):
     def _location(
         self, operation: Operation[Any], record: RequestRecord, ids: tuple[str, ...], body: dict[str, Any]
     ) -> str:
-        """Read altId where the API reads it, and nowhere else."""
+        """Read altId only where the API reads it."""
         where = alt_of(operation)
         source = body if where is Alt.BODY else record.query
         deletes = operation.name in ("delete-estimate", "delete-estimate-template")
@@ -266,24 +271,24 @@ class Sandbox(SandboxState):
                 return self._holder(wanted)
             if deletes:
                 raise unprocessable(["altId must be a string", "altType must be a valid enum value"])
-            # missing, it is a misleading 401: docs/api-facts.md#api-alt
+            # Without altId, the API answers this misleading 401: docs/api-facts.md#api-alt
             raise unauthorised("Invalid token: access token is invalid")
         if kind != "location":
             raise unprocessable(["altType must be one of the following values: location"])
         return location
 
     def _holder(self, document_id: str) -> str:
-        """Return the location that holds a document, for requests that name none."""
+        """Return the location that holds a document, for requests that name no location."""
         for place in self.ledger.places.values():
             if document_id in place.schedules or place.locate(document_id) is not None:
                 return place.id
         return self.location_id
 
     def _count_rate(self, grant: IssuedToken, location: str, headers: dict[str, str]) -> None:
-        """Count the request against its budget and set the five headers.
+        """Count the request against its budget and set the five rate headers.
 
         Raises:
-            Refusal: The budget is spent.
+            Refusal: The budget is used up.
         """
         key = (grant.principal, location)
         window = self.windows.get(key)
@@ -291,6 +296,7 @@ class Sandbox(SandboxState):
             window = self.windows[key] = make_window(self.window, self.rate_max, self.rate_interval)
         now = self.clock.monotonic()
         today = (*key, self.clock.today())
+        # A request that the window refuses does not count for the day. The API's own rule is unknown.
         spent = self.spent_today.get(today, 0)
         admitted = spent < self.daily and window.admit(now)
         if admitted:
@@ -318,6 +324,7 @@ class Sandbox(SandboxState):
             location, company = form.get("location_id", ""), form.get("company_id", "")
             self._count_rate(grant, company, headers)
             answer = self.tokens.mint(grant, company, location, location in self.ledger.places)
+            # Declared as 200, seen as 201: docs/api-facts.md#api-token-classes
             return 201, camel_case(answer) if record.version == "v3" else answer
         company = record.query.get("companyId", "")
         self._count_rate(grant, company, headers)

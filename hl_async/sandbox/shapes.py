@@ -49,7 +49,7 @@ def number(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def _is_modest(value: float | Decimal) -> bool:
-    # "1e999999" is eight bytes of JSON and minutes of arithmetic
+    # "1e999999" is eight bytes of JSON, and minutes of exact arithmetic.
     if isinstance(value, int):
         return bool(abs(value) < 10**_DIGITS)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
@@ -80,7 +80,8 @@ def day(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def is_day(value: Any) -> bool:
-    """Tell whether a value is a day of the calendar, written `YYYY-MM-DD`."""
+    """Return whether a value is a day of the calendar, written `YYYY-MM-DD`."""
+    # The end of the year 9999 has no instant in zones west of Greenwich.
     if not isinstance(value, str) or not _DAY.fullmatch(value) or value[:4] == "9999":
         return False
     try:
@@ -99,6 +100,7 @@ def phone(value: Any, name: str, strict: Strictness) -> list[str]:
     """Check for an E.164 number, or an empty text."""
     if not isinstance(value, str):
         return [f"{name} must be a string"]
+    # An empty text is how clients send a missing number.
     good = not value or not strict.is_on("phone_e164") or _PHONE.fullmatch(value)
     return [] if good else [f"{name} must be a valid phone number"]
 
@@ -114,7 +116,7 @@ def one_of(*values: str) -> Check:
 
 
 def enum(*values: str) -> Check:
-    """Return a check for a closed list whose refusal does not name its values."""
+    """Return a check for a closed list. Its message does not name the values."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         good = isinstance(value, str) and value in values
@@ -124,7 +126,13 @@ def enum(*values: str) -> Check:
 
 
 def at_most(limit: int, rule: str, then: Check) -> Check:
-    """Return a check for text of at most `limit` characters, if a rule says so."""
+    """Return a check for text of at most `limit` characters while a rule is in force.
+
+    Args:
+        limit: The largest number of characters.
+        rule: The rule's name.
+        then: The check for the text itself.
+    """
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         found = then(value, name, strict)
@@ -136,7 +144,13 @@ def at_most(limit: int, rule: str, then: Check) -> Check:
 
 
 def each(entry: Check, *, limit: int | None = None, rule: str = "") -> Check:
-    """Return a check for a list whose entries pass a check, perhaps a short one."""
+    """Return a check for a list whose entries pass a check.
+
+    Args:
+        entry: The check of an entry.
+        limit: The largest number of entries.
+        rule: The rule that the limit belongs to.
+    """
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         if not isinstance(value, list):
@@ -151,7 +165,7 @@ def each(entry: Check, *, limit: int | None = None, rule: str = "") -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """Return a check that is passed by passing one of several."""
+    """Return a check that passes if one of several does."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         found = [one(value, name, strict) for one in checks]
@@ -187,12 +201,12 @@ class Member(NamedTuple):
 
 
 def need(check: Check, rule: str = "") -> Member:
-    """Declare a required key; with `rule`, only while that is in force."""
+    """Declare a required key; with `rule`, required while that rule is in force."""
     return Member(check, required=True, rule=rule)
 
 
 def may(check: Check) -> Member:
-    """Declare an optional key; null counts as absent."""
+    """Declare an optional key. A null counts as missing."""
     return Member(check)
 
 

@@ -1,4 +1,4 @@
-"""Internal. What the operations on templates and schedules do to the ledger."""
+"""Internal. Operations on templates and schedules, as changes of the ledger."""
 
 from __future__ import annotations
 
@@ -72,8 +72,9 @@ def start_schedule(ledger: Ledger, place: LocationState, schedule_id: str, body:
 
 
 def update_and_schedule(ledger: Ledger, place: LocationState, schedule_id: str, body: Document) -> Document:
-    """Start or go on with a schedule; a body replaces it first."""
-    # whether the live API reads a body here is unknown; to drop one in silence would hide a lost change
+    """Start or continue a schedule. A body replaces it first."""
+    # Whether the live API reads a body here is unknown (docs/api-facts.md#api-schedules). Ignoring one would hide a
+    # lost change.
     document = held(place.schedules, schedule_id, "schedule")
     if body:
         document = update(ledger, place, place.schedules, schedule_id, body, documents.schedule, "schedule")

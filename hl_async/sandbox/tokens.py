@@ -1,6 +1,6 @@
-"""Internal. Who may do what: private tokens, OAuth apps, codes, grants with single-use refresh tokens. No HTTP.
+"""Internal. Tokens and rights: private tokens, OAuth apps, codes, single-use refresh tokens. No HTTP.
 
-Reuse of a spent refresh token is refused and counted: docs/api-facts.md#api-refresh-grace.
+A spent refresh token is refused and counted: docs/api-facts.md#api-refresh-grace.
 """
 
 from __future__ import annotations
@@ -32,7 +32,17 @@ LIFETIME: Final = 86_399
 
 @dataclasses.dataclass(slots=True)
 class IssuedToken:
-    """What one bearer stands for. ``locations`` None is every location; ``kind`` pit, Location or Company."""
+    """The rights of one bearer token.
+
+    Attributes:
+        principal: The private token or the app, whose rate budget counts.
+        kind: pit, Location or Company.
+        locations: The locations it may use; None for all.
+        scopes: Its scopes.
+        company: The agency's id.
+        expires_at: Epoch time in seconds; None for never.
+        app: The app's client id.
+    """
 
     principal: str
     kind: str
@@ -45,7 +55,7 @@ class IssuedToken:
 
 @dataclasses.dataclass(slots=True)
 class App:
-    """A marketplace app; codes and refresh tokens map to what they were issued for."""
+    """A marketplace app. Codes and refresh tokens map to the kind of token and the location."""
 
     client_id: str
     client_secret: str
@@ -58,7 +68,7 @@ class App:
 
 
 class Tokens:
-    """All bearers of the sandbox. ``lifetime`` is how many seconds new access tokens live."""
+    """All bearer tokens of the sandbox. ``lifetime`` is that of new access tokens, in seconds."""
 
     def __init__(self, clock: Clock, company: str, quirks: Quirks | None = None) -> None:
         self._clock = clock
@@ -111,7 +121,7 @@ class Tokens:
         app = self.apps.get(form["client_id"])
         kind = form["grant_type"]
         if kind == "authorization_code":
-            # the server checks the code before the credentials: docs/api-facts.md#api-oauth-errors
+            # The live server checks the code before the credentials: docs/api-facts.md#api-oauth-errors
             issued = app.codes.pop(form.get("code", ""), None) if app else None
             if app is None or issued is None:
                 raise _refused("Authorization code not found")
@@ -121,6 +131,7 @@ class Tokens:
                 raise _refused("Invalid client credentials!")
             self._check_secret(app, form)
             token = form.get("refresh_token", "")
+            # The promised grace: the same token again returns the same successor: docs/api-facts.md#api-refresh-grace
             repeated = app.successors.get(token)
             if repeated is not None and self._clock.monotonic() < repeated[0]:
                 return repeated[1]
@@ -140,7 +151,17 @@ class Tokens:
         return self._issue(app, *issued)
 
     def mint(self, bearer: IssuedToken, company: str, location_id: str, known: bool) -> dict[str, Any]:
-        """Answer `POST /oauth/locationToken`: a company's token mints a location's."""
+        """Answer `POST /oauth/locationToken`: a company's token mints a location's token.
+
+        Args:
+            bearer: The company's token.
+            company: The agency's id.
+            location_id: The location.
+            known: Whether the location exists.
+
+        Raises:
+            Refusal: The token may not mint, or the location is unknown.
+        """
         if bearer.kind != "Company" or "oauth.write" not in bearer.scopes:
             raise Refusal(401, "The token is not authorized for this scope.", "Unauthorized")
         if company != bearer.company or not known:
@@ -149,6 +170,7 @@ class Tokens:
         app.installed.add(location_id)
         self.minted += 1
         answer = self._issue(app, "Location", location_id)
+        # A client id is the app's id with a suffix.
         return answer | {"appId": app.client_id.partition("-")[0]}
 
     def find(self, header: str | None) -> IssuedToken:
@@ -170,13 +192,13 @@ class Tokens:
         return grant
 
     def expire(self) -> None:
-        """Make every OAuth access token expire now; refresh tokens stay."""
+        """Expire every OAuth access token now. Refresh tokens stay valid."""
         for grant in self.grants.values():
             if grant.expires_at is not None:
                 grant.expires_at = self._clock.wall()
 
     def uninstall(self, client_id: str) -> None:
-        """Remove an app: its access and refresh tokens are worth nothing any more."""
+        """Remove an app. Its access and refresh tokens become invalid."""
         app = self.apps[client_id]
         app.uninstalled = True
         app.refresh.clear()
@@ -187,7 +209,7 @@ class Tokens:
         serial = self._next()
         access, refresh = f"eyJhY2Nlc3M.{serial:08x}.sandbox", f"refresh-{serial:08x}"
         locations = None if location_id is None else frozenset((location_id,))
-        # the budget is one per app and location, however many tokens there are: docs/api-facts.md#api-rate-limits
+        # The app is the principal: all its tokens for a location share a budget. docs/api-facts.md#api-rate-limits
         self.grants[access] = IssuedToken(
             app.client_id,
             kind,

@@ -1,12 +1,11 @@
-"""Internal. The sandbox's webhooks: which event a change is, how it looks, and its delivery with the documented
-retries.
+"""Internal. The sandbox's webhooks: the event of a change, its payload, and its delivery with the documented retries.
 
-Signed with a key pair of the sandbox's own; give the public half to the receiver:
-``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most six times; any
-other failure with growing pauses, for up to three days (docs/api-facts.md#api-webhook-delivery). The length of the
-pauses, and whether the live API dates a later try again, are unknown. Here each pause is twice the one before, and a
-later try has a new date, because receivers refuse deliveries older than five minutes. Times are the sandbox's clock:
-``box.clock.advance(600)`` brings the next try.
+Deliveries are signed with a key pair of the sandbox. Give the public half to the receiver:
+``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most six times. Other
+failures are retried with growing pauses, for up to three days (docs/api-facts.md#api-webhook-delivery). It is unknown
+how long the live pauses are, and whether a retry has a new timestamp. Here each pause is twice the one before. A retry
+has a new timestamp, because receivers refuse deliveries older than five minutes. Times are the sandbox's clock:
+``box.clock.advance(600)`` makes the next retry due.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ _JITTER: Final = 0.1
 _TIMEOUT: Final = 10.0
 _TICK: Final = 0.02
 _LONGEST_TICK: Final = 0.5
+# Absent from the published samples: docs/api-facts.md#api-webhook-payload
 _LEFT_OUT: Final = frozenset(("updatedBy", "__v", "sourceId", "source", "meta"))
 
 _CAUSES: Final = {
@@ -51,12 +51,12 @@ _CAUSES: Final = {
     "delete-invoice": "InvoiceDelete",
 }
 EVENTS: Final = (*dict.fromkeys(_CAUSES.values()), "InvoicePartiallyPaid")
-"""The events about invoices."""
+"""The events of invoices."""
 
 
 @dataclasses.dataclass(slots=True)
 class WebhookDelivery:
-    """One event on its way to one receiver. ``statuses`` are its answers so far; 0 stands for none."""
+    """One event on its way to one receiver. ``statuses`` are its answers so far; 0 stands for no answer."""
 
     webhook_id: str
     type: str
@@ -74,10 +74,10 @@ class WebhookDelivery:
 
 
 def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
-    """Return the seconds until a delivery is tried again, None if it is not.
+    """Return the seconds until a delivery is retried, or None.
 
     Args:
-        statuses: Its answers so far; 0 stands for none.
+        statuses: Its answers so far; 0 stands for no answer.
         elapsed: Seconds since the first try.
     """
     last = statuses[-1]
@@ -92,9 +92,13 @@ def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
 def event_of(
     operation: str, body: Document, answer: Any, invoices: Mapping[str, Document]
 ) -> tuple[str, dict[str, Any]] | None:
-    """Return the event of a successful operation with its invoice; None for most.
+    """Return the event of a successful operation with its invoice; None for most operations.
 
-    `invoices` are the location's, the newest last: an answer may leave out the invoice that was made.
+    Args:
+        operation: The operation's name.
+        body: The request.
+        answer: The answer.
+        invoices: The location's invoices, the newest last, because an answer may omit the created invoice.
     """
     kind = _CAUSES.get(operation)
     if kind is None or not isinstance(answer, Mapping):
@@ -114,10 +118,7 @@ def event_of(
 
 
 def event_document(invoice: Document, kind: str) -> dict[str, Any]:
-    """Return an invoice as webhooks show it.
-
-    It differs from answers: the address is text, and `delete` is a status.
-    """
+    """Return an invoice in the form of webhooks: the address is text, and `delete` is a status."""
     shown = {name: value for name, value in invoice.items() if name not in _LEFT_OUT}
     business = dict(shown.get("businessDetails") or {})
     if isinstance(business.get("address"), Mapping):
@@ -129,7 +130,7 @@ def event_document(invoice: Document, kind: str) -> dict[str, Any]:
 
 
 class Webhooks:
-    """Sends events to the receivers that were added; ``log`` holds every delivery."""
+    """Sends events to the added receivers. ``log`` holds every delivery."""
 
     def __init__(self, clock: Clock, *, seed: int = 0, allow_remote: bool = False) -> None:
         self._clock = clock
@@ -146,14 +147,14 @@ class Webhooks:
 
     @property
     def public_key(self) -> str:
-        """The key that signatures are verified with, as ``hl_async.webhooks`` takes it."""
+        """The key that verifies signatures, for ``hl_async.webhooks``."""
         return self._signer().public_key
 
     def send_to(self, url: str) -> None:
-        """Deliver all events from now on to ``url``. Needs the package cryptography.
+        """Deliver all further events to ``url``. Needs the package cryptography.
 
-        Raises :class:`ConfigurationError` for an address that is not http(s), or not on loopback unless
-        the sandbox was allowed to be remote.
+        Raises:
+            ConfigurationError: The address is not http(s), or not on loopback although the sandbox must stay local.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -166,7 +167,7 @@ class Webhooks:
         self.receivers.append(url)
 
     def operation_done(self, operation: str, body: Document, answer: Any, place: LocationState) -> None:
-        """Announce what an operation changed. Never waits, never fails the call."""
+        """Announce the change of an operation. Never waits, and never fails the call."""
         found = event_of(operation, body, answer, place.invoices) if self.receivers else None
         if found is not None:
             self.announce(*found)
@@ -174,7 +175,14 @@ class Webhooks:
     def installed(
         self, app_id: str, company_id: str, location_id: str | None, *, removed: bool = False
     ) -> None:
-        """Announce INSTALL or UNINSTALL, for a location or, without one, for the agency."""
+        """Announce INSTALL or UNINSTALL.
+
+        Args:
+            app_id: The app's id.
+            company_id: The agency's id.
+            location_id: The location; None for the agency.
+            removed: Whether the app was uninstalled.
+        """
         if self.receivers:
             place = {"locationId": location_id} if location_id else {}
             self.announce(
@@ -189,7 +197,7 @@ class Webhooks:
             self._queue(WebhookDelivery(f"webhook-{self._count:08d}", kind, url, document=dict(document)))
 
     def resend(self, webhook_id: str) -> bool:
-        """Deliver an event again under the same id; False if the id is unknown."""
+        """Deliver an event again under the same id. Return False if the id is unknown."""
         found = next((one for one in reversed(self.log) if one.webhook_id == webhook_id), None)
         if found is None:
             return False
@@ -206,7 +214,7 @@ class Webhooks:
         self._loop = asyncio.get_running_loop()
 
     async def settled(self) -> None:
-        """Wait until every try that is due by now has its answer."""
+        """Wait until every try that is due has its answer."""
         while self._loop is not None and any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
             await asyncio.sleep(_TICK)
 
@@ -233,7 +241,7 @@ class Webhooks:
     async def _deliver(self, delivery: WebhookDelivery) -> None:
         begun = self._clock.monotonic()
         while True:
-            # a new date under the same id: a receiver refuses deliveries older than five minutes
+            # A new timestamp under the same id, because receivers refuse deliveries older than five minutes.
             made = self._signer().deliver(delivery.type, delivery.document, webhookId=delivery.webhook_id)
             status = await self._post(delivery.url, made.body, made.headers)
             now = self._clock.monotonic()
@@ -245,7 +253,8 @@ class Webhooks:
             if delivery.due is None:
                 return
             tick = _TICK
-            while self._clock.monotonic() < delivery.due:  # a test may move the clock
+            # Short sleeps instead of one, because a test may move the clock.
+            while self._clock.monotonic() < delivery.due:
                 await asyncio.sleep(tick)
                 tick = min(tick * 1.1, _LONGEST_TICK)
 
@@ -256,6 +265,7 @@ class Webhooks:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
+            # A receiver that cannot be reached is retried like one that fails.
             return 0
 
     def _signer(self) -> WebhookSender:

@@ -1,4 +1,4 @@
-"""Internal. Days and instants of a location, which has a time zone of its own."""
+"""Internal. Days and instants in a location's time zone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hl_async.errors import ConfigurationError
 
 DEFAULT: Final = "America/Chicago"
 _LAST: Final = time(23, 59, 59, 999_000)
-# read when the module is imported, so that a sandbox of this zone opens without touching a file
+# Read at import, so that a sandbox of this zone opens without reading a file.
 _DEFAULT_ZONE: Final = ZoneInfo(DEFAULT)
 
 
@@ -30,7 +30,7 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def instant(moment: datetime) -> str:
-    """Write a moment as the API does: UTC with milliseconds and Z."""
+    """Return a moment in the API's form: UTC with milliseconds and Z."""
     moment = moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
@@ -50,7 +50,7 @@ def day_ends(day: str, zone: ZoneInfo) -> str:
 
 
 def day_at(text: str, zone: ZoneInfo) -> str:
-    """Return the local day of an instant; a plain day stays."""
+    """Return the local day of an instant. A plain day stays unchanged."""
     if len(text) == 10:
         return text
     return datetime.fromisoformat(text).astimezone(zone).date().isoformat()

@@ -337,7 +337,7 @@ async def test_a_journal_belongs_to_one_run_and_one_process(tmp_path: Path) -> N
 
 
 async def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="no journal"):
+    with pytest.raises(JournalError, match="is missing"):
         await Run.open(tmp_path / "none.db")
     (tmp_path / "text.db").write_text("this is no database at all" * 100)
     with pytest.raises(JournalCorrupt):
@@ -348,7 +348,7 @@ async def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
     other.execute("create table x (y)")
     other.commit()
     other.close()
-    with pytest.raises(JournalCorrupt, match="no journal of this program"):
+    with pytest.raises(JournalCorrupt, match="not a journal of this program"):
         await Run.open(tmp_path / "other.db")
     with pytest.raises(JournalError):
         await Run.create(tmp_path / "missing" / "run.db", fingerprint="f", location="l")

@@ -206,8 +206,8 @@ def test_a_table_needs_its_mapping_and_gives_its_rejects_back(
         (["migrate", "x.ndjson", "--location", "a", "--journal", "/nowhere/j.db"], "cannot be written"),
         (["migrate", "x.csv", "--location", "a"], "x.csv: line 1"),
         (["migrate", "x.ndjson", "--base-url", "http://example.com"], "plain http"),
-        (["migrate", "--resume", "none.db"], "no journal"),
-        (["verify", "none.db"], "no journal"),
+        (["migrate", "--resume", "none.db"], "the journal none.db is missing"),
+        (["verify", "none.db"], "the journal none.db is missing"),
     ],
 )
 def test_bad_input_is_one_clear_line_before_any_request(

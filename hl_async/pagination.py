@@ -165,6 +165,7 @@ class _Walk(Generic[T]):
         identities = [self._identity(entry) for entry in entries]
         if self._recent:
             seen = frozenset[object]().union(*self._recent)
+            # A document created meanwhile pushes others onto this page that were yielded already.
             fresh: Sequence[T] = [
                 entry
                 for entry, identity in zip(entries, identities, strict=True)
@@ -176,15 +177,15 @@ class _Walk(Generic[T]):
         self._largest = max(self._largest, len(entries))
         start = self._offset
         self._offset = end = start + len(entries)
-        # nothing new also ends a list whose server ignores the offset
+        # Without this condition, a server that ignores the offset would answer the first page forever.
         more = bool(fresh) and not _is_last(len(entries), end, envelope.total, self._limit, self._largest)
         return Page(fresh, offset=start, total=envelope.total, has_more=more)
 
 
 def _is_last(size: int, end: int, total: int | None, limit: int, largest: int) -> bool:
-    """Whether a page of ``size`` entries ending at ``end`` is the last one."""
+    """Return whether a page of ``size`` entries ending at ``end`` is the last one."""
     if size >= limit:
-        return False  # a full page is never trusted to be the last: total may be wrong
+        return False  # a wrong total must not end the list on a full page
     if total is None or total <= 0:
         # A server may cap pages below the limit. So a first short page proves nothing without a total, and one more
         # request follows. Later, a page shorter than the largest one is the end.

@@ -67,9 +67,11 @@ def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix:
 def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
     if isinstance(body, msgspec.Struct):
         extra = getattr(body, "extra", UNSET)
+        # The usual case, without a copy.
         if extra is UNSET:
             return _encoder.encode(body)
         check_mapping(extra, "extra")  # checked again, because the mapping may have been changed since
+        # Encoded apart, because the struct's encoder would nest the extra keys under the name extra.
         bare = copy.copy(body)
         msgspec.structs.force_setattr(bare, "extra", UNSET)
         known = _encoder.encode(bare)
@@ -94,6 +96,7 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
     """
     if response is None:
         return lambda body: None  # type: ignore[return-value]
+    # Not strict, because numbers arrive as text in places: docs/api-facts.md#api-answer-fields
     decode = msgspec.json.Decoder(response, strict=False).decode
     whole: Callable[[Any], Any] | None = getattr(response, "__reshape__", None)
 
@@ -170,6 +173,7 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
     path = path.rstrip("`") or "$"
+    # The structs' own checks know the field, the decoder knows only the path of the struct.
     if isinstance(failure.__cause__, InvalidRequest):
         path = f"{path}.{failure.__cause__.field}"
     raise DecodeError(

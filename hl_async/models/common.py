@@ -34,7 +34,7 @@ class Address(Part):
 
 
 class BusinessDetails(Part):
-    """Who issues the document. ``address`` may be read as text; it is sent as an object."""
+    """The issuer of the document. ``address`` may be read as text; it is sent as an object."""
 
     logo_url: str | None = None
     name: str | None = None
@@ -71,6 +71,7 @@ class BusinessDetails(Part):
 
     def for_request(self) -> BusinessDetails:
         """Return a copy the API accepts: an address as an object, custom values as text."""
+        # Requests take an object, webhooks and examples show text: docs/api-facts.md#api-addresses
         address, values = self.address, self.custom_values
         if isinstance(address, str):
             address = Address(address_line1=address) if address else None
@@ -112,6 +113,7 @@ class Contact(Part):
         """Return the same contact as a request needs it; a phone number without its separators."""
         address = Address(address_line1=self.address) if isinstance(self.address, str) else self.address
         phone = self.phone_no
+        # Answers hold separators that the API refuses in requests: docs/api-facts.md#api-contact
         if phone is not None and phone.startswith("+"):
             phone = _SEPARATORS.sub("", phone)
         return ContactDetails(
@@ -143,6 +145,7 @@ class ContactDetails(Request, frozen=True):
     custom_fields: list[Any] | UnsetType = UNSET
 
 
+# Not a Part: the API requires value and type, so that defaults must be sent too. docs/api-facts.md#api-round-trip
 class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     """A discount on the whole document: ``value`` in percent, or an amount with type "fixed".
 
@@ -154,7 +157,7 @@ class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     valid_on_product_ids: list[str] | str | UnsetType | None = UNSET
 
     def for_request(self) -> Discount:
-        """A copy the API accepts: nothing null, product ids as a list."""
+        """Return a copy that the API accepts: nothing null, product ids as a list."""
         ids = self.valid_on_product_ids
         return Discount(
             value=ZERO if self.value is None else self.value,
@@ -168,7 +171,7 @@ _SEPARATORS: Final = re.compile(r"[\s().-]+")
 
 
 class SentTo(Part):
-    """Where a document goes: addresses by field, phone numbers in E.164 form."""
+    """The receivers of a document: addresses by field, phone numbers in E.164 form."""
 
     email: list[str] | None = None
     email_cc: list[str] | None = None
@@ -211,7 +214,7 @@ class LateFeesGrace(Part):
 
 
 class LateFeesMaximum(Part):
-    """The most that late fees may add: ``type`` "fixed"."""
+    """The limit of late fees; ``type`` is "fixed"."""
 
     type: str | None = None
     value: NullableAmount = NOTHING
@@ -235,13 +238,13 @@ class LateFeesConfiguration(Part):
 
 
 class StripePaymentMethod(Part):
-    """What Stripe may offer the customer."""
+    """Stripe's choices for the customer."""
 
     enable_bank_debit_only: bool | None = None
 
 
 class PaymentMethods(Part):
-    """How a document can be paid."""
+    """The ways to pay a document."""
 
     stripe: StripePaymentMethod | None = None
 
@@ -287,7 +290,7 @@ class MiscellaneousCharges(Part):
 
 
 class RecurrenceRule(Part):
-    """When a recurring invoice is made. Takes dates, and text like 2026-12-31; holds text. Times are ``HH:mm:ss``."""
+    """The rule of a recurring invoice. Takes dates, and text like 2026-12-31; holds text. Times are ``HH:mm:ss``."""
 
     interval_type: str | None = None
     interval: NullableAmount = NOTHING
@@ -329,8 +332,9 @@ class ScheduleOptions(Part):
     rrule: RecurrenceRule | None = None
 
 
+# Not a Part: the settings are required for one-off estimates as well. docs/api-facts.md#api-frequency-settings
 class FrequencySettings(msgspec.Struct, kw_only=True, rename="camel", gc=False):
-    """Whether the document recurs; the API wants it even when it does not."""
+    """Whether the document recurs. The API requires it for documents that do not, too."""
 
     enabled: bool | None = False
     schedule: ScheduleOptions | UnsetType | None = UNSET
@@ -348,7 +352,7 @@ class AutoInvoicing(Part):
 
 
 class SenderConfiguration(Part):
-    """In whose name a document is sent."""
+    """The sender's name and address, as the customer sees them."""
 
     from_name: str | None = None
     from_email: str | None = None
@@ -361,6 +365,7 @@ class Card(Part):
     last4: str | None = None
 
 
+# No renaming: these keys alone are snake case on the wire. docs/api-facts.md#api-field-names
 class BankAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A bank account of any of the four debit schemes; the only part with snake_case on the wire."""
 
@@ -373,7 +378,7 @@ class BankAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class AutoPayment(Part):
-    """How a customer is charged without being asked again."""
+    """The means by which a customer is charged automatically."""
 
     enable: bool | None = None
     type: str | None = None

@@ -35,7 +35,7 @@ class CustomFieldValue(Answer):
 
 
 class ContactBody(Request, frozen=True):
-    """Fields that a contact is made with and changed by."""
+    """Fields of new contacts and of changes."""
 
     first_name: str | UnsetType = UNSET
     last_name: str | UnsetType = UNSET
@@ -61,9 +61,10 @@ class ContactBody(Request, frozen=True):
 
 
 class ContactDraft(ContactBody, frozen=True):
-    """A new contact. The location is added by the client.
+    """A new contact. The client adds the location.
 
-    ``phone`` in E.164 form. ``tags`` become the contact's tags. The API refuses keys it does not know.
+    ``phone`` is in E.164 form. ``tags`` become the contact's tags. The API refuses unknown keys
+    (docs/api-facts.md#api-contacts).
     """
 
     gender: str | UnsetType = UNSET
@@ -77,8 +78,8 @@ class ContactUpdate(ContactBody, frozen=True):
 class ContactUpsert(ContactDraft, frozen=True):
     """The body of an upsert. The API matches it by e-mail or phone, so it needs one of them.
 
-    ``tags`` replaces the list of an existing contact: docs/api-facts.md#api-contacts. The specification's
-    ``createNewIfDuplicateAllowed`` is not offered: it would make a repetition create another contact.
+    ``tags`` replaces the list of an existing contact (docs/api-facts.md#api-contacts). The specification's
+    ``createNewIfDuplicateAllowed`` is missing on purpose: a repetition would create another contact.
     """
 
     def __post_init__(self) -> None:
@@ -170,7 +171,7 @@ class ContactRecord(Answer):
 
     @property
     def full_name(self) -> str:
-        """The name, put together from first and last name if the API gives no other."""
+        """The name, or first and last name together if the API gives none."""
         return self.name or " ".join(part for part in (self.first_name, self.last_name) if part)
 
     def for_document(self) -> ContactDetails:
@@ -178,6 +179,7 @@ class ContactRecord(Answer):
         return ContactDetails(
             id=self.id,
             name=self.full_name or self.company_name or self.email or self.phone or "-",
+            # Empty text, because the invoice routes refused documents without: docs/api-facts.md#api-contact
             phone_no=self.phone or "",
             email=self.email or "",
             company_name=UNSET if self.company_name is None else self.company_name,
@@ -185,10 +187,14 @@ class ContactRecord(Answer):
 
 
 class EnsuredContact(msgspec.Struct, frozen=True, kw_only=True):
-    """What :meth:`Contacts.ensure` found or made.
+    """The result of :meth:`Contacts.ensure`.
 
-    ``matched_by`` holds external_id, email, phone, or "duplicate" when the API refused a duplicate; empty for a new
-    contact. ``filled`` are the fields that were written, ``kept`` the ones that have another value, with that value.
+    Attributes:
+        contact: The contact.
+        created: Whether this call created it.
+        matched_by: external_id, email or phone; "duplicate" if the API refused a duplicate; empty for a new contact.
+        filled: Fields that were written.
+        kept: Fields with another value in the contact, and that value.
     """
 
     contact: ContactRecord
@@ -199,7 +205,7 @@ class EnsuredContact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContactAnswer(Answer):
-    """The envelope of one contact; None when a look-up found none."""
+    """The envelope of one contact; ``contact`` is None if a look-up found none."""
 
     contact: ContactRecord | None = None
     new: bool | None = None

@@ -70,6 +70,7 @@ def _zone(name: str) -> tzinfo | None:
 
 def instant_of(text: str | None) -> datetime | None:
     """Return the moment in a date-time of the API; None for a plain day, and for text that is neither."""
+    # A plain day has no zone, so it stays a day and is not turned into midnight in UTC.
     if not text or len(text) <= len("2026-01-01"):
         return None
     try:
@@ -135,6 +136,7 @@ def _local_day(moment: datetime, other: datetime | None, known: tzinfo | None) -
 
 def _day_start(utc: datetime) -> tuple[datetime, bool] | None:
     """Return the midnight that `utc` is, or ends a day before, and which of the two; None if it is neither."""
+    # The end of a day was measured with .999 milliseconds. A whole second before midnight is read as well.
     for ends, edge in ((False, utc), (True, utc + _TICK), (True, utc + timedelta(seconds=1))):
         edge = edge.replace(microsecond=edge.microsecond // 1000 * 1000)
         if not edge.microsecond and (edge.minute * 60 + edge.second) % _QUARTER == 0:
@@ -194,10 +196,12 @@ def offset_of(day: date, text: str | None) -> str | None:
 def today(timezone: str | None, now: datetime) -> date:
     """Return the location's today; without a time zone, the latest day that has begun everywhere."""
     known = _zone(timezone) if timezone else None
+    # The API refuses an issue date in the future at the location: docs/api-facts.md#api-issue-date
     return now.astimezone(known).date() if known is not None else (now - _WEST).astimezone(UTC).date()
 
 
 def latest_today(timezone: str | None, now: datetime) -> date:
     """Return the location's today; without a time zone, the latest day that has begun anywhere."""
     known = _zone(timezone) if timezone else None
+    # A check that knew only UTC would refuse days that have begun in the east.
     return now.astimezone(known).date() if known is not None else (now + _EAST).astimezone(UTC).date()

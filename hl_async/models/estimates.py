@@ -52,6 +52,7 @@ class EstimateSend(Request, frozen=True):
 class EstimateBody(Request, frozen=True):
     """Fields of estimates and of their templates."""
 
+    # Fields without a default are those that the live validator requires: docs/api-facts.md#api-required-fields
     name: NonEmptyStr
     currency: Currency
     items: EstimateLines
@@ -169,6 +170,7 @@ class Estimate(Located):
     items: list[Item] | None = None
     discount: Discount | None = None
     title: str | None = None
+    # Declared a number; text is tolerated: docs/api-facts.md#api-number-types
     estimate_number: int | str | None = None
     estimate_number_prefix: str | None = None
     status: EstimateStatus | str | None = field(name="estimateStatus", default=None)
@@ -177,6 +179,7 @@ class Estimate(Located):
     total: Decimal | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    # Undeclared, seen in live answers: docs/api-facts.md#api-undeclared-fields
     document_version: int | None = field(name="__v", default=None)
     automatic_taxes_enabled: bool | None = None
     automatic_taxes_calculated: bool | None = None
@@ -191,6 +194,7 @@ class Estimate(Located):
     estimate_action_history: list[Any] | None = None
     frequency_settings: FrequencySettings | None = None
     last_visited_at: datetime | None = None
+    # The wire's own spelling: docs/api-facts.md#api-field-names
     total_amount_in_usd: Decimal | None = field(name="totalamountInUSD", default=None)
     auto_invoice: AutoInvoicing | None = None
     miscellaneous_charges: MiscellaneousCharges | None = None
@@ -254,6 +258,7 @@ class Estimate(Located):
                 if self.expiry_date_text
                 else values.get("issue_date") or changes.get("issue_date") or _created_day(self.created_at)
             )
+        # Required by the API even where the answer lacks them: docs/api-facts.md#api-round-trip
         values |= {
             "name": self.name or "-",
             "currency": currency,
@@ -273,7 +278,7 @@ _CARRIED = (
 
 
 def _created_day(created: datetime | None) -> date:
-    # an estimate without any date has to get one: the API refuses a body without expiryDate
+    # The API refuses a body without expiryDate: docs/api-facts.md#api-required-fields
     return created.date() if created is not None else date(1970, 1, 1)
 
 
@@ -314,5 +319,7 @@ class InvoiceFromEstimateResult(Answer):
         """Move an answer that is the invoice itself to ``invoice``."""
         if not isinstance(document, dict) or "invoice" in document:
             return document
+        # Both forms of the answer are read, because a live one lacked the key:
+        # docs/api-facts.md#api-estimate-to-invoice
         is_invoice = "invoiceNumber" in document or "invoiceItems" in document
         return {"invoice": document} if is_invoice else document

@@ -136,6 +136,7 @@ def _equal(count: Decimal | int | str) -> list[Decimal]:
     number = amount_of(count, "percents")
     if number != int(number) or not 2 <= number <= 100:
         raise InvalidRequest("percents", f"{number} is not a number of equal instalments from 2 to 100")
+    # The API keeps four decimals, so a third is 33.3333 and the last instalment takes the rest.
     share = (_HUNDRED / number).quantize(_PLACES, ROUND_HALF_UP)
     return [share] * (int(number) - 1) + [_HUNDRED - share * (int(number) - 1)]
 
@@ -147,7 +148,7 @@ def _exact(shares: Sequence[Decimal], total: Decimal, currency: str) -> list[Dec
     unit = Decimal(1).scaleb(-minor_units(currency))
     amounts = [rounded(total * share / _HUNDRED, currency) for share in shares]
     short = int((total - sum(amounts)) / unit)
-    # the largest instalment can give or take a unit with the least change
+    # A unit more or less changes the largest instalments least.
     for index in sorted(range(len(amounts)), key=lambda one: -amounts[one])[: abs(short)]:
         amounts[index] += unit if short > 0 else -unit
     exact = [(amount * _HUNDRED / total).quantize(_PLACES, ROUND_HALF_UP) for amount in amounts]

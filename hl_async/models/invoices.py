@@ -41,14 +41,15 @@ else:
 
 
 def _number_text(value: str | float | None) -> str | None:
-    """A document number as text: ``19`` and ``19.0`` are "19", "000117" keeps its zeros."""
+    """Return a document number as text: ``19`` and ``19.0`` are "19", "000117" keeps its zeros."""
     if value is None or isinstance(value, str):
         return value
+    # Answers declare a number and show text: docs/api-facts.md#api-number-types
     return str(int(value)) if value == int(value) else str(value)
 
 
 class InvoiceBody(Request, frozen=True):
-    """Fields of invoices that are made and that are replaced."""
+    """Fields of new invoices and of replacements."""
 
     name: NonEmptyStr
     currency: Currency
@@ -121,9 +122,9 @@ class InvoiceChanges(TypedDict, total=False):
 
 
 class InvoiceSend(Request, frozen=True):
-    """How an invoice is sent. ``action`` is sms_and_email, send_manually, email or sms.
+    """The sending of an invoice. ``action`` is sms_and_email, send_manually, email or sms.
 
-    ``user_id`` is a user of the location, in whose name it goes. ``auto_payment`` may charge the customer.
+    ``user_id`` is the user of the location who sends it. ``auto_payment`` may charge the customer.
     """
 
     user_id: UserId
@@ -141,10 +142,11 @@ class Cheque(Part):
 
 
 class RecordPayment(Request, frozen=True):
-    """A payment that happened elsewhere. ``mode`` is cash, card, cheque, bank_transfer or other.
+    """A payment made outside the API. ``mode`` is cash, card, cheque, bank_transfer or other.
 
-    The specification requires ``card``, ``cheque`` and ``notes`` for every mode, almost certainly by mistake; whether a
-    cash payment without them is accepted is unknown, so they are yours to give.
+    The specification requires ``card``, ``cheque`` and ``notes`` for every mode, which looks like a mistake. It is
+    unknown whether a cash payment without them is accepted, so the caller decides
+    (docs/api-facts.md#api-record-payment).
     """
 
     mode: PaymentMode
@@ -159,7 +161,7 @@ class RecordPayment(Request, frozen=True):
 
 
 class Text2Pay(Request, frozen=True):
-    """An invoice that is made and sent in one step: ``action`` "draft" or "send"; with ``id`` an update."""
+    """An invoice that is created and sent in one step: ``action`` "draft" or "send". With ``id`` it is an update."""
 
     name: NonEmptyStr
     currency: Currency
@@ -314,6 +316,7 @@ class Invoice(Located):
         }
         if self.contact_details is not None:
             values["contact_details"] = self.contact_details.for_request()
+            # The update has the contact's id in two places: docs/api-facts.md#api-round-trip
             if self.contact_details.id:
                 values["contact_id"] = self.contact_details.id
         if self.business_details is not None:

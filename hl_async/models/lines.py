@@ -40,6 +40,7 @@ class ItemTax(Part):
 
 def tax_id(name: str, rate: Decimal) -> str:
     """Return an id for a tax, the same for the same name and rate everywhere."""
+    # The API takes any id and looks none up, so it only has to be stable: docs/api-facts.md#api-required-fields
     text = f"{name}\x00{rate.normalize():f}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
@@ -85,6 +86,7 @@ class LineItem(Request, frozen=True):
     taxes: list[ItemTax] | UnsetType = UNSET
     automatic_tax_category_id: str | UnsetType | None = UNSET
     is_setup_fee_item: bool | UnsetType = UNSET
+    # A line without a type is a 500 of the database layer: docs/api-facts.md#api-required-fields
     type: ItemType | UnsetType = "one_time"
     tax_inclusive: bool | UnsetType = UNSET
     attachments: list[Any] | UnsetType = UNSET
@@ -159,6 +161,7 @@ class Item(Answer, gc=False):
         """
         kept = {name: value for name in _KEPT if (value := getattr(self, name)) is not None}
         if attachments and self.attachments is not None:
+            # Lines of requests declare plain addresses: docs/api-facts.md#api-attachments
             kept["attachments"] = [
                 one["url"] if isinstance(one, dict) and isinstance(one.get("url"), str) else one
                 for one in self.attachments

@@ -12,6 +12,7 @@ from hl_async.errors import InvalidRequest
 from hl_async.models.dates import offset_of, readings
 from hl_async.models.structs import Answer
 
+# The times of day with two readings, and the last minutes of the days before: see `hl_async.models.dates`.
 _TWICE: Final = frozenset(("09:59", "10:00", "10:59", "11:00"))
 
 

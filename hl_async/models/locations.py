@@ -1,4 +1,4 @@
-"""Internal. Locations: what a sub-account says of itself."""
+"""Internal. Locations: the details of a sub-account."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LocationBusiness(Answer):
 
 
 class LocationSettings(Answer):
-    """Switches of a location. Which match field goes first is not among them."""
+    """Switches of a location. The order of its match fields is not among them."""
 
     allow_duplicate_contact: bool | None = None
     allow_duplicate_opportunity: bool | None = None
@@ -73,5 +73,5 @@ class LocationList(Answer):
 
     @property
     def total(self) -> int | None:
-        """Always None: the API does not say."""
+        """Always None: the API does not tell."""
         return None

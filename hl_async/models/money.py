@@ -19,9 +19,10 @@ _EXACT: Final = Context(
     prec=MAX_DIGITS, Emax=15, Emin=-12, traps=[Inexact, InvalidOperation, Overflow, Subnormal]
 )
 _plus: Final = _EXACT.plus
+# Two numbers of 28 digits multiply to 56, so intermediate results stay exact.
 _ROOMY: Final = Context(prec=80)
 
-# ISO 4217, active codes
+# Active codes of ISO 4217, by the decimal places of the minor unit.
 _TWO: Final = (
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
     "CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF "
@@ -194,6 +195,7 @@ def document_total(items: Iterable[PricedLine], currency: str, discount: Any = N
     bare = [_line_sum(line, unit) for line in lines]
     subtotal = sum(bare, _NOTHING)
     off = discount_amount(subtotal, discount, currency) if discount is not None else _NOTHING
+    # The discount lowers each line's tax in proportion: docs/api-facts.md#api-totals
     share = _ROOMY.divide(subtotal - off, subtotal) if subtotal and off else None
     tax = _NOTHING
     for line, amount in zip(lines, bare, strict=True):

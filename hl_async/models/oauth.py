@@ -11,10 +11,10 @@ from hl_async.models.structs import Answer
 
 
 class TokenGrant(Answer, repr_omit_defaults=True):
-    """What the token endpoints answer, whichever case the keys have. Tokens never show in the repr.
+    """The answer of a token endpoint, in either key case. Tokens never show in the repr.
 
-    ``expires_in`` is in seconds as the server said it, unchecked; ``scope`` is separated by spaces;
-    ``location_id`` is there for sub-account tokens alone.
+    ``expires_in`` is in seconds as the server states it, unchecked. ``scope`` is separated by spaces. Only sub-account
+    tokens have a ``location_id``.
     """
 
     access_token: str | None = None
@@ -38,7 +38,7 @@ class TokenGrant(Answer, repr_omit_defaults=True):
 
     @staticmethod
     def __reshape__(document: Any) -> Any:
-        """snake_case keys of the older version, read as camelCase."""
+        """Convert the snake_case keys of the older version to camelCase: docs/api-facts.md#api-oauth-v3."""
         if not isinstance(document, dict):
             return document
         return {_camel(name): value for name, value in document.items()}
@@ -51,7 +51,7 @@ class TokenGrant(Answer, repr_omit_defaults=True):
 
 
 class InstalledLocation(Answer):
-    """A location in which the app is, or could be, installed."""
+    """A location in which the app is or could be installed."""
 
     id: str = field(name="_id")
     name: str | None = None
@@ -63,7 +63,7 @@ class InstalledLocation(Answer):
 
 
 class PageInfo(Answer):
-    """How v3 pages: by token instead of offset."""
+    """Paging of v3: by token instead of offset."""
 
     total_records: int | None = None
     has_next_page: bool | None = None
@@ -92,7 +92,7 @@ class InstalledLocationList(Answer):
 
     @property
     def total(self) -> int | None:
-        """How many there are, if the server says so."""
+        """Number of locations, if the server tells."""
         if self.count is not None or self.pagination is None:
             return self.count
         return self.pagination.total_records

@@ -31,7 +31,7 @@ class OpportunityDraft(Request, frozen=True):
 
 
 class OpportunityUpdate(Request, frozen=True):
-    """Changes of an opportunity; fields left out survive."""
+    """Changes of an opportunity. Fields left out keep their values."""
 
     pipeline_id: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
@@ -93,7 +93,7 @@ class OpportunityAnswer(Answer):
 
 
 class OpportunityMeta(Answer):
-    """Where the next page of a search begins."""
+    """The start of the next page of a search."""
 
     total: int | None = None
     next_page_url: str | None = None
@@ -118,7 +118,7 @@ class OpportunityList(Answer):
 
     @property
     def total(self) -> int | None:
-        """How many opportunities fit."""
+        """Number of opportunities that match."""
         return self.meta.total if self.meta is not None else None
 
 

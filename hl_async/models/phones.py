@@ -41,6 +41,7 @@ def e164(field: str, number: str, region: str | None = None) -> str:
 
 def _national(field: str, number: str, region: str) -> str:
     try:
+        # An extra: numbers with a country code need no table of countries.
         import phonenumbers
     except ImportError:
         phonenumbers = None  # type: ignore[assignment, unused-ignore]

@@ -44,7 +44,7 @@ class Plain:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what :meth:`to_json` wrote, amounts exactly.
+        """Read the text of :meth:`to_json`, amounts exactly.
 
         Raises:
             InvalidRequest: The text is not JSON, or not this model.

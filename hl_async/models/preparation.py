@@ -31,6 +31,7 @@ B = TypeVar("B")
 LONGEST_NAME: Final = 40
 _MOST_ATTACHMENTS: Final = 10
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+# UTC-12 is the last zone in which a day begins.
 _SAFE_LAG: Final = 12 * 3600
 _LOCATION_NAMES: Final = ("altId", "altType", "locationId", "location_id")
 _NESTED: Final = "sendEstimateDetails"
@@ -38,11 +39,10 @@ _RAW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class RequestContext:
-    """What the requests of one location are completed with.
+    """The facts that complete the requests of one location.
 
-    `timezone` is the location's, given or read from its details, None while it is unknown. `learned` is the offset
-    at which the API answered a day that was sent: it may change with summer time, so it only tells on which side of
-    the date line the location is.
+    `timezone` is the location's, given or read from its details, None while it is unknown. `learned` is the offset of a
+    day that was sent and answered. It may change with summer time, so it only tells the side of the date line.
     """
 
     __slots__ = ("begun", "clock", "learned", "location_id", "rules", "timezone")
@@ -137,7 +137,7 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
     fields = kind.__struct_fields__
     steps: list[Step] = []
     if issubclass(kind, EstimateDraft):
-        # one step instead of five: these are the bodies of busy programs
+        # One step instead of five, because programs that create many documents send these bodies.
         return (_estimate_update if issubclass(kind, EstimateUpdate) else _estimate,)
     if issubclass(kind, InvoiceDraft | InvoiceUpdate | Text2Pay | InvoiceScheduleUpdate):
         steps.append(_invoice_contact)
@@ -158,6 +158,7 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
 
 def _with(body: B, **changes: Any) -> B:
     """Return a copy without building it again: its fields were checked, and so are the changes."""
+    # structs.replace() would run every check again.
     clone = copy.copy(body)
     for name, value in changes.items():
         msgspec.structs.force_setattr(clone, name, value)  # type: ignore[arg-type]
@@ -206,6 +207,7 @@ def _title(body: EstimateDraft, rules: frozenset[str], changes: dict[str, Any]) 
         if "title_at_most_40" in rules:
             _too_long("title", body.title, "title_at_most_40")
     elif "title_required" in rules:
+        # The API requires a title and takes at most 40 characters: docs/api-facts.md#api-names-40
         changes["title"] = body.name[:LONGEST_NAME].strip()
 
 
@@ -270,6 +272,7 @@ def _invoice_contact(body: Any, context: RequestContext) -> Any:
         return body
     if "invoice_contact_complete" not in context.rules:
         return body
+    # Production clients send an empty text for a missing e-mail: docs/api-facts.md#api-contact
     missing = {name: "" for name in ("phone_no", "email") if getattr(contact, name) is UNSET}
     return _with(body, contact_details=_with(contact, **missing))
 
@@ -322,7 +325,7 @@ def _own_location(body: Any, context: RequestContext) -> Any:
 
 
 def _details(body: Any, context: RequestContext) -> Any:
-    """The API wants the location nested too: docs/api-facts.md#api-alt."""
+    """Add the location to the nested details, where the API requires it too: docs/api-facts.md#api-alt."""
     details = body.send_estimate_details
     if details is UNSET:
         return body
@@ -330,7 +333,7 @@ def _details(body: Any, context: RequestContext) -> Any:
     if context.location_id is not None:
         details = _with(details, alt_id=context.location_id, alt_type="location")
     if details.extra is not UNSET:
-        # the keys of a nested ``extra`` stand beside the declared ones, as those of the whole body do
+        # The keys of a nested ``extra`` belong beside the declared ones, as those of the whole body do.
         details = msgspec.Raw(encode_body(details, b""))
     return _with(body, send_estimate_details=details)
 
@@ -386,7 +389,7 @@ def _text(body: bytes, context: RequestContext, keep: bool) -> bytes:
 
 
 def _lacks_location(details: Mapping[str, Any], context: RequestContext) -> bool:
-    """Tell whether nested details need the location, which the API wants there too: docs/api-facts.md#api-alt."""
+    """Return whether nested details need the location, which the API requires there too: docs/api-facts.md#api-alt."""
     return not check_location(details, context, f"body.{_NESTED}") and context.location_id is not None
 
 
@@ -396,6 +399,7 @@ def _location(context: RequestContext) -> dict[str, Any]:
 
 def _members(body: bytes) -> dict[str, Any]:
     try:
+        # The standard parser, because it reports every pair: a key given twice must not be decided by the receiver.
         document = json.loads(
             body, object_pairs_hook=_once, parse_float=_ignore, parse_int=_ignore, parse_constant=_constant
         )

@@ -16,7 +16,7 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class PriceRecurrence(Part):
-    """How often a recurring price is due: every ``interval_count`` day, week, month or year."""
+    """The interval of a recurring price: every ``interval_count`` day, week, month or year."""
 
     interval: str | None = None
     interval_count: Decimal | None = None
@@ -73,7 +73,7 @@ class PriceDraft(Request, frozen=True):
 
 
 class Product(Answer):
-    """A product; its prices are asked for apart."""
+    """A product. Its prices are a list of their own."""
 
     id: str = field(name="_id")
     location_id: str | None = None
@@ -132,7 +132,7 @@ class ProductList(Answer):
 
     @property
     def total(self) -> int | None:
-        """How many products fit, as far as the answer tells."""
+        """Number of products that match, if the answer tells."""
         found = self.totals[0] if isinstance(self.totals, list) and self.totals else self.totals
         number = found.get("total") if isinstance(found, dict) else found
         return number if isinstance(number, int) and not isinstance(number, bool) else None

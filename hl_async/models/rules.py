@@ -1,8 +1,8 @@
-"""Internal. Rules of the client that rest on observers of the live API, not on its specification.
+"""Internal. Rules of the client that rest on observations of the live API, not on its specification.
 
-Each completes a request or refuses it before it is sent. The day the API changes, a rule is switched off by name:
-``ClientConfig(rules_off={"name_at_most_40"})``, or ``HL_RULES_OFF=name_at_most_40`` in the environment. The sandbox
-has a table of its own with the same names.
+Each completes a request or refuses it before it is sent. When the API changes, a rule is switched off by name:
+``ClientConfig(rules_off={"name_at_most_40"})``, or ``HL_RULES_OFF=name_at_most_40`` in the environment. The sandbox has
+its own table with the same names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from hl_async.errors import ConfigurationError
 
 
 class ClientRule(NamedTuple):
-    """What the client does, and on whose word; `anchor` is a place in docs/api-facts.md."""
+    """A rule of the client.
+
+    Attributes:
+        name: Its name.
+        says: Its effect.
+        evidence: The kind of source.
+        anchor: The fact in docs/api-facts.md.
+    """
 
     name: str
     says: str
@@ -107,6 +114,7 @@ def rules_without(off: Iterable[str]) -> frozenset[str]:
     Raises:
         ConfigurationError: No rule has one of these names.
     """
+    # A single name is a string, whose letters would otherwise be taken for names.
     if isinstance(off, str):
         off = (off,)
     switched = frozenset(off)

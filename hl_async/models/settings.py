@@ -16,7 +16,7 @@ from hl_async.models.structs import Answer
 
 
 class Notification(Answer):
-    """One of the messages the location sends, with its templates."""
+    """One message of the location, with its templates."""
 
     enabled: bool | None = None
     email_template: str | None = None
@@ -28,7 +28,7 @@ class Notification(Answer):
 
 
 class Notifications(Answer):
-    """Every message the location can send about invoices and estimates, to customers and to the team."""
+    """Messages of the location about invoices and estimates, to customers and to the team."""
 
     customer_send_invoice: Notification | None = None
     team_payment_success: Notification | None = None
@@ -83,7 +83,7 @@ class ProductSettings(Answer):
 
 
 class InvoiceSettings(Answer):
-    """All settings; "terms note" is singular here."""
+    """All settings; "terms note" is singular here (docs/api-facts.md#api-field-names)."""
 
     alt_id: str | None = None
     alt_type: str | None = None

@@ -96,7 +96,7 @@ class EstimateTemplate(Answer):
         return changed(draft, **changes)
 
     def to_update(self) -> EstimateTemplateDraft:
-        """A body that replaces this template by itself; every field known here is carried over."""
+        """Return a body that replaces this template by itself. Every known field is carried over."""
         currency = self.currency or "USD"
         names = (
             "live_mode", "terms_notes", "title", "automatic_taxes_enabled", "meta", "estimate_number_prefix",
@@ -127,7 +127,7 @@ class EstimateTemplateList(Answer):
 
 
 class InvoiceTemplateUpdate(Request, frozen=True):
-    """The replacement of an invoice template; late fees and payment methods have calls of their own."""
+    """The replacement of an invoice template. Late fees and payment methods have calls of their own."""
 
     name: NonEmptyStr
     business_details: BusinessDetails
@@ -142,7 +142,10 @@ class InvoiceTemplateUpdate(Request, frozen=True):
 
 
 class InvoiceTemplateDraft(InvoiceTemplateUpdate, frozen=True):
-    """A new invoice template. ``attachments`` are addresses here, objects elsewhere."""
+    """A new invoice template. ``attachments`` are addresses here, objects elsewhere.
+
+    See docs/api-facts.md#api-attachments.
+    """
 
     automatic_taxes_enabled: bool | UnsetType = UNSET
     tips_configuration: TipsConfiguration | UnsetType = UNSET
@@ -182,7 +185,7 @@ class InvoiceTemplate(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceTemplateUpdate:
-        """A body that replaces this template by itself; every field an update can hold is carried over."""
+        """Return a body that replaces this template by itself. Every field of an update is carried over."""
         currency = self.currency or "USD"
         names = ("internal", "terms_notes", "title", "miscellaneous_charges")
         kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}

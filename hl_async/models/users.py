@@ -1,4 +1,4 @@
-"""Internal. Users: in whose name documents are sent."""
+"""Internal. Users, in whose name documents are sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hl_async.models.structs import Answer
 
 
 class UserRole(Answer):
-    """What a user may do, and in which locations."""
+    """The rights of a user, and the locations they cover."""
 
     type: str | None = None
     role: str | None = None
@@ -47,5 +47,5 @@ class UserList(Answer):
 
     @property
     def total(self) -> int | None:
-        """How many users fit."""
+        """Number of users that match."""
         return self.count

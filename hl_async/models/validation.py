@@ -1,9 +1,9 @@
-"""Internal. Strict requests: every field of a body is checked when it is built, before anything is sent.
+"""Internal. Strict requests: each field of a body is checked when it is built, before anything is sent.
 
-A checker is compiled once per type, from its annotations. Amounts may be given as Decimal, int, numeric text
-or float; a float is taken as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused, because
-which day it is depends on a time zone. Mappings of the caller's own are looked through to the last entry: what JSON
-has no form for is refused here rather than sent. Errors name the field as the caller spells it.
+A checker is compiled once per type, from its annotations. Amounts may be Decimal, int, numeric text or float; a float
+counts as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused, because its day depends on a time
+zone. Mappings are checked down to the last entry, and values without a form in JSON are refused. Errors name the field
+in the caller's spelling.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MAX_EXPONENT: Final = 400
 _COMMA_AMOUNT: Final = re.compile(r"[+-]?[0-9]{1,20}\.[0-9]{1,8}")
 
 Check: TypeAlias = Callable[[Any, str], Any]
-"""Takes a value and its path; gives the value to keep; raises InvalidRequest."""
+"""Takes a value and its path. Returns the value to keep, or raises InvalidRequest."""
 
 
 class Constraint:
@@ -104,7 +104,7 @@ def not_negative(value: Any, path: str) -> Any:
 
 
 def nearest(text: str, known: Sequence[str], number: int, cutoff: float = 0.6) -> list[str]:
-    """Return the known words that ``text`` probably means."""
+    """Return the known words closest to ``text``."""
     from difflib import get_close_matches  # only errors need it
 
     return get_close_matches(text, known, number, cutoff)
@@ -129,7 +129,7 @@ UserId: TypeAlias = Annotated[str, Constraint(_user_id)]
 
 
 class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", repr_omit_defaults=True):
-    """A request body, or a part of one. Fields without a default are what the API really needs."""
+    """A request body, or a part of one. Fields without a default are required by the API."""
 
     _null_is_data: ClassVar[bool] = True
 
@@ -139,6 +139,8 @@ class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", 
             if value is not UNSET:
                 kept = check(value, name)
                 if kept is not value:
+                    # Requests are frozen for users. Here the field still holds the caller's type, such as text for a
+                    # date.
                     msgspec.structs.force_setattr(self, name, kept)
 
 
@@ -150,7 +152,7 @@ def _checks(kind: type[msgspec.Struct]) -> tuple[tuple[str, Check], ...]:
 
 
 def checker_for(kind: Any) -> Check:
-    """The checker for an annotation."""
+    """Return the checker for an annotation."""
     origin = get_origin(kind)
     if origin is Annotated:
         mark = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Constraint)), None)
@@ -178,6 +180,7 @@ def amount_of(value: Any, path: str) -> Decimal:
         )
     else:
         try:
+            # The shortest text of a float. Decimal(0.1) would be the binary fraction with 55 digits.
             number = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         except InvalidOperation:
             number = Decimal("NaN")
@@ -187,7 +190,7 @@ def amount_of(value: Any, path: str) -> Decimal:
 
 
 def _why_not(value: Any) -> str:
-    """What a text that looks like an amount should be, or the rule for the others."""
+    """Return a hint for a text that looks like an amount, or the rule for amounts."""
     pointed = str(value).strip().replace(",", ".")
     if "," in str(value) and _COMMA_AMOUNT.fullmatch(pointed):
         return f" (use a point: {pointed})"
@@ -202,7 +205,7 @@ def _text(value: Any, path: str) -> Any:
 
 
 def check_text(value: str, path: str) -> None:
-    """Refuse half a character: text that was cut between the two halves of one, in UTF-16, cannot be sent."""
+    """Refuse text with half a character, such as text cut between the two UTF-16 halves of an emoji."""
     try:
         value.isascii() or value.encode()
     except UnicodeEncodeError:
@@ -232,7 +235,7 @@ def _moment(value: Any, path: str) -> Any:
 
 
 def check_mapping(value: Any, path: str) -> Any:
-    """``value``, a mapping; refuses what JSON has no form for, anywhere inside, by its place."""
+    """Return ``value`` if it is a mapping that JSON can represent. The error names the place of a wrong value."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(path, f"takes a mapping, got {type(value).__name__}")
     _check_entry(value, path, set())
@@ -240,7 +243,7 @@ def check_mapping(value: Any, path: str) -> Any:
 
 
 def plain_form(value: Any) -> Any:
-    """What the encoder asks for types that it does not know: subclasses and mappings as what they stand for."""
+    """Return a plain form of a type that the encoder does not know, such as a subclass or a mapping."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, str):
@@ -252,10 +255,11 @@ def plain_form(value: Any) -> Any:
 
 
 def _check_entry(value: Any, path: str, around: set[int]) -> None:
-    """``around`` holds what ``value`` is inside of."""
+    """Check a value inside a mapping; ``around`` holds the ids of the containers around it."""
     if isinstance(value, str):
         check_text(value, path)
     elif isinstance(value, Mapping | list | tuple):
+        # A mapping that holds itself would send the encoder into an endless recursion.
         if id(value) in around or len(around) >= _MAX_DEPTH:
             raise InvalidRequest(
                 path.partition(".")[0], f"is nested more than {_MAX_DEPTH} deep, or holds itself"
@@ -318,12 +322,13 @@ def _list_of(kind: Any) -> Check:
 
 
 def _struct_of(kind: type[msgspec.Struct]) -> Check:
-    """Requests were checked when they were built; parts that answers share are checked here, in place."""
+    """Return the checker of a struct. Requests are checked already; parts shared with answers are checked here."""
     own = issubclass(kind, Request)
     article = "an" if kind.__name__[0] in "AEIO" else "a"
 
     def check(value: Any, path: str) -> Any:
         if not isinstance(value, kind):
+            # The usual mistake is to pass a part of an answer, so the error names its conversion.
             answered = own and isinstance(value, msgspec.Struct) and not isinstance(value, Request)
             hint = "; the document's to_update() converts it" if answered else ""
             raise InvalidRequest(path, f"takes {article} {kind.__name__}, got {type(value).__name__}{hint}")
@@ -362,7 +367,7 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
         if value is UNSET or (value is None and nullable):
             return value
         if optional and "." not in path and _is_empty_part(value):
-            # the API answers {} for parts that a document does not have, and refuses them in a request
+            # The API answers {} for missing parts, and refuses that in a request: docs/api-facts.md#api-round-trip
             return UNSET
         refused: InvalidRequest | None = None
         for one in checks:

@@ -1,8 +1,8 @@
-"""The table of operations: one row per endpoint, and nothing about an endpoint anywhere else.
+"""The table of operations: one row per endpoint. Nothing about an endpoint stands anywhere else.
 
-Rows come from the official specifications (42 invoice operations, three of OAuth, those of a document's neighbours
-in ``operations.neighbours``), corrected by facts of the live API (docs/api-facts.md). Transport, resources, sandbox,
-CLI and the contract test read the same rows.
+Rows come from the official specifications (42 invoice operations, three of OAuth, those of a document's neighbours in
+``operations.neighbours``), corrected by facts of the live API (docs/api-facts.md). Transport, resources, sandbox, CLI
+and the contract test read the same rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Internal. What a row of the operations table is, and the paths that are built from it."""
+"""Internal. The type of a row in the operations table, and the paths built from it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAX_ID: Final = 128
 
 
 class Alt(Enum):
-    """Where the location of a call travels: docs/api-facts.md#api-alt.
+    """The place of the location in a request: docs/api-facts.md#api-alt.
 
-    As ``altId`` and ``altType`` in ``QUERY``, ``BODY`` or ``BOTH``; as ``locationId`` in ``LOCATION_QUERY`` or
-    ``LOCATION_BODY``; as ``location_id`` in ``SNAKE_QUERY``; ``NONE``: not at all, or in the path.
+    ``QUERY``, ``BODY`` and ``BOTH`` carry ``altId`` and ``altType``. ``LOCATION_QUERY`` and ``LOCATION_BODY`` carry
+    ``locationId``, ``SNAKE_QUERY`` carries ``location_id``. ``NONE``: the location is in the path, or missing.
     """
 
     QUERY = "query"
@@ -33,12 +33,12 @@ class Alt(Enum):
 
 
 class Replay(Enum):
-    """What sending the same request twice does."""
+    """The effect of sending the same request twice."""
 
     SAFE = "safe"
-    """Nothing: it only reads."""
+    """No effect: it only reads."""
     IDEMPOTENT = "idempotent"
-    """The same as once: it replaces or deletes."""
+    """The same effect as once: it replaces or deletes."""
     UNSAFE = "unsafe"
     """Twice the effect: it creates, sends or pays. Never repeated after a byte has left."""
 
@@ -46,11 +46,22 @@ class Replay(Enum):
 class Operation(Generic[T]):
     """One endpoint, typed by its answer.
 
-    ``name`` is the specification's operationId; ``at`` names the coroutine (``estimates.create``), in two parts
-    ``resource`` and ``call``; ``path`` is a template with one ``{parameter}`` per id; ``items`` is the key that
-    holds the list in a list envelope; ``query`` the filters the endpoint knows, as the wire
-    spells them; ``form`` bodies are form-encoded; an operation that is not ``authorised`` is sent without a token;
-    ``identity`` is where the answer holds the id that was asked for, such as ``invoice.id``.
+    Attributes:
+        name: The specification's operationId.
+        at: The coroutine, such as ``estimates.create``: its ``resource`` and its ``call``.
+        path: A template with one ``{parameter}`` per id.
+        path_v3: The template under version v3.
+        items: The key of the list in a list's envelope.
+        total: The key of the total beside it.
+        query: Filters of the endpoint, in the wire's spelling.
+        form: Whether the body is form-encoded.
+        authorised: Whether a token is sent.
+        identity: Path of the requested id in the answer, such as ``invoice.id``.
+        alt: The place of the location.
+        replay: The effect of a repetition.
+        scope: The scope that a token needs; None if none is declared.
+        body: The struct of the request.
+        response: The struct of the answer.
     """
 
     alt: Alt
@@ -59,7 +70,7 @@ class Operation(Generic[T]):
     body: type[Any] | None
     call: str
     decode: Callable[[bytes], T]
-    """Reads an answer's body. Built when it is first used."""
+    """Decodes an answer's body. Built at its first use."""
     form: bool
     identity: tuple[str, ...]
     items: str | None
@@ -119,10 +130,11 @@ class Operation(Generic[T]):
         self.authorised = authorised
         self.identity = tuple(identity.split(".")) if identity else ()
         self.params = tuple(part.partition("}")[0] for part in path.split("{")[1:])
-        # "/a/{x}/b" → ("/a/", "/b"): expanding is one join around the quoted ids
+        # "/a/{x}/b" becomes ("/a/", "/b"), so that expanding is one join around the quoted ids.
         self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
 
-    if not TYPE_CHECKING:  # a checker would take every misspelt attribute for this
+    # Hidden from type checkers, which would otherwise accept every misspelt attribute.
+    if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             # A decoder takes as long to build as twenty rows, and most programs call few operations.
@@ -132,10 +144,11 @@ class Operation(Generic[T]):
             return self.decode
 
     def expand(self, *ids: str) -> str:
-        """The path with ``ids`` filled in, each percent-encoded with nothing left safe.
+        """Return the path with ``ids`` filled in, each percent-encoded.
 
-        Raises :class:`InvalidRequest` for an empty id (it would hit the list route), ``.``, ``..``, control
-        characters and anything above 128 characters.
+        Raises:
+            InvalidRequest: An id is empty (the path would be the list's), is ``.`` or ``..``, has control characters,
+                or more than 128 characters. Or their number is wrong.
         """
         segments = self.segments
         if len(ids) != len(segments) - 1:
@@ -146,7 +159,12 @@ class Operation(Generic[T]):
         return path
 
     def check_identity(self, answer: object, asked: str, body: bytes) -> None:
-        """Refuse the answer to another call: a document with another id than the one that was asked for.
+        """Refuse a document with another id than the requested one: the answer belongs to another call.
+
+        Args:
+            answer: The decoded answer.
+            asked: The requested id.
+            body: The answer's body, for the error.
 
         Raises:
             WrongDocument: The ids differ.
@@ -166,34 +184,35 @@ class Operation(Generic[T]):
 
 
 def names_no_location(operation: Operation[Any], url: str, body: bytes | None) -> bool:
-    """Whether a request to the invoices service goes without ``altId``, which it answers with a misleading 401.
+    """Return whether a request to the invoices service lacks ``altId``, which the API answers with a misleading 401.
 
-    The operations of this table always carry it; a row defined outside it may not.
+    The operations of this table always carry it; a row defined outside may lack it.
     """
     return operation.path.startswith("/invoices") and "altId=" not in url and b'"altId"' not in (body or b"")
 
 
 def path_segment(field: str, value: str) -> str:
-    """Percent-encode one id so that it can only ever be one segment of the path it was meant for."""
+    """Percent-encode one id, so that it can only be one segment of its path. Raises :class:`InvalidRequest`."""
     if not isinstance(value, str):
         raise InvalidRequest(field, f"must be a string, got {type(value).__name__}")
     if value.isascii() and value.isalnum() and len(value) <= MAX_ID:
-        return value  # the usual case: 20 to 24 letters and digits
+        return value  # the usual id: docs/api-facts.md#api-hosts
     if not value or value.isspace():
         raise InvalidRequest(field, "is empty; an empty id would address the list instead")
     if len(value) > MAX_ID:
         raise InvalidRequest(field, f"has {len(value)} characters; ids have at most {MAX_ID}")
+    # A proxy may decode %2e%2e and resolve it, which would address another route.
     if value in (".", "..") or unquote(value) in (".", ".."):
         raise InvalidRequest(field, "is a relative path segment, not an id")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
         raise InvalidRequest(field, "contains control characters")
     check_text(value, field)
-    # quote() never touches dots; unreserved characters stay, everything else is escaped
+    # quote() leaves dots and other unreserved characters, and escapes the rest.
     return quote(value, safe="")
 
 
 def plain_id(field: str, value: str) -> str:
-    """Validate an id that is used outside a path too: letters, digits and characters that URLs keep."""
+    """Validate an id that is used outside of paths too: letters, digits and characters that URLs keep."""
     if path_segment(field, value) != value:
         raise InvalidRequest(field, "contains characters that no id has (spaces, slashes, …)")
     return value

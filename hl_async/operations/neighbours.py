@@ -1,6 +1,6 @@
-"""Internal. Rows of the operations that a document needs next to it: contacts, users, products, payments and others.
+"""Internal. Rows of the operations beside documents: contacts, users, products, payments and others.
 
-``operations`` includes them; use that module. Facts: docs/api-facts.md#api-contacts and below.
+Use them from ``operations``. Facts: docs/api-facts.md#api-contacts and below.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PAGE = ("limit", "offset")
 # --------------------------------------------------------------------------------------------- contacts
 
 FIND_CONTACT = Operation(
-    # The parameter is "number"; the answer to an unknown person holds null
+    # The parameter is "number", and an unknown person is a null: docs/api-facts.md#api-contacts
     "get-duplicate-contact", "GET", "/contacts/search/duplicate", m.ContactAnswer, at="contacts.find",
     scope=_CONTACTS_READ, alt=Alt.LOCATION_QUERY, replay=Replay.SAFE, query=("number", "email"),
 )
 SEARCH_CONTACTS = Operation(
-    # Reads by POST, so repeating it is safe
+    # A POST that only reads, so repeating it is safe.
     "search-contacts-advanced", "POST", "/contacts/search", m.ContactList, at="contacts.search",
     scope=_CONTACTS_READ, alt=Alt.LOCATION_BODY, replay=Replay.SAFE, body=m.ContactSearch, items="contacts",
 )

@@ -1,4 +1,4 @@
-"""Internal. Lists read to their end while they shift. A figure over a list that lost a document would be wrong."""
+"""Internal. Reads lists to their end while they shift. A figure over a list that lost a document would be wrong."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ async def every(list_from: Callable[[int], Pager[D]], what: str) -> AsyncIterato
         CallError: A page cannot be read, or the list never keeps still.
     """
     state, steps_back = FeedState(), 0
+    # Pages overlap, so a document arrives twice as a rule. A report must count it once.
     given: set[str] = set()
     while True:
         page = await list_from(state.offset)

@@ -1,4 +1,4 @@
-"""Internal. What customers owe, by age."""
+"""Internal. The amounts that customers owe, by age."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Owed(msgspec.Struct, frozen=True):
         customer: The customer's name.
         currency: ISO 4217; empty if the invoice names none.
         due_date: The last day for payment; None if unknown.
-        amount_due: The amount still to be paid; None if unknown.
+        amount_due: The unpaid amount; None if unknown.
         days_overdue: Days since the due date, 0 on it and before; None if unknown.
         age: The column of ``AGES``, or ``unknown``.
     """
@@ -121,7 +121,8 @@ async def receivables(
     found: list[Owed] = []
     for place in places:
         with contextlib.suppress(ApiError):
-            await place.details()  # the zone tells days apart; a token that may not read it reports without
+            # Due dates need the location's time zone. A token without this scope gets a report without it.
+            await place.details()
         days.append(as_of or today(place.timezone, now))
         async for invoice in invoices_of(place):
             owed = owed_of(place.id, invoice, days[-1])
@@ -148,6 +149,7 @@ def owed_of(location: str, invoice: Invoice, day: date) -> Owed | None:
     """Return the entry of one invoice; None if nothing is owed for it."""
     if str(invoice.status or "") in _NOT_OWED:
         return None
+    # An answer may lack the amount due: docs/api-facts.md#api-answer-fields
     due = invoice.amount_due
     if due is None and invoice.total is not None and invoice.amount_paid is not None:
         due = invoice.total - invoice.amount_paid
@@ -175,6 +177,7 @@ def age_of(days: int | None) -> str:
         return "unknown"
     if days == 0:
         return AGES[0]
+    # Columns of 30 days after the first, which holds the invoices that are not due.
     return AGES[min(4, 1 + (days - 1) // 30)]
 
 

@@ -1,4 +1,4 @@
-"""Internal. Invoices against the payments that the location recorded."""
+"""Internal. Compares invoices with the payments that the location recorded."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _COUNTED: Final = _WENT_BACK | {"succeeded", "success", "paid", "completed"}
 
 
 async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) -> Reconciliation:
-    """Compare the amounts paid of invoices with the location's transactions. Only reads.
+    """Compare the paid amounts of invoices with the location's transactions. Only reads.
 
     Needs the scope payments/transactions.readonly, and a location token. The transactions are read before and after the
     invoices. An invoice whose transactions changed meanwhile is read once more by itself.
@@ -115,6 +115,7 @@ async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) ->
 
 async def _reconciled(place: Location) -> tuple[list[Finding], int, int]:
     """Return the findings of one location, and how many invoices and transactions it has."""
+    # Two lists are not read at one moment. A payment between them would look like a disagreement.
     before, _ = await _booked(place)
     findings: dict[str, Finding | None] = {}
     async for invoice in invoices_of(place):
@@ -135,6 +136,7 @@ async def _booked(place: Location) -> tuple[dict[str, list[Transaction]], int]:
     count = 0
     async for one in every(lambda offset: place.transactions.list(offset=offset), "transactions"):
         count += 1
+        # A transaction may belong to something other than an invoice, such as an order.
         if one.entity_id and "invoice" in str(one.entity_type or "invoice").lower():
             booked.setdefault(one.entity_id, []).append(one)
     return booked, count
@@ -161,6 +163,7 @@ def compared(location: str, invoice: Invoice, booked: Sequence[Transaction]) -> 
     currencies = {(one.currency or "").upper() for one in counted}
     if counted or paid:
         currencies.add((invoice.currency or "").upper())
+    # Amounts of different or unknown currencies cannot be compared, so they count as unknown and not as equal.
     if paid is None or kept is None or "" in currencies or len(currencies) > 1:
         kind = FindingKind.UNKNOWN
     elif refunded:

@@ -8,10 +8,9 @@ Every call runs on one background event loop, so pool, rate budget and tokens ar
         for estimate in hl.location("6578278e879ad2646715ba9c").estimates.list(status="draft"):
             print(estimate.name, estimate.total)
 
-Nothing is written twice: methods are those of ``hl_async.HighLevel``, its locations and their resources, with
-``await`` taken away. What returns a coroutine returns its result, a :class:`~hl_async.pagination.Pager` becomes a
-:class:`SyncPager`, an asynchronous iterator becomes an iterator. The type stub beside this file is made from their
-signatures (``make stubs``).
+The methods are those of ``hl_async.HighLevel``, its locations and their resources, without ``await``. A coroutine
+becomes its result, a :class:`~hl_async.pagination.Pager` becomes a :class:`SyncPager`, an asynchronous iterator becomes
+an iterator. The type stub beside this file is generated from their signatures (``make stubs``).
 """
 
 from __future__ import annotations

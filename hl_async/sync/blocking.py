@@ -1,4 +1,4 @@
-"""Internal. How the asynchronous surface is waited for: one background loop, proxies made while they are used."""
+"""Internal. The blocking surface: one background loop, and proxies made at each use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RESOURCES: Final = "hl_async.resources"
 
 
 class _Loop:
-    """The background event loop of one client, and the only way into it."""
+    """The background event loop of one client."""
 
     __slots__ = ("_pid", "_portal", "_stack")
 
@@ -36,6 +36,7 @@ class _Loop:
         _refuse_running_loop()
         if self._portal is not None:
             raise ClientStateError("this client is open already; share the one block")
+        # If the client cannot open, the loop's thread must end as well.
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal())
             stack.enter_context(portal.wrap_async_context_manager(client))
@@ -44,13 +45,14 @@ class _Loop:
         self._pid = os.getpid()
 
     def close(self) -> None:
-        """Close the client and end the thread; a second call does nothing."""
+        """Close the client and end the thread. A second call does nothing."""
+        # After a fork the thread exists in the parent only, and waiting for it would never end.
         if self._portal is not None and self._pid == os.getpid():
             self._portal = None
             self._stack.close()
 
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
-        """Wait in this thread for what ``function`` returns in the loop's thread.
+        """Wait in this thread for the result of ``function`` in the loop's thread.
 
         A ``KeyboardInterrupt`` that arrives meanwhile cancels the call before it is raised.
         """
@@ -112,6 +114,7 @@ class _Proxy:
         self._loop = loop
         self._target = target
 
+    # Looked up at each use, so that a method added to the asynchronous client is here as well.
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -127,8 +130,8 @@ class _Proxy:
 class HighLevel(_Proxy):
     """The blocking client: one per process, shared by all its threads.
 
-    Takes what ``hl_async.HighLevel`` takes. Use it as a block, or ``open()`` and ``close()`` it. After
-    a fork (Celery's prefork pool, gunicorn with preloading) each process opens its own.
+    Takes the arguments of ``hl_async.HighLevel``. Use it as a block, or ``open()`` and ``close()`` it. After a fork
+    (Celery's prefork pool, gunicorn with preloading) each process opens its own.
 
     Raises:
         ClientStateError: It is used while closed, or in a thread that runs an event loop (use ``hl_async`` there).
@@ -148,12 +151,12 @@ class HighLevel(_Proxy):
         return made
 
     def open(self) -> Self:
-        """Start the background loop and open the pool; returns the client itself."""
+        """Start the background loop and open the pool. Return the client itself."""
         self._loop.open(self._target)
         return self
 
     def close(self) -> None:
-        """Close the pool and end the background loop; a second call does nothing."""
+        """Close the pool and end the background loop. A second call does nothing."""
         self._loop.close()
 
     def run(self, function: Callable[[AsyncHighLevel], Coroutine[Any, Any, T]]) -> T:
@@ -195,7 +198,7 @@ def _blocking(loop: _Loop, value: Any) -> Any:
 
 
 def _is_resource(kind: type) -> bool:
-    """Whether ``kind`` holds endpoints: each such class has a module of its name."""
+    """Return whether ``kind`` holds endpoints: each such class has a module of its name."""
     room, _, stem = kind.__module__.rpartition(".")
     return room == _RESOURCES and kind.__name__.lower() == stem.replace("_", "")
 
@@ -212,6 +215,7 @@ def _iterate(loop: _Loop, source: AsyncIterator[T]) -> Iterator[T]:
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
+            # A loop that breaks off must not leave the generator open on the other thread.
             loop.run(close)
 
 

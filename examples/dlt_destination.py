@@ -69,7 +69,7 @@ def quotes() -> Any:
 
 
 async def create() -> None:
-    """Create what was collected; the same call goes on after a crash."""
+    """Create the collected documents; the same call continues after a crash."""
     source = await asyncio.to_thread(open_source, [FILE], pairs=["contact_id=c6tZWq1n0uEh8Rk2Lm4p"])
     async with HighLevel.from_env() as hl:
         report = await migrate(hl, source)

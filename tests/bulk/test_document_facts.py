@@ -143,8 +143,8 @@ def paid(amount: str) -> DocumentPayment:
     [
         ({"amount_paid": "40", "amount_due": "60"}, []),
         ({"amount_due": "60", "payments": ["40"]}, []),
-        ({"amount_paid": "40", "amount_due": "70"}, ["amount_due is not the total less what was paid"]),
-        ({"amount_due": "70", "payments": ["40"]}, ["amount_due is not the total less what was paid"]),
+        ({"amount_paid": "40", "amount_due": "70"}, ["amount_due is not the total less amount_paid"]),
+        ({"amount_due": "70", "payments": ["40"]}, ["amount_due is not the total less amount_paid"]),
         ({"amount_paid": "40", "payments": ["40", "5"]}, ["amount_paid is not the sum of the payments"]),
         ({"amount_paid": "140"}, ["more was paid than the total"]),
         ({"amount_due": "140"}, ["more is due than the total"]),

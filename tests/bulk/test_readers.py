@@ -118,7 +118,7 @@ def test_lines_that_stand_apart_are_merged(tmp_path: Path) -> None:
         ({"Currency": "ZZZ"}, "not an ISO 4217"),
         ({"Date": "01/02/2024"}, "not a date of the form"),
         ({"Date": "01.02.2044"}, "in the future"),
-        ({"Tax": ""}, "column 'Tax': is empty; write 0 where there is no tax, or map the total"),
+        ({"Tax": ""}, "column 'Tax': is empty; write 0 for no tax, or map the total"),
         ({"Tax": "-1"}, "column 'Tax': -1 is negative"),
         ({"Price": "1.234"}, "'1.234' is not a number, with ',' as its decimal sign"),
         ({"Price": "1_000"}, "is not a number"),

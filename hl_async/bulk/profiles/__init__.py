@@ -29,6 +29,7 @@ from hl_async.errors import ConfigurationError, SourceError
 
 _HEADER: Final = re.compile(r"-- ([a-z]+(?: [a-z]+)?(?: [a-z_]+)?): (.*)")
 _VARIANT: Final = re.compile(r"^-- variant ([a-z]+): (.*)\n", re.MULTILINE)
+# reports print a title, the company and the period above the header
 _TITLES: Final = 20
 
 
@@ -106,8 +107,10 @@ def parse_profiles(name: str, text: str) -> list[Profile]:
         SourceError: A line of the header is not understood.
     """
     variants = _VARIANT.findall(text)
+    # most systems export one kind of document, or both in one form
     if not variants:
         return [parse_profile(name, text)]
+    # --show prints the query as it runs, without the lines that made it
     common = _VARIANT.sub("", text)
     found = []
     for variant, pairs in variants:
@@ -133,6 +136,7 @@ def parse_profile(name: str, text: str) -> Profile:
             continue
         if not line.startswith("--"):
             break
+        # a comment that is not a header line is a note for the reader
         found = _HEADER.fullmatch(line)
         if found is None:
             continue
@@ -179,6 +183,7 @@ def profile_of(name: str, path: Path | None = None) -> Profile:
     family = [one for one in known if one.startswith(f"{name}-")]
     if family and path is not None:
         fits = [fit for fit in fits_of(path) if fit.profile in family]
+        # the first of the family wins a tie: files put the usual export first
         return known[max(fits, key=lambda fit: (fit.is_complete, fit.found)).profile]
     if family:
         raise ConfigurationError("--from", f"{name!r} has several exports: {', '.join(family)}")
@@ -202,6 +207,7 @@ def fits_of(path: Path) -> list[ProfileFit]:
         if (spec.is_json, spec.is_iif) != (is_json, is_iif):
             continue
         records = tuple(spec.records)
+        # profiles of one form share the reading of the file
         if records not in seen:
             seen[records] = list(_names_of(path, spec))
         # Titles and notes may stand above the header, so the row with the most known names counts as header.
@@ -214,6 +220,7 @@ def fits_of(path: Path) -> list[ProfileFit]:
 def detected(path: Path) -> Profile | None:
     """Return the profile that a file fits completely; of several, the one with the most columns."""
     complete = [fit for fit in fits_of(path) if fit.is_complete]
+    # the profile with most columns knows most of the file
     return profiles()[max(complete, key=lambda fit: fit.found).profile] if complete else None
 
 
@@ -236,6 +243,7 @@ def _names_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
 def _headers_of(path: Path) -> Iterator[set[str]]:
     """Yield the rows that may be a header, as sets of names."""
     settings = SourceSettings()
+    # a wrong delimiter makes one wide cell of the header, and fits no profile
     for delimiter in ("",) if path.suffix.lower() in WORKBOOKS else DELIMITERS:
         try:
             for row in table_rows(path, settings, delimiter):
@@ -252,6 +260,7 @@ def _keys_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
     for _, _, value in json_values(path):
         for index, record in enumerate(unwrapped(value, spec.records)):
             yield set(_all_keys(record))
+            # records of one export have the same keys; optional ones show up among the first
             if index >= _TITLES:
                 return
         return

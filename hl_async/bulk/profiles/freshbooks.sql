@@ -10,7 +10,7 @@
 -- left out: payments have no amount in this export; due dates are not in it
 WITH people AS (
   SELECT Organization, any_value(Email) AS email, any_value(Phone) AS phone, any_value(Country) AS country
-  FROM clients GROUP BY Organization HAVING count(*) = 1  -- two clients of one name are not told apart
+  FROM clients GROUP BY Organization HAVING count(*) = 1  -- two clients of one name cannot be distinguished
 )
 SELECT
   "Invoice #" AS source_id, _line AS place, "Invoice #" AS number, "Currency" AS currency,

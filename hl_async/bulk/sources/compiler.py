@@ -52,8 +52,9 @@ class _Contact(msgspec.Struct, rename="camel"):
     address: _Address | UnsetType = UNSET
 
 
+# structs of their own, not the public drafts, which check again what the compiler has checked
 class _Body(msgspec.Struct, rename="camel"):
-    """What estimates and invoices have in common."""
+    """The common part of estimates and invoices."""
 
     name: str
     title: str
@@ -77,6 +78,8 @@ class _EstimateBody(_Body, kw_only=True):
 
 class _InvoiceBody(_Body, kw_only=True):
     due_date: date
+    # required by the API, and empty so that a migration mails no customer
+    # (docs/api-facts.md#api-required-fields)
     sent_to: dict[str, list[str]]
     live_mode: bool
     invoice_number: str | UnsetType = UNSET
@@ -113,14 +116,18 @@ def compile_document(
     """
     _check_identity(document, settings)
     currency = _currency(document, settings)
+    # the location is part of the path of every request: an id with a slash would reach another route
     location = (document.location or settings.location).strip()
     if location:
         plain_id("location", location)
     notes = [one for one in (note, state_note(document, settings.kind)) if one]
     naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, latest, notes)
+    # prices come before the body: a total that differs must be found before anything else is complained about
     prices = prices_of(document, currency)
+    # the source's figure is the only witness that no line was lost on the way
     compare_total(document, prices.total, currency)
+    # a total of zero is nearly always an amount in a column that was not mapped
     if not prices.total and not settings.allow_zero_total:
         raise InvalidRequest(
             "total", "is zero; set allow_zero_total = true to create the document all the same"
@@ -230,7 +237,9 @@ def _days(document: Document, settings: SourceSettings, latest: date, notes: lis
         notes.append("issue_date is missing: today")
     elif issued > latest:
         raise InvalidRequest("issue_date", f"{issued} is in the future, which the API refuses")
+    # converted documents have the other kind's day only
     ends = document.due_date if settings.kind == "invoice" else document.expiry_date
+    # a system may know one of the two days only, whatever the kind
     ends = ends or document.expiry_date or document.due_date
     if ends is not None and ends < issued and document.issue_date is not None:
         notes.append("the last day lies before issue_date and is left out")
@@ -248,6 +257,7 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
     # without an id the contacts stage fills it in, before the document is sent
     contact_id = customer.contact_id.strip() or settings.contact_id
     phone = customer.phone.strip()
+    # a number that cannot be read costs the number, not the document
     if phone:
         found = _phone(phone, customer.region or settings.region)
         if found is None:
@@ -257,7 +267,7 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
     if email and not is_email(email):
         notes.append("e-mail addresses that cannot be read are left out")
         email = ""
-    # an estimate goes without what is missing, an invoice wants both: docs/api-facts.md#api-contact
+    # an estimate leaves missing fields out, an invoice wants both: docs/api-facts.md#api-contact
     missing = UNSET if settings.kind == "estimate" else ""
     made = _Contact(contact_id, customer.name or customer.company, phone or missing, email or missing)
     if customer.company:
@@ -270,6 +280,7 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
     return made
 
 
+# customers repeat, and the library reads a number slowly
 @lru_cache(4096)
 def _phone(text: str, region: str) -> str | None:
     """The number in E.164 form, or None if it cannot be read for certain."""

@@ -1,7 +1,7 @@
-"""Internal. Figures of the source beside the lines: its total, what was paid and what is due.
+"""Internal. Figures of the source beside the lines: its total, the sums paid and due.
 
-A total that differs from ours makes a reject, because the document would be wrong. What was paid and what is due do
-not change the document: they are only named where they contradict each other.
+A total that differs from ours makes a reject, because the document would be wrong. The sums paid
+and due do not change the document: they are only named where they contradict each other.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def compare_total(document: Document, total: Decimal, currency: str) -> None:
     Raises:
         InvalidRequest: Names both figures.
     """
+    # without a figure of the source the plan is the only figure: the report says so
     if document.total is None:
         return
     stated = rounded(sound("total", document.total), currency)
@@ -30,19 +31,21 @@ def compare_total(document: Document, total: Decimal, currency: str) -> None:
 
 
 def contradictions(document: Document, total: Decimal, currency: str) -> tuple[tuple[str, str], ...]:
-    """Return what the source says about payments that does not fit: (what, the figures)."""
+    """Return statements about payments that contradict each other: (the contradiction, its figures)."""
     if document.amount_paid is None and document.amount_due is None:
         return ()
     found = []
     paid, due = document.amount_paid, document.amount_due
     received = sum((one.amount for one in document.payments), Decimal(0))
+    # many exports list payments without their sum
     if paid is None and document.payments:
         paid = received
     elif paid is not None and document.payments and not _same(paid, received, currency):
         found.append(("amount_paid is not the sum of the payments", f"{paid} paid, payments of {received}"))
     if paid is not None and due is not None and not _same(total - paid, due, currency):
-        what = "amount_due is not the total less what was paid"
+        what = "amount_due is not the total less amount_paid"
         found.append((what, f"total {total}, {paid} paid, {due} due"))
+    # an overpayment stays with the customer as a credit, which the API has no field for
     elif paid is not None and paid > total:
         found.append(("more was paid than the total", f"total {total}, {paid} paid"))
     elif due is not None and due > total:

@@ -62,6 +62,7 @@ def without_credits(document: Document, currency: str, notes: list[str]) -> Docu
         if one.amount < 0
     ]
     below = sum((one.net for one in taken), _ZERO)
+    # a document that comes to nothing is a credit note, and the API has no such document
     if below >= sum((_net(one, currency) for one in lines), _ZERO) + sum(
         (one.amount for one in charges), _ZERO
     ):
@@ -69,6 +70,7 @@ def without_credits(document: Document, currency: str, notes: list[str]) -> Docu
             "total", f"lines of -{below} leave nothing to pay: a credit note is not an estimate or invoice"
         )
     kept = msgspec.structs.replace(document, lines=lines, charges=charges)
+    # a discount keeps the lines visible, so it is preferred where no tax rate depends on the prices
     if _needs_no_rate(document):
         notes.append("negative lines and charges are a discount")
         return msgspec.structs.replace(kept, discount=_discount(document, lines, taken, currency))
@@ -121,6 +123,7 @@ def _discount(
     if document.discount is None:
         return DocumentDiscount(value=below, type="fixed")
     base = sum((_net(one, currency) for one in lines), _ZERO)
+    # a discount in percent is taken from lines and their credits, but not from adjustments below them
     base -= sum((one.net for one in taken if one.is_line), _ZERO)
     off = discount_amount(base, document.discount, currency)
     return DocumentDiscount(value=off + below, type="fixed", after_tax=document.discount.after_tax)
@@ -129,9 +132,11 @@ def _discount(
 def _absorb(lines: list[DocumentLine], credit: _Credit, currency: str, *, is_spread: bool) -> None:
     """Take a credit off the largest line that is taxed like it."""
     fitting = [index for index, line in enumerate(lines) if _is_alike(line, credit, is_spread=is_spread)]
+    # systems round a total to whole units and state the cents as an untaxed adjustment
     is_rounding = not fitting and not credit.taxes and credit.net < _ROUNDING
     if is_rounding:
         fitting = list(range(len(lines)))
+    # the largest line stays above zero most easily, and its unit price moves least
     index = max(fitting, key=lambda one: _net(lines[one], currency), default=-1)
     if index < 0 or _net(lines[index], currency) <= credit.net:
         what = "line" if credit.is_line else "charge"
@@ -148,6 +153,7 @@ def _absorb(lines: list[DocumentLine], credit: _Credit, currency: str, *, is_spr
         line,
         amount=unit_price(net - credit.net, qty, currency, credit.name or "line"),
         qty=qty,
+        # the new price is net of the line's own discount already
         discount=None,
         total=None,
         taxes=taxes,
@@ -163,6 +169,7 @@ def _is_alike(line: DocumentLine, credit: _Credit, *, is_spread: bool) -> bool:
     if all(tax.rate is None for tax in (*line.taxes, *credit.taxes)):
         # amounts can be lowered one by one, as long as the line has them all
         return {tax.name for tax in credit.taxes} <= {tax.name for tax in line.taxes}
+    # with another rate the credit would change the tax by a wrong amount
     return _rates(line.taxes) == _rates(credit.taxes)
 
 

@@ -18,6 +18,7 @@ Kind = Literal["estimate", "invoice"]
 _Code = Annotated[str, Meta(description="ISO 4217, such as USD")]
 
 
+# gc=False: no document refers to another, so that the collector has no cycles to look for
 class _Record(
     msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
@@ -57,7 +58,7 @@ class DocumentLine(_Record, frozen=True, gc=False):
     """One line item.
 
     Attributes:
-        name: What is sold.
+        name: The product or service.
         description: More text; HighLevel renders it as HTML.
         qty: Quantity; may be fractional.
         amount: Price of one unit.
@@ -222,7 +223,9 @@ class Document(_Record, frozen=True, gc=False):
     amount_due: Decimal | None = None
 
 
+# numbers, not text: the schema says number, and other tools read them back
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
+# amounts as text survive tools that turn every JSON number into a double
 _decoder: Final = msgspec.json.Decoder(Document, strict=False)
 
 

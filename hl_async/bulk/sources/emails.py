@@ -1,4 +1,4 @@
-"""Internal. E-mail addresses as cells hold them: several in one, with names around them, or a word that is none."""
+"""Internal. E-mail addresses as cells hold them: several in one, with names around them, or words instead of one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ _PLAIN: Final = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+\Z")
 
 def emails_in(text: str) -> tuple[str, list[str]]:
     """Return the first address of a cell and the others; text without an address stays as it is."""
+    # the usual case, before the search through the whole cell
     if not text or _PLAIN.match(text):
         return text, []
     found = list(dict.fromkeys(_ADDRESS.findall(text)))
+    # text without an address is kept, so that the plan can name it
     return (found[0], found[1:]) if found else (text, [])
 
 

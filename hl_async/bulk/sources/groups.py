@@ -49,6 +49,7 @@ def scattered_keys(keys: Iterable[str]) -> set[str]:
     previous: str | None = None
     for key in keys:
         if key != previous and key.strip():
+            # a hash of eight bytes per key: the keys of a million documents must not fill the memory
             mark = hash(key)
             if mark in seen:
                 found.add(key)
@@ -73,6 +74,7 @@ class RowGroups:
         """Rows that count, brought to the header's width."""
         width = len(self._header)
         for row in rows:
+            # blank rows stand between the parts of many exports
             if not any(row.cells):
                 continue
             if len(row.cells) != width:
@@ -93,12 +95,13 @@ class RowGroups:
         group: RowGroup | None = None  # the open one
         above: RowGroup | None = None  # that of the last row with a key
         whole: RowGroup | None = None  # that of the last row that is usable
-        stray = ""  # what is wrong with a row since then that names another document, or none
+        stray = ""  # the problem of a row since then that names another document, or no document
         ordinal, column = 0, self._column
         for row in self._usable(rows):
             number, cells, problem = row
             key = cells[column] if column < len(cells) else ""
             if not key.strip() and column < len(cells) and above is not None:
+                # exporters write the key on the first row of a document only
                 target = above
                 if not self._fill_down:
                     problem = problem or _follows(above, self._header[column], number)
@@ -124,6 +127,7 @@ class RowGroups:
             if not problem:
                 target.lines.append(cells)
                 target.numbers.append(number)
+                # a row that names another document stands inside this one: one of both lost a row
                 if stray and target is whole:
                     target.problem = target.problem or f"{stray}, between the lines of this document"
                 whole, stray = target, ""
@@ -134,6 +138,7 @@ class RowGroups:
                 yield target
         if group is not None:
             yield group
+        # these come last, because their rows were not complete before the end of the file
         yield from held.values()
 
 

@@ -1,4 +1,4 @@
-"""Internal. What cells of a column hold, as far as they tell: numbers, days, a currency."""
+"""Internal. The contents of a column's cells, as far as they show: numbers, days, a currency."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hl_async.bulk.sources.numbers import read_day
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 
+# ordered by how often exports have them; a form that every cell fits is taken
 _FORMS: Final = (
     "%d/%m/%Y",
     "%m/%d/%Y",
@@ -24,6 +25,7 @@ _FORMS: Final = (
 _AMOUNT: Final = re.compile(
     r"[-+(]?\s*(?:[A-Z]{2,3}|[A-Z]{0,2}[$€£¥₹])?\s*-?[0-9][0-9.,' \u00a0\u202f\u2009]*(?:[A-Z]{3}|[$€£¥₹%])?\s*[)-]?"
 )
+# a dollar or a yen sign belongs to several currencies
 _SIGNS: Final = {"€": "EUR", "£": "GBP", "₹": "INR"}
 
 
@@ -66,6 +68,7 @@ def currency_of(cells: Iterable[str]) -> str:
     for cell in cells:
         found |= {code for sign, code in _SIGNS.items() if sign in cell}
         found |= {code for code in re.findall(r"[A-Z]{3}", cell) if code in CURRENCIES}
+    # two currencies in one column need a column that says which
     return found.pop() if len(found) == 1 else ""
 
 
@@ -75,6 +78,7 @@ def number_settings(cells: Iterable[str]) -> list[str]:
     plain = [re.sub(r"[^0-9.,' \u00a0\u202f\u2009]", "", one).strip() for one in samples]
     found = []
     is_comma = any(re.search(r",[0-9]{1,2}$", one) or re.fullmatch(r"[0-9]+,[0-9]+", one) for one in plain)
+    # 1,234.50 has a comma too, and its last sign is the point
     is_comma = is_comma and not any(re.search(r"\.[0-9]{1,2}$", one) for one in plain)
     if is_comma:
         found.append('decimal = ","')

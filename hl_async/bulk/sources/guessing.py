@@ -27,10 +27,13 @@ from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_rows, tabl
 from hl_async.errors import SourceError
 from hl_async.models.money import CURRENCIES
 
+# more rows change no guess, and a large file must answer at once
 _SAMPLE: Final = 300
+# tried in this order: text that is valid UTF-8 is hardly anything else, and cp1252 reads almost every byte
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _NUMBER, _DAY, _TEXT, _ANY = "number", "day", "text", "any"
 
+# a name says less than the cells: a column called Amount with words in it is a note
 _KINDS: Final = {_NUMBER: is_number, _DAY: is_day, _TEXT: is_text, _ANY: lambda cell: True}
 _GROUP: Final = (
     r"(invoice|quote|estimate|order|document|doc|quotation|proposal|bill)\W*(no\.?|nr\.?|number|num|#|id|ref(erence)?)$"
@@ -69,6 +72,7 @@ _DOCUMENT: Final = (
      _ANY),
     ("terms_notes", r"^terms|notes?$|^memo$", _TEXT),
 )  # fmt: skip
+# the order matters: a column that fits a key is gone for those below
 _LINE: Final = (
     ("name",
      (r"(line\W*)?items?\W*(/ ?product|name|product|title)?$|lines?/(product|name)|^(product|"
@@ -128,6 +132,7 @@ def guess_mapping(path: Path) -> str:
     charges = [one for one in (found.take(pattern, _NUMBER) for pattern in _CHARGES) if one]
     money = [table.columns[one] for one in (line.get("amount"), document.get("total")) if one]
     days = [table.columns[one] for one in (document.get("issue_date"), document.get("expiry_date")) if one]
+    # both kinds of rows lack a key, but one belongs to a document and the other to none
     fills, sums = _rows_without_key(table, group)
     out = [
         f"# A first mapping of {path.name}, guessed from its header and first rows. Check every line, then:",
@@ -210,8 +215,10 @@ def _settle(line: dict[str, str], document: dict[str, str], found: _Columns) -> 
     total = line.pop("total", "") or document.get("total", "")
     if not total:
         return
+    # with the total mapped, a wrong guess of the amount cannot go unnoticed
     document.setdefault("total", total)
     line["amount"] = total
+    # a quantity without a unit price would multiply the total
     line.pop("qty", None)
     line.pop("tax_rate", None)
     if tax := line.pop("tax_amount", ""):
@@ -226,6 +233,7 @@ def _look(path: Path) -> _Table:
             return _table(path, SourceSettings(encoding=encoding))
         except SourceError as error:
             problem = problem or error
+            # another encoding cannot cure any other problem
             if "encoding" not in str(error):
                 break
     assert problem is not None
@@ -235,6 +243,7 @@ def _look(path: Path) -> _Table:
 def _table(path: Path, settings: SourceSettings) -> _Table:
     start = table_start(path, settings, (), search=True)
     rows = list(islice(table_rows(path, settings, start.delimiter), _SAMPLE))
+    # title rows and notes fill one or two cells; the table fills most
     widths = [sum(1 for cell in row.cells if cell.strip()) for row in rows]
     usual = max(set(widths), key=lambda width: (widths.count(width), width)) if widths else 0
     first = next((row for row, width in zip(rows, widths, strict=True) if width >= usual and width > 1), None)
@@ -259,6 +268,7 @@ def _rows_without_key(table: _Table, group: str) -> tuple[bool, str]:
     at = table.start.header.index(group)
     fills, sums = False, ""
     for cells in table.rows:
+        # a row of sums has no key of its own, and must not be taken for a continuation
         named = next((index for index, cell in enumerate(cells) if cell and TOTALS.fullmatch(cell)), None)
         if named is not None and named < len(table.start.header):
             sums = sums or table.start.header[named]

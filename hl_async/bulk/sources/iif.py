@@ -27,6 +27,7 @@ def iif_columns(path: Path, settings: SourceSettings) -> dict[str, list[str]]:
     for row in table_rows(path, settings, "\t"):
         kind = row.cells[0].strip() if row.cells else ""
         if kind.startswith("!"):
+            # a file joined from several exports declares a type more than once, with other columns
             known = found.setdefault(kind[1:].lower(), [])
             known += [one for one in _names(row.cells) if one and one not in known]
     return found
@@ -77,14 +78,17 @@ def _records(path: Path, settings: SourceSettings) -> Iterator[tuple[int, str, i
             declared[kind[1:]] = _names(row.cells)
             continue
         if kind == _END:
+            # the next SPL needs a TRNS of its own
             document = 0
             continue
+        # the format has no keys: a broken line cannot be put down to one document, so the file is refused
         if problem := row.problem or _problem(row, kind, declared, document):
             raise SourceError(f"{path}: {problem}", line=row.number)
         if kind == _BEGIN:
             document = row.number
         pairs = zip(declared[kind], row.cells[1:], strict=False)
         yield row.number, kind.lower(), document, {name: cell for name, cell in pairs if name}
+    # a truncated file ends inside a document, whose lines would be missing
     if document:
         raise SourceError(
             f"{path} ends inside the document that begins in line {document}: ENDTRNS is missing"
@@ -92,7 +96,7 @@ def _records(path: Path, settings: SourceSettings) -> Iterator[tuple[int, str, i
 
 
 def _problem(row: TableRow, kind: str, declared: dict[str, list[str]], document: int) -> str:
-    """What is wrong with a record: a document would be made from a part of its lines."""
+    """Return the problem of a record, because of which a document would be made from a part of its lines."""
     if kind not in declared:
         return f"line {row.number}: no line !{kind} above it declares the columns of {kind}"
     if len(row.cells) - 1 > len(declared[kind]) and any(
@@ -109,4 +113,5 @@ def _problem(row: TableRow, kind: str, declared: dict[str, list[str]], document:
 
 
 def _names(cells: list[str]) -> list[str]:
+    # programs that write IIF disagree about capitals
     return [one.strip().upper() for one in cells[1:]]

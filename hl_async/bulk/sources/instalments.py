@@ -25,6 +25,7 @@ def instalments_of(document: Document, total: Decimal, currency: str) -> dict[st
         raise InvalidRequest("deposit", "the document has a schedule too; put the deposit into the schedule")
     if first is not None:
         return _deposit(first, total, currency)
+    # payment terms of one part are the due date under another name
     if len(parts) < 2:
         return None  # one part is the whole document, due at once
     return _schedule(parts, total, currency)
@@ -34,6 +35,7 @@ def _deposit(first: DocumentInstallment, total: Decimal, currency: str) -> dict[
     value = sound("deposit", first.value)
     if not value:
         return None
+    # the helper of the models knows percentages; amounts are exact as they are
     if first.type == "fixed":
         value = rounded(value, currency)
         if not 0 < value < total:
@@ -48,6 +50,7 @@ def _schedule(parts: list[DocumentInstallment], total: Decimal, currency: str) -
         if sum(values) != _HUNDRED:
             raise InvalidRequest("schedule", f"its percentages add up to {sum(values)}, not to 100")
         return _percentages(instalments(*values, total=total, currency=currency))
+    # the API has one type for the whole schedule
     if any(one.type == "percentage" for one in parts):
         raise InvalidRequest("schedule", "mixes percentages and amounts")
     amounts = [rounded(one, currency) for one in values]

@@ -10,6 +10,7 @@ from hl_async.errors import InvalidRequest
 
 _VALUE: Final = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(-?[0-9][0-9.]*) is (?:negative|not )")
 _LINE: Final = re.compile(r"line ([0-9]+) (.+)")
+# error texts show so much of a value
 _LONGEST: Final = 40
 _LEAST: Final = 2
 
@@ -42,6 +43,7 @@ def in_rows(error: InvalidRequest, header: Sequence[str], rows: Iterable[tuple[i
         for name, cell in zip(header, cells, strict=False):
             if cell is not None and _is_shown(str(cell), shown):
                 found.setdefault(name, number)
+    # a value that stands in several columns would put the blame on the wrong one
     if len(found) != 1:
         return str(error)
     (name, number), *_ = found.items()
@@ -60,6 +62,7 @@ def in_record(error: InvalidRequest, place: str, record: Any) -> str:
 def _shown(problem: str) -> str | None:
     """The value in an error's text, as it is written there."""
     found = _VALUE.match(problem)
+    # an empty value stands in too many cells
     if found is None or len(found.group()) < _LEAST:
         return None
     return found.group(1) or found.group(2)
@@ -67,6 +70,7 @@ def _shown(problem: str) -> str | None:
 
 def _is_shown(text: str, shown: str) -> bool:
     plain = text.strip()
+    # amounts print without the zeros that the cell has
     return bool(plain) and shown in (
         repr(plain[:_LONGEST]),
         repr(plain),

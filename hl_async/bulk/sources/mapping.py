@@ -103,7 +103,7 @@ class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line item. Numbers are read with ``decimal`` as the decimal sign and ``thousands`` between groups.
 
-    What does not look like that is not a number: ``1.234`` may be a thousand or one and a quarter, so nothing is
+    Any other text is not a number: ``1.234`` may be a thousand or one and a quarter, so nothing is
     guessed.
     """
 
@@ -152,8 +152,9 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def load(cls, path: Path) -> Mapping:
-        """Read a file; :class:`SourceError` names what is wrong with it."""
+        """Read a file; :class:`SourceError` names its problem."""
         try:
+            # editors on Windows put a mark before the first key
             content = path.read_text("utf-8-sig")
             found = msgspec.convert(tomllib.loads(content), cls)
         except OSError as error:
@@ -166,7 +167,8 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         raise SourceError(problem)
 
     def check(self, path: Path) -> None:
-        """Refuse what can be refused before the source is opened."""
+        """Refuse mistakes that show before the source is opened."""
+        # a currency out of a column is checked row by row
         constant = not COLUMN.search(self.document.currency)
         if constant and self.document.currency not in CURRENCIES:
             raise SourceError(
@@ -188,6 +190,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.settings().numbers.check()
         except InvalidRequest as error:
             raise SourceError(f"{path}: line: {error}") from None
+        # a broken pattern must not show up at the ten-thousandth row
         for rule in (*self.reject, *self.skip, *self.drop):
             try:
                 re.compile(rule.matches)

@@ -32,9 +32,11 @@ def cell_as_json(column: str, text: str, nested: Collection[str]) -> str:
 
 
 def _table(column: str, text: str, nested: Collection[str]) -> list[dict[str, Any]]:
+    # the first row names the fields, as in a file
     header, *rows = _rows(column, text)
     found = []
     for number, row in enumerate(rows, 1):
+        # exporters end the last row with its separator, or do not
         if row == [""]:
             continue  # the last row may end with its separator
         if len(row) != len(header):
@@ -53,6 +55,7 @@ def _rows(column: str, text: str) -> list[list[str]]:
     rows: list[list[str]] = [[""]]
     end = 0
     for token in _TOKEN.finditer(text):
+        # a gap between two tokens is a quote without its partner
         if token.start() != end:
             break
         end = token.end()

@@ -1,4 +1,4 @@
-"""Internal. Numbers, percentages and days as text. Strict: what has two readings has none.
+"""Internal. Numbers, percentages and days as text. Strict: text with two readings is refused.
 
 A spreadsheet, a person and an exporter write the same amount in different ways. Every way beyond plain digits has to
 be declared.
@@ -16,10 +16,12 @@ from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES, minor_units
 
 _PLAIN: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?", re.ASCII)
+# programs write the space of their locale, which looks the same on the screen
 _SPACES: Final = " \u00a0\u202f\u2009"
 """Spaces that exporters put between groups of digits: plain, no-break, narrow no-break, thin."""
 _SIGNS: Final = "$€£¥₹₩₽₺₫₴₪₱฿₦₡₲₵₸₭₮"
 _DOLLARS: Final = {"USD": ("US$",), "CAD": ("CA$", "C$"), "AUD": ("AU$", "A$"), "NZD": ("NZ$",)}
+# a dollar sign stands for any of twenty currencies, these stand for one
 _OWN: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₫": "VND"}
 """Signs that mean one currency."""
 _ISO: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}.*)?", re.ASCII)
@@ -85,13 +87,17 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
     if how.decimal == "." and how.thousands != "." and (known := _plain(text)) is not None:
         return known
     plain, minus = text.strip(), False
+    # accountants write a negative amount in parentheses
     if how.parentheses and plain[:1] == "(" and plain[-1:] == ")":
         plain, minus = plain[1:-1].strip(), True
+    # accounting programs write the sign behind the amount
     if how.trailing_minus and plain[-1:] == "-":
         plain, minus = plain[:-1].rstrip(), not minus
+    # before the pattern: a sign may stand on either side, with or without a space
     if how.currency_sign:
         plain = _without_sign(plain, currency)
     pattern, grouped = _pattern(how.decimal, how.thousands)
+    # the whole text has to be the number: a part of it has another value
     if not pattern.fullmatch(plain) or (minus and plain[:1] in "+-"):
         raise InvalidRequest(field, _problem(text, how))
     if grouped:
@@ -145,6 +151,7 @@ def _day(text: str, form: str) -> date | None:
         return datetime.strptime(text, form).date()  # noqa: DTZ007 - a calendar day has no zone
     except ValueError:
         pass
+    # these forms cannot be confused with each other, so that none has to be declared
     for one in _NAMED:
         try:
             return datetime.strptime(text, one).date()  # noqa: DTZ007

@@ -38,7 +38,7 @@ class OpenedSource(msgspec.Struct):
 
     Attributes:
         path: The main file.
-        fingerprint: What identifies files, mapping or query, and settings.
+        fingerprint: Identifies files, mapping or query, and settings.
         columns: Header of its reject file; None if that is NDJSON.
         delimiter: Delimiter of its reject file.
         encoding: Encoding of its reject file.
@@ -89,6 +89,7 @@ def open_source(
         SourceError: A file cannot be used, or does not say what it is.
         ConfigurationError: Unknown profile, or two ways at once.
     """
+    # two ways would read the file twice, in two ways
     if sum(one is not None for one in (mapping, sql, profile)) > 1:
         raise ConfigurationError("source", "give one of --map, --sql and --from")
     if not files:
@@ -98,10 +99,12 @@ def open_source(
     path = Path(files[0])
     if len(files) > 1:
         raise ConfigurationError("source", "several files need a query (--sql) or a profile (--from)")
+    # options of the command win over the defaults, a mapping's own keys over both
     declared = _with_kind(SourceSettings(), kind).with_values(pairs)
     mark = _mark(fingerprint(path, mapping), pairs, kind)
     if mapping is not None:
         found = Mapping.load(mapping)
+        # rejects go back in the form of the source, so that the corrected file is read the same way
         columns = None if path.suffix.lower() in NDJSON else header_of(path, found)
         return OpenedSource(
             path,
@@ -176,6 +179,7 @@ def _query_source(
         query = found.query
     settings = _with_kind(found.settings(), kind).with_values(pairs)
     tables = _tables(named, query)
+    # the fingerprint covers the query and the settings too: another query makes other documents of the same file
     mark = fingerprint(first, *(path for _, path in named[1:]))
     mark = _mark(mark, [query.text, *pairs], kind)
     columns = _reject_columns(first, found, settings) if query.tables else None
@@ -186,6 +190,7 @@ def _query_source(
 
 def _named(text: str | Path) -> tuple[str, Path]:
     name, sign, path = str(text).partition("=")
+    # a file may have an equals sign in its name
     if sign and name.isidentifier() and not Path(text).exists():
         return name, Path(path)
     return "", Path(text)

@@ -67,17 +67,21 @@ def prices_of(document: Document, currency: str) -> Prices:
 
 
 def _priced(document: Document, currency: str, notes: list[str]) -> Prices:
+    # charges become lines: their taxes then follow the arithmetic of every other line
     entries: list[DocumentLine | DocumentCharge] = [*document.lines]
     for charge in document.charges:
         if sound(f"charge {charge.name!r}", charge.amount) < 0:
             raise BelowZero(f"charge {charge.name!r}", f"{charge.amount} is negative")
+        # exports state a shipping of 0.00 on every document
         if charge.amount:
             entries.append(charge)
     if not entries:
         raise InvalidRequest("lines", "the document has no lines")
     lines = [_named_line(entry, index, currency, notes) for index, entry in enumerate(entries)]
+    # most documents end here: everything below searches rates and shares
     if document.discount is None and not document.taxes and _rated(entries, lines):
         return Prices(lines, NO_DISCOUNT, document_total(lines, currency), notes)
+    # rounded per line, as the API does (docs/api-facts.md#api-totals)
     bare = [rounded(line.amount * line.qty, currency) for line in lines]
     discount = _discount(document, entries, bare)
     if discount.value and document.discount is not None and len(bare) > len(document.lines):
@@ -159,6 +163,7 @@ def _agree(line: RequestLine, stated: Decimal) -> None:
     theirs = rounded(sound("total", stated), line.currency)
     if ours == theirs:
         return
+    # systems round a line's sum from more digits than they export
     if abs(ours - theirs) > _ONE.scaleb(-minor_units(line.currency)):
         raise InvalidRequest("total", f"the source says {stated}, its price gives {ours}")
     line.amount = unit_price(theirs, line.qty, line.currency, "total")
@@ -171,6 +176,7 @@ def _discounted(line: RequestLine, discount: DocumentDiscount, notes: list[str])
     if value < 0 or off > gross:
         raise InvalidRequest("discount", f"{value} is not a {discount.type} discount of {gross}")
     how = f"{value.normalize():f} %" if discount.type == "percentage" else f"{off}"
+    # the customer must still find the old price on the document
     said = f"Price {line.amount} less {how}"
     line.description = said if line.description is UNSET else f"{line.description}\n{said}"
     line.amount = unit_price(gross - off, line.qty, line.currency, "discount")
@@ -220,6 +226,7 @@ def _on_lines_only(
         return PricedDiscount(off, "fixed")
     parts = [rounded(one * off / subtotal, currency) for one in bare[:count]]
     largest = max(range(count), key=lambda index: bare[index])
+    # the parts are rounded one by one, the discount as a whole
     parts[largest] += off - sum(parts, _ZERO)
     for index, part in enumerate(parts):
         line = lines[index]

@@ -46,7 +46,7 @@ class SourceFacts(msgspec.Struct):
     Attributes:
         documents: Documents that can become requests.
         compared: Of these, how many state a total of their own, which equals ours.
-        notes: What was added or converted, with the number of documents.
+        notes: Additions and conversions, with the number of documents.
         unused_money: Columns that look like money, are not used and are not all zero: rows, and the first value.
         contradictions: Figures about payments that do not fit together: documents, and the first of them.
     """
@@ -95,7 +95,7 @@ class Reading(Iterator[SourceItem | Reject]):
 
 
 def fingerprint(path: Path, *others: Path | None) -> str:
-    """Return what identifies a source: the content of the file, and of its mapping or query."""
+    """Return the identity of a source: a hash of the file, and of its mapping or query."""
     digest = hashlib.blake2b(digest_size=16)
     for one in (path, *others):
         if one is not None:
@@ -151,7 +151,7 @@ def latest_day(today: date | None = None) -> date:
 
 
 def header_of(path: Path, mapping: Mapping) -> list[str]:
-    """The columns of a table; :class:`SourceError` when there are none, or the mapping wants others."""
+    """The columns of a table; :class:`SourceError` if they are missing, or the mapping wants others."""
     return _start(path, mapping, mapping.settings()).header
 
 
@@ -173,6 +173,7 @@ def read_table(
     rules: Collection[str] = RULE_NAMES,
 ) -> Reading:
     """Documents of a table; none is issued after ``latest``. The file is opened with the first document."""
+    # filled while the documents are read, so that a file of any size is read once
     facts = SourceFacts()
     return Reading(_table_records(path, mapping, latest, mapping.settings(settings), facts, rules), facts)
 
@@ -191,6 +192,7 @@ def _table_records(
     is_book = path.suffix.lower() in WORKBOOKS
     groups = RowGroups(start.header, column, reader, pad=is_book, fill_down=settings.fill_down)
     watch = _watching(reader, facts)
+    # a first pass over one column tells which documents cannot be streamed
     apart = scattered_keys(table_keys(path, settings, start, column))
     rows = (row for row in table_rows(path, settings, start.delimiter) if row.number > start.row)
     for group in groups.groups(rows, apart):
@@ -295,12 +297,13 @@ def read_ndjson(
     """One canonical document per line, one estimate body in the wire's spelling, or documents as the API answers them.
 
     A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`.
-    ``sourceId`` names a body, else ``_id``, else its content; ``altId`` of a body names its location, where
-    there is none it is the run's. A line that is no such document is a reject with its number.
+    ``sourceId`` names a body, else ``_id``, else its content; ``altId`` of a body names its location,
+    by default the run's. Any other line is a reject with its number.
     """
     number = ordinal = 0
     try:
         with path.open("rb") as file:
+            # the limit keeps a file without line ends out of the memory
             while line := file.readline(MAX_FIELD + 1):
                 number += 1
                 if len(line) > MAX_FIELD:
@@ -326,6 +329,7 @@ def _ndjson_record(
         document = _json(text)
         if not isinstance(document, dict):
             raise InvalidRequest(place, "is not a JSON object")
+        # a body of the API has no key of this name
         if "source_id" in document:
             source_id = str(document["source_id"])
             kept = {name: value for name, value in document.items() if name != REASON}
@@ -365,6 +369,7 @@ def _item(
         raise InvalidRequest("items", "is empty")
     if isinstance(draft.issue_date, date) and draft.issue_date > latest:
         raise InvalidRequest("issue_date", f"{draft.issue_date} is in the future, which the API refuses")
+    # completed here, so that the journal holds the body that is sent
     draft = prepared(draft, context)
     if total is None:
         total = expected_total(draft)

@@ -1,4 +1,4 @@
-"""Internal. What flows from a source into a run: items that can become requests, and rejects that cannot."""
+"""Internal. Records that flow from a source into a run: items that can become requests, and rejects that cannot."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class SourceItem(msgspec.Struct, frozen=True):
     location, ``total`` is the document's total under the documented rounding rule, ``place`` says where in
     the source it stands (``lines 12-14``), ``raw`` is its original text, for the reject file.
     ``kind`` is what the body creates. ``is_compared`` is True if the source states a total of its own, which
-    equals ``total``. ``notes`` names what was added or converted. ``document`` is what the body was made from.
+    equals ``total``. ``notes`` names additions and conversions. ``document`` is the origin of the body.
     ``contradictions`` names figures about payments that do not fit together: (what, the figures).
     ``customer`` is whom the contacts stage finds a contact for, or whose contact id it checks; None leaves the body as
     it is.
     """
 
+    # bytes, not a struct: a journal of a million documents is read without decoding one
     ordinal: int
     source_id: str
     body: bytes
@@ -44,7 +45,7 @@ class Reject(msgspec.Struct, frozen=True):
     """One document of the source that cannot become a request, with the reason and its original text.
 
     ``raw`` is the document exactly as it stood in the input, so that a reject file is a valid next input
-    once it is mended. ``skipped`` marks documents left out on purpose by the mapping (not errors),
+    once it is corrected. ``skipped`` marks documents left out on purpose by the mapping (not errors),
     ``by_rule`` those that the mapping itself rejects.
     """
 

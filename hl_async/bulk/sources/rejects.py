@@ -1,4 +1,4 @@
-"""Internal. Reject files: what a run left out, in the format of its input, with the reason; once mended, a valid
+"""Internal. Reject files: documents that a run left out, in the format of its input with the reason; corrected, a valid
 next input.
 """
 
@@ -32,7 +32,7 @@ def reject_lines(
 
     ``columns`` is the header of a table, None for NDJSON; ``rows`` are (original text, reason). A table is written in
     the ``encoding`` of its mapping, so that the same mapping reads it. A line with too few or too many fields keeps
-    exactly those: it stays a reject until somebody mends it. A line that is no JSON stays as it is, without a reason.
+    exactly those: it stays a reject until it is corrected. A line that is not JSON stays as it is, without a reason.
     """
     if columns is None:
         for raw, reason in rows:
@@ -41,6 +41,7 @@ def reject_lines(
     csv.field_size_limit(MAX_FIELD)
     # one encoder for the whole file: UTF-16 begins with one byte order mark, not with one per line
     encoder = codecs.getincrementalencoder(encoding)(errors="backslashreplace")
+    # a reject file that is migrated again has the column already
     kept = [name for name in columns if name != REASON]
     yield encoder.encode(table_text([[*kept, REASON]], delimiter))
     for raw, reason in rows:
@@ -51,6 +52,7 @@ def reject_lines(
 
 def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
     """The row without an earlier reason. A row that does not fit the header has it last, where we write it."""
+    # the first run of a file
     if REASON not in columns:
         return row
     if len(row) == len(columns):
@@ -80,7 +82,7 @@ def _row_text(row: Sequence[str], delimiter: str) -> str:
 
 
 def _with_reason(raw: bytes, reason: str) -> bytes:
-    """The line with the reason in it, when it is an object; a broken line stays as it is, to be mended."""
+    """The line with the reason in it, when it is an object; a broken line stays as it is, to be corrected."""
     try:
         document = msgspec.json.Decoder(float_hook=Decimal).decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -31,6 +31,7 @@ from hl_async.errors import InvalidRequest
 Row = Sequence[str]
 _Read = Callable[[Row], str]
 
+# as items they would double the document, and its own total would agree with neither
 TOTALS: Final = re.compile(
     r"\s*(?:sub|grand|net|gross|invoice|order)?[\s-]*totals?\s*(?:due|amount|price)?\s*:?\s*"
     r"|\s*(?:zwischen|gesamt|end)?summe\s*:?\s*|\s*(?:sous[\s-]*)?total\s*:?\s*|\s*balance(?: due)?\s*:?\s*",
@@ -38,6 +39,7 @@ TOTALS: Final = re.compile(
 )
 """Names of rows that sum others up: they are in many exports, and are not items."""
 
+# a column of money that no key uses is how a total goes wrong without a sound
 MONEY: Final = re.compile(
     r"total|amount|price|tax|vat|gst|discount|shipping|freight|delivery charge|\bfees?\b|\btips?\b|surcharge|surch\b"
     r"|balance|\bdue\b(?! date)|paid\b(?! at| date)|\bcosts?\b|deposit|refund|adjust|round.?off|rebate|credit|charge",
@@ -95,6 +97,7 @@ class RowReader:
         self._line_taxed = bool({"tax_rate", "tax_amount"} & set(self._line))
         self._rates: dict[tuple[str, str], DocumentTax] = {}
         self.business = self._head.get("business_name", _empty)
+        # two customers under one key are two documents that share a number
         self._agree = self._agreeing()
         self._ids = sorted(self._at[name] for name in mapping.id_columns() if name in self._at)
         used = mapping.columns()
@@ -125,7 +128,8 @@ class RowReader:
         return bool(self._drops) and any(pattern.search(row[index]) for index, pattern in self._drops)
 
     def problem(self, row: Row, number: int) -> str:
-        """What is wrong with a cell that is used."""
+        """Return the problem of a used cell, or an empty text."""
+        # one search over the row instead of one per cell: almost no row has either sign
         text = "\n".join(row)
         if "#" in text or "=" in text:
             for index in self._used:
@@ -180,6 +184,7 @@ class RowReader:
             )
         if self._head_taxed:
             values["taxes"] = self._taxes("tax", self._head, head, currency)
+        # charges are facts of the document: they stand on its first row, or on all of them
         if self._charges:
             values["charges"] = self._charged(head, currency)
         return Document(
@@ -275,7 +280,7 @@ class RowReader:
         if not amount and not rate:
             if read is self._line and "tax_rate" in read and "total" not in self._head:
                 # with a total of the source, a rate that was forgotten is found out
-                problem = "is empty; write 0 where there is no tax, or map the total so that it is compared"
+                problem = "is empty; write 0 for no tax, or map the total so that it is compared"
                 raise InvalidRequest(at, problem)
             return []
         name = read["tax_name"](row).strip() if "tax_name" in read else ""

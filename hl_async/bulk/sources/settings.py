@@ -100,6 +100,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
         Raises:
             InvalidRequest: An unknown name, or a value of the wrong type.
         """
+        # starting from the settings at this point, so that an option overrides a profile's own
         values: dict[str, Any] = msgspec.structs.asdict(self)
         for pair in pairs:
             name, sign, value = pair.partition("=")
@@ -110,6 +111,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
                 )
             values[name] = value.strip().strip('"') or value.strip('"')
         try:
+            # options are text: the types of the settings decide what they mean
             made = msgspec.convert(values, SourceSettings, strict=False)
         except msgspec.ValidationError as error:
             raise InvalidRequest("setting", str(error)) from None

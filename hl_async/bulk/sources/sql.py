@@ -119,23 +119,28 @@ def _records(
     rules: frozenset[str],
 ) -> Iterator[SourceItem | Reject]:
     duckdb = _duckdb()
+    # a database of its own: a path of the user could hold a table of the same name
     folder = Path(tempfile.mkdtemp(prefix="hl-async-sql-"))
     connection = None
     try:
         connection = duckdb.connect(
             str(folder / "source.duckdb"),
             config={
+                # a query must not fetch code from the network
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "memory_limit": memory,
                 "temp_directory": str(folder / "spill"),
+                # more threads hold more rows in memory at once
                 "threads": 2,
             },
         )
         tables = _load(connection, query, files, settings, folder)
         # the file is deleted at the end: tidying it up first is work for nothing
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        # only after the named files are loaded: from here on the query can read nothing else
         connection.execute("SET enable_external_access = false")
+        # a query could otherwise switch the access on again
         connection.execute("SET lock_configuration = true")
         yield from _Documents(connection, query, tables, settings, latest, facts, rules).records()
     except duckdb.PermissionException as error:
@@ -300,6 +305,7 @@ class _Documents:
     def _watch(self) -> None:
         """Name money of tables that the query does not mention."""
         for table in self._tables:
+            # only names that the query does not mention: a mentioned column was at least looked at
             for name in table.columns:
                 if name in self._query.text or not is_money_column(name):
                     continue
@@ -323,6 +329,7 @@ class _Documents:
                 else self._record(ordinal, source_id, rows)
             )
             ordinal += 1
+        # a document whose every row is broken has no row in the database
         for source_id, reason in spoilt.items():
             yield self._rejected(ordinal, source_id, reason, [])
             ordinal += 1
@@ -332,7 +339,7 @@ class _Documents:
                 ordinal += 1
 
     def _groups(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-        # the database sorts, and spills what does not fit, so that only one document is in memory here
+        # the database sorts, and spills to disk beyond its memory, so that only one document is in memory here
         cursor = self._connection.cursor()
         cursor.execute(
             f"SELECT * EXCLUDE (_n_) FROM (SELECT *, row_number() OVER () AS _n_ FROM (\n{self._text}\n)) "  # noqa: S608

@@ -89,6 +89,7 @@ class RowAssembler:
             if column in self._at
         ]
         self._custom = columns_of("custom_", {k: v for k, v in self._at.items() if k != "custom_fields"})
+        # a query without lists skips the search for structs in every document
         self._has_lists = any(name in self._at for name in _NESTED)
         self._has_discount = "discount_value" in self._at
         self._has_tax = any(name in self._at for name in _TAX)
@@ -128,6 +129,7 @@ class RowAssembler:
 
     def raw(self, rows: Sequence[Row]) -> bytes:
         """The document's original text, by the query's column ``raw``."""
+        # a JSON source is rejected as its record, which can be corrected and migrated again
         index = self._at.get("raw")
         text = next((row[index] for row in rows if row[index]), None) if index is not None and rows else None
         return str(text).encode(errors="backslashreplace") if text else b""
@@ -154,6 +156,7 @@ class RowAssembler:
         Raises:
             InvalidRequest: A value cannot be read, or rows disagree; names column and value.
         """
+        # two long numbers shortened to the same text would become one document
         id_of("source_id", source_id)
         facts = self._agreed(rows)
         currency = text_of("currency", facts.get("currency"))
@@ -210,6 +213,7 @@ class RowAssembler:
     def _agreed(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The document's facts: what the first row that states one says; rows that disagree are refused."""
         first = rows[0]
+        # one comparison per row: rows of a document repeat its facts in nearly every export
         if len(rows) > 1 and not self._same_facts(rows):
             return self._merged(rows)
         return {name: first[index] for name, index in self._facts if first[index] is not None}
@@ -285,6 +289,7 @@ def _check(names: Sequence[str], label: str) -> None:
         raise SourceError(f"{label}: the column source_id is missing; its value names the document")
     for name in names:
         if name not in COLUMNS and not name.startswith("custom_"):
+            # a misspelt column would otherwise be a fact that is silently left out
             near = difflib.get_close_matches(name, COLUMNS, 2, 0.6)
             hint = f"; did you mean {' or '.join(near)}?" if near else "; custom_NAME keeps any other fact"
             raise SourceError(f"{label}: unknown column {name!r}{hint}")

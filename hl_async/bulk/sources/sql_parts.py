@@ -17,6 +17,7 @@ from hl_async.models.money import rounded
 Row = Sequence[Any]
 
 _ONE: Final = Decimal(1)
+# looked at only where a query has them: most queries have neither flags nor ids
 _FLAGS: Final = ("taxable", "tax_inclusive")
 _IDS: Final = ("product_id", "price_id")
 
@@ -85,6 +86,7 @@ class PartReader:
         found: list[DocumentLine] = []
         stated, shape, pick = self._stated, self._own_shape, self._pick_line
         for row in rows:
+            # a joined row may carry a payment or a charge and no line
             for index in stated:
                 if row[index] is not None:
                     found.append(self._item((*pick(row), None), len(found), currency, shape))
@@ -142,6 +144,7 @@ class PartReader:
         if shape.total >= 0:
             more["total"] = values.amount("total", one[shape.total], currency)
         if amount is None:
+            # some exports state what a line comes to, and no unit price
             amount = _price_of(more.get("total"), qty, currency or "USD")
         for name, index in shape.flags:
             if (flag := one[index]) is not None:
@@ -197,5 +200,5 @@ def _picker(indexes: list[int]) -> Callable[[Row], Row]:
 
 
 def columns_of(prefix: str, at: dict[str, int]) -> list[tuple[str, int]]:
-    """Columns with a prefix, by what follows it, and where they stand."""
+    """Columns with a prefix, by the rest of their name, and their places."""
     return [(name.removeprefix(prefix), index) for name, index in at.items() if name.startswith(prefix)]

@@ -21,6 +21,7 @@ def text_of(at: str, value: Any) -> str:
     if value is None:
         return ""
     if value.__class__ is str:
+        # an error of a spreadsheet would become the customer's name
         if value[:1] in ("#", "=") and (problem := cell_problem(value)):
             raise InvalidRequest(at, f"holds {problem}")
         return value
@@ -39,6 +40,7 @@ def exact_of(at: str, value: Any) -> Decimal:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
+    # a double has lost the amount already: 0.1 + 0.2 is not 0.3
     if isinstance(value, float):
         raise InvalidRequest(
             at, f"{value!r} is a floating-point number; cast the column to VARCHAR or DECIMAL"
@@ -48,6 +50,7 @@ def exact_of(at: str, value: Any) -> Decimal:
 
 def id_of(at: str, value: str) -> str:
     """Return an id; refuse one that a spreadsheet has shortened."""
+    # the sign is rare, and the pattern costs a call per document
     if "E+" in value and DAMAGED.fullmatch(value):
         raise InvalidRequest(
             at, f"a spreadsheet has shortened the number {value!r}; export the file again and do not open it"
@@ -113,6 +116,7 @@ class ValueReader:
             return
         read = None if rate is None or rate == "" else self.percentage(at, rate)
         money = self.amount(at, amount, currency)
+        # exports state a tax of zero where none is due
         if read or money:
             tax = DocumentTax(name=text_of(at, name).strip() or "Tax", rate=read, amount=money)
             if amount is None and len(self._rates) < _MANY:
@@ -147,6 +151,7 @@ class ValueReader:
             found = read_number(at, text, self._numbers, currency)
         else:
             found = exact_of(at, value)
+        # a currency without cents has minor units of one
         return in_major_units(found, currency) if self._settings.minor_units else found
 
     def day(self, at: str, value: Any) -> date | None:

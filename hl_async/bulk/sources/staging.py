@@ -81,11 +81,13 @@ def stage(
     Raises:
         SourceError: The file cannot be read.
     """
+    # the database would report a missing file by the name of our copy
     if not path.is_file():
         raise SourceError(f"{path}: No such file or directory")
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return StagedTable(name, path, path)
+    # the database reads a copy that our own strict reader wrote, so that both agree about quotes and line ends
     staged = folder / f"{name}.staged"
     if suffix in JSON:
         table = StagedTable(name, path, staged, rejected=[])
@@ -113,6 +115,7 @@ def column_names(header: Sequence[str]) -> list[str]:
     found = []
     for number, name in enumerate(header, 1):
         unique = name or f"column{number}"
+        # DuckDB does not distinguish capitals in names
         while unique.lower() in seen:
             unique += "_"
         seen.add(unique.lower())
@@ -153,6 +156,7 @@ def _stage_rows(
                 if key < 0:
                     raise SourceError(f"{table.source}: {problem}", line=number)
                 own = cells[key].strip() if key < len(cells) else ""
+                # the broken row may belong to the document above, whose lines would then be incomplete
                 for spoilt in {own, above} - {""}:
                     table.spoilt.setdefault(spoilt, problem)
                 continue
@@ -195,6 +199,7 @@ def json_values(path: Path) -> Iterator[tuple[int, bytes, Any]]:
             try:
                 value = _loads(text)
             except ValueError:
+                # some exporters write one object per line into a file called .json
                 if "\n" not in text.strip() or text.lstrip()[:1] == "[":
                     raise
             else:
@@ -231,7 +236,7 @@ def _line_value(line: bytes, number: int) -> Any:
 
 
 def unwrapped(value: Any, records: Sequence[str]) -> Iterator[Any]:
-    """The records inside a value: of an array its elements, of a wrapper what stands at one of ``records``."""
+    """The records inside a value: the elements of an array, or those of a wrapper at one of ``records``."""
     if isinstance(value, list):
         for one in value:
             yield from unwrapped(one, records)

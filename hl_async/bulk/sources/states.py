@@ -18,7 +18,7 @@ _PAID: Final = re.compile(r"(?:partially |partly |part )?(?:paid|closed|settled)
 
 
 def state_note(document: Document, kind: str) -> str:
-    """Return what happens to the state of a document, for the notes of a plan. It is empty for a draft."""
+    """Return the fate of a document's state, for the notes of a plan. It is empty for a draft."""
     status = " ".join(document.status.split())
     if _DRAFT.fullmatch(status):
         return ""

@@ -1,7 +1,7 @@
 """Internal. Rows of text tables and workbooks, every cell as the text that a person sees.
 
-A row is (number in the file, cells, problem). The problem names what makes the row unusable; what it spoils is decided
-by the reader, because only that knows which rows belong together.
+A row is (number in the file, cells, problem). The problem makes the row unusable; the reader decides which
+document it spoils, because only that knows which rows belong together.
 """
 
 from __future__ import annotations
@@ -172,7 +172,9 @@ def table_keys(path: Path, settings: SourceSettings, start: TableStart, column: 
 
 def unique_names(cells: Sequence[str]) -> list[str]:
     """Name columns uniquely: a name that stands twice becomes ``Name#1`` and ``Name#2``; empty names stay."""
+    # joined files carry a second mark in the middle
     names = [name.strip().replace("\ufeff", "") for name in cells]
+    # sheets keep empty columns behind the last one
     while names and not names[-1]:
         names.pop()
     doubled = {name for name in names if name and names.count(name) > 1}
@@ -190,9 +192,11 @@ def unique_names(cells: Sequence[str]) -> list[str]:
 def fitted(row: TableRow, header: Sequence[str], *, pad: bool) -> TableRow:
     """Bring a row to the header's width: empty cells beyond it are dropped; ``pad`` adds missing ones."""
     cells = row.cells
+    # almost every row
     width = len(header)
     if len(cells) == width:
         return row
+    # spreadsheets write separators for cells that were used once
     if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
         return row._replace(cells=cells[:width])
     if len(cells) < width and pad:
@@ -202,7 +206,7 @@ def fitted(row: TableRow, header: Sequence[str], *, pad: bool) -> TableRow:
 
 
 def cell_problem(cell: str) -> str:
-    """What is wrong with a cell that is used: an error of a spreadsheet, or text in a formula's clothes."""
+    """Return the problem of a used cell: an error of a spreadsheet, or text written as a formula."""
     if cell[:1] == "#" and _ERROR.fullmatch(cell):
         if cell.startswith("#FORMULA!"):
             return (
@@ -231,7 +235,7 @@ def _sep(file: IO[str]) -> re.Match[str] | None:
 
 
 def encoding_of(path: Path, settings: SourceSettings) -> str:
-    """The encoding of a text file: a byte order mark wins over what is declared.
+    """The encoding of a text file: a byte order mark wins over the declared one.
 
     Raises:
         SourceError: The file is not text, or surely of another encoding.
@@ -241,6 +245,7 @@ def encoding_of(path: Path, settings: SourceSettings) -> str:
             head = file.read(_HEAD)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from None
+    # people rename files, and a workbook read as text gives rows of noise
     for magic, problem in _MAGIC:
         if head.startswith(magic):
             raise SourceError(f"{path} {problem}")
@@ -260,6 +265,7 @@ def encoding_of(path: Path, settings: SourceSettings) -> str:
             f"{path} is not {declared}: every other byte is zero; set encoding = "
             f'"utf-16-{"le" if little else "be"}"'
         )
+    # read as cp1252 every umlaut would become two wrong letters, without an error
     if not name.startswith("utf") and _is_utf8(head):
         raise SourceError(f'{path} is not {declared}: all its text is valid UTF-8; set encoding = "utf-8"')
     return declared
@@ -317,6 +323,7 @@ def _text_rows(path: Path, settings: SourceSettings, delimiter: str) -> Iterator
                     problem = _swallowed(cells, sign, width, before + 1, number)
                 if "\x00" in sign.join(cells):
                     problem = problem or f"line {number} holds a zero byte, as damaged files do"
+                # exporters protect numbers from spreadsheets with ="00123"
                 if settings.formula_text:
                     cells = [_FORMULA_TEXT.sub(r"\1", cell) if cell[:1] == "=" else cell for cell in cells]
                 yield TableRow(number, cells, problem)
@@ -354,7 +361,7 @@ def _other(content: bytes, failed: str) -> str:
 
 
 def _swallowed(cells: Sequence[str], delimiter: str, width: int, first: int, last: int) -> str:
-    """What is wrong with a row whose quoted field holds whole rows: a quote is missing, and rows are lost in it."""
+    """Return the problem of a row whose quoted field holds whole rows: a quote is missing, and rows are lost in it."""
     if width < 3:
         return ""
     for cell in cells:

@@ -56,6 +56,7 @@ NO_DISCOUNT: Final = PricedDiscount(_ZERO, "percentage")
 @lru_cache(4096)
 def tax_of(name: str, rate: Decimal) -> PricedTax:
     """Make a tax; its id is a hash of name and rate (`docs/api-facts.md#api-required-fields`)."""
+    # the same tax must get the same id in every document and every run
     digest = hashlib.blake2b(f"{name}\x00{rate.normalize():f}".encode(), digest_size=12)
     return PricedTax(digest.hexdigest(), name, rate, "exclusive")
 
@@ -73,6 +74,7 @@ def unit_price(net: Decimal, qty: Decimal, currency: str, at: str) -> Decimal:
         return net
     if qty <= 0:
         raise InvalidRequest(at, f"no unit price times {qty} is {net}")
+    # the shortest price that gives the sum is the one a person would have typed
     for places in range(minor_units(currency), 13):
         price = (net / qty).quantize(_ONE.scaleb(-places))
         if rounded(price * qty, currency) == net:
@@ -107,6 +109,7 @@ class Taxing:
     def apply(self) -> None:
         """Set the taxes of all lines, and prices without the tax that was inside."""
         taxes: list[list[PricedTax]] = [[] for _ in self.lines]
+        # first the taxes inside prices: the others are taken from the prices without them
         wanted = self._take_out(taxes)
         for index, entry in enumerate(self.entries):
             if entry.taxes and not entry.tax_inclusive:
@@ -139,6 +142,7 @@ class Taxing:
             ours = rounded(base * rate / 100, self.currency)
             if ours == amount:
                 return rate
+            # systems round a tax per line, per rate or per document
             if abs(ours - amount) > self.cent:
                 raise InvalidRequest(at, f"the source says {amount}, its rate of {rate} % gives {ours}")
         return self._settled(base, amount, at)
@@ -174,6 +178,7 @@ class Taxing:
         if not on:
             raise InvalidRequest("tax", f"the source says {amount}, but no line of it is taxable")
         rate, off = self._common(tax.rate, amount, bases)
+        # a cent changes the rate of a large line least
         largest = max(range(len(on)), key=lambda i: bases[i])
         for i, index in enumerate(on):
             own = rate
@@ -214,8 +219,10 @@ class Taxing:
         wanted = gross - discount_amount(gross, self.discount, self.currency)
         for index in inclusive:
             at = f"line {index + 1} tax"
+            # tax inside depends on the discounted price, whose share is the same for all lines
             price = self.bare[index]
             rates = [self._inside(tax, own[index], price * self.share, at) for tax in own[index]]
+            # the API multiplies a net price of whole cents
             net = rounded(price / (_ONE + sum(rates, _ZERO) / 100), self.currency)
             self.bare[index] = net
             line = self.lines[index]
@@ -261,6 +268,7 @@ class Taxing:
 
     def _keep(self, wanted: Decimal) -> None:
         """Put the cents that conversion lost into the largest taxed line, so that the total is the source's."""
+        # net prices of whole cents rarely give the gross total back
         missing = self._missing(wanted)
         if not missing:
             return

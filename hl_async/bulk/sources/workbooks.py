@@ -37,6 +37,7 @@ def workbook_rows(path: Path, settings: SourceSettings) -> Iterator[tuple[int, l
     if openpyxl is None:
         raise SourceError("reading .xlsx needs an extra: pip install 'hl-async[xlsx]'")
     try:
+        # the reader of values reports neither
         hidden, has_formulas = _look(path, settings)
         with contextlib.ExitStack() as open_books:
             book = open_books.enter_context(contextlib.closing(_book(openpyxl, path, data_only=True)))
@@ -45,6 +46,7 @@ def workbook_rows(path: Path, settings: SourceSettings) -> Iterator[tuple[int, l
             if has_formulas:
                 book = open_books.enter_context(contextlib.closing(_book(openpyxl, path)))
                 formulas = _sheet(book, settings).iter_rows()
+            # the reader of values and the reader of formulas may end at different rows
             pairs = zip_longest(rows, formulas, fillvalue=())
             for number, (row, formula) in enumerate(pairs, 1):
                 if number in hidden and settings.hidden == "skip":
@@ -58,7 +60,7 @@ def workbook_rows(path: Path, settings: SourceSettings) -> Iterator[tuple[int, l
                 yield number, cells, problem
         return
     except KeyError:
-        problem = f"there is no sheet {settings.sheet!r}"
+        problem = f"the sheet {settings.sheet!r} is missing"
     except OSError as error:
         problem = str(error.strerror or error)
     except SourceError:
@@ -160,7 +162,7 @@ def _number_text(value: Any, form: str, decimal: str) -> str:
 
 @lru_cache(256)
 def _format_of(form: str) -> tuple[str, str, int]:
-    """How a number format changes what is shown: percent, or digits filled up with zeros behind a text."""
+    """How a number format changes the shown text: percent, or digits filled up with zeros behind a text."""
     first = form.partition(";")[0]
     if "%" in re.sub(r'"[^"]*"|\\.', "", first):
         return "percent", "", 0

@@ -346,7 +346,7 @@ def test_workbooks_are_read_like_tables(tmp_path: Path) -> None:
     found = list(read_source(path, mapping))
     assert [one.total for one in found] == [Decimal("23.98"), Decimal("1.50")]
     other = Mapping.load(tmp_path / "map.toml")
-    with pytest.raises(SourceError, match="no sheet"):
+    with pytest.raises(SourceError, match="the sheet 'No' is missing"):
         list(
             read_source(
                 path, msgspec.structs.replace(other, source=msgspec.structs.replace(other.source, sheet="No"))

@@ -116,22 +116,12 @@ def compile_document(
     """
     _check_identity(document, settings)
     currency = _currency(document, settings)
-    # the location is part of the path of every request: an id with a slash would reach another route
-    location = (document.location or settings.location).strip()
-    if location:
-        plain_id("location", location)
+    location = _location(document, settings)
     notes = [one for one in (note, state_note(document, settings.kind)) if one]
     naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, latest, notes)
     # prices come before the body: a total that differs must be found before anything else is complained about
-    prices = prices_of(document, currency)
-    # the source's figure is the only witness that no line was lost on the way
-    compare_total(document, prices.total, currency)
-    # a total of zero is nearly always an amount in a column that was not mapped
-    if not prices.total and not settings.allow_zero_total:
-        raise InvalidRequest(
-            "total", "is zero; set allow_zero_total = true to create the document all the same"
-        )
+    prices = _compared(document, settings, currency)
     body = _body(document, settings, prices, currency, business_name, issued, ends, naming)
     return SourceItem(
         ordinal,
@@ -150,6 +140,26 @@ def compile_document(
         contradictions(document, prices.total, currency),
         _customer(document.customer, settings, body.contact_details),
     )
+
+
+def _location(document: Document, settings: SourceSettings) -> str:
+    # the location is part of the path of every request: an id with a slash would reach another route
+    found = (document.location or settings.location).strip()
+    if found:
+        plain_id("location", found)
+    return found
+
+
+def _compared(document: Document, settings: SourceSettings, currency: str) -> Prices:
+    prices = prices_of(document, currency)
+    # the source's figure is the only witness that no line was lost on the way
+    compare_total(document, prices.total, currency)
+    # a total of zero is nearly always an amount in a column that was not mapped
+    if not prices.total and not settings.allow_zero_total:
+        raise InvalidRequest(
+            "total", "is zero; set allow_zero_total = true to create the document all the same"
+        )
+    return prices
 
 
 def _check_identity(document: Document, settings: SourceSettings) -> None:

@@ -59,6 +59,7 @@ class MigrationOptions(TypedDict, total=False):
         contacts: How customers become contacts; by default they are matched by e-mail and phone, or created.
         contacts_file: The contacts file of a dry run, as a person edited it.
         payments: Rules for the payments of invoices. By default they are recorded, unless the location sends receipts.
+        continues: The journal of an earlier run of the source. Its documents are skipped, or named if they changed.
         settle: Seconds for which a request without an answer may still take effect; by default 150.
         attempt_timeout: Seconds that one request may take; by default 30.
         max_in_flight: Requests under way at once, at most; by default 64.
@@ -80,6 +81,7 @@ class MigrationOptions(TypedDict, total=False):
     contacts: ContactPolicy | None
     contacts_file: Path | None
     payments: PaymentPolicy | None
+    continues: Path | JournalStore | None
     settle: float
     attempt_timeout: float
     max_in_flight: int
@@ -157,6 +159,7 @@ async def plan(
     contacts: ContactPolicy | None = None,
     contacts_file: Path | None = None,
     payments: PaymentPolicy | None = None,
+    continues: Path | JournalStore | None = None,
     check_contacts: HighLevel | None = None,
     write_contacts_to: Path | None = None,
 ) -> Plan:
@@ -177,6 +180,7 @@ async def plan(
         contacts: How customers would become contacts.
         contacts_file: The contacts file of an earlier dry run, as a person edited it.
         payments: Rules for the payments of invoices.
+        continues: The journal of an earlier run of the same source.
         check_contacts: A client to look the customers up with. Nothing is written to the locations.
         write_contacts_to: The contacts file to write; by default ``SOURCE.contacts.csv`` beside the source.
 
@@ -192,7 +196,7 @@ async def plan(
         settings = MigrationSettings(
             mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
             max_rejects=max_rejects, rejects=rejects, rules_off=rules_off,
-            contacts=contacts, contacts_file=contacts_file, payments=payments,
+            contacts=contacts, contacts_file=contacts_file, payments=payments, continues=continues,
         )  # fmt: skip
         planned = await prepare(source, settings)
         async with planned.run as run:

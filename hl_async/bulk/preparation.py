@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from hl_async import operations as op
+from hl_async.bulk.continuation import CONTINUES, read_earlier
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import key_carrier
 from hl_async.bulk.left_out import LeftOut, check_rejects
 from hl_async.bulk.other_runs import require_unmigrated
+from hl_async.bulk.planning import Records
 from hl_async.bulk.protocol import SETTLE, RunState, State
 from hl_async.bulk.reports import Forecast, Progress
 from hl_async.bulk.run import Run
@@ -130,6 +132,7 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     contacts: ContactPolicy | None = None
     contacts_file: Path | None = None
     payments: PaymentPolicy | None = None
+    continues: Path | JournalStore | None = None
     settle: float = SETTLE
     attempt_timeout: float = 30.0
     max_in_flight: int = 64
@@ -177,7 +180,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
         corrections = None if file is None else await asyncio.to_thread(read_contacts, file)
         # Written before the items, because the reject file of a run that crashes while planning needs them.
         await run.journal.note(**found.facts)
-        records = found.read()
+        records = await _records(found, options, run)
         await run.plan(
             records, max_rejects=options.max_rejects, limit=options.limit, contacts=options.contacts,
             corrections=corrections, payments=options.payments,
@@ -192,6 +195,16 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
             await found.place.remove()
         raise
     return planned
+
+
+async def _records(found: _Found, options: MigrationSettings, run: Run) -> Records:
+    """Return the records of the source, without those that the continued run has created."""
+    if options.continues is None:
+        return found.read()
+    earlier = await read_earlier(options.continues, run.operation.name)
+    # A later run that continues this one follows the reference to the older ones.
+    await run.journal.note(**{CONTINUES: _store(options.continues).reference})
+    return earlier.filtered(found.read(), found.location)
 
 
 async def retry_rejected(run: Run, options: MigrationSettings) -> int:
@@ -397,7 +410,7 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
         return JournalMismatch(f"{error} ({number})")
     if held == wanted:
         rest = (
-            "Put only the new documents into a file of their own"
+            f"To create only what is new in it: --journal NEW.hl.db --continue {report.journal}"
             if not report.rejected
             else "To add the rejected documents, correct and migrate the reject file"
         )

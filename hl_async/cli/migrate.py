@@ -92,6 +92,13 @@ if TYPE_CHECKING:
 )
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API rejected.")
 @click.option(
+    "--continue",
+    "continues",
+    metavar="FILE|NAME",
+    type=RunPlace(),
+    help="The journal of an earlier run: plan only what is new in SOURCE.",
+)
+@click.option(
     "--again", is_flag=True, help="Create documents that another run of the source created already."
 )
 @click.option(
@@ -157,6 +164,7 @@ def migrate(**options: Any) -> int:
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate invoices.json --from xero --as invoice --allow-receipts
+    hl-async migrate newer.csv --map orders.toml --continue orders.csv.hl.db
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
     """
@@ -214,6 +222,7 @@ class _Arguments(msgspec.Struct):
     key: str
     contacts: ContactChoice
     payments: PaymentPolicy | None
+    continues: str | None
     base_url: str | None
     as_json: bool
     here: Path
@@ -255,12 +264,17 @@ class _Arguments(msgspec.Struct):
         name = run_name(self.journal) if self.journal else name_for(self.source)
         return PostgresJournals(required_postgres(self.postgres), name, holder=worker_name())
 
+    def earlier(self) -> JournalStore | None:
+        """Return the journal of the run that this one continues. Blocking."""
+        return None if self.continues is None else store_of(self.continues, self.postgres)
+
     def settings(self, journal: JournalStore) -> MigrationSettings:
         """The settings of a plan."""
         return MigrationSettings(
             location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
             contacts=self.contacts.policy, contacts_file=self.contacts.contacts, payments=self.payments,
+            continues=self.earlier(),
         )  # fmt: skip
 
     def client(self, counting: Counting) -> HighLevel:
@@ -280,7 +294,7 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
                 found_source, location=arguments.where, key=arguments.key,
                 limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
                 contacts=chosen.policy, contacts_file=chosen.contacts, check_contacts=hl,
-                payments=arguments.payments,
+                payments=arguments.payments, continues=arguments.earlier(),
             )  # fmt: skip
     else:
         place = await asyncio.to_thread(arguments.store)
@@ -334,7 +348,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
                 max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
                 contacts=arguments.contacts.policy, contacts_file=arguments.contacts.contacts,
-                payments=arguments.payments,
+                payments=arguments.payments, continues=arguments.earlier(),
             )  # fmt: skip
 
     try:

@@ -49,6 +49,15 @@ class PostgresJournals:
         self._holder = holder
         self._lease = lease
 
+    @property
+    def reference(self) -> str:
+        """The name of the run."""
+        return self.name
+
+    def sibling(self, reference: str) -> PostgresJournals:
+        """Return another run of the same database."""
+        return PostgresJournals(self._database, reference, holder=self._holder, lease=self._lease)
+
     async def create(self, header: dict[str, str]) -> PostgresJournal:
         """See :meth:`JournalStore.create`."""
 

@@ -52,6 +52,15 @@ class SqliteJournals(NamedTuple):
         """See :meth:`JournalStore.open`. A watched journal may belong to another process."""
         return await SqliteJournal.open_file(self.path, None, watch=watch)
 
+    @property
+    def reference(self) -> str:
+        """The absolute path."""
+        return str(self.path.absolute())
+
+    def sibling(self, reference: str) -> SqliteJournals:
+        """Return the journal of another file."""
+        return SqliteJournals(Path(reference))
+
     async def exists(self) -> bool:
         return await asyncio.to_thread(self.path.exists)
 

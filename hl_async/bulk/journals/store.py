@@ -35,6 +35,15 @@ class JournalStore(Protocol):
         """
         ...
 
+    @property
+    def reference(self) -> str:
+        """The text under which :meth:`sibling` of a store in the same place finds the journal."""
+        ...
+
+    def sibling(self, reference: str) -> JournalStore:
+        """Return another journal of the same place: a file, or a run of the same database."""
+        ...
+
     async def exists(self) -> bool:
         """Return whether the journal exists."""
         ...

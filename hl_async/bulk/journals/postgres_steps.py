@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from hl_async.bulk.journals.rows import digest_of
+from hl_async.bulk.journals.stored import text_of
 from hl_async.bulk.stages.steps import (
-    STEP_COLUMNS,
     DocumentChange,
     PlannedStep,
     StageFacts,
@@ -20,77 +20,19 @@ from hl_async.bulk.stages.steps import (
     StepCount,
     StepDocument,
     StepState,
+    change_values,
+    stage_facts,
     step_digest,
     step_of,
 )
 from hl_async.errors import JournalError, LaneLost
-from hl_async.storage.postgres import Database, Tables, plain_text
+from hl_async.storage.postgres import Database, Tables, changed_rows, plain_text
+from hl_async.storage.queries import NumberedQueries
 
-_TABLES: Final = """
-create table hl_async.step (
-  number bigint generated always as identity primary key,
-  run bigint not null references hl_async.run on delete cascade,
-  stage text not null,
-  location text not null,
-  key text not null,
-  state text not null default 'planned',
-  attempt integer not null default 0,
-  possible integer not null default 0,
-  body bytea not null,
-  digest bytea not null,
-  facts bytea not null,
-  subject text not null default '',
-  result text not null default '',
-  how text not null default '',
-  reason text,
-  first_sent float8,
-  sent_at float8,
-  unique (run, stage, location, key)
-);
-create index step_by_state on hl_async.step (run, stage, location, state, number);
-create table hl_async.step_item (
-  step bigint not null references hl_async.step on delete cascade,
-  ordinal bigint not null,
-  primary key (step, ordinal)
-);
-create table hl_async.stage_lane (
-  run bigint not null references hl_async.run on delete cascade,
-  stage text not null,
-  location text not null,
-  ambiguous_at float8,
-  swept_at float8,
-  primary key (run, stage, location)
-);
-"""
+_SQL: Final = NumberedQueries(__package__, "postgres_steps.sql")
 
-STEPS: Final = Tables("steps", (_TABLES,), JournalError)
+STEPS: Final = Tables("steps", (_SQL["tables"],), JournalError)
 """What the stages of runs do."""
-
-_ROWS: Final = (
-    f"select {STEP_COLUMNS}, i.ordinal, i.document from hl_async.step s left join hl_async.item i"  # noqa: S608
-    " on i.run = s.run and i.ordinal = (select min(ordinal) from hl_async.step_item where step = s.number)"
-    " where s.run = $1 and s.stage = $2 and "
-)
-
-_AGAIN: Final = (
-    "update hl_async.step set possible = case when state = 'deleted' then 0 else possible end,"
-    " state = 'planned', reason = null, result = '', how = ''"
-)
-
-_MINE: Final = (
-    "select 1 from hl_async.lane"
-    " where run = $1 and location = $2 and epoch = $3 and until > clock_timestamp()"
-)
-
-_CHANGE: Final = """
-update hl_async.step
-  set possible = possible + ($5::float8 is not null and state = 'planned')::int4 - $11::int4,
-      state = $4, attempt = attempt + ($5::float8 is not null)::int4, sent_at = coalesce($5, sent_at),
-      first_sent = coalesce(first_sent, $5), result = coalesce($6, result), how = coalesce($7, how),
-      reason = case when $4 = 'done' or $5::float8 is not null then $8 else coalesce($8, reason) end,
-      subject = coalesce($9, subject), facts = coalesce($10, facts)
-  where number = $1 and state = $2 and attempt = $3
-"""
 
 
 class StepDatabase(Protocol):
@@ -104,269 +46,166 @@ class StepDatabase(Protocol):
     async def fetch(self, statement: str, *values: Any) -> list[Any]: ...
 
 
-class PostgresSteps:
-    """See :class:`~hl_async.bulk.stages.steps.RunSteps`."""
+class _Statements:
+    """Named statements of one run; before the tables are there, reading gives nothing."""
 
     def __init__(self, journal: StepDatabase) -> None:
         self._journal = journal
 
+    def bind(self, name: str, **values: Any) -> tuple[Any, ...]:
+        """Return a statement of the run with its values."""
+        texts = {value: plain_text(content) for value, content in values.items()}
+        return _SQL.bind(name, run=self._journal.run, **texts)
+
+    async def query(self, name: str, **values: Any) -> list[Any]:
+        """Return the rows of a statement."""
+        if not await has_steps(self._journal):
+            return []
+        bound = self.bind(name, **values)
+        rows: list[Any] = await self._journal.database.run(STEPS, lambda connection: connection.fetch(*bound))
+        return rows
+
+    async def change(self, name: str, **values: Any) -> int:
+        """Execute a statement; returns how many rows it changed."""
+        if not await has_steps(self._journal):
+            return 0
+        bound = self.bind(name, **values)
+        return changed_rows(
+            await self._journal.database.run(STEPS, lambda connection: connection.execute(*bound))
+        )
+
+
+class PostgresSteps(_Statements):
+    """See :class:`~hl_async.bulk.stages.steps.RunSteps`."""
+
     async def plan(self, steps: Iterable[PlannedStep]) -> None:
-        chosen = list(steps)
+        chosen = [step._replace(key=plain_text(step.key)) for step in steps]
         if not chosen:
             return
-        rows = [
-            (
-                step.stage, step.location, plain_text(step.key), step.body,
-                step_digest(step.location, step.stage, plain_text(step.key), step.body), step.facts,
-            )
-            for step in chosen
-        ]  # fmt: skip
-        run = self._journal.run
+        places = list(dict.fromkeys(step.location for step in chosen))
 
         async def write(connection: Any) -> None:
             async with connection.transaction():
-                # one statement per step: a batch may name a step twice, and then the later one counts
-                for row, step in zip(rows, chosen, strict=True):
+                # one by one: a batch may name a step twice, and then the later one counts
+                for step in chosen:
+                    where = {"stage": step.stage, "location": step.location, "key": step.key}
+                    digest = step_digest(step.location, step.stage, step.key, step.body)
                     await connection.execute(
-                        "insert into hl_async.step (run, stage, location, key, body, digest, facts)"
-                        " values ($1, $2, $3, $4, $5, $6, $7) on conflict (run, stage, location, key) do update"
-                        " set body = excluded.body, digest = excluded.digest, facts = excluded.facts"
-                        " where step.state = 'planned' and step.possible = 0",
-                        run,
-                        *row,
+                        *self.bind("plan", **where, body=step.body, digest=digest, facts=step.facts)
                     )
                     linked = await connection.execute(
-                        "insert into hl_async.step_item select number, unnest($5::int8[]) from hl_async.step"
-                        " where run = $1 and stage = $2 and location = $3 and key = $4 on conflict do nothing",
-                        run,
-                        *row[:3],
-                        list(step.documents),
+                        *self.bind("link", **where, ordinals=list(step.documents))
                     )
-                    if linked != "INSERT 0 0":
-                        await connection.execute(
-                            "update hl_async.step set state = 'planned' where run = $1 and stage = $2"
-                            " and location = $3 and key = $4 and state in ('done', 'rejected')",
-                            run,
-                            *row[:3],
-                        )
-                places = list(dict.fromkeys(step.location for step in chosen))
-                await connection.execute(
-                    "insert into hl_async.lane (run, location) select $1, * from unnest($2::text[])"
-                    " on conflict (run, location) do update set done = false",
-                    run,
-                    places,
-                )
+                    if changed_rows(linked):
+                        await connection.execute(*self.bind("plan_linked", **where))
+                await connection.execute(*self.bind("open_lanes", locations=places))
 
         await self._journal.database.run(STEPS, write)
 
     async def rows(
         self, stage: str, *states: StepState, location: str | None = None, after: int = -1, limit: int = 2000
     ) -> list[StageStep]:
-        found = await self._fetch(
-            f"{_ROWS} ($3::text[] = '{{}}' or s.state = any($3::text[])) and s.number > $4"
-            " and ($5::text is null or s.location = $5) order by s.number limit $6",
-            stage,
-            [state.value for state in states],
-            after,
-            location,
-            limit,
+        chosen = text_of(states) if states else ""
+        rows = await self.query(
+            "rows", stage=stage, states=chosen, location=location, after=after, limit=limit
         )
-        return [step_of(tuple(row)) for row in found]
+        return [step_of(tuple(row)) for row in rows]
 
     async def counts(self, stage: str) -> list[StepCount]:
-        found = await self._fetch(
-            "select location, state, how, count(*) from hl_async.step where run = $1 and stage = $2"
-            " group by 1, 2, 3 order by min(number)",
-            stage,
-        )
-        return [StepCount(location, StepState(state), how, n) for location, state, how, n in found]
+        rows = await self.query("counts", stage=stage)
+        return [StepCount(location, StepState(state), how, n) for location, state, how, n in rows]
 
     async def stages(self) -> list[str]:
-        found = await self._fetch(
-            "select stage from hl_async.step where run = $1 group by stage order by min(number)"
-        )
-        return [stage for (stage,) in found]
+        return [stage for (stage,) in await self.query("stages")]
 
     async def unfinished(self) -> int:
-        found = await self._fetch(
-            "select (select count(*) from hl_async.step where run = $1 and state in ('planned', 'sent'))"
-            " + (select count(*) from hl_async.stage_lane where run = $1 and ambiguous_at > coalesce(swept_at, 0))"
-        )
-        return int(found[0][0]) if found else 0
+        return sum(number for (number,) in await self.query("unfinished"))
 
     async def documents(self, step: StageStep) -> list[int]:
-        found = await self._fetch(
-            "select ordinal from hl_async.step_item join hl_async.step on number = step"
-            " where run = $1 and step = $2 order by ordinal",
-            step.number,
-        )
-        return [ordinal for (ordinal,) in found]
+        return [ordinal for (ordinal,) in await self.query("ordinals", step=step.number)]
 
     async def withdraw(self, stage: str) -> int:
-        return await self._change(
-            "update hl_async.step set state = 'withdrawn' where run = $1 and stage = $2 and state = 'planned'"
-            " returning 1",
-            stage,
-        )
+        return await self.change("withdraw", stage=stage)
 
     async def undone(self, step: StageStep, reason: str) -> bool:
-        return (
-            await self._change(
-                "update hl_async.step set state = 'deleted', reason = $3"
-                " where run = $1 and number = $2 and state <> 'deleted' returning 1",
-                step.number,
-                plain_text(reason),
-            )
-            == 1
-        )
+        return await self.change("undone", number=step.number, reason=reason) == 1
 
     async def plan_again(self, stage: str, *states: StepState) -> int:
-        return await self._change(
-            f"with again as ({_AGAIN}"  # noqa: S608
-            " where run = $1 and stage = $2 and state = any($3::text[]) returning location),"
-            " open as (update hl_async.lane l set done = false"
-            " where l.run = $1 and l.location in (select location from again))"
-            " select 1 from again",
-            stage,
-            [state.value for state in states],
-        )
-
-    async def _fetch(self, statement: str, *values: Any) -> list[Any]:
-        return await self._journal.fetch(statement, *values) if await has_steps(self._journal) else []
-
-    async def _change(self, statement: str, *values: Any) -> int:
-        return len(await self._fetch(statement, *values))
+        return len(await self.query("plan_again", stage=stage, states=text_of(states)))
 
 
-class PostgresLaneSteps(StepChanges):
+class PostgresLaneSteps(_Statements, StepChanges):
     """See :class:`~hl_async.bulk.stages.steps.LaneSteps`."""
 
     def __init__(self, journal: StepDatabase, stage: str, location: str, epoch: int) -> None:
-        self._journal = journal
-        self._stage = stage
-        self._location = location
-        self._epoch = epoch
+        super().__init__(journal)
+        self._at = {"stage": stage, "location": location}
+        self._lease = {"location": location, "epoch": epoch}
 
     async def facts(self) -> StageFacts:
-        if not await has_steps(self._journal):
-            return StageFacts(0, 0, None, None, None)
-        [row] = await self._journal.fetch(
-            "select count(*) filter (where state = 'planned') as planned,"
-            " count(*) filter (where state = 'sent') as sent, max(sent_at) filter (where state = 'sent') as last,"
-            " (select ambiguous_at from hl_async.stage_lane where run = $1 and stage = $2 and location = $3) as noted,"
-            " (select swept_at from hl_async.stage_lane where run = $1 and stage = $2 and location = $3) as swept"
-            " from hl_async.step where run = $1 and stage = $2 and location = $3",
-            self._stage,
-            self._location,
-        )
-        ever = max((at for at in (row["last"], row["noted"]) if at is not None), default=None)
-        return StageFacts(row["planned"], row["sent"], row["last"], ever, row["swept"])
+        return stage_facts(await self.query("lane_facts", **self._at))
 
     async def take(self, after: int, limit: int, *, of_created: bool = False) -> list[StageStep]:
-        created = " and i.state = 'created'" if of_created else ""
-        return await self._rows(
-            f"s.state = 'planned' and s.number > $4{created} order by s.number limit $5", after, limit
-        )
+        rows = await self.query("take", **self._at, after=after, limit=limit, of_created=of_created)
+        return [step_of(tuple(row)) for row in rows]
 
     async def ambiguous(self) -> list[StageStep]:
-        return await self._rows("s.state = 'sent' order by s.number")
+        return [step_of(tuple(row)) for row in await self.query("ambiguous", **self._at)]
 
     async def suspects(self) -> list[StageStep]:
-        return await self._rows("s.possible > (s.how = 'made')::int4 order by s.number")
-
-    async def _rows(self, where: str, *values: Any) -> list[StageStep]:
-        if not await has_steps(self._journal):
-            return []
-        query = f"{_ROWS} s.location = $3 and {where}"
-        found = await self._journal.fetch(query, self._stage, self._location, *values)
-        return [step_of(tuple(row)) for row in found]
+        return [step_of(tuple(row)) for row in await self.query("suspects", **self._at)]
 
     async def documents(self, step: StageStep) -> list[StepDocument]:
-        found = await self._journal.fetch(
-            "select i.ordinal, i.body from hl_async.item i join hl_async.step_item t using (ordinal)"
-            " where i.run = $1 and t.step = $2 and i.state = 'planned' and i.body is not null order by i.ordinal",
-            step.number,
-        )
-        return [StepDocument(*row) for row in found]
+        return [StepDocument(*row) for row in await self.query("documents", step=step.number)]
 
-    async def change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
-        step, run = change.step, self._journal.run
-        refused = step.state is StepState.SENT and not change.executed
-        lane = (run, self._location, self._epoch)
-
+    async def write_change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
         async def write(connection: Any) -> bool:
             async with connection.transaction():
-                # the lock on the lane's row keeps the lease until this transaction ends
-                if await connection.fetchval(f"{_MINE} for share", *lane) is None:
-                    raise LaneLost(f"another process works on {self._location} by now")
-                done = await connection.execute(
-                    _CHANGE, step.number, step.state.value, step.attempt, change.state.value, change.sent_at,
-                    change.result, change.how, plain_text(change.reason), change.subject, change.facts, int(refused),
-                )  # fmt: skip
-                if done != "UPDATE 1":
+                if await connection.fetchval(*self.bind("mine", **self._lease)) is None:
+                    raise self._lost()
+                done = await connection.execute(*self.bind("change", **change_values(change)))
+                if not changed_rows(done):
                     return False
                 for document in documents:
-                    await _change_document(connection, run, document)
+                    await self._change_document(connection, document)
             return True
 
         return await self._journal.database.run(STEPS, write)
 
     async def note_ambiguous(self, at: float) -> None:
-        await self._latest("ambiguous_at", at)
+        await self._note("note_ambiguous", at)
 
     async def swept(self, at: float) -> None:
-        await self._latest("swept_at", at)
+        await self._note("note_swept", at)
 
-    async def _latest(self, column: str, at: float) -> None:
-        rows = await self._journal.fetch(
-            f"insert into hl_async.stage_lane (run, location, stage, {column})"
-            f" select $1, $2, $4, $5 where exists ({_MINE}) on conflict (run, stage, location)"
-            f" do update set {column} = greatest(stage_lane.{column}, excluded.{column}) returning 1",
-            self._location,
-            self._epoch,
-            self._stage,
-            at,
-        )
-        if not rows:
-            raise LaneLost(f"another process works on {self._location} by now")
+    async def _note(self, name: str, at: float) -> None:
+        if not await self.query(name, **self._at, epoch=self._lease["epoch"], at=at):
+            raise self._lost()
+
+    async def _change_document(self, connection: Any, change: DocumentChange) -> None:
+        """Give a planned document another body with a new digest, or reject it."""
+        at = {"ordinal": change.ordinal}
+        if change.body is None:
+            await connection.execute(*self.bind("reject_document", **at, reason=change.reason))
+            return
+        found = await connection.fetchrow(*self.bind("document_identity", **at))
+        if found is not None:
+            key, location, ids = found
+            digest = digest_of(key, location, ids, change.body)
+            await connection.execute(*self.bind("rewrite_document", **at, body=change.body, digest=digest))
+
+    def _lost(self) -> LaneLost:
+        return LaneLost(f"another process works on {self._at['location']} by now")
 
 
 async def plan_steps_again(connection: Any, run: int, states: Sequence[str]) -> None:
     """Plan the steps of every stage in these states again, within a transaction of the journal."""
-    if await connection.fetchval("select to_regclass('hl_async.step')") is not None:
-        await connection.execute(f"{_AGAIN} where run = $1 and state = any($2::text[])", run, list(states))
+    if await connection.fetchval(_SQL["has_steps"]):
+        await connection.execute(*_SQL.bind("plan_again", run=run, stage=None, states=" ".join(states)))
 
 
 async def has_steps(journal: StepDatabase) -> bool:
     """Return whether the tables are there."""
-    [row] = await journal.fetch("select to_regclass('hl_async.step') is not null as found, $1::int8")
-    found: bool = row["found"]
-    return found
-
-
-async def _change_document(connection: Any, run: int, change: DocumentChange) -> None:
-    """Give a planned document another body with a new digest, or reject it."""
-    if change.body is None:
-        await connection.execute(
-            "update hl_async.item set state = 'rejected', reason = $3"
-            " where run = $1 and ordinal = $2 and state = 'planned'",
-            run,
-            change.ordinal,
-            plain_text(change.reason),
-        )
-        return
-    found = await connection.fetchrow(
-        "select key, location, ids from hl_async.item where run = $1 and ordinal = $2 and state = 'planned'"
-        " for update",
-        run,
-        change.ordinal,
-    )
-    if found is not None:
-        key, location, ids = found
-        await connection.execute(
-            "update hl_async.item set body = $3, digest = $4 where run = $1 and ordinal = $2",
-            run,
-            change.ordinal,
-            change.body,
-            digest_of(key, location, ids, change.body),
-        )
+    # the journal's statements have the run as their first value
+    [(found,)] = await journal.fetch(f"{_SQL['has_steps']} from (select $1::int8) run")
+    return bool(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -177,6 +178,6 @@ class StoredLane(ABC):
         await self._stored.record_deletion_result(deletion, outcome)
 
 
-def text_of(states: Sequence[State]) -> str:
+def text_of(states: Sequence[StrEnum]) -> str:
     """Return the states as statements take them: one text, so that their number is free."""
     return f" {' '.join(state.value for state in states)} "

@@ -104,15 +104,8 @@ class StageStep(NamedTuple):
         return self.digest == step_digest(self.location, self.stage, self.key, self.body)
 
 
-STEP_COLUMNS: Final = (
-    "s.number, s.location, s.stage, s.key, s.state, s.attempt, s.possible, s.body, s.digest, s.facts, s.subject,"
-    " s.result, s.how, s.reason, s.first_sent, s.sent_at"
-)
-"""The columns of a :class:`StageStep` in every journal; the first document and its id follow."""
-
-
 def step_of(columns: Sequence[Any]) -> StageStep:
-    """Build a step from :data:`STEP_COLUMNS` and the two columns after them."""
+    """Build a step from the columns that the statements of every journal read."""
     step = StageStep(*columns)
     return step._replace(state=StepState(step.state))
 
@@ -342,17 +335,45 @@ class LaneSteps(Protocol):
         ...
 
 
+def stage_facts(rows: Sequence[Sequence[Any]]) -> StageFacts:
+    """Build the facts of a stage from the row that the statements of every journal read; without one, it is empty."""
+    if not rows:
+        return StageFacts(0, 0, None, None, None)
+    planned, waiting, last, noted, swept = rows[0]
+    ever = max((at for at in (last, noted) if at is not None), default=None)
+    return StageFacts(planned, waiting, last, ever, swept)
+
+
+def change_values(change: StepChange) -> dict[str, Any]:
+    """Return a change as the values of its statement, the same in every journal."""
+    step = change.step
+    return {
+        "state": change.state.value,
+        "sent_at": change.sent_at,
+        "result": change.result,
+        "how": change.how,
+        "reason": change.reason,
+        "subject": change.subject,
+        "facts": change.facts,
+        # provably not executed: it cannot have done anything
+        "refused": int(step.state is StepState.SENT and not change.executed),
+        "number": step.number,
+        "origin": step.state.value,
+        "attempt": step.attempt,
+    }
+
+
 class StepChanges:
     """The changes of :class:`LaneSteps`, each of them one :class:`StepChange`. Journals write these."""
 
-    async def change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
+    async def write_change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
         """Write one change, with the changes of its documents, in one transaction."""
         raise NotImplementedError
 
     async def intend(
         self, step: StageStep, at: float, *, subject: str | None = None, facts: bytes | None = None
     ) -> bool:
-        return await self.change(StepChange(step, StepState.SENT, at, subject=subject, facts=facts))
+        return await self.write_change(StepChange(step, StepState.SENT, at, subject=subject, facts=facts))
 
     async def done(
         self,
@@ -363,7 +384,7 @@ class StepChanges:
         facts: bytes | None = None,
         documents: Sequence[DocumentChange] = (),
     ) -> bool:
-        return await self.change(
+        return await self.write_change(
             StepChange(step, StepState.DONE, result=result, how=how, facts=facts), documents
         )
 
@@ -377,21 +398,21 @@ class StepChanges:
         executed: bool = False,
     ) -> bool:
         change = StepChange(step, StepState.REJECTED, reason=reason, facts=facts, executed=executed)
-        return await self.change(change, documents)
+        return await self.write_change(change, documents)
 
     async def unanswered(self, step: StageStep, words: str) -> bool:
-        return await self.change(StepChange(step, StepState.SENT, reason=words))
+        return await self.write_change(StepChange(step, StepState.SENT, reason=words))
 
     async def mark_planned(self, step: StageStep, *, executed: bool) -> bool:
-        return await self.change(StepChange(step, StepState.PLANNED, executed=executed))
+        return await self.write_change(StepChange(step, StepState.PLANNED, executed=executed))
 
     async def mark_unknown(
         self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()
     ) -> bool:
-        return await self.change(StepChange(step, StepState.UNKNOWN, reason=reason), documents)
+        return await self.write_change(StepChange(step, StepState.UNKNOWN, reason=reason), documents)
 
     async def hold(self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()) -> bool:
-        return await self.change(StepChange(step, StepState.HELD, reason=reason), documents)
+        return await self.write_change(StepChange(step, StepState.HELD, reason=reason), documents)
 
 
 def facts_of(step: StageStep) -> dict[str, Any]:

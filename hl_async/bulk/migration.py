@@ -28,7 +28,7 @@ from hl_async.bulk.preparation import (
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.mapping import Mapping
-from hl_async.bulk.stages.checking import ContactCheck, check_into
+from hl_async.bulk.stages.checking import check_into
 from hl_async.bulk.stages.contact_book import LocationContacts
 from hl_async.bulk.stages.contacts_file import contacts_beside
 from hl_async.bulk.stages.customers import ContactPolicy
@@ -189,8 +189,7 @@ async def plan(
         TooManyRejects: The mapping is probably wrong.
         ScopeMissing: The token lacks contacts.readonly.
     """
-    # The plan goes through the same journal as a real run, in a folder that is deleted. So it reports the same
-    # rejects.
+    # A journal in a folder that is deleted makes the plan report the same rejects as a real run.
     folder = await asyncio.to_thread(lambda: tempfile.TemporaryDirectory(prefix="hl-async-"))
     try:
         settings = MigrationSettings(
@@ -204,17 +203,18 @@ async def plan(
             found = await plan_of(run, left_out, planned.facts)
             if check_contacts is None:
                 return found
-            place = write_contacts_to or contacts_beside(await run.journal.header(), planned.beside)
-            return msgspec.structs.replace(found, contacts=await _checked(run, check_contacts, place))
+            return await _checked(found, run, check_contacts, write_contacts_to, planned.beside)
     finally:
         await asyncio.to_thread(folder.cleanup)
 
 
-async def _checked(run: Run, hl: HighLevel, file: Path) -> ContactCheck:
-    """Look up the customers that a run has planned, and write the contacts file."""
-    return await check_into(
-        file, run.journal, run.customers, run.contact_policy, lambda one: LocationContacts(hl.location(one))
+async def _checked(found: Plan, run: Run, hl: HighLevel, file: Path | None, beside: Path) -> Plan:
+    """Look up the customers of a plan, write the contacts file, and add both to the plan."""
+    place = file or contacts_beside(await run.journal.header(), beside)
+    check = await check_into(
+        place, run.journal, run.customers, run.contact_policy, lambda one: LocationContacts(hl.location(one))
     )
+    return msgspec.structs.replace(found, contacts=check)
 
 
 async def verify(

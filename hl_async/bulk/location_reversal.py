@@ -137,6 +137,10 @@ class LocationReversal:
         """Recorded documents that no listing showed, although the list vouches for their absence."""
         self._unseen: dict[str, Kept] = {}
         """Recorded documents that were never seen: nothing is known about them."""
+        self._candidates: dict[str, frozenset[str]] = {}
+        """Unrecorded documents of the last listing, by key."""
+        self._settled: set[str] = set()
+        """Keys whose unrecorded documents two listings in a row showed alike."""
         self._first: LocationReading | None = None
         self._has_control = False
         """Whether a listing has shown a document of the run: only then its silence means something."""
@@ -314,13 +318,18 @@ class LocationReversal:
         known = await self._lane.known()
         reading, self._first = self._first or await self._read(), None
         self._has_control = self._has_control or bool(reading.listed)
+        recorded = self._note_candidates(reading, known)
         doomed: list[tuple[str, str]] = []
+        is_waiting = False
         for claim in claims(reading.listed, known, self._timing, unique_keys=is_unique(self._run.keys)):
             reason = reason_to_keep(claim, even_changed=self._even_changed)
             if reason is not None:
                 await self._keep_document(claim, reason, known)
-            elif claim.key is not None:
-                doomed.append((claim.key, claim.listed.id))
+            elif claim.listed.id in recorded or claim.key in self._settled:
+                doomed.append((claim.key or claim.listed.key or "", claim.listed.id))
+            else:
+                is_waiting = True
+                continue
             self._last[claim.listed.id] = self._kept.get(claim.listed.id)
         for document, key in self._hidden(reading, known).items():
             if await self._may_delete_unseen(document, known[key]):
@@ -332,7 +341,22 @@ class LocationReversal:
             batch = doomed[at : at + _DELETIONS_AT_ONCE]
             outcomes += await asyncio.gather(*(self._delete(known[key], key, one) for key, one in batch))
             self._board.show()
-        return "deleted" not in outcomes and not self._failed
+        return "deleted" not in outcomes and not self._failed and not is_waiting
+
+    def _note_candidates(self, reading: LocationReading, known: dict[str, KnownItem]) -> set[str | None]:
+        """Note which unrecorded documents a listing shows for each key; returns the recorded ones.
+
+        A list that hides an original shows its copy as the oldest one. So who made an unrecorded document is decided
+        only when two listings agree.
+        """
+        recorded = {item.document for item in known.values()}
+        found: dict[str, set[str]] = {}
+        for one in reading.listed:
+            if one.key is not None and one.id not in recorded:
+                found.setdefault(one.key, set()).add(one.id)
+        before, self._candidates = self._candidates, {key: frozenset(ids) for key, ids in found.items()}
+        self._settled = {key for key, ids in self._candidates.items() if before.get(key) == ids}
+        return recorded
 
     async def _may_delete_unseen(self, document: str, item: KnownItem) -> bool:
         """Whether a document that the listing lacks may be deleted by its id. If not, it is kept, or left open."""
@@ -365,7 +389,7 @@ class LocationReversal:
         self._kept[claim.listed.id] = Kept(
             reason[0], row.source_id, claim.listed.id, self._lane.location, reason[1]
         )
-        if claim.key is None or not claim.is_first or row.document:
+        if claim.key not in self._settled or not claim.is_first or row.document:
             return
         if row.state is State.SENT:
             await self._lane.created(row.ordinal, row.attempt, claim.listed.id)

@@ -232,7 +232,8 @@ async def check(stories: list[Story], store: JournalStore, *, even_changed: bool
             told[f"loc{n}"] = Told(story, run, lane, mine)
             await told[f"loc{n}"].carry_out()
             await lane.release(LaneRelease())
-        if any(story.forgets for story in stories):
+    if any(story.forgets for story in stories):
+        async with await Run.open(store) as run:
             await run.journal.note(sending="yes")  # what a process leaves that did not end in order
     async with await Run.open(store) as run:
         report = await until_complete(run, lambda location: told[location].place, even_changed=even_changed)

@@ -25,6 +25,7 @@ from benchmarks import (
     once,
     planning,
     shared_budget,
+    stages,
     torture,
     watch,
     watch_sockets,
@@ -52,6 +53,20 @@ SHORT_WATCH = {
     watch: ["--sizes", "100", "10000", "--changes", "500"],
     watch_sockets: ["--size", "2000", "--changes", "100", "--speed", "5", "--calls", "100"],
 }
+SHORT_STAGES = [
+    "--documents",
+    "120",
+    "--customers",
+    "40",
+    "--there",
+    "10",
+    "--ambiguous",
+    "4",
+    "--kills",
+    "4",
+    "--lag",
+    "2",
+]
 SHORT_ONCE = ["--calls", "200", "--people", "60", "--known", "20", "--pairs", "80", "--deaths", "6"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -78,6 +93,7 @@ def main() -> int:
         shared_budget,
         credentials,
         torture,
+        stages,
         once,
         planning,
         watch,
@@ -87,6 +103,7 @@ def main() -> int:
         name = module.__name__.rpartition(".")[2]
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
         chosen = {call_overhead: CALLS, workers: shared, once: [] if options.long else SHORT_ONCE}
+        chosen[stages] = [] if options.long else SHORT_STAGES
         chosen |= {one: [] if options.long else counts for one, counts in SHORT_WATCH.items()}
         sys.argv = [name, *chosen.get(module, counts)]
         if module.main():

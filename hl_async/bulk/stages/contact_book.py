@@ -32,8 +32,8 @@ class ContactBook(Protocol):
         """Return the contacts that the index shows for a key: ``external``, ``email``, ``phone`` or ``name``."""
         ...
 
-    async def count(self) -> int:
-        """Return how many contacts the location has."""
+    async def count(self) -> int | None:
+        """Return how many contacts the location has; None if the API does not say."""
         ...
 
     def all(self) -> AsyncIterator[ContactRecord]:
@@ -90,9 +90,10 @@ class LocationContacts:
         page = await self._calm.contacts.search(query, filters=filters, limit=100)
         return list(page.items)
 
-    async def count(self) -> int:
+    async def count(self) -> int | None:
         page = await self._calm.contacts.search(limit=1)
-        return page.total or 0
+        # a total that contradicts the page is not one
+        return None if page.items and not page.total else page.total
 
     async def all(self) -> AsyncIterator[ContactRecord]:
         async for contact in self._calm.contacts.search(limit=500):

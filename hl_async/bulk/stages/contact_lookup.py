@@ -43,6 +43,8 @@ class ContactLookup:
         if one_by_one <= _WORTH_COUNTING and not given:
             return LookupPlan(False, one_by_one)
         contacts = await self._book.count()
+        if contacts is None:
+            return LookupPlan(False, one_by_one + 1)
         self._is_empty = contacts == 0
         if not self._is_empty and listing_requests(contacts) >= one_by_one:
             return LookupPlan(False, one_by_one + 1, contacts)

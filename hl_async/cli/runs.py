@@ -66,7 +66,7 @@ def verify(
                 say(f"note: the run is not complete, {open_} still to come")
             if left.rejected and left.state == "done":
                 say(
-                    f"note: {plural(left.rejected, 'document')} of the source were rejected and are not compared"
+                    f"note: {plural(left.rejected, 'rejected document')} of the source: not compared"
                 )
         return ExitCode.DIFFERS if found.differences else ExitCode.OK
 

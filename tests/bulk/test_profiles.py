@@ -654,3 +654,13 @@ def test_every_profile_says_what_to_export_and_what_is_left_out(name: str) -> No
     assert profile.left_out
     assert len(profile.main.columns) >= 5
     assert len([line for line in profile.query.text.splitlines() if line and not line.startswith("--")]) <= 45
+
+
+def test_a_reject_keeps_rows_whose_key_stands_above(tmp_path: Path) -> None:
+    path = table(
+        tmp_path, SHOPIFY,
+        shopify("#1", Total="99.00", Subtotal="99.00"), {"Lineitem name": "Cup", "Lineitem quantity": "1", "Lineitem price": "5.00"},
+    )  # fmt: skip
+    (bad,) = run("shopify", path)
+    assert isinstance(bad, Reject)
+    assert b"Cup" in bad.raw and len(bad.raw.splitlines()) == 2

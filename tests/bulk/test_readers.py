@@ -146,7 +146,7 @@ def test_rules_leave_documents_out(tmp_path: Path) -> None:
 
 def test_a_ragged_line_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
     found = read(tmp_path, [row("1"), ["2", "short"], row("3"), []])
-    assert [type(one).__name__ for one in found] == ["SourceItem", "Reject", "SourceItem"]
+    assert [type(one).__name__ for one in found] == ["Item", "Reject", "Item"]
     assert "line 3 has 2 fields where the header has 9" in getattr(found[1], "reason", "")
 
 
@@ -178,7 +178,7 @@ def test_a_line_too_short_to_name_its_document_is_a_reject_of_its_own(tmp_path: 
     assert [(one.source_id, type(one).__name__) for one in found] == [
         ("", "Reject"),
         ("A", "Reject"),
-        ("B", "SourceItem"),
+        ("B", "Item"),
     ]
     assert "between the lines of this document" in getattr(found[1], "reason", "")
 
@@ -395,7 +395,7 @@ def test_ndjson_lines_are_bodies_and_bad_ones_name_their_line(tmp_path: Path) ->
         b"\xef\xbb\xbf" + good,
         b'"\xff"',
     )
-    assert [type(one).__name__ for one in found] == ["SourceItem", *["Reject"] * 6, "SourceItem", "Reject"]
+    assert [type(one).__name__ for one in found] == ["Item", *["Reject"] * 6, "Item", "Reject"]
     first = found[0]
     assert isinstance(first, SourceItem)
     assert (first.source_id, first.location, first.total) == ("A7", "loc9", Decimal("29.97"))
@@ -490,3 +490,9 @@ def test_any_bytes_are_documents_rejects_or_one_clear_error(tmp_path: Path, cont
             list(read_source(tmp_path / name, mapping))
         except SourceError as error:
             assert str(tmp_path) in str(error) or "column" in str(error) or "header" in str(error)
+
+
+def test_records_are_called_by_their_short_names(tmp_path: Path) -> None:
+    good, bad = read(tmp_path, [row("1"), row("2", Qty="x")])
+    assert [type(one).__name__ for one in (good, bad)] == ["Item", "Reject"]
+    assert repr(good).startswith("Item(")

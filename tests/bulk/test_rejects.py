@@ -78,7 +78,7 @@ def test_a_broken_line_stays_a_reject_until_it_is_mended(tmp_path: Path) -> None
     assert "surplus" in source.read_text()
     assert source.read_text().count("fields where the header has") == 2
     mended = again(tmp_path, mapping, source, "r4.csv", ("1,Oak,1,", "1,Oak,1,9,"), (",surplus", ""))
-    assert [type(one).__name__ for one in mended] == ["SourceItem", "SourceItem"]
+    assert [type(one).__name__ for one in mended] == ["Item", "Item"]
 
 
 def test_a_field_longer_than_the_csv_module_likes_comes_back(tmp_path: Path) -> None:

@@ -117,7 +117,9 @@ def compile_document(
     _check_identity(document, settings)
     currency = _currency(document, settings)
     location = _location(document, settings)
-    notes = [one for one in (note, state_note(document, settings.kind)) if one]
+    notes = [note] if note else []
+    if document.status and (state := state_note(document, settings.kind)):
+        notes.append(state)
     naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, latest, notes)
     # prices come before the body: a total that differs must be found before anything else is complained about

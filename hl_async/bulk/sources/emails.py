@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _ADDRESS: Final = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+")
@@ -19,6 +20,7 @@ def emails_in(text: str) -> tuple[str, list[str]]:
     return (found[0], found[1:]) if found else (text, [])
 
 
+@lru_cache(4096)
 def is_email(text: str) -> bool:
     """Whether a text looks like one address."""
     return _PLAIN.match(text) is not None

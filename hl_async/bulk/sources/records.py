@@ -41,6 +41,10 @@ class SourceItem(msgspec.Struct, frozen=True):
     customer: DocumentCustomer | None = None
 
 
+# reprs, and scripts that look at the kind of a record, call it by the short name; models have an Item of their own
+SourceItem.__name__ = "Item"
+
+
 class Reject(msgspec.Struct, frozen=True):
     """One document of the source that cannot become a request, with the reason and its original text.
 

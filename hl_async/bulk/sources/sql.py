@@ -301,6 +301,7 @@ class _Documents:
         names = [row[0] for row in connection.fetchall()]
         self._assembler = RowAssembler(names, settings, query.label)
         self._id = names.index("source_id")
+        self._has_raw = "raw" in names
 
     def _watch(self) -> None:
         """Name money of tables that the query does not mention."""
@@ -364,7 +365,7 @@ class _Documents:
                 ordinal=ordinal,
                 latest=self._latest,
                 place=assembler.place(rows),
-                raw=self._raw(source_id, rows),
+                raw=assembler.raw(rows) if self._has_raw else b"",
                 business_name=assembler.text("business_name", rows),
                 rules=self._rules,
                 note=assembler.text("note", rows),
@@ -400,22 +401,22 @@ class _Documents:
         by_rule: bool = False,
     ) -> Reject:
         place = self._assembler.place(rows)
-        raw = self._raw(source_id, rows, whole=True)
+        raw = self._raw(source_id, rows)
         return Reject(ordinal, source_id, reason, raw, place, skipped, by_rule)
 
-    def _raw(self, source_id: str, rows: list[tuple[Any, ...]], *, whole: bool = False) -> bytes:
+    def _raw(self, source_id: str, rows: list[tuple[Any, ...]]) -> bytes:
         """The document as it stands in the source, if the query can tell; else the rows of the query."""
         if own := self._assembler.raw(rows):
             return own
-        if not whole:
-            return b""
         if self._keyed is not None:
             table, key = self._keyed
-            cursor = self._connection.cursor()
             columns = ", ".join(map(_quoted, table.columns))
+            cursor = self._connection.cursor()
+            # by line too: rows without a key belong to the document above, and a query may fill it down
             cursor.execute(
-                f"SELECT {columns} FROM {_quoted(table.name)} WHERE trim({_quoted(key)}) = ? ORDER BY {LINE}",  # noqa: S608
-                [source_id],
+                f"SELECT {columns} FROM {_quoted(table.name)} "  # noqa: S608
+                f"WHERE trim({_quoted(key)}) = ? OR {LINE} IN (SELECT unnest(?::BIGINT[])) ORDER BY {LINE}",
+                [source_id, self._assembler.numbers(rows)],
             )
             found = [["" if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]
             if found:

@@ -85,7 +85,7 @@ def remove(name: str) -> int:
     path = profile_file()
     profiles = read_profiles(path)
     if profiles.pop(name, None) is None:
-        fail(f"there is no profile {name!r}")
+        fail(f"unknown profile {name!r}")
     write_profiles(path, profiles)
     say(f"removed {name}")
     return ExitCode.OK

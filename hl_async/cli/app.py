@@ -69,7 +69,7 @@ _COMMANDS: Final = {
 
 _SUMMARIES: Final = {
     "account": "Keep several accounts; choose one with --profile.",
-    "auth": "Log an OAuth app in, see what is installed, renew, log out.",
+    "auth": "Log an OAuth app in, list installations, renew, log out.",
     "call": "Call any operation of the API.",
     "completion": "Print the completion script of a shell.",
     "copy": "Copy the estimates of one location into another.",
@@ -86,9 +86,9 @@ _SUMMARIES: Final = {
     "rollback": "Delete the drafts that a run created, and close the run.",
     "sandbox": "Serve a local HighLevel on loopback.",
     "status": "Show how far a run has come.",
-    "verify": "Compare what a run sent with what is in the location.",
+    "verify": "Compare the documents of a run with the location.",
     "webhooks": "Send signed test deliveries, and receive deliveries.",
-    "watch": "Print what happens to estimates or invoices.",
+    "watch": "Print changes of estimates or invoices.",
     "worker": "Work on the runs of a database, beside other workers.",
 }
 
@@ -231,7 +231,7 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (OutcomeUnknown, "look whether it happened before you do it again"),
     (ConnectFailed, _CONNECTING),
     (JournalMissing, "see the runs of a database with: hl-async status"),
-    (LaneLost, "the same command continues with what is left"),
+    (LaneLost, "the same command continues with the rest"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
     (AlreadyMigrated, "continue the run that created them, or create these documents all the same: --again"),
 )

@@ -1,4 +1,4 @@
-"""Internal. ``hl-async auth``: log an OAuth app in, see what is installed, renew, log out."""
+"""Internal. ``hl-async auth``: log an OAuth app in, list installations, renew, log out."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def logout(keys: tuple[str, ...], every: bool, yes: bool) -> int:
         finally:
             await app.aclose()
         for key in chosen:
-            say(f"{key}: {'there were none' if key in missing else 'removed'}")
+            say(f"{key}: {'nothing stored' if key in missing else 'removed'}")
         return ExitCode.AUTH if missing else ExitCode.OK
 
     return int(run_async(main))

@@ -16,7 +16,7 @@ from hl_async.operations import plain_id
 
 
 class ContactChoice(msgspec.Struct, frozen=True):
-    """What the options say; ``policy`` is None if they leave it as it is."""
+    """The values of the options. ``policy`` is missing if they do not change it."""
 
     check_contacts: bool = False
     contacts: Path | None = None
@@ -82,5 +82,5 @@ _POLICY = (
     click.option("--match-name", is_flag=True, help="Know customers by name as well, if nothing else finds them."),
     click.option("--external-field", metavar="ID",
                  help="A custom field that holds the old system's customer id; searched first."),
-    click.option("--update-contacts", is_flag=True, help="Fill what is empty in contacts that are matched."),
+    click.option("--update-contacts", is_flag=True, help="Fill empty fields of matched contacts."),
 )  # fmt: skip

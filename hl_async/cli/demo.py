@@ -69,7 +69,7 @@ async def _demo(folder: Path, *, kept: bool) -> ExitCode:
                 await shop.location().contacts.create(
                     ContactDraft(name=name, email=f"{name.split()[0]}@example.com")
                 )
-        # what happens to real migrations: an answer that never came, a gateway that failed, a late commit
+        # Real migrations meet these: a lost answer, a failed gateway, an error after the commit.
         box.faults.use(
             {Fault.RESET_AFTER_COMMIT: 0.03, Fault.HTML_502: 0.02, Fault.ERROR_500_AFTER: 0.01}, seed=7
         )

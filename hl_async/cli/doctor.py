@@ -113,7 +113,7 @@ def doctor(location: str | None, folder: Path, base_url: str | None, as_json: bo
 
 
 def machine() -> list[CheckFinding]:
-    """Describe Python, the package and what speeds it up."""
+    """Describe Python, the package and its speed-ups."""
 
     def installed(name: str) -> str | None:
         try:

@@ -87,7 +87,7 @@ def store_of(journal: str, given: str | None) -> JournalStore:
     In a database a run has the name of its source, which may well lie in this folder without being a journal.
 
     Raises:
-        JournalMissing: There is no such run.
+        JournalMissing: The run is unknown.
     """
     from hl_async.bulk.journals.sqlite import SqliteJournals
 
@@ -114,7 +114,7 @@ def _journal_of(path: Path) -> Path:
     if beside.exists():
         return beside
     if path.suffix.lower() in (".csv", ".xlsx", ".ndjson", ".jsonl"):
-        raise JournalMissing(f"there is no journal of {path}: {beside.name} does not exist")
+        raise JournalMissing(f"{path} has no journal: {beside.name} does not exist")
     return path
 
 

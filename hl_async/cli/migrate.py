@@ -432,7 +432,7 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
             file = shown(report.reject_file, arguments.here)
             again = shlex.join([file, *arguments.way])
             click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
-        say(f"compare what was sent with the location: hl-async verify {report.journal}")
+        say(f"compare the documents with the location: hl-async verify {report.journal}")
     payments = report.payments or PaymentCounts()
     if report.unknown or payments.unknown:
         return ExitCode.HELD

@@ -28,7 +28,7 @@ def profile_file() -> Path:
 
 
 def read_profiles(path: Path) -> dict[str, dict[str, str]]:
-    """Read every profile; none if there is no file.
+    """Read every profile. Without a file the result is empty.
 
     Raises:
         ConfigurationError: The file is not TOML, or a profile has a key that is unknown.
@@ -81,7 +81,7 @@ def use_profile(name: str) -> None:
     """Let the rest of this process see the profile as its environment.
 
     Raises:
-        ConfigurationError: There is no such profile.
+        ConfigurationError: The profile is unknown.
     """
     path = profile_file()
     profiles = read_profiles(path)
@@ -89,7 +89,7 @@ def use_profile(name: str) -> None:
         known = ", ".join(sorted(profiles)) or "none yet"
         raise ConfigurationError(
             "--profile",
-            f"there is no profile {name!r}; known are {known}; add one with: hl-async account add {name}",
+            f"unknown profile {name!r}; known are {known}; add one with: hl-async account add {name}",
         )
     os.environ.update({VARIABLES[key]: value for key, value in profiles[name].items()})
 

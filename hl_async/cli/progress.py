@@ -1,4 +1,4 @@
-"""Internal. Progress on a terminal: a bar; lines elsewhere. Says what is waited for, and until when."""
+"""Internal. Progress on a terminal: a bar; lines elsewhere. It names each wait and its end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
 
 
 class Lines:
-    """Choose the line that is due where there is no terminal. Pure; times are passed in."""
+    """Choose the next line of output that is not a terminal. Pure: times are passed in."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -101,7 +101,7 @@ def _pace(now: Progress) -> str:
 
 
 def waiting(now: Progress, clock: float) -> str:
-    """Return what is waited for and until when; "" if nothing is."""
+    """Describe the present wait and its end; "" without one."""
     if now.until is None or now.until <= clock:
         return ""
     until = f"{time_of_day(now.until)} ({now.until - clock:.0f} s)"
@@ -120,7 +120,7 @@ def unreachable(trouble: Trouble | None, at: float) -> str:
     due = "" if trouble.next_at is None else f", next in {max(0.0, trouble.next_at - at):.0f} s"
     return (
         f"{trouble.host} {trouble.words}; trying again ({_ordinal(trouble.attempts)} time{due}); "
-        "Ctrl-C keeps what is done"
+        "Ctrl-C keeps finished work"
     )
 
 

@@ -36,7 +36,7 @@ def span(seconds: float | None) -> str:
 
 
 def report_lines(report: RunReport) -> list[str]:
-    """The report as text, one fact per line; the commonest reasons under what was rejected."""
+    """Return the report as text, one fact per line, with the commonest reasons of rejects."""
     lines = [
         f"source     {report.source:>8,} {'document' if report.source == 1 else 'documents'}",
         f"created    {report.created:>8,}   {money(report.total_created)}",
@@ -90,7 +90,7 @@ def _effort_lines(report: RunReport) -> list[str]:
 
 
 def contacts_line(contacts: ContactCounts) -> str:
-    """What became of the customers of a run."""
+    """Describe the results of a run's customers."""
     by = dict(contacts.by)
     unchecked = by.pop("unchecked", 0)
     found = ", ".join(f"{name} {number:,}" for name, number in by.items())
@@ -149,7 +149,7 @@ def _cut(text: str) -> str:
 
 
 def verification_lines(found: Verification, report: Path | None = None) -> list[str]:
-    """The verification as text: what was compared, or every difference."""
+    """Return the verification as text: the compared fields, or every difference."""
     kept = [one for one in found.differences if one.kind == "extra"]
     if found.state != "running":
         deleted = f"{found.state.replace('_', ' ')}: {plural(found.deleted, 'document')} deleted"
@@ -184,7 +184,7 @@ def _difference_lines(found: Verification) -> list[str]:
 
 
 def rollback_lines(found: RollbackReport) -> list[str]:
-    """The rollback as text: what was deleted, what stays and why, what is still open."""
+    """Return the rollback as text: deleted, kept with the reason, and open documents."""
     lines = [f"deleted {plural(found.deleted, 'draft')}"]
     if found.gone:
         lines.append(f"{plural(found.gone, 'document')} had been deleted before")

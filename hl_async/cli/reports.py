@@ -70,7 +70,7 @@ def receivables(
 @_format_option
 @base_url_option
 def reconcile(locations: tuple[str, ...], company: str | None, form: str, base_url: str | None) -> int:
-    """Compare what invoices say was paid with the location's transactions.
+    """Compare the payments in invoices with the location's transactions.
 
     Exit 7 when something does not agree.
 

@@ -1,4 +1,4 @@
-"""Internal. What is done with a run afterwards: verify, rejects, rollback."""
+"""Internal. Commands on a finished run: verify, rejects, rollback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from hl_async.cli.sessions import Counting, base_url_option, client, draining, j
 def verify(
     journal: str, postgres: str | None, repair: bool, report: Path | None, base_url: str | None, as_json: bool
 ) -> int:
-    """Compare the run of JOURNAL with what is in the location: every document, field by field.
+    """Compare the run of JOURNAL with its location: every document, field by field.
 
     Findings: same, changed (a field differs), missing, unmarked (there without the run's key), extra (a second copy,
     or one that another run made of the same document). A run that was rolled back expects no documents.
@@ -152,7 +152,7 @@ def rollback(
 
 
 def _ended(found: RollbackReport, name: str) -> ExitCode:
-    """Say what is left to do."""
+    """Print the remaining work."""
     if not found.complete:
         until = f" (not before {time_of_day(found.until)})" if found.until else ""
         say(

@@ -61,7 +61,9 @@ from hl_async.sandbox.zones import DEFAULT as DEFAULT_ZONE
 @click.option("--webhook-url", metavar="URL",
               help="Deliver signed webhooks there; the public key is in /_sandbox/webhooks.")  # fmt: skip
 @click.option(
-    "--allow-remote", is_flag=True, help="Needed for a --host that is not loopback: there is no security."
+    "--allow-remote",
+    is_flag=True,
+    help="Needed for a --host that is not loopback: the sandbox has no security.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON line: url, token, location_id.")
 def sandbox(

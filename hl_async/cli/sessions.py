@@ -1,4 +1,4 @@
-"""Internal. What commands that run something have in common: the client, its counts, an orderly stop, the report."""
+"""Internal. Shared parts of commands that run something: client, counts, orderly stop, report."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def client(
 
 @contextmanager
 def draining(
-    stop: asyncio.Event, said: str = "stopping: what is in flight is finished first"
+    stop: asyncio.Event, said: str = "stopping: requests in flight are finished first"
 ) -> Iterator[None]:
-    """Ctrl-C and SIGTERM once set ``stop``, and what happens then is ``said``; a second one cancels."""
+    """Set ``stop`` on the first Ctrl-C or SIGTERM, and print ``said``. The second one cancels."""
     main = asyncio.current_task()
     assert main is not None
 

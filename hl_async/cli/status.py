@@ -39,7 +39,8 @@ def status(journal: str | None, once: bool, postgres: str | None, as_json: bool)
     """Show how far the run JOURNAL has come, by location, also while others work on it; makes no request.
 
     JOURNAL is a file, or the name of a run in a database; without it, the runs and workers of the database are
-    listed. On a terminal it is shown until the run ends, or Ctrl-C. What is unanswered was sent and has no answer yet.
+    listed. On a terminal it is shown until the run ends, or Ctrl-C. An unanswered document was sent and has no
+    answer yet.
 
     \b
     hl-async status orders.csv.hl.db
@@ -60,7 +61,7 @@ def status(journal: str | None, once: bool, postgres: str | None, as_json: bool)
 @click.argument("run")
 @postgres_option
 def pause(run: str, postgres: str | None) -> int:
-    """Let workers begin nothing more of RUN; what is in flight is finished.
+    """Let workers begin nothing more of RUN. Requests in flight are finished.
 
     \b
     hl-async pause orders.csv
@@ -73,7 +74,7 @@ def pause(run: str, postgres: str | None) -> int:
         database = Database(required_postgres(postgres))
         try:
             dispatch = Dispatcher(database)
-            await dispatch.settings(run_name(run))  # an error when there is no such run
+            await dispatch.settings(run_name(run))  # raises for an unknown run, before it is paused
             was_open = await dispatch.is_open(run)
             await dispatch.pause(run)
         finally:

@@ -72,7 +72,7 @@ def watch(
     base_url: str | None,
     as_json: bool,
 ) -> int:
-    """Print what happens to estimates or invoices: sent, viewed, accepted, paid, edited, deleted.
+    """Print changes of estimates or invoices: sent, viewed, accepted, paid, edited, deleted.
 
     The first pass only learns the documents. A change is remembered once it is printed and COMMAND or URL took it. A
     failing receiver is tried again and holds the later changes back.

@@ -100,7 +100,7 @@ def send(event: str, url: str, data: str | None, key_file: Path | None) -> int:
 def listen(port: int, keys: tuple[str, ...], count: int | None, as_json: bool, key_file: Path | None) -> int:
     """Receive deliveries on 127.0.0.1, prove each signature, and print them until Ctrl-C.
 
-    HighLevel reaches it through a tunnel of yours. What is not signed by an accepted key gets 401.
+    HighLevel reaches it through a tunnel of yours. A delivery without an accepted signature gets 401.
 
     \b
     hl-async webhooks listen --port 8000

@@ -50,7 +50,7 @@ def worker(
 ) -> int:
     """Work on the runs that were handed over in a database, beside other workers, until SIGTERM or Ctrl-C.
 
-    Then what is in flight is finished, and others take the locations over at once. Rate budgets and OAuth tokens
+    Then requests in flight are finished, and others take the locations over at once. Rate budgets and OAuth tokens
     are shared with everything else that uses the database.
 
     \b
@@ -106,7 +106,7 @@ async def _work(
                 say(f"health at {page.url}")
             await stack.enter_async_context(hl)
             stack.enter_context(
-                draining(stop, "stopping: what is in flight is finished, others take the rest over")
+                draining(stop, "stopping: requests in flight are finished, others take the rest over")
             )
             say(f"worker {name}: {settings.lanes} locations at once")
             await worker.run()

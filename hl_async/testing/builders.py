@@ -8,7 +8,7 @@
     answered = build.estimate_answer(status="accepted")  # Estimate, as a list would hold it
 
 Keywords replace fields. Amounts are Decimals with the currency's places, totals follow the documents' rule
-(``hl_async.models.expected_total``): with automatic taxes there is none, unless ``total`` is given.
+(``hl_async.models.expected_total``): with automatic taxes the total is missing, unless ``total`` is given.
 """
 
 from __future__ import annotations

@@ -267,7 +267,7 @@ def test_ctrl_c_drains_and_the_run_goes_on(served: Served, tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=90)
     assert process.returncode == ExitCode.STOPPED, err
-    assert "stopping: what is in flight is finished first" in err
+    assert "stopping: requests in flight are finished first" in err
     assert f"hl-async migrate --resume {source}.hl.db" in err
     served.control("faults", {"rates": {}}, "PUT")
     done = subprocess.run(

@@ -187,7 +187,7 @@ def test_a_source_without_a_journal_is_named_and_no_file_is_left(
 ) -> None:
     for command in ("verify", "rollback", "status", "rejects"):
         assert run([command, "a.csv"]) == ExitCode.USAGE
-        assert "there is no journal of a.csv: a.csv.hl.db does not exist" in capsys.readouterr().err
+        assert "a.csv has no journal: a.csv.hl.db does not exist" in capsys.readouterr().err
     assert sorted(path.name for path in Path().iterdir()) == ["a.csv", "m.toml"]
 
 
@@ -341,7 +341,7 @@ def test_a_server_that_fails_is_named_with_the_attempt_and_the_time_of_the_next(
     lines = Lines("done")
     trouble = Trouble("127.0.0.1:9", "cannot be reached", attempts=4, next_at=108.0)
     assert lines.next(now(0, 2), trouble, 100.0, 0.0) == (
-        "127.0.0.1:9 cannot be reached; trying again (4th time, next in 8 s); Ctrl-C keeps what is done"
+        "127.0.0.1:9 cannot be reached; trying again (4th time, next in 8 s); Ctrl-C keeps finished work"
     )
     assert lines.next(now(0, 2), trouble, 110.0, 0.0) == ""
     assert lines.next(now(0, 2), None, 111.0, 0.0) == "done 0/2 · 2.0/s · ETA 0:05"

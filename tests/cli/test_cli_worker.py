@@ -130,7 +130,7 @@ def test_sigterm_lets_a_worker_finish_and_give_everything_back(
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=90)
         assert process.returncode == 0, told
-    assert "stopping: what is in flight is finished" in told
+    assert "stopping: requests in flight are finished" in told
     report = status(source, capsys)
     assert report["ambiguous"] == 0
     locations = report["locations"]

@@ -26,7 +26,7 @@ class Instalment(Part):
 
 
 class PaymentScheduleDates(Part):
-    """What the dates of instalments follow from."""
+    """The events from which the dates of instalments follow."""
 
     deposit_date_type: str | None = None
     schedule_date_type: str | None = None
@@ -94,7 +94,7 @@ def instalments(
         else [_share(one, index) for index, one in enumerate(percents)]
     )
     if len(shares) < 2:
-        raise InvalidRequest("percents", "needs at least two instalments, or how many equal ones")
+        raise InvalidRequest("percents", "needs at least two instalments, or the number of equal ones")
     if sum(shares) != _HUNDRED:
         raise InvalidRequest("percents", f"add up to {sum(shares)}, not to 100")
     if total is not None:
@@ -103,7 +103,7 @@ def instalments(
 
 
 def instalment_amounts(config: PaymentScheduleConfig, total: Decimal, currency: str = "USD") -> list[Decimal]:
-    """Return what each instalment comes to, rounded to the minor unit.
+    """Return the amount of each instalment, rounded to the minor unit.
 
     Args:
         config: Instalments as an estimate holds them.

@@ -47,7 +47,7 @@ class InvoiceScheduleUpdate(Request, frozen=True):
 
 
 class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
-    """A new schedule; it makes nothing before it is started."""
+    """A new schedule. It creates no invoice before it is started."""
 
     automatic_taxes_enabled: bool | UnsetType = UNSET
     tips_configuration: TipsConfiguration | UnsetType = UNSET
@@ -57,21 +57,21 @@ class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
 
 
 class ScheduleStart(Request, frozen=True):
-    """``live_mode`` False makes test invoices; ``auto_payment`` charges the customer by itself."""
+    """The start of a schedule. ``live_mode`` False makes test invoices; ``auto_payment`` charges the customer."""
 
     live_mode: bool
     auto_payment: AutoPayment | UnsetType = UNSET
 
 
 class ScheduleAutoPayment(Request, frozen=True):
-    """``id`` is the schedule's id once more."""
+    """The automatic payment of a schedule. ``id`` repeats the schedule's id (docs/api-facts.md#api-schedules)."""
 
     id: NonEmptyStr
     auto_payment: AutoPayment
 
 
 class InvoiceSchedule(Answer):
-    """A schedule as the API answers it, with the invoices it made. ``status`` is open text."""
+    """A schedule as the API answers it, with its invoices. ``status`` is open text (docs/api-facts.md#api-enums)."""
 
     id: str = field(name="_id")
     status: str | None = None
@@ -102,7 +102,7 @@ class InvoiceSchedule(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceScheduleUpdate:
-        """A body that replaces this schedule by itself; every field an update can hold is carried over."""
+        """Return a body that replaces this schedule by itself. Every field of an update is carried over."""
         currency = self.currency or "USD"
         names = ("terms_notes", "title", "attachments", "miscellaneous_charges")
         kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -46,6 +46,7 @@ class Notifications(Answer):
     customer_send_estimate: Notification | None = None
     team_estimate_accepted: Notification | None = None
     team_estimate_declined: Notification | None = None
+    # Undeclared, seen in live answers: docs/api-facts.md#api-undeclared-fields
     customer_send_payment_schedule: Notification | None = None
 
 

@@ -1,7 +1,8 @@
-"""What HighLevel posts to a webhook: one struct per event.
+"""Events that HighLevel posts to a webhook: one struct per event.
 
-Nothing in a payload is promised, so everything but the invoice's own id is optional. The names end in ``Event``:
-``InvoiceUpdate`` and ``InvoiceSent`` are documents of the API.
+Payloads declare no field as required, so everything but the invoice's own id is optional
+(docs/api-facts.md#api-webhook-payload). The names end in ``Event``, because ``InvoiceUpdate`` and ``InvoiceSent`` are
+documents of the API.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _MILLISECONDS_FROM: Final = 10_000_000_000  # as seconds this would be the year 
 class WebhookEvent(Answer, kw_only=True):
     """The root of all events: the envelope, every part of which may be missing.
 
-    ``type`` is the event's name on the wire, empty when the delivery has none. ``timestamp`` is aware.
-    ``webhook_id`` names the delivery, for recognising it when it comes again.
+    ``type`` is the event's name on the wire, empty if the delivery has none. ``timestamp`` is aware. ``webhook_id``
+    names the delivery and is the same in its retries.
     """
 
     type: str = ""
@@ -36,12 +37,12 @@ class WebhookEvent(Answer, kw_only=True):
 
     @property
     def location(self) -> str | None:
-        """The sub-account the event is about, wherever the delivery says so."""
+        """The sub-account of the event, from any field that names it."""
         return self.location_id
 
 
 class InvoiceEvent(WebhookEvent, kw_only=True):
-    """Any event about an invoice; this very class when the delivery does not say which one.
+    """Any event of an invoice; this very class if the delivery does not name the event.
 
     ``invoice`` is the document after the change. It is flat on the wire and differs from the API's in parts: the
     business's address is text, ``total_summary`` has no tax, ``status`` may be "delete".
@@ -56,7 +57,7 @@ class InvoiceEvent(WebhookEvent, kw_only=True):
 
 
 class InvoiceCreateEvent(InvoiceEvent):
-    """An invoice was made."""
+    """An invoice was created."""
 
 
 class InvoiceUpdateEvent(InvoiceEvent):
@@ -92,7 +93,7 @@ class Trial(Answer, kw_only=True):
 
 
 class WhitelabelDetails(Answer, kw_only=True):
-    """Where a white-label agency is at home."""
+    """The domain and logo of a white-label agency."""
 
     domain: str | None = None
     logo_url: str | None = None
@@ -101,8 +102,8 @@ class WhitelabelDetails(Answer, kw_only=True):
 class InstallEvent(WebhookEvent, kw_only=True):
     """The app was installed, in a location or, without ``location_id``, in an agency.
 
-    ``user_id`` and ``company_id`` may be missing. The token may not be usable yet when this arrives
-    (one app waits 45 seconds): try again after some seconds.
+    ``user_id`` and ``company_id`` may be missing. The token may not work yet when this arrives: retry after some
+    seconds (docs/api-facts.md#api-app-lifecycle).
     """
 
     user_id: str | None = None
@@ -115,11 +116,11 @@ class InstallEvent(WebhookEvent, kw_only=True):
 
 
 class UninstallEvent(WebhookEvent, kw_only=True):
-    """The app was removed from a location or an agency: its tokens are dead."""
+    """The app was removed from a location or an agency, and its tokens are invalid."""
 
 
 class PlanChangeEvent(WebhookEvent, kw_only=True):
-    """The app's plan changed in an installation. No sample is published; ``data`` keeps all that came."""
+    """The app's plan changed in an installation. No sample is published; ``data`` keeps the whole body."""
 
     user_id: str | None = None
     current_plan_id: str | None = None
@@ -128,7 +129,7 @@ class PlanChangeEvent(WebhookEvent, kw_only=True):
 
 
 class UnknownEvent(WebhookEvent, kw_only=True):
-    """An event this version has no struct for; ``data`` is the whole body, its fractions as Decimal."""
+    """An event without a struct in this version; ``data`` is the whole body, with fractions as Decimal."""
 
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
@@ -167,7 +168,7 @@ INVOICE_EVENTS: Final[Mapping[str, type[InvoiceEvent]]] = {
     "InvoiceVoid": InvoiceVoidEvent,
     "InvoiceDelete": InvoiceDeleteEvent,
 }
-"""The seven events about invoices; estimates, schedules and text2pay have none."""
+"""The seven events of invoices. Estimates, schedules and text2pay have none of their own."""
 
 APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
     "INSTALL": InstallEvent,
@@ -178,7 +179,7 @@ APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
 
 
 def moment(value: Any) -> datetime | None:
-    """A timestamp of the envelope: ISO 8601 (UTC without a zone), or a number of seconds or milliseconds."""
+    """Return a timestamp of the envelope: ISO 8601 (UTC without a zone), or seconds or milliseconds as a number."""
     if isinstance(value, bool):
         return None
     try:

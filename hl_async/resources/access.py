@@ -1,4 +1,4 @@
-"""Internal. One harmless read per scope, which shows whether a token has it."""
+"""Internal. Checks scopes of a token by one harmless read per scope."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hl_async.resources.locations import LocationRequester
 from hl_async.resources.users import Users
 
 _PAGE: Final = {"limit": "1", "offset": "0"}
+# An id of no product: the API judges the token before it looks the product up.
 _NO_PRODUCT: Final = "000000000000000000000000"
 
 
@@ -38,7 +39,7 @@ _READS: Final = (
     ScopeRead(op.LIST_PIPELINES),
 )
 READS: Final[dict[str, ScopeRead]] = {str(read.operation.scope): read for read in _READS}
-"""The reads by scope; locations and users are read by their own resources."""
+"""The reads by scope. Locations and users are read by their own resources."""
 _CHECKED: Final = (*READS, "locations.readonly", "users.readonly")
 
 
@@ -57,6 +58,6 @@ async def check_scopes(at: LocationRequester, scopes: tuple[str, ...]) -> None:
             await Users(at).search(limit=1).collect(1)
         else:
             read = READS[scope]
-            # a token passes or not before anything is looked up
+            # The API judges the token first, so an error about the document means that the scope is there.
             with suppress(NotFound, BadRequest):
                 await at.call(read.operation, *read.ids, query=read.query, body=read.body)

@@ -1,4 +1,4 @@
-"""Internal. What a change feed reads of a location: pages of its list, and one document again."""
+"""Internal. The reads of a change feed: pages of a list, and one document again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class ListSource:
-    """A list operation as a feed reads it, behind interactive calls.
+    """A list operation for a feed. Its calls wait behind interactive ones.
 
-    ``get`` is the operation that reads one document; without it, the list of the document's contact is searched.
+    ``get`` is the operation that reads one document. Without it, the list of the document's contact is searched.
     """
 
     __slots__ = ("_at", "_get", "_list", "_options", "name")
@@ -44,7 +44,13 @@ class ListSource:
         return entries
 
     async def look(self, document_id: str, contact_id: str, offset: int) -> Look:
-        """Look for one document: by its id where the API can, else on a page of its contact's documents."""
+        """Look for one document: by its id, or on a page of its contact's documents.
+
+        Args:
+            document_id: The document.
+            contact_id: Its contact; without it, an estimate cannot be looked for.
+            offset: Where the page of the contact's documents begins.
+        """
         from hl_async.changes.feed import Look
 
         if self._get is not None:
@@ -52,6 +58,7 @@ class ListSource:
                 return Look(await self._at.call(self._get, document_id, options=self._options), True)
             except NotFound:
                 return Look(None, True)
+        # No route reads one estimate, so its contact's list is searched page by page: docs/api-facts.md#api-get-one
         if not contact_id:
             return Look(None, False)
         query = {"limit": 100, "offset": offset, "contactId": contact_id}
@@ -63,7 +70,7 @@ class ListSource:
 def feed_of(
     source: ListSource, cursor: CursorStore | None, share: float, every: float, lease: float
 ) -> ChangeFeed:
-    """Return a feed. The import waits until a program uses one."""
+    """Return a feed. The import is deferred until a program uses one."""
     from hl_async.changes import ChangeFeed, FeedPolicy
 
     return ChangeFeed(source, cursor, FeedPolicy(share=share, every=every, lease=lease))

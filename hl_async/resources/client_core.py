@@ -60,6 +60,7 @@ class ClientCore:
         self.state = "new"
 
     def __del__(self) -> None:
+        # A constructor that raised leaves an object without a state, which is collected as well.
         if getattr(self, "state", "new") == "open":
             text = f"unclosed HighLevel client for {self.config.base_url}; use 'async with' or await aclose()"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Internal. The rate governor of a client, with a budget that processes share or without."""
+"""Internal. Makes the rate governor of a client, with a budget of its own or a shared one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def governor_of(
     config: ClientConfig,
     telemetry: Telemetry,
 ) -> Governor:
-    """Return the governor that was given, or make one of a policy.
+    """Return the given governor, or make one from a policy.
 
     Args:
         given: A governor, or the policy of a new one; None is the default policy.
-        budget: Where several processes share their rate budgets.
+        budget: Store in which several processes share their rate budgets.
         config: The client's settings.
         telemetry: The client's observers.
 
     Raises:
-        ConfigurationError: There is a budget beside a finished governor.
+        ConfigurationError: A budget is given beside a finished governor.
     """
     if isinstance(given, Governor):
         if budget is not None:

@@ -1,4 +1,4 @@
-"""Internal. Finding or creating one contact: the shell around ``contact_matching``."""
+"""Internal. Finds or creates one contact: the shell around ``contact_matching``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 class Person(NamedTuple):
-    """Whom to find: the keys, and the contact as it would be created."""
+    """A person to find: the keys, and the contact as it would be created."""
 
     draft: ContactDraft
     email: str | None
@@ -59,7 +59,7 @@ class Person(NamedTuple):
 
 
 def check_email(email: str) -> str:
-    """Return an e-mail address without the spaces around it; raises :class:`InvalidRequest` for anything else."""
+    """Return an e-mail address without surrounding spaces. Raises :class:`InvalidRequest` for other text."""
     if not isinstance(email, str):
         raise InvalidRequest("email", f"takes text, got {type(email).__name__}")
     if not _EMAIL.fullmatch(email.strip()):
@@ -105,7 +105,7 @@ class Ensuring:
         self._person = who
         self._replace = check_replace(replace)
         self._prefix = f"{at.key_space}/contact"
-        # one creation at a time per location: keys of one person may differ from call to call
+        # One creation at a time per location, because the keys of one person may differ from call to call.
         self._lock = f"{self._prefix}s"
 
     async def run(self) -> EnsuredContact:
@@ -135,7 +135,7 @@ class Ensuring:
     async def _find_external(self, field: CustomFieldInput) -> ContactRecord | None:
         condition = ContactFilter(field=f"customFields.{field.id}", operator="eq", value=field.field_value)
         body = ContactSearch(page_limit=2, page=1, filters=[condition])
-        # two are enough to notice that an id of the caller's is used twice
+        # Two are enough to notice an id that was given to two contacts.
         entries = (await self._at.call(op.SEARCH_CONTACTS, body=body)).entries
         if len(entries) > 1:
             decide_match({f"external_id of {one.id}": one for one in entries})  # raises: two candidates
@@ -150,7 +150,7 @@ class Ensuring:
                 continue
             now, settle = time.time(), self._at.keeper.settings.settle
             if record.document is not None and now < (record.sent_at or 0.0) + settle:
-                # a look-up that lags may not show it yet; later, the look-up alone is right
+                # The look-up may lag and not show it yet (docs/api-facts.md#api-contacts). Later the look-up is right.
                 try:
                     answer = await self._at.call(op.GET_CONTACT, record.document)
                 except NotFound:
@@ -225,10 +225,10 @@ class Ensuring:
             await self._at.keeper.save(f"{self._prefix}/{name}", record)
 
     async def _is_refused_twice(self) -> bool:
-        """Whether the API would refuse a second contact of this person, so that a creation may be repeated at once.
+        """Return whether the API would refuse a second contact of this person, so that a creation may be repeated.
 
-        The location matches by e-mail, by phone number or by both, and does not say by which: a person with both
-        keys is matched either way. False if the token may not read the location.
+        The location matches by e-mail, phone number or both, and does not say which: a person with both keys is matched
+        either way. False if the token may not read the location.
         """
         if not self._person.email or not self._person.phone:
             return False

@@ -1,4 +1,4 @@
-"""Internal. Which contact a person is, and what of it may be written: pure decisions."""
+"""Internal. Decides which contact a person is, and which of its fields may be written. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_UPDATABLE: Final = frozenset(("company_name", "gender"))
 
 
 class Match(NamedTuple):
-    """A contact, and what it was found by."""
+    """A contact, and the keys that found it."""
 
     contact: ContactRecord
     found_by: tuple[str, ...]
@@ -74,10 +74,11 @@ def plan_fill(contact: ContactRecord, wanted: ContactDraft, replace: Collection[
     tags = [tag for tag in given.pop("tags", ()) if tag.lower() not in _lowered(contact.tags)]
     fields = given.pop("custom_fields", None)
     given.pop("extra", None)
-    # a first name of one person and a last name of another would make a third one
+    # The first name of one person and the last name of another would make a third one.
     names_differ = _names_differ(contact, wanted)
     for name, value in given.items():
         current = getattr(contact, name, None)
+        # An address in other letters is the same one, so it is neither written nor reported as different.
         if current == value or (isinstance(current, str) and current.casefold() == str(value).casefold()):
             continue
         # a further address of the contact: writing it would drop the first one (docs/api-facts.md#api-contacts)
@@ -91,6 +92,7 @@ def plan_fill(contact: ContactRecord, wanted: ContactDraft, replace: Collection[
     custom = _custom_fields(contact, fields or (), kept, replace)
     if custom:
         changes["custom_fields"] = custom
+    # An update replaces the whole list, so it runs only if the caller asked for that: docs/api-facts.md#api-contacts
     if "tags" in replace and wanted.tags is not UNSET:
         if set(_lowered(wanted.tags)) != set(_lowered(contact.tags)):
             changes["tags"] = list(wanted.tags)
@@ -126,7 +128,7 @@ def _addresses(contact: ContactRecord) -> list[str]:
 
 
 def _names_differ(contact: ContactRecord, wanted: ContactDraft) -> bool:
-    """Whether the contact bears another name: then parts of two names must not be mixed."""
+    """Return whether the contact has another name. Parts of two names must not be mixed."""
     if contact.name and not contact.first_name and not contact.last_name:
         return True
     for part in ("first_name", "last_name"):

@@ -41,6 +41,7 @@ class EstimateTemplates:
     async def preview(self, template_id: str) -> EstimateTemplate:
         """Read one template. The API has no other route for a single one. Raises :class:`NotFound`."""
         op.path_segment("template_id", template_id)
+        # The route named preview answers the template as data: docs/api-facts.md#api-get-one
         return await self._at.call(op.PREVIEW_ESTIMATE_TEMPLATE, query={"templateId": template_id})
 
     async def update(self, template_id: str, template: EstimateTemplateDraft) -> EstimateTemplate:
@@ -71,6 +72,7 @@ class EstimateTemplates:
         try:
             return await self._at.call(op.DELETE_ESTIMATE_TEMPLATE, template_id)
         except NotFound as error:
+            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
             if not error.ambiguous:
                 raise
         return EstimateTemplate(id=template_id, deleted=True)

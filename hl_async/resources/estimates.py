@@ -137,9 +137,10 @@ class Estimates:
         """
         if (estimate_id is None) == (number is None):
             raise InvalidRequest("estimate_id", "give either estimate_id or number")
+        # A malformed id is refused before the scan, which could take a thousand requests to find nothing.
         if estimate_id is not None:
             op.path_segment("estimate_id", estimate_id)
-        # the API has no route for one estimate: docs/api-facts.md#api-get-one
+        # No route reads one estimate: docs/api-facts.md#api-get-one
         async for estimate in self.list(contact_id=contact_id):
             if estimate.id == estimate_id or (
                 number is not None and str(estimate.estimate_number) == str(number)
@@ -192,12 +193,13 @@ class Estimates:
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of EstimateUpdate")
         if "estimate_status" in changes and self._at.follows("status_read_only"):
+            # The API answers 200 and ignores it: docs/api-facts.md#api-put-replaces
             refuse_status(changes["estimate_status"])
         before = await self._read(estimate_id, None)
         await self._at.read_dates(before)
         update = before.to_update(**changes)
         contact = before.contact_details.id if before.contact_details else None
-        # read again just before the write, the closest to a conditional write that the API allows
+        # Read again just before the write. The API has no conditional write, so this only narrows the gap.
         now = await self._read(estimate_id, contact)
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:
@@ -224,6 +226,7 @@ class Estimates:
         try:
             return await self._at.call(op.DELETE_ESTIMATE, estimate_id)
         except NotFound as error:
+            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
             if not error.ambiguous:
                 raise
         return Estimate(id=estimate_id, deleted=True)
@@ -335,6 +338,7 @@ class Estimates:
         await self._at.call(op.TOUCH_ESTIMATE, body=EstimateVisit(estimate_id=estimate_id))
 
     def _learn(self, answer: Estimate, sent: EstimateDraft) -> None:
+        # The answer to a known day shows the location's side of the date line: docs/api-facts.md#api-dates
         self._at.learn(
             answer, (sent.issue_date, answer.issue_date_text), (sent.expiry_date, answer.expiry_date_text)
         )

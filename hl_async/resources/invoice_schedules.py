@@ -126,6 +126,7 @@ class InvoiceSchedules:
 
     async def set_auto_payment(self, schedule_id: str, auto_payment: AutoPayment) -> InvoiceSchedule:
         """Set the automatic payment of the schedule's invoices. Safe to retry. Raises :class:`NotFound`."""
+        # The body repeats the id of the path: docs/api-facts.md#api-schedules
         body = ScheduleAutoPayment(id=schedule_id, auto_payment=auto_payment)
         return await self._at.call(op.SET_AUTO_PAYMENT, schedule_id, body=body)
 
@@ -145,6 +146,7 @@ class InvoiceSchedules:
             if not error.ambiguous:
                 raise
             refused = error
+        # The refusal may be about this call's own first attempt, whose answer was lost.
         schedule = await self.get(schedule_id)
         if schedule.status not in ("cancelled", "canceled"):
             raise refused

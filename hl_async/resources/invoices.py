@@ -174,7 +174,7 @@ class Invoices:
         before = await self.get(invoice_id)
         await self._at.read_dates(before)
         update = before.to_update(**changes)
-        # read again just before the write, the closest to a conditional write that the API allows
+        # Read again just before the write. The API has no conditional write, so this only narrows the gap.
         now = await self.get(invoice_id)
         for expected in (seen, before.updated_at):
             if expected is not None and now.updated_at != expected:
@@ -200,6 +200,7 @@ class Invoices:
         except NotFound as error:
             if not error.ambiguous:
                 raise
+        # The first attempt deleted it and its answer was lost.
         return Invoice(id=invoice_id)
 
     async def void(self, invoice_id: str) -> Invoice:
@@ -222,6 +223,7 @@ class Invoices:
             if not error.ambiguous:
                 raise
             refused = error
+        # The refusal may be about this call's own first attempt, whose answer was lost.
         invoice = await self.get(invoice_id)
         if invoice.status != "void":
             raise refused

@@ -22,7 +22,7 @@ from hl_async.transport.calls import Transport
 
 
 class ClientMemory:
-    """Internal. What the resources of one client remember for its life, shared by its clones and locations."""
+    """Internal. State that the resources of one client share, with its clones and locations."""
 
     __slots__ = ("contexts", "details", "keeper", "key_space", "reading", "rules")
 
@@ -31,7 +31,7 @@ class ClientMemory:
     ) -> None:
         self.keeper = KeyKeeper(once)
         server = urlsplit(base_url)
-        # a sandbox that is started again is another server with other documents, and the same location
+        # A restarted sandbox has other documents under the same location id, and usually another port.
         local = is_loopback(server.hostname or "")
         self.key_space = f"once/{server.netloc}" if local else "once"
         self.rules = rules
@@ -40,7 +40,7 @@ class ClientMemory:
         self.reading: dict[str, asyncio.Lock] = {}
 
     def context(self, location_id: str) -> RequestContext:
-        """Return what the requests of a location are completed with, shared by all its `Location` objects."""
+        """Return the facts that complete the requests of a location, shared by all its `Location` objects."""
         found = self.contexts.get(location_id)
         if found is None:
             found = self.contexts[location_id] = RequestContext(location_id, self.rules)
@@ -65,12 +65,12 @@ class LocationRequester(Requester):
 
     @property
     def options(self) -> CallOptions:
-        """The options of its calls, where a call brings none."""
+        """The options of calls that bring none of their own."""
         return self._options
 
     @property
     def key_space(self) -> str:
-        """What the names of this location's keys begin with in a store."""
+        """The prefix of this location's keys in a store."""
         return f"{self._memory.key_space}/{self.id}"
 
     @property
@@ -88,9 +88,11 @@ class LocationRequester(Requester):
         memory, key = self._memory, self._account.key
         if not fresh and key in memory.details:
             return memory.details[key]
+        # One read per location, also if many tasks ask at once.
         async with memory.reading.setdefault(key, asyncio.Lock()):
             if fresh or key not in memory.details:
                 memory.details[key] = details = (await self.call(op.GET_LOCATION, key)).location
+                # The zone that the caller stated wins, unless the details are explicitly read again.
                 known = None if fresh else self._context.timezone
                 if known is None and details.timezone and is_zone(details.timezone):
                     self._context.timezone = details.timezone

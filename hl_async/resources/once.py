@@ -20,7 +20,7 @@ from hl_async.resources.once_rules import OnceRecord
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 2.0
 _REMEMBERED: Final = 10_000
-"""So many keys a process without a store remembers."""
+"""Keys that a process without a store remembers. A long-lived server would otherwise collect them forever."""
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(OnceRecord)
 
@@ -100,7 +100,7 @@ class KeyKeeper:
         Raises:
             TokenStoreError: The store can't be reached. Nothing was sent.
         """
-        # one task per process asks the store, so that waiting tasks occupy none of its connections
+        # One task per process asks the store, so that waiting tasks occupy none of its connections.
         async with self._local.locked(f"queue/{name}"):
             lock = self._store.locked(name)
             with _store_errors():
@@ -108,7 +108,7 @@ class KeyKeeper:
             try:
                 yield
             finally:
-                # a store that fails now must not hide the document; the lock ends with its connection
+                # A store that fails now must not hide the document. The lock ends with its connection.
                 with suppress(Exception):
                     await lock.__aexit__(None, None, None)
 
@@ -138,13 +138,14 @@ class KeyKeeper:
                 await self._local.delete(oldest, known.version)
 
     async def claim(self, name: str, owner: str, *, take_over: bool = False) -> bool:
-        """Make a name the owner's; False if it is another owner's.
+        """Make a name the owner's. Return False if it belongs to another owner.
 
         Args:
             name: The claimed thing, such as an invoice number.
             owner: The name of a key.
             take_over: Take it from a key whose request was refused, unless the name was made for that key.
         """
+        # Another process may write between load and save. Its version differs then, and the loop reads again.
         mine = _encoder.encode(OnceRecord(owner))
         while True:
             with _store_errors():
@@ -170,7 +171,7 @@ class KeyKeeper:
 
 @contextmanager
 def _store_errors() -> Iterator[None]:
-    """Turn whatever a store raises into :class:`TokenStoreError`."""
+    """Turn the exceptions of any store into :class:`TokenStoreError`."""
     try:
         yield
     except HighLevelError:
@@ -189,7 +190,7 @@ class Patience:
         self._pause = _FIRST_PAUSE
 
     async def rest(self) -> bool:
-        """Sleep for a while; False, at once, if the deadline has passed."""
+        """Sleep for a while. Return False at once if the deadline has passed."""
         left = self._until - time.monotonic()
         if left <= 0:
             return False

@@ -1,4 +1,4 @@
-"""Internal. Estimates and invoices that are created once under a key."""
+"""Internal. Creates estimates and invoices once under a key."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class Identified(Protocol):
 D = TypeVar("D", bound=Identified)
 
 _NUMBERS: Final = 100
-"""So many invoice numbers are tried when other keys hold them."""
+"""Invoice numbers that are tried while other keys hold them."""
 
 
 class OnceLook(Generic[D]):
-    """What a look at the contact's newest documents found."""
+    """The result of a look at the contact's newest documents."""
 
     __slots__ = ("found", "suspects")
 
@@ -78,8 +78,7 @@ class OnceLook(Generic[D]):
 class OnceCall(Generic[D]):
     """One creation under one key: look, send, look again after doubt.
 
-    `look` reads the newest documents, `send` makes the request with the record it is given; `name` is the key's name
-    in the store.
+    `look` reads the newest documents, `send` makes the request with its record, `name` is the key's name in the store.
     """
 
     def __init__(
@@ -107,6 +106,7 @@ class OnceCall(Generic[D]):
         """Return the one document of this key."""
         async with self._keeper.locked(self._name):
             record = await self._keeper.load(self._name)
+            # A record without document and request belongs to a refusal, so another content may use the key.
             used = record is not None and (record.document or record.sent_at)
             if record is not None and used and record.content != self._content:
                 raise KeyReused(
@@ -131,6 +131,7 @@ class OnceCall(Generic[D]):
                 return await self._done(record, look.found)
             if step is OnceStep.CREATE:
                 number = record.number if record is not None else None
+                # A repetition keeps its number, by which a lost document is found. Only a refused number is replaced.
                 if self._number is not None and (number is None or isinstance(doubt, BadRequest)):
                     number = await self._number()
                 record = OnceRecord(self._content, number=number)
@@ -153,6 +154,7 @@ class OnceCall(Generic[D]):
         sent = record
 
         async def mark() -> None:
+            # Durable before the first byte: after a crash, the record tells the next process of a possible request.
             nonlocal sent
             sent = msgspec.structs.replace(record, sent_at=time.time())
             await self._keeper.save(self._name, sent)
@@ -163,11 +165,11 @@ class OnceCall(Generic[D]):
             return None, sent, error
         except HighLevelError as error:
             if sent.sent_at is not None:
-                # any other error is definite: nothing was created, so the key is free, for a corrected content too
+                # Any other error is definite: nothing was created. The key is free, for a corrected content as well.
                 free = OnceRecord(self._content, number=record.number)
                 await self._keeper.save(self._name, free)
                 if isinstance(error, BadRequest) and self._number is not None and _is_taken(error):
-                    # by another invoice, or by an earlier request of this key: the next look tells
+                    # Taken by another invoice, or by an earlier request of this key. The next look shows which.
                     return None, free, error
             raise
 
@@ -212,6 +214,7 @@ async def create_estimate_once(
             "lists of this location return no meta, so no other process would know the key: give the client a store, "
             "such as HighLevel(..., once=Once(SqliteStore('once.db')))",
         )
+    # The key travels in the document, so that every process can find it in a list: docs/api-facts.md#api-meta
     sent = msgspec.structs.replace(body, meta=marked(body.meta, key, content))
 
     async def look(record: OnceRecord | None) -> OnceLook[Estimate]:
@@ -222,7 +225,7 @@ async def create_estimate_once(
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_ESTIMATES, filters, limit=min(depth, 100), offset=0)
         # A document that is known to exist is looked for among all documents of the contact.
-        # the newest come first as far as is known: docs/api-facts.md#api-pagination
+        # The newest come first as far as is known: docs/api-facts.md#api-pagination
         for estimate in await pager.collect(None if record is not None and record.document else depth):
             mark = mark_of(estimate.meta)
             if mark is not None and mark[0] == key:
@@ -321,7 +324,7 @@ async def _reserve_number(at: LocationRequester, name: str, tried: set[str]) -> 
     """Return the next invoice number that no other key has; `tried` holds those of this key so far."""
     candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
     for _ in range(_NUMBERS):
-        # generating reserves nothing, so two keys could get the same number
+        # Generating a number does not reserve it, so two keys could get the same one.
         if candidate not in tried and await at.keeper.claim(f"{at.key_space}/number/{candidate}", name):
             tried.add(candidate)
             return candidate
@@ -349,6 +352,7 @@ async def invoice_estimate_once(
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice | None:
         nonlocal answer
         answer = await at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate.id, body=body, before_send=mark)
+        # A live answer lacked the invoice. The next look finds it then: docs/api-facts.md#api-estimate-to-invoice
         return answer.invoice
 
     invoice: Invoice = await OnceCall(
@@ -368,6 +372,7 @@ async def send_estimate_once(at: LocationRequester, estimate: Estimate, message:
         pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact}, limit=min(depth, 100), offset=0)
         for one in await pager.collect(depth):
             if one.id == estimate.id:
+                # The status is the only trace of a message that was sent.
                 return OnceLook(None if one.status in (None, "draft") else one, [])
         return OnceLook(None, [])
 

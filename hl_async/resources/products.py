@@ -75,7 +75,7 @@ class Products:
             InvalidRequest: The product or the price is unknown in this location.
         """
         op.path_segment("product_id", product_id)
-        # no row reads one product; if the filter is ignored, the loop still finds it
+        # The table has no row for one product. If the API ignores the filter, the loop still finds it.
         filters = {"productIds": product_id}
         product: Product | None = None
         async for one in self._at.paginate(op.LIST_PRODUCTS, filters, limit=None, offset=0):

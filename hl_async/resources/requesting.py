@@ -1,6 +1,4 @@
-"""Internal. How an endpoint method becomes a call: ids into the path, altId where the operation wants it, one
-encoding.
-"""
+"""Internal. Turns an endpoint method into a call: ids into the path, altId to its place, one encoding of the body."""
 
 from __future__ import annotations
 
@@ -73,10 +71,18 @@ class Requester:
         options: CallOptions | None = None,
         before_send: BeforeSend | None = None,
     ) -> Coroutine[Any, Any, R]:
-        """Call any operation of the table by its row; typed like the method of its own.
+        """Call any operation of the table by its row, typed like its own method.
 
-        ``ids`` fill the path. Raises :class:`InvalidRequest` at once, before a coroutine exists, for anything
-        that can be refused without a request.
+        Args:
+            operation: The row.
+            ids: Ids of the path.
+            body: The request body.
+            query: Query parameters in the wire's spelling.
+            options: Options of this call; by default the requester's.
+            before_send: Awaited before every request.
+
+        Raises:
+            InvalidRequest: At once, before a coroutine exists, for anything that can be refused without a request.
         """
         path, text, content = self._prepare(operation, ids, body, query)
         options = options or self._options
@@ -101,7 +107,7 @@ class Requester:
         )
 
     def follows(self, rule: str) -> bool:
-        """Tell whether a rule of `hl_async.models.rules` is in force."""
+        """Return whether a rule of `hl_async.models.rules` is in force."""
         return rule in self._context.rules
 
     @property
@@ -110,7 +116,7 @@ class Requester:
         return RULE_NAMES - self._context.rules
 
     def learn(self, answer: Located, *days: tuple[object, str | None]) -> None:
-        """Note the location's side of the date line, if days that were sent and answered tell it."""
+        """Keep the location's side of the date line, if days that were sent and answered show it."""
         if self._context.reading is None and (offset := learn_offset(answer, *days)):
             self._context.learned = offset
 
@@ -123,7 +129,16 @@ class Requester:
         options: CallOptions | None,
         finish: Callable[[WireResponse], R],
     ) -> Coroutine[Any, Any, R]:
-        """Like :meth:`call`, with a decoder of the caller's."""
+        """Call an operation like :meth:`call`, with a decoder of the caller's.
+
+        Args:
+            operation: The row.
+            ids: Ids of the path.
+            body: The request body.
+            query: Query parameters in the wire's spelling.
+            options: Options of this call; by default the requester's.
+            finish: Decodes the response.
+        """
         path, text, content = self._prepare(operation, ids, body, query)
         return self._transport.send_with(
             operation, self._account, path, text, content, options or self._options, finish
@@ -141,10 +156,11 @@ class Requester:
     ) -> Pager[Any]:
         """Return a pager over a list operation; ``filters`` in the wire's spelling, ``ids`` of its path."""
         kept = {name: value for name, value in filters.items() if value is not None}
-        encode_query(kept)  # a bad filter is refused here, not on the first page
+        # A wrong filter is refused by this call, and not by the first page.
+        encode_query(kept)
 
         def fetch(start: int, size: int) -> Coroutine[Any, Any, ListEnvelope[Any]]:
-            # declared as strings, both required: docs/api-facts.md#api-pagination
+            # Declared as text, both required: docs/api-facts.md#api-pagination
             query = {**kept, "limit": size, "offset": start}
             return self.call(operation, *ids, query=query, options=options)
 
@@ -153,7 +169,7 @@ class Requester:
     def _prepare(
         self, operation: Operation[Any], ids: tuple[str, ...], body: Body, query: Query
     ) -> tuple[str, str, bytes | None]:
-        """Path, query and encoded body: everything that can be refused is refused here."""
+        """Return path, query and encoded body. Everything that can be refused is refused here."""
         account, context = self._account, self._context
         path = operation.expand(*ids)
         alt = operation.alt
@@ -162,6 +178,7 @@ class Requester:
         if query:
             text = encode_query(query)
             named = check_location(query, context, "query") if alt is not Alt.NONE else ()
+            # The location goes out once, from the client. Given twice, it is undefined which one the API reads.
             if named:
                 text = encode_query({name: value for name, value in query.items() if name not in named})
         if alt is Alt.QUERY or alt is Alt.BOTH:
@@ -205,7 +222,7 @@ def encode_query(query: Mapping[str, Any]) -> str:
 def _text(name: str, value: object) -> str:
     if isinstance(value, str):
         check_text(value, name)
-        return str.__str__(value)  # what an enum of text stands for
+        return str.__str__(value)  # the value of a text enum, not its name
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -222,7 +239,7 @@ def _text(name: str, value: object) -> str:
 
 
 def with_number(answer: R, name: str, operation: Operation[R]) -> R:
-    """Return the answer of a generator of numbers; raise :class:`DecodeError` if it holds none."""
+    """Return the answer of a number generator. Raises :class:`DecodeError` if it has no number."""
     if getattr(answer, name) is None:
         raise DecodeError("the answer holds no number", operation=operation.at)
     return answer

@@ -67,7 +67,7 @@ async def read_taxes(at: Requester, depth: int) -> TaxNames:
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
         raise InvalidRequest("depth", f"{depth!r} is not a positive whole number")
     found: list[ItemTax] = []
-    # no route lists taxes: docs/api-facts.md#api-automatic-taxes
+    # No route lists the taxes of a location: docs/api-facts.md#api-automatic-taxes
     for operation in (op.LIST_ESTIMATES, op.LIST_INVOICES):
         pager = at.paginate(operation, {}, limit=min(depth, 100), offset=0)
         for document in await pager.collect(depth):

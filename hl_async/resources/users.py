@@ -46,7 +46,7 @@ class Users:
         kept = {name: value for name, value in given.items() if value is not None}
 
         async def fetch(start: int, size: int) -> UserList:
-            # the route wants the agency too, which a token does not name
+            # The route requires the agency as well, and a token does not name it.
             company = company_id or (await self._at.details()).company_id
             if company is None:
                 raise InvalidRequest("company_id", "is missing; the location's details do not name it")

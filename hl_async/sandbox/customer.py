@@ -105,6 +105,7 @@ class Customer:
         paid = Decimal(str(paid))
         if round(paid, places(document["currency"])) != paid:
             raise InvalidRequest("amount", f"{amount} has more decimals than {document['currency']}")
+        # A payment through a provider must be refunded before the invoice can be voided; see `invoices.void`.
         invoices.pay(self._ledger, place, document, {"amount": paid, "mode": "card", "provider": "sandbox"})
         self._webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
 

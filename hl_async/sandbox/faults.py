@@ -215,6 +215,8 @@ def _html(status: int, title: str) -> web.Response:
 
 def _throttled(times: FaultTimes, form: str) -> web.Response:
     headers = {}
+    # No public capture of a 429 has a Retry-After, so the plain form has none either:
+    # docs/api-facts.md#api-rate-window
     if form == "seconds":
         headers["Retry-After"] = f"{times.retry_after:g}"
     elif form == "date":

@@ -72,6 +72,7 @@ def update(ledger: Ledger, place: LocationState, invoice_id: str, body: Document
 def delete(place: LocationState, invoice_id: str) -> Document:
     """Remove a draft and return it."""
     document = find(place, invoice_id)
+    # Only drafts can be deleted: docs/api-facts.md#api-delete-answer
     if document["status"] != "draft":
         raise bad_request("Invoice status need to be draft to delete an invoice")
     del place.invoices[invoice_id]
@@ -109,6 +110,7 @@ def send(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) 
     action = body["action"]
     return {
         "invoice": document,
+        # The live shapes are unknown: docs/api-facts.md#api-open-shapes
         "emailData": {"to": contact.get("email", "")} if "email" in action else {},
         "smsData": {"to": contact.get("phoneNo", "")} if "sms" in action else {},
     }
@@ -138,6 +140,7 @@ def pay(ledger: Ledger, place: LocationState, document: Document, payment: Docum
 
 def text2pay(ledger: Ledger, place: LocationState, body: Document) -> Document:
     """Create or replace an invoice, and send it if `action` says so."""
+    # Optional in this body, and part of every stored invoice: docs/api-facts.md#api-text2pay
     source = {"businessDetails": {}, "discount": {"value": 0, "type": "percentage"}} | body
     if body.get("id"):
         lines = {"invoiceItems": body["items"], "dueDate": body.get("dueDate") or body["issueDate"]}

@@ -126,6 +126,7 @@ class Ledger:
     def new_id(self) -> str:
         """Return the next document id: 24 hexadecimal digits, in order of creation."""
         self._serial += 1
+        # Document ids are 24 hexadecimal digits: docs/api-facts.md#api-hosts
         return f"65a0{self._serial:020x}"
 
     def estimates(self, location_id: str = DEFAULT_LOCATION) -> list[Document]:

@@ -15,6 +15,7 @@ def form_fields(content_type: str, raw: bytes, decode: Callable[[bytes], dict[st
         fields = {name: str(value) for name, value in decode(raw).items()}
     else:
         fields = dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
+    # v3 spells the same keys in camel case: docs/api-facts.md#api-oauth-v3
     return {_snake(name): value for name, value in fields.items()}
 
 

@@ -114,6 +114,7 @@ def _listing(operation: str, kept: Kept) -> Handler:
     def handler(act: OperationContext) -> Any:
         listing.check_query(act.ledger, act.query, known, of_estimates=kept is _estimates)
         shown, count = listing.page(act.ledger, act.place, kept(act.place).values(), act.query, known)
+        # A count of 0 beside documents stands for a list without a total: see `Quirks.honest_total`.
         return {key: shown} | ({row.total: count} if count or not shown else {})
 
     return handler
@@ -206,6 +207,8 @@ def _update(kept: Kept, shape: Shape, make: templates.Make, kind: str) -> Handle
 def _delete(kept: Kept, kind: str) -> Handler:
     def handler(act: OperationContext) -> Any:
         templates.delete(kept(act.place), act.ids[0], kind)
+        # Invoice templates and schedules answer this, estimates and invoices the document:
+        # docs/api-facts.md#api-delete-answer
         return {"success": True}
 
     return handler

@@ -171,6 +171,7 @@ class Sandbox(SandboxState):
         headers: dict[str, str],
     ) -> tuple[int, Any]:
         content_type = request.headers.get("Content-Type", "")
+        # Neither a Version header nor a token: docs/api-facts.md#api-request-headers
         if operation.name == "get-access-token":
             answer = self.tokens.exchange(form_fields(content_type, raw, _object))
             return 200, camel_case(answer) if record.version == "v3" else answer
@@ -187,12 +188,14 @@ class Sandbox(SandboxState):
             return self._neighbour(operation, ids, record, body, grant, headers)
         location = record.location = self._location(operation, record, ids, body)
         self._count_rate(grant, location, headers)
+        # Company tokens are refused on routes of a location: docs/api-facts.md#api-token-classes
         if grant.kind == "Company":
             raise unauthorised(
                 "This authClass type is not allowed to access this scope. Please verify your IAM configuration if "
                 "this is not the case."
             )
         place = self.ledger.places.get(location)
+        # A token of another location: docs/api-facts.md#api-forbidden
         if place is None or (grant.locations is not None and location not in grant.locations):
             raise Refusal(403, "The token does not have access to this location.")
         # The five PATCH operations declare no scope: docs/api-facts.md#api-scopes
@@ -213,8 +216,10 @@ class Sandbox(SandboxState):
         self.recorder.operation_done(operation.name, self.clock.timestamp(), location, body, document)
         if operation.replay is Replay.UNSAFE:
             self.ledger.count_commit(operation.name, body, ids[0] if ids else "")
+        # Only answers about estimates declare the trace id: docs/api-facts.md#api-trace-id
         if operation.name in TRACED and isinstance(document, dict) and document:
             document = document | {"traceId": f"trace-{record.number:012x}"}
+        # Which operations answer 201 is partly measured: docs/api-facts.md#api-success-status
         return 201 if operation.name in CREATED else 200, document
 
     def _neighbour(
@@ -290,6 +295,7 @@ class Sandbox(SandboxState):
         Raises:
             Refusal: The budget is used up.
         """
+        # One budget per app and location: docs/api-facts.md#api-rate-limits
         key = (grant.principal, location)
         window = self.windows.get(key)
         if window is None:
@@ -302,6 +308,7 @@ class Sandbox(SandboxState):
         if admitted:
             self.spent_today[today] = spent = spent + 1
         headers |= {
+            # No header names the end of the short window: docs/api-facts.md#api-rate-headers
             "X-RateLimit-Limit-Daily": str(self.daily),
             "X-RateLimit-Daily-Remaining": str(self.daily - spent),
             "X-RateLimit-Interval-Milliseconds": str(round(self.rate_interval * 1000)),
@@ -354,6 +361,7 @@ def _json(status: int, document: Any) -> web.Response:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         document = _decoder.decode(raw)
+    # A deeply nested body raises RecursionError. It must be a refusal, not a broken connection.
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         document = None
     if not isinstance(document, dict):

@@ -43,6 +43,7 @@ def filled(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def number(value: Any, name: str, strict: Strictness) -> list[str]:
+    # bool is a subclass of int in Python, and true is not a number in JSON.
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not _is_modest(value):
         return [f"{name} must be a number conforming to the specified constraints"]
     return []

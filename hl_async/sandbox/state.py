@@ -115,6 +115,7 @@ class SandboxState:
         self.allow_remote = allow_remote
         self.url: str = ""
         self.connections_total = 0
+        # A form of another web page cannot know it.
         self.console_token = secrets.token_urlsafe(24)
         self.open_connections: set[asyncio.BaseTransport] = set()
         self.webhooks = Webhooks(self.clock, seed=seed, allow_remote=allow_remote)
@@ -130,6 +131,7 @@ class SandboxState:
         self.customer = Customer(self.ledger, self.webhooks)
         self.location_id = DEFAULT_LOCATION
         self.company_id = COMPANY
+        # The first token is the same in every sandbox, so clients keep working after a reset.
         self.token = self.tokens.private(None)
         self.requests: deque[RequestRecord] = deque(maxlen=self.log_limit)
         self.recorder = Recorder()

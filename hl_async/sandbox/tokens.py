@@ -13,6 +13,7 @@ from hl_async.sandbox.clock import Clock
 from hl_async.sandbox.quirks import Quirks
 from hl_async.sandbox.refusals import Refusal
 
+# The estimate scopes are missing from the official list: docs/api-facts.md#api-scopes
 SCOPES: Final = (
     "invoices.readonly",
     "invoices.write",
@@ -27,6 +28,7 @@ SCOPES: Final = (
     *dict.fromkeys(row.scope for row in NEIGHBOURS if row.scope),
 )
 
+# About 24 hours: docs/api-facts.md#api-token-lifetimes
 LIFETIME: Final = 86_399
 
 
@@ -84,6 +86,7 @@ class Tokens:
 
     def private(self, location_id: str | None, scopes: list[str] | None = None) -> str:
         """Return a private integration token for one location, or for all."""
+        # Live private tokens have the same prefix: docs/api-facts.md#api-private-tokens
         token = f"pit-{self._next():08x}-5a4d-4b0c-8d0e-{self._serial:012x}"
         locations = None if location_id is None else frozenset((location_id,))
         self.grants[token] = IssuedToken(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
@@ -162,6 +165,7 @@ class Tokens:
         Raises:
             Refusal: The token may not mint, or the location is unknown.
         """
+        # A private token cannot mint: docs/api-facts.md#api-token-classes
         if bearer.kind != "Company" or "oauth.write" not in bearer.scopes:
             raise Refusal(401, "The token is not authorized for this scope.", "Unauthorized")
         if company != bearer.company or not known:
@@ -219,10 +223,13 @@ class Tokens:
             self._clock.wall() + self.lifetime,
             app.client_id,
         )
+        # Minted tokens carry a refresh token in practice: docs/api-facts.md#api-token-classes
         app.refresh[refresh] = (kind, location_id)
+        # The live answer mixes snake case and camel case: docs/api-facts.md#api-oauth
         answer: dict[str, Any] = {
             "access_token": access,
             "token_type": "Bearer",
+            # Whole seconds as on the live server, except for the short lifetimes of tests.
             "expires_in": int(self.lifetime) if self.lifetime >= 1 else self.lifetime,
             "refresh_token": refresh,
             "scope": " ".join(SCOPES),

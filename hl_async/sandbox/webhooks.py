@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 
+# One try and six retries: docs/api-facts.md#api-webhook-delivery
 TRIES: Final = 1 + 6
 RETRY_EVERY: Final = 600.0
 FIRST_PAUSE: Final = 60.0
@@ -40,6 +41,7 @@ _LONGEST_TICK: Final = 0.5
 # Absent from the published samples: docs/api-facts.md#api-webhook-payload
 _LEFT_OUT: Final = frozenset(("updatedBy", "__v", "sourceId", "source", "meta"))
 
+# Only invoices have events: docs/api-facts.md#api-webhook-events
 _CAUSES: Final = {
     "create-invoice": "InvoiceCreate",
     "create-invoice-from-estimate": "InvoiceCreate",
@@ -121,6 +123,7 @@ def event_document(invoice: Document, kind: str) -> dict[str, Any]:
     """Return an invoice in the form of webhooks: the address is text, and `delete` is a status."""
     shown = {name: value for name, value in invoice.items() if name not in _LEFT_OUT}
     business = dict(shown.get("businessDetails") or {})
+    # An object in answers, text in webhooks: docs/api-facts.md#api-webhook-payload
     if isinstance(business.get("address"), Mapping):
         business["address"] = ", ".join(str(part) for part in business["address"].values() if part)
     shown["businessDetails"] = business
@@ -262,6 +265,7 @@ class Webhooks:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
         try:
+            # A redirect could lead the delivery to an address that `send_to` would have refused.
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):

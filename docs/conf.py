@@ -40,6 +40,7 @@ html_theme = "furo"
 html_title = f"hl-async {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False  # the license stands in the repository; a line without a year said nothing
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b6e4f", "color-brand-content": "#0b6e4f"},
     "dark_css_variables": {"color-brand-primary": "#5fd3a5", "color-brand-content": "#5fd3a5"},

@@ -112,3 +112,39 @@ def test_a_guessed_mapping_is_printed_and_a_known_export_named(
     shown = capsys.readouterr()
     assert "header_row = 2\n" in shown.out
     assert "--from jobber needs no mapping" in shown.err
+
+
+def test_customers_of_an_export_become_contacts_whatever_door_it_comes_through(
+    folder: Path, box: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quotes("K", "$10.00", "20")
+    assert run(["migrate", "K.csv", "--from", "jobber", "--set", "currency=USD"]) == ExitCode.OK
+    assert "contacts          1   1 created" in capsys.readouterr().out
+    Path("t.csv").write_text("No,Who,Mail,Price\nA-1,Robin,R@example.com,5\nA-2,Kim,kim@example.com,6\n")
+    Path("t.toml").write_text(
+        '[document]\ngroup_by = "No"\nname = "Order {No}"\ntitle = "Quote"\ncurrency = "USD"\nexpiry_date = "2040-12-31"\n'
+        '[contact]\nname = "{Who}"\nemail = "{Mail}"\n[line]\nname = "Door"\namount = "{Price}"\nqty = "1"\n'
+    )
+    assert run(["migrate", "t.csv", "--map", "t.toml"]) == ExitCode.OK
+    assert "contacts          2   1 created, 1 there already (email 1)" in capsys.readouterr().out
+    Path("q.sql").write_text(
+        "-- kind: estimate\n-- set: currency = USD\nSELECT No AS source_id, t._line AS place, 'S ' || No AS title,"
+        " Mail AS customer_email, Who AS customer_name, 'Door' AS line_name, Price AS line_amount FROM t\n"
+    )
+    arguments = [
+        "migrate",
+        "--sql",
+        "q.sql",
+        "t.csv",
+        "--journal",
+        "q.db",
+        "--source-name",
+        "other",
+        "--again",
+    ]
+    assert run(arguments) == ExitCode.OK
+    assert "contacts          2   2 there already (email 2)" in capsys.readouterr().out
+    # ids of other tests would be checked against these contacts
+    emails = sorted(one["email"] for one in box.control("contacts"))
+    assert emails == ["kim@example.com", "r@example.com"]
+    box.control("reset", {})

@@ -102,7 +102,7 @@ _CHARGES: Final = (
     r"^tips?$",
     r"^fees?$",
 )
-_NO_CONTACT: Final = '# id = ""  # a contact of the location; or give the run one: --set contact_id=ID'
+_NO_CONTACT: Final = '# id = ""  # not needed: customers are found by e-mail or phone number, or created'
 
 
 class _Table(NamedTuple):

@@ -185,6 +185,12 @@ class CustomerBook:
         given = item.customer
         if given is None:
             return
+        if given.contact_id and not given.name:
+            # often one contact for a whole source, of which nothing more is known
+            known = (location, f"id:{given.contact_id}")
+            if known in self._customers:
+                self._documents[known].append(item.ordinal)
+                return
         facts = _facts_of(given)
         at = (location, facts.external_id)
         key = self._key(facts) or (self._by_external.get(at, "") if facts.external_id else "")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hl_async import HighLevel, bulk
+from hl_async import HighLevel, PrivateToken, bulk
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.sources.document import (
     Document,
@@ -213,6 +213,25 @@ async def test_contact_ids_of_the_source_are_checked_before_the_first_document(
     assert "contact c6tZWq1n0uEh8Rk2Lm4p of Ben is not in location" in next(iter(report.reasons))
     operations = [one.operation for one in box.requests]
     assert operations.index("get-contact") < operations.index("create-new-estimate")
+
+
+async def test_a_token_that_may_not_read_contacts_leaves_ids_unchecked_and_stops_at_a_look_up(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    await know(hl, name="Ada")
+    scopes = ["invoices/estimate.readonly", "invoices/estimate.write"]
+    token = PrivateToken(box.add_token(box.location_id, scopes))
+    async with HighLevel(token, base_url=box.url, location_id=box.location_id) as limited:
+        given = source(tmp_path, [document(1, name="Ben", contact_id="c6tZWq1n0uEh8Rk2Lm4p")])
+        report = await go(limited, given)
+        assert report.created == 1
+        assert report.contacts is not None
+        assert report.contacts.by == {"unchecked": 1}
+        path = source(tmp_path, [document(2, name="Cy", email="cy@example.com")], "b.ndjson")
+        report = await go(limited, path)
+    assert (report.state, report.created) == ("stopped", 0)
+    assert "contacts.readonly" in report.reason
+    assert (await go(hl, path)).created == 1
 
 
 async def test_one_contact_id_under_several_names_is_an_error_unless_it_is_the_fallback(
@@ -534,7 +553,7 @@ async def test_a_verification_names_contacts_that_are_gone(
 MIGRATE = """
 import asyncio, sys
 from pathlib import Path
-from hl_async import HighLevel, bulk
+from hl_async import HighLevel, PrivateToken, bulk
 from hl_async.bulk import ContactPolicy
 
 async def main():

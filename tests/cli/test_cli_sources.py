@@ -144,7 +144,7 @@ def test_customers_of_an_export_become_contacts_whatever_door_it_comes_through(
     ]
     assert run(arguments) == ExitCode.OK
     assert "contacts          2   2 there already (email 2)" in capsys.readouterr().out
-    # ids of other tests would be checked against these contacts
     emails = sorted(one["email"] for one in box.control("contacts"))
     assert emails == ["kim@example.com", "r@example.com"]
+    # ids of other tests would be checked against these contacts
     box.control("reset", {})

@@ -73,7 +73,7 @@ def relation(mine: Origin, theirs: Origin) -> Relation:
 
 
 def source_mark(source_id: str) -> str:
-    """Return the mark of a source id: the same in every run, whatever the file is called."""
+    """Return the mark of a source id. It is the same in every run and for every file name."""
     return make_key(f"source:{source_id}")[:MARK]
 
 
@@ -98,7 +98,7 @@ def contents_mark_of(body: bytes) -> str:
 
 
 def origin_of(document: Any) -> Origin | None:
-    """Return the origin that a listed document carries, whatever place its run chose for the key.
+    """Return the origin that a listed document carries, in any of the places for keys.
 
     None if it carries none.
     """
@@ -141,7 +141,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    # "3.00" and 3 are one quantity, and the API gives back either
+    # "3.00" and 3 are one quantity, and the API may answer either form.
     return "" if value is None else f"{Decimal(str(value)).normalize():f}"
 
 

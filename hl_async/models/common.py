@@ -29,6 +29,7 @@ class Address(Part):
     address_line2: str | None = None
     city: str | None = None
     state: str | None = None
+    # Two letters in the settings, USA in examples elsewhere: docs/api-facts.md#api-addresses
     country_code: str | None = None
     postal_code: str | None = None
 
@@ -41,6 +42,7 @@ class BusinessDetails(Part):
     phone_no: str | None = None
     address: Address | str | None = None
     website: str | None = None
+    # Declared as text, objects in examples: docs/api-facts.md#api-custom-fields
     custom_values: list[Any] | None = None
 
     @classmethod
@@ -107,6 +109,7 @@ class Contact(Part):
     additional_emails: list[AdditionalEmail] | None = None
     company_name: str | None = None
     address: Address | str | None = None
+    # Objects in answers, text in webhooks: docs/api-facts.md#api-custom-fields
     custom_fields: list[Any] | None = None
 
     def for_request(self) -> ContactDetails:
@@ -195,6 +198,7 @@ class TipsConfiguration(Part):
     The API declares text and shows numbers; both are read as numbers. Invalid entries of an answer are left out.
     """
 
+    # Declared as text, shown as numbers: docs/api-facts.md#api-open-shapes
     tips_percentage: list[Decimal] | None = None
     tips_enabled: bool | None = None
 
@@ -390,6 +394,7 @@ class AutoPayment(Part):
     bacs_direct_debit: BankAccount | None = field(name="bacsDirectDebit", default=None)
     becs_direct_debit: BankAccount | None = field(name="becsDirectDebit", default=None)
     card_id: str | None = None
+    # Its shape is unknown, so it passes through undecoded: docs/api-facts.md#api-open-shapes
     provider: Any = None
 
 
@@ -398,6 +403,7 @@ class TotalSummary(Part):
 
     sub_total: Decimal | None = None
     discount: Decimal | None = None
+    # Missing in webhooks: docs/api-facts.md#api-webhook-payload
     tax: Decimal | None = None
 
     def __post_init__(self) -> None:
@@ -407,6 +413,7 @@ class TotalSummary(Part):
 class Deleted(Answer):
     """The answer to a deletion that returns no document."""
 
+    # Estimates and invoices answer their document instead: docs/api-facts.md#api-delete-answer
     success: bool | None = None
 
 

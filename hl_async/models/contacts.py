@@ -119,6 +119,7 @@ class ContactSearch(Request, frozen=True):
 
     page_limit: int
     page: int | UnsetType = UNSET
+    # Page numbers reach the first 10,000 contacts only: docs/api-facts.md#api-contacts
     search_after: list[Any] | UnsetType = UNSET
     query: str | UnsetType = UNSET
     filters: list[ContactFilter] | UnsetType = UNSET
@@ -205,7 +206,7 @@ class EnsuredContact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContactAnswer(Answer):
-    """The envelope of one contact; ``contact`` is None if a look-up found none."""
+    """The envelope of one contact; without ``contact`` if a look-up found none."""
 
     contact: ContactRecord | None = None
     new: bool | None = None

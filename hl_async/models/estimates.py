@@ -39,6 +39,7 @@ class EstimateSend(Request, frozen=True):
     """
 
     action: SendAction
+    # The API cannot derive the sender from a token: docs/api-facts.md#api-sender
     user_id: UserId
     live_mode: bool = True
     sent_from: SenderConfiguration | UnsetType = UNSET
@@ -57,11 +58,13 @@ class EstimateBody(Request, frozen=True):
     currency: Currency
     items: EstimateLines
     business_details: BusinessDetails = field(default_factory=BusinessDetails)
+    # Required even for a document without a discount: docs/api-facts.md#api-required-fields
     discount: Discount = field(default_factory=Discount)
     live_mode: bool | UnsetType = UNSET
     terms_notes: str | UnsetType | None = UNSET
     title: str | UnsetType | None = UNSET
     automatic_taxes_enabled: bool | UnsetType = UNSET
+    # Whether lists return it is unknown: docs/api-facts.md#api-meta
     meta: dict[str, Any] | UnsetType = UNSET
     send_estimate_details: EstimateSend | UnsetType = UNSET
     estimate_number_prefix: str | UnsetType = UNSET
@@ -81,6 +84,7 @@ class EstimateDraft(EstimateBody, kw_only=True, frozen=True):
 
     contact_details: ContactDetails
     expiry_date: OptionalDay
+    # Required for a one-off estimate too: docs/api-facts.md#api-frequency-settings
     frequency_settings: FrequencySettings = field(default_factory=FrequencySettings)
     issue_date: OptionalDay = ABSENT
     estimate_number: int | UnsetType = UNSET
@@ -135,6 +139,7 @@ class InvoiceFromEstimate(Request, frozen=True):
     """``version`` ("v1", "v2") is not the API's version; its meaning is undocumented."""
 
     mark_as_invoiced: bool
+    # The difference of the two values is unknown: docs/api-facts.md#api-estimate-to-invoice
     version: str | UnsetType = UNSET
 
 
@@ -173,6 +178,7 @@ class Estimate(Located):
     # Declared a number; text is tolerated: docs/api-facts.md#api-number-types
     estimate_number: int | str | None = None
     estimate_number_prefix: str | None = None
+    # Open text when read, because clients have seen undeclared states: docs/api-facts.md#api-enums
     status: EstimateStatus | str | None = field(name="estimateStatus", default=None)
     attachments: list[Attachment] | None = None
     updated_by: str | None = None
@@ -304,6 +310,7 @@ else:
 class EstimateNumber(Answer):
     """The next number; the API gives a number, text is tolerated. ``generate_number()`` refuses an answer without."""
 
+    # A number here, while invoices have text: docs/api-facts.md#api-number-types
     estimate_number: _GivenNumber
     trace_id: str | None = None
 

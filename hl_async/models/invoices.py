@@ -83,6 +83,7 @@ class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
 class InvoiceUpdate(InvoiceBody, kw_only=True, frozen=True):
     """The complete replacement of an invoice. Fields left out are lost, so start from ``invoice.to_update()``."""
 
+    # Named items in every other request: docs/api-facts.md#api-field-names
     invoice_items: BilledLines
     due_date: RequiredDay
     description: str | UnsetType | None = UNSET
@@ -90,6 +91,7 @@ class InvoiceUpdate(InvoiceBody, kw_only=True, frozen=True):
     contact_id: str | UnsetType = UNSET
     contact_details: ContactDetails | UnsetType = UNSET
     live_mode: bool | UnsetType = UNSET
+    # The shape is unknown: docs/api-facts.md#api-open-shapes
     xero_details: dict[str, Any] | UnsetType = UNSET
 
 
@@ -238,6 +240,7 @@ class Invoice(Located):
     total_summary: TotalSummary | None = None
     reminders_configuration: dict[str, Any] | None = None
     source: str | None = None
+    # Undeclared; it names the estimate that the invoice was made from: docs/api-facts.md#api-undeclared-fields
     source_id: str | None = None
     terms_notes: str | None = None
     description: str | None = None
@@ -250,6 +253,7 @@ class Invoice(Located):
     sent_to: SentTo | None = None
     meta: dict[str, Any] | None = None
     company_id: str | None = None
+    # Undeclared, seen in live answers: docs/api-facts.md#api-undeclared-fields
     sent_at: datetime | None = None
     sent_by: str | None = None
     sent_from: SenderConfiguration | None = None
@@ -367,6 +371,7 @@ class InvoiceList(Answer):
 class InvoiceNumber(Answer):
     """The next number as text, with leading zeros. ``generate_number()`` refuses an answer without."""
 
+    # Live numbers have leading zeros, which a number would lose: docs/api-facts.md#api-number-types
     invoice_number: _NumberText
     trace_id: str | None = None
 
@@ -379,6 +384,7 @@ class InvoiceSent(Answer):
     """An invoice that was sent; the shapes of ``sms_data`` and ``email_data`` depend on the action."""
 
     invoice: Invoice | None = None
+    # The shapes of both are unknown: docs/api-facts.md#api-open-shapes
     sms_data: Any = None
     email_data: Any = None
 
@@ -394,4 +400,5 @@ class Text2PayResult(Answer):
     """An invoice and the page on which the customer pays it."""
 
     invoice: Invoice | None = None
+    # The only declared link that can be paid: docs/api-facts.md#api-text2pay
     invoice_url: str | None = None

@@ -39,7 +39,7 @@ CURRENCIES: Final[dict[str, int]] = {
     for digits, codes in ((2, _TWO), (0, _ZERO), (3, _THREE), (4, _FOUR))
     for code in codes.split()
 }
-"""Active ISO 4217 codes and how many decimal places their minor unit has."""
+"""Active ISO 4217 codes, with the decimal places of their minor unit."""
 
 
 _NOTHING: Final = Decimal(0)

@@ -17,9 +17,11 @@ class TokenGrant(Answer, repr_omit_defaults=True):
     tokens have a ``location_id``.
     """
 
+    # Optional, because auth judges an incomplete answer and names what it lacks.
     access_token: str | None = None
     token_type: str | None = None
     expires_in: Any = None
+    # Minted tokens carry one in practice, although it is undeclared there: docs/api-facts.md#api-token-classes
     refresh_token: str | None = None
     refresh_token_id: str | None = None
     scope: str | None = None
@@ -45,6 +47,7 @@ class TokenGrant(Answer, repr_omit_defaults=True):
 
     def __repr__(self) -> str:
         return (
+            # Fields are chosen one by one, so that a field with a secret cannot show by default.
             f"TokenGrant(user_type={self.user_type!r}, location_id={self.location_id!r}, "
             f"company_id={self.company_id!r}, expires_in={self.expires_in!r}, scope={self.scope!r})"
         )

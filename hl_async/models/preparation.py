@@ -1,7 +1,7 @@
 """Internal. Completes and checks a request body before it is encoded, and binds it to its location.
 
-Resources and bulk planning call the same function. Requirements that observers of the live API have measured are the
-rules in `hl_async.models.rules`. Each can be switched off.
+Resources and bulk planning call the same function. Requirements that were measured on the live API are the rules in
+`hl_async.models.rules`. Each can be switched off.
 """
 
 from __future__ import annotations

@@ -123,6 +123,7 @@ class ProductList(Answer):
     """A page of products. The wire's ``total`` is a list of objects: docs/api-facts.md#api-products."""
 
     products: list[Product] | None = None
+    # An object inside a list, unlike any other list's total.
     totals: Any = field(name="total", default=None)
 
     @property

@@ -102,6 +102,7 @@ def _document_row(document: Estimate | Invoice) -> dict[str, Any]:
         "kind": "estimate" if isinstance(document, Estimate) else "invoice",
         "id": document.id,
         "location_id": document.alt_id,
+        # Prefix and number together are what the customer reads on the document.
         "number": None if number is None else f"{prefix or ''}{number}",
         "status": None if document.status is None else str(document.status),
         "name": document.name,
@@ -142,4 +143,5 @@ def _tax_rate(line: Item) -> Decimal | None:
         return None
     rates = [tax.rate for tax in line.taxes]
     known = [rate for rate in rates if isinstance(rate, Decimal)]
+    # A sum over known rates only would be too small, and look exact.
     return sum(known, start=Decimal(0)) if len(known) == len(rates) else None

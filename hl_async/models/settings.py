@@ -88,6 +88,7 @@ class InvoiceSettings(Answer):
 
     alt_id: str | None = None
     alt_type: str | None = None
+    # Documents say termsNotes: docs/api-facts.md#api-field-names
     terms_note: str | None = None
     estimates_terms_note: str | None = None
     title: str | None = None

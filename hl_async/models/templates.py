@@ -152,6 +152,7 @@ class InvoiceTemplateDraft(InvoiceTemplateUpdate, frozen=True):
     late_fees_configuration: LateFeesConfiguration | UnsetType = UNSET
     invoice_number_prefix: str | UnsetType = UNSET
     payment_methods: PaymentMethods | UnsetType = UNSET
+    # The creation declares plain addresses: docs/api-facts.md#api-attachments
     attachments: list[str | Attachment] | UnsetType = UNSET
 
 

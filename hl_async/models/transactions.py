@@ -27,6 +27,7 @@ class Transaction(Answer):
     status: Any = None
     live_mode: bool | None = None
     entity_type: str | None = None
+    # The filter of the same name selects an invoice's payments: docs/api-facts.md#api-products
     entity_id: str | None = None
     entity_source_type: str | None = None
     entity_source_sub_type: str | None = None

@@ -180,6 +180,7 @@ APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
 
 def moment(value: Any) -> datetime | None:
     """Return a timestamp of the envelope: ISO 8601 (UTC without a zone), or seconds or milliseconds as a number."""
+    # True is an int in Python, and would be the first second of 1970.
     if isinstance(value, bool):
         return None
     try:

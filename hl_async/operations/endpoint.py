@@ -174,7 +174,7 @@ class Operation(Generic[T]):
             found = getattr(found, name, None)
         if isinstance(found, str) and found != asked:
             raise WrongDocument(
-                f"the answer is the document {found!r}, not {asked!r}, which was asked for",
+                f"the answer is the document {found!r}, not the requested {asked!r}",
                 path="$." + ".".join((*self.identity[:-1], "_id")),
                 body=bounded_text(body),
             )

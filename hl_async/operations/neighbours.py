@@ -112,7 +112,7 @@ LIST_TRANSACTIONS = Operation(
            "subscriptionId", "entityId", "contactId", *_PAGE),
 )
 LIST_ORDERS = Operation(
-    # altType is not declared and wanted all the same
+    # altType is undeclared, but the API requires it.
     "list-orders", "GET", "/payments/orders", m.OrderList, at="transactions.orders",
     scope="payments/orders.readonly", alt=Alt.QUERY, replay=Replay.SAFE, items="data", total="totalCount",
     query=("locationId", "status", "paymentStatus", "paymentMode", "startAt", "endAt", "search", "contactId",

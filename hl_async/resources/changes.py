@@ -37,7 +37,7 @@ class ListSource:
         return snapshot.max / snapshot.interval
 
     async def page(self, offset: int, limit: int) -> Sequence[Estimate | Invoice]:
-        """Read one page of the list, whatever the status."""
+        """Read one page of the list, with documents of any status."""
         query = {"limit": limit, "offset": offset}
         envelope = await self._at.call(self._list, query=query, options=self._options)
         entries: Sequence[Estimate | Invoice] = envelope.entries

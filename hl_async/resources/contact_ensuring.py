@@ -216,7 +216,8 @@ class Ensuring:
             raise
         if answer.contact is None:
             return None, DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.at)
-        with suppress(TokenStoreError):  # it is there all the same
+        # The contact exists without the record.
+        with suppress(TokenStoreError):
             await self._note(OnceRecord("", sent_at=time.time(), document=answer.contact.id))
         return EnsuredContact(contact=answer.contact, created=True), None
 

@@ -184,7 +184,7 @@ class Contacts:
 
         Raises:
             BadRequest: The location allows no duplicates and knows this person.
-            ValidationFailed: The API rejected a field. It may have created the contact all the same.
+            ValidationFailed: The API rejected a field. It may have created the contact nevertheless.
             OutcomeUnknown: The answer is missing, so the contact may exist.
         """
         return _known(await self._at.call(op.CREATE_CONTACT, body=contact), "")

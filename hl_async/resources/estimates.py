@@ -281,8 +281,8 @@ class Estimates:
             contact_id: The estimate's contact. With `once`, it saves a scan of all estimates.
 
         Returns:
-            Estimate and invoice. Live answers may lack the invoice although it was created. ``result.invoice`` is None
-            then, and :meth:`find_invoice` finds it.
+            Estimate and invoice. Live answers may lack the invoice although it was created. Then :meth:`find_invoice`
+            finds it.
 
         Raises:
             BadRequest: The estimate is not accepted.

@@ -101,7 +101,7 @@ class LocationRequester(Requester):
     async def read_dates(self, document: Located) -> None:
         """Ask for the location's time zone if a date of a document depends on it.
 
-        A token that may not read the location leaves the document as it is.
+        If the token may not read the location, the document stays unchanged.
         """
         if not has_unread_date(document):
             return

@@ -176,7 +176,8 @@ class OnceCall(Generic[D]):
     async def _done(self, record: OnceRecord | None, document: D) -> D:
         if record is None or record.document != document.id:
             known = record or OnceRecord(self._content)
-            with suppress(TokenStoreError):  # it is there all the same, and a later call finds it by its key
+            # The document exists without the record, and a later call finds it by its key.
+            with suppress(TokenStoreError):
                 await self._keeper.save(self._name, msgspec.structs.replace(known, document=document.id))
         return document
 
@@ -254,7 +255,7 @@ async def create_estimate_once(
 async def _learn_meta(at: LocationRequester, made: Estimate, contact_id: str) -> None:
     """Find out whether lists return `meta`, without which a key is lost with its process.
 
-    Once per client and location. The estimate is there whatever this look comes to.
+    Done once per client and location. A failure here does not fail the creation.
     """
     pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact_id}, limit=10, offset=0)
     with suppress(HighLevelError):

@@ -63,7 +63,7 @@ class Users:
             company_id: The agency; read from the location's details if left out.
 
         Raises:
-            InvalidRequest: No user is called so, or several are; the error lists who there is.
+            InvalidRequest: No user has this name, or several have; the error lists the users.
             ScopeMissing: The token lacks users.readonly, or locations.readonly for the agency.
         """
         wanted = name.strip().casefold()

@@ -23,7 +23,7 @@ class Quirks:
         meta_in_lists: Lists return `meta`.
         invoice_in_answer: Creating an invoice from an estimate returns the invoice.
         newest_first: Lists start with the newest document.
-        largest_page: The most documents a list returns, whatever `limit` asks.
+        largest_page: The most documents of a page, also if `limit` is larger.
         honest_total: Lists state the number of documents.
         unknown_keys: Undeclared keys of a body are `ignored`, `kept` (stored and returned) or `refused` (422).
         keep_nulls: A null for an optional field is stored and returned; else it counts as missing.

@@ -63,7 +63,7 @@ class Recorder:
             self._exchanges.popitem(last=False)
 
     def answered(self, number: int, headers: Iterable[tuple[str, str]], body: bytes | None) -> None:
-        """Keep the answer to a kept request. ``body`` is None for an answer that is streamed."""
+        """Keep the answer to a kept request. A streamed answer has no ``body`` here."""
         found = self._exchanges.get(number)
         if found is not None:
             found.answer_headers = tuple(headers)

@@ -128,6 +128,7 @@ class TextKey(_HashedKey):
         text = getattr(document, self._attribute, None)
         if not isinstance(text, str) or not text.endswith("]") or "[" not in text:
             return None
+        # The last bracket, because the text itself may contain brackets.
         return text[text.rindex("[") + 1 : -1]
 
 

@@ -51,6 +51,7 @@ async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftO
     found = LeftOut(Counter())
     if rows := await run.each(State.REJECTED):
         found.reasons.update(row.reason or "" for row in rows)
+        # An attempt is counted when a request leaves, so the others were rejected while planning.
         found.by_api = sum(row.attempt > 0 for row in rows)
         path = rejects
         if path is None:

@@ -121,6 +121,7 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
             await retry_rejected(run, settings)
         if settings.on_planned is not None:
             settings.on_planned(await run.forecast())
+        # After planning, because it looks for the planned documents in the locations.
         await require_new(planned, hl, again=settings.again)
         report = await run.execute(
             lambda one: LocationTarget(
@@ -233,6 +234,7 @@ async def verify(
         JournalError: The journal cannot be used.
     """
     if report is not None:
+        # Refused before the comparison, which may take long.
         await asyncio.to_thread(check_report, report)
     findings: list[Difference] = []
     async with await Run.open(journal) as run:

@@ -165,6 +165,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
     except JournalMismatch as error:
         raise await _explained(found, error) from None
     stated = options.source_name is not None
+    # The documents that exist carry the name already, so a run keeps it.
     if stated and run.source_name != found.source_name:
         await run.aclose()
         raise JournalMismatch(
@@ -172,6 +173,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
             "leave --source-name out, or give another --journal"
         )
     planned = Planned(run, found.beside, is_new=not run.is_planned, is_named=stated)
+    # Only a trial that gets a larger limit reads the source again.
     if run.is_planned and not run.is_trial_of(options.limit):
         await _correct(run, options)
         return planned

@@ -273,6 +273,7 @@ class Run:
         """Work on a lane for one slice. Return the next slice if it is due at once."""
         location = slice_.location
         lane = await self.journal.lease(location)
+        # Another process leases the lane. It may die, so this one asks again.
         if lane is None:
             engine.submit_later(slice_, _ELSEWHERE)
             return None
@@ -353,6 +354,7 @@ class Run:
         done = of - planned - counts.ambiguous
         elapsed = time.monotonic() - began
         rate = (done - first) / elapsed if elapsed > 0 else 0.0
+        # A wait is shown only while no lane works.
         until = min(self._waits.values()) if self._waits and not self._working else None
         return Progress(
             done,

@@ -228,7 +228,7 @@ class Contacts:
         try:
             answer: ContactDeleted = await self._at.call(op.DELETE_CONTACT, contact_id)
         except NotFound as error:
-            # an earlier attempt of this call may have deleted it
+            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
             if not error.ambiguous:
                 raise
             return True

@@ -91,6 +91,7 @@ class InvoiceTemplates:
         try:
             return await self._at.call(op.DELETE_INVOICE_TEMPLATE, template_id)
         except NotFound as error:
+            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
             if not error.ambiguous:
                 raise
         return Deleted(success=True)

@@ -111,6 +111,7 @@ class Invoices:
                 "startAt": start,
                 "endAt": end,
                 "paymentMode": payment_mode,
+                # The specification declares one field to sort by.
                 "sortField": "issueDate" if sort else None,
                 "sortOrder": sort,
             },
@@ -282,6 +283,7 @@ class Invoices:
 
     async def touch_last_visited(self, invoice_id: str) -> None:
         """Record that the customer viewed the invoice now."""
+        # The id travels in the body here, where a malformed one would not be noticed.
         op.path_segment("invoice_id", invoice_id)
         await self._at.call(op.TOUCH_INVOICE, body=InvoiceVisit(invoice_id=invoice_id))
 

@@ -88,6 +88,8 @@ class Requester:
         options = options or self._options
         asked = ""
         if operation.identity:
+            # Operations without ids in the path, such as the preview of a template, take the id in their first
+            # filter.
             asked = ids[0] if ids else str((query or {}).get(operation.query[0], ""))
         timezone = self._context.reading
         if not asked and not timezone:
@@ -173,6 +175,7 @@ class Requester:
         account, context = self._account, self._context
         path = operation.expand(*ids)
         alt = operation.alt
+        # An operation without a place for the location keeps the one that the body names.
         body = prepared(body, context, keep=alt is Alt.NONE)
         text = ""
         if query:

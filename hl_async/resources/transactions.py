@@ -44,6 +44,7 @@ class Transactions:
             offset: Payments to skip.
         """
         filters = {
+            # The API's name for the invoice of a payment: docs/api-facts.md#api-products
             "entityId": invoice_id,
             "contactId": contact_id,
             "search": search,

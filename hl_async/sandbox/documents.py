@@ -29,6 +29,7 @@ def plain(
     for name in ("items", "invoiceItems"):
         if name in document:
             document[name] = [{"_id": ledger.new_id()} | line for line in document[name]]
+    # The API computes the total, whatever a body says: docs/api-facts.md#api-totals
     document["total"] = sums_of(ledger, document).total
     moment = ledger.clock.timestamp()
     return {"altId": place.id, "altType": "location"} | document | {"updatedAt": moment}

@@ -132,6 +132,7 @@ def _number(ledger: Ledger, place: LocationState, body: Document, own: int | Non
         return None
     number = int(number)
     taken = number != own and any(one["estimateNumber"] == number for one in place.estimates.values())
+    # A number that exists is refused: docs/api-facts.md#api-validation
     if taken and ledger.rules.is_on("estimate_number_unique"):
         raise bad_request("Estimate number already exists")
     return number

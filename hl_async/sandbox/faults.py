@@ -250,6 +250,7 @@ def _instead(fault: Fault | None, times: FaultTimes) -> web.StreamResponse | Non
         case Fault.THROTTLE_DATE:
             return _throttled(times, "date")
         case Fault.UNAUTHORISED:
+            # The message of an expired token: docs/api-facts.md#api-401
             return _error(401, "Invalid JWT")
         case Fault.TIMED_OUT_BEFORE:
             return _error(401, _TIMED_OUT)

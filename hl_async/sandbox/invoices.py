@@ -123,6 +123,7 @@ def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: 
         raise bad_request("Can not record payment for void invoice")
     paid = body.get("amount")
     paid = document["amountDue"] if paid is None else Decimal(str(paid))
+    # The live rules for partial payments are unknown: docs/api-facts.md#api-record-payment
     if paid <= 0 or paid > document["amountDue"]:
         raise bad_request("amount must be greater than 0 and not more than the amount due")
     pay(ledger, place, document, {"amount": paid, "mode": body["mode"]})

@@ -71,6 +71,7 @@ def page(
         found = list(documents)
     else:
         found = [document for document in documents if _fits(document, asked, place, quirks.default_mode)]
+    # One source sees the newest document first, the order is otherwise unknown: docs/api-facts.md#api-pagination
     if quirks.newest_first:
         found.reverse()
     if "sortField" in asked or "sortOrder" in asked:

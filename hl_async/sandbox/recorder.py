@@ -105,6 +105,7 @@ def message_of(
     action = str(body.get("action") or "")
     if operation not in _SENDS or action in ("draft", "") or not isinstance(answer, Mapping):
         return None
+    # Some operations answer an envelope, others the document itself.
     found = answer.get("invoice") or answer.get("estimate") or answer
     if not isinstance(found, Mapping) or "_id" not in found:
         return None

@@ -248,6 +248,7 @@ class Sandbox(SandboxState):
             found = route.pattern.fullmatch(record.path)
             if found is not None and (not route.v3_only or record.version == "v3"):
                 return route.operation, tuple(unquote(part) for part in found.groups())
+        # The live words for an unknown route: docs/api-facts.md#api-not-found
         raise not_found(f"Cannot {record.method} {record.path}")
 
     def _check_version(self, version: str) -> None:
@@ -266,6 +267,7 @@ class Sandbox(SandboxState):
         """Read altId only where the API reads it."""
         where = alt_of(operation)
         source = body if where is Alt.BODY else record.query
+        # These two read altId from the body: docs/api-facts.md#api-delete-body
         deletes = operation.name in ("delete-estimate", "delete-estimate-template")
         if where is Alt.BOTH or (deletes and not self.rules.is_on("delete_estimate_body")):
             source = body if body.get("altId") else record.query

@@ -83,6 +83,7 @@ def update_and_schedule(ledger: Ledger, place: LocationState, schedule_id: str, 
 
 def set_auto_payment(ledger: Ledger, place: LocationState, schedule_id: str, body: Document) -> Document:
     """Set the automatic payment of a schedule."""
+    # The body repeats the id of the path: docs/api-facts.md#api-schedules
     if body["id"] != schedule_id:
         raise bad_request("id does not match the schedule")
     document = held(place.schedules, schedule_id, "schedule")

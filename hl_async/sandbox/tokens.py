@@ -188,6 +188,7 @@ class Tokens:
             raise Refusal(401, "Invalid token: access token is invalid", "Unauthorized")
         grant = self.grants.get(token)
         if grant is None:
+            # A revoked private token has a message of its own: docs/api-facts.md#api-401
             if token.startswith("pit-"):
                 raise Refusal(401, "Invalid Private Integration token", "Unauthorized")
             raise Refusal(401, "Invalid JWT", None)
@@ -253,5 +254,6 @@ class Tokens:
 
 def _refused(description: str) -> Refusal:
     refusal = Refusal(401, "")
+    # Token errors have another form than those of the API: docs/api-facts.md#api-oauth-errors
     refusal.body = {"error": "UnAuthorized!", "error_description": description}
     return refusal

@@ -65,9 +65,7 @@ def verify(
                 open_ = plural(left.planned + left.ambiguous, "document")
                 say(f"note: the run is not complete, {open_} still to come")
             if left.rejected and left.state == "done":
-                say(
-                    f"note: {plural(left.rejected, 'rejected document')} of the source: not compared"
-                )
+                say(f"note: {plural(left.rejected, 'rejected document')} of the source: not compared")
         return ExitCode.DIFFERS if found.differences else ExitCode.OK
 
     return int(run_async(main))

@@ -52,6 +52,7 @@ _PARQUET_TYPES: Final[dict[type, str]] = {
     int: "BIGINT",
     bool: "BOOLEAN",
 }
+# A file without line ends is not read whole, only to be refused.
 _LONGEST_LINE: Final = 10 * 1024 * 1024
 
 _estimate: Final = decoder(Estimate)
@@ -237,6 +238,7 @@ class FileSink:
                     written += len(documents)
                     for one in documents:
                         file.writelines(encode(_exact_cells(row)) + b"\n" for row in self._wanted.rows(one))
+            # With the setting in _to_parquet(), DuckDB writes into this file and keeps its mode.
             create_private(self._new)
             _to_parquet(rows, self._new, columns_of(self._wanted.per))
         finally:

@@ -21,6 +21,7 @@ async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) 
     """Forecast the rest of a run; ``rate`` in requests per second and location."""
     counts = await journal.counts()
     planned = counts.of(State.PLANNED)
+    # A run without items has no location, and must not divide by zero.
     locations = max(1, len(await journal.locations()))
     contacts = await _contacts(journal, policy)
     payments = await _payments(journal)
@@ -54,6 +55,7 @@ async def _contacts(journal: Journal, policy: ContactPolicy) -> ContactForecast:
         given += sum(bool(one.contact_id) for one in customers)
         searched += sum(not one.contact_id for one in customers)
         requests += lookup_requests(customers, policy)
+    # A customer that is not found takes one more request, which creates the contact.
     return ContactForecast(given + searched, given, searched, requests + searched)
 
 

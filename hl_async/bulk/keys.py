@@ -17,6 +17,7 @@ from hl_async.bulk.sources.records import SourceItem
 from hl_async.errors import ConfigurationError
 from hl_async.models.preparation import LONGEST_NAME
 
+# Amounts pass through as exact decimals, because a body is decoded and encoded again to add its key.
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
@@ -89,6 +90,7 @@ class NumberKey:
     def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
         document = _decoder.decode(body)
         # Estimate numbers are JSON numbers, invoice numbers are text: docs/api-facts.md#api-number-types
+        # An estimate's body has no due date, which tells the two kinds apart.
         field, value = (
             ("invoiceNumber", key)
             if "sentTo" in document and "dueDate" in document

@@ -42,6 +42,7 @@ async def write_plan(
     paid: list[PlannedStep] = []
     items = seen = unexpected = 0
     async for record in _each(records):
+        # Rejected documents do not count against a trial's limit.
         if limit is not None and items >= limit:
             break
         seen += 1

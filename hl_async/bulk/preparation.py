@@ -189,6 +189,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
         )  # fmt: skip
         planned.facts = getattr(records, "facts", None)
         if planned.facts is not None:
+            # A resumed run does not read the source and reports this text from its journal.
             await run.journal.note(totals=planned.facts.comparison)
     except BaseException as error:
         await run.aclose()
@@ -336,6 +337,7 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
         place = _store(options.journal)
         beside = options.journal if isinstance(options.journal, Path) else Path(_RECORDS)
         name = stated or _RECORDS
+        # Records cannot be compared by a fingerprint, so the journal accepts any.
         return _Found(_RECORDS, location, place, beside, {}, options.key, lambda: source, source_name=name)
     opened = _opened(source, options)
     path = opened.path

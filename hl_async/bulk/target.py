@@ -136,6 +136,7 @@ class LocationTarget:
         return self._payments if self._listed is op.LIST_INVOICES else None
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
+        # The API requires a contact's id and looks none up: docs/api-facts.md#api-required-fields
         if without_contact(body):
             raise InvalidRequest("contactDetails.id", "is missing: no contact was found for the customer")
         document = await self._at.call(
@@ -143,6 +144,7 @@ class LocationTarget:
         )
         if self._operation is op.CREATE_INVOICE_FROM_ESTIMATE:
             document = document.invoice
+        # A live answer lacked the invoice; the estimate's id stands for it. docs/api-facts.md#api-estimate-to-invoice
         return getattr(document, "id", None) or (ids[0] if ids else "")
 
     async def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:

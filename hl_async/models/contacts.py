@@ -71,6 +71,7 @@ class ContactDraft(ContactBody, frozen=True):
     company_name: str | UnsetType = UNSET
 
 
+# Without company name and gender, which PUT refuses: docs/api-facts.md#api-contacts
 class ContactUpdate(ContactBody, frozen=True):
     """Changes of a contact. Fields left out keep their values. ``tags`` and ``email`` replace the present ones."""
 
@@ -217,6 +218,7 @@ class ContactAnswer(Answer):
 class ContactDeleted(Answer):
     """The answer to the deletion of a contact."""
 
+    # The wire misspells the key.
     succeeded: bool | None = field(name="succeded", default=None)
 
 

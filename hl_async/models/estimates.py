@@ -254,6 +254,7 @@ class Estimate(Located):
         values: dict[str, Any] = {
             name: value for name in _CARRIED if (value := getattr(self, name)) is not None
         }
+        # Requests take a number only, so other text is left out: docs/api-facts.md#api-number-types
         if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()):
             values["estimate_number"] = int(number)
         if "issue_date" not in changes and self.issue_date_text:

@@ -153,6 +153,7 @@ def _exact(shares: Sequence[Decimal], total: Decimal, currency: str) -> list[Dec
         amounts[index] += unit if short > 0 else -unit
     exact = [(amount * _HUNDRED / total).quantize(_PLACES, ROUND_HALF_UP) for amount in amounts]
     rest = _HUNDRED - sum(exact, Decimal(0))
+    # Each percentage has room to move while its rounded amount stays the same.
     step = _PLACES if rest > 0 else -_PLACES
     for index, amount in enumerate(amounts):
         while rest and rounded(total * (exact[index] + step) / _HUNDRED, currency) == amount:

@@ -333,6 +333,7 @@ class Invoice(Located):
                 if self.created_at
                 else date(1970, 1, 1)
             )
+        # An update requires a due date, although an invoice may lack it.
         if "due_date" not in changes:
             values["due_date"] = (
                 self._day("due_date", self.due_date, self.due_date_text)

@@ -189,6 +189,7 @@ def _estimate_line(value: Any, path: str) -> Any:
 def _billed_line(value: Any, path: str) -> Any:
     if not isinstance(value, LineItem):
         return _line_of(value, path, attachments=False)
+    # Only lines of estimates declare attachments: docs/api-facts.md#api-attachments
     if value.attachments is not UNSET:
         raise InvalidRequest(
             f"{path}.attachments", "exist on lines of estimates only; give the document attachments instead"

@@ -238,6 +238,7 @@ def _not_future(day: date, context: RequestContext) -> None:
     ordinal = day.toordinal()
     if ordinal <= context.begun:
         return
+    # Remembered, so that most documents are accepted without a look at the clock.
     context.begun = _EPOCH + int((context.clock() - _SAFE_LAG) // 86_400)
     if ordinal <= context.begun:
         return
@@ -251,6 +252,7 @@ def _not_future(day: date, context: RequestContext) -> None:
 
 
 def _within_subtotal(body: EstimateDraft) -> None:
+    # The API refuses a discount above the subtotal: docs/api-facts.md#api-validation
     value = Decimal(body.discount.value or 0)
     if body.discount.type != "fixed":
         if value > 100:
@@ -282,6 +284,7 @@ def _phone(body: Any, context: RequestContext) -> Any:
     if contact is UNSET:
         return body
     phone = contact.phone_no
+    # The usual form passes without a regular expression. An empty text stands for a missing number.
     if not phone or (
         phone[0] == "+"
         and 8 <= len(phone) <= 16
@@ -298,6 +301,7 @@ def _phone(body: Any, context: RequestContext) -> Any:
 
 
 def _attachments(body: Any, context: RequestContext) -> Any:
+    # The limit of the official docs: docs/api-facts.md#api-attachments
     files = body.attachments
     if files and len(files) > _MOST_ATTACHMENTS and "attachments_at_most_10" in context.rules:
         raise InvalidRequest(

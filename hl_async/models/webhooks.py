@@ -168,7 +168,7 @@ INVOICE_EVENTS: Final[Mapping[str, type[InvoiceEvent]]] = {
     "InvoiceVoid": InvoiceVoidEvent,
     "InvoiceDelete": InvoiceDeleteEvent,
 }
-"""The seven events of invoices. Estimates, schedules and text2pay have none of their own."""
+"""The seven events of invoices. Other documents have none (docs/api-facts.md#api-webhook-events)."""
 
 APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
     "INSTALL": InstallEvent,

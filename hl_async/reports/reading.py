@@ -13,6 +13,7 @@ from hl_async.pagination import DEFAULT_LIMIT, Pager
 if TYPE_CHECKING:
     from hl_async.client import Location
 
+# A list that changes faster than it is read would never end.
 _MOST_STEPS_BACK: Final = 50
 
 

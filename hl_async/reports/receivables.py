@@ -128,7 +128,9 @@ async def receivables(
             owed = owed_of(place.id, invoice, days[-1])
             if owed is not None:
                 found.append(owed)
+    # Ties end with the id, so that two reports over the same invoices have the same order.
     found.sort(key=lambda one: (-(one.days_overdue or 0), one.due_date or date.max, one.invoice_id))
+    # Locations in other time zones may have another today.
     return Receivables(min(days), tuple(place.id for place in places), tuple(found))
 
 

@@ -166,6 +166,7 @@ def compared(location: str, invoice: Invoice, booked: Sequence[Transaction]) -> 
     # Amounts of different or unknown currencies cannot be compared, so they count as unknown and not as equal.
     if paid is None or kept is None or "" in currencies or len(currencies) > 1:
         kind = FindingKind.UNKNOWN
+    # How a refund changes the paid amount of the invoice is unknown, so it is reported even if the amounts agree.
     elif refunded:
         kind = FindingKind.REFUNDED
     elif paid == kept:

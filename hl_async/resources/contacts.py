@@ -85,6 +85,7 @@ class Contacts:
         """
         if (email is None) == (phone is None):
             raise InvalidRequest("email", "give either email or phone")
+        # The parameter is named number: docs/api-facts.md#api-contacts
         by_phone = {} if phone is None else {"number": e164("phone", phone, region)}
         query = by_phone if email is None else {"email": check_email(email)}
         return (await self._at.call(op.FIND_CONTACT, query=query)).contact

@@ -142,6 +142,7 @@ class Estimates:
             op.path_segment("estimate_id", estimate_id)
         # No route reads one estimate: docs/api-facts.md#api-get-one
         async for estimate in self.list(contact_id=contact_id):
+            # Compared as text, because numbers arrive in both forms: docs/api-facts.md#api-answer-fields
             if estimate.id == estimate_id or (
                 number is not None and str(estimate.estimate_number) == str(number)
             ):
@@ -318,6 +319,7 @@ class Estimates:
             op.LIST_INVOICES, {"contactId": contact_id}, limit=None, offset=0
         )
         async for invoice in invoices:
+            # Both fields are undeclared and seen in live answers: docs/api-facts.md#api-undeclared-fields
             if invoice.source == "estimate" and invoice.source_id == estimate_id:
                 return invoice
         return None

@@ -128,6 +128,7 @@ def agency_locations(
 ) -> Pager[LocationDetails]:
     """Page through the locations of an agency, authorised with the agency's token."""
     op.path_segment("company_id", company_id)
+    # A wrong filter is refused by this call, and not by the first page.
     encode_query({"email": email})
 
     async def fetch(start: int, size: int) -> LocationList:

@@ -139,6 +139,7 @@ class OAuth:
             "locationId": location_id,
         }
         encode_query(filters)  # refuse an invalid filter now, rather than at the first page
+        # The pager counts positions. v3 pages by token, so each position keeps the token that leads to it.
         tokens: dict[int, str | None] = {}
 
         async def fetch(start: int, size: int) -> InstalledLocationList:
@@ -166,6 +167,7 @@ class OAuth:
         missing = [name for name, value in fields.items() if value is not None and not value.strip()]
         if missing:
             raise InvalidRequest(missing[0], "is empty")
+        # v3 spells the keys of the form in camel case: docs/api-facts.md#api-oauth-v3
         camel = self._version == V3
         form = {
             (_camel(name) if camel else name): value for name, value in fields.items() if value is not None
@@ -175,6 +177,7 @@ class OAuth:
         return await self._transport.send(operation, account, self._path(operation), "", body, self._options)
 
     def _path(self, operation: Operation[Any]) -> str:
+        # Hyphenated paths exist under v3 only: docs/api-facts.md#api-oauth-v3
         return operation.path_v3 if self._version == V3 else operation.path
 
 

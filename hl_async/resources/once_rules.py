@@ -60,12 +60,12 @@ def next_step(
     """
     if found:
         return OnceStep.RETURN
-    # never created a second time: a person may have deleted it
+    # Never created a second time, because a person may have deleted it.
     if record is not None and record.document is not None:
         return OnceStep.GONE
     if suspects:
         return OnceStep.UNDECIDED
-    # before that, a slow proxy may still hand the last request over
+    # Before that, a slow proxy may still deliver the last request.
     if record is None or record.sent_at is None or now >= record.sent_at + settle:
         return OnceStep.CREATE
     return OnceStep.WAIT
@@ -74,12 +74,12 @@ def next_step(
 def suspicious_since(record: OnceRecord | None, now: float, settle: float) -> float:
     """Return the earliest creation time of a document that could be the one of this key."""
     begun = now - settle if record is None or record.sent_at is None else record.sent_at
-    # the time of creation is the API's clock, the other one is ours
+    # The time of creation is on the API's clock, the other time on ours.
     return begun - _CLOCK_SKEW
 
 
 def check_key(key: str) -> str:
-    """Return a valid key; raises :class:`InvalidRequest` for any other."""
+    """Return a valid key. Raises :class:`InvalidRequest` for any other."""
     if not isinstance(key, str):
         raise InvalidRequest("once", f"takes text, got {type(key).__name__}")
     if not key.strip() or len(key) > 128 or not key.isprintable():
@@ -124,7 +124,7 @@ def looks_like(document: Any, draft: Any) -> bool:
     """Return whether a document has the name, the currency, the contact and the lines of a draft."""
     contact = document.contact_details
     lines = getattr(document, "items", None) or getattr(document, "invoice_items", None)
-    # the total is left out: rounding and automatic taxes are the API's
+    # The total is left out, because the API rounds and adds automatic taxes: docs/api-facts.md#api-totals
     return bool(
         document.name == draft.name
         and document.currency == draft.currency

@@ -33,6 +33,7 @@ Query: TypeAlias = Mapping[str, Any] | None
 """Query parameters in the wire's spelling; None values are left out."""
 
 
+# Servers read whole numbers into 64 bits.
 _LARGEST: Final = 1 << 63
 
 

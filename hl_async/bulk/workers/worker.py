@@ -33,6 +33,7 @@ _LONGEST_PAUSE: Final = 10.0
 
 def worker_name() -> str:
     """Return a name for this process that no other process ever has."""
+    # A restarted container may have the same host name and process id.
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
@@ -126,6 +127,7 @@ class Worker:
     async def _work(self, slice_: Slice) -> Slice | None:
         """Work on a slice, and on the lane's next ones while no other lane waits for its turn."""
         if self.stop.is_set():
+            # Otherwise the lane would wait until its slice counts as lost.
             with contextlib.suppress(HighLevelError):
                 await self._dispatch.give_back(slice_)
             return None

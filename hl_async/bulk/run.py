@@ -194,7 +194,8 @@ class Run:
         location = item.location or self.location
         if not location:
             raise InvalidRequest(
-                "location", f"{item.place or item.source_id} names no location, and the run has none"
+                "location",
+                f"{item.place or item.source_id} names no location; give the run one: --location, or HL_LOCATION_ID",
             )
         at = (location, item.source_id)
         key = self.keys.make(self.id, item, repetitions[at])

@@ -289,9 +289,11 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
     if found_source is not None:
         chosen = arguments.contacts
         counting = Counting()
+        # a dry run creates nothing, so that it needs no account and no place
+        where = arguments.where or ("" if chosen.check_contacts else "no-location-yet")
         async with arguments.client(counting) if chosen.check_contacts else nullcontext() as hl:
             found = await plan(
-                found_source, location=arguments.where, key=arguments.key,
+                found_source, location=where, key=arguments.key,
                 limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
                 contacts=chosen.policy, contacts_file=chosen.contacts, check_contacts=hl,
                 payments=arguments.payments, continues=arguments.earlier(),

@@ -238,8 +238,20 @@ def test_a_missing_token_or_location_is_told(
     source = bodies(tmp_path, 1)
     assert run(["migrate", str(source), "--location", "a"]) == ExitCode.USAGE
     assert "HL_TOKEN: is not set" in capsys.readouterr().err
-    assert run(["migrate", str(source), "--dry-run"]) == ExitCode.USAGE
-    assert "location: line 1 names no location, and the run has none" in capsys.readouterr().err
+    monkeypatch.setenv("HL_TOKEN", "pit-12345678-1234-1234-1234-123456789012")
+    assert run(["migrate", str(source)]) == ExitCode.USAGE
+    assert (
+        "line 1 names no location; give the run one: --location, or HL_LOCATION_ID" in capsys.readouterr().err
+    )
+
+
+def test_a_dry_run_needs_no_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HL_TOKEN", "HL_LOCATION_ID", "GHL_API_KEY", "GHL_LOCATION_ID", "HL_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(["migrate", str(bodies(tmp_path, 1)), "--dry-run"]) == ExitCode.OK
+    assert "1 document to create" in capsys.readouterr().out
 
 
 def test_a_wrong_mapping_stops_early_and_leaves_nothing(

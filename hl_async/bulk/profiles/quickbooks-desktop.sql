@@ -30,7 +30,7 @@ WITH heads AS (  -- an id of its own if the file gives one, else the number
 )
 SELECT
   -- customer and day distinguish an id that stands twice
-  CASE WHEN same = 1 THEN id ELSE concat_ws(' ', id, heads.who, day) END AS source_id, line AS place, number, type AS status,
+  CASE WHEN same = 1 THEN id ELSE concat_ws(' ', id, heads.who, day) END AS source_id, line AS place, number,
   heads.memo AS title, CASE WHEN length(heads.memo) > 40 THEN heads.memo END AS custom_memo, message AS terms_notes, po AS po_number,
   CASE WHEN regexp_matches(type, '{mine}') THEN NULL WHEN type LIKE '{other}%' THEN '{hint}' ELSE 'a ' || lower(type) || ', not one of the {things}' END AS skip,
   -- QuickBooks writes two digits of a year

@@ -14,7 +14,7 @@ WITH named AS (  -- a row with a name alone begins a customer, "Total for …" e
 )
 SELECT
   concat_ws(' ', "Transaction Type", coalesce(Num, Date || ' ' || who)) AS source_id, _line AS place, Num AS number,
-  "Transaction Type" AS status, Date AS issue_date, who AS customer_name,
+  Date AS issue_date, who AS customer_name,
   CASE WHEN "Transaction Type" NOT IN ('Invoice', 'Sales Receipt') THEN 'a ' || lower("Transaction Type") || ', not a sale' END AS skip,
   coalesce("Product/Service", "Memo/Description", 'Item') AS line_name,
   CASE WHEN "Product/Service" IS NOT NULL THEN "Memo/Description" END AS line_description,

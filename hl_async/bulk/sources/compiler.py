@@ -273,7 +273,7 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
     if phone:
         found = _phone(phone, customer.region or settings.region)
         if found is None:
-            notes.append("phone numbers that cannot be read are left out")
+            notes.append("phone numbers that cannot be read are left out; national ones need a region")
         phone = found or ""
     email = customer.email.strip()
     if email and not is_email(email):

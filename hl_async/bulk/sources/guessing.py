@@ -21,8 +21,10 @@ from hl_async.bulk.sources.guessed_values import (
     is_text,
     number_settings,
 )
+from hl_async.bulk.sources.iif import IIF
 from hl_async.bulk.sources.row_reader import TOTALS, is_money_column
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.staging import JSON
 from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_rows, table_start
 from hl_async.errors import SourceError
 from hl_async.models.money import CURRENCIES
@@ -118,6 +120,8 @@ def guess_mapping(path: Path) -> str:
     Raises:
         SourceError: The file is not a readable table.
     """
+    if path.suffix.lower() in (*JSON, IIF, ".parquet"):
+        raise SourceError(f"{path} is not one table; it needs a query (--sql) or a profile (--from)")
     table = _look(path)
     found = _Columns(table)
     group = found.take(_GROUP, _ANY, keep=True) or found.first()

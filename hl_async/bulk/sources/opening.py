@@ -13,6 +13,7 @@ import msgspec
 from hl_async.bulk.profiles import Profile, detected, parse_profile, profile_of, unknown_header
 from hl_async.bulk.source_identity import derived_source_name
 from hl_async.bulk.sources.document import Kind
+from hl_async.bulk.sources.iif import IIF
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import NDJSON, Reading, fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import REASON
@@ -141,6 +142,11 @@ def _advice(path: Path) -> str:
     found = detected(path)
     if found is not None:
         return f"{path}: this looks like the export of {found.name}: add --from {found.id}"
+    if path.suffix.lower() in (*JSON, IIF):
+        return (
+            f"{path}: records need a query (--sql) or a profile (--from). {unknown_header(path)}. "
+            "A query opens them; documents of your own stand in .ndjson, one per line (--schema)"
+        )
     return (
         f"{path}: a table needs a mapping file (--map), a query (--sql) or a profile (--from). "
         f"{unknown_header(path)}. hl-async map {path} writes a first mapping"

@@ -25,6 +25,8 @@ LONGEST_FUNCTION = 60
 LONGEST_FILE = 450
 MOST_COMPLEX = 15
 PACKAGE = Path(__file__).parents[1] / "hl_async"
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt", "hl_async/SKILL.md", "docs/**/*.md")
+"""The pages beside a package, as patterns. The changelog is a record and stays as it was written."""
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
@@ -84,6 +86,8 @@ BANNED: Mapping[str, str] = {
 """Constructions that the house does not use, as regular expressions over lower-case text."""
 
 _PATTERNS = {name: re.compile(pattern) for name, pattern in BANNED.items()}
+_FENCED = re.compile(r"^ *```.*?^ *```$|<!--.*?-->|^\([\w-]+\)=$", re.MULTILINE | re.DOTALL)
+_LINK_TARGET = re.compile(r"\]\([^)\n]*\)")
 _MARKUP = re.compile(r":\w+:`[^`]*`|``[^`]*``|`[^`]*`")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 _DIRECTIVE = re.compile(r"#\s*(?:noqa|type:|fmt:|pragma|ruff:|mypy:|!|-{4,})")
@@ -244,7 +248,7 @@ def docstring_share(root: Path) -> float:
 
 
 def wording(root: Path) -> dict[str, Wording]:
-    """Count banned constructions in docstrings, comments and messages.
+    """Count banned constructions in docstrings, comments, messages and the pages beside the package.
 
     A message is any other literal of three words or more in one line, without markup.
     """
@@ -254,7 +258,18 @@ def wording(root: Path) -> dict[str, Wording]:
         texts["docstrings"] += [str(node.value) for node in docstrings]
         texts["comments"] += [text for _, text in _comments(path)]
         texts["messages"] += _messages(_tree(path), {id(node) for node in docstrings})
+    texts["docs"] = [prose(_text(path)) for path in pages(root.parent)]
     return {kind: judge(found) for kind, found in texts.items()}
+
+
+def pages(folder: Path) -> list[Path]:
+    """Return the pages of documentation in ``folder``."""
+    return sorted({path for pattern in PAGES for path in folder.glob(pattern)})
+
+
+def prose(page: str) -> str:
+    """Return a Markdown page without code blocks, comments, anchors and targets of links."""
+    return _LINK_TARGET.sub("]", _FENCED.sub("", page))
 
 
 def judge(texts: Iterable[str]) -> Wording:

@@ -87,6 +87,7 @@ BANNED: Mapping[str, str] = {
 
 _PATTERNS = {name: re.compile(pattern) for name, pattern in BANNED.items()}
 _FENCED = re.compile(r"^ *```.*?^ *```$|<!--.*?-->|^\([\w-]+\)=$", re.MULTILINE | re.DOTALL)
+_QUESTION = re.compile(r"[^.|\n#]*\?(?=\s|$)")
 _LINK_TARGET = re.compile(r"\]\([^)\n]*\)")
 _MARKUP = re.compile(r":\w+:`[^`]*`|``[^`]*``|`[^`]*`")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
@@ -268,8 +269,11 @@ def pages(folder: Path) -> list[Path]:
 
 
 def prose(page: str) -> str:
-    """Return a Markdown page without code blocks, comments, anchors and targets of links."""
-    return _LINK_TARGET.sub("]", _FENCED.sub("", page))
+    """Return a Markdown page without code blocks, comments, anchors, targets of links and questions.
+
+    In a question, such as a heading, "what is" is not a noun.
+    """
+    return _QUESTION.sub("", _LINK_TARGET.sub("]", _FENCED.sub("", page)))
 
 
 def judge(texts: Iterable[str]) -> Wording:

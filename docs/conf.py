@@ -58,7 +58,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:.*",
-        r"ContactPolicy|Path|SandboxState|Source|KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
+        r"(Contact|Payment)Policy|Path|SandboxState|Source|KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
     ),  # the inside of a run
     ("py:.*", r"hl_async\..*\.(_?[A-Z]|[TRE])\w*"),  # types in signatures that have no page of their own
 ]
@@ -71,6 +71,7 @@ python_use_unqualified_type_names = True
 toc_object_entries = True
 toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an attribute directive would describe a field that autodoc lists a second time
 viewcode_line_numbers = True
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

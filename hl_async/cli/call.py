@@ -134,6 +134,7 @@ async def _call(
         raise InvalidRequest("--all", f"{row.at} does not page by offset; call it page by page with --query")
     _check_query(row, query)
     if paged:
+        # Both are required as text: docs/api-facts.md#api-pagination.
         query = {"limit": "100", "offset": "0", **query}
     async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
         place = hl.location(location)
@@ -146,6 +147,7 @@ async def _call(
         while True:
             answer = await place.raw(row, *ids, query={**query, "offset": offset, "limit": limit})
             entries = json_page(answer.body, row.items)
+            # Documents that are created meanwhile push others onto the next page a second time.
             fresh = [entry for entry in entries if str(entry.get("_id")) not in seen]
             for entry in fresh:
                 seen.add(str(entry.get("_id")))
@@ -209,6 +211,7 @@ def _check_arguments(row: Operation[Any], ids: tuple[str, ...], body: str | None
         wanted = " ".join(f"<{name}>" for name in row.params) or "no id"
         raise InvalidRequest("IDS", f"{row.at} takes {wanted}, got {' '.join(ids) or 'none'}")
     needed = _needed(row)
+    # Refused here, because the API answers such a request with a list of all fields it misses.
     if body is None and needed:
         raise InvalidRequest(
             "--body", f"{row.at} needs one with {', '.join(needed)}; give --body @FILE, JSON, or - for stdin"

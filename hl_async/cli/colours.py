@@ -18,6 +18,7 @@ _COLOURS: Final = tuple((colour, re.compile(words)) for colour, words in _WORDS.
 
 def is_coloured(stream: TextIO) -> bool:
     """Tell whether colours suit a stream."""
+    # no-color.org: any value that is not empty switches colours off.
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

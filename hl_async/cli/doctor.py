@@ -101,6 +101,7 @@ def doctor(location: str | None, folder: Path, base_url: str | None, as_json: bo
         findings += found
     else:
         code = ExitCode.AUTH
+    # Exit codes of the API go first, because they say more than "something failed".
     if any(finding.verdict is CheckVerdict.BAD for finding in findings) and code is ExitCode.OK:
         code = ExitCode.USAGE
     if as_json:

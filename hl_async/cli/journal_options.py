@@ -93,6 +93,7 @@ def store_of(journal: str, given: str | None) -> JournalStore:
 
     path = Path(journal)
     postgres = postgres_of(given)
+    # HL_POSTGRES is set for a whole shell; a journal file that is named goes before it.
     if postgres is None or (given is None and _is_journal(path)):
         return SqliteJournals(_journal_of(path))
     from hl_async.bulk.journals.postgres import PostgresJournals
@@ -108,6 +109,7 @@ def name_of(place: JournalStore) -> str:
 
 def _journal_of(path: Path) -> Path:
     """Return ``path``, or the journal beside it if it is a source."""
+    # People name the file that they migrated, not the journal that the command made of it.
     beside = path.with_name(path.name + _ENDING)
     if _is_journal(path) or not path.is_file() or path.stat().st_size == 0:
         return beside if not path.exists() and beside.exists() else path

@@ -74,6 +74,7 @@ def write_profiles(path: Path, profiles: dict[str, dict[str, str]]) -> None:
     beside.unlink(missing_ok=True)
     with open_private(beside, "x") as file:
         file.write("\n".join(lines))
+    # A crash in the middle of writing must not cost the accounts that were stored before.
     beside.replace(path)
 
 
@@ -91,6 +92,7 @@ def use_profile(name: str) -> None:
             "--profile",
             f"unknown profile {name!r}; known are {known}; add one with: hl-async account add {name}",
         )
+    # The environment, so that child processes (sandbox, workers) get the same account.
     os.environ.update({VARIABLES[key]: value for key, value in profiles[name].items()})
 
 

@@ -43,6 +43,7 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
 
         yield tell
         return
+    # Imported here: rich takes as long to load as everything else of a command.
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -84,6 +85,7 @@ class Lines:
         failing = unreachable(trouble, at)
         kind = "over" if is_over and not wait else "wait" if wait else "trouble" if failing else "pace"
         every = _LINE_EVERY if kind == "pace" else _WAIT_EVERY
+        # A log file of a night must not fill with the same line.
         if kind == self._kind and at - self._said_at < every:
             return ""
         if kind == "pace" and at - self._said_at < _LINE_EVERY:

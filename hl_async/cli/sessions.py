@@ -68,6 +68,7 @@ class Counting:
         words = f"answers {event.status}" if event.status else _FAILURES.get(event.error, "fails")
         if self.trouble is None or self.trouble.words != words:
             self.trouble = Trouble(event.host, words)
+        # Counted over all calls: one failing call alone is no outage.
         self.trouble.attempts += 1
         self.trouble.next_at = None
 
@@ -110,6 +111,7 @@ def draining(
     assert main is not None
 
     def halt(number: signal.Signals) -> None:
+        # A second signal means: do not wait for answers. Cancel at once.
         if stop.is_set():
             main.cancel()
             return

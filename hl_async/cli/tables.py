@@ -25,6 +25,7 @@ def columns_of(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     filled: dict[str, None] = {
         name: None for one in documents for name, value in one.items() if is_plain(value) and value != ""
     }
+    # The order of an answer's keys is not promised, so the columns have an order of their own.
     known: list[str] = [name for name in _FIRST if name in filled]
     return (known or list(filled))[:_MOST]
 
@@ -65,8 +66,10 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(Text(name), justify="right" if is_number else "left", no_wrap=True)
     for row in kept:
         table.add_row(*(Text(cell(value)) for value in row))
+    # rich cuts cells at 80 columns where it finds no terminal, and a program would read cut values.
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     console = Console(width=width)
+    # rich pads every line to the table's width; trailing spaces are noise in a pipe.
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

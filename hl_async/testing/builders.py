@@ -62,6 +62,7 @@ class Builder:
 
     def __init__(self, seed: int = 0, *, today: date | None = None) -> None:
         self._dice = random.Random(seed)
+        # Given by tests that compare dates: midnight may pass while they run.
         self._today = today or datetime.now(UTC).date()
         self._count = 0
 
@@ -75,6 +76,7 @@ class Builder:
                 self._dice.choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=20)
             ),
             "name": f"{first} {last}",
+            # Numbers 555-0100 to 555-0199 are reserved for fiction and reach no telephone.
             "phone_no": f"+1202555{self._dice.randrange(100, 200):04d}",
             "email": f"{first}.{last}@example.com".lower(),
         }
@@ -95,6 +97,7 @@ class Builder:
     def contact_record(self, draft: ContactDraft | None = None, **changes: Any) -> ContactRecord:
         """A contact as the API answers it; ``for_document()`` makes it the customer of a draft."""
         given = draft or self.contact_draft()
+        # Through the wire's spelling and the decoder of answers, so that a change of the model is a change here.
         wire = msgspec.json.decode(encode(given)) | {"id": self.contact().id, "tags": []}
         wire["dateAdded"] = f"{self._today}T09:00:00.000Z"
         return msgspec.structs.replace(decoder(ContactRecord)(encode(wire)), **changes)
@@ -107,6 +110,7 @@ class Builder:
 
     def price(self, currency: str = "USD", **changes: Any) -> PriceDraft:
         """A new price with the currency's places."""
+        # A line's price already has the places of the currency; yen has none, dinar three.
         amount = self.line(currency).amount
         values: dict[str, Any] = {
             "name": "Standard",
@@ -128,12 +132,14 @@ class Builder:
         """A line with a price that has the currency's places; ``tax`` is a percentage added to it."""
         name, description, low, high = self._dice.choice(_GOODS)
         places = minor_units(currency)
+        # Whole units of the smallest coin: a random float would need rounding.
         units = self._dice.randrange(low * 10**places, high * 10**places)
         values: dict[str, Any] = {
             "name": name,
             "description": description,
             "currency": currency,
             "amount": Decimal(units).scaleb(-places),
+            # Fractions are among them, because totals of whole quantities hide rounding errors.
             "qty": Decimal(self._dice.choice(("1", "1", "2", "3", "4", "2.5", "7.25"))),
         }
         if tax is not None:
@@ -201,6 +207,7 @@ class Builder:
         wire |= {
             "invoiceNumber": str(self._count),
             "status": "draft",
+            # Answers call the lines of an invoice differently than requests: docs/api-facts.md#api-field-names
             "invoiceItems": wire.pop("items"),
             "amountPaid": Decimal(0),
             "amountDue": wire["total"],
@@ -224,6 +231,7 @@ class Builder:
             "currency": currency,
             "business_details": self.business(),
         }
+        # Lines that are replaced anyway would use up dice, and change everything after them.
         if "items" not in changes:
             values["items"] = self.lines(lines, currency, tax=tax)
         if discount is not None:
@@ -235,6 +243,7 @@ class Builder:
 
     def _answered(self, draft: EstimateDraft | InvoiceDraft, items: str) -> dict[str, Any]:
         self._count += 1
+        # Without the hook, amounts would pass through binary fractions.
         wire: dict[str, Any] = msgspec.json.Decoder(float_hook=Decimal).decode(encode(draft))
         for item in wire[items]:
             item["_id"] = self._id()

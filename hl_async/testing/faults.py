@@ -19,6 +19,7 @@ from hl_async.sandbox import Fault, Sandbox
 @contextmanager
 def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
     """Let every request meet `fault`; with the default one nothing is executed."""
+    # A copy: use() replaces what the plan holds.
     before = dict(box.faults.rates)
     box.faults.use({fault: 1.0})
     try:
@@ -31,6 +32,7 @@ def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
 def slow(box: Sandbox, seconds: float) -> Iterator[None]:
     """Let every answer take `seconds` longer."""
     before = box.latency
+    # Added, so that blocks can be nested.
     box.latency = before + seconds
     try:
         yield
@@ -98,4 +100,5 @@ def _scripted(box: Sandbox, operation: str, fault: Fault, times: int) -> Iterato
     try:
         yield
     finally:
+        # Faults that were announced and not met would hit the next test.
         box.faults.unscript(operation, fault)

@@ -29,15 +29,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "highlevel(**settings): settings of this test's highlevel_sandbox")
     async_fixture: Callable[..., Any] = pytest.fixture  # anyio runs plain async fixtures
     if config.pluginmanager.hasplugin("asyncio"):
+        # In its strict mode pytest-asyncio runs no fixture that another decorator made.
         import pytest_asyncio
 
         async_fixture = pytest_asyncio.fixture
+    # Registered late, because which decorator is right depends on the other plugins.
     config.pluginmanager.register(_client_fixtures(async_fixture), "hl_async_client")
 
 
 @pytest.fixture
 def highlevel_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """Serve a local HighLevel; the mark `highlevel` sets its rate limit."""
+    # Imported here: every suite of the environment loads this module, also those without our fixtures.
     from hl_async.testing.serving import served
 
     mark = request.node.get_closest_marker("highlevel")

@@ -23,20 +23,24 @@ def served(**settings: Any) -> Iterator[Sandbox]:
     Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
     settings and faults may be changed between requests.
     """
+    # Tests are about code, not about waiting: the rate limit must never be what makes one slow.
     settings = {"rate_max": 100_000, "rate_interval": 1.0, **settings}
     if "timezone" not in settings and (zone := Environment.read().sandbox_timezone):
         settings["timezone"] = zone
     box = Sandbox(**settings)
     loop = asyncio.new_event_loop()
+    # A daemon, so that a test that is killed in its block does not keep the process alive.
     thread = threading.Thread(target=loop.run_forever, name="hl_async-sandbox", daemon=True)
     thread.start()
     try:
+        # Entered in its own loop: the server's sockets belong to the loop that opens them.
         asyncio.run_coroutine_threadsafe(box.__aenter__(), loop).result(60)
         try:
             yield box
         finally:
             asyncio.run_coroutine_threadsafe(box.__aexit__(None, None, None), loop).result(60)
     finally:
+        # stop() from another thread is not seen until the loop wakes up for something else.
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)
         loop.close()

@@ -414,7 +414,7 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
         return JournalMismatch(f"{error} ({number})")
     if held == wanted:
         rest = (
-            f"To create only what is new in it: --journal NEW.hl.db --continue {report.journal}"
+            f"To create only its new documents: --journal NEW.hl.db --continue {report.journal}"
             if not report.rejected
             else "To add the rejected documents, correct and migrate the reject file"
         )

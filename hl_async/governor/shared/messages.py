@@ -88,7 +88,7 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
         pause: Time for which a 429 forbids requests.
         refused: A 429 was received.
         since_interactive: Time since the last interactive call.
-        warm: The server has told its limits, or has answered a request with success.
+        warm: The server has stated its limits, or has answered a request with success.
         limits_revision: Number of changed limits that the headers have shown.
         leaving: The process closes its scope.
         generation: Generation of the store in its last reply.
@@ -139,7 +139,7 @@ class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
         external_use: Requests of other clients in the last interval.
         free: Slots that no process has reserved.
         gap: Distance between two bulk requests.
-        warm: The server has told its limits, or has answered a request with success.
+        warm: The server has stated its limits, or has answered a request with success.
         generation: Identifies the store since its last loss.
         lost: The request belongs to an earlier generation, whose reservations are gone.
     """

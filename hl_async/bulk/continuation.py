@@ -24,6 +24,7 @@ from hl_async.errors import JournalMismatch
 CONTINUES: Final = "continues"
 """The fact of a journal with the name of the one that it continues."""
 
+# A journal that refers back to itself must not keep the command reading forever.
 _LONGEST_CHAIN: Final = 100
 
 
@@ -31,7 +32,7 @@ class EarlierDocument(NamedTuple):
     """A document that an earlier run created.
 
     Attributes:
-        contents: A mark of what the source said.
+        contents: The mark of its contents in the source.
         document: Its id in the location.
         paid: The sum of the payments that the run planned for it.
         journal: The journal of the run.
@@ -63,6 +64,7 @@ class EarlierRuns:
             return None
         contents, paid = contents_mark_of(item.body), _paid(item)
         same = [one for one in earlier if one.contents == contents]
+        # The mark covers customer and lines only, so payments that a newer export adds are compared apart.
         if any(one.paid == paid for one in same):
             reason = f"created already by {same[0].journal}"
         else:
@@ -125,6 +127,7 @@ async def read_earlier(place: Path | JournalStore, operation: str) -> EarlierRun
     for _ in range(_LONGEST_CHAIN):
         if store is None:
             break
+        # Only read: a worker may still hold the earlier run.
         journal = await store.open(watch=True)
         try:
             header = await journal.header()

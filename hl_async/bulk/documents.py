@@ -186,6 +186,7 @@ def listed_of(document: Any, key: str | None, row: ItemRow) -> Listed:
         key,
         _seconds(document.created_at),
         _seconds(document.updated_at),
+        # A status may be missing from an answer: docs/api-facts.md#api-answer-fields
         document.status in (None, "draft"),
         "; ".join(map(str, changes)),
         document.total,

@@ -118,6 +118,7 @@ class LocalEngine:
             del self._later[slice_]
             self._ring.setdefault(slice_)
         while self._ring and len(self._running) < at_once and not self._stop.is_set():
+            # First in, first out, so that lanes take turns.
             slice_, _ = self._ring.popitem(last=False)
             self._running[asyncio.create_task(handler(slice_))] = slice_
 

@@ -89,6 +89,7 @@ def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
     """Return ``orders.rejects.csv`` beside ``orders.csv``, or beside the journal if the source's folder is missing."""
     source = Path(header.get("source", str(journal)))
     folder = source.parent if source.parent.is_dir() else journal.parent
+    # Rejects keep the form of their source, so that they can be corrected and migrated like it.
     suffix = ".csv" if header.get("columns", "null") != "null" else ".ndjson"
     return folder / f"{source.stem}.{kind}{suffix}"
 

@@ -101,6 +101,7 @@ async def count_payments(journal: Journal) -> PaymentCounts | None:
         after = batch[-1].number
         for step in batch:
             facts = facts_of_payment(step)
+            # Only recorded payments count as money; of the others the report gives the reasons.
             if step.state is StepState.DONE:
                 sums[facts.currency] = sums.get(facts.currency, Decimal(0)) + facts.amount
             else:

@@ -67,6 +67,7 @@ def with_timezone(answer: Any, timezone: str) -> None:
     if isinstance(answer, Located):
         answer.timezone = timezone
         return
+    # Answers wrap documents in lists and envelopes: docs/api-facts.md#api-envelopes
     for name in ("entries", "estimate", "invoice", "invoices"):
         found = getattr(answer, name, None)
         for document in found if isinstance(found, list) else (found,):

@@ -37,6 +37,7 @@ from hl_async.models.plain import Plain
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+# The encoder recurses into values, so deeper ones would end in a RecursionError while a request is built.
 _MAX_DEPTH: Final = 100
 _MAX_EXPONENT: Final = 400
 _COMMA_AMOUNT: Final = re.compile(r"[+-]?[0-9]{1,20}\.[0-9]{1,8}")

@@ -250,7 +250,7 @@ class Invoices:
         return await self._at.call(op.SEND_INVOICE, invoice_id, body=message)
 
     async def record_payment(self, invoice_id: str, payment: RecordPayment) -> PaymentRecorded:
-        """Record a payment that happened elsewhere. No money is moved; the amount due decreases.
+        """Record a payment that was made elsewhere. No money moves; the amount due decreases.
 
         A second call records a second payment.
 

@@ -146,6 +146,7 @@ class HighLevel(_Proxy):
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
         """Return a client from the environment; see ``hl_async.HighLevel.from_env``."""
+        # The constructor would read its arguments and not the environment.
         made = cls.__new__(cls)
         _Proxy.__init__(made, _Loop(), AsyncHighLevel.from_env(**settings))
         return made
@@ -204,6 +205,7 @@ def _is_resource(kind: type) -> bool:
 
 
 def _iterate(loop: _Loop, source: AsyncIterator[T]) -> Iterator[T]:
+    # An item may be None, so the end needs a value of its own.
     end = object()
 
     async def following() -> T | object:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hl_async import HighLevel, bulk
+from hl_async.bulk.journals.postgres import PostgresJournals
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.sources.document import (
     Document,
@@ -232,3 +233,17 @@ def test_a_payment_keeps_its_day_its_cheque_and_the_words_of_the_source() -> Non
     }
     other = msgspec.json.decode(second.body)
     assert (other["mode"], other["notes"]) == ("other", "Visa, ch_1")
+
+
+async def test_a_journal_in_postgres_records_each_payment_once_too(
+    hl: HighLevel, box: Sandbox, tmp_path: Path, dsn: str
+) -> None:
+    box.faults.script("record-invoice", Fault.RESET_AFTER_COMMIT, Fault.RESET_BEFORE_COMMIT)
+    place = PostgresJournals(dsn, f"payments-{tmp_path.name}", holder="here")
+    path = source(tmp_path, [invoice(n, 30, 70) for n in range(3)])
+    report = await go(hl, path, journal=place)
+    assert report.state == "done"
+    assert report.payments is not None and report.payments.recorded == 6
+    assert {one for one, _ in paid(box).values()} == {"100.00"}
+    again = await go(hl, path, journal=place)
+    assert again.payments == report.payments

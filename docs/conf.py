@@ -60,6 +60,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(Contact|Payment)Policy|Path|SandboxState|Source|KeyCarrier|TokenRepository|SqliteJournal\.create|LaneRunner|LOST_AFTER",
     ),  # the inside of a run
+    ("py:class", r"date"),  # the type of an attribute in a docstring
     ("py:.*", r"hl_async\..*\.(_?[A-Z]|[TRE])\w*"),  # types in signatures that have no page of their own
 ]
 autodoc_typehints = "signature"

@@ -6,7 +6,7 @@ each document with its last state, and yields the differences::
     async for change in shop.estimates.changes(cursor=SqliteCursors("watch.db")):
         print(change.kind, change.document_id)
 
-Every difference is reported at least once; :attr:`Change.id` is the same when one is repeated after a crash.
+Every difference is reported at least once; ``Change.id`` is the same when one is repeated after a crash.
 """
 
 from __future__ import annotations

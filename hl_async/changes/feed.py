@@ -111,7 +111,7 @@ class ChangeFeed:
     """The changes of a location's estimates or invoices, as an endless asynchronous iterator.
 
     Get one from ``shop.estimates.changes()``. A document's changes are remembered when the next document's are asked
-    for. What the reader did not finish is reported again after a restart, with the same :attr:`Change.id`. Nothing is
+    for. What the reader did not finish is reported again after a restart, with the same ``Change.id``. Nothing is
     read ahead of a slow reader, and its lease is renewed meanwhile.
 
     The first pass over an unknown location only learns its documents. A change is seen within one pass. With

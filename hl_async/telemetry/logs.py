@@ -133,6 +133,7 @@ def log_to_stderr(level: str, form: str = _FORM) -> None:
     number = LEVELS.get(level.lower())
     if number is None:
         raise ConfigurationError("HL_LOG", f"{level!r} is not a level; use {', '.join(LEVELS)}")
+    # A level above WARNING is the handler's business: handlers of the application still get warnings.
     if number < logging.WARNING:
         logger.setLevel(number)
     handler = next((one for one in logger.handlers if isinstance(one, StderrHandler)), None)

@@ -38,6 +38,7 @@ class Telemetry:
         """Deliver ``event``; never raises."""
         if self._writes:
             write(event)
+        # A copy: an observer that raises is removed while the others are still called.
         for observer in tuple(self._observers):
             try:
                 observer.on_event(event)

@@ -110,6 +110,7 @@ class OpenTelemetryObserver:
             "hl_async", __version__, tracer_provider=tracer_provider, schema_url=SCHEMA_URL
         )
         self._clock = clock
+        # Each location is a time series of its own: thousands of them are expensive in most stores.
         self._by_location = location_attribute
         self._calls: dict[int, _Call] = {}
         self._watched: Watched | None = None
@@ -223,12 +224,14 @@ class OpenTelemetryObserver:
     # ------------------------------------------------------------------------------------------- calls
 
     def _call_started(self, event: CallStarted) -> None:
+        # Only names of low cardinality: ids would make a time series per document.
         attributes: Attributes = {"hl.operation": event.operation}
         name = event.operation
         if event.method:
             attributes["http.request.method"] = event.method
             attributes["url.template"] = event.path
             name = f"{event.method} {event.path}"
+        # Not made current: the observer is called outside the caller's frame, and could not reset it.
         span = self._tracer.start_span(
             name, kind=SpanKind.CLIENT, attributes={**attributes, "hl.location": event.scope}
         )
@@ -241,6 +244,7 @@ class OpenTelemetryObserver:
         if call is None:
             return
         call.sent_at = self._clock()
+        # A timer may fire a little early.
         waited = max(call.sent_at - call.ready_at, 0.0)
         self._wait_duration.record(waited, self._located(call.attributes, call.scope))
         self._active_requests.add(1, call.attributes)
@@ -253,6 +257,7 @@ class OpenTelemetryObserver:
         call = self._calls.get(event.call_id)
         if call is None:
             return
+        # The counter goes down before anything below can raise.
         self._close_attempt(call)
         call.host, call.status = event.host, event.status
         # an attempt without an answer has no round trip of its own
@@ -272,6 +277,7 @@ class OpenTelemetryObserver:
         call = self._calls.get(event.call_id)
         if call is None:
             return
+        # The pause is not waiting for the budget, and is not counted as such.
         call.ready_at = self._clock() + event.delay
         self._retries.add(1, {**call.attributes, "hl.retry.reason": event.reason})
         call.span.add_event(
@@ -298,6 +304,7 @@ class OpenTelemetryObserver:
         if event.outcome != "ok":
             outcome["error.type"] = _error_type(call.status, event.outcome)
             span.set_attribute("hl.outcome", event.outcome)
+            # The conventions leave the status unset unless it is an error.
             span.set_status(Status(StatusCode.ERROR, event.outcome))
         span.set_attributes(outcome)
         if event.attempts > 1:
@@ -336,6 +343,7 @@ class OpenTelemetryObserver:
         if known is not None and now - known[0] < SAMPLE_EVERY:
             return
         scope: _Scope = self._watched.governor.scope((self._watched.credentials.principal, location))
+        # Put at the end again: the order of the dictionary is the order of age.
         self._samples.pop(location, None)
         self._samples[location] = (now, scope.snapshot())
         while self._samples:  # the oldest come first
@@ -354,6 +362,7 @@ class OpenTelemetryObserver:
         def observe(options: CallbackOptions) -> Iterable[Observation]:
             now = self._clock()
             values: dict[tuple[str, str], tuple[int, Attributes]] = {}
+            # A copy, because the loop's thread changes the dictionary meanwhile.
             for location, sample in list(self._samples.items()):
                 if self._is_old(now, sample):
                     continue

@@ -65,6 +65,7 @@ def _set_latency(box: SandboxState, form: Form) -> str:
 
 def _advance(box: SandboxState, form: Form) -> str:
     seconds = float(form["advance"])
+    # Backwards would make tokens young again and windows of the rate limit negative.
     if not 0 <= seconds <= _TEN_YEARS:
         return "Not done: the clock moves forward by 0 seconds to ten years."
     box.clock.advance(seconds)
@@ -91,6 +92,7 @@ def _trigger(box: SandboxState, form: Form) -> str:
     )
     if found is None:
         return "Not done: create an invoice first, the event is about one."
+    # An event without a receiver would vanish, and the page would look as if it had worked.
     if not box.webhooks.receivers:
         return "Not done: add a receiver first."
     box.webhooks.announce(kind, event_document(found, kind))

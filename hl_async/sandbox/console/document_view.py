@@ -40,12 +40,14 @@ def document_counts(place: Any) -> dict[str, int]:
 def money(value: Any, currency: str) -> str:
     """Return an amount such as ``1,234.50 GBP``, with the currency's own number of decimals."""
     digits = places(currency)
+    # Through text: a float of the answer would bring its binary tail along.
     exact = Decimal(str(value or 0)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     return f"{exact:,.{digits}f} {currency}"
 
 
 def words(markup: Any) -> str:
     """Return the text of a description without its HTML, which others wrote."""
+    # Tags go before entities are read: an escaped tag is text that the customer wrote.
     return html.unescape(_TAGS.sub(" ", str(markup or ""))).strip()
 
 
@@ -76,12 +78,14 @@ def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[s
         {
             "name": line.get("name") or "",
             "description": words(line.get("description")),
+            # Without trailing zeros, and without an exponent that normalize() alone would leave.
             "quantity": Decimal(str(line.get("qty") or 0)).normalize().to_eng_string(),
             "price": money(line.get("amount"), currency),
             "amount": money(amount, currency),
         }
         for line, amount in zip(_lines(document), line_amounts(document), strict=True)
     ]
+    # The sums are reckoned again here, so that a total that does not add up is seen on the sheet.
     feet = [Foot(name, money(value, currency)) for name, value in sums(document)]
     feet.append(Foot("Total", money(document.get("total"), currency), True))
     if kind == "invoices":

@@ -33,6 +33,7 @@ def masked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _masked(value: str) -> str:
     scheme, _, token = value.partition(" ")
+    # The last four characters tell two tokens apart; of a short token they would be most of it.
     return f"{scheme} {_MASK}{token[-4:] if len(token) > 12 else ''}" if token else _MASK
 
 
@@ -42,8 +43,10 @@ def body_text(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         return f"{len(raw):,} bytes that are not UTF-8"
+    # A body that was cut is no JSON any more, and is shown as it came.
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    # Masked last, so that a body that is not JSON is masked as well.
     text = mask(text)
     return f"{text}\n{_MASK} cut at {LARGEST_BODY:,} bytes" if len(raw) >= LARGEST_BODY else text
 
@@ -65,6 +68,7 @@ def problem(exchange: Exchange | None, most: int = 4_000) -> str:
 
 def curl(url: str, method: str, exchange: Exchange) -> str:
     """Return the request as a command for a shell; its token comes from ``HL_TOKEN``."""
+    # Quoted for a shell: ids and queries come from the outside.
     words = ["curl", "-X", method, shlex.quote(f"{url}{mask_query(exchange.target)}")]
     found = {name.lower(): value for name, value in exchange.headers}
     # a variable, so that the line can be pasted into an issue

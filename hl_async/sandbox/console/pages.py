@@ -152,6 +152,7 @@ def requests(box: SandboxState, query: Mapping[str, str]) -> str:
     """Show the latest requests, newest first."""
     only = query.get("only", "")
     rows: list[dict[str, Any]] = []
+    # A migration leaves tens of thousands of requests; a filter must not walk through all of them.
     for one in islice(reversed(box.requests), _LOG_SEARCHED):
         if len(rows) == _LOG_ROWS:
             break

@@ -30,12 +30,14 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
     """Answer one request to the console."""
     if not _is_local(request):
         return _refused(403, "The console answers on loopback alone.")
+    # After the check of the address: a stranger learns nothing about this installation.
     if not is_installed():
         return _refused(501, NOT_INSTALLED)
     token = box.console_token
     parts = [unquote(part) for part in request.path.removeprefix(PREFIX).split("/") if part]
     said = ""
     if request.method == "POST":
+        # Forms change state; a page of another site can send one without being able to read the answer.
         if not _is_same_site(request):
             return _refused(403, "This form comes from another site.")
         form = {name: str(value) for name, value in (await request.post()).items()}
@@ -48,6 +50,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
     found = _page(box, parts, request.query, token, said)
     if found is None:
         return _html(pages.missing(), 404)
+    # A browser shows the page either way; a script sees from the status that nothing was done.
     return _html(found, 400 if said.startswith("Not done") else 200)
 
 
@@ -88,6 +91,7 @@ def _is_same_site(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{request.host}":
         return False
+    # A browser sends it and a page cannot forge it; programs do not send it at all.
     return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
 
 

@@ -256,7 +256,7 @@ class OAuthApp:
         await self._refresher.adopt(self._repository.name_of(grant.kind, grant.key), grant)
         return installation(grant, self._wall())
 
-    # ------------------------------------------------------------------------------ what is installed
+    # ------------------------------------------------------------------------------ installations
 
     async def installations(self, *, minted: bool = False) -> list[Installation]:
         """Return the stored installations without their secrets, companies first.

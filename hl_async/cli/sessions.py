@@ -68,7 +68,7 @@ class Counting:
         words = f"answers {event.status}" if event.status else _FAILURES.get(event.error, "fails")
         if self.trouble is None or self.trouble.words != words:
             self.trouble = Trouble(event.host, words)
-        # Counted over all calls: one failing call alone is no outage.
+        # Counted over all calls: one failing call alone does not make an outage.
         self.trouble.attempts += 1
         self.trouble.next_at = None
 

@@ -23,7 +23,7 @@ def served(**settings: Any) -> Iterator[Sandbox]:
     Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
     settings and faults may be changed between requests.
     """
-    # Tests are about code, not about waiting: the rate limit must never be what makes one slow.
+    # Tests are about code, not about waiting: the rate limit must never slow one down.
     settings = {"rate_max": 100_000, "rate_interval": 1.0, **settings}
     if "timezone" not in settings and (zone := Environment.read().sandbox_timezone):
         settings["timezone"] = zone

@@ -43,7 +43,7 @@ def body_text(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         return f"{len(raw):,} bytes that are not UTF-8"
-    # A body that was cut is no JSON any more, and is shown as it came.
+    # A body that was cut does not parse any more, and is shown as it came.
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     # Masked last, so that a body that is not JSON is masked as well.

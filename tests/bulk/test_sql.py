@@ -240,3 +240,12 @@ def test_a_reject_names_row_and_column_or_the_key_of_the_file(tmp_path: Path) ->
     spec = TableSpec(name="orders", is_json=True)
     (bad,) = read_sql(SqlQuery(text=query, tables=[spec]), {"orders": path}, SETTINGS)
     assert getattr(bad, "reason", "").startswith("record 1, key 'rows[1].p': 'five' is not a number")
+
+
+def test_a_sum_among_the_items_is_refused_unless_the_total_vouches_for_it(tmp_path: Path) -> None:
+    text = "No,Customer,Item,Price\nA-1,1,Door,100\nA-1,1,Subtotal,100\n"
+    (bad,) = read(SELECT, quotes(tmp_path, text))
+    assert "line 3, column 'Item': 'Subtotal' looks like a sum, not an item" in getattr(bad, "reason", "")
+    assert outcome(read(SELECT.replace("Price AS", "'200' AS total, Price AS"), quotes(tmp_path, text))) == [
+        "A-1: 200.00"
+    ]

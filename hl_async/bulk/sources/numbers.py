@@ -84,7 +84,7 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
     Raises:
         InvalidRequest: ``text`` is not a number of this format.
     """
-    if how.decimal == "." and how.thousands != "." and (known := _plain(text)) is not None:
+    if how.decimal == "." and how.thousands != "." and (known := plain_number(text)) is not None:
         return known
     plain, minus = text.strip(), False
     # accountants write a negative amount in parentheses
@@ -107,7 +107,7 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
 
 
 @lru_cache(1 << 14)
-def _plain(text: str) -> Decimal | None:
+def plain_number(text: str) -> Decimal | None:
     """A number written as in Python. Prices and quantities repeat in every export."""
     return Decimal(text) if _PLAIN.fullmatch(text) else None
 

@@ -238,7 +238,7 @@ class RowReader:
     def _line_of(self, row: Row, currency: str) -> DocumentLine:
         read, section = self._line, self._mapping.line
         name = read["name"](row).strip()
-        if _sums_up(name):
+        if sums_up(name):
             raise InvalidRequest(
                 "name", f"{name!r} looks like a sum, not an item; a [[drop]] rule leaves such rows out"
             )
@@ -330,7 +330,7 @@ def _template(template: str, at: dict[str, int]) -> _Read:
 
 
 @lru_cache(4096)
-def _sums_up(name: str) -> bool:
+def sums_up(name: str) -> bool:
     """Whether an item's name says that its row sums up others."""
     return TOTALS.fullmatch(name) is not None
 

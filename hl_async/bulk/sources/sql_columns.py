@@ -14,8 +14,10 @@ from hl_async.bulk.sources.document import (
     DocumentAddress,
     DocumentCustomer,
     DocumentInstallment,
+    DocumentLine,
 )
 from hl_async.bulk.sources.emails import emails_in
+from hl_async.bulk.sources.row_reader import sums_up
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_parts import PartReader, columns_of
 from hl_async.bulk.sources.sql_values import ValueReader, id_of, one_of, text_of
@@ -184,6 +186,10 @@ class RowAssembler:
             values["discount"] = read.discount("discount", facts, money)
         if self._has_tax:
             values["taxes"] = read.taxes("tax", facts, money) + values.get("taxes", [])
+        lines = parts.lines(rows, money)
+        if values.get("total") is None:
+            # with a total of the source, a sum among the items is found out
+            _check_items(lines)
         if parts.has_charges:
             values["charges"] = parts.charges(rows, money)
         if parts.has_payments:
@@ -191,7 +197,7 @@ class RowAssembler:
         return Document(
             source_id=source_id,
             customer=self._customer(facts, emails),
-            lines=parts.lines(rows, money),
+            lines=lines,
             **values,
         )
 
@@ -282,6 +288,13 @@ class RowAssembler:
 
 def _part(prefix: str, columns: dict[str, int]) -> list[tuple[str, int]]:
     return [(name.removeprefix(prefix), index) for name, index in columns.items() if name.startswith(prefix)]
+
+
+def _check_items(lines: Sequence[DocumentLine]) -> None:
+    for number, line in enumerate(lines, 1):
+        if sums_up(line.name):
+            problem = f"{line.name!r} looks like a sum, not an item; leave such rows out with WHERE"
+            raise InvalidRequest(f"line {number} name", problem)
 
 
 def _check(names: Sequence[str], label: str) -> None:

@@ -7,7 +7,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from hl_async.bulk.sources.document import DocumentDiscount, DocumentTax
-from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
+from hl_async.bulk.sources.numbers import (
+    DAMAGED,
+    in_major_units,
+    plain_number,
+    read_day,
+    read_number,
+    read_percentage,
+)
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.tables import cell_problem
 from hl_async.errors import InvalidRequest
@@ -83,6 +90,8 @@ class ValueReader:
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
         self._numbers = settings.numbers
+        # digits with a point have one reading, unless the point stands between groups
+        self._are_plain = self._numbers.decimal == "." and self._numbers.thousands != "."
         self._rates: dict[tuple[Any, Any], DocumentTax] = {}
 
     def discount(self, at: str, one: dict[str, Any], currency: str) -> DocumentDiscount | None:
@@ -129,7 +138,10 @@ class ValueReader:
 
     def number(self, at: str, value: Any) -> Decimal:
         """A number that is not money."""
-        return read_number(at, value, self._numbers) if isinstance(value, str) else exact_of(at, value)
+        if value.__class__ is str:
+            known = plain_number(value) if self._are_plain else None
+            return read_number(at, value, self._numbers) if known is None else known
+        return exact_of(at, value)
 
     def needed(self, at: str, value: Any, currency: str) -> Decimal:
         """An amount that has to be there."""
@@ -142,7 +154,10 @@ class ValueReader:
         """An amount in major units, or None."""
         if value is None:
             return None
-        if isinstance(value, str):
+        known = plain_number(value) if self._are_plain and value.__class__ is str else None
+        if known is not None:
+            found = known
+        elif isinstance(value, str):
             text = value.strip()
             if not text:
                 return None

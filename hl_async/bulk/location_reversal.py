@@ -155,11 +155,7 @@ class LocationReversal:
             return await self._left(str(error))
 
     async def _work(self) -> LocationEnd:
-        async for one in each_deletion(self._run):
-            if one.location == self._lane.location and one.outcome not in GONE:
-                self._unproven[one.document] = one.key
-            else:
-                self._unproven.pop(one.document, None)
+        await self._learn_deletions()
         # before the first deletion: afterwards the list lacks the controls that vouch for its silence
         await self._see_all()
         if self._run.stop.is_set():
@@ -193,6 +189,20 @@ class LocationReversal:
             await self._pause(min(pause, self._timing.settle) if is_quiet else pause)
         disagrees = f"the list of {self._lane.location} does not agree with the deletions"
         return await self._left(next(iter(self._failed.values()), disagrees))
+
+    async def _learn_deletions(self) -> None:
+        """Read the deletions of earlier processes: those without a result, and those whose item does not know it."""
+        gone: set[str] = set()
+        async for one in each_deletion(self._run):
+            if one.location == self._lane.location and one.outcome not in GONE:
+                self._unproven[one.document] = one.key
+            else:
+                self._unproven.pop(one.document, None)
+                gone.add(one.document)
+        # A process may die between a deletion's result and the state of its item. No list shows that document again.
+        for item in (await self._lane.known()).values():
+            if item.document in gone and item.state is not State.DELETED:
+                await self._run.journal.rolled_back(item.ordinal, item.document)
 
     async def _see_all(self) -> None:
         """List until every recorded document was seen, or the list vouches for the absence of the others.
@@ -301,8 +311,7 @@ class LocationReversal:
             item.state is State.SENT or (item.state is State.CREATED and item.document not in self._kept)
             for item in known.values()
         )
-        kept = [*self._kept.values(), *self._unseen.values()]
-        return LocationEnd(kept, max(items, 1), reason, until)
+        return LocationEnd([*self._kept.values(), *self._unseen.values()], max(items, 1), reason, until)
 
     async def _pass(self) -> bool:
         """List once and delete; returns whether the listing proves that nothing is left to delete.
@@ -373,10 +382,9 @@ class LocationReversal:
         return False
 
     def _unseen_words(self) -> str:
-        example = next(iter(self._unseen))
         return (
             f"the list of {self._lane.location} does not show {len(self._unseen):,} documents of this run (for example "
-            f"{example}), so it is unknown whether people changed them; --even-changed deletes them unseen"
+            f"{next(iter(self._unseen))}), so it is unknown whether people changed them; --even-changed deletes them unseen"
         )
 
     async def _keep_document(
@@ -416,8 +424,6 @@ class LocationReversal:
     async def _request(self, item: KnownItem, document: str) -> str:
         try:
             await self._documents.delete(document)
-        except JournalError:
-            raise
         except NotFound as error:
             if is_said_by_api(error):
                 return "gone"
@@ -425,9 +431,8 @@ class LocationReversal:
         except (BadRequest, Conflict, ValidationFailed) as error:
             if is_said_by_api(error):
                 row = await row_of(self._run.journal, item.ordinal)
-                self._kept[document] = Kept(
-                    "refused", row.source_id, document, self._lane.location, str(error)
-                )
+                kept = Kept("refused", row.source_id, document, self._lane.location, str(error))
+                self._kept[document] = kept
                 return str(error)
             failure = str(error)
         except HighLevelError as error:

@@ -269,6 +269,23 @@ async def test_a_rollback_that_is_killed_at_any_deletion_is_completed_by_the_nex
             assert (report.state, report.deleted + report.gone, place.documents) == ("rolled_back", 4, {})
 
 
+async def test_a_rollback_that_died_between_a_deletions_result_and_its_item_completes(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    async with scene(path, 3) as s:
+        for n in range(3):
+            await s.lane.created(n, await s.send(n), s.document(n, f"d{n}"))
+        place = s.place
+        [key] = [row.key for row in await s.run.journal.rows(State.CREATED) if row.document == "d2"]
+        await s.run.journal.set_run_state(RunState.ROLLING_BACK)
+        deletion = await s.lane.delete_intended("d2", key or "", "rollback")
+        del place.documents["d2"]
+        await s.lane.delete_ended(deletion, "deleted")
+    async with await Run.open(path) as run:
+        report = await take_back(run, place)
+        assert (report.state, report.open, report.kept, place.documents) == ("rolled_back", 0, [], {})
+        assert "d2" not in place.deletions
+
+
 async def test_a_rollback_with_even_changed_deletes_drafts_that_people_changed(tmp_path: Path) -> None:
     async with scene(tmp_path / "run.db") as s:
         await created_and_changed_by_people(s)

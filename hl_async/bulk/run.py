@@ -286,7 +286,7 @@ class Run:
             engine.submit_later(slice_, _ELSEWHERE)
             return None
         except (CallError, AuthError) as error:
-            # A listing failed. Every item is in the journal, so the next execution goes on from here.
+            # A listing failed. Every item is in the journal, so the next execution continues from here.
             reasons.append(str(error))
             return None
         finally:

@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     "continues",
     metavar="FILE|NAME",
     type=RunPlace(),
-    help="The journal of an earlier run: plan only what is new in SOURCE.",
+    help="The journal of an earlier run: plan only the new documents of SOURCE.",
 )
 @click.option(
     "--again", is_flag=True, help="Create documents that another run of the source created already."

@@ -115,6 +115,7 @@ class LineItem(Request, frozen=True):
             "currency": price.currency,
             "amount": price.amount,
             "qty": qty,
+            # A line that refers to a price needs both ids: docs/api-facts.md#api-products
             "product_id": product.id,
             "price_id": price.id,
             "type": price.type or "one_time",
@@ -167,6 +168,7 @@ class Item(Answer, gc=False):
                 for one in self.attachments
             ]
         return LineItem(
+            # A request requires a name, and an answer may lack it: docs/api-facts.md#api-answer-fields
             name=self.name or "-",
             currency=self.currency or currency,
             amount=self.amount if self.amount is not None else ZERO,

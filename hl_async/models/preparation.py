@@ -130,6 +130,7 @@ def check_location(
     return named
 
 
+# Compiled once per type, because every call looks here.
 _STEPS: Final[dict[type[Any], tuple[Step, ...]]] = {}
 
 

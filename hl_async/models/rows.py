@@ -117,6 +117,7 @@ def _document_row(document: Estimate | Invoice) -> dict[str, Any]:
         "contact_name": contact.name if contact else None,
         "contact_email": contact.email if contact else None,
         "contact_phone": contact.phone_no if contact else None,
+        # Missing lines are unknown, not zero.
         "lines": None if lines is None else len(lines),
         "created_at": document.created_at,
         "updated_at": document.updated_at,

@@ -107,6 +107,7 @@ class InvoiceSchedule(Answer):
         names = ("terms_notes", "title", "attachments", "miscellaneous_charges")
         kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         return InvoiceScheduleUpdate(
+            # Required in a request, optional in an answer: docs/api-facts.md#api-answer-fields
             name=self.name or "-",
             contact_details=(self.contact_details or Contact()).for_request(),
             schedule=self.schedule or ScheduleOptions(),

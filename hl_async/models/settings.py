@@ -98,6 +98,7 @@ class InvoiceSettings(Answer):
     due_after_x_days: Decimal | None = None
     estimates_expire_after_x_days: Decimal | None = None
     minimum_percentage_partial_payment: Decimal | None = None
+    # Declared as text, objects in examples: docs/api-facts.md#api-custom-fields
     custom_fields: list[Any] | None = None
     custom_notification: Notifications | None = None
     business_details: BusinessDetails | None = None

@@ -116,6 +116,7 @@ class EstimateTemplate(Answer):
 class EstimateTemplateList(Answer):
     """A page of estimate templates."""
 
+    # Every kind of list names its entries and its total differently: docs/api-facts.md#api-envelopes
     data: list[EstimateTemplate] | None = None
     total: int | None = field(name="totalCount", default=None)
     trace_id: str | None = None

@@ -13,6 +13,7 @@ from hl_async.models.validation import check_text
 
 T = TypeVar("T")
 
+# The API's ids have 24 characters at most. A longer text is a mistake, such as a whole document.
 MAX_ID: Final = 128
 
 

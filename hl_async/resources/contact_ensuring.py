@@ -176,6 +176,7 @@ class Ensuring:
                 match, sent = await self._remembered()
                 if match is not None:
                     return match
+                # Either the earlier request can no longer take effect, or the API would refuse a second contact.
                 settled = sent is None or time.time() >= sent + keeper.settings.settle
                 if settled or await self._is_refused_twice():
                     made, doubt = await self._attempt()
@@ -196,6 +197,7 @@ class Ensuring:
 
         try:
             answer = await at.call(op.CREATE_CONTACT, body=draft, before_send=mark)
+        # An answer that cannot be read may stand for a created contact.
         except (OutcomeUnknown, DecodeError) as error:
             return None, error
         except BadRequest as error:

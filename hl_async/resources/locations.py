@@ -115,6 +115,7 @@ def patience_of(at: LocationRequester) -> float:
     """Return how many seconds a call may look for the result of a request without an answer."""
     timeout = at.options.timeout
     patience = at.keeper.settings.patience
+    # A call must not look longer than its own timeout.
     return patience if timeout is None else min(patience, timeout)
 
 

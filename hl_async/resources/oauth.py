@@ -173,6 +173,7 @@ class OAuth:
             (_camel(name) if camel else name): value for name, value in fields.items() if value is not None
         }
         account = self._transport.account(key, self._principal)
+        # The form holds secrets, and a traceback with variables would print them.
         body = MaskedBytes(urlencode(form).encode())
         return await self._transport.send(operation, account, self._path(operation), "", body, self._options)
 

@@ -161,6 +161,7 @@ class OnceCall(Generic[D]):
 
         try:
             return await self._send(record, mark), sent, None
+        # An answer that cannot be read may stand for a created document.
         except (OutcomeUnknown, DecodeError) as error:
             return None, sent, error
         except HighLevelError as error:

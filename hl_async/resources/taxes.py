@@ -22,6 +22,7 @@ class TaxNames:
         self._by_name: dict[str, dict[Any, ItemTax]] = {}
         for tax in taxes:
             if tax.name and tax.rate is not None:
+                # Normalised, because 7 and 7.0 are one rate.
                 self._by_name.setdefault(tax.name.strip().casefold(), {}).setdefault(
                     tax.rate.normalize(), tax
                 )

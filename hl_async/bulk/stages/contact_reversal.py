@@ -114,7 +114,7 @@ class ContactReversal:
             for contact in (*own, *copies.surplus):
                 if contact.id != step.result:
                     await self._take_back(lane, step, contact, use)
-        # what was sent was waited for and looked for
+        # The request was waited for, and no listing shows its contact.
         for step in await steps.ambiguous():
             await steps.mark_planned(step, executed=True)
         await self._journal.steps.withdraw(CONTACTS)

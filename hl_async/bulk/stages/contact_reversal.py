@@ -114,7 +114,7 @@ class ContactReversal:
             for contact in (*own, *copies.surplus):
                 if contact.id != step.result:
                     await self._take_back(lane, step, contact, use)
-        # The request was waited for, and no listing shows its contact.
+        # Every request was waited for, and its contacts were looked for above.
         for step in await steps.ambiguous():
             await steps.mark_planned(step, executed=True)
         await self._journal.steps.withdraw(CONTACTS)

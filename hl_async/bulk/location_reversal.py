@@ -383,8 +383,8 @@ class LocationReversal:
 
     def _unseen_words(self) -> str:
         return (
-            f"the list of {self._lane.location} does not show {len(self._unseen):,} documents of this run (for example "
-            f"{next(iter(self._unseen))}), so it is unknown whether people changed them; --even-changed deletes them unseen"
+            f"the list of {self._lane.location} lacks {len(self._unseen):,} documents of this run (for example "
+            f"{next(iter(self._unseen))}), so people may have changed them unseen; --even-changed deletes them"
         )
 
     async def _keep_document(

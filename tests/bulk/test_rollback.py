@@ -388,7 +388,7 @@ async def test_a_changed_draft_that_the_list_hides_for_long_is_not_deleted_unsee
         assert s.place.deletions == ["d1"]
         assert [(one.kind, one.document, one.source_id) for one in report.kept] == [("unseen", "d0", "doc0")]
         assert (report.state, report.open) == ("rolling_back", 1)
-        assert "does not show 1 documents of this run (for example d0)" in report.reason
+        assert "lacks 1 documents of this run (for example d0)" in report.reason
         assert "--even-changed" in report.reason
         s.place.views = []
         again = await take_back(s.run, s.place, timing)

@@ -65,6 +65,7 @@ class ContactLookup:
     def forget(self) -> None:
         """Forget what was read: contacts were created since."""
         self._index = None
+        self._is_empty = False
 
     async def match(self, facts: CustomerFacts) -> ContactMatch:
         """Return which contact a customer is."""

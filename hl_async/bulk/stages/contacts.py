@@ -52,6 +52,7 @@ from hl_async.models import ContactRecord
 from hl_async.resources.contact_matching import plan_fill, update_of
 
 _TAKE: Final = 500
+_AT_ONCE: Final = 2000
 _MAX_TRIES: Final = 12
 _IDENTICAL: Final = 20
 _FALLBACK: Final = "fallback"
@@ -91,6 +92,7 @@ class ContactStage:
         self._refusals = Identical(_IDENTICAL)
         self._trouble = 0
         self._reason = ""
+        self._is_ready = False
 
     async def work(self, lane: LaneJournal, until: float) -> SliceEnd:
         """Resolve customers until none is open, or until there is something to wait for."""
@@ -126,20 +128,30 @@ class ContactStage:
 
     async def _resolve_all(self, until: float) -> None:
         """Resolve planned steps, so many at a time, until none is planned or time is up."""
-        await self._learn_names()
-        planned: list[StageStep] = []
-        while batch := await self._steps.take(planned[-1].number if planned else -1, _TAKE):
-            planned += batch
+        # all of them once, to choose the cheaper look-up and to serve given ids first; then so many at a time
+        planned = await self._planned(_AT_ONCE if self._is_ready else None)
         customers = [facts_of_customer(one) for one in planned]
-        try:
-            await self._lookup.prepare(customers)
-        except ScopeMissing:
-            if not all(one.contact_id for one in customers):
-                raise  # customers cannot be looked up; ids that are given can go unchecked
+        if not self._is_ready:
+            await self._learn_names()
+            try:
+                await self._lookup.prepare(customers)
+            except ScopeMissing:
+                if not all(one.contact_id for one in customers):
+                    raise  # customers cannot be looked up; ids that are given can go unchecked
+            self._is_ready = True
         # an id that the source or a person names goes before what a look-up finds
         is_given = [bool(one.contact_id) for one in customers]
         await self._each([one for one, given in zip(planned, is_given, strict=True) if given], until)
         await self._each([one for one, given in zip(planned, is_given, strict=True) if not given], until)
+
+    async def _planned(self, limit: int | None) -> list[StageStep]:
+        planned: list[StageStep] = []
+        while limit is None or len(planned) < limit:
+            batch = await self._steps.take(planned[-1].number if planned else -1, _TAKE)
+            if not batch:
+                break
+            planned += batch
+        return planned
 
     async def _each(self, steps: list[StageStep], until: float) -> None:
         queue = iter(steps)
@@ -329,6 +341,7 @@ class ContactStage:
     async def _ask_all(self, steps: Sequence[StageStep]) -> None:
         """Ask what became of requests without a usable answer, once nothing of theirs can be under way."""
         self._lookup.forget()
+        self._is_ready = False
         for step in steps:
             if self._stop.is_set() or not self._lane.lasts(self._timing.guard):
                 return
@@ -368,6 +381,7 @@ class ContactStage:
 
     async def _finish(self, step: StageStep, facts: CustomerFacts, contact_id: str, how: str) -> None:
         """Note the contact of a customer, and give it to the customer's documents, in one transaction."""
+        self._trouble = 0
         if not facts.is_fallback and contact_id != self._policy.fallback:
             self._names.setdefault(contact_id, facts.known_as)
         changes = [

@@ -114,6 +114,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            # click 8.1 has no suggestions for commands.
             near = difflib.get_close_matches(args[0], _COMMANDS, 2)
             hint = (
                 f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(_COMMANDS))}"

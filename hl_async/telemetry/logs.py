@@ -55,6 +55,7 @@ def _retry(event: RetryScheduled) -> str:
 
 
 def _call_finished(event: CallFinished) -> str:
+    # A call that was refused before its first request has none, and the plural says so.
     requests = "1 request" if event.attempts == 1 else f"{event.attempts} requests"
     return f"{event.operation}: {event.outcome} after {requests}, {event.elapsed:.3f} s, for {event.scope}"
 
@@ -64,6 +65,7 @@ def _refresh_failed(event: TokenRefreshFailed) -> str:
 
 
 _Line = tuple[int, Callable[[Any], str]]
+# A table, so that a new event without a line fails a test.
 _LINES: Final[dict[type[Event], _Line]] = {
     CallStarted: (logging.DEBUG, lambda event: f"{event.operation}: called for {event.scope}"),
     AttemptStarted: (

@@ -227,6 +227,7 @@ class OpenTelemetryObserver:
         # Only names of low cardinality: ids would make a time series per document.
         attributes: Attributes = {"hl.operation": event.operation}
         name = event.operation
+        # An event that other code makes may lack it.
         if event.method:
             attributes["http.request.method"] = event.method
             attributes["url.template"] = event.path
@@ -308,6 +309,7 @@ class OpenTelemetryObserver:
             span.set_status(Status(StatusCode.ERROR, event.outcome))
         span.set_attributes(outcome)
         if event.attempts > 1:
+            # The conventions leave it out for a request that was sent once.
             span.set_attribute("http.request.resend_count", event.attempts - 1)
         self._call_duration.record(event.elapsed, {**call.attributes, **outcome})
         span.end()
@@ -324,6 +326,7 @@ class OpenTelemetryObserver:
         self._throttles.add(1, self._located({}, event.scope))
 
     def _token_refreshed(self, event: TokenRefreshed) -> None:
+        # A background refresh delays no call; the two must not share a histogram.
         attributes: Attributes = {"hl.token.background": event.background}
         self._refreshes.add(1, attributes)
         self._refresh_duration.record(event.elapsed, attributes)
@@ -364,6 +367,7 @@ class OpenTelemetryObserver:
             values: dict[tuple[str, str], tuple[int, Attributes]] = {}
             # A copy, because the loop's thread changes the dictionary meanwhile.
             for location, sample in list(self._samples.items()):
+                # The budget of a quiet location has refilled: its last sample would be wrong.
                 if self._is_old(now, sample):
                     continue
                 for value, extra in read(sample[1]):

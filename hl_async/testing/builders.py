@@ -142,6 +142,7 @@ class Builder:
             # Fractions are among them, because totals of whole quantities hide rounding errors.
             "qty": Decimal(self._dice.choice(("1", "1", "2", "3", "4", "2.5", "7.25"))),
         }
+        # The API refuses a tax without an id.
         if tax is not None:
             values["taxes"] = [ItemTax(id=self._id(), name="VAT", rate=tax, calculation="exclusive")]
         return LineItem(**{**values, **changes})
@@ -251,6 +252,7 @@ class Builder:
         return wire | {
             "_id": self._id(),
             "altType": "location",
+            # Reckoned as the API does it: docs/api-facts.md#api-totals
             "total": expected_total(draft),
             "createdAt": moment,
             "updatedAt": moment,

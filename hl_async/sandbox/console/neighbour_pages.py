@@ -46,6 +46,7 @@ def listing(box: SandboxState, place_id: str, kind: str, query: Mapping[str, str
     state = _state(box, place)
     wanted = query.get("q", "").lower()
     entries = [one for one in _ROWS[kind](state, place) if wanted in one["text"].lower()]
+    # An address can be edited by hand: anything but digits begins at the start.
     start = int(query["start"]) if query.get("start", "").isdecimal() else 0
     steps = {}
     if start:
@@ -114,6 +115,7 @@ def _base(place_id: str) -> str:
 
 def _of_contact(documents: Mapping[str, Entry], contact_id: str) -> list[Entry]:
     found = [one for one in documents.values() if (one.get("contactDetails") or {}).get("id") == contact_id]
+    # The ledger keeps the order of creation; a reader looks for the newest.
     return found[::-1]
 
 
@@ -128,6 +130,7 @@ def _document(one: Entry) -> dict[str, str]:
 
 
 def _contacts(state: NeighbourState, place: LocationState) -> list[dict[str, Any]]:
+    # Counted in one walk: a walk per contact would be quadratic after a migration.
     number: dict[str, int] = {}
     for one in (*place.estimates.values(), *place.invoices.values()):
         contact_id = str((one.get("contactDetails") or {}).get("id"))

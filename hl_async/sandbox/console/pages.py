@@ -83,6 +83,7 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
         for one in reversed(held.values())
         if (not status or status == _status(one)) and wanted.lower() in str(one.get("name", "")).lower()
     ]
+    # An address can be edited by hand: anything but digits begins at the start.
     start = int(query["start"]) if query.get("start", "").isdecimal() else 0
     kept = {"kind": kind, "status": status, "q": wanted}
     steps = {}
@@ -188,6 +189,7 @@ def requests(box: SandboxState, query: Mapping[str, str]) -> str:
 
 def request(box: SandboxState, number: str) -> str | None:
     """Show one request with its answer; None when it is unknown or forgotten."""
+    # The number comes from the address, which can be edited by hand.
     if not number.isdecimal():
         return None
     one = next((one for one in reversed(box.requests) if one.number == int(number)), None)
@@ -245,6 +247,7 @@ def webhooks(box: SandboxState, token: str, said: str = "") -> str:
     try:
         public_key = box.webhooks.public_key
     except (ConfigurationError, ImportError) as error:  # cryptography is an extra
+        # The page stays useful without the extra: receivers can be added, and the reason is shown.
         public_key = str(error)
     return page(
         "webhooks.html",

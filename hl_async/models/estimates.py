@@ -82,6 +82,10 @@ class EstimateDraft(EstimateBody, kw_only=True, frozen=True):
     undeclared keys in the wire's spelling, at the caller's own risk.
     """
 
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        items: EstimateLines
+
     contact_details: ContactDetails
     expiry_date: OptionalDay
     # Required for a one-off estimate too: docs/api-facts.md#api-frequency-settings
@@ -96,6 +100,10 @@ class EstimateDraft(EstimateBody, kw_only=True, frozen=True):
 
 class EstimateUpdate(EstimateDraft, frozen=True):
     """The complete replacement of an estimate. Fields left out are lost, so start from ``estimate.to_update()``."""
+
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        items: EstimateLines
 
     estimate_status: EstimateStatus | UnsetType = UNSET
 

@@ -71,6 +71,10 @@ class InvoiceBody(Request, frozen=True):
 class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
     """A new invoice. ``live_mode`` False makes it a test document. ``invoice_number`` is text."""
 
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        issue_date: RequiredDay
+
     business_details: BusinessDetails
     items: BilledLines
     contact_details: ContactDetails
@@ -82,6 +86,10 @@ class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
 
 class InvoiceUpdate(InvoiceBody, kw_only=True, frozen=True):
     """The complete replacement of an invoice. Fields left out are lost, so start from ``invoice.to_update()``."""
+
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        issue_date: RequiredDay
 
     # Named items in every other request: docs/api-facts.md#api-field-names
     invoice_items: BilledLines

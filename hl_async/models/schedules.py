@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType, field
 
@@ -48,6 +48,10 @@ class InvoiceScheduleUpdate(Request, frozen=True):
 
 class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
     """A new schedule. It creates no invoice before it is started."""
+
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        items: BilledLines
 
     automatic_taxes_enabled: bool | UnsetType = UNSET
     tips_configuration: TipsConfiguration | UnsetType = UNSET

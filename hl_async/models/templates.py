@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from msgspec import UNSET, UnsetType, field
 
@@ -20,7 +20,7 @@ from hl_async.models.common import (
 )
 from hl_async.models.estimates import EstimateBody, EstimateDraft, EstimateDraftChanges
 from hl_async.models.inputs import Day
-from hl_async.models.lines import BilledLines, Item
+from hl_async.models.lines import BilledLines, EstimateLines, Item
 from hl_async.models.money import guard_document
 from hl_async.models.structs import Answer
 from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
@@ -28,6 +28,10 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
 class EstimateTemplateDraft(EstimateBody, frozen=True):
     """A new estimate template, or the complete replacement of one. Fields left out are lost."""
+
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        items: EstimateLines
 
 
 class EstimateTemplate(Answer):
@@ -147,6 +151,10 @@ class InvoiceTemplateDraft(InvoiceTemplateUpdate, frozen=True):
 
     See docs/api-facts.md#api-attachments.
     """
+
+    if TYPE_CHECKING:
+        # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
+        items: BilledLines
 
     automatic_taxes_enabled: bool | UnsetType = UNSET
     tips_configuration: TipsConfiguration | UnsetType = UNSET

@@ -115,7 +115,7 @@ class HighLevel:
     def from_env(
         cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[ClientSettings]
     ) -> Self:
-        """A client from ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``.
+        """Return a client from ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``.
 
         Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
         names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
@@ -208,7 +208,7 @@ class HighLevel:
                         await core.session.aclose()
 
     def with_options(self, **changes: Unpack[CallChanges]) -> HighLevel:
-        """A copy of this client whose calls use other options; pool, budget and tokens stay shared.
+        """Return a copy of this client whose calls use other options; pool, budget and tokens stay shared.
 
         ``changes`` are the fields of :class:`CallOptions`.
         """
@@ -427,7 +427,7 @@ class Location(RequesterHolder):
         return Opportunities(self._at)
 
     def with_options(self, **changes: Unpack[CallChanges]) -> Location:
-        """A copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""
+        """Return a copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""
         return Location(self._core, self.id, self._at.options.replace(**changes))
 
     def raw(

@@ -60,7 +60,7 @@ def base_url(value: str, *, insecure: bool = False) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is ``localhost`` or a loopback address."""
+    """Return whether ``host`` is ``localhost`` or a loopback address."""
     if host.lower() == "localhost":
         return True
     try:

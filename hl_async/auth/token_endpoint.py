@@ -230,7 +230,7 @@ def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
 
 
 def _is_verdict(response: WireResponse) -> bool:
-    """Whether a refusal comes from the application rather than from a gateway in front of it."""
+    """Return whether a refusal comes from the application rather than from a gateway in front of it."""
     if not 400 <= response.status < 500:
         return False
     return response.body.lstrip()[:1] == b"{"

@@ -113,7 +113,7 @@ def pauses(settle: float) -> tuple[float, ...]:
 
 
 def is_server_error(words: str | None) -> bool:
-    """Whether the words of a failure begin with a status of 5xx."""
+    """Return whether the words of a failure begin with a status of 5xx."""
     return words is not None and words[:1] == "5" and words[:3].isdecimal()
 
 

@@ -91,7 +91,7 @@ class LaneRunner:
         """Items that came to an end, over all slices."""
 
     async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:
-        """A slice of a lane that is kept alive meanwhile, and given back with its next step.
+        """Work on a lane for a slice. Its lease is renewed meanwhile, and released with its next step.
 
         A journal that can't be written, such as on a full disk, ends the slice with the reason: nothing is sent that
         is not written down. The lane is given back whatever happens, unless it is lost.
@@ -174,7 +174,7 @@ class LaneRunner:
         return SliceEnd(False, 0.0, reason)
 
     async def _work_stages(self, stages: Sequence[LaneStage], until: float) -> SliceEnd:
-        """Work on stages in their order; the end of the first one that is not done, or done."""
+        """Work on stages in their order. Return the end of the first one that is not done."""
         for stage in stages:
             end = await stage.work(self._journal, until)
             if not end.done:
@@ -199,7 +199,7 @@ class LaneRunner:
     # ----------------------------------------------------------------------------------------- sending
 
     async def _canary(self) -> None:
-        """The first item goes alone and must be found again by its key, or resuming would not be safe."""
+        """Send the first item alone. Resuming is safe only if lists return its key."""
         if await self._reconciler.canary(self._journal):
             return  # it was created before this process began
         items = await self._journal.take(-1, 1)
@@ -261,7 +261,7 @@ class LaneRunner:
         )
 
     async def _send(self, item: PlannedItem) -> AttemptOutcome | None:
-        """One item, to its outcome in the journal; None is success."""
+        """Send one item and record its outcome. Return None for success."""
         attempt = item.attempt
         sent = False
         task = asyncio.current_task()

@@ -273,7 +273,7 @@ class LocationReversal:
         return hidden | {one: key for one, key in self._unproven.items() if one not in shown and key in known}
 
     def _is_doubtful(self, facts: LaneFacts, known: dict[str, KnownItem]) -> bool:
-        """Whether the location may hold documents whose ids the journal lacks.
+        """Return whether the location may hold documents whose ids the journal lacks.
 
         Nothing but silence of the list shows that they are not there, so it is listed for as long as a list may lag.
         """

@@ -174,7 +174,7 @@ def _unrecorded(
 
 
 def _in_time(created: float | None, item: KnownItem, timing: Timing) -> bool:
-    """Whether a request of the item can have created the document."""
+    """Return whether a request of the item can have created the document."""
     if created is None or item.first_sent is None or item.last_sent is None:
         return False
     return item.first_sent - SKEW <= created <= timing.sweep_at(item.last_sent) + SKEW
@@ -183,7 +183,7 @@ def _in_time(created: float | None, item: KnownItem, timing: Timing) -> bool:
 def vouches(
     ours: float | None, others: float | None, sent_at: float | None, now: float, timing: Timing
 ) -> bool:
-    """Whether a listing vouches for the absence of a recorded document that it lacks.
+    """Return whether a listing vouches for the absence of a recorded document that it lacks.
 
     A list that lags lacks the newest documents. So it has to show a later one, or the document has to be far older than
     any lag. A list that shows nothing vouches for nothing.

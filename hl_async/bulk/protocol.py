@@ -154,7 +154,7 @@ def _refusal(error: ApiError, addressed: bool) -> AttemptOutcome:
 
 
 def make_key(source_id: str, repetition: int = 0) -> str:
-    """The key of an item: the same whenever it is computed for the same document of the same run.
+    """Return the key of an item: the same whenever it is computed for the same document of the same run.
 
     The run is part of ``source_id``, so that migrating a file once more does not find, and sweep away, the documents
     of an earlier run. ``repetition`` tells apart documents that share a source id (real exports repeat numbers).
@@ -177,11 +177,11 @@ class Timing(NamedTuple):
         return last_sent + self.attempt + self.settle
 
     def sweep_at(self, last_ambiguous: float) -> float:
-        """From when on the sweep may run; ``last_ambiguous`` is the last send that got no answer."""
+        """Return the time from which the sweep may run. ``last_ambiguous`` is the last send without an answer."""
         return last_ambiguous + self.attempt + 2 * self.settle
 
     def may_send(self, intended_at: float, now: float) -> bool:
-        """Whether a request may still leave for an intent made at ``intended_at``."""
+        """Return whether a request may still leave for an intent made at ``intended_at``."""
         return 0 <= now - intended_at <= self.guard
 
 
@@ -223,7 +223,7 @@ class LaneDecision(NamedTuple):
 
 
 def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool = True) -> LaneDecision:
-    """What a lane does next. ``answerable``: whether a listing can tell if an operation happened."""
+    """Return the next step of a lane. ``answerable``: a listing can show whether an operation happened."""
     waiting = facts.ambiguous > 0 and answerable and facts.last_ambiguous_sent is not None
     if waiting and (facts.planned == 0 or facts.ambiguous >= AMBIGUOUS_AT_ONCE or not facts.proven):
         assert facts.last_ambiguous_sent is not None
@@ -241,7 +241,7 @@ def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool 
 
 
 def after_listing(found: bool) -> State:
-    """What an ambiguous, settled item becomes when the listing has, or has not, its key."""
+    """Return the next state of an ambiguous, settled item, whose key a listing has or lacks."""
     return State.CREATED if found else State.PLANNED
 
 

@@ -254,7 +254,7 @@ class Reconciler:
 
 
 def _words(location: str, scan: Scan, undecided: int) -> str:
-    """Why a listing proves nothing."""
+    """Return why a listing proves nothing."""
     if scan.keyless:
         problem = f"gives {len(scan.keyless):,} documents of this run without their keys"
     else:

@@ -260,7 +260,7 @@ _CODES: Final[tuple[tuple[type[HighLevelError], ExitCode], ...]] = (
 
 
 def explain(error: BaseException) -> str:
-    """The error's text and, where we know one, what to do next."""
+    """Return the error's text and, where we know one, what to do next."""
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "")
     if isinstance(error, InvalidRequest):
         hint = _FIELD_HINTS.get(error.field, hint)
@@ -271,7 +271,7 @@ def explain(error: BaseException) -> str:
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code for an exception of this package."""
+    """Return the exit code for an exception of this package."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.API)
 
 

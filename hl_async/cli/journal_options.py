@@ -67,12 +67,12 @@ postgres_option = click.option(
 
 
 def postgres_of(given: str | None) -> Secret | None:
-    """The address of the database, if there is one."""
+    """Return the address of the database, if there is one."""
     return Secret(given) if given else Environment.read().postgres
 
 
 def required_postgres(given: str | None) -> Secret:
-    """The address of the database; an error that says how to give it."""
+    """Return the address of the database; an error that says how to give it."""
     found = postgres_of(given)
     if found is None:
         raise ConfigurationError("--postgres", f"is missing; {_GIVE_IT}")
@@ -139,5 +139,5 @@ def run_name(text: str) -> str:
 
 
 def name_for(source: Path) -> str:
-    """The name that a run of ``source`` gets in a database unless it is given one."""
+    """Return the name that a run of ``source`` gets in a database unless it is given one."""
     return re.sub(r"[^A-Za-z0-9._:+@-]+", "-", source.name).lstrip("._:+@-")[:200] or "run"

@@ -241,7 +241,7 @@ class _Arguments(msgspec.Struct):
         return found + [part for pair in self.pairs for part in ("--set", pair)]
 
     def opened(self) -> OpenedSource | None:
-        """The source, looked at; None when a journal is resumed. Blocking."""
+        """Return the source, looked at; None when a journal is resumed. Blocking."""
         if self.source is None:
             return None
         pairs = [*self.pairs, "cut_names=true"] if self.cut_names else self.pairs
@@ -269,7 +269,7 @@ class _Arguments(msgspec.Struct):
         return None if self.continues is None else store_of(self.continues, self.postgres)
 
     def settings(self, journal: JournalStore) -> MigrationSettings:
-        """The settings of a plan."""
+        """Return the settings of a plan."""
         return MigrationSettings(
             location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
@@ -278,7 +278,7 @@ class _Arguments(msgspec.Struct):
         )  # fmt: skip
 
     def client(self, counting: Counting) -> HighLevel:
-        """The client of the run."""
+        """Return the client of the run."""
         shared = required_postgres(self.postgres) if self.postgres else None
         return client(self.base_url, counting, self.share, self.attempt_timeout, shared)
 

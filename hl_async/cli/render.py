@@ -77,7 +77,7 @@ def report_lines(report: RunReport) -> list[str]:
 
 
 def _effort_lines(report: RunReport) -> list[str]:
-    """The time and the requests of this process, if it made any."""
+    """Return the time and the requests of this process, if it made any."""
     if not report.requests:
         return []
     took = f"took       {span(max(report.seconds, 1.0)):>8}"
@@ -108,7 +108,7 @@ def contacts_line(contacts: ContactCounts) -> str:
 
 
 def _payment_lines(payments: PaymentCounts) -> list[str]:
-    """The payments of a run by their outcome, with the reasons of those that were not recorded."""
+    """Return the payments of a run by their outcome, with the reasons of those that were not recorded."""
     parts = (
         (payments.recorded, f"recorded, {money(payments.sums)}"),
         (payments.rejected, "not recorded"),
@@ -231,7 +231,7 @@ def forecast_line(forecast: Forecast) -> str:
 
 
 def plan_lines(plan: Plan, here: Path) -> list[str]:
-    """A dry run as text: forecast, reasons of rejects, the first document."""
+    """Return a dry run as text: forecast, reasons of rejects, the first document."""
     lines = [forecast_line(plan.forecast), *_reason_lines(Counter(plan.reasons))]
     if plan.reject_file:
         lines.append(f"rejects    {shown(plan.reject_file, here)}")
@@ -282,7 +282,7 @@ def time_of_day(seconds: float) -> str:
 
 
 def shown(path: str, here: Path) -> str:
-    """A path as a person in the folder ``here`` would type it."""
+    """Return a path as a person in the folder ``here`` would type it."""
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 

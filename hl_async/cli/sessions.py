@@ -123,7 +123,7 @@ def draining(
 
 
 def report_json(report: RunReport) -> dict[str, Any]:
-    """The report as one JSON object; a total is a plain number of text when there is one currency."""
+    """Return the report as one JSON object; a total is a plain number of text when there is one currency."""
 
     def total(sums: dict[str, Any]) -> Any:
         return str(next(iter(sums.values()))) if len(sums) == 1 else {c: str(t) for c, t in sums.items()}

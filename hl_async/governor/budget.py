@@ -145,7 +145,7 @@ class Budget:
         return self.expired
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
-        """Whether bulk got no slot for a whole interval and so goes before interactive calls."""
+        """Return whether bulk got no slot for a whole interval and so goes before interactive calls."""
         return now - max(self._last_bulk, since) >= self.interval
 
     def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:

@@ -138,7 +138,7 @@ class ConcurrencyLimit:
         return False
 
     def _is_not_our_queue(self, now: float) -> bool:
-        """Whether the round trip stayed long for a while although the limit fell to a quarter."""
+        """Return whether the round trip stayed long for a while although the limit fell to a quarter."""
         if self._inflated_since == math.inf:
             self._inflated_since, self._inflated_from = now, self._limit
         fell = self._limit <= max(self._inflated_from / 4, min(_FLOOR, self.ceiling))

@@ -79,7 +79,7 @@ class DailyQuota:
                 self._wall_until = self._monotonic_until = math.inf
 
     def is_closed(self, now: float, wall: float, *, bulk: bool) -> bool:
-        """Whether a call of this lane must wait for the next day. Bulk does not use the reserve."""
+        """Return whether a call of this lane must wait for the next day. Bulk does not use the reserve."""
         if not self.spent and not (bulk and self.low):
             return False
         if self._wall_until == math.inf:

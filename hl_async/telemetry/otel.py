@@ -383,5 +383,5 @@ class OpenTelemetryObserver:
 
 
 def _error_type(status: int, error: str) -> str:
-    """The status of an answer that was an error, else the name of the exception, as the conventions say."""
+    """Return the status of an answer that was an error, else the name of the exception, as the conventions say."""
     return str(status) if status >= 400 else error

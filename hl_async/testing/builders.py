@@ -69,7 +69,7 @@ class Builder:
     # ------------------------------------------------------------------------------ parts
 
     def contact(self, **changes: Any) -> ContactDetails:
-        """A customer with an id, a phone number in E.164 form and an address at ``example.com``."""
+        """Return a customer with an id, a phone number in E.164 form and an address at ``example.com``."""
         first, last = self._dice.choice(_FIRST), self._dice.choice(_LAST)
         values: dict[str, Any] = {
             "id": "".join(
@@ -83,7 +83,7 @@ class Builder:
         return ContactDetails(**{**values, **changes})
 
     def contact_draft(self, **changes: Any) -> ContactDraft:
-        """A new contact with a name, an e-mail address and a phone number in E.164 form."""
+        """Return a new contact with a name, an e-mail address and a phone number in E.164 form."""
         person = self.contact()
         first, _, last = person.name.partition(" ")
         values: dict[str, Any] = {
@@ -95,7 +95,7 @@ class Builder:
         return ContactDraft(**{**values, **changes})
 
     def contact_record(self, draft: ContactDraft | None = None, **changes: Any) -> ContactRecord:
-        """A contact as the API answers it; ``for_document()`` makes it the customer of a draft."""
+        """Return a contact as the API answers it; ``for_document()`` makes it the customer of a draft."""
         given = draft or self.contact_draft()
         # Through the wire's spelling and the decoder of answers, so that a change of the model is a change here.
         wire = msgspec.json.decode(encode(given)) | {"id": self.contact().id, "tags": []}
@@ -103,13 +103,13 @@ class Builder:
         return msgspec.structs.replace(decoder(ContactRecord)(encode(wire)), **changes)
 
     def product(self, **changes: Any) -> ProductDraft:
-        """A new product."""
+        """Return a new product."""
         name, description, _, _ = self._dice.choice(_GOODS)
         values: dict[str, Any] = {"name": name, "description": description, "product_type": "PHYSICAL"}
         return ProductDraft(**{**values, **changes})
 
     def price(self, currency: str = "USD", **changes: Any) -> PriceDraft:
-        """A new price with the currency's places."""
+        """Return a new price with the currency's places."""
         # A line's price already has the places of the currency; yen has none, dinar three.
         amount = self.line(currency).amount
         values: dict[str, Any] = {
@@ -129,7 +129,7 @@ class Builder:
         return BusinessDetails(**{**values, **changes})
 
     def line(self, currency: str = "USD", *, tax: Decimal | None = None, **changes: Any) -> LineItem:
-        """A line with a price that has the currency's places; ``tax`` is a percentage added to it."""
+        """Return a line with a price that has the currency's places; ``tax`` is a percentage added to it."""
         name, description, low, high = self._dice.choice(_GOODS)
         places = minor_units(currency)
         # Whole units of the smallest coin: a random float would need rounding.
@@ -162,7 +162,7 @@ class Builder:
         discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> EstimateDraft:
-        """A new estimate; ``discount`` in percent, or a ``Discount``. Good for thirty days."""
+        """Return a new estimate; ``discount`` in percent, or a ``Discount``. Good for thirty days."""
         values = self._document(currency, lines, tax, discount, changes)
         values["contact_details"] = changes.get("contact_details") or self.contact()
         values["expiry_date"] = self._today + timedelta(days=30)
@@ -177,7 +177,7 @@ class Builder:
         discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> InvoiceDraft:
-        """A new invoice of today; ``discount`` as there. Due in two weeks."""
+        """Return a new invoice of today; ``discount`` as there. Due in two weeks."""
         values = self._document(currency, lines, tax, discount, changes)
         contact = changes.get("contact_details") or self.contact()
         values |= {
@@ -202,7 +202,7 @@ class Builder:
         return msgspec.structs.replace(decoder(Estimate)(encode(wire)), **changes)
 
     def invoice_answer(self, draft: InvoiceDraft | None = None, **changes: Any) -> Invoice:
-        """An invoice as the API answers it: nothing paid, everything due."""
+        """Return an invoice as the API answers it: nothing paid, everything due."""
         given = draft or self.invoice()
         wire = self._answered(given, "items")
         wire |= {

@@ -32,7 +32,7 @@ class TokenStoreContract:
     """
 
     async def open_store(self) -> TokenStore:
-        """An open, empty store."""
+        """Return an open, empty store."""
         raise NotImplementedError("say how to open your store: override open_store")
 
     async def open_again(self) -> TokenStore | None:

@@ -295,7 +295,7 @@ def _contact(customer: DocumentCustomer, settings: SourceSettings, notes: list[s
 # customers repeat, and the library reads a number slowly
 @lru_cache(4096)
 def _phone(text: str, region: str) -> str | None:
-    """The number in E.164 form, or None if it cannot be read for certain."""
+    """Return the number in E.164 form, or None if it cannot be read for certain."""
     try:
         return e164("phone", text, region or None)
     except InvalidRequest:
@@ -333,5 +333,5 @@ def _invoice(document: Document, common: dict[str, Any], ends: date) -> _Invoice
 
 
 def total_of(document: Document, settings: SourceSettings) -> Decimal:
-    """The total that the request of a document has."""
+    """Return the total that the request of a document has."""
     return prices_of(document, document.currency or settings.currency).total

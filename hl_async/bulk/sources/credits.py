@@ -43,7 +43,7 @@ class _Credit(NamedTuple):
 
 
 def has_more_than_credits(document: Document) -> bool:
-    """Whether a line stays that is not below zero."""
+    """Return whether a line stays that is not below zero."""
     return any(one.amount and one.qty and not _is_below(one) for one in document.lines)
 
 
@@ -108,7 +108,7 @@ def _credit(line: DocumentLine, currency: str) -> _Credit:
 
 
 def _needs_no_rate(document: Document) -> bool:
-    """Whether the total can be reached whatever the prices are: taxes are amounts of the document, if any."""
+    """Return whether the total can be reached whatever the prices are: taxes are amounts of the document, if any."""
     entries: list[DocumentLine | DocumentCharge] = [*document.lines, *document.charges]
     if any(one.taxes or one.tax_inclusive for one in entries):
         return False
@@ -118,7 +118,7 @@ def _needs_no_rate(document: Document) -> bool:
 def _discount(
     document: Document, lines: Sequence[DocumentLine], taken: Sequence[_Credit], currency: str
 ) -> DocumentDiscount:
-    """The document's own discount, taken from lines and their credits, and the credits themselves."""
+    """Return the document's own discount, taken from lines and their credits, and the credits themselves."""
     below = sum((one.net for one in taken), _ZERO)
     if document.discount is None:
         return DocumentDiscount(value=below, type="fixed")

@@ -22,5 +22,5 @@ def emails_in(text: str) -> tuple[str, list[str]]:
 
 @lru_cache(4096)
 def is_email(text: str) -> bool:
-    """Whether a text looks like one address."""
+    """Return whether a text looks like one address."""
     return _PLAIN.match(text) is not None

@@ -43,7 +43,7 @@ class RowGroup:
 
 
 def scattered_keys(keys: Iterable[str]) -> set[str]:
-    """Keys whose rows don't stand together: a first pass over the key column."""
+    """Return keys whose rows don't stand together: a first pass over the key column."""
     seen: set[int] = set()
     found: set[str] = set()
     previous: str | None = None
@@ -71,7 +71,7 @@ class RowGroups:
         self._fill_down = fill_down
 
     def _usable(self, rows: Iterable[TableRow]) -> Iterator[TableRow]:
-        """Rows that count, brought to the header's width."""
+        """Yield rows that count, brought to the header's width."""
         width = len(self._header)
         for row in rows:
             # blank rows stand between the parts of many exports

@@ -30,27 +30,27 @@ _SIGNS: Final = {"€": "EUR", "£": "GBP", "₹": "INR"}
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell looks like an amount, a quantity or a percentage."""
+    """Return whether a cell looks like an amount, a quantity or a percentage."""
     return _AMOUNT.fullmatch(cell.strip()) is not None
 
 
 def is_text(cell: str) -> bool:
-    """Whether a cell has a letter, so that it is not a number alone."""
+    """Return whether a cell has a letter, so that it is not a number alone."""
     return any(map(str.isalpha, cell))
 
 
 def is_day(cell: str) -> bool:
-    """Whether a cell is a day in some common form."""
+    """Return whether a cell is a day in some common form."""
     return day_words(cell) or any(_reads(cell, form) for form in _FORMS)
 
 
 def day_words(cell: str) -> bool:
-    """Whether a cell is a day with one reading: an ISO date, or a month with a name."""
+    """Return whether a cell is a day with one reading: an ISO date, or a month with a name."""
     return _reads(cell, "%Y-%m-%d")
 
 
 def day_forms(samples: Sequence[str]) -> list[str]:
-    """The forms in which every sample is a day."""
+    """Return the forms in which every sample is a day."""
     return [form for form in _FORMS if samples and all(_reads(one, form) for one in samples)]
 
 
@@ -63,7 +63,7 @@ def _reads(cell: str, form: str) -> bool:
 
 
 def currency_of(cells: Iterable[str]) -> str:
-    """The one currency that signs or codes around amounts name, or an empty text."""
+    """Return the one currency that signs or codes around amounts name, or an empty text."""
     found = set()
     for cell in cells:
         found |= {code for sign, code in _SIGNS.items() if sign in cell}
@@ -73,7 +73,7 @@ def currency_of(cells: Iterable[str]) -> str:
 
 
 def number_settings(cells: Iterable[str]) -> list[str]:
-    """The settings of ``[line]`` by which these amounts are numbers."""
+    """Return the settings of ``[line]`` by which these amounts are numbers."""
     samples = [one for one in cells if one]
     plain = [re.sub(r"[^0-9.,' \u00a0\u202f\u2009]", "", one).strip() for one in samples]
     found = []

@@ -185,11 +185,11 @@ class _Columns:
         self.left = [name for name in table.start.header if name]
 
     def first(self) -> str:
-        """The first column."""
+        """Return the first column."""
         return self.left[0]
 
     def take(self, pattern: str, kind: str, *, keep: bool = False) -> str:
-        """The first column whose name and cells fit."""
+        """Return the first column whose name and cells fit."""
         for name in self.left:
             if re.search(pattern, name, re.IGNORECASE) and self._holds(name, kind):
                 if not keep:
@@ -198,7 +198,7 @@ class _Columns:
         return ""
 
     def choose(self, keys: Iterable[tuple[str, str, str]]) -> dict[str, str]:
-        """Columns for keys; the first that fits a key has it."""
+        """Return columns for keys; the first that fits a key has it."""
         found: dict[str, str] = {}
         for key, pattern, kind in keys:
             if key not in found and (name := self.take(pattern, kind)):
@@ -268,7 +268,7 @@ def _table(path: Path, settings: SourceSettings) -> _Table:
 
 
 def _rows_without_key(table: _Table, group: str) -> tuple[bool, str]:
-    """Whether rows without a key belong to those above, and a column in which sums have a name."""
+    """Return whether rows without a key belong to those above, and a column in which sums have a name."""
     at = table.start.header.index(group)
     fills, sums = False, ""
     for cells in table.rows:
@@ -343,11 +343,11 @@ def _unused(left: Sequence[str], group: str) -> list[str]:
 
 
 def _column(name: str, otherwise: str = "") -> str:
-    """A template for one column, or a constant where the file has none."""
+    """Return a template for one column, or a constant where the file has none."""
     return _text(f"{{{name}}}" if name else otherwise)
 
 
 def _text(value: str) -> str:
-    """A TOML string."""
+    """Return a TOML string."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t").replace("\n", "\\n")
     return f'"{escaped}"'

@@ -60,7 +60,7 @@ def in_record(error: InvalidRequest, place: str, record: Any) -> str:
 
 
 def _shown(problem: str) -> str | None:
-    """The value in an error's text, as it is written there."""
+    """Return the value in an error's text, as it is written there."""
     found = _VALUE.match(problem)
     # an empty value stands in too many cells
     if found is None or len(found.group()) < _LEAST:

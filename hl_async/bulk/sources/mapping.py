@@ -198,7 +198,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise SourceError(f"{path}: the rule on {rule.column}: {rule.matches!r}: {error}") from None
 
     def settings(self, base: SourceSettings | None = None) -> SourceSettings:
-        """The settings of the source: ``base`` with what this file declares."""
+        """Return the settings of the source: ``base`` with what this file declares."""
         document, line = self.document, self.line
         base = base or SourceSettings()
         return msgspec.structs.replace(
@@ -231,7 +231,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return used | {self.document.group_by} | {rule.column for rule in rules}
 
     def id_columns(self) -> set[str]:
-        """Columns whose values are ids: a number that a spreadsheet shortened must not stand there."""
+        """Return columns whose values are ids: a number that a spreadsheet shortened must not stand there."""
         texts = (
             self.document.location,
             self.document.number,
@@ -273,7 +273,7 @@ _SECTIONS: Final[dict[str, Any]] = {
 
 
 def _with_hint(problem: str) -> str:
-    """The problem, with the key that an unknown one probably means."""
+    """Return the problem, with the key that an unknown one probably means."""
     if unknown := _UNKNOWN_SECTION.search(problem):
         near = difflib.get_close_matches(unknown.group(1), _SECTION_NAMES, 1, 0.5)
         hint = f"did you mean [{near[0]}]?" if near else f"sections are {', '.join(_SECTION_NAMES)}"

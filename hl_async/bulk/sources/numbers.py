@@ -108,7 +108,7 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
 
 @lru_cache(1 << 14)
 def plain_number(text: str) -> Decimal | None:
-    """A number written as in Python. Prices and quantities repeat in every export."""
+    """Return a number written as in Python. Prices and quantities repeat in every export."""
     return Decimal(text) if _PLAIN.fullmatch(text) else None
 
 

@@ -127,7 +127,7 @@ def open_source(
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether NDJSON holds records of another system rather than documents."""
+    """Return whether NDJSON holds records of another system rather than documents."""
     for _, _, value in json_values(path):
         if not isinstance(value, dict) or {"source_id", "sourceId", "_id"} & set(value):
             return False
@@ -203,7 +203,7 @@ def _named(text: str | Path) -> tuple[str, Path]:
 
 
 def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Path]:
-    """Files by table name: the first one that is not named is a profile's main table."""
+    """Return files by table name: the first one that is not named is a profile's main table."""
     expected = [spec.name for spec in query.tables]
     tables: dict[str, Path] = {}
     for given, path in named:

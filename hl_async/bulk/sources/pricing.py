@@ -128,7 +128,7 @@ def _named_line(
 
 
 def _line(entry: DocumentLine | DocumentCharge, currency: str, notes: list[str]) -> RequestLine:
-    """One line before taxes: its own discount is taken out of the unit price."""
+    """Return one line before taxes: its own discount is taken out of the unit price."""
     name = entry.name.strip()
     qty = _ONE if isinstance(entry, DocumentCharge) else sound("qty", entry.qty)
     amount = sound("amount", entry.amount)
@@ -186,7 +186,7 @@ def _discounted(line: RequestLine, discount: DocumentDiscount, notes: list[str])
 def _discount(
     document: Document, entries: list[DocumentLine | DocumentCharge], bare: list[Decimal]
 ) -> PricedDiscount:
-    """The document's discount as the API takes it."""
+    """Return the document's discount as the API takes it."""
     found = document.discount
     if found is None or not found.value:
         return NO_DISCOUNT

@@ -145,13 +145,13 @@ def read_source(
 
 
 def latest_day(today: date | None = None) -> date:
-    """The last day that may be an issue date (`docs/api-facts.md#api-dates`)."""
+    """Return the last day that may be an issue date (`docs/api-facts.md#api-dates`)."""
     # a calendar is up to fourteen hours ahead of UTC: tomorrow may have come where the location is
     return (today or datetime.now(UTC).date()) + timedelta(days=1)
 
 
 def header_of(path: Path, mapping: Mapping) -> list[str]:
-    """The columns of a table; :class:`SourceError` if they are missing, or the mapping wants others."""
+    """Return the columns of a table; :class:`SourceError` if they are missing, or the mapping wants others."""
     return _start(path, mapping, mapping.settings()).header
 
 
@@ -172,7 +172,7 @@ def read_table(
     settings: SourceSettings | None = None,
     rules: Collection[str] = RULE_NAMES,
 ) -> Reading:
-    """Documents of a table; none is issued after ``latest``. The file is opened with the first document."""
+    """Return documents of a table; none is issued after ``latest``. The file is opened with the first document."""
     # filled while the documents are read, so that a file of any size is read once
     facts = SourceFacts()
     return Reading(_table_records(path, mapping, latest, mapping.settings(settings), facts, rules), facts)
@@ -247,7 +247,7 @@ def _document(
 
 
 def _located(error: InvalidRequest, group: RowGroup, reader: RowReader) -> str:
-    """The error with the row and the columns of the file that it speaks of."""
+    """Return the error with the row and the columns of the file that it speaks of."""
     columns = reader.columns_of(error.field)
     # names are composed, and a difference of totals is not the fault of one cell
     if not columns or error.field in ("name", "title") or error.problem.startswith("the source says"):
@@ -394,7 +394,7 @@ def _draft_of(document: dict[str, Any], text: bytes) -> tuple[EstimateDraft, Dec
 
 
 def draft_of_estimate(estimate: Estimate) -> EstimateDraft:
-    """A new draft with everything a copy of ``estimate`` can keep; its number and status are left behind."""
+    """Return a new draft with everything a copy of ``estimate`` can keep; its number and status are left behind."""
     update = estimate.to_update()
     values = {name: getattr(update, name) for name in EstimateDraft.__struct_fields__}
     return EstimateDraft(**{**values, "estimate_number": UNSET})

@@ -28,7 +28,7 @@ def reject_lines(
     delimiter: str = ",",
     encoding: str = "utf-8",
 ) -> Iterator[bytes]:
-    """The lines of a reject file.
+    """Yield the lines of a reject file.
 
     ``columns`` is the header of a table, None for NDJSON; ``rows`` are (original text, reason). A table is written in
     the ``encoding`` of its mapping, so that the same mapping reads it. A line with too few or too many fields keeps
@@ -51,7 +51,7 @@ def reject_lines(
 
 
 def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
-    """The row without an earlier reason. A row that does not fit the header has it last, where we write it."""
+    """Return the row without an earlier reason. A row that does not fit the header has it last, where we write it."""
     # the first run of a file
     if REASON not in columns:
         return row
@@ -61,7 +61,7 @@ def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
 
 
 def table_text(rows: Iterable[Sequence[str]], delimiter: str) -> str:
-    """Rows as CSV that reads back as it was, carriage returns inside fields included."""
+    """Return rows as CSV that reads back as it was, carriage returns inside fields included."""
     delimiter = delimiter or ","
     return "".join([_row_text(row, delimiter) for row in rows])
 
@@ -82,7 +82,7 @@ def _row_text(row: Sequence[str], delimiter: str) -> str:
 
 
 def _with_reason(raw: bytes, reason: str) -> bytes:
-    """The line with the reason in it, when it is an object; a broken line stays as it is, to be corrected."""
+    """Return the line with the reason in it, when it is an object; a broken line stays as it is, to be corrected."""
     try:
         document = msgspec.json.Decoder(float_hook=Decimal).decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -52,7 +52,7 @@ _NOTHING: Final = "0.,-+$€£ \u00a0"
 
 
 def is_money_column(name: str) -> bool:
-    """Whether a column's name says that it holds money."""
+    """Return whether a column's name says that it holds money."""
     return bool(name and MONEY.search(name) and not _NOT_MONEY.search(name))
 
 
@@ -124,7 +124,7 @@ class RowReader:
     # ----------------------------------------------------------------------------------------- rows
 
     def is_dropped(self, row: Row) -> bool:
-        """Whether a rule of the mapping leaves this row out."""
+        """Return whether a rule of the mapping leaves this row out."""
         return bool(self._drops) and any(pattern.search(row[index]) for index, pattern in self._drops)
 
     def problem(self, row: Row, number: int) -> str:
@@ -154,13 +154,13 @@ class RowReader:
         return None
 
     def is_money(self, text: str) -> bool:
-        """Whether a cell of an unused column holds an amount that is not zero."""
+        """Return whether a cell of an unused column holds an amount that is not zero."""
         return bool(text.strip(_NOTHING)) and any(map(str.isdigit, text))
 
     # ------------------------------------------------------------------------------------ documents
 
     def document(self, source_id: str, rows: Sequence[Row]) -> Document:
-        """The document that rows make.
+        """Return the document that rows make.
 
         Raises:
             InvalidRequest: A cell cannot be read; names field and value.
@@ -195,7 +195,7 @@ class RowReader:
         )
 
     def columns_of(self, field: str) -> list[str]:
-        """The columns that make a field, named as in the text of an error: ``line 2 qty``, ``issue_date``."""
+        """Return the columns that make a field, named as in the text of an error: ``line 2 qty``, ``issue_date``."""
         line = line_of(field)
         section: Any = self._mapping.document if line is None else self._mapping.line
         key = field if line is None else line[1]
@@ -310,7 +310,7 @@ def _empty(row: Row) -> str:
 
 
 def _reads(section: Any, at: dict[str, int]) -> dict[str, _Read]:
-    """A read for each key of a section that the mapping gives."""
+    """Return a read for each key of a section that the mapping gives."""
     return {name: _template(value, at) for name, value in _texts(section).items() if value}
 
 
@@ -331,7 +331,7 @@ def _template(template: str, at: dict[str, int]) -> _Read:
 
 @lru_cache(4096)
 def sums_up(name: str) -> bool:
-    """Whether an item's name says that its row sums up others."""
+    """Return whether an item's name says that its row sums up others."""
     return TOTALS.fullmatch(name) is not None
 
 

@@ -200,7 +200,7 @@ def _load(
 def _staged(
     spec: TableSpec, name: str, path: Path, settings: SourceSettings, folder: Path
 ) -> list[StagedTable]:
-    """The tables of one file: several of an IIF file, one of every other."""
+    """Return the tables of one file: several of an IIF file, one of every other."""
     if path.suffix.lower() == IIF:
         tables = stage_iif(path, folder, settings)
         held = next((one.columns for one in tables if one.name == name), [])
@@ -374,7 +374,7 @@ class _Documents:
             return self._rejected(ordinal, source_id, self._located(error, rows), rows)
 
     def _located(self, error: InvalidRequest, rows: list[tuple[Any, ...]]) -> str:
-        """The error with row and column, or key, of the file, where the value stands in one of them."""
+        """Return the error with row and column, or key, of the file, where the value stands in one of them."""
         if own := self._assembler.raw(rows):
             return in_record(error, self._assembler.place(rows), json_value(own))
         numbers = self._assembler.numbers(rows)
@@ -405,7 +405,7 @@ class _Documents:
         return Reject(ordinal, source_id, reason, raw, place, skipped, by_rule)
 
     def _raw(self, source_id: str, rows: list[tuple[Any, ...]]) -> bytes:
-        """The document as it stands in the source, if the query can tell; else the rows of the query."""
+        """Return the document as it stands in the source, if the query can tell; else the rows of the query."""
         if own := self._assembler.raw(rows):
             return own
         if self._keyed is not None:
@@ -425,7 +425,7 @@ class _Documents:
 
 
 def _one_select(query: SqlQuery) -> str:
-    """The query without its end; refuses anything but one SELECT."""
+    """Return the query without its end; refuses anything but one SELECT."""
     duckdb = _duckdb()
     found = duckdb.extract_statements(query.text)
     if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:

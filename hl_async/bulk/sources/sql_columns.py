@@ -125,24 +125,24 @@ class RowAssembler:
         return f"line {first}" if first == last else f"lines {first}-{last}"
 
     def numbers(self, rows: Sequence[Row]) -> list[int]:
-        """Numbers of the document's rows in the file, by the query's column ``place``."""
+        """Return numbers of the document's rows in the file, by the query's column ``place``."""
         index = self._place
         return [] if index is None else [row[index] for row in rows if row[index].__class__ is int]
 
     def raw(self, rows: Sequence[Row]) -> bytes:
-        """The document's original text, by the query's column ``raw``."""
+        """Return the document's original text, by the query's column ``raw``."""
         # a JSON source is rejected as its record, which can be corrected and migrated again
         index = self._at.get("raw")
         text = next((row[index] for row in rows if row[index]), None) if index is not None and rows else None
         return str(text).encode(errors="backslashreplace") if text else b""
 
     def as_json(self, rows: Sequence[Row]) -> bytes:
-        """The rows of the query as one JSON object."""
+        """Return the rows of the query as one JSON object."""
         shown = [{name: row[at] for name, at in self._at.items() if row[at] is not None} for row in rows]
         return msgspec.json.encode({"rows": shown}, enc_hook=str)
 
     def text(self, name: str, rows: Sequence[Row]) -> str:
-        """A fact of the document as text."""
+        """Return a fact of the document as text."""
         index = self._at.get(name)
         return (
             next((text_of(name, row[index]) for row in rows if row[index] is not None), "")
@@ -153,7 +153,7 @@ class RowAssembler:
     # -------------------------------------------------------------------------------------- documents
 
     def document(self, source_id: str, rows: Sequence[Row]) -> Document:
-        """The document that rows make.
+        """Return the document that rows make.
 
         Raises:
             InvalidRequest: A value cannot be read, or rows disagree; names column and value.
@@ -217,7 +217,7 @@ class RowAssembler:
         return values
 
     def _agreed(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The document's facts: what the first row that states one says; rows that disagree are refused."""
+        """Return the document's facts: what the first row that states one says; rows that disagree are refused."""
         first = rows[0]
         # one comparison per row: rows of a document repeat its facts in nearly every export
         if len(rows) > 1 and not self._same_facts(rows):

@@ -42,7 +42,7 @@ class LineShape(NamedTuple):
 
     @classmethod
     def of(cls, keys: Sequence[str]) -> LineShape:
-        """The shape of lines with these keys."""
+        """Return the shape of lines with these keys."""
         at = {key: index for index, key in enumerate(keys)}
         return cls(
             name=at.get("name", -1),
@@ -82,7 +82,7 @@ class PartReader:
         self._shapes: dict[tuple[str, ...], LineShape] = {}
 
     def lines(self, rows: Sequence[Row], currency: str) -> list[DocumentLine]:
-        """The lines: of each row that states a name or an amount one, then those of the list."""
+        """Return the lines: of each row that states a name or an amount one, then those of the list."""
         found: list[DocumentLine] = []
         stated, shape, pick = self._stated, self._own_shape, self._pick_line
         for row in rows:
@@ -99,7 +99,7 @@ class PartReader:
         return found
 
     def charges(self, rows: Sequence[Row], currency: str) -> list[DocumentCharge]:
-        """The charges: of each row, then those of the list."""
+        """Return the charges: of each row, then those of the list."""
         found = [self._charged(one, currency) for one in self._own(self._charge, rows)]
         if "charges" in self._lists:
             structs = (one for one in self._structs("charges", rows) if one.get("amount"))
@@ -107,21 +107,21 @@ class PartReader:
         return found
 
     def payments(self, rows: Sequence[Row], currency: str) -> list[DocumentPayment]:
-        """The payments: of each row, then those of the list."""
+        """Return the payments: of each row, then those of the list."""
         found = [self._paid(one, currency) for one in self._own(self._payment, rows)]
         if "payments" in self._lists:
             found += [self._paid(one, currency) for one in self._structs("payments", rows)]
         return found
 
     def _own(self, columns: list[tuple[str, int]], rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """A part per row whose columns state an amount."""
+        """Return a part per row whose columns state an amount."""
         if not columns:
             return []
         found = ({key: row[at] for key, at in columns if row[at] is not None} for row in rows)
         return [one for one in found if one.get("amount") is not None]
 
     def _structs(self, name: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """The structs of a list column, without those that state nothing."""
+        """Return the structs of a list column, without those that state nothing."""
         found = rows[0][self._at[name]]
         return [
             one for one in found or () if any(one.get(key) is not None for key in ("name", "amount", "total"))
@@ -135,7 +135,7 @@ class PartReader:
             raise InvalidRequest(f"line {index + 1} {error.field}", error.problem) from None
 
     def _line_of(self, one: Row, currency: str, shape: LineShape) -> DocumentLine:
-        """One line; only the facts of its shape are looked at."""
+        """Return one line; only the facts of its shape are looked at."""
         values = self._values
         qty = one[shape.qty]
         qty = _ONE if qty is None or qty == "" else values.number("qty", qty)
@@ -186,7 +186,7 @@ class PartReader:
 
 
 def _price_of(total: Decimal | None, qty: Decimal, currency: str) -> Decimal:
-    """The price of one, where only the line's sum is stated."""
+    """Return the price of one, where only the line's sum is stated."""
     if total is None:
         raise InvalidRequest("amount", "is missing")
     return unit_price(rounded(total, currency), qty, currency, "total")
@@ -200,5 +200,5 @@ def _picker(indexes: list[int]) -> Callable[[Row], Row]:
 
 
 def columns_of(prefix: str, at: dict[str, int]) -> list[tuple[str, int]]:
-    """Columns with a prefix, by the rest of their name, and their places."""
+    """Return columns with a prefix, by the rest of their name, and their places."""
     return [(name.removeprefix(prefix), index) for name, index in at.items() if name.startswith(prefix)]

@@ -95,7 +95,7 @@ class ValueReader:
         self._rates: dict[tuple[Any, Any], DocumentTax] = {}
 
     def discount(self, at: str, one: dict[str, Any], currency: str) -> DocumentDiscount | None:
-        """The discount, or None."""
+        """Return the discount, or None."""
         value = one.get("discount_value")
         if value is None or value == "":
             return None
@@ -105,7 +105,7 @@ class ValueReader:
         return DocumentDiscount(value=read, type=kind, after_tax=after) if read else None
 
     def taxes(self, at: str, one: dict[str, Any], currency: str, nested: Any = None) -> list[DocumentTax]:
-        """The taxes that columns and a list state."""
+        """Return the taxes that columns and a list state."""
         found: list[DocumentTax] = []
         for name, rate, amount in TAX_KEYS:
             if (given := one.get(rate)) is not None or one.get(amount) is not None:
@@ -133,25 +133,25 @@ class ValueReader:
             found.append(tax)
 
     def percentage(self, at: str, value: Any) -> Decimal:
-        """A percentage."""
+        """Return a percentage."""
         return read_percentage(at, value, self._numbers) if isinstance(value, str) else exact_of(at, value)
 
     def number(self, at: str, value: Any) -> Decimal:
-        """A number that is not money."""
+        """Return a number that is not money."""
         if value.__class__ is str:
             known = plain_number(value) if self._are_plain else None
             return read_number(at, value, self._numbers) if known is None else known
         return exact_of(at, value)
 
     def needed(self, at: str, value: Any, currency: str) -> Decimal:
-        """An amount that has to be there."""
+        """Return an amount that has to be there."""
         found = self.amount(at, value, currency)
         if found is None:
             raise InvalidRequest(at, "is missing")
         return found
 
     def amount(self, at: str, value: Any, currency: str) -> Decimal | None:
-        """An amount in major units, or None."""
+        """Return an amount in major units, or None."""
         if value is None:
             return None
         known = plain_number(value) if self._are_plain and value.__class__ is str else None
@@ -170,7 +170,7 @@ class ValueReader:
         return in_major_units(found, currency) if self._settings.minor_units else found
 
     def day(self, at: str, value: Any) -> date | None:
-        """A calendar day, or None."""
+        """Return a calendar day, or None."""
         if value is None or value == "":
             return None
         if value.__class__ is str:

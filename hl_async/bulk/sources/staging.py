@@ -50,7 +50,7 @@ class StagedTable(msgspec.Struct):
 
 
 def table_name(path: Path) -> str:
-    """The name of a file's table: ``Quotes 2024.csv`` is ``quotes_2024``."""
+    """Return the name of a file's table: ``Quotes 2024.csv`` is ``quotes_2024``."""
     name = re.sub(r"\W+", "_", path.stem).strip("_").lower() or "source"
     return name if name[0].isalpha() else f"t_{name}"
 
@@ -110,7 +110,7 @@ def stage(
 
 
 def column_names(header: Sequence[str]) -> list[str]:
-    """Names that are unique in a database, which does not tell capitals apart."""
+    """Return names that are unique in a database, which does not tell capitals apart."""
     seen: set[str] = {LINE}
     found = []
     for number, name in enumerate(header, 1):
@@ -221,7 +221,7 @@ def json_values(path: Path) -> Iterator[tuple[int, bytes, Any]]:
 
 
 def json_value(text: bytes) -> Any:
-    """A JSON value with its numbers as text; None if it is broken."""
+    """Return a JSON value with its numbers as text; None if it is broken."""
     try:
         return _loads(text.decode(errors="replace"))
     except (ValueError, RecursionError):
@@ -236,7 +236,7 @@ def _line_value(line: bytes, number: int) -> Any:
 
 
 def unwrapped(value: Any, records: Sequence[str]) -> Iterator[Any]:
-    """The records inside a value: the elements of an array, or those of a wrapper at one of ``records``."""
+    """Yield the records inside a value: the elements of an array, or those of a wrapper at one of ``records``."""
     if isinstance(value, list):
         for one in value:
             yield from unwrapped(one, records)

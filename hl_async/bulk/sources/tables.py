@@ -130,7 +130,7 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
 
 
 def _widest(path: Path, settings: SourceSettings) -> str:
-    """The delimiter that parts the first row into most cells."""
+    """Return the delimiter that parts the first row into most cells."""
     widths = {}
     for delimiter in DELIMITERS:
         row = next(_titles(path, settings, delimiter), None)
@@ -139,7 +139,7 @@ def _widest(path: Path, settings: SourceSettings) -> str:
 
 
 def _titles(path: Path, settings: SourceSettings, delimiter: str) -> Iterator[TableRow]:
-    """The rows among which a header may be."""
+    """Yield the rows among which a header may be."""
     last = max(_TITLES, settings.header_row)
     try:
         for row in table_rows(path, settings, delimiter):
@@ -222,7 +222,7 @@ def cell_problem(cell: str) -> str:
 
 
 def declared_delimiter(path: Path, settings: SourceSettings) -> str:
-    """The delimiter that a first line ``sep=;`` declares, or none."""
+    """Return the delimiter that a first line ``sep=;`` declares, or none."""
     with _opened(path, settings) as file:
         return sign.group(1) if (sign := _sep(file)) else ""
 
@@ -235,7 +235,7 @@ def _sep(file: IO[str]) -> re.Match[str] | None:
 
 
 def encoding_of(path: Path, settings: SourceSettings) -> str:
-    """The encoding of a text file: a byte order mark wins over the declared one.
+    """Return the encoding of a text file: a byte order mark wins over the declared one.
 
     Raises:
         SourceError: The file is not text, or surely of another encoding.
@@ -272,7 +272,7 @@ def encoding_of(path: Path, settings: SourceSettings) -> str:
 
 
 def _is_utf8(head: bytes) -> bool:
-    """Whether bytes above ASCII are there, and all of them make sense as UTF-8."""
+    """Return whether bytes above ASCII are there, and all of them make sense as UTF-8."""
     if head.isascii():
         return False
     try:
@@ -303,7 +303,7 @@ def _undecodable(path: Path, encoding: str, read: int) -> str:
 
 
 def _text_rows(path: Path, settings: SourceSettings, delimiter: str) -> Iterator[TableRow]:
-    """Rows of a text table. Decoding and quoting errors name the line."""
+    """Yield rows of a text table. Decoding and quoting errors name the line."""
     sign = delimiter or settings.delimiter or declared_delimiter(path, settings) or ","
     csv.field_size_limit(MAX_FIELD)
     number = skipped = 0
@@ -348,7 +348,7 @@ def _text_rows(path: Path, settings: SourceSettings, delimiter: str) -> Iterator
 
 
 def _other(content: bytes, failed: str) -> str:
-    """An encoding that reads the bytes, and is not the one that failed."""
+    """Return an encoding that reads the bytes, and is not the one that failed."""
     name = codecs.lookup(failed).name
     for one in ("utf-8", "cp1252", "latin-1"):
         if codecs.lookup(one).name != name:

@@ -69,7 +69,7 @@ def sound(path: str, value: Decimal) -> Decimal:
 
 
 def unit_price(net: Decimal, qty: Decimal, currency: str, at: str) -> Decimal:
-    """The unit price with the fewest places that gives ``net``."""
+    """Return the unit price with the fewest places that gives ``net``."""
     if qty == 1 or not net:
         return net
     if qty <= 0:
@@ -127,7 +127,7 @@ class Taxing:
             self._keep(wanted)
 
     def _rate(self, tax: DocumentTax, base: Decimal, at: str) -> Decimal:
-        """The rate of a tax on ``base`` that gives the source's amount."""
+        """Return the rate of a tax on ``base`` that gives the source's amount."""
         rate = tax.rate
         if rate is not None and sound(at, rate) < 0:
             raise InvalidRequest(at, f"{rate} is negative")
@@ -148,7 +148,7 @@ class Taxing:
         return self._settled(base, amount, at)
 
     def _settled(self, base: Decimal, amount: Decimal, at: str) -> Decimal:
-        """The rate with the fewest places that gives ``amount`` of ``base``."""
+        """Return the rate with the fewest places that gives ``amount`` of ``base``."""
         if not amount:
             return _ZERO
         if base > 0:
@@ -189,7 +189,7 @@ class Taxing:
                 taxes[index].append(tax_of(name, own))
 
     def _common(self, rate: Decimal | None, amount: Decimal, bases: list[Decimal]) -> tuple[Decimal, Decimal]:
-        """One rate for all bases, and by how much the sum of its rounded taxes misses ``amount``."""
+        """Return one rate for all bases, and by how much the sum of its rounded taxes misses ``amount``."""
         exact = amount * _HUNDRED / sum(bases, _ZERO)
         best: tuple[Decimal, Decimal] | None = None
         candidates = [rate] if rate is not None else [exact.quantize(_ONE.scaleb(-n)) for n in _PLACES]
@@ -234,7 +234,7 @@ class Taxing:
         return None if added else wanted
 
     def _shared_inside(self, on: list[int]) -> list[DocumentTax]:
-        """The document's taxes as rates of the lines that contain them."""
+        """Return the document's taxes as rates of the lines that contain them."""
         if not on or len(on) != sum(1 for i, one in enumerate(self.entries) if one.taxable and self.bare[i]):
             raise InvalidRequest("taxes", "some taxable prices contain the document's taxes, others do not")
         price = sum((self.bare[i] for i in on), _ZERO) * self.share

@@ -84,7 +84,7 @@ def _book(openpyxl: Any, path: Path, *, data_only: bool = False) -> Any:
 
 
 def _look(path: Path, settings: SourceSettings) -> tuple[set[int], bool]:
-    """Numbers of hidden rows, and whether there are formulas: what the fast reader does not tell."""
+    """Return numbers of hidden rows, and whether there are formulas: what the fast reader does not tell."""
     hidden: set[int] = set()
     formulas = False
     with zipfile.ZipFile(path) as archive:
@@ -125,7 +125,7 @@ def _mark_uncomputed(cells: list[str], formula: Any) -> None:
 
 
 def _shown(cell: Any, settings: SourceSettings) -> str:
-    """A cell as text: dates in the declared form, numbers with the declared decimal sign."""
+    """Return a cell as text: dates in the declared form, numbers with the declared decimal sign."""
     value = cell.value
     if value is None:
         return ""

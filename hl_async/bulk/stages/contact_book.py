@@ -57,7 +57,7 @@ class ContactBook(Protocol):
         ...
 
     async def allows_duplicates(self) -> bool | None:
-        """Whether the location takes a second contact of one person; None if the token may not know."""
+        """Return whether the location takes a second contact of one person; None if the token may not know."""
         ...
 
 

@@ -54,7 +54,7 @@ class ContactLookup:
         return LookupPlan(True, listing_requests(contacts) + 1, contacts)
 
     async def knows(self, contact_id: str) -> bool | None:
-        """Whether the location has a contact; None if it shows no contact at all.
+        """Return whether the location has a contact; None if it shows no contact at all.
 
         A location without any contact has nothing to compare with: the documents themselves find out.
         """

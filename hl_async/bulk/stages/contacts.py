@@ -201,7 +201,7 @@ class ContactStage:
             self._note_trouble(error)
 
     async def _may_be_hidden(self) -> bool:
-        """Whether a contact that the list did not show could be created twice: the API refuses it elsewhere."""
+        """Return whether a contact that the list did not show could be created twice: the API refuses it elsewhere."""
         return self._lookup.has_read_all and await self._book.allows_duplicates() is not False
 
     async def _check_given(self, step: StageStep, facts: CustomerFacts) -> None:

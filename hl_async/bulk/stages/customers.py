@@ -368,7 +368,7 @@ def with_contact(body: bytes, contact_id: str) -> bytes:
 
 
 def without_contact(body: bytes) -> bool:
-    """Whether a document names no contact: its customer is not resolved."""
+    """Return whether a document names no contact: its customer is not resolved."""
     return b'"contactDetails":{"id":""' in body
 
 

@@ -61,7 +61,7 @@ def _one_of(by_key: Mapping[str, Sequence[ContactRecord]]) -> ContactMatch:
 
 
 def _contradicts(contact: ContactRecord, facts: CustomerFacts) -> bool:
-    """Whether a contact of the same name has another e-mail address: then it is another person."""
+    """Return whether a contact of the same name has another e-mail address: then it is another person."""
     return bool(facts.email and contact.email and contact.email.lower() != facts.email)
 
 

@@ -285,7 +285,7 @@ class LaneSteps(Protocol):
         facts: bytes | None = None,
         documents: Sequence[DocumentChange] = (),
     ) -> bool:
-        """A planned or sent step is done; its documents change in the same transaction."""
+        """Mark a planned or sent step as done. Its documents change in the same transaction."""
         ...
 
     async def rejected(
@@ -297,7 +297,7 @@ class LaneSteps(Protocol):
         documents: Sequence[DocumentChange] = (),
         executed: bool = False,
     ) -> bool:
-        """A planned or sent step will never be done; its documents change in the same transaction.
+        """Mark a planned or sent step as rejected. Its documents change in the same transaction.
 
         Args:
             step: The step.

@@ -134,7 +134,7 @@ class ReservedBudget:
         return self._ticket
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
-        """Whether bulk got no slot for a whole interval, so that the next one is reserved for it."""
+        """Return whether bulk got no slot for a whole interval, so that the next one is reserved for it."""
         return self._bulk_waited(now, since) >= self.interval
 
     def _bulk_waited(self, now: float, since: float) -> float:

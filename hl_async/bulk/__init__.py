@@ -10,6 +10,8 @@ from hl_async.bulk.reports import (
     ContactForecast,
     Forecast,
     Kept,
+    PaymentCounts,
+    PaymentForecast,
     Progress,
     RollbackReport,
     RunReport,
@@ -36,6 +38,7 @@ from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
 from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.stages.customers import ContactPolicy
+from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification
 
@@ -61,6 +64,9 @@ __all__ = [
     "Mapping",
     "MigrationOptions",
     "OpenedSource",
+    "PaymentCounts",
+    "PaymentForecast",
+    "PaymentPolicy",
     "Plan",
     "Preview",
     "Progress",

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 from sphinx.ext.napoleon.docstring import GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
@@ -99,9 +100,14 @@ def show_fields_once(
 
 
 def drop_marks(app: Any) -> None:
-    """The checks that annotations of models carry (``Annotated``) are for machines: fields are shown without."""
+    """The checks that annotations of models carry (``Annotated``) are for machines: fields are shown without.
+
+    A field that a class declares again for type checkers only stays with the class that has it.
+    """
     for name in (found.name for found in pkgutil.iter_modules(hl_async.models.__path__)):
         module = importlib.import_module(f"hl_async.models.{name}")
+        source = ModuleAnalyzer.for_module(module.__name__)
+        source.analyze()
         for kind in vars(module).values():
             if (
                 isinstance(kind, type)
@@ -110,6 +116,9 @@ def drop_marks(app: Any) -> None:
             ):
                 plain = get_type_hints(kind)
                 kind.__annotations__ = {field: plain[field] for field in kind.__annotations__}
+                declared = {field for owner, field in source.annotations if owner == kind.__qualname__}
+                for field in declared - kind.__annotations__.keys():
+                    del source.annotations[kind.__qualname__, field]
 
 
 def place_the_rest(app: Any, page: str, source: list[str]) -> None:

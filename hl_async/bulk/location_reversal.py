@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
 from hl_async.bulk.documents import (
@@ -21,7 +21,8 @@ from hl_async.bulk.journals.protocol import Deletion, LaneJournal
 from hl_async.bulk.keys import is_unique
 from hl_async.bulk.ownership import Claim, Listed, claims, reason_to_keep, vouches
 from hl_async.bulk.protocol import KnownItem, LaneFacts, State, Timing
-from hl_async.bulk.reports import Kept, Progress
+from hl_async.bulk.reports import Kept
+from hl_async.bulk.reversal_progress import ReversalBoard
 from hl_async.bulk.stages.customers import DELETION
 from hl_async.errors import (
     BadRequest,
@@ -36,7 +37,6 @@ from hl_async.errors import (
 _DELETIONS_AT_ONCE: Final = 10
 _FAILURES: Final = 5
 """So many deletions in a row may fail before a location is left for the next try."""
-_PROGRESS_EVERY: Final = 1.0
 GONE: Final = ("deleted", "gone")
 """Outcomes of a deletion after which the document is not there."""
 
@@ -66,48 +66,6 @@ async def each_deletion(run: OpenRun) -> AsyncIterator[Deletion]:
         for one in batch:
             if not one.key.startswith(DELETION):
                 yield one
-
-
-class ReversalBoard:
-    """The progress of all locations together."""
-
-    def __init__(self, of: int, on_progress: Callable[[Progress], None] | None) -> None:
-        self._of = of
-        self._on_progress = on_progress
-        self._began = self._said = time.monotonic()
-        self._waits: dict[str, tuple[float, int]] = {}
-        self.done: set[str] = set()
-
-    def waiting(self, location: str, until: float | None, items: int = 0) -> None:
-        """Show that a location waits for so many unanswered requests, or no longer does."""
-        if until is None:
-            self._waits.pop(location, None)
-        else:
-            self._waits[location] = (until, items)
-        self.show(force=True)
-
-    def show(self, *, force: bool = False) -> None:
-        """Report progress, at most once per second unless forced."""
-        now = time.monotonic()
-        if self._on_progress is None or not (force or now - self._said >= _PROGRESS_EVERY):
-            return
-        self._said = now
-        rate = len(self.done) / max(now - self._began, 0.001)
-        of = max(self._of, len(self.done))
-        until = max((until for until, _ in self._waits.values()), default=None)
-        self._on_progress(
-            Progress(
-                len(self.done),
-                of,
-                created=0,
-                rejected=0,
-                ambiguous=sum(items for _, items in self._waits.values()),
-                rate=rate,
-                eta=(of - len(self.done)) / rate if rate > 0 else None,
-                note="settling" if self._waits else "",
-                until=until,
-            )
-        )
 
 
 class LocationReversal:
@@ -187,8 +145,11 @@ class LocationReversal:
             pause = self._pauses[max(quiet, loud) - 1] if max(quiet, loud) <= len(self._pauses) else 0.0
             # a list need not be waited for longer than the run itself would wait for it
             await self._pause(min(pause, self._timing.settle) if is_quiet else pause)
-        disagrees = f"the list of {self._lane.location} does not agree with the deletions"
-        return await self._left(next(iter(self._failed.values()), disagrees))
+        words = (
+            *self._failed.values(),
+            f"the list of {self._lane.location} does not agree with the deletions",
+        )
+        return await self._left(words[0])
 
     async def _learn_deletions(self) -> None:
         """Read the deletions of earlier processes: those without a result, and those whose item does not know it."""
@@ -214,6 +175,9 @@ class LocationReversal:
             self._first = reading = await self._read()
             known = await self._lane.known()
             hidden = self._hidden(reading, known)
+            # An earlier process saw each document that it began to delete, so the API's 404 proves its absence.
+            for one in self._unproven:
+                hidden.pop(one, None)
             if not hidden or self._even_changed:
                 return
             # our own clock for our own documents; the API's clock may be off by SKEW

@@ -25,13 +25,13 @@ from hl_async.bulk.location_reversal import (
     GONE,
     LocationEnd,
     LocationReversal,
-    ReversalBoard,
     ReversalOptions,
     each_deletion,
 )
 from hl_async.bulk.map import bulk_map
 from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.reports import Progress, RollbackReport
+from hl_async.bulk.reversal_progress import ReversalBoard
 from hl_async.bulk.standing import count_contacts
 from hl_async.errors import BulkError, HighLevelError, JournalError, LaneLost
 

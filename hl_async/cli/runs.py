@@ -13,7 +13,7 @@ from hl_async.bulk.left_out import reject_text
 from hl_async.bulk.migration import rollback as roll_back
 from hl_async.bulk.migration import verify as compare
 from hl_async.bulk.protocol import State
-from hl_async.bulk.reports import RollbackReport
+from hl_async.bulk.reports import RollbackReport, RunReport
 from hl_async.bulk.run import Run
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
@@ -62,13 +62,24 @@ def verify(
             if totals and not found.differences and found.same:
                 click.echo(f"totals {totals}")
             if not left.complete:
-                open_ = plural(left.planned + left.ambiguous, "document")
-                say(f"note: the run is not complete, {open_} still to come")
+                say(f"note: the run is not complete: {_still_open(left)} still to come")
             if left.rejected and left.state == "done":
                 say(f"note: {plural(left.rejected, 'rejected document')} of the source: not compared")
         return ExitCode.DIFFERS if found.differences else ExitCode.OK
 
     return int(run_async(main))
+
+
+def _still_open(left: RunReport) -> str:
+    """Return the open rest of a run in words."""
+    documents = left.planned + left.ambiguous
+    parts = (
+        (documents, plural(documents, "document")),
+        (left.contacts.open if left.contacts else 0, "customers without a contact"),
+        (left.payments.open if left.payments else 0, "payments that are not recorded"),
+        (left.unswept, "a last look for late documents"),
+    )
+    return ", ".join(words for number, words in parts if number)
 
 
 @click.command()

@@ -419,7 +419,8 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
             else "To add the rejected documents, correct and migrate the reject file"
         )
         return JournalMismatch(
-            f"{report.journal} holds a run of {held}, which was changed since, or its mapping was: {number}. "
+            f"{report.journal} holds a run of {held}, which was changed since, or its mapping or options "
+            f"(--as, --set) were: {number}. "
             f"Another --journal begins a new run, which asks before it creates any of them again. {rest}. "
             f"--resume {report.journal} continues the run as it was"
         )

@@ -72,14 +72,13 @@ def verify(
 
 def _still_open(left: RunReport) -> str:
     """Return the open rest of a run in words."""
-    documents = left.planned + left.ambiguous
     parts = (
-        (documents, plural(documents, "document")),
-        (left.contacts.open if left.contacts else 0, "customers without a contact"),
-        (left.payments.open if left.payments else 0, "payments that are not recorded"),
-        (left.unswept, "a last look for late documents"),
+        (left.planned + left.ambiguous, "document"),
+        (left.contacts.open if left.contacts else 0, "customer"),
+        (left.payments.open if left.payments else 0, "payment"),
+        (left.unswept, "sweep"),
     )
-    return ", ".join(words for number, words in parts if number)
+    return ", ".join(plural(number, word) for number, word in parts if number)
 
 
 @click.command()

@@ -41,10 +41,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def highlevel_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """Serve a local HighLevel; the mark `highlevel` sets its rate limit."""
     # Imported here: every suite of the environment loads this module, also those without our fixtures.
+    from hl_async.config import Environment
+    from hl_async.sandbox.zones import DEFAULT
     from hl_async.testing.serving import served
 
     mark = request.node.get_closest_marker("highlevel")
-    with served(**(mark.kwargs if mark else {})) as box:
+    # Tests of users meet a location that is not at UTC, because a day that drifts shows nowhere else.
+    zone = Environment.read().sandbox_timezone or DEFAULT
+    with served(**{"timezone": zone, **(mark.kwargs if mark else {})}) as box:
         yield box
 
 

@@ -18,15 +18,15 @@ def served(**settings: Any) -> Iterator[Sandbox]:
 
     Args:
         settings: Those of :class:`~hl_async.sandbox.Sandbox`. Without ``timezone``, ``HL_SANDBOX_TIMEZONE`` names the
-            time zone of its locations, so that a whole suite can run in another one.
+            time zone of its locations, so that a whole suite can run in another one. The default here is UTC, which
+            suits code that reads the sandbox's own documents.
 
     Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
     settings and faults may be changed between requests.
     """
     # Tests are about code, not about waiting: the rate limit must never slow one down.
     settings = {"rate_max": 100_000, "rate_interval": 1.0, **settings}
-    if "timezone" not in settings and (zone := Environment.read().sandbox_timezone):
-        settings["timezone"] = zone
+    settings.setdefault("timezone", Environment.read().sandbox_timezone or "UTC")
     box = Sandbox(**settings)
     loop = asyncio.new_event_loop()
     # A daemon, so that a test that is killed in its block does not keep the process alive.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hl_async.errors import ConfigurationError
+from hl_async.sandbox import Sandbox
 from hl_async.testing.serving import served
 
 SUITE = """
@@ -113,3 +114,7 @@ def test_the_environment_names_the_time_zone_of_a_whole_suite(monkeypatch: pytes
     monkeypatch.setenv("HL_SANDBOX_TIMEZONE", "Asia/Nowhere")
     with pytest.raises(ConfigurationError, match="unknown time zone 'Asia/Nowhere'"), served():
         pass
+
+
+def test_a_location_of_the_fixture_is_not_at_utc(highlevel_sandbox: Sandbox) -> None:
+    assert highlevel_sandbox.ledger.places[highlevel_sandbox.location_id].timezone != "UTC"

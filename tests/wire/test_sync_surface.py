@@ -90,7 +90,7 @@ globals().update(RUN)
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
-    with served() as box:
+    with served(timezone="America/Chicago") as box:
         yield box
 
 

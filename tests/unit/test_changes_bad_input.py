@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sqlite3
 import tracemalloc
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,13 @@ async def test_a_cursor_of_another_version_is_refused_and_left_as_it_is(tmp_path
     store = SqliteCursors(path)
     await taken(ChangeFeed(Shelf(3), store).once())
     await store.aclose()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("pragma user_version = 99")
+        connection.commit()
     before = path.read_bytes()
     with pytest.raises(CursorError, match=r"w\.db"):
-        await taken(ChangeFeed(Shelf(3), SqliteCursors(path)).once())
+        await taken(ChangeFeed(Shelf(3), store).once())
+    await store.aclose()
     assert path.read_bytes() == before
 
 
@@ -109,10 +112,12 @@ async def test_a_cursor_that_cannot_be_read_is_an_error_and_not_a_new_beginning(
     await taken(ChangeFeed(Shelf(3), store).once())
     await store.aclose()
     column = "state" if table == "feed" else "row"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"update {table} set {column} = x'c1'")
+        connection.commit()
     with pytest.raises(CursorError, match="was not written by this version"):
-        await taken(ChangeFeed(Shelf(3), SqliteCursors(path)).once())
+        await taken(ChangeFeed(Shelf(3), store).once())
+    await store.aclose()
 
 
 def test_a_slow_reader_keeps_its_lease_and_no_change_is_handled_twice() -> None:

@@ -1,6 +1,6 @@
 """The ways that a wire test takes: which path of the transport, plain or with TLS, on which event loop.
 
-Each test goes the common way, and one of the others, by its name. ``HL_TEST_WAYS=all`` takes them all, as ``.ci/paths``
+Each test goes the common way, and one of the others, by its name. ``HL_TEST_WAYS=all`` takes them all, as ``.ci/paths all``
 does.
 """
 

@@ -22,6 +22,7 @@ from benchmarks import (
     faults,
     governor,
     imports,
+    move,
     once,
     planning,
     shared_budget,
@@ -67,6 +68,7 @@ SHORT_STAGES = [
     "--lag",
     "2",
 ]
+SHORT_MOVE = ["--documents", "100", "--customers", "25", "--payments", "40", "--kills", "6"]
 SHORT_ONCE = ["--calls", "200", "--people", "60", "--known", "20", "--pairs", "80", "--deaths", "6"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -94,6 +96,7 @@ def main() -> int:
         credentials,
         torture,
         stages,
+        move,
         once,
         planning,
         watch,
@@ -104,6 +107,7 @@ def main() -> int:
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
         chosen = {call_overhead: CALLS, workers: shared, once: [] if options.long else SHORT_ONCE}
         chosen[stages] = [] if options.long else SHORT_STAGES
+        chosen[move] = [] if options.long else SHORT_MOVE
         chosen |= {one: [] if options.long else counts for one, counts in SHORT_WATCH.items()}
         sys.argv = [name, *chosen.get(module, counts)]
         if module.main():

@@ -63,7 +63,7 @@ class ContactLookup:
         return contact_id in self._ids or await self._book.get(contact_id) is not None
 
     def forget(self) -> None:
-        """Forget what was read: contacts were created since."""
+        """Drop the contacts that were read, because new ones may exist since."""
         self._index = None
         self._is_empty = False
 

@@ -36,15 +36,12 @@ from hl_async.bulk.stages.customers import (
     with_contact,
 )
 from hl_async.bulk.stages.matching import REFUSED, ContactMatch, asked_at
-from hl_async.bulk.stages.running import SliceEnd
-from hl_async.bulk.stages.steps import MADE, DocumentChange, LaneSteps, StageStep, StepState, sent
+from hl_async.bulk.stages.running import Intent, SliceEnd, StagePaused, run_workers, words_of
+from hl_async.bulk.stages.steps import MADE, DocumentChange, LaneSteps, StageStep, StepState
 from hl_async.errors import (
-    ApiError,
     BadRequest,
-    BulkError,
     HighLevelError,
     JournalError,
-    OutcomeUnknown,
     ScopeMissing,
     ValidationFailed,
 )
@@ -60,10 +57,6 @@ GIVEN: Final = "given"
 UNCHECKED: Final = "unchecked"
 """``how`` of a contact id of the source that the token may not read."""
 DAMAGED: Final = "its contact in the journal is damaged; migrate it again from the source"
-
-
-class _Stopped(BulkError):
-    """The stage has to rest; everything is in the journal."""
 
 
 class ContactStage:
@@ -162,13 +155,7 @@ class ContactStage:
                     return
                 await self._resolve(step)
 
-        tasks = [asyncio.create_task(one_after_the_other()) for _ in range(min(self._workers, len(steps)))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await run_workers(one_after_the_other, min(self._workers, len(steps)))
 
     async def _learn_names(self) -> None:
         """Learn which contacts stand for which customer already."""
@@ -195,7 +182,7 @@ class ContactStage:
                 if match == ContactMatch() and await self._may_be_hidden():
                     match = await self._lookup.look_again(facts)
                 await self._apply(step, facts, match)
-        except (JournalError, _Stopped):
+        except (JournalError, StagePaused):
             raise
         except HighLevelError as error:
             self._note_trouble(error)
@@ -267,7 +254,7 @@ class ContactStage:
         )
 
     async def _fill(self, step: StageStep, facts: CustomerFacts, contact: ContactRecord) -> None:
-        """Write what is empty in a matched contact; repeating it changes nothing more."""
+        """Fill the empty fields of a matched contact. Its other values stay, so a repetition changes nothing."""
         wanted = msgspec.structs.replace(draft_of(step), source=msgspec.UNSET)
         plan = plan_fill(contact, wanted, frozenset())
         if plan.changes:
@@ -277,32 +264,20 @@ class ContactStage:
     # ----------------------------------------------------------------------------------------- creating
 
     async def _create(self, step: StageStep, facts: CustomerFacts) -> None:
-        current = step
-
-        async def intend() -> None:
-            nonlocal current
-            if not self._lane.lasts(self._timing.guard):
-                raise _Stopped("the lane may belong to another process before the request has left")
-            at = self._lane.now()
-            if not await self._steps.intend(current, at):
-                raise _Stopped("another process moved this contact")
-            current = sent(current)._replace(sent_at=at)
-            if not self._timing.may_send(at, self._lane.now()):
-                raise _Stopped("the process slept between the intent and the request")
-
+        intent = Intent(step, self._lane, self._steps, self._timing, noun="contact")
         try:
-            contact = await self._book.create(draft_of(step), intend)
-        except _Stopped:
-            if current.state is StepState.SENT and current.sent_at is not None:
-                await self._steps.note_ambiguous(current.sent_at)
+            contact = await self._book.create(draft_of(step), intent)
+        except StagePaused:
+            if intent.step.state is StepState.SENT and intent.step.sent_at is not None:
+                await self._steps.note_ambiguous(intent.step.sent_at)
         except JournalError:
             raise
         except HighLevelError as error:
-            await self._settle(current, facts, error)
+            await self._settle(intent.step, facts, error)
         else:
             self._trouble = 0
             self._refusals.succeeded()
-            await self._finish(current, facts, contact.id, MADE)
+            await self._finish(intent.step, facts, contact.id, MADE)
 
     async def _settle(self, step: StageStep, facts: CustomerFacts, error: HighLevelError) -> None:
         """Write down what a failed creation means."""
@@ -315,7 +290,7 @@ class ContactStage:
                 await self._matched(back, facts, contact, ("duplicate",))
                 return
         outcome = judge(error, addressed=False)
-        words = _words(error)
+        words = words_of(error)
         match outcome:
             case AttemptOutcome.REJECTED if isinstance(error, ValidationFailed):
                 # a refused creation was once seen to have created the contact: docs/api-facts.md#api-contacts
@@ -410,10 +385,3 @@ class ContactStage:
         outcome = judge(error)
         if outcome is AttemptOutcome.STOP or self._trouble > 10 * _MAX_TRIES:
             self._reason = self._reason or str(error)
-
-
-def _words(error: HighLevelError) -> str:
-    if isinstance(error, OutcomeUnknown) and error.reason is not None:
-        return _words(error.reason)
-    messages = error.messages if isinstance(error, ApiError) else ()
-    return "; ".join(messages) or str(error)

@@ -51,7 +51,7 @@ class ContactPolicy(
         match_name: Know a customer by name as well; customers with nothing but a name get contacts too.
         external_field: Id of the custom field that holds the old system's id of a customer. It is searched first, and
             written to new contacts.
-        update: Fill what is empty in a matched contact; nothing that is there is changed.
+        update: Fill the empty fields of a matched contact. Its other values stay.
         index_delay: Seconds after which a search shows a change.
     """
 

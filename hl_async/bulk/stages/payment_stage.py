@@ -29,19 +29,15 @@ from hl_async.bulk.stages.payments import (
     found_after,
     refusal_of,
 )
-from hl_async.bulk.stages.running import SliceEnd
-from hl_async.bulk.stages.steps import MADE, LaneSteps, StageStep, StepState, sent
-from hl_async.errors import ApiError, BulkError, HighLevelError, JournalError, OutcomeUnknown
+from hl_async.bulk.stages.running import Intent, SliceEnd, StagePaused, run_workers, words_of
+from hl_async.bulk.stages.steps import MADE, LaneSteps, StageStep, StepState
+from hl_async.errors import HighLevelError, JournalError
 
 _TAKE: Final = 1000
 _MAX_TRIES: Final = 8
 _IDENTICAL: Final = 10
 DAMAGED: Final = "its payment in the journal is damaged; enter it by hand"
 WITHOUT_INVOICE: Final = "its invoice was not created"
-
-
-class _Stopped(BulkError):
-    """The stage has to pause; everything is in the journal."""
 
 
 class PaymentStage:
@@ -123,13 +119,7 @@ class PaymentStage:
                     if self._must_rest(until) or not await self._record(step):
                         break
 
-        tasks = [asyncio.create_task(one_after_the_other()) for _ in range(min(self._workers, len(steps)))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await run_workers(one_after_the_other, min(self._workers, len(steps)))
         return True
 
     async def _may_record(self) -> bool:
@@ -181,37 +171,33 @@ class PaymentStage:
                 return True
             facts.before = balance.paid
             return await self._send(step, facts, invoice)
-        except (JournalError, _Stopped):
+        except (JournalError, StagePaused):
             raise
         except HighLevelError as error:
             self._note_trouble(error)
             return False
 
     async def _send(self, step: StageStep, facts: PaymentFacts, invoice: str) -> bool:
-        current = step
-
-        async def intend() -> None:
-            nonlocal current
-            if not self._lane.lasts(self._timing.guard):
-                raise _Stopped("the lane may belong to another process before the request has left")
-            at = self._lane.now()
-            if not await self._steps.intend(current, at, subject=invoice, facts=encode_payment(facts)):
-                raise _Stopped("another process moved this payment")
-            current = sent(current)._replace(sent_at=at, facts=encode_payment(facts))
-            if not self._timing.may_send(at, self._lane.now()):
-                raise _Stopped("the process slept between the intent and the request")
-
+        intent = Intent(
+            step,
+            self._lane,
+            self._steps,
+            self._timing,
+            noun="payment",
+            subject=invoice,
+            facts=encode_payment(facts),
+        )
         try:
-            await self._book.record(invoice, step.body, intend)
-        except _Stopped:
+            await self._book.record(invoice, step.body, intent)
+        except StagePaused:
             return False
         except JournalError:
             raise
         except HighLevelError as error:
-            return await self._settle(current, error)
+            return await self._settle(intent.step, error)
         self._trouble = 0
         self._refusals.succeeded()
-        return await self._confirm(current, facts, invoice)
+        return await self._confirm(intent.step, facts, invoice)
 
     async def _confirm(self, step: StageStep, facts: PaymentFacts, invoice: str) -> bool:
         """Read the invoice, whose paid sum alone makes a payment done."""
@@ -236,7 +222,7 @@ class PaymentStage:
 
     async def _settle(self, step: StageStep, error: HighLevelError) -> bool:
         """Write down the meaning of a failed request. Return whether the invoice's next payment may follow."""
-        outcome, words = judge(error), _words(error)
+        outcome, words = judge(error), words_of(error)
         match outcome:
             case AttemptOutcome.REJECTED:
                 await self._steps.rejected(step, f"the API refused the payment: {words}")
@@ -320,10 +306,3 @@ def _foreign(invoice: str, expected: Decimal, paid: Decimal, currency: str) -> s
         f"invoice {invoice} shows {paid} {currency} as paid, and this run expected {expected} {currency}: another "
         "client recorded a payment. Compare by hand"
     )
-
-
-def _words(error: HighLevelError) -> str:
-    if isinstance(error, OutcomeUnknown) and error.reason is not None:
-        return _words(error.reason)
-    messages = error.messages if isinstance(error, ApiError) else ()
-    return "; ".join(messages) or str(error)

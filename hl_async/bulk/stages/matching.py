@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from hl_async.bulk.ownership import Listed, claims
@@ -156,7 +157,7 @@ def own_copies(
 
 
 def _seconds(moment: object) -> float | None:
-    return moment.timestamp() if hasattr(moment, "timestamp") else None
+    return moment.timestamp() if isinstance(moment, datetime) else None
 
 
 def written_changes(contact: ContactRecord, step: StageStep) -> str:

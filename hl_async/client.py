@@ -71,12 +71,21 @@ class HighLevel:
         async with HighLevel(PrivateToken("pit-…")) as hl:
             shop = hl.location("6578278e879ad2646715ba9c")
 
-    ``credentials`` is a :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
-    ``config`` holds all settings; ``base_url`` and ``api_version`` replace two of them. ``session`` may be an
-    aiohttp session of your own, which is used and never closed. ``budget`` is a store in which several processes
-    share their rate budgets, :class:`PostgresBudget`; ``once`` says where the keys of documents that are created once
-    are kept, :class:`Once`. Both are closed with the client. Leaving the block lets requests on
-    the wire finish for ``config.close_grace`` seconds, fails those that wait, and closes every connection.
+    Leaving the block lets requests on the wire finish for ``config.close_grace`` seconds, fails those that wait, and
+    closes every connection.
+
+    Args:
+        credentials: A :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
+        config: All settings.
+        base_url, api_version: Replace these two settings.
+        location_id: The location of :meth:`location` without an id.
+        governor: A governor that clients share, or rules for a new one.
+        retry: Rules for repeating requests.
+        observers: Receive the events of ``hl_async.telemetry``.
+        session: An aiohttp session of your own, which is used and never closed.
+        ssl: TLS settings of the connections.
+        budget: A :class:`PostgresBudget`, in which processes share their rate budgets. Closed with the client.
+        once: Where the keys of documents that are created once are kept. Closed with the client.
     """
 
     __slots__ = ("_core", "_location_id", "_options", "_owner")
@@ -119,9 +128,14 @@ class HighLevel:
 
         Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
         names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
-        ``GHL_API_VERSION``) are fallbacks. ``settings`` are the constructor's keywords and win over the
-        environment. ``HL_PROXY`` and ``HL_RULES_OFF`` hold where ``config`` names neither.
-        Raises :class:`ConfigurationError` when the token is missing.
+        ``GHL_API_VERSION``) are fallbacks. ``HL_PROXY`` and ``HL_RULES_OFF`` hold where ``config`` names neither.
+
+        Args:
+            environ: Variables to read instead of the process environment.
+            settings: Keywords of the constructor. They override the variables.
+
+        Raises:
+            ConfigurationError: The token is missing, or a value is not valid.
         """
         found = Environment.read(environ)
         credentials: Credentials
@@ -147,20 +161,7 @@ class HighLevel:
             raise ClientStateError("this is a copy with other options; enter the client it was made from")
         if core.state == "open":
             raise ClientStateError("this client is open already; share the one 'async with' block")
-        await core.session.open()
-        try:
-            await core.credentials.open(
-                core.session,
-                base_url=core.config.base_url,
-                api_version=core.config.api_version,
-                telemetry=core.telemetry,
-                governor=core.governor,
-            )
-        except BaseException:
-            await core.session.aclose()
-            raise
-        core.transport.open()
-        core.state = "open"
+        await core.open()
         return self
 
     async def __aexit__(
@@ -191,21 +192,7 @@ class HighLevel:
         core = self._core
         if not self._owner or core.state == "closed":
             return
-        core.session.check_loop()
-        core.state = "closed"
-        try:
-            await core.transport.aclose(core.config.close_grace)
-        finally:
-            try:
-                await core.governor.aclose()
-            finally:
-                try:
-                    await core.credentials.aclose()
-                finally:
-                    try:
-                        await core.memory.keeper.aclose()
-                    finally:
-                        await core.session.aclose()
+        await core.aclose()
 
     def with_options(self, **changes: Unpack[CallChanges]) -> HighLevel:
         """Return a copy of this client whose calls use other options; pool, budget and tokens stay shared.
@@ -265,6 +252,9 @@ class HighLevel:
             email: The location with this e-mail address.
             limit: Locations per request.
 
+        Returns:
+            A pager: await it for the first page, or iterate over it for all locations.
+
         Raises:
             ScopeMissing: The token lacks locations.readonly.
         """
@@ -280,10 +270,21 @@ class HighLevel:
         query: Query = None,
         options: CallOptions | None = None,
     ) -> Coroutine[Any, Any, WireResponse]:
-        """Call any operation, or one of your own making, and get the undecoded 2xx answer.
+        """Call any operation, also one that you defined, and get the undecoded 2xx answer.
 
-        Governed, authorised and retried like a typed call; raises the same errors. ``operation`` is a row of
-        ``hl_async.operations`` or its name: ``estimates.create``, or the specification's ``create-new-estimate``.
+        Governed, authorised and retried like a typed call; raises the same errors.
+
+        Args:
+            operation: A row of ``hl_async.operations`` or its name: ``estimates.create``, or the specification's
+                ``create-new-estimate``.
+            ids: The ids in its path, in order.
+            location: The location; by default that of the client.
+            body: A struct, a dictionary or encoded JSON.
+            query: Query parameters. The location is added.
+            options: Options of this call.
+
+        Returns:
+            Status, headers and body.
         """
         return self.location(location).raw(operation, *ids, body=body, query=query, options=options)
 

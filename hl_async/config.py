@@ -150,7 +150,14 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("max_attempts", f"{self.max_attempts} is below 1; 1 means no retry")
 
     def replace(self, **changes: Unpack[CallChanges]) -> CallOptions:
-        """Return a copy with ``changes`` applied; unknown names raise :class:`ConfigurationError`."""
+        """Return a copy with some fields replaced.
+
+        Args:
+            changes: Fields of this class.
+
+        Raises:
+            ConfigurationError: A field is unknown, or its value is not valid.
+        """
         try:
             return msgspec.structs.replace(self, **changes)
         except TypeError:

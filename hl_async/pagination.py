@@ -35,7 +35,14 @@ class ListEnvelope(Protocol[T_co]):
 
 
 class Page(Generic[T]):
-    """One page: its ``items``, its ``offset`` in the list, and the ``total`` that the server states, if any."""
+    """One page of a list.
+
+    Attributes:
+        items: The entries of the page.
+        offset: Their position in the list.
+        total: The length of the list that the server states, None if it states none.
+        has_more: Whether another page may follow.
+    """
 
     __slots__ = ("has_more", "items", "offset", "total")
 
@@ -69,6 +76,16 @@ class Pager(Generic[T]):
     ``await pager`` gives the first :class:`Page`, ``async for item in pager`` every item, ``pager.pages()``
     every page, ``await pager.collect()`` a list. Each iteration starts from the beginning. While documents are created
     or deleted, an offset list can miss entries that move across the edge of a page. The client cannot notice that.
+
+    Args:
+        fetch: Reads the page of an offset and a limit.
+        limit: Entries per request.
+        offset: Entries to skip.
+        identity: Returns the identity of an entry, by which entries of earlier pages are left out; by default its
+            ``id``.
+
+    Raises:
+        InvalidRequest: The limit or the offset is not a whole number in its range.
     """
 
     __slots__ = ("_fetch", "_identity", "_limit", "_offset")

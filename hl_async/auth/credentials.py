@@ -37,7 +37,15 @@ class Credentials(Protocol):
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Prepare for use by a client that opens. ``wire`` sends requests to the authorisation server."""
+        """Prepare for use by a client that opens.
+
+        Args:
+            wire: Sends requests to the authorisation server.
+            base_url: The address of the API, without a path.
+            api_version: The ``Version`` header of token requests.
+            telemetry: The client's observers.
+            governor: The client's rate budgets; minting a token takes a slot of the company's.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -46,7 +54,14 @@ class Credentials(Protocol):
 
 
 class PrivateToken:
-    """A private integration token (``pit-…``): static, never refreshed; a 401 with it is final."""
+    """A private integration token (``pit-…``): static, never refreshed; a 401 with it is final.
+
+    Args:
+        token: The text of the token.
+
+    Raises:
+        ConfigurationError: The token is empty, or contains characters that no token has.
+    """
 
     __slots__ = ("_header", "_principal", "_token")
 
@@ -82,7 +97,7 @@ class PrivateToken:
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Do nothing: a static token needs no preparation."""
+        """See :meth:`Credentials.open`. Does nothing: a static token needs no preparation."""
 
     async def aclose(self) -> None:
         """Do nothing: a static token holds no resources."""

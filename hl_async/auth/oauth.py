@@ -141,7 +141,7 @@ class OAuthApp:
 
     @classmethod
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[AppSettings]) -> Self:
-        """Create an app from environment variables.
+        """Return an app from environment variables.
 
         ``HL_CLIENT_ID`` and ``HL_CLIENT_SECRET`` are required. Tokens are kept in the SQLite file ``HL_TOKEN_STORE``,
         else in the database ``HL_POSTGRES``, else in a file of the user's state directory. ``HL_STORE_KEY`` encrypts
@@ -234,6 +234,7 @@ class OAuthApp:
             RefreshUnavailable: The server gave no usable answer.
             TokenStoreError: The tokens could not be stored. They are kept in memory, and the next call for them tries
                 to store them again.
+            InvalidRequest: The code is empty, or the user type is unknown.
         """
         # Rebound, because a traceback may show the variables of this frame.
         code = secret = code if isinstance(code, Secret) else Secret(code)

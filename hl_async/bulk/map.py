@@ -51,6 +51,9 @@ async def bulk_map(
         items: The items. A plain iterable is pulled on the event loop, so it must not block.
         limit: Concurrent calls.
 
+    Yields:
+        An iterator over the outcomes, in the order in which the calls end.
+
     Raises:
         InvalidRequest: ``limit`` is below 1.
         Exception: The block's own exception, or that of ``items`` after the outcomes of the earlier items. Neither is

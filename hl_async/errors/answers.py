@@ -10,9 +10,14 @@ from hl_async.errors.calls import CallError
 class ApiError(CallError):
     """The API answered with an error status.
 
-    ``messages`` are the server's own words: a 422 has one per violation. ``code`` is the server's error code, if there
-    is one. ``trace_id`` is the number that HighLevel's support asks for. ``body`` is the raw body, cut to 2 KB and
-    redacted. ``retry_after`` is the wait in seconds that the server asked for, if it did.
+    Attributes:
+        status: The HTTP status.
+        messages: The server's own words: a 422 has one per violation.
+        code: The server's error code, if there is one.
+        trace_id: The number that HighLevel's support asks for.
+        ray: The number of the request at Cloudflare.
+        body: The raw body, cut to 2 KB and redacted.
+        retry_after: The wait in seconds that the server asked for, if it did.
     """
 
     def __init__(

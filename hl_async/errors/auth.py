@@ -8,7 +8,11 @@ from hl_async.errors.root import HighLevelError
 
 
 class AuthError(HighLevelError):
-    """Credentials could not be obtained. ``key`` names the location or company they are for."""
+    """Credentials could not be obtained.
+
+    Attributes:
+        key: The location or company that they are for.
+    """
 
     def __init__(self, message: str, *, key: str = "") -> None:
         super().__init__(message)
@@ -21,7 +25,12 @@ class TokenMissing(AuthError):
 
 
 class RefreshRejected(AuthError):
-    """The authorisation server refused to refresh or to mint. ``status`` and ``messages`` are its words."""
+    """The authorisation server refused to refresh or to mint.
+
+    Attributes:
+        status: The HTTP status.
+        messages: The server's own words.
+    """
 
     def __init__(self, message: str, *, key: str = "", status: int = 0, messages: Sequence[str] = ()) -> None:
         super().__init__(message, key=key)
@@ -36,7 +45,8 @@ class GrantLost(RefreshRejected):
 class RefreshUnavailable(AuthError):
     """The authorisation server could not be reached or failed; stored tokens were kept. Try again later.
 
-    ``retry_after`` is the pause in seconds that the server asked for, 0 if it named none.
+    Attributes:
+        retry_after: The pause in seconds that the server asked for, 0 if it named none.
     """
 
     def __init__(self, message: str, *, key: str = "", retry_after: float = 0.0) -> None:

@@ -12,9 +12,12 @@ from hl_async.secret import redact
 class CallError(HighLevelError):
     """One call of one operation did not give its result.
 
-    ``operation`` is the operation's name, ``attempts`` the number of requests, ``elapsed`` the seconds from the start
-    of the call. ``ambiguous`` is true when an earlier attempt of the same call got no answer and may have been
-    executed: a NotFound after that may mean that the deletion had worked.
+    Attributes:
+        operation: The operation's name.
+        attempts: Requests of the call.
+        elapsed: Seconds from the start of the call.
+        ambiguous: Whether an earlier attempt of the same call got no answer and may have been executed: a NotFound
+            after that may mean that the deletion had worked.
     """
 
     ambiguous = False
@@ -51,9 +54,11 @@ class WireKind(Enum):
 class WireError(CallError):
     """No usable answer arrived.
 
-    ``kind`` says which failure it was. ``sent`` is ``False`` only when provably no byte of the request reached the
-    server's application, because the connection was never established. ``cause`` is the text of the underlying error,
-    redacted.
+    Attributes:
+        kind: The kind of the failure.
+        sent: False only when provably no byte of the request reached the server's application, because the connection
+            was never established.
+        cause: The text of the underlying error, redacted.
     """
 
     def __init__(
@@ -93,9 +98,11 @@ class ResponseTooLarge(WireError):
 class OutcomeUnknown(CallError):
     """An operation that must not be repeated was sent, and no answer says whether it was executed.
 
-    It was not sent again. ``reason`` is the error that hid the outcome. ``status`` and ``body`` are the answer's:
-    status 0 and an empty body if none arrived. Look the document up before you repeat the call, or let the bulk engine
-    do so.
+    It was not sent again. Look the document up before you repeat the call, or let the bulk engine do so.
+
+    Attributes:
+        reason: The error that hid the outcome.
+        status, body: Those of the answer: 0 and an empty body if none arrived.
     """
 
     def __init__(
@@ -116,7 +123,8 @@ class OutcomeUnknown(CallError):
 class OnceUndecided(OutcomeUnknown):
     """Documents look like the one to create, but carry no key that decides it; nothing was created.
 
-    ``candidates`` are their ids.
+    Attributes:
+        candidates: Ids of these documents.
     """
 
     def __init__(self, message: str, *, candidates: Sequence[str], operation: str = "") -> None:
@@ -127,8 +135,9 @@ class OnceUndecided(OutcomeUnknown):
 class DecodeError(CallError):
     """A successful answer whose body is not the document the operation promises.
 
-    ``path`` is the place inside the document (``$.estimate.total``), ``body`` the raw body cut to 2 KB and
-    redacted.
+    Attributes:
+        path: The place inside the document, such as ``$.estimate.total``.
+        body: The raw body, cut to 2 KB and redacted.
     """
 
     def __init__(
@@ -154,7 +163,11 @@ class WrongDocument(DecodeError):
 
 
 class QuotaExhausted(CallError):
-    """The location's budget for the day is spent; no request was made. ``resets_in`` seconds, if known."""
+    """The location's budget for the day is spent; no request was made.
+
+    Attributes:
+        resets_in: Seconds until the next budget, None if unknown.
+    """
 
     def __init__(self, message: str, *, resets_in: float | None = None, operation: str = "") -> None:
         super().__init__(message, operation=operation)
@@ -164,8 +177,11 @@ class QuotaExhausted(CallError):
 class DeadlineExceeded(CallError):
     """The call could not end within its total timeout.
 
-    Raised at once, without waiting, when the wait is known to be too long: ``needed`` is then the length of that wait
-    in seconds. ``reason`` is the error of the last attempt, if there was one.
+    Raised at once, without waiting, when the wait is known to be too long.
+
+    Attributes:
+        needed: The length of that wait in seconds, if it was the cause.
+        reason: The error of the last attempt, if there was one.
     """
 
     def __init__(
@@ -190,7 +206,9 @@ class WriteConflict(CallError):
 class ContactIncomplete(CallError):
     """The contact exists, but writing the rest failed; the error's cause says why.
 
-    ``contact_id`` is the contact, ``missing`` the fields that were not written.
+    Attributes:
+        contact_id: The contact.
+        missing: The fields that were not written.
     """
 
     def __init__(self, message: str, *, contact_id: str, missing: Sequence[str], operation: str = "") -> None:

@@ -64,6 +64,9 @@ def deposit(
         total: The document's total. With it, both parts are whole minor units that add up to the total.
         currency: The currency of `total`.
 
+    Returns:
+        The schedule, for the field `payment_schedule` of a draft.
+
     Raises:
         InvalidRequest: The percentage is out of range, or the total is too large for four decimals.
     """
@@ -84,6 +87,9 @@ def instalments(
         total: The document's total. With it, each percentage is moved within its four decimals so that the
             instalments, each rounded to the minor unit, add up to the total exactly.
         currency: The currency of `total`.
+
+    Returns:
+        The schedule, for the field `payment_schedule` of a draft.
 
     Raises:
         InvalidRequest: The percentages do not add up to 100, or the total is too large for four decimals.

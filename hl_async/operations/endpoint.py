@@ -63,6 +63,7 @@ class Operation(Generic[T]):
         scope: The scope that a token needs; None if none is declared.
         body: The struct of the request.
         response: The struct of the answer.
+        method: The HTTP method.
     """
 
     alt: Alt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from hl_async.auth.credentials import Credentials
@@ -58,6 +59,35 @@ class ClientCore:
         )
         self.memory = ClientMemory(once, rules_without(config.rules_off), config.base_url)
         self.state = "new"
+
+    async def open(self) -> None:
+        """Open the connections, then the credentials, which may use them."""
+        await self.session.open()
+        try:
+            await self.credentials.open(
+                self.session,
+                base_url=self.config.base_url,
+                api_version=self.config.api_version,
+                telemetry=self.telemetry,
+                governor=self.governor,
+            )
+        except BaseException:
+            await self.session.aclose()
+            raise
+        self.transport.open()
+        self.state = "open"
+
+    async def aclose(self) -> None:
+        """Let the calls on the wire end, then close the parts, each one even if those before it failed."""
+        self.session.check_loop()
+        self.state = "closed"
+        async with AsyncExitStack() as stack:
+            # Called in the reverse order. The connections come last, because the other parts may still send.
+            stack.push_async_callback(self.session.aclose)
+            stack.push_async_callback(self.memory.keeper.aclose)
+            stack.push_async_callback(self.credentials.aclose)
+            stack.push_async_callback(self.governor.aclose)
+            stack.push_async_callback(self.transport.aclose, self.config.close_grace)
 
     def __del__(self) -> None:
         # A constructor that raised leaves an object without a state, which is collected as well.

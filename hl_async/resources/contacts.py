@@ -108,6 +108,12 @@ class Contacts:
             sort: Orders, the first one first.
             limit: Contacts per request, at most 500.
 
+        Returns:
+            A pager: await it for the first page, or iterate over it for all contacts.
+
+        Raises:
+            InvalidRequest: ``limit`` is above 500.
+
         Example::
 
             async for contact in shop.contacts.search("example.com"):
@@ -218,7 +224,19 @@ class Contacts:
         return await self._at.call(op.UPSERT_CONTACT, body=contact)
 
     async def add_tags(self, contact_id: str, *tags: str) -> list[str]:
-        """Add tags to a contact and return all its tags. Safe to retry. Raises :class:`NotFound`."""
+        """Add tags to a contact. Safe to retry.
+
+        Args:
+            contact_id: The contact.
+            tags: The tags to add; at least one.
+
+        Returns:
+            All tags of the contact.
+
+        Raises:
+            InvalidRequest: No tag is given.
+            NotFound: The contact does not exist.
+        """
         if not tags:
             raise InvalidRequest("tags", "is empty; name at least one tag")
         answer = await self._at.call(op.ADD_CONTACT_TAGS, contact_id, body=TagsChange(tags=list(tags)))

@@ -35,6 +35,9 @@ class EstimateTemplates:
             search: An id, or text in the name.
             limit: Templates per request.
             offset: Templates to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all templates.
         """
         return self._at.paginate(op.LIST_ESTIMATE_TEMPLATES, {"search": search}, limit=limit, offset=offset)
 

@@ -97,6 +97,9 @@ class Estimates:
             limit: Estimates per request.
             offset: Estimates to skip.
 
+        Returns:
+            A pager: await it for the first page, or iterate over it for all estimates.
+
         Example::
 
             async for estimate in shop.estimates.list(status="draft"):
@@ -181,6 +184,9 @@ class Estimates:
             seen: The ``updated_at`` of the version on which the change is based.
             changes: Fields of :class:`EstimateUpdate`.
 
+        Returns:
+            The estimate as the API answered it.
+
         Raises:
             WriteConflict: The estimate was changed since ``seen``, or while this call ran. Nothing was written.
             NotFound: The estimate is not in this location.
@@ -248,6 +254,9 @@ class Estimates:
             once: Send only if the estimate is still a draft, even if other processes send it at the same time. A lost
                 answer is looked up. Without it, every call sends a message.
             contact_id: The estimate's contact. With `once`, it saves a scan of all estimates.
+
+        Returns:
+            The estimate after sending.
 
         Raises:
             OutcomeUnknown: The answer is missing, so the message may have been sent.
@@ -372,6 +381,9 @@ class Estimates:
             share: Part of the location's rate budget that the feed may use.
             every: Seconds between two reads of the newest documents.
             lease: Seconds after which another process takes over from one that died.
+
+        Returns:
+            The feed. Iterating over it reads the lists.
 
         Example:
             ``async for change in shop.estimates.changes(cursor=SqliteCursors("watch.db")): ...``

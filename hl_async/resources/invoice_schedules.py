@@ -58,6 +58,9 @@ class InvoiceSchedules:
             payment_mode: default, live or test.
             limit: Schedules per request.
             offset: Schedules to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all schedules.
         """
         return self._at.paginate(
             op.LIST_INVOICE_SCHEDULES,

@@ -59,6 +59,9 @@ class InvoiceTemplates:
             payment_mode: default, live or test.
             limit: Templates per request.
             offset: Templates to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all templates.
         """
         return self._at.paginate(
             op.LIST_INVOICE_TEMPLATES,

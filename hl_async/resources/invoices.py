@@ -97,6 +97,9 @@ class Invoices:
             limit: Invoices per request.
             offset: Invoices to skip.
 
+        Returns:
+            A pager: await it for the first page, or iterate over it for all invoices.
+
         Example::
 
             async for one in shop.invoices.list(status="draft", sort="descend"):
@@ -159,6 +162,9 @@ class Invoices:
             invoice_id: The invoice to change.
             seen: The ``updated_at`` of the version on which the change is based.
             changes: Fields of :class:`InvoiceUpdate`.
+
+        Returns:
+            The invoice as the API answered it.
 
         Raises:
             WriteConflict: The invoice was changed since ``seen``, or while this call ran. Nothing was written.
@@ -322,6 +328,9 @@ class Invoices:
             share: Part of the location's rate budget that the feed may use.
             every: Seconds between two reads of the newest documents.
             lease: Seconds after which another process takes over from one that died.
+
+        Returns:
+            The feed. Iterating over it reads the lists.
 
         Example:
             ``async for change in shop.invoices.changes(cursor=SqliteCursors("watch.db")): ...``

@@ -59,6 +59,9 @@ class OAuth:
             user_type: Location or Company.
             redirect_uri: The URI registered with the app.
 
+        Returns:
+            The tokens, as the server gave them.
+
         Raises:
             Unauthorized: The server refused the code or token.
             BadRequest: The same, or a field is invalid.
@@ -127,6 +130,9 @@ class OAuth:
             plan_id: The location's plan.
             location_id: This location only.
             limit: Locations per request, at most 100.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all locations.
         """
         filters = {
             "companyId": company_id,

@@ -66,6 +66,9 @@ class Opportunities:
             stage_id: Opportunities in this stage.
             status: open, won, lost, abandoned or all.
             limit: Opportunities per request, at most 100.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all opportunities.
         """
         filters: dict[str, Any] = {
             "q": query,

@@ -36,6 +36,9 @@ class Products:
             collection_ids: Ids of collections, separated by commas.
             limit: Products per request, at most 100.
             offset: Products to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all products.
         """
         filters = {"search": search, "collectionIds": collection_ids}
         return self._at.paginate(op.LIST_PRODUCTS, filters, limit=limit, offset=offset)
@@ -56,6 +59,9 @@ class Products:
             product_id: The product.
             limit: Prices per request, at most 100.
             offset: Prices to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all prices.
         """
         op.path_segment("product_id", product_id)
         return self._at.paginate(op.LIST_PRICES, {}, limit=limit, offset=offset, ids=(product_id,))

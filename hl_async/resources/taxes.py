@@ -64,7 +64,7 @@ def _plain(rate: Any) -> str:
 
 
 async def read_taxes(at: Requester, depth: int) -> TaxNames:
-    """Read the taxes of the newest estimates and invoices."""
+    """Internal. Read the taxes of the newest estimates and invoices."""
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
         raise InvalidRequest("depth", f"{depth!r} is not a positive whole number")
     found: list[ItemTax] = []

@@ -42,6 +42,9 @@ class Transactions:
             payment_mode: live or test.
             limit: Payments per request.
             offset: Payments to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all payments.
         """
         filters = {
             # The API's name for the invoice of a payment: docs/api-facts.md#api-products
@@ -77,6 +80,9 @@ class Transactions:
             end: Last day.
             limit: Orders per request.
             offset: Orders to skip.
+
+        Returns:
+            A pager: await it for the first page, or iterate over it for all orders.
         """
         filters = {
             "contactId": contact_id,

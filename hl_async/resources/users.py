@@ -39,8 +39,12 @@ class Users:
             company_id: The agency. By default it is read from the location's details.
             limit: Users per request.
 
+        Returns:
+            A pager: await it for the first page, or iterate over it for all users.
+
         Raises:
             ScopeMissing: The token lacks users.readonly, or locations.readonly for the agency.
+            InvalidRequest: The agency of the location is unknown.
         """
         given: dict[str, Any] = {"query": query, "role": role, "type": kind}
         kept = {name: value for name, value in given.items() if value is not None}
@@ -61,6 +65,9 @@ class Users:
         Args:
             name: The full name or the e-mail address, whatever its case.
             company_id: The agency; read from the location's details if left out.
+
+        Returns:
+            The user.
 
         Raises:
             InvalidRequest: No user has this name, or several have; the error lists the users.

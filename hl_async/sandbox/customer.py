@@ -36,6 +36,10 @@ class Customer:
     def view(self, document_id: str, *, location_id: str | None = None) -> None:
         """Open the customer's page of an estimate or invoice.
 
+        Args:
+            document_id: The estimate or invoice.
+            location_id: The document's location.
+
         Raises:
             InvalidRequest: The document is unknown, or it is a draft.
         """
@@ -138,13 +142,16 @@ class Customer:
     def act(
         self, action: str, document_id: str, *, amount: Any = None, location_id: str | None = None
     ) -> Document:
-        """Perform a named action and return the document afterwards.
+        """Perform a named action.
 
         Args:
             action: One of `ACTIONS`.
             document_id: The estimate or invoice.
             amount: The amount of `pay`; by default the whole amount due.
             location_id: The document's location.
+
+        Returns:
+            The document afterwards.
 
         Raises:
             InvalidRequest: The action or the document is unknown, or the action is not possible.

@@ -136,6 +136,9 @@ class Router:
             kind: A class, which includes its subclasses: ``InvoiceEvent`` is all seven, ``WebhookEvent`` every event.
                 Or the event's name on the wire, for events without a class (``"ContactCreate"``).
 
+        Returns:
+            The decorator. It returns the handler unchanged.
+
         Raises:
             InvalidRequest: ``kind`` is neither.
         """

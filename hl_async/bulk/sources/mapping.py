@@ -152,7 +152,14 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def load(cls, path: Path) -> Mapping:
-        """Read a file; :class:`SourceError` names its problem."""
+        """Read a mapping file.
+
+        Returns:
+            The mapping, checked on its own.
+
+        Raises:
+            SourceError: The file cannot be read, or a setting in it is not valid.
+        """
         try:
             # editors on Windows put a mark before the first key
             content = path.read_text("utf-8-sig")
@@ -167,7 +174,14 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         raise SourceError(problem)
 
     def check(self, path: Path) -> None:
-        """Refuse mistakes that show before the source is opened."""
+        """Refuse mistakes that show before the source is opened.
+
+        Args:
+            path: The mapping file, for the message.
+
+        Raises:
+            SourceError: A setting contradicts another one, or lacks one.
+        """
         # a currency out of a column is checked row by row
         constant = not COLUMN.search(self.document.currency)
         if constant and self.document.currency not in CURRENCIES:
@@ -243,7 +257,14 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name for text in texts for name in COLUMN.findall(text)} | {self.document.group_by}
 
     def check_columns(self, header: Sequence[str]) -> None:
-        """Refuse a file that lacks a column that is used, or has it twice."""
+        """Refuse a file that lacks a column that is used, or has it twice.
+
+        Args:
+            header: The columns of the table.
+
+        Raises:
+            SourceError: A column is missing, or is there twice.
+        """
         for name in sorted(self.columns()):
             if name in header:
                 continue

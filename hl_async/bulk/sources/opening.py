@@ -86,6 +86,9 @@ def open_source(
         pairs: Settings, as ``NAME=VALUE``.
         kind: Create this, and convert documents of the other kind.
 
+    Returns:
+        The source with its way of reading, ready to be planned.
+
     Raises:
         SourceError: A file cannot be used, or does not say what it is.
         ConfigurationError: Unknown profile, or two ways at once.

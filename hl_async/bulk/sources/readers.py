@@ -129,6 +129,9 @@ def read_source(
         settings: Defaults of what the documents lack.
         rules_off: Rules of the client that are switched off; by default those of ``HL_RULES_OFF``.
 
+    Returns:
+        The documents of the source, or rejects with their reasons, in the source's order.
+
     Raises:
         SourceError: The file as a whole cannot be read; before the first document if possible.
     """
@@ -274,6 +277,9 @@ def read_documents(
         settings: Defaults of what they lack.
         today: The day that issue dates must not pass; now, in UTC.
         rules_off: Rules of the client that are switched off; by default those of ``HL_RULES_OFF``.
+
+    Returns:
+        The documents of the source, or rejects with their reasons, in the source's order.
     """
     settings, latest, rules = settings or SourceSettings(), latest_day(today), planning_rules(rules_off)
 

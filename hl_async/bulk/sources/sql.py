@@ -85,8 +85,11 @@ def read_sql(
         files: The files, by table name; without names, a file's table is named after it.
         settings: Defaults of what the documents lack.
         today: The day that issue dates must not pass; now, in UTC.
-        memory: What the database may hold in memory before it spills to disk.
+        memory: Memory of the database, as in ``256MB``. It spills to disk above that.
         rules_off: Rules of the client that are switched off; by default those of ``HL_RULES_OFF``.
+
+    Returns:
+        The documents of the source, or rejects with their reasons, in the source's order.
 
     Raises:
         SourceError: A file or the query cannot be used.

@@ -37,6 +37,9 @@ class NeighbourQuirks:
     def change(self, **values: object) -> None:
         """Change some switches while the sandbox runs; all of them or none.
 
+        Args:
+            values: Switches by their names.
+
         Raises:
             ConfigurationError: A name or a value is not valid.
         """

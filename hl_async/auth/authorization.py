@@ -155,8 +155,10 @@ class ConsentFlow:
 
     async def begin(self, **options: Unpack[ConsentOptions]) -> Consent:
         """Create a state and the URL that carries it. ``options`` are those of :meth:`OAuthApp.authorize_url`."""
+        # The time in front lets expired states be removed without reading them.
         state = f"{int(self._wall()):x}-{secrets.token_urlsafe(32)}"
         url = self._app.authorize_url(state, **options)
+        # The exchange must repeat the redirect URI (RFC 6749, 4.1.3), so it is stored with the state.
         redirect_uri = dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
         await self._forget_expired()
         await self._repository.remember(state, msgspec.json.encode(_State(self._wall(), redirect_uri)))
@@ -182,16 +184,20 @@ class ConsentFlow:
         state = query.get("state", "")
         if not state or not bound:
             raise StateMismatch("the return or the browser's cookie has no state; start again")
+        # As bytes: compare_digest refuses text that is not ASCII.
         if not hmac.compare_digest(state.encode(), bound.encode()):
             raise StateMismatch("the return's state is not the one of this browser's cookie; start again")
+        # The state becomes part of the name of an entry in the store.
         if not state.isascii() or not state.replace("-", "").replace("_", "").isalnum():
             raise StateMismatch("the return's state has an unknown form; start again")
         kept = await self._repository.recall(state)
         if kept is None:
             raise StateMismatch("the return's state is unknown or was used already; start again")
         known = msgspec.json.decode(kept, type=_State)
+        # The process that began may have a clock that is a minute ahead.
         if not 0 <= self._wall() - known.created + 60 <= self._life + 60:
             raise StateMismatch(f"the consent took longer than {self._life:.0f} s; start again")
+        # Read after the checks: anyone can forge a return with an error.
         if "error" in query:
             reason = redact(f"{query['error']} {query.get('error_description', '')}")[:200].strip()
             raise RefreshRejected(f"the consent was not given: {reason}", messages=(reason,))

@@ -296,6 +296,7 @@ class OAuthApp:
         for kind in (LOCATION, COMPANY):
             removed = await self._repository.remove(self._repository.name_of(kind, key)) or removed
         self._refresher.forget(key)
+        # Minted tokens cannot be renewed without their company.
         for other in await self.installations(minted=True):
             if other.minted and other.company_id == key:
                 await self._repository.remove(self._repository.name_of(other.kind, other.key))

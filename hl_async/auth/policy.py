@@ -13,7 +13,9 @@ from hl_async.auth.tokens import COMPANY, TokenSet, fingerprint
 from hl_async.config import positive_seconds
 from hl_async.errors import ConfigurationError, GrantLost, RefreshRejected, RefreshUnavailable, TokenMissing
 
+# A token with a short life must not count as expired from its first second.
 _SKEW_SHARE: Final = 0.1
+# Refusals that a person can end in the app's settings. The refresh token stays good.
 _OPERATOR_WORDS: Final = ("client credentials", "invalid_client", "not active", "invalid client")
 
 
@@ -70,6 +72,7 @@ class RefreshPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def pause(self, failures: int, random: float) -> float:
         """Return the seconds before the next try after this number of failures in a row."""
+        # At least half of it is waited: a server that just failed needs the time.
         ceiling: float = min(self.max_backoff, self.backoff * 2 ** min(failures - 1, 30))
         return ceiling * (0.5 + 0.5 * random)
 
@@ -103,6 +106,7 @@ def next_step(
         return RefreshStep.MINT
     if grant.refresh_token is None:
         return RefreshStep.STUCK
+    # Compared with the token: after a new login, the verdict on the old one means nothing.
     if grant.lost == fingerprint(grant.refresh_token) and not force:
         return RefreshStep.LOST
     return RefreshStep.REFRESH

@@ -85,6 +85,7 @@ class TokenRepository:
     async def put(self, name: str, grant: TokenSet) -> None:
         """Overwrite the entry with a token set of a new consent, which is newer than any stored one."""
         data = encode_grant(grant)
+        # A refresh that runs at the same time must not win, so the write is repeated until it holds.
         for _ in range(_RACES):
             stored = await self._guarded(grant.key, "read", lambda: self._store.load(name))
             version = stored.version if stored else 0
@@ -137,6 +138,7 @@ class TokenRepository:
         if stored is None:
             return None
         version = stored.version
+        # Deleted at the version that was read, so that one of two callers gets it.
         taken = await self._guarded("", "written", lambda: self._store.delete(name, version))
         return stored.data if taken else None
 

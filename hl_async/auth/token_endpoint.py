@@ -137,6 +137,7 @@ class TokenEndpoint:
         operation = op.GET_ACCESS_TOKEN
         reply = self._reply(operation, await self._send(operation, "", self._form(fields)))
         secrets = (self._client_secret.masked(), fields.get("code"), fields.get("refresh_token"))
+        # A shorter text would be found inside ordinary words.
         return _without(reply, [secret for secret in secrets if secret and len(secret) >= 8])
 
     def _form(self, fields: dict[str, str | None]) -> MaskedBytes:
@@ -211,6 +212,7 @@ class TokenEndpoint:
         if self._version != V3:
             return name
         head, *rest = name.split("_")
+        # docs/api-facts.md#api-oauth-v3
         return head + "".join(part.capitalize() for part in rest)
 
 

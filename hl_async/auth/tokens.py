@@ -148,6 +148,7 @@ def believed_life(expires_in: object) -> float:
         return DEFAULT_LIFE
     if not math.isfinite(seconds) or seconds <= 0:
         return DEFAULT_LIFE
+    # Such a number is in other units, or a moment, and says nothing about the life.
     return LONGEST_LIFE if seconds > _ABSURD else seconds
 
 
@@ -164,6 +165,7 @@ def grant_from_answer(answer: TokenGrant, wall: float, previous: TokenSet | None
     """
     access = answer.access_token
     assert access is not None
+    # The answer of a refresh may leave out what has not changed.
     location = answer.location_id or (previous.location_id if previous else None)
     company = answer.company_id or (previous.company_id if previous else None)
     kind = answer.user_type or (previous.kind if previous else None)

@@ -104,6 +104,7 @@ class Budget:
             return 0
         if self._cooling or self._late:
             self._advance(now)
+        # Before the first answer the real limit is unknown, and a burst of the default size may exceed it.
         if not self.warm and self.held >= self._policy.cold_interactive:
             return 0
         free = self.max - self.held - len(self._cooling) - len(self._late)
@@ -128,10 +129,12 @@ class Budget:
         if self._brake.holds(now):
             return 0
         self._advance(now)
+        # One request asks for the limits before bulk relies on the default ones.
         if not self.warm and self.held > 0:
             return 0
         external_use, withheld = self._withheld(now)
         free = self.max - self.held - len(self._cooling) - len(self._late) - external_use
+        # A kept slot is lent to bulk that got none for an interval, or endless interactive calls would starve it.
         if free - withheld <= self._kept_back(now) and not (free > 0 and self.is_bulk_overdue(now, since)):
             return 0
         if self._slowdown:
@@ -157,6 +160,7 @@ class Budget:
         when = max(now, self._blocked_until)
         need = ahead - (self.max - self.held - len(self._cooling) - len(self._late))
         if need >= 0:
+            # The waiters in front may use every slot more than once before it is this one's turn.
             cycles, place = divmod(need, self.max)
             returning = sorted((*self._cooling, *self._late)) if self._late else self._cooling
             # A slot whose request is still under way returns one interval after its answer, at the earliest.
@@ -176,12 +180,14 @@ class Budget:
         if bulk:
             floor = max(floor, self._next_bulk, self._brake.next_probe if self.braked else floor)
         if floor > now:
+            # Nothing returns before the pause is over, so a free slot waits for its end only.
             if self.max > self.held + len(self._cooling) + len(self._late):
                 return floor
             return max(floor, min(returning, default=math.inf))
         if self._external_use:
             returning.append(self._external_use[0][0] + self.interval)
         if bulk:
+            # Two moments let bulk go without the return of a slot: the reserve ends, and bulk becomes overdue.
             returning += (self._last_interactive + 2 * self.interval, self._last_bulk + self.interval)
         return min((moment for moment in returning if moment > now), default=math.inf)
 
@@ -201,7 +207,7 @@ class Budget:
         if status >= 500:
             self._brake.failed(now)
         elif self._brake.failures:
-            self._brake.failures = 0
+            self._brake.failures = 0  # any answer below 500 shows a working server
         text = headers.get(_RATE_LIMIT)
         if text is not None:
             if text != self._max_text or headers.get(_RATE_INTERVAL_MS) != self._interval_text:
@@ -221,6 +227,7 @@ class Budget:
 
     def refused_connection(self, now: float, ticket: int = 0) -> None:
         """Take back a slot after a failed connection."""
+        # A request without a connection was not counted by the server.
         self.held -= 1
         self._brake.failed(now)
 
@@ -282,6 +289,7 @@ class Budget:
 
     def _learn(self, max_text: str, interval_text: str | None) -> None:
         """Adopt Max and Interval of the headers. Invalid values are ignored."""
+        # Kept even if it is not valid, so that the same header is not parsed again with each answer.
         self._max_text = max_text
         self._interval_text = interval_text
         limit, interval = parse_limits(max_text, interval_text)

@@ -72,6 +72,7 @@ class ConcurrencyLimit:
     def try_enter(self) -> bool:
         """Enter if the limit allows it. Return False if it is reached."""
         if self.in_flight >= int(self._limit):
+            # A limit that nothing reaches was not tested, so it must not grow.
             self._pressed = True
             return False
         self.in_flight += 1
@@ -90,6 +91,7 @@ class ConcurrencyLimit:
         self._sum += elapsed
         if self._answers < _WINDOW and self._answers < 2 * self._limit:
             return False
+        # A window shorter than a round trip would judge a limit before its effect is seen.
         if now - self._window_since < max(self._round_trip, 0.05):
             return False
         self._round_trip = self._sum / self._answers
@@ -99,6 +101,7 @@ class ConcurrencyLimit:
     def overloaded(self, now: float) -> bool:
         """Leave after a timeout, a lost connection or a 5xx. Halve the limit at most once per round trip."""
         self.in_flight -= 1
+        # The failures of one round trip have one cause. Halving for each of them would end at the floor.
         if now - self._halved_at < max(self._round_trip, 0.5):
             return False
         self._halved_at = now
@@ -125,12 +128,14 @@ class ConcurrencyLimit:
         inflation = (mean - _SLACK) / self.best
         if inflation > _SHRINK_ABOVE:
             if self._is_not_our_queue(now):
+                # The longer round trip is the new normal. Otherwise the limit would stay at its floor for good.
                 self._best_now = self._best_old = mean
                 self._inflated_since = math.inf
                 return False
             return self._set(self._limit * (0.5 if inflation > _HALVE_ABOVE else 0.85))
         self._inflated_since = math.inf
         if aged and pressed and self._best_old < math.inf:
+            # Under constant pressure every measurement includes our own queue, so measure once without it.
             self._dips, self._resume_at = _DIP_WINDOWS, self._limit
             return self._set(self._limit / 2)
         if inflation < _GROW_BELOW and pressed:

@@ -64,6 +64,7 @@ class DailyQuota:
         if remaining is None:
             return
         limit = self.limit
+        # The second header is read only when it may have changed or when its value decides.
         if limit is None or remaining > limit or remaining <= limit * self._reserve:
             limit = self.limit = parse_count(headers.get(wire.DAILY_LIMIT), _LARGEST) or limit
         if remaining == 0:
@@ -71,6 +72,8 @@ class DailyQuota:
             self.remaining = 0
             moment = wall()
             self._sleep(now, moment, _reset_in(headers.get(wire.DAILY_RESET_MS), moment))
+        # Answers arrive out of order: one counted before the quota ran out names a small rest. Only a rest larger
+        # than the requests under way proves a new day.
         elif not self.spent or remaining > in_flight:
             self.spent = False
             self.remaining = remaining
@@ -83,7 +86,9 @@ class DailyQuota:
         if not self.spent and not (bulk and self.low):
             return False
         if self._wall_until == math.inf:
+            # The reserve was reached, and no header named a reset.
             self._sleep(now, wall, None)
+        # Both clocks must agree: the wall clock may be set, and the monotonic one stops while a host sleeps.
         if wall < self._wall_until and now < self._monotonic_until:
             return True
         self.spent = self.low = False

@@ -33,7 +33,7 @@ from hl_async.telemetry import Telemetry
 
 _TOO_MANY: Final = 429
 _DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
-_TIMER_SLACK: Final = 0.0005
+_TIMER_SLACK: Final = 0.0005  # event loops may wake a timer slightly early
 
 
 class Permit:
@@ -124,12 +124,12 @@ class Scope:
         if governor.closed or self._daily_quota.spent:
             return None
         if lane is Lane.INTERACTIVE:
-            if not self._interactive and not self._bulk:
+            if not self._interactive and not self._bulk:  # a new call must not pass those that wait
                 ticket = self._budget.try_take_interactive(governor.clock())
                 if ticket:
                     return Permit(self, False, ticket)
             return None
-        if self._bulk or self._interactive:
+        if self._bulk or self._interactive:  # bulk stays behind interactive calls
             return None
         return self._try_bulk(governor.clock(), math.inf)
 
@@ -277,7 +277,7 @@ class Scope:
             when = self._budget.next_change(now, bulk=not self._interactive)
             if self._interactive and self._bulk:
                 when = min(when, self._budget.next_change(now, bulk=True))
-        if when == self._timer_at:
+        if when == self._timer_at:  # most calls leave it unchanged, and timers are not free
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -437,7 +437,7 @@ class Governor:
             changed = False
         if changed and self.telemetry.wants_calls():
             self.telemetry.emit(events.ConcurrencyChanged(limit.limit, limit.in_flight))
-        for _ in range(len(self._want_concurrency)):
+        for _ in range(len(self._want_concurrency)):  # each scope once: some queue up again
             if limit.in_flight >= limit.limit:
                 return
             scope, _ = self._want_concurrency.popitem(last=False)

@@ -42,6 +42,7 @@ def gap(pace: float | None, interval: float, slots: int, slowdown: int) -> float
     """
     factor = pace or 0.0
     if slowdown:
+        # 1 is the exact limit: after a 429 bulk stays 2 to 10 percent below it, whatever its pace was.
         factor = max(factor, 1.01 + 0.01 * slowdown)
     return factor * interval / max(1, slots)
 
@@ -56,6 +57,7 @@ def next_start(earliest: float, start: float, distance: float) -> float:
 
 def slowed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
     """Return the slowdown after a 429 and its start. It grows by at most one step per interval."""
+    # One overrun refuses every request under way. Their 429s count as one.
     if now - since > interval and slowdown < MOST_SLOWDOWN:
         return slowdown + 1, now
     return slowdown, since
@@ -71,6 +73,7 @@ def relaxed(now: float, slowdown: int, since: float, interval: float) -> tuple[i
 def note_external_use(seen: ExternalUse, moment: float, count: int) -> None:
     """Record that other clients used ``count`` slots; only the largest recent counts are kept."""
     if count > 0:
+        # A later and larger count covers a smaller one for as long as that would last.
         while seen and seen[-1][1] <= count:
             seen.pop()
         seen.append((moment, count))
@@ -100,6 +103,7 @@ class Brake:
     def failed(self, now: float) -> None:
         """Count a failure of the server: a 5xx, no answer, no connection."""
         self.failures += 1
+        # Only the failure that puts the brake on sets the probe; later ones must not push it away.
         if self.failures == BRAKE_AFTER:
             self.next_probe = now + PROBE_EVERY
 

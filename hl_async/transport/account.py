@@ -69,6 +69,7 @@ class Account:
         self, operation: Operation[Any], bearer: str, body: bytes | None, api_version: str | None
     ) -> Headers:
         """Return the headers of one request, built once per bearer and kind of request."""
+        # Identity is enough: credentials return the same object until they renew the token.
         if self._bearer is not bearer:
             self._bearer = bearer
             self._headers = {}

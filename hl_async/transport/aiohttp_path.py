@@ -86,6 +86,7 @@ class AiohttpPath:
     def __init__(
         self, *, connect_timeout: float, proxy: str | None, ssl: ssl_module.SSLContext | bool
     ) -> None:
+        # Attempts are timed by the session manager. A total of aiohttp would include the wait for the pool.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         self._proxy = URL(proxy) if proxy else None
         self._ssl = ssl
@@ -114,6 +115,7 @@ class AiohttpPath:
                 headers=headers,
                 skip_auto_headers=_NO_BODY if data is None and method != "GET" else None,
                 data=data,
+                # A followed redirect turns POST into GET and passes the token on.
                 allow_redirects=False,
                 timeout=self._timeout,
                 proxy=self._proxy,

@@ -39,6 +39,7 @@ async def read_body(
     truncated to :data:`MAX_ERROR_BODY` instead. The connection is reusable only if the stream is at its end afterwards.
     A body of unknown or compressed length is counted while it arrives, so a compression bomb never fills the memory.
     """
+    # An error body is for people and may be cut. A document that is cut would be a wrong result.
     cut = status >= 400
     if cut:
         limit = MAX_ERROR_BODY
@@ -84,6 +85,7 @@ async def read_on(
     closed = protocol.closed
     if closed is not None:
         closed.add_done_callback(lost)
+        # Once per connection, however many answers it carries.
         closed.remove_done_callback(_retrieve)
         closed.add_done_callback(_retrieve)
     try:
@@ -91,6 +93,7 @@ async def read_on(
     finally:
         if closed is not None:
             closed.remove_done_callback(lost)
+    # Without a length, the end of the connection ends the body, and a reset looks the same.
     delimited = _CONTENT_LENGTH in headers or "chunked" in headers.get(_TRANSFER_ENCODING, "").lower()
     if not delimited and isinstance(protocol.exception(), OSError):
         raise aiohttp.ClientPayloadError("the connection broke before the end of the answer was known")

@@ -265,6 +265,7 @@ class Transport:
             bearer = self._authority.current(account.key) if operation.authorised else ""
             if bearer is None:
                 bearer = await self._bearer(account, call)
+            # A user's own credentials may return plain text, which tracebacks would show.
             bearer = bearer if type(bearer) is MaskedText else account.masked(bearer)
             if call.before_send is not None:
                 await self._in_time(call, call.before_send, "before the request was sent")
@@ -287,6 +288,7 @@ class Transport:
                 timeout=timeout,
                 max_body=self._config.max_list_body if operation.items else self._config.max_body,
             )
+            # Settled before decoding, so that an unreadable body returns its slot too.
             permit.answered(response.status, response.headers, response.elapsed)
             if 200 <= response.status < 300:
                 result = finish(response)
@@ -332,6 +334,7 @@ class Transport:
             if monotonic() >= call.deadline and isinstance(failure, WireError):
                 raise DeadlineExceeded("the total timeout passed", reason=failure)
             raise failure
+        # A 429 and a failed connection prove that the operation was not executed.
         if not (isinstance(failure, RateLimited) or (isinstance(failure, WireError) and not failure.sent)):
             call.ambiguous = True
         if monotonic() + decision.delay >= call.deadline:
@@ -347,6 +350,7 @@ class Transport:
             await self._pause(decision.delay)
 
     def _decide(self, failure: CallError, call: _Call) -> Decision:
+        # Neither a 429 nor a renewed token uses up an attempt: they do not mean that the server fails.
         return decide(
             failure,
             call.operation.replay,

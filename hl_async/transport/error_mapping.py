@@ -41,6 +41,7 @@ def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -
         if kind is not None:
             problem = f"cannot connect to {_wanted(error, url)}: {problem}"
         return ConnectFailed(problem, kind=kind or WireKind.CONNECT, sent=False, cause=text)
+    # Before connection errors: a timeout of aiohttp is one of those as well.
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         phase = "reading the answer" if answered else "waiting for the answer" if sent else "connecting"
         return AttemptTimeout(f"timed out while {phase}", kind=WireKind.TIMEOUT, sent=sent, cause=text)
@@ -78,6 +79,7 @@ def _connect_problem(error: Exception) -> tuple[WireKind | None, str] | None:
 
     A proxy that asks for a password gives no kind.
     """
+    # The order matters: failures of DNS and certificates are subclasses of the connector error at the end.
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return WireKind.CONNECT, "connecting took too long"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

@@ -26,6 +26,7 @@ from hl_async.transport.request_head import check_fields, head, lines
 from hl_async.transport.timeouts import Attempt
 from hl_async.wire import USER_AGENT, Headers
 
+# This path uses parts of aiohttp that are not public, so it takes tested versions only.
 KNOWN: Final = ("3.14.",)
 _NO_TRACES: Final[list[aiohttp.tracing.Trace]] = []
 

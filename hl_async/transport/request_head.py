@@ -26,6 +26,7 @@ def head(method: str, target: str, fields: str, body: bytes | None) -> bytes:
     """Return the bytes in front of the body. ``fields`` are complete lines."""
     if body is not None:
         return f"{method} {target} HTTP/1.1\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode()
+    # A POST without a body announces a length of 0, a GET announces none (RFC 9110, 8.6).
     if method == "GET":
         return f"{method} {target} HTTP/1.1\r\n{fields}\r\n".encode()
     return f"{method} {target} HTTP/1.1\r\n{fields}Content-Length: 0\r\n\r\n".encode()

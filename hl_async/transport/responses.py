@@ -149,6 +149,7 @@ def token_verdict(error: ApiError) -> TokenVerdict:
     Errors about scopes, token types, version headers, a missing altId or suspended locations leave the token good, and
     so does any error for a private integration token. A refresh would waste a single-use refresh token.
     """
+    # Subclasses are about scopes, kinds of tokens and locations, which a new token would not change.
     if type(error) is not Unauthorized:
         return TokenVerdict.GOOD
     text = " ".join(error.messages).lower()
@@ -172,9 +173,11 @@ def error_facts(body: bytes) -> ErrorFacts:
         return ErrorFacts((_plain_summary(body),), None, None)
     if not isinstance(document, dict):
         return ErrorFacts((_clean(str(document)),), None, None)
+    # Some services nest the facts in `error`, others repeat them beside it. The outer ones win.
     inner = document.get("error")
     source: dict[str, Any] = {**inner, **document} if isinstance(inner, dict) else document
     messages = [*_messages(source.get("message"))]
+    # The form of an authorisation server: RFC 6749, 5.2.
     description = document.get("error_description")
     if description:
         messages += _messages(description)

@@ -162,6 +162,7 @@ def decide(
     if isinstance(error, ApiError) and not reauthorised:
         token = token_verdict(error)
         if token is TokenVerdict.UNCERTAIN and replay is Replay.UNSAFE:
+            # It may have been executed, so it is not sent again. Later calls profit from a new token.
             return Decision(Verdict.RENEW, 0.0, "a 401 of an unknown message")
         if token is not TokenVerdict.GOOD:
             return Decision(Verdict.REAUTHORISE, 0.0, "the token was refused")
@@ -172,6 +173,7 @@ def decide(
         return Decision(Verdict.UNKNOWN, 0.0, reason)
     if isinstance(error, WireError) and error.kind in _LASTING:
         return Decision(Verdict.FAIL, 0.0, reason)
+    # The server would send the same document again.
     if isinstance(error, DecodeError):
         return Decision(Verdict.FAIL, 0.0, reason)
     if attempt >= max_attempts:
@@ -179,6 +181,7 @@ def decide(
     asked = error.retry_after if isinstance(error, ApiError) else None
     if asked is not None and asked > policy.max_retry_after:
         return Decision(Verdict.FAIL, 0.0, f"Retry-After of {asked:.0f} s is too long")
+    # Spent last, so that an attempt which another rule refuses costs nothing.
     if not budget.try_spend():
         return Decision(Verdict.FAIL, 0.0, f"{reason}, retry budget spent")
     return Decision(Verdict.RETRY, max(asked or 0.0, backoff(attempt, policy, random)), reason)

@@ -165,6 +165,7 @@ class SessionManager:
             failure = wire_error(error, sent=attempt.sent, answered=attempt.answered)
         else:
             status, answered, content, discard = answer
+            # The proxy answered: the request did not reach the API.
             if status == 407 and self._config.proxy is not None:
                 raise ConnectFailed(PROXY_PASSWORD, kind=WireKind.CONNECT, sent=False)
             if content is not None and (200 <= status < 300 or status >= 400):
@@ -191,6 +192,7 @@ class SessionManager:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
+            # The environment must not decide: a .netrc entry would replace the token.
             trust_env=False,
             headers=CIMultiDict({USER_AGENT: config.user_agent}),
         )

@@ -60,6 +60,7 @@ class MemorySeenStore:
         now = self._clock()
         while self._queue and self._queue[0][0] <= now:
             end, old = self._queue.popleft()
+            # A released key may have been claimed again, with a later end.
             if self._ends.get(old) == end:
                 del self._ends[old]
         if self._ends.get(key, now) > now:
@@ -182,7 +183,9 @@ class Router:
             WebhookError: The delivery was not accepted. No handler ran.
         """
         delivery = self.accept(body, headers)
+        # Before the claim: a body that cannot be read must not be remembered as handled.
         event = parse(delivery.body, event_type=event_type)
+        # Claimed before the handlers run, so that a repetition which arrives meanwhile is refused.
         if not await self._seen.claim(delivery.key, self._retention):
             raise DeliveryReplayed(f"the delivery {delivery.key} was accepted before")
         try:

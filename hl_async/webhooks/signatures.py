@@ -42,6 +42,7 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
     """Raise a :class:`WebhookError` unless one of the keys signed ``body``."""
     current = _signature(headers, _CURRENT)
     if current is not None:
+        # A current signature decides alone. Falling back would let an attacker choose the weaker one.
         _check_ed25519(body, current, keys)
         return
     legacy = _signature(headers, _LEGACY) if legacy_keys else None

@@ -81,6 +81,7 @@ def verify(
         raise DeliveryTooLarge(f"the body has {len(body)} bytes, more than {max_body}")
     prepare(keys, legacy_keys)
     check_signature(body, headers, keys, legacy_keys)
+    # The body is read after its signature was verified, never before.
     document = json_body(body)
     check_unique(body)
     envelope = Envelope.of(document)

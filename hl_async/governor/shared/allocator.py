@@ -148,6 +148,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     # ---------------------------------------------------------------------------------------- reporting
 
     def _learn(self, terms: Terms) -> None:
+        # Limits that a process read from headers win over the mere configuration of another one.
         if self.learned and not terms.learned:
             return
         self.learned = terms.learned
@@ -190,6 +191,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 # The holder is silent for so long that no request of it can still arrive.
                 cool = lease.until - now
             if cool is not None:
+                # Only a process with a share has an account of its own uses.
                 holder = request.holder if request.terms.share < 1 and lease.holder == request.holder else ""
                 insort(self.uses, Use(now + cool, lease.start, lease.before, holder))
             else:
@@ -244,6 +246,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         # A returned slot stays listed for half an interval: _compare needs to know which of ours the server counted.
         del self.uses[: bisect_right(self.uses, now - self.interval / 2, key=_ready)]
         pacing.largest_external_use(self.external_use, now, self.interval)
+        # A process that was silent for two intervals must not shorten the lookahead of the others.
         gone = [name for name, holder in self.holders.items() if holder.seen < now - 2 * self.interval]
         for name in gone:
             del self.holders[name]
@@ -274,6 +277,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             bulk -= 1
         for _ in range(calls):
             if not self._book_call(now, request, reservations):
+                # No return is known, but a release of another process may make room at any moment.
                 retry[0] = self.interval / 40
                 break
         for _ in range(bulk):
@@ -283,6 +287,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
 
     def _book_call(self, now: float, request: ExchangeRequest, reservations: list[Reservation]) -> bool:
         """Reserve the slot that is ready first for an interactive call."""
+        # As in a single process: before the first answer, a burst of the default size may exceed the limit.
         if not self.warm and len(self.leases) >= request.terms.cold_interactive:
             return False
         allowed = self._allowed(now, request)
@@ -368,6 +373,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     ) -> None:
         # The id is unique over all generations of the store, so a late release never hits another reservation.
         lease = request.serial << 12 | len(reservations)
+        # The server receives nothing under this lease later than its window, one long attempt and one interval.
         until = start + WINDOW * self.interval + request.terms.lease + self.interval
         self.leases.append(Lease(request.holder, lease, start, before, until, bulk))
         reservations.append(Reservation(lease, start - now, bulk))

@@ -56,6 +56,7 @@ class PendingReports:
     def releases(self, now: float, interval: float) -> tuple[Release, ...]:
         """Return all slot releases for the next exchange."""
         self._sent = (len(self._ended), len(self._unused), len(self._unreserved_uses))
+        # Remaining times instead of moments: the store has a clock of its own.
         ended = [Release(one.lease, one.at + interval + one.linger - now) for one in self._ended]
         return (*ended, *(Release(lease, None) for lease in self._unused))
 
@@ -71,6 +72,7 @@ class PendingReports:
         Args:
             cooling: Moments at which the used slots return.
         """
+        # The last exchange reported these to the new store already.
         known = Counter(self._unreserved_uses[: self._sent[2]])
         self._ended, self._unused, self._unreserved_uses = [], [], []
         for until in cooling:

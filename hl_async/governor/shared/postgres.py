@@ -20,6 +20,8 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.secret import Secret
 from hl_async.storage.postgres import Database, Tables, database_of
 
+# The row changes many times per second. Unlogged, it costs no write-ahead log (docs/decisions/unlogged-budget.md).
+# The low fill factor lets updates stay in their page, and external storage skips compression.
 _TABLES: Final = """
 create unlogged table if not exists hl_async.budget (
     scope text primary key, version bigint not null, touched timestamptz not null, book bytea not null
@@ -29,6 +31,8 @@ create unlogged table if not exists hl_async.budget_born (
     one boolean primary key default true check (one), moment timestamptz not null default clock_timestamp()
 );
 """
+# A crash of the server empties unlogged tables. This logged row survives, so a store that is created again knows that
+# it lost budgets.
 _LOST: Final = """
 create table if not exists hl_async.budget_known (one boolean primary key default true check (one));
 alter table hl_async.budget_born add column if not exists again boolean not null default false;
@@ -119,6 +123,7 @@ async def _try(connection: Any, scope: str, request: ExchangeRequest) -> Exchang
             return None
         book = SlotAllocator.opened(request.terms, born["moment"], now, lost=born["again"])
         reply = book.exchange(now, request)
+        # A new scope is rare, which makes it the moment to remove old ones.
         await connection.execute(_SWEEP)
         done = await connection.execute(_OPEN, scope, _encoder.encode(book))
     return reply if done.endswith(" 1") else None

@@ -358,7 +358,7 @@ class ReservedBudget:
         self._external_use = (now + self.interval, reply.external_use)
         self._gap = reply.gap
         self._retry_calls, self._retry_bulk = now + reply.retry_interactive, now + reply.retry_bulk
-        self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)
+        self._cap = min(self._cap + max(1, self._cap // 4), 1_000_000)  # grows back slowly after a halving
         for lease, delay, bulk in reply.reservations:
             if self._limits_revision != request.limits_revision:  # reserved under limits that changed since
                 self._pending.unused(lease)

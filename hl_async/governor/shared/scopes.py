@@ -27,7 +27,7 @@ PATIENCE: Final = 1.0
 _AT_ONCE: Final = 16
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-_TIMER_SLACK: Final = 0.0005
+_TIMER_SLACK: Final = 0.0005  # event loops may wake a timer slightly early
 
 
 class SharedScope(Scope):
@@ -126,6 +126,7 @@ class SharedScopes:
     def scope(self, key: tuple[str, str]) -> SharedScope:
         """Return a new scope. Its name is the same in every process and reveals nothing of the token."""
         principal, location = key
+        # The name is stored in the database, so a token must not be part of it.
         who = hashlib.blake2b(principal.encode(), digest_size=8).hexdigest()
         scope = SharedScope(self._governor, key, f"{who}/{location}", self)
         self._scopes.append(scope)
@@ -146,6 +147,7 @@ class SharedScopes:
     async def aclose(self) -> None:
         """Return the unused reservations, and close the store."""
         try:
+            # Exchanges under way come first: their replies may hold reservations to give back.
             if self._tasks:
                 await asyncio.wait(self._tasks)
             if self._timer is not None:
@@ -180,6 +182,7 @@ class SharedScopes:
             if self._governor.closed:
                 return
             if self._away_since is not None and self._prober is not scope:
+                # The store failed while this scope waited for its turn, and one prober is enough.
                 scope.asking = False
                 self._wait(scope)
                 return
@@ -211,6 +214,7 @@ class SharedScopes:
         self._waiting[scope] = None
         if not scope.slots.is_store_down:
             scope.slots.failed()
+            # Not at once: this is called in the middle of an admission.
             asyncio.get_running_loop().call_soon(scope.pump)
 
     def _store_failed(self, problem: str) -> None:
@@ -222,6 +226,7 @@ class SharedScopes:
         self._prober = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause, self._probe)
+            # A store that is down for long is asked rarely, but one that restarts is found within two seconds.
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _probe(self) -> None:

@@ -9,6 +9,7 @@ def main() -> None:
     """Entry point of the console script; without the extra it says in one line what to install."""
     try:
         import click  # noqa: F401
+    # The package installs the script even without the extra that it needs.
     except ModuleNotFoundError:
         print("hl-async needs its command-line extra: pip install 'hl-async[cli]'", file=sys.stderr)
         sys.exit(1)

@@ -40,6 +40,7 @@ def add(name: str, location_id: str | None, base_url: str | None, token_from_env
     """
     if not _NAME.fullmatch(name):
         fail(f"{name!r} is not a name for a profile; use letters, digits, - and _")
+    # No option takes the token: the shell history and the list of processes would keep it.
     if token_from_env:
         token = os.environ.get("HL_TOKEN", "")
         if not token:
@@ -65,7 +66,9 @@ def list_command(as_json: bool) -> int:
     """
     for name, profile in sorted(read_profiles(profile_file()).items()):
         shown: dict[str, Any] = {
-            key: str(Secret(value)) if key in _SECRET else value for key, value in profile.items()
+            # Of a secret, its last four characters tell accounts apart.
+            key: str(Secret(value)) if key in _SECRET else value
+            for key, value in profile.items()
         }
         if as_json:
             put_json({"name": name, **shown})

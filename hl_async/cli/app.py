@@ -181,6 +181,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         say("interrupted")
         return ExitCode.INTERRUPTED
+    # A group without arguments shows its help. Inside the main group that is a mistake in a script.
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.USAGE if error.ctx is not None and error.ctx.parent is not None else ExitCode.OK
@@ -209,8 +210,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _from_group(group: ExceptionGroup[Exception]) -> int:
     ours, others = group.split(HighLevelError)
+    # A foreign exception is a bug: it keeps its traceback.
     if ours is None or others is not None:
         raise group
+    # Task groups nest, and one line holds one error: that of the first task.
     error: BaseException = ours
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -223,6 +226,7 @@ _CONNECTING: Final = (
     "without an account: hl-async sandbox COMMAND"
 )
 
+# The first match counts, so subclasses come before their bases.
 _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (ScopeMissing, "give the token this scope, in HighLevel's settings"),
     (Unauthorized, "check HL_TOKEN and the scopes of the token"),
@@ -245,6 +249,7 @@ _FIELD_HINTS: Final = {
     "location_id": "give --location ID, or export HL_LOCATION_ID",
 }
 
+# The same order as above: SourceError and Unauthorized before BulkError and CallError.
 _CODES: Final[tuple[tuple[type[HighLevelError], ExitCode], ...]] = (
     (InvalidRequest, ExitCode.USAGE),
     (SourceError, ExitCode.USAGE),
@@ -289,6 +294,7 @@ def tell(text: str) -> None:
 def _fitted(text: str, stream: TextIO) -> str:
     if not stream.isatty():
         return text
+    # On a narrower terminal every word would take a line.
     width = max(40, shutil.get_terminal_size().columns)
     fitted = []
     for line in text.splitlines():
@@ -328,5 +334,6 @@ def run_async(main: Callable[[], Any], *, log: str = "error") -> Any:
         import uvloop
     except ImportError:
         return asyncio.run(main())
+    # A policy would change the loops of a program that calls this in-process.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())

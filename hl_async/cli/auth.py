@@ -89,6 +89,7 @@ def login(
     """
     found = Environment.read()
     server = base_url or found.base_url
+    # The sandbox serves a consent page of its own.
     local = server is not None and is_loopback(urlsplit(server).hostname or "")
 
     async def main() -> ExitCode:
@@ -115,6 +116,7 @@ def login(
                     click.launch(consent.url)
                 if paste or not back.listening:
                     say("The browser ends at your redirect URL, with a code in its address.")
+                    # A prompt blocks, and the client keeps connections and timers meanwhile.
                     returned = await asyncio.to_thread(click.prompt, "Paste that address", err=True)
                 else:
                     say(f"Waiting for the return on {back.address} …")
@@ -234,6 +236,7 @@ async def _each(
             _tell([await act(key)], as_json)
         except HighLevelError as error:
             say(f"error: {explain(error)}")
+            # One lost installation must not keep the others from being renewed.
             code = code or exit_code_of(error)
     return code
 
@@ -309,6 +312,7 @@ class _Return:
 
     async def wait(self, state: str) -> str:
         """The address that was returned to."""
+        # Known only after the port: the redirect URI contains it.
         self._state = state
         assert self._found is not None
         try:
@@ -322,6 +326,7 @@ class _Return:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            # A browser opens spare connections and never uses them.
             async with asyncio.timeout(10):
                 head = await reader.readuntil(b"\r\n\r\n")
             status, text = self._judge(head.split(b"\r\n", 1)[0].decode("latin-1"))
@@ -344,9 +349,11 @@ class _Return:
         state = query.get("state", [""])[0]
         if method != "GET" or not ("code" in query or "error" in query):
             return "404 Not Found", "Not found"
+        # Any page in the browser can send a request here, so the state must match.
         if not self._state or not hmac.compare_digest(state.encode(), self._state.encode()):
             return "400 Bad Request", "This return does not belong to the login that is waiting."
         assert self._found is not None
+        # Browsers repeat a request when a page is reloaded.
         if not self._found.done():
             self._found.set_result(f"http://127.0.0.1{target}")
         return "200 OK", _DONE

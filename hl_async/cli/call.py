@@ -156,6 +156,7 @@ async def _call(
             if table is not None:
                 table += fresh
             offset += len(entries)
+            # A server that ignores the offset repeats its first page, and then nothing on it is new.
             if not fresh or len(entries) < limit:
                 return ExitCode.OK
 
@@ -191,6 +192,7 @@ def _body(text: str) -> bytes:
         problem = str(error)
     else:
         if isinstance(document, dict):
+            # The bytes are sent as given: decoding and encoding would change numbers.
             return content.strip()
         problem = "must be a JSON object"
     raise InvalidRequest("--body", f"is not a JSON object: {problem}")
@@ -203,6 +205,7 @@ def _write(body: bytes, indent: bool) -> None:
     try:
         click.echo(msgspec.json.format(body, indent=2 if indent else -1))
     except msgspec.DecodeError:
+        # Some answers are not JSON, such as the page of a gateway.
         click.echo(body)
 
 

@@ -65,6 +65,7 @@ def _with_options(command: Callable[..., int], chosen: Sequence[Callable[..., An
         given = {name: options.pop(name) for name in ContactChoice.__struct_fields__ if name in options}
         return command(**options, contacts=ContactChoice(**given))
 
+    # Decorators apply from the last to the first; the help lists options in the order given here.
     for option in reversed(chosen):
         packed = option(packed)
     return packed

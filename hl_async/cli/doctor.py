@@ -136,6 +136,7 @@ def folder_finding(folder: Path) -> CheckFinding:
     """Say whether a journal could be made in ``folder``."""
     if not folder.is_dir():
         return CheckFinding("folder", CheckVerdict.BAD, f"{folder} is not a folder")
+    # SQLite writes its log beside the journal, so the folder must be writable, not only the file.
     if not os.access(folder, os.W_OK | os.X_OK):
         return CheckFinding(
             "folder", CheckVerdict.BAD, f"{folder.resolve()} is not writable; choose another --journal"
@@ -170,6 +171,7 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Che
             shop = hl.location(location)
         except ConfigurationError as error:
             return [CheckFinding("location", CheckVerdict.BAD, str(error))], ExitCode.USAGE
+        # A check that waits as long as a call does would take minutes where the network is down.
         shop = shop.with_options(timeout=20, max_attempts=2)
         began = time.time()
         findings = [await _named(shop)]
@@ -227,6 +229,7 @@ def scope_finding(read: _Read) -> CheckFinding:
 def verdict_of(reads: list[_Read]) -> ExitCode:
     """Choose the exit code: refused tokens before other failures, both only where the main job needs the read."""
     errors = [read.error for read in reads if read.error is not None and read.needed]
+    # A refused token explains all other failures.
     if any(isinstance(error, Unauthorized) for error in errors):
         return ExitCode.AUTH
     return ExitCode.API if errors else ExitCode.OK

@@ -85,6 +85,7 @@ def export_command(
             put_json(msgspec.to_builtins(found))
         else:
             for line in _said(found, kind, "stdout" if to_stdout else str(file)):
+                # Stdout holds the documents then.
                 (say if to_stdout else tell)(line)
         return ExitCode.OK
 
@@ -206,7 +207,9 @@ def copy(
             name = f"copy of {source}"
             async with await Run.create(path, fingerprint=mark, location=target, source_name=name) as run:
                 if not run.is_planned:
+                    # Planned once. A second reading of the source could differ from the first.
                     records = copy_source(hl.location(source), cut_names=cut_names)
+                    # A copy has no mapping that could be wrong, so rejects do not stop it.
                     await run.plan(records, max_rejects="100%", contacts=contacts.policy)
                     await require_new(Planned(run, path, is_new=True, is_named=True), hl, again=again)
                 report = await execute(run)
@@ -269,6 +272,7 @@ async def _invoices(
     execute: Callable[[Run], Awaitable[RunReport]],
 ) -> RunReport:
     """A second run, with a journal of its own: invoices from the copies whose originals had one."""
+    # A journal holds one operation. The key of an invoice is the id of its estimate.
     second = path.with_name(path.name + ".invoices")
     items = [
         SourceItem(n, row.document or "", b'{"markAsInvoiced":true}', (row.document or "",), place=row.place)

@@ -64,6 +64,7 @@ class _Following:
 
     async def is_open(self) -> bool:
         alone = not await self._dispatch.workers()
+        # Only a change is worth a line: the first state was said when the run was handed over.
         if self._alone is not None and alone is not self._alone:
             say(
                 "no worker is there any more; start some with: hl-async worker"

@@ -45,6 +45,7 @@ class RunPlace(_Text):
         typed = Path(incomplete)
         folder = typed if incomplete.endswith(("/", os.sep)) else typed.parent
         try:
+            # One listing: completion runs on every press of the tabulator key.
             names = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
         except OSError:
             names = {}
@@ -76,6 +77,7 @@ def required_postgres(given: str | None) -> Secret:
     found = postgres_of(given)
     if found is None:
         raise ConfigurationError("--postgres", f"is missing; {_GIVE_IT}")
+    # Refused here: an error of the driver might quote the address with its password.
     if not found.reveal().startswith(_ADDRESS):
         raise ConfigurationError("--postgres", f"is not a postgresql:// address; {_GIVE_IT}")
     return found
@@ -111,6 +113,7 @@ def _journal_of(path: Path) -> Path:
     """Return ``path``, or the journal beside it if it is a source."""
     # People name the file that they migrated, not the journal that the command made of it.
     beside = path.with_name(path.name + _ENDING)
+    # An empty file is a journal that was never written, not a source.
     if _is_journal(path) or not path.is_file() or path.stat().st_size == 0:
         return beside if not path.exists() and beside.exists() else path
     if beside.exists():

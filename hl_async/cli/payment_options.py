@@ -20,6 +20,7 @@ def payment_options(command: Callable[..., int]) -> Callable[..., int]:
         policy = PaymentPolicy(record=not left_out, allow_receipts=allowed) if left_out or allowed else None
         return command(**options, payments=policy)
 
+    # Decorators apply from the last to the first; the help lists options in the order given here.
     for option in reversed(_OPTIONS):
         packed = option(packed)
     return packed

@@ -71,6 +71,7 @@ def write_profiles(path: Path, profiles: dict[str, dict[str, str]]) -> None:
         lines += [f"[{name}]", *(f"{key} = {_quoted(value)}" for key, value in profile.items()), ""]
     make_private_folder(path.parent)
     beside = path.with_suffix(".new")
+    # Left by a crash. A new file has neither its mode nor its links.
     beside.unlink(missing_ok=True)
     with open_private(beside, "x") as file:
         file.write("\n".join(lines))

@@ -33,6 +33,7 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
     if quiet:
         yield None
         return
+    # Logs of jobs keep every redraw of a bar as a line.
     if not sys.stderr.isatty():
         lines = Lines(title)
 

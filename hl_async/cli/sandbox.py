@@ -127,6 +127,7 @@ async def _serve_to(box: Sandbox, command: tuple[str, ...]) -> int:
     async with box:
         if sys.stderr.isatty():
             say(f"a local HighLevel at {box.url}, until {command[0]} ends")
+        # All three, so that no real account of the environment is used with the sandbox or the reverse.
         settings = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
         try:
             process = await asyncio.create_subprocess_exec(*command, env=environment_with(settings))
@@ -134,6 +135,7 @@ async def _serve_to(box: Sandbox, command: tuple[str, ...]) -> int:
             fail(f"can't run {command[0]}: {error.strerror}")
         with on_signal(lambda number: _pass_on(process, number)):
             code = await process.wait()
+    # As a shell reports a command that a signal ended.
     return code if code >= 0 else 128 - code
 
 
@@ -152,6 +154,7 @@ async def _serve(box: Sandbox, as_json: bool) -> None:
 
 async def _serve_until(box: Sandbox, stop: asyncio.Event, as_json: bool) -> None:
     async with box:
+        # The caller reads this line to learn the port, so it comes when the port listens.
         if as_json:
             put_json({"url": box.url, "token": box.token, "location_id": box.location_id})
         else:

@@ -66,6 +66,7 @@ class Counting:
             self.trouble = None
             return
         words = f"answers {event.status}" if event.status else _FAILURES.get(event.error, "fails")
+        # Another kind of failure is another trouble, counted from one.
         if self.trouble is None or self.trouble.words != words:
             self.trouble = Trouble(event.host, words)
         # Counted over all calls: one failing call alone does not make an outage.
@@ -87,6 +88,7 @@ def client(
 
     settings: dict[str, Any] = {
         "observers": [observer],
+        # A request that was given up may arrive as late as its longest attempt.
         "governor": GovernorPolicy(share=share, linger=attempt_timeout),
     }
     settings["config"] = ClientConfig(timeouts=Timeouts(attempt=attempt_timeout))
@@ -98,6 +100,7 @@ def client(
 
         dsn = postgres.dsn if isinstance(postgres, Database) else postgres
         settings["budget"] = PostgresBudget(postgres)
+        # An OAuth app takes its token store from the environment, and finds the same database there.
         settings["environ"] = environment_with({"HL_POSTGRES": dsn.reveal()})
     return HighLevel.from_env(**settings)
 

@@ -22,6 +22,7 @@ def on_signal(handler: Callable[[signal.Signals], None]) -> Iterator[None]:
     try:
         for number in _NUMBERS:
             loop.add_signal_handler(number, handler, number)
+    # Event loops on Windows have no signal handlers.
     except NotImplementedError:
         with _by_interpreter(loop, handler):
             yield
@@ -38,6 +39,7 @@ def _by_interpreter(
     loop: asyncio.AbstractEventLoop, handler: Callable[[signal.Signals], None]
 ) -> Iterator[None]:
     def passed_on(number: int, frame: FrameType | None) -> None:
+        # The interpreter runs this between two instructions of the loop, which may be asleep.
         loop.call_soon_threadsafe(handler, signal.Signals(number))
 
     before = {number: signal.signal(number, passed_on) for number in _NUMBERS}

@@ -93,6 +93,7 @@ async def _show(place: JournalStore, *, as_json: bool, live: bool) -> ExitCode:
         report, lanes = await run.report(), await run.journal.lanes()
         if as_json:
             locations = [{**msgspec.to_builtins(lane), "of": lane.of} for lane in lanes]
+            # A watcher of a file cannot know whether the process of the run still lives; a lease tells.
             state = "running" if any(lane.holder for lane in lanes) and not report.complete else report.state
             put_json({**report_json(report), "state": state, "locations": locations})
             return ExitCode.OK
@@ -122,6 +123,7 @@ async def _watch(run: Run) -> None:
 def _lines(report: RunReport, lanes: list[LaneStatus]) -> list[str]:
     facts = [line for line in report_lines(report) if not line.startswith("took")]
     size = shutil.get_terminal_size((100, 40))
+    # A table longer than the screen would scroll with each redraw.
     return [*facts, *lane_lines(lanes, rows=max(5, size.lines - len(facts) - 4))]
 
 

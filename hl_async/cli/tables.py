@@ -62,6 +62,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     kept = [list(row) for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(headers):
+        # A column is numeric only if all of its cells are: identifiers may look like numbers.
         is_number = bool(kept) and all(isinstance(row[index], int | float | Decimal | None) for row in kept)
         table.add_column(Text(name), justify="right" if is_number else "left", no_wrap=True)
     for row in kept:

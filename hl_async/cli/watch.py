@@ -83,6 +83,7 @@ def watch(
     hl-async watch estimates --exec ./accepted.sh
     hl-async watch estimates --post https://example.com/changes
     """
+    # A cursor remembers one position: a failure of one receiver would hold the other back.
     if command and url:
         fail("--exec and --post exclude each other; run two watches with a --cursor each")
 
@@ -94,6 +95,7 @@ def watch(
     from hl_async.storage.postgres import Database
 
     async def main() -> ExitCode:
+        # One pool for cursor and rate budget.
         database = None if dsn is None else Database(dsn)
         store: CursorStore = SqliteCursors(cursor) if database is None else PostgresCursors(database)
         try:
@@ -125,6 +127,7 @@ async def _read(
     if not once:
         tasks.append(asyncio.create_task(_announce(feed, every)))
     try:
+        # Closed before the store: the feed gives its lease back when it ends.
         async with contextlib.aclosing(feed.once() if once else feed.endless()) as changes:
             async for change in changes:
                 if as_json:
@@ -200,6 +203,7 @@ async def _until_taken(take: Callable[[], Awaitable[str]], said: str, stop: asyn
 
 
 async def _run(command: str, change: Change) -> str:
+    # A shell, because the option is a command line. Data of the change goes to stdin only.
     process = await asyncio.create_subprocess_shell(command, stdin=asyncio.subprocess.PIPE)
     await process.communicate(json.dumps(change.to_dict(), ensure_ascii=False).encode())
     return f"exit {process.returncode}" if process.returncode else ""
@@ -217,6 +221,7 @@ async def _post(url: str, key: bytes, change: Change) -> str:
 
 def signed(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """Sign a body in the form of the Standard Webhooks specification (HMAC-SHA256)."""
+    # The id and the time are signed as well, so that a receiver can refuse replays.
     content = b".".join((message_id.encode(), str(timestamp).encode(), body))
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return {

@@ -149,6 +149,7 @@ class _Receiver(ThreadingHTTPServer):
             if self._left is not None:
                 self._left -= 1
                 if self._left <= 0:
+                    # shutdown() waits for the loop that this request runs in.
                     threading.Thread(target=self.shutdown, daemon=True).start()
         return 200
 
@@ -188,6 +189,7 @@ def sender(key_file: Path | None) -> WebhookSender:
     """Return a sender with the user's test key, which is made on first use."""
     if key_file is None:
         tokens = Environment.read().token_store
+        # Kept, because a receiver is configured with its public key once.
         key_file = (
             Path(tokens).expanduser().parent / "webhooks-test.key" if tokens else Path("webhooks-test.key")
         )
@@ -222,6 +224,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]
         raise InvalidRequest(
             "URL", f"{url!r} is not a web address; give one like http://127.0.0.1:8000/webhooks"
         )
+    # http.client follows no redirects and needs no event loop.
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT)
     try:

@@ -72,6 +72,7 @@ def worker(
 class _Counted:
     """Counts the worker's requests, once there is a worker."""
 
+    # The client needs its observer before the worker, and the worker needs the client.
     worker: Worker | None = None
 
     def on_event(self, event: Event) -> None:
@@ -95,6 +96,7 @@ async def _work(
     stop = asyncio.Event()
     counted = _Counted()
     engine = DbosEngine(dsn, stop, name=name)
+    # A worker that waits longer for the database has lost its leases.
     database = Database(dsn, patience=settings.lease / 2)
     hl = client(base_url, counted, attempt_timeout=attempt_timeout, postgres=database)
     counted.worker = worker = Worker(database, engine, hl, stop, name=name, settings=settings)

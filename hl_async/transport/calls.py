@@ -265,7 +265,6 @@ class Transport:
             bearer = self._authority.current(account.key) if operation.authorised else ""
             if bearer is None:
                 bearer = await self._bearer(account, call)
-            # A user's own credentials may return plain text, which tracebacks would show.
             bearer = bearer if type(bearer) is MaskedText else account.masked(bearer)
             if call.before_send is not None:
                 await self._in_time(call, call.before_send, "before the request was sent")
@@ -288,8 +287,7 @@ class Transport:
                 timeout=timeout,
                 max_body=self._config.max_list_body if operation.items else self._config.max_body,
             )
-            # Settled before decoding, so that an unreadable body returns its slot too.
-            permit.answered(response.status, response.headers, response.elapsed)
+            permit.answered(response.status, response.headers, response.elapsed)  # even if decoding fails
             if 200 <= response.status < 300:
                 result = finish(response)
                 if call.observed:

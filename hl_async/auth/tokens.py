@@ -165,7 +165,7 @@ def grant_from_answer(answer: TokenGrant, wall: float, previous: TokenSet | None
     """
     access = answer.access_token
     assert access is not None
-    # The answer of a refresh may leave out what has not changed.
+    # The answer of a refresh may leave out unchanged facts.
     location = answer.location_id or (previous.location_id if previous else None)
     company = answer.company_id or (previous.company_id if previous else None)
     kind = answer.user_type or (previous.kind if previous else None)

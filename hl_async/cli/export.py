@@ -207,9 +207,8 @@ def copy(
             name = f"copy of {source}"
             async with await Run.create(path, fingerprint=mark, location=target, source_name=name) as run:
                 if not run.is_planned:
-                    # Planned once. A second reading of the source could differ from the first.
                     records = copy_source(hl.location(source), cut_names=cut_names)
-                    # A copy has no mapping that could be wrong, so rejects do not stop it.
+                    # no mapping can be wrong, so rejects do not stop a copy
                     await run.plan(records, max_rejects="100%", contacts=contacts.policy)
                     await require_new(Planned(run, path, is_new=True, is_named=True), hl, again=again)
                 report = await execute(run)

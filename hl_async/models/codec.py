@@ -170,6 +170,7 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
             document = reshape(document)
         return msgspec.convert(_coerce(document, _shape(response)), response, strict=False)  # type: ignore[arg-type]
     except (*_BROKEN, AttributeError) as error:
+        # Of an empty body, the first error says more: there is nothing to repair.
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
     path = path.rstrip("`") or "$"

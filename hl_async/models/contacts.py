@@ -211,6 +211,7 @@ class ContactAnswer(Answer):
 
     contact: ContactRecord | None = None
     new: bool | None = None
+    # The wire misspells the key.
     succeeded: bool | None = field(name="succeded", default=None)
     trace_id: str | None = None
 

@@ -33,6 +33,7 @@ for _minutes in _MINUTES:
     _offset = timedelta(minutes=_minutes)
     _BY_TIME[-_minutes * 60 % 86_400] = (*_BY_TIME.get(-_minutes * 60 % 86_400, ()), _offset)
 
+# The widest offsets of land: UTC-12 and UTC+14.
 _WEST: Final = timedelta(hours=12)
 _EAST: Final = timedelta(hours=14)
 

@@ -254,6 +254,7 @@ class Estimate(Located):
             InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
         """
         check_names(EstimateUpdate, changes)
+        # Lines of an answer are accepted as they are, although a request needs them in another form.
         if "items" in changes:
             currency = changes.get("currency") or self.currency or "USD"
             changes["items"] = lines_for_request(changes["items"], currency, attachments=True)

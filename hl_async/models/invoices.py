@@ -160,6 +160,7 @@ class RecordPayment(Request, frozen=True):
     """
 
     mode: PaymentMode
+    # Required for every mode: docs/api-facts.md#api-record-payment
     notes: str = ""
     amount: OptionalQuantity = ABSENT
     card: Card | UnsetType = UNSET
@@ -230,6 +231,7 @@ class Invoice(Located):
     alt_type: str | None = None
     name: str | None = None
     business_details: BusinessDetails | None = None
+    # Declared a number, shown as text: docs/api-facts.md#api-number-types
     invoice_number: str | int | float | None = None
     currency: str | None = None
     contact_details: Contact | None = None
@@ -319,6 +321,7 @@ class Invoice(Located):
             InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
         """
         check_names(InvoiceUpdate, changes)
+        # Lines of an answer are accepted as they are, although a request needs them in another form.
         if "invoice_items" in changes:
             currency = changes.get("currency") or self.currency or "USD"
             changes["invoice_items"] = lines_for_request(changes["invoice_items"], currency)

@@ -55,6 +55,7 @@ def _national(field: str, number: str, region: str) -> str:
     except library.NumberParseException:
         parsed = None
     text = ""
+    # Only the length is judged: tables of valid ranges lag behind the numbers in use.
     if parsed is not None and library.is_possible_number(parsed):
         text = library.format_number(parsed, library.PhoneNumberFormat.E164)
     if not _E164.fullmatch(text):

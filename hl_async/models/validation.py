@@ -81,6 +81,7 @@ def _user_id(value: Any, path: str) -> Any:
 
 
 def _day(value: Any, path: str) -> Any:
+    # A datetime is a date as well, and its day depends on the zone.
     if isinstance(value, datetime):
         raise InvalidRequest(
             path, "takes a date, not a datetime; give value.date() in the location's time zone"
@@ -92,7 +93,7 @@ def _day(value: Any, path: str) -> Any:
             return date.fromisoformat(value)
         except ValueError:
             pass
-        raise InvalidRequest(path, f"{value!r} is not a day; give a date, or text like 2026-12-31")
+        raise InvalidRequest(path, f"{value!r} is not a date; pass a date or text like 2026-12-31")
     raise InvalidRequest(path, f"takes a date, got {type(value).__name__}")
 
 
@@ -222,6 +223,7 @@ def _truth(value: Any, path: str) -> Any:
 
 
 def _whole(value: Any, path: str) -> Any:
+    # True is an int.
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequest(path, f"takes a whole number, got {type(value).__name__}")
     return value

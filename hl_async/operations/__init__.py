@@ -100,11 +100,13 @@ SEND_INVOICE = Operation(
     identity="invoice.id",
 )
 RECORD_PAYMENT = Operation(
+    # A repetition would book the money twice.
     "record-invoice", "POST", "/invoices/{invoiceId}/record-payment", m.PaymentRecorded,
     at="invoices.record_payment", scope=_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.RecordPayment,
     identity="invoice.id",
 )
 UPDATE_INVOICE_LATE_FEES = Operation(
+    # PATCH operations declare no scope: docs/api-facts.md#api-scopes
     "update-invoice-late-fees-configuration", "PATCH", "/invoices/{invoiceId}/late-fees-configuration",
     m.Invoice, at="invoices.update_late_fees", scope=None, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.LateFeesUpdate,
@@ -115,10 +117,12 @@ GENERATE_INVOICE_NUMBER = Operation(
     at="invoices.generate_number", scope=_READ, alt=Alt.QUERY, replay=Replay.SAFE,
 )
 TOUCH_INVOICE: Operation[None] = Operation(
+    # Declared without the location, and needs it all the same: docs/api-facts.md#api-alt
     "update-invoice-last-visited-at", "PATCH", "/invoices/stats/last-visited-at", None,
     at="invoices.touch_last_visited", scope=None, alt=Alt.QUERY, replay=Replay.IDEMPOTENT, body=m.InvoiceVisit,
 )
 TEXT2PAY = Operation(
+    # Creates, updates and sends, depending on its body: never repeated. docs/api-facts.md#api-text2pay
     "text2pay-invoice", "POST", "/invoices/text2pay", m.Text2PayResult, at="invoices.text2pay",
     scope=_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.Text2Pay,
 )
@@ -207,6 +211,7 @@ START_INVOICE_SCHEDULE = Operation(
     identity="id",
 )
 SET_AUTO_PAYMENT = Operation(
+    # The body repeats the id: docs/api-facts.md#api-schedules
     "auto-payment-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/auto-payment", m.InvoiceSchedule,
     at="invoice_schedules.set_auto_payment", scope=_SCHEDULE_WRITE, alt=Alt.BODY, replay=Replay.IDEMPOTENT,
     body=m.ScheduleAutoPayment,
@@ -285,6 +290,7 @@ DELETE_ESTIMATE_TEMPLATE = Operation(
     identity="id",
 )
 PREVIEW_ESTIMATE_TEMPLATE = Operation(
+    # The only route that reads one template: docs/api-facts.md#api-get-one
     "preview-estimate-template", "GET", "/invoices/estimate/template/preview", m.EstimateTemplate,
     at="estimate_templates.preview", scope=_ESTIMATE_READ, alt=Alt.QUERY, replay=Replay.SAFE,
     query=("templateId",),

@@ -174,6 +174,7 @@ class Operation(Generic[T]):
         found: object = answer
         for name in self.identity:
             found = getattr(found, name, None)
+        # An answer without an id proves nothing, and answers may lack fields.
         if isinstance(found, str) and found != asked:
             raise WrongDocument(
                 f"the answer is the document {found!r}, not the requested {asked!r}",

@@ -28,6 +28,7 @@ class ListSource:
         self._at = at
         self._list = listing
         self._get = get
+        # A feed waits behind interactive calls, and longer than their timeout allows.
         self._options = CallOptions(lane=Lane.BULK, timeout=120)
         self.name = f"{at.key}/{kind}/1"
 
@@ -38,6 +39,7 @@ class ListSource:
 
     async def page(self, offset: int, limit: int) -> Sequence[Estimate | Invoice]:
         """Read one page of the list, with documents of any status."""
+        # Without a filter for the status: a document that changes it would leave the list.
         query = {"limit": limit, "offset": offset}
         envelope = await self._at.call(self._list, query=query, options=self._options)
         entries: Sequence[Estimate | Invoice] = envelope.entries

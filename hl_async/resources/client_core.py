@@ -71,6 +71,7 @@ class ClientCore:
                 telemetry=self.telemetry,
                 governor=self.governor,
             )
+        # The credentials failed, so no block is entered whose end would close the connections.
         except BaseException:
             await self.session.aclose()
             raise
@@ -92,5 +93,6 @@ class ClientCore:
     def __del__(self) -> None:
         # A constructor that raised leaves an object without a state, which is collected as well.
         if getattr(self, "state", "new") == "open":
+            # No loop may run any more, so connections cannot be closed here, only reported.
             text = f"unclosed HighLevel client for {self.config.base_url}; use 'async with' or await aclose()"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)

@@ -46,4 +46,5 @@ def governor_of(
 def _sharing(budget: BudgetStore, attempt_timeout: float) -> Callable[[Governor], ScopeFactory]:
     from hl_async.governor.shared.scopes import shared_scopes  # most clients share no budget
 
+    # A lease must outlast the longest attempt, after which its request may still arrive.
     return shared_scopes(budget, attempt_timeout=attempt_timeout)

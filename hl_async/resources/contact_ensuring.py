@@ -78,6 +78,7 @@ def person(
     if not email and not phone and external_id is None:
         raise InvalidRequest("email", "is missing; give email, phone or external_id to know the contact by")
     if email is not None:
+        # The API compares addresses without case, and the key of the store must be the same.
         email = check_email(email).lower()
     if phone is not None:
         phone = e164("phone", phone, region)
@@ -170,6 +171,7 @@ class Ensuring:
         doubt: CallError | None = None
         while True:
             async with keeper.locked(self._lock):
+                # Looked up under the lock again: another task may have created the contact since.
                 match = await self._look()
                 if match is not None:
                     return match
@@ -193,6 +195,7 @@ class Ensuring:
         at, draft = self._at, self._person.draft
 
         async def mark() -> None:
+            # Before the first byte: after a crash, the next call knows that a request may be under way.
             await self._note(OnceRecord("", sent_at=time.time()))
 
         try:
@@ -202,6 +205,7 @@ class Ensuring:
             return None, error
         except BadRequest as error:
             await self._note(OnceRecord(""))
+            # The refusal names the contact: docs/api-facts.md#api-contacts
             known = _duplicate_of(error)
             if known is None:
                 raise
@@ -239,6 +243,7 @@ class Ensuring:
             settings = (await self._at.details()).settings
         except ScopeMissing:
             return False
+        # Unknown settings do not protect: only an explicit "no duplicates" does.
         return settings is not None and settings.allow_duplicate_contact is False
 
     # ------------------------------------------------------------------------------------------ filling

@@ -71,8 +71,10 @@ def plan_fill(contact: ContactRecord, wanted: ContactDraft, replace: Collection[
         for name in ContactDraft.__struct_fields__
         if (value := getattr(wanted, name)) is not UNSET
     }
+    # Compared without case, because the API may store tags in lower case.
     tags = [tag for tag in given.pop("tags", ()) if tag.lower() not in _lowered(contact.tags)]
     fields = given.pop("custom_fields", None)
+    # The caller's own keys have no counterpart to compare with.
     given.pop("extra", None)
     # The first name of one person and the last name of another would make a third one.
     names_differ = _names_differ(contact, wanted)

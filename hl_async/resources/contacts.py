@@ -256,5 +256,6 @@ class Contacts:
 
 def _known(answer: ContactAnswer, contact_id: str) -> ContactRecord:
     if answer.contact is None:
+        # An unknown contact may be a null in a 200: docs/api-facts.md#api-contacts
         raise NotFound(f"the answer has no contact {contact_id}".rstrip(), status=200)
     return answer.contact

@@ -202,6 +202,7 @@ class Estimates:
         if "estimate_status" in changes and self._at.follows("status_read_only"):
             # The API answers 200 and ignores it: docs/api-facts.md#api-put-replaces
             refuse_status(changes["estimate_status"])
+        # The first read has no contact to filter by, the second one has.
         before = await self._read(estimate_id, None)
         await self._at.read_dates(before)
         update = before.to_update(**changes)
@@ -323,6 +324,7 @@ class Estimates:
 
             invoice = await shop.estimates.find_invoice(accepted.id)
         """
+        # An invalid id would scan all invoices and find none.
         op.path_segment("estimate_id", estimate_id)
         invoices: Pager[Invoice] = self._at.paginate(
             op.LIST_INVOICES, {"contactId": contact_id}, limit=None, offset=0

@@ -93,6 +93,7 @@ class InvoiceSchedules:
         try:
             return await self._at.call(op.DELETE_INVOICE_SCHEDULE, schedule_id)
         except NotFound as error:
+            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
             if not error.ambiguous:
                 raise
         return Deleted(success=True)

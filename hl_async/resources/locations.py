@@ -133,6 +133,7 @@ def agency_locations(
     encode_query({"email": email})
 
     async def fetch(start: int, size: int) -> LocationList:
+        # Calls about an agency are authorised and counted by its id.
         account = transport.account(company_id, principal)
         query = {"companyId": company_id, "email": email, "skip": start, "limit": size}
         text = encode_query(query)

@@ -178,6 +178,7 @@ class OAuth:
         form = {
             (_camel(name) if camel else name): value for name, value in fields.items() if value is not None
         }
+        # Without a location, token requests share one budget of their own.
         account = self._transport.account(key, self._principal)
         # The form holds secrets, and a traceback with variables would print them.
         body = MaskedBytes(urlencode(form).encode())

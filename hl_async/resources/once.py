@@ -65,6 +65,7 @@ class Once(msgspec.Struct, frozen=True):
     depth: int = 200
 
     def __post_init__(self) -> None:
+        # A path or a connection passed by mistake must fail here, not at the first document.
         if self.store is not None and not callable(getattr(self.store, "locked", None)):
             raise ConfigurationError("once.store", f"{self.store!r} is not a store; pass SqliteStore(path)")
         positive_seconds("once.settle", self.settle)
@@ -126,6 +127,7 @@ class KeyKeeper:
                 stored = await self._store.load(name)
                 if await self._store.save(name, data, 0 if stored is None else stored.version):
                     break
+            # Only the memory of this process is bounded. A store keeps its keys.
             if stored is None and self._store is self._local:
                 await self._forget_oldest(name)
 
@@ -157,6 +159,7 @@ class KeyKeeper:
             holder = _decoder.decode(stored.data).content
             if holder == owner:
                 return True
+            # A name may be taken from a key that never sent anything.
             record = await self.load(holder) if take_over else None
             if record is None or record.sent_at or record.document or record.number:
                 return False
@@ -174,6 +177,7 @@ def _store_errors() -> Iterator[None]:
     """Turn the exceptions of any store into :class:`TokenStoreError`."""
     try:
         yield
+    # A store of ours reports its own errors.
     except HighLevelError:
         raise
     except Exception as error:

@@ -146,6 +146,7 @@ class OnceCall(Generic[D]):
                     status=404,
                     operation=self._operation.at,
                 )
+            # Looked at again with growing pauses: the answer was lost, but the document may appear in a list.
             if step is OnceStep.UNDECIDED or not await patience.rest():
                 self._give_up(step, look, doubt)
 
@@ -176,6 +177,7 @@ class OnceCall(Generic[D]):
 
     async def _done(self, record: OnceRecord | None, document: D) -> D:
         if record is None or record.document != document.id:
+            # The document was found by its key, so there may be no record of it yet.
             known = record or OnceRecord(self._content)
             # The document exists without the record, and a later call finds it by its key.
             with suppress(TokenStoreError):
@@ -210,6 +212,7 @@ async def create_estimate_once(
     content = fingerprint(encode(draft))
     name = f"{at.key_space}/estimate/{key}"
     depth, settle = at.keeper.settings.depth, at.keeper.settings.settle
+    # Without meta in lists and without a store, a restart would forget the key and create a second document.
     if not at.keeper.is_shared and at.keeper.meta_in_lists.get(at.id) is False:
         raise InvalidRequest(
             "once",
@@ -220,6 +223,7 @@ async def create_estimate_once(
     sent = msgspec.structs.replace(body, meta=marked(body.meta, key, content))
 
     async def look(record: OnceRecord | None) -> OnceLook[Estimate]:
+        # Older documents are other ones: the request of this key was not sent yet.
         since = suspicious_since(record, time.time(), settle)
         suspects = []
         # A store shared by all processes knows every request under this key.
@@ -293,6 +297,7 @@ async def create_invoice_once(
         wanted = record.number if record is not None and record.number else own_number
         known = record.document if record is not None else None
         if wanted is None and known is None:
+            # Without a number nothing distinguishes the entries of the list.
             return OnceLook(None, [])
         filters = {"contactId": draft.contact_details.id}
         pager = at.paginate(op.LIST_INVOICES, filters, limit=min(depth, 100), offset=0)
@@ -300,6 +305,7 @@ async def create_invoice_once(
             if known is not None and invoice.id == known:
                 return OnceLook(invoice, [])
             if known is None and wanted is not None and str(invoice.invoice_number) == wanted:
+                # A number that the API gave may have been taken by a person meanwhile.
                 if looks_like(invoice, draft):
                     return OnceLook(invoice, [])
                 if own_number is not None:
@@ -308,6 +314,7 @@ async def create_invoice_once(
 
     async def send(record: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice:
         async def reserve() -> None:
+            # Durable first: a claim without the mark would belong to a request that nothing knows of.
             await mark()
             place = f"{at.key_space}/number/{own_number}"
             if own_number is not None and not await at.keeper.claim(place, name, take_over=True):

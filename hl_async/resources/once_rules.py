@@ -112,6 +112,7 @@ def number_after(number: str) -> str:
     digits = re.search(r"\d+$", number)
     if digits is None:
         return f"{number}-2"
+    # The width stays, because invoice numbers are text with leading zeros.
     return f"{number[: digits.start()]}{int(digits[0]) + 1:0{len(digits[0])}d}"
 
 

@@ -92,6 +92,7 @@ class Products:
             raise InvalidRequest("product_id", f"{product_id!r} is not a product of this location")
         prices = await self.prices(product_id).collect()
         fitting = [one for one in prices if price_id is None or one.id == price_id]
+        # A price is never guessed: several ones differ in what the customer pays.
         if len(fitting) != 1:
             listed = ", ".join(f"{one.id} ({one.name})" for one in prices) or "none"
             what = "is missing" if price_id is None else f"{price_id!r} is not a price of {product.name}"

@@ -95,6 +95,7 @@ class Requester:
         timezone = self._context.reading
         if not asked and not timezone:
             return self._transport.send(operation, self._account, path, text, content, options, before_send)
+        # The usual call has no such duty and takes the shorter way above.
         decode = operation.decode
 
         def finish(response: WireResponse) -> R:
@@ -232,6 +233,7 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, int):
         if abs(value) > _LARGEST:
             raise InvalidRequest(name, "is not a number that a server could read")
+        # The number of an enum, not its name.
         return int.__repr__(value)
     if isinstance(value, datetime):
         raise InvalidRequest(name, "takes a date, not a datetime; give value.date()")

@@ -47,6 +47,7 @@ class TaxNames:
             known = ", ".join(self.names) or "none: the newest documents have no taxes"
             raise InvalidRequest("tax", f"unknown tax {name!r}; documents use {known}")
         fitting = [tax for value, tax in rates.items() if rate is None or str(value) == _plain(rate)]
+        # Two rates of one name differ in money, so none is guessed.
         if len(fitting) != 1:
             listed = ", ".join(f"{value:f} %" for value in rates)
             raise InvalidRequest("tax", f"{name!r} is used with {listed}; pass one of them as rate")

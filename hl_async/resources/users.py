@@ -74,12 +74,14 @@ class Users:
             ScopeMissing: The token lacks users.readonly, or locations.readonly for the agency.
         """
         wanted = name.strip().casefold()
+        # All users are read, because it is unknown how the search compares text.
         users = [one for one in await self.search(company_id=company_id).collect() if not one.deleted]
         found = [
             one for one in users if wanted in ((one.name or "").casefold(), (one.email or "").casefold())
         ]
         if len(found) == 1 and wanted:
             return found[0]
+        # A list of some users helps with a typing mistake; a list of thousands does not.
         listed = ", ".join(f"{one.name} <{one.email}>" for one in (found or users)[:_LISTED]) or "none"
         problem = "is the name of several users" if found else "is not a user of this location"
         raise InvalidRequest("user", f"{name!r} {problem}; there are: {listed}")

@@ -124,7 +124,7 @@ def test_a_bad_line_names_the_field_and_the_problem(
     ("changes", "field", "problem"),
     [
         ({"expiry_date": datetime(2030, 1, 1)}, "expiry_date", "not a datetime"),
-        ({"expiry_date": "31.12.2030"}, "expiry_date", "is not a day"),
+        ({"expiry_date": "31.12.2030"}, "expiry_date", "is not a date"),
         ({"expiry_date": 7}, "expiry_date", "takes a date"),
         ({"items": [{"name": "x"}]}, "items[0]", "takes a LineItem"),
         ({"contact_details": None}, "contact_details", "takes a ContactDetails"),

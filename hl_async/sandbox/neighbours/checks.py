@@ -78,6 +78,7 @@ def check_body(
     body: dict[str, Any], needed: dict[str, Check], known: dict[str, Check], *, strict: bool = True
 ) -> None:
     """Raise 422 with every violation of a body; `strict` refuses undeclared keys too."""
+    # All violations at once, as the validator of the API reports them.
     found = []
     for name, check in needed.items():
         if problem := check(body.get(name), name):
@@ -96,6 +97,7 @@ def count(query: dict[str, str], name: str, default: int) -> int:
     given = query.get(name)
     if given is None:
         return default
+    # Python would accept digits of other scripts and numbers without end.
     if not given.isascii() or not given.isdecimal() or len(given) > 9:
         raise unprocessable([f"{name} must be a number string"])
     return int(given)

@@ -114,8 +114,10 @@ def list_orders(call: NeighbourCall) -> Entry:
 
 def _transaction(invoice: Entry, number: int, payment: Entry) -> Entry:
     contact = invoice.get("contactDetails") or {}
+    # A payment without a moment of its own was taken when the invoice changed.
     taken = payment.get("fulfilledAt") or invoice.get("updatedAt")
     return {
+        # Derived from the invoice, so that an id is the same in every answer.
         "_id": f"{invoice['_id'][4:]}{number:04x}",
         "altId": invoice["altId"],
         "altType": "location",
@@ -146,6 +148,7 @@ def _prices(call: NeighbourCall) -> dict[str, Entry]:
 
 def _stamped(call: NeighbourCall, body: Entry) -> Entry:
     now = call.all.clock.timestamp()
+    # A counter instead of random ids: a test that fails shows the same ids again.
     call.all.serial += 1
     return body | {"_id": f"65b0{call.all.serial:020x}", "createdAt": now, "updatedAt": now}
 

@@ -38,6 +38,7 @@ _MOST_BY_PAGE: Final = 10_000
 def find(call: NeighbourCall) -> Entry:
     """Look a contact up: by e-mail, else by phone number. An unknown parameter, such as `phone`, is ignored."""
     lagging = call.all.quirks.lookup_lags
+    # The e-mail address decides if both are given.
     for field, name in (("email", "email"), ("phone", "number")):
         wanted = call.query.get(name)
         if wanted:
@@ -73,6 +74,7 @@ def search(call: NeighbourCall) -> Entry:
             raise unprocessable(["page should not exist with searchAfter"])
         after = body["searchAfter"][-1]
         ids = [one["id"] for one in found]
+        # A contact that was deleted since ends the walk.
         start = ids.index(after) + 1 if after in ids else total
     else:
         start = (int(body.get("page") or 1) - 1) * limit
@@ -96,6 +98,7 @@ def create(call: NeighbourCall) -> Entry:
         _refuse_duplicate(call, None)
     contact = _new(call.all, call.state, call.body)
     if call.all.quirks.created_despite_422 > 0:
+        # A refused creation was seen to have created the contact: docs/api-facts.md#api-contacts
         call.all.quirks.created_despite_422 -= 1
         raise unprocessable(["Something went wrong while creating the contact"])
     return {"contact": contact}
@@ -124,6 +127,7 @@ def upsert(call: NeighbourCall) -> Entry:
         return {"new": True, "contact": _new(call.all, call.state, body)}
     changes = {name: value for name, value in body.items() if name not in ("locationId", "gender")}
     if not quirks.tags_replaced:
+        # The switch for a server that adds tags. The known one replaces them.
         changes["tags"] = [*found.get("tags", ()), *changes.get("tags", ())]
     for field in ("email", "phone"):
         other = next(
@@ -163,6 +167,7 @@ def check_contact(neighbours: Neighbours, location: str, operation: str, body: A
     details = body.get("contactDetails") if isinstance(body, dict) else None
     contact_id = details.get("id") if isinstance(details, dict) else None
     state = neighbours.places.get(location)
+    # Whether the live API looks the contact up is unknown, so this is a switch.
     if contact_id and (state is None or contact_id not in state.contacts):
         raise bad_request(f"Contact with id {contact_id} not found")
 
@@ -227,6 +232,7 @@ def _new(neighbours: Neighbours, state: NeighbourState, body: Entry) -> Entry:
 
 
 def _write(neighbours: Neighbours, state: NeighbourState, contact: Entry, changes: Entry) -> None:
+    # The request log keeps the body as it was sent.
     given = copy.deepcopy(changes)
     given.pop("locationId", None)
     given.pop("createNewIfDuplicateAllowed", None)
@@ -272,6 +278,7 @@ def _passes(contact: Entry, condition: Entry) -> bool:
         own = contact.get(field)
     match operator:
         case "eq":
+            # Lists, such as tags, match by an entry.
             return value in own if isinstance(own, list) else bool(own == value)
         case "not_eq":
             return bool(own != value)

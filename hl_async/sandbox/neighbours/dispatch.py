@@ -58,6 +58,7 @@ def perform(
     if operation.resource == "agency":
         return 200, _agency(neighbours, ledger, operation, query, grant, count_rate)
     location = _location(neighbours, ledger, operation, ids, query, body, grant)
+    # Counted before the checks: a refused request uses up the budget as well.
     count_rate(grant, location)
     if grant.kind == "Company" and operation.resource != "location":
         raise unauthorised(
@@ -72,6 +73,7 @@ def perform(
     call = NeighbourCall(neighbours, place, neighbours.of(location, place.timezone), ids, query, body)
     answer = HANDLERS[operation.name](call)
     if operation.replay is Replay.UNSAFE:
+        # The count per person shows a test whether anything was created twice.
         key = body.get("email") or body.get("phone") or body.get("name", "")
         ledger.commits[f"{operation.name}:{key}"] += 1
     if operation.name in _TRACED:

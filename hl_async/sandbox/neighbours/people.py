@@ -47,6 +47,7 @@ def check_user(neighbours: Neighbours, place: LocationState, operation: str, bod
     if not neighbours.quirks.users_looked_up or operation not in _SENDING or not isinstance(body, dict):
         return
     user_id = body.get("userId")
+    # Whether the live API looks the user up is unknown, so this is a switch.
     if user_id and not any(one["id"] == user_id for one in neighbours.of(place.id, place.timezone).users):
         raise bad_request(f"User with id {user_id} not found")
 

@@ -47,6 +47,7 @@ class NeighbourQuirks:
         for name, value in values.items():
             if name not in known:
                 raise ConfigurationError(name, f"unknown switch of contacts; there are {', '.join(known)}")
+            # The control route decodes JSON numbers exactly.
             if isinstance(value, Decimal):
                 value = values[name] = float(value)
             if name == "match_order":
@@ -55,6 +56,7 @@ class NeighbourQuirks:
                 isinstance(getattr(self, name), float) and type(value) is int
             ):
                 raise ConfigurationError(name, f"{value!r} is not a {type(getattr(self, name)).__name__}")
+        # Checked as a whole first: a wrong value must not leave half of the changes.
         changed = dataclasses.replace(self, **values)  # type: ignore[arg-type]
         for name in known:
             setattr(self, name, getattr(changed, name))

@@ -107,6 +107,7 @@ class Neighbours:
         entry = state.contacts.get(contact_id)
         versions = state.indexed.setdefault(contact_id, [])
         shown = [one for one in versions if one[0] <= now - self.quirks.index_lag]
+        # The version that is shown now, and those that wait to be shown.
         versions[:] = [*shown[-1:], *versions[len(shown) :], (now, copy.deepcopy(entry))]
 
     def visible(self, state: NeighbourState, *, lagging: bool) -> Iterable[Entry]:
@@ -114,6 +115,7 @@ class Neighbours:
         if not lagging or not self.quirks.index_lag:
             return state.contacts.values()
         until = self.clock.monotonic() - self.quirks.index_lag
+        # A deleted contact stays in the index until the deletion arrives there.
         latest = (
             [entry for at, entry in versions if at <= until][-1:] for versions in state.indexed.values()
         )

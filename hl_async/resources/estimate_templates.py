@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hl_async import operations as op
-from hl_async.errors import NotFound
 from hl_async.models import EstimateTemplate, EstimateTemplateDraft
 from hl_async.pagination import Pager
+from hl_async.resources.repeating import deleted
 from hl_async.resources.requesting import Requester
 
 
@@ -72,10 +72,5 @@ class EstimateTemplates:
         Raises:
             NotFound: The template is not in this location.
         """
-        try:
-            return await self._at.call(op.DELETE_ESTIMATE_TEMPLATE, template_id)
-        except NotFound as error:
-            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
-            if not error.ambiguous:
-                raise
-        return EstimateTemplate(id=template_id, deleted=True)
+        gone = EstimateTemplate(id=template_id, deleted=True)
+        return await deleted(self._at.call(op.DELETE_ESTIMATE_TEMPLATE, template_id), gone)

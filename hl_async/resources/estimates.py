@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Unpack
 
 from hl_async import operations as op
-from hl_async.errors import InvalidRequest, NotFound, WriteConflict
+from hl_async.errors import InvalidRequest, NotFound
 from hl_async.models import (
     Estimate,
     EstimateDraft,
@@ -29,6 +29,7 @@ from hl_async.resources.once_documents import (
     invoice_estimate_once,
     send_estimate_once,
 )
+from hl_async.resources.repeating import check_unchanged, deleted
 from hl_async.resources.requesting import with_number
 
 if TYPE_CHECKING:
@@ -209,12 +210,8 @@ class Estimates:
         contact = before.contact_details.id if before.contact_details else None
         # Read again just before the write. The API has no conditional write, so this only narrows the gap.
         now = await self._read(estimate_id, contact)
-        for expected in (seen, before.updated_at):
-            if expected is not None and now.updated_at != expected:
-                raise WriteConflict(
-                    f"estimate {estimate_id} was changed at {now.updated_at} by another client; read it again",
-                    operation=op.UPDATE_ESTIMATE.at,
-                )
+        name = f"estimate {estimate_id}"
+        check_unchanged(name, now.updated_at, seen, before.updated_at, operation=op.UPDATE_ESTIMATE)
         return await self.update(estimate_id, update)
 
     async def delete(self, estimate_id: str) -> Estimate:
@@ -231,13 +228,8 @@ class Estimates:
 
             await shop.estimates.delete(estimate.id)
         """
-        try:
-            return await self._at.call(op.DELETE_ESTIMATE, estimate_id)
-        except NotFound as error:
-            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
-            if not error.ambiguous:
-                raise
-        return Estimate(id=estimate_id, deleted=True)
+        gone = Estimate(id=estimate_id, deleted=True)
+        return await deleted(self._at.call(op.DELETE_ESTIMATE, estimate_id), gone)
 
     async def send(
         self,

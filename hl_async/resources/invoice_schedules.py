@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 
 from hl_async import operations as op
-from hl_async.errors import BadRequest, NotFound
 from hl_async.models import (
     AutoPayment,
     Deleted,
@@ -17,6 +17,7 @@ from hl_async.models import (
 )
 from hl_async.models.choices import PaymentModeFilter
 from hl_async.pagination import Pager
+from hl_async.resources.repeating import deleted, reached
 from hl_async.resources.requesting import Requester
 
 
@@ -90,13 +91,8 @@ class InvoiceSchedules:
 
     async def delete(self, schedule_id: str) -> Deleted:
         """Delete a schedule. Safe to retry. Raises :class:`NotFound`, unless an attempt of this call deleted it."""
-        try:
-            return await self._at.call(op.DELETE_INVOICE_SCHEDULE, schedule_id)
-        except NotFound as error:
-            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
-            if not error.ambiguous:
-                raise
-        return Deleted(success=True)
+        call = self._at.call(op.DELETE_INVOICE_SCHEDULE, schedule_id)
+        return await deleted(call, Deleted(success=True))
 
     async def start(self, schedule_id: str, start: ScheduleStart) -> InvoiceSchedule:
         """Start a schedule: it creates invoices, sends them and, with auto payment, charges the customer.
@@ -144,14 +140,8 @@ class InvoiceSchedules:
             BadRequest: The schedule is not running.
             NotFound: The schedule is not in this location.
         """
-        try:
-            return await self._at.call(op.CANCEL_INVOICE_SCHEDULE, schedule_id)
-        except BadRequest as error:
-            if not error.ambiguous:
-                raise
-            refused = error
-        # The refusal may be about this call's own first attempt, whose answer was lost.
-        schedule = await self.get(schedule_id)
-        if schedule.status not in ("cancelled", "canceled"):
-            raise refused
-        return schedule
+        return await reached(
+            self._at.call(op.CANCEL_INVOICE_SCHEDULE, schedule_id),
+            partial(self.get, schedule_id),
+            lambda schedule: schedule.status in ("cancelled", "canceled"),
+        )

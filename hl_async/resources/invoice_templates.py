@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 from hl_async import operations as op
-from hl_async.errors import NotFound
 from hl_async.models import (
     Deleted,
     InvoiceTemplate,
@@ -18,6 +17,7 @@ from hl_async.models import (
 )
 from hl_async.models.choices import PaymentModeFilter
 from hl_async.pagination import Pager
+from hl_async.resources.repeating import deleted
 from hl_async.resources.requesting import Requester
 
 
@@ -91,13 +91,8 @@ class InvoiceTemplates:
 
     async def delete(self, template_id: str) -> Deleted:
         """Delete a template. Safe to retry. Raises :class:`NotFound`, unless an attempt of this call deleted it."""
-        try:
-            return await self._at.call(op.DELETE_INVOICE_TEMPLATE, template_id)
-        except NotFound as error:
-            # The first attempt may have deleted it: only then is the 404 of a repetition a success.
-            if not error.ambiguous:
-                raise
-        return Deleted(success=True)
+        call = self._at.call(op.DELETE_INVOICE_TEMPLATE, template_id)
+        return await deleted(call, Deleted(success=True))
 
     async def update_late_fees(self, template_id: str, late_fees: LateFeesConfiguration) -> InvoiceTemplate:
         """Replace the late fees of invoices made from the template. Safe to retry. Raises :class:`NotFound`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from hl_async import operations as op
-from hl_async.errors import BadRequest, InvalidRequest, NotFound, WriteConflict
+from hl_async.errors import InvalidRequest
 from hl_async.models import (
     Invoice,
     InvoiceDraft,
@@ -29,6 +30,7 @@ from hl_async.pagination import Pager
 from hl_async.resources.changes import ListSource, feed_of
 from hl_async.resources.locations import LocationRequester
 from hl_async.resources.once_documents import create_invoice_once
+from hl_async.resources.repeating import check_unchanged, deleted, reached
 from hl_async.resources.requesting import with_number
 
 if TYPE_CHECKING:
@@ -183,12 +185,8 @@ class Invoices:
         update = before.to_update(**changes)
         # Read again just before the write. The API has no conditional write, so this only narrows the gap.
         now = await self.get(invoice_id)
-        for expected in (seen, before.updated_at):
-            if expected is not None and now.updated_at != expected:
-                raise WriteConflict(
-                    f"invoice {invoice_id} was changed at {now.updated_at} by another client; read it again",
-                    operation=op.UPDATE_INVOICE.at,
-                )
+        name = f"invoice {invoice_id}"
+        check_unchanged(name, now.updated_at, seen, before.updated_at, operation=op.UPDATE_INVOICE)
         return await self.update(invoice_id, update)
 
     async def delete(self, invoice_id: str) -> Invoice:
@@ -202,13 +200,7 @@ class Invoices:
             BadRequest: The invoice is not a draft.
             NotFound: The invoice is not in this location.
         """
-        try:
-            return await self._at.call(op.DELETE_INVOICE, invoice_id)
-        except NotFound as error:
-            if not error.ambiguous:
-                raise
-        # The first attempt deleted it and its answer was lost.
-        return Invoice(id=invoice_id)
+        return await deleted(self._at.call(op.DELETE_INVOICE, invoice_id), Invoice(id=invoice_id))
 
     async def void(self, invoice_id: str) -> Invoice:
         """Void an invoice, so that the customer owes nothing for it. Safe to retry.
@@ -224,17 +216,11 @@ class Invoices:
 
             await shop.invoices.void(open_invoice.id)
         """
-        try:
-            return await self._at.call(op.VOID_INVOICE, invoice_id)
-        except BadRequest as error:
-            if not error.ambiguous:
-                raise
-            refused = error
-        # The refusal may be about this call's own first attempt, whose answer was lost.
-        invoice = await self.get(invoice_id)
-        if invoice.status != "void":
-            raise refused
-        return invoice
+        return await reached(
+            self._at.call(op.VOID_INVOICE, invoice_id),
+            partial(self.get, invoice_id),
+            lambda invoice: invoice.status == "void",
+        )
 
     async def send(self, invoice_id: str, message: InvoiceSend) -> InvoiceSent:
         """Send an invoice to the customer by mail or SMS, in the name of a user of the location.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import pytest
 
 import samples
+from example_jobs import run_job
 from hl_async.sandbox import Sandbox
 from hl_async.sync import HighLevel
 from hl_async.testing.serving import served
@@ -24,23 +22,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "dlt_source.py"
 
 def night(box: Sandbox, folder: Path) -> None:
     """Run the example as a nightly job does."""
-    settings = {
-        "HL_TOKEN": box.token,
-        "HL_BASE_URL": box.url,
-        "HL_LOCATION_ID": box.location_id,
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-        "DLT_DATA_DIR": str(folder / "dlt"),
-    }
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE)],
-        cwd=folder,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "no failed jobs" in done.stdout
+    assert "no failed jobs" in run_job(EXAMPLE, box, folder)
 
 
 def asked(folder: Path, query: str) -> list[Any]:

@@ -151,6 +151,7 @@ async def test_products_payments_and_opportunities_have_pages(
     await shop.opportunities.create(
         OpportunityDraft(pipeline_id=pipeline.id, name="New kitchen", status="open", contact_id=contact.id)
     )
+    assert "user0000000000000001" in await read(browser, f"{place}/users"), "the id that sending takes"
     shown = await read(browser, f"{place}/opportunities")
     assert "New kitchen" in shown and f"contacts/{contact.id}" in shown
     overview = await read(browser, place)
@@ -187,6 +188,20 @@ async def test_the_parts_that_are_shown_add_up_to_the_total(
         stored = box.ledger.places[box.location_id].estimates[made.id]
         assert sum((value for _, value in sums(stored)), Decimal(0)) == made.total
         assert f"{money(made.total, currency)}" in document_view(stored, "estimates")
+
+
+async def test_a_sheet_leaves_out_what_its_document_does_not_have(
+    browser: aiohttp.ClientSession, box: Sandbox, hl: HighLevel
+) -> None:
+    made = await hl.location().invoice_schedules.create(samples.schedule())
+    page = await read(browser, f"location/{box.location_id}/schedules/{made.id}")
+    sheet = page[page.index("<article") : page.index("</article>")]
+    assert "29.97 USD" in sheet
+    for missing in ("Date", "Due", "Paid"):
+        assert missing not in sheet, missing
+    estimate = await hl.location().estimates.create(samples.estimate())
+    page = await read(browser, f"location/{box.location_id}/estimates/{estimate.id}")
+    assert "Valid until 2040-12-31" in page and "<strong>From</strong>" not in page
 
 
 async def test_what_customers_write_stays_text(
@@ -499,7 +514,7 @@ async def test_the_history_of_a_document_is_told_in_one_time_zone(
     made = await hl.location().estimates.create(samples.estimate())
     await hl.location().estimates.send(made.id, EstimateSend(action="email", user_id="3HIpOF9NIc5ltriQWPqr"))
     page = await read(browser, f"location/{box.location_id}/estimates/{made.id}")
-    rows = re.findall(r"<tr>\s*<td>(\d{4}-\d\d-\d\d \d\d):[^<]*</td>\s*<td>(created|sent)</td>", page)
+    rows = re.findall(r"<tr>\s*<td[^>]*>(\d{4}-\d\d-\d\d \d\d):[^<]*</td>\s*<td>(created|sent)</td>", page)
     assert [change for _, change in rows] == ["created", "sent"]
     assert len({hour for hour, _ in rows}) == 1
 

@@ -70,7 +70,7 @@ def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[s
 
     Args:
         document: The document as the API answers it.
-        kind: ``estimates`` or ``invoices``; templates look like what they make.
+        kind: One of ``KINDS``. Templates and schedules look like what they make, without what only that has.
         zone: The location's time zone, which the instants of the answer become days in.
     """
     currency = str(document.get("currency") or "USD")
@@ -88,23 +88,21 @@ def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[s
     # The sums are reckoned again here, so that a total that does not add up is seen on the sheet.
     feet = [Foot(name, money(value, currency)) for name, value in sums(document)]
     feet.append(Foot("Total", money(document.get("total"), currency), True))
-    if kind == "invoices":
+    if kind == "invoices":  # nothing is paid or due of a template
         feet.append(Foot("Paid", money(document.get("amountPaid"), currency)))
         feet.append(Foot("Due", money(document.get("amountDue"), currency), True))
     number = document.get("estimateNumber") or document.get("invoiceNumber") or ""
     prefix = document.get("estimateNumberPrefix") or document.get("invoiceNumberPrefix") or ""
-    label, last = ("Valid until", "expiryDate") if kind == "estimates" else ("Due", "dueDate")
+    days = {"Date": "issueDate", "Valid until": "expiryDate", "Due": "dueDate"}
+    parties = {
+        "From": _party(document.get("businessDetails")),
+        "To": _party(document.get("contactDetails")),
+    }
     return {
-        "heading": f"{document.get('title') or kind[:-1].upper()} {prefix}{number}".strip(),
-        "name": document.get("name") or "",
-        "status": document.get("estimateStatus") or document.get("status") or "",
-        "issued": _day(document.get("issueDate"), zone),
-        "last_label": label,
-        "last_day": _day(document.get(last), zone),
-        "parties": {
-            "From": _party(document.get("businessDetails")),
-            "To": _party(document.get("contactDetails")),
-        },
+        "heading": f"{document.get('title') or kind[:-1].replace('_', ' ').upper()} {prefix}{number}".strip(),
+        "about": [str(document[key]) for key in ("name", "estimateStatus", "status") if document.get(key)],
+        "days": [f"{label} {_day(document[key], zone)}" for label, key in days.items() if document.get(key)],
+        "parties": {label: found for label, found in parties.items() if found},
         "lines": lines,
         "feet": feet,
         "terms": words(document.get("termsNotes")),

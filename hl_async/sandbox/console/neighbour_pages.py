@@ -1,4 +1,4 @@
-"""Internal. The pages of what a location holds besides documents: contacts, products, payments, opportunities."""
+"""Internal. The pages of what a location holds besides documents: contacts, users, products and the like."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Entry = Mapping[str, Any]
 
-NEIGHBOURS: Final = ("contacts", "products", "payments", "opportunities")
+NEIGHBOURS: Final = ("contacts", "users", "products", "payments", "opportunities")
 PAGE: Final = 50
 _FACTS: Final = {
     "E-mail": "email", "Phone": "phone", "Company": "companyName", "Address": "address1", "City": "city",
@@ -32,6 +32,7 @@ def counts(box: SandboxState, place: LocationState) -> dict[str, int]:
     state = _state(box, place)
     return {
         "contacts": len(state.contacts),
+        "users": len(state.users),
         "products": len(state.products),
         "payments": sum(len(one) for one in place.payments.values()),
         "opportunities": len(state.opportunities),
@@ -81,7 +82,11 @@ def contact(box: SandboxState, place_id: str, contact_id: str) -> str | None:
         str(found.get("name") or found.get("email") or contact_id),
         back=f"{_base(place_id)}/contacts",
         base=_base(place_id),
-        facts={name: found[field] for name, field in _FACTS.items() if found.get(field)},
+        facts={
+            name: _time(found[field]) if field.startswith("date") else found[field]
+            for name, field in _FACTS.items()
+            if found.get(field)
+        },
         tags=found.get("tags") or (),
         emails=[one.get("email") for one in found.get("additionalEmails") or ()],
         fields=list(fields),
@@ -150,6 +155,19 @@ def _contacts(state: NeighbourState, place: LocationState) -> list[dict[str, Any
     ]
 
 
+def _users(state: NeighbourState, place: LocationState) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": one["id"],
+            "name": one.get("name", ""),
+            "email": one.get("email", ""),
+            "role": (one.get("roles") or {}).get("role", ""),
+            "text": _text(one, ("name", "email", "id")),
+        }
+        for one in reversed(state.users)
+    ]
+
+
 def _products(state: NeighbourState, place: LocationState) -> list[dict[str, Any]]:
     return [
         {
@@ -210,6 +228,7 @@ def _opportunity(state: NeighbourState, one: Entry) -> dict[str, Any]:
 
 _ROWS: Final = {
     "contacts": _contacts,
+    "users": _users,
     "products": _products,
     "payments": _payments,
     "opportunities": _opportunities,

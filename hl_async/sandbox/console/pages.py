@@ -125,7 +125,7 @@ def document(
         said=said,
         back=f"{base}?kind={kind}",
         there=f"{base}/{kind}/{quote(document_id)}",
-        paper=paper(found, "estimates" if "estimate" in kind else "invoices", place.zone if place else None),
+        paper=paper(found, kind, place.zone if place else None),
         is_for_customers=kind in ("estimates", "invoices"),
         customer_actions=actions,
         no_action="A draft has to be sent before a customer sees it."

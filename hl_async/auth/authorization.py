@@ -58,8 +58,18 @@ class ConsentOptions(TypedDict, total=False):
 class ConsentApp(Protocol):
     """The part of an app that a consent flow uses."""
 
-    def authorize_url(self, state: str, **options: Unpack[ConsentOptions]) -> str:
-        """Return the address of the consent page."""
+    def authorize_url(
+        self,
+        state: str,
+        *,
+        scopes: Iterable[str] = ...,
+        version_id: str | None = ...,
+        host: str = ...,
+        same_window: bool = ...,
+        extra: Mapping[str, str] | None = ...,
+        redirect_uri: str | None = ...,
+    ) -> str:
+        """Return the address of the consent page; see :class:`ConsentOptions`."""
         ...
 
     async def exchange_code(self, code: str, *, redirect_uri: str | None) -> Installation:

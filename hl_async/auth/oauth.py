@@ -123,14 +123,7 @@ class OAuthApp:
         self._redirect_uri = redirect_uri
         self._wall = wall
         self._repository = TokenRepository(client_id, self._store)
-        company_of: CompanyOf | None = None
-        if isinstance(company_id, str):
-            company: str = company_id
-
-            def company_of(key: str) -> str | None:
-                return company
-        elif company_id is not None:
-            company_of = company_id
+        company_of = _company_of(company_id) if isinstance(company_id, str) else company_id
         policy = refresh or RefreshPolicy()
         self._refresher = Refresher(
             self._repository, policy, company_of, monotonic=monotonic, wall=wall, random=random
@@ -339,6 +332,11 @@ class OAuthApp:
 
     def __repr__(self) -> str:
         return f"OAuthApp({self._client_id!r}, secret={self._client_secret}, store={self._store!r})"
+
+
+def _company_of(company_id: str) -> CompanyOf:
+    """Return the agency of every location, where there is one agency only."""
+    return lambda key: company_id
 
 
 def _store_from(found: Environment) -> TokenStore:

@@ -281,7 +281,7 @@ def write_report(path: Path, findings: Iterable[Difference]) -> None:
     rows = ({name: getattr(finding, name) for name in _COLUMNS} for finding in findings)
     with open_private(path, "w", newline="") as file:
         if path.suffix.lower() == ".csv":
-            table = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+            table: csv.DictWriter[str] = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
         else:

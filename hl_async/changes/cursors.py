@@ -17,7 +17,7 @@ from hl_async.storage.queries import Queries
 from hl_async.storage.sqlite import SqliteFile, SqliteRules, apply_steps
 
 _RULES: Final = SqliteRules("the cursor file", CursorError, is_wal=True)
-_STATEMENTS: Final = Queries(__package__, "sqlite.sql")
+_STATEMENTS: Final = Queries(__name__, "sqlite.sql")
 
 
 @runtime_checkable

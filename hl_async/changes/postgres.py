@@ -11,7 +11,7 @@ from hl_async.secret import Secret
 from hl_async.storage.postgres import Database, Tables, changed_rows, database_of
 from hl_async.storage.queries import NumberedQueries
 
-_STATEMENTS: Final = NumberedQueries(__package__, "postgres.sql")
+_STATEMENTS: Final = NumberedQueries(__name__, "postgres.sql")
 _CURSORS: Final = Tables("changes", (_STATEMENTS["tables"],), CursorError)
 
 

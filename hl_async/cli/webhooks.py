@@ -155,14 +155,13 @@ class _Receiver(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Receiver
-
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "0")
         size = int(length) if length.isdecimal() else 0
         if size > _MOST:
             self._answer(413)
             return
+        assert isinstance(self.server, _Receiver)
         self._answer(self.server.receive(self.rfile.read(size), dict(self.headers.items())))
 
     def _answer(self, status: int) -> None:

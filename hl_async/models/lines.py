@@ -59,8 +59,6 @@ class LineChanges(TypedDict, total=False):
     currency: str
     amount: Number
     description: str | None
-    product_id: str | None
-    price_id: str | None
     taxes: list[ItemTax]
     automatic_tax_category_id: str | None
     is_setup_fee_item: bool

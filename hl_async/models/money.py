@@ -76,7 +76,7 @@ def guard(*values: Decimal | None) -> None:
 def _all_sound(values: Iterable[Decimal | None]) -> bool:
     try:
         for value in values:
-            if value.__class__ is Decimal and not _plus(value).is_finite():
+            if type(value) is Decimal and not _plus(value).is_finite():
                 return False
     except ArithmeticError:
         return False

@@ -209,7 +209,8 @@ def _text(value: Any, path: str) -> Any:
 def check_text(value: str, path: str) -> None:
     """Refuse text with half a character, such as text cut between the two UTF-16 halves of an emoji."""
     try:
-        value.isascii() or value.encode()
+        if not value.isascii():
+            value.encode()
     except UnicodeEncodeError:
         raise InvalidRequest(
             path, "contains a lone surrogate, which has no UTF-8 form; was it cut inside a character?"

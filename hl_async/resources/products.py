@@ -67,7 +67,7 @@ class Products:
         return self._at.paginate(op.LIST_PRICES, {}, limit=limit, offset=offset, ids=(product_id,))
 
     async def line(
-        self, product_id: str, price_id: str | None = None, /, qty: Number = 1, **changes: Unpack[LineChanges]
+        self, product_id: str, price_id: str | None = None, qty: Number = 1, **changes: Unpack[LineChanges]
     ) -> LineItem:
         """Return the line of a product by its ids, for a draft. Only reads.
 

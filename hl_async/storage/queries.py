@@ -19,7 +19,7 @@ class Queries:
     """The statements of one file, as SQLite takes them.
 
     Args:
-        package: The package that holds the file.
+        module: ``__name__`` of a module beside the file.
         file: Its name.
 
     Raises:
@@ -28,9 +28,9 @@ class Queries:
 
     __slots__ = ("_texts",)
 
-    def __init__(self, package: str, file: str) -> None:
+    def __init__(self, module: str, file: str) -> None:
         # through the package's loader: the package may lie in an archive
-        data = pkgutil.get_data(package, file)
+        data = pkgutil.get_data(module.rpartition(".")[0], file)
         start, *parts = _NAME.split((data or b"").decode())
         names = parts[::2]
         if _COMMENT.sub("", start).strip() or len(set(names)) < len(names):
@@ -52,8 +52,8 @@ class NumberedQueries(Queries):
 
     __slots__ = ("_orders",)
 
-    def __init__(self, package: str, file: str) -> None:
-        super().__init__(package, file)
+    def __init__(self, module: str, file: str) -> None:
+        super().__init__(module, file)
         self._orders: dict[str, tuple[str, ...]] = {}
         for name, text in self._texts.items():
             order = tuple(dict.fromkeys(_VALUE.findall(text)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any, Final
 
@@ -32,11 +32,9 @@ class _Body(payload.BytesPayload):
         self._attempt = attempt
         self.transport: asyncio.Transport | None = None
 
-    def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> Coroutine[Any, Any, None]:
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self._begin(writer)
-        return super().write_with_length(writer, content_length)
+        await super().write_with_length(writer, content_length)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self._begin(writer)

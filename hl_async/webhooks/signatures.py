@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -67,13 +68,11 @@ def _signature(headers: Headers, name: str) -> str | None:
 
 def _pairs(headers: Headers) -> Iterable[tuple[Any, Any]]:
     pairs: Any = headers.items() if isinstance(headers, Mapping) else headers
-    try:
-        found = [tuple(pair) for pair in pairs]
-    except TypeError:
-        found = [()]
-    if isinstance(pairs, str | bytes) or any(len(pair) != 2 for pair in found):
-        raise InvalidRequest("headers", "must be a mapping of names to values, or pairs as in ASGI")
-    return found
+    # Text would come apart into characters.
+    if not isinstance(pairs, str | bytes):
+        with suppress(TypeError, ValueError):
+            return [(name, value) for name, value in pairs]
+    raise InvalidRequest("headers", "must be a mapping of names to values, or pairs as in ASGI")
 
 
 def _text(value: object, what: str) -> str:

@@ -42,7 +42,7 @@ def test_statements_are_found_by_name_without_their_comments(package: str) -> No
         package,
         "-- about: all\n\n-- name: one\n-- why\nselect 1,\n  -- more\n  2\n\n-- name: two\nselect 3\n",
     )
-    queries = Queries(package, file)
+    queries = Queries(f"{package}.beside", file)
     assert (queries["one"], queries["two"]) == ("select 1,\n  2", "select 3")
     assert queries.names == {"one", "two"}
     with pytest.raises(KeyError):
@@ -52,12 +52,12 @@ def test_statements_are_found_by_name_without_their_comments(package: str) -> No
 @pytest.mark.parametrize("text", ["select 1", "-- name: a\nselect 1\n-- name: a\nselect 2"])
 def test_a_statement_without_a_name_of_its_own_is_refused(package: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"some\.sql"):
-        Queries(package, write(package, text))
+        Queries(f"{package}.beside", write(package, text))
 
 
 def test_named_values_become_numbers_and_casts_stay(package: str) -> None:
     text = "-- name: a\nselect :x::text, :long_name, :x, '5'::int8[] -- :x in a remark is a value too\n"
-    queries = NumberedQueries(package, write(package, text))
+    queries = NumberedQueries(f"{package}.beside", write(package, text))
     assert queries["a"].startswith("select $1::text, $2, $1, '5'::int8[]")
     assert queries.bind("a", long_name=2, x=1, unused=3)[1:] == (1, 2)
     with pytest.raises(KeyError):

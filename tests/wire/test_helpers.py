@@ -75,7 +75,7 @@ async def test_a_line_is_made_of_ids_and_unknown_ones_are_refused_before_anythin
     ash = await shop.products.create_price(
         product.id, PriceDraft(name="Ash", type="one_time", currency="USD", amount="149")
     )
-    line = await shop.products.line(product.id, ash.id, description="Ash, oiled")
+    line = await shop.products.line(product_id=product.id, price_id=ash.id, description="Ash, oiled")
     assert (line.amount, line.description) == (Decimal(149), "Ash, oiled")
     with pytest.raises(InvalidRequest, match=rf"is missing; there are: {oak.id} \(Oak\), {ash.id} \(Ash\)"):
         await shop.products.line(product.id)

@@ -29,7 +29,7 @@ from hl_async.errors import JournalError, LaneLost
 from hl_async.storage.postgres import Database, Tables, changed_rows, plain_text
 from hl_async.storage.queries import NumberedQueries
 
-_SQL: Final = NumberedQueries(__package__, "postgres_steps.sql")
+_SQL: Final = NumberedQueries(__name__, "postgres_steps.sql")
 
 STEPS: Final = Tables("steps", (_SQL["tables"],), JournalError)
 """What the stages of runs do."""

@@ -21,10 +21,10 @@ _APPLICATION_ID: Final = 0x686C6A31  # "hlj1"
 # WAL's two files, and the one of a transaction from before WAL is switched on
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
-STATEMENTS: Final = Queries(__package__, "sqlite.sql")
+STATEMENTS: Final = Queries(__name__, "sqlite.sql")
 """The statements of an embedded journal."""
 
-_SCHEMA: Final = Queries(__package__, "sqlite_schema.sql")
+_SCHEMA: Final = Queries(__name__, "sqlite_schema.sql")
 _STEPS: Final = (_SCHEMA["runs"], _SCHEMA["evidence"])
 """Step ``n`` takes a journal from schema ``n`` to ``n + 1``."""
 

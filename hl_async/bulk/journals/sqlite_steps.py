@@ -30,7 +30,7 @@ from hl_async.storage.queries import Queries
 
 T = TypeVar("T")
 
-_SQL: Final = Queries(__package__, "sqlite_steps.sql")
+_SQL: Final = Queries(__name__, "sqlite_steps.sql")
 
 
 class StepFile(Protocol):

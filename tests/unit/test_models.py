@@ -617,7 +617,11 @@ def test_keywords_that_change_something_are_the_fields_of_what_they_change() -> 
     assert set(get_type_hints(EstimateChanges)) == estimate_fields
     assert set(get_type_hints(EstimateDraftChanges)) == {*EstimateDraft.__struct_fields__} - {"expiry_date"}
     assert set(get_type_hints(InvoiceChanges)) == set(InvoiceUpdate.__struct_fields__)
-    assert set(get_type_hints(LineChanges)) == {*LineItem.__struct_fields__} - {"qty", "product_id", "price_id"}
+    assert set(get_type_hints(LineChanges)) == {*LineItem.__struct_fields__} - {
+        "qty",
+        "product_id",
+        "price_id",
+    }
     assert set(get_type_hints(CallChanges)) == set(CallOptions.__struct_fields__)
     keywords = set(inspect.signature(HighLevel.__init__).parameters) - {"self", "credentials"}
     assert ClientSettings.__optional_keys__ == keywords

@@ -3,8 +3,8 @@
 Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
 ``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of its
 records), ``iif NAME`` (columns of a type of record), ``nested NAME`` (columns with a table in each cell), ``records``
-(their place inside JSON), ``key``, ``set`` (a setting), ``left out``, ``seen`` (evidence for the columns), ``variant
-NAME`` (see :func:`parse_profiles`).
+(their place inside JSON), ``key`` (the column that names a document), ``set`` (a setting), ``left out``, ``seen``
+(evidence for the columns), ``variant NAME`` (see :func:`parse_profiles`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hl_async.bulk.sources.iif import IIF, iif_columns
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import SqlQuery, TableSpec
 from hl_async.bulk.sources.staging import JSON, json_values, unwrapped
-from hl_async.bulk.sources.tables import DELIMITERS, WORKBOOKS, table_rows, unique_names
+from hl_async.bulk.sources.tables import DELIMITERS, ENCODINGS, WORKBOOKS, table_rows, unique_names
 from hl_async.errors import ConfigurationError, SourceError
 
 _HEADER: Final = re.compile(r"-- ([a-z]+(?: [a-z]+)?(?: [a-z_]+)?): (.*)")
@@ -131,6 +131,7 @@ def parse_profile(name: str, text: str) -> Profile:
     values: dict[str, Any] = {"name": name, "export": "", "kind": "estimate", "left out": "", "seen": ""}
     tables: dict[str, TableSpec] = {}
     settings: list[str] = []
+    own_key = ""
     for line in text.splitlines():
         if not line.strip():
             continue
@@ -157,13 +158,17 @@ def parse_profile(name: str, text: str) -> Profile:
             tables[table].nested = parts
         elif key in ("key", "records") and tables:
             setattr(next(iter(tables.values())), key, value if key == "key" else parts)
+        elif key == "key":
+            own_key = value
         elif key == "set":
             settings.append(value)
         elif key in values:
             values[key] = value
         else:
             raise SourceError(f"{name}: unknown header line {line!r}")
-    query = SqlQuery(text=text, label=f"{name}.sql", tables=list(tables.values()), settings=settings)
+    query = SqlQuery(
+        text=text, label=f"{name}.sql", tables=list(tables.values()), settings=settings, key=own_key
+    )
     return Profile(name, values["name"], values["export"], values["kind"], values["left out"], query)
 
 
@@ -242,17 +247,24 @@ def _names_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:
 
 def _headers_of(path: Path) -> Iterator[set[str]]:
     """Yield the rows that may be a header, as sets of names."""
-    settings = SourceSettings()
-    # a wrong delimiter makes one wide cell of the header, and fits no profile
-    for delimiter in ("",) if path.suffix.lower() in WORKBOOKS else DELIMITERS:
-        try:
-            for row in table_rows(path, settings, delimiter):
-                if row.number > _TITLES:
-                    break
-                yield set(unique_names(row.cells))
-        except SourceError:
-            if delimiter in ("", ","):
-                raise
+    problems: list[SourceError] = []
+    rows = 0
+    for encoding in ENCODINGS:
+        settings = SourceSettings(encoding=encoding)
+        # a wrong delimiter makes one wide cell of the header or breaks its quotes, and fits no profile
+        for delimiter in ("",) if path.suffix.lower() in WORKBOOKS else DELIMITERS:
+            try:
+                for row in table_rows(path, settings, delimiter):
+                    if row.number > _TITLES:
+                        break
+                    rows += 1
+                    yield set(unique_names(row.cells))
+            except SourceError as error:
+                problems.append(error)
+        if rows or not any("encoding" in str(one) for one in problems):
+            break
+    if problems and not rows:
+        raise problems[0]
 
 
 def _keys_of(path: Path, spec: TableSpec) -> Iterator[set[str]]:

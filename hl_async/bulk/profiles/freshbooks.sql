@@ -20,6 +20,6 @@ SELECT
   "Discount Percentage" AS line_discount_value, "Line Subtotal" AS line_total,
   "Tax 1 Type" AS line_tax_name, "Tax 1 Amount" AS line_tax_amount,
   "Tax 2 Type" AS line_tax2_name, "Tax 2 Amount" AS line_tax2_amount,
-  sum(try_cast(replace("Line Total", ',', '') AS DECIMAL(18, 4))) OVER (PARTITION BY "Invoice #") AS total
+  sum(number_of("Line Total")) OVER (PARTITION BY "Invoice #") AS total
 FROM export LEFT JOIN people ON people.Organization = "Client Name"
 ORDER BY _line

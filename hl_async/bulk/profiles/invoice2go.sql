@@ -9,13 +9,13 @@
 -- left out: withholding tax (a document with one is rejected), payments one by one, shipping addresses; quotes: --as estimate
 WITH docs AS (
   SELECT *, (Items::JSON->'$[*]')::JSON[] AS rows, (Taxes::JSON->'$[*]')::JSON[] AS known,
-    coalesce(try_cast(ShipAmount AS DECIMAL(18, 4)), 0) AS shipped FROM export
+    coalesce(number_of(ShipAmount), 0) AS shipped FROM export
 )
 SELECT
   Id AS source_id, _line AS place, DocumentNumber AS number, Comment AS terms_notes, CurrencyCode AS currency,
   concat_ws(', ', StyleName, DocumentStatus) AS status, DocumentDate AS issue_date,
   Name AS customer_name, EmailRecipient AS customer_email, DocumentRecipientAddress AS customer_line1,
-  CASE WHEN coalesce(try_cast(WithholdingTaxAmount AS DECIMAL(18, 4)), 0) <> 0
+  CASE WHEN coalesce(number_of(WithholdingTaxAmount), 0) <> 0
        THEN 'a tax of ' || WithholdingTaxAmount || ' is withheld, which the API has no field for' END AS reject,
   [{'name': coalesce(nullif(i->>'$.description', ''), nullif(i->>'$.code', ''), 'Item'), 'qty': i->>'$.qty', 'amount': i->>'$.unit_price',
     'discount_value': CASE WHEN i->>'$.discount_type' = 'percentage' THEN i->>'$.discount_percentage' ELSE i->>'$.discount_amount' END,

@@ -23,7 +23,7 @@ WITH heads AS (  -- an id of its own if the file gives one, else the number
   SELECT NAME AS who, any_value(EMAIL) AS email, any_value(PHONE1) AS phone, any_value(COMPANYNAME) AS company FROM cust GROUP BY 1 HAVING count(*) = 1
 ), rows AS (
   SELECT _document AS doc, _line AS line, INVITEM AS item, MEMO AS memo, ACCNT AS account, TAXABLE AS taxable, AMOUNT AS amount,
-    coalesce(EXTRA = 'AUTOSTAX', false) AS is_tax, try_cast(replace(AMOUNT, ',', '') AS DECIMAL(18, 4)) AS money, try_cast(QNTY AS DECIMAL(18, 6)) AS pieces FROM spl
+    coalesce(EXTRA = 'AUTOSTAX', false) AS is_tax, number_of(AMOUNT) AS money, number_of(QNTY) AS pieces FROM spl
 ), sums AS (
   SELECT doc, -sum(money) FILTER (WHERE is_tax) AS tax, any_value(coalesce(item, memo)) FILTER (WHERE is_tax) AS tax_name,
     sum(money) FILTER (WHERE NOT is_tax AND money > 0) AS off FROM rows GROUP BY 1

@@ -10,8 +10,7 @@
 WITH rows AS (
   SELECT *, "Account Group" = 'Income' AS is_line, "Account Type" ILIKE '%receivable%' AS is_receivable,
     "Account Type" ILIKE '%tax%' AS is_tax,
-    try_cast(regexp_replace("Debit Amount (Two Column Approach)", '[^0-9.-]', '', 'g') AS DECIMAL(18, 4)) AS debit,
-    try_cast(regexp_replace("Credit Amount (Two Column Approach)", '[^0-9.-]', '', 'g') AS DECIMAL(18, 4)) AS credit
+    number_of("Debit Amount (Two Column Approach)") AS debit, number_of("Credit Amount (Two Column Approach)") AS credit
   FROM export WHERE "Invoice Number" IS NOT NULL
 ), sums AS (
   SELECT "Invoice Number" AS id, sum(debit) FILTER (WHERE is_receivable) AS total, sum(credit) FILTER (WHERE is_tax) AS tax,

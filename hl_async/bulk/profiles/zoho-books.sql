@@ -27,9 +27,9 @@ SELECT
   "Item Tax" AS line_tax_name, "Item Tax %" AS line_tax_rate, "Item Tax Amount" AS line_tax_amount,
   coalesce("Is Inclusive Tax", 'false') AS line_tax_inclusive,
   CASE WHEN lower("Discount Type") = 'item_level' THEN NULL
-       WHEN coalesce(try_cast("Entity Discount Percent" AS DECIMAL(18, 6)), 0) <> 0 THEN "Entity Discount Percent"
+       WHEN coalesce(number_of(rtrim("Entity Discount Percent", '% ')), 0) <> 0 THEN "Entity Discount Percent"
        ELSE "Entity Discount Amount" END AS discount_value,
-  CASE WHEN coalesce(try_cast("Entity Discount Percent" AS DECIMAL(18, 6)), 0) <> 0 THEN 'percentage' ELSE 'fixed' END AS discount_type,
+  CASE WHEN coalesce(number_of(rtrim("Entity Discount Percent", '% ')), 0) <> 0 THEN 'percentage' ELSE 'fixed' END AS discount_type,
   CASE WHEN lower("Is Discount Before Tax") = 'false' THEN 'true' ELSE 'false' END AS discount_after_tax,
   [{'name': 'Shipping', 'amount': "Shipping Charge"},
    {'name': coalesce("Adjustment Description", 'Adjustment'), 'amount': Adjustment},

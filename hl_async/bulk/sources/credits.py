@@ -67,7 +67,9 @@ def without_credits(document: Document, currency: str, notes: list[str]) -> Docu
         (one.amount for one in charges), _ZERO
     ):
         raise InvalidRequest(
-            "total", f"lines of -{below} leave nothing to pay: a credit note is not an estimate or invoice"
+            "total",
+            f"lines of -{below} leave nothing to pay: a credit note is not an estimate or invoice, "
+            "so leave it out (skip)",
         )
     kept = msgspec.structs.replace(document, lines=lines, charges=charges)
     # a discount keeps the lines visible, so it is preferred where no tax rate depends on the prices
@@ -142,7 +144,8 @@ def _absorb(lines: list[DocumentLine], credit: _Credit, currency: str, *, is_spr
         what = "line" if credit.is_line else "charge"
         raise InvalidRequest(
             f"{what} {credit.name!r}",
-            f"-{credit.net} is negative, and no line that is taxed alike can take it",
+            f"-{credit.net} is negative, and no line that is taxed alike can take it; "
+            "it would change the taxes, so correct it in the source or give their sum as tax_amount of the document",
         )
     line = lines[index]
     net = _net(line, currency)

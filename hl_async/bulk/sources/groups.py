@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from hl_async.bulk.sources.tables import TableRow, fitted
+from hl_async.bulk.sources.tables import TableRow, fitted, is_note, repeats_header
 
 
 class _RowRules(Protocol):
@@ -77,8 +77,15 @@ class RowGroups:
             # blank rows stand between the parts of many exports
             if not any(row.cells):
                 continue
+            if repeats_header(row.cells, self._header):
+                continue
             if len(row.cells) != width:
                 if not any(cell.strip() for cell in row.cells):
+                    continue
+                # a rule may leave out the notes between the pages of a report
+                if is_note(row.cells, width) and self._rules.is_dropped(
+                    [*row.cells, *[""] * (width - len(row.cells))]
+                ):
                     continue
                 row = fitted(row, self._header, pad=self._pad)
             if not row.problem:

@@ -22,17 +22,16 @@ from hl_async.bulk.sources.guessed_values import (
     number_settings,
 )
 from hl_async.bulk.sources.iif import IIF
-from hl_async.bulk.sources.row_reader import TOTALS, is_money_column
+from hl_async.bulk.sources.money_columns import is_money_column
+from hl_async.bulk.sources.row_reader import TOTALS
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.staging import JSON
-from hl_async.bulk.sources.tables import WORKBOOKS, TableStart, table_rows, table_start
+from hl_async.bulk.sources.tables import ENCODINGS, WORKBOOKS, TableStart, table_rows, table_start
 from hl_async.errors import SourceError
 from hl_async.models.money import CURRENCIES
 
 # more rows change no guess, and a large file must answer at once
 _SAMPLE: Final = 300
-# tried in this order: text that is valid UTF-8 is hardly anything else, and cp1252 reads almost every byte
-_ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _NUMBER, _DAY, _TEXT, _ANY = "number", "day", "text", "any"
 
 # a name says less than the cells: a column called Amount with words in it is a note
@@ -232,7 +231,7 @@ def _settle(line: dict[str, str], document: dict[str, str], found: _Columns) -> 
 def _look(path: Path) -> _Table:
     """Header and first values; the header is the first row that is as wide as most."""
     problem: SourceError | None = None
-    for encoding in _ENCODINGS:
+    for encoding in ENCODINGS:
         try:
             return _table(path, SourceSettings(encoding=encoding))
         except SourceError as error:

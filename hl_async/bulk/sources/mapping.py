@@ -42,6 +42,7 @@ class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delimiter: str = ""
     sheet: str = ""
     header_row: int = 0
+    no_header: bool = False
     fill_down: bool = False
     hidden: Literal["reject", "keep", "skip"] = "reject"
     multiline: bool = False

@@ -7,7 +7,7 @@ be declared.
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
@@ -20,7 +20,15 @@ _PLAIN: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?", re.ASCII)
 _SPACES: Final = " \u00a0\u202f\u2009"
 """Spaces that exporters put between groups of digits: plain, no-break, narrow no-break, thin."""
 _SIGNS: Final = "$€£¥₹₩₽₺₫₴₪₱฿₦₡₲₵₸₭₮"
-_DOLLARS: Final = {"USD": ("US$",), "CAD": ("CA$", "C$"), "AUD": ("AU$", "A$"), "NZD": ("NZ$",)}
+_APOSTROPHES: Final = "'\u2019"
+"""Signs between groups in Switzerland: old and new locales write different ones."""
+_LOCAL: Final = {
+    "USD": ("US$",), "CAD": ("CA$", "C$"), "AUD": ("AU$", "A$"), "NZD": ("NZ$",), "SGD": ("S$",), "HKD": ("HK$",),
+    "MXN": ("MX$", "Mex$"), "BRL": ("R$",), "INR": ("Rs.", "Rs"), "SEK": ("kr.", "kr"), "NOK": ("kr.", "kr"),
+    "DKK": ("kr.", "kr"), "PLN": ("zł",), "CZK": ("Kč",), "CHF": ("SFr.", "Fr."), "ZAR": ("R",), "MYR": ("RM",),
+    "IDR": ("Rp",), "HUF": ("Ft",), "RON": ("lei",),
+}  # fmt: skip
+"""What stands around amounts of one currency; several currencies share some of it."""
 # a dollar sign stands for any of twenty currencies, these stand for one
 _OWN: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₫": "VND"}
 """Signs that mean one currency."""
@@ -44,6 +52,17 @@ _NAMED: Final = (
 """Forms with one reading: the month has a name, or the year comes first."""
 DAMAGED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", re.ASCII)
 """What a spreadsheet makes of a long number: ``1.23457E+11``."""
+_SHORTENED: Final = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?E\+[0-9]{2,}", re.ASCII)
+"""An amount in a narrow column, as a spreadsheet saves it: ``1.23E+03`` was any number near 1,230."""
+
+
+_EPOCH: Final = date(1899, 12, 30)
+_COUNTED: Final = {
+    "serial": re.compile(r"[2-7][0-9]{4}(?:\.[0-9]+)?", re.ASCII),
+    "unix": re.compile(r"[0-9]{9,10}(?:\.[0-9]+)?", re.ASCII),
+    "unix_ms": re.compile(r"[0-9]{12,13}", re.ASCII),
+}
+"""Days as numbers: since 1899-12-30 as spreadsheets count, or seconds or milliseconds since 1970 in UTC."""
 
 
 class NumberFormat(NamedTuple):
@@ -86,24 +105,38 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
     """
     if how.decimal == "." and how.thousands != "." and (known := plain_number(text)) is not None:
         return known
-    plain, minus = text.strip(), False
-    # accountants write a negative amount in parentheses
-    if how.parentheses and plain[:1] == "(" and plain[-1:] == ")":
-        plain, minus = plain[1:-1].strip(), True
-    # accounting programs write the sign behind the amount
-    if how.trailing_minus and plain[-1:] == "-":
-        plain, minus = plain[:-1].rstrip(), not minus
-    # before the pattern: a sign may stand on either side, with or without a space
-    if how.currency_sign:
-        plain = _without_sign(plain, currency)
+    plain, minuses = _peeled(text, how, currency)
+    if "E+" in plain and _SHORTENED.fullmatch(plain):
+        raise InvalidRequest(
+            field,
+            f"a spreadsheet has shortened the number {text[:40]!r}; export the file again and do not open it",
+        )
     pattern, grouped = _pattern(how.decimal, how.thousands)
     # the whole text has to be the number: a part of it has another value
-    if not pattern.fullmatch(plain) or (minus and plain[:1] in "+-"):
+    if not pattern.fullmatch(plain) or minuses > 1 or (minuses and plain[:1] in "+-"):
         raise InvalidRequest(field, _problem(text, how))
     if grouped:
         plain = "".join(one for one in plain if one not in grouped)
-    value = Decimal(plain.replace(how.decimal, "."))
-    return -value if minus else value
+    value = Decimal(plain.replace(how.decimal, ".").replace(" ", ""))
+    return -value if minuses else value
+
+
+def _peeled(text: str, how: NumberFormat, currency: str) -> tuple[str, int]:
+    """Return a number without currency, parentheses and trailing minus, and how often these make it negative."""
+    # typographers' minus is what some programs and people write
+    plain, minuses = text.strip().replace("\u2212", "-"), 0
+    # twice: a currency stands inside or outside of parentheses, behind or before a minus
+    for _ in range(2):
+        # accountants write a negative amount in parentheses
+        if how.parentheses and plain[:1] == "(" and plain[-1:] == ")":
+            plain, minuses = plain[1:-1].strip(), minuses + 1
+        # accounting programs write the sign behind the amount
+        if how.trailing_minus and plain[-1:] == "-":
+            plain, minuses = plain[:-1].rstrip(), minuses + 1
+        # before the pattern: a sign may stand on either side, with or without a space
+        if how.currency_sign:
+            plain = _without_sign(plain, currency)
+    return plain, minuses
 
 
 @lru_cache(1 << 14)
@@ -128,19 +161,31 @@ def in_major_units(value: Decimal, currency: str) -> Decimal:
 def read_day(field: str, text: str, form: str = "%Y-%m-%d") -> date:
     """Read a calendar day in ISO form, or in ``form``; the day is taken as written, whatever offset follows.
 
+    Args:
+        field: What the error names.
+        text: The day as written.
+        form: A format as for ``strptime``; ``serial``, ``unix`` or ``unix_ms`` for days as numbers.
+
     Raises:
         InvalidRequest: ``text`` is not a date of the form.
     """
     found = _day(text, form)
     if found is None:
-        like = date(2024, 12, 31).strftime(form)
+        like = _LIKE.get(form) or date(2024, 12, 31).strftime(form)
         problem = f"{text[:40]!r} is not a date of the form {form}, such as {like}{_date_hint(text, form)}"
         raise InvalidRequest(field, problem)
     return found
 
 
+def day_text(value: date, form: str) -> str:
+    """Write a day so that `read_day` reads it in this form."""
+    return value.strftime("%Y-%m-%d" if form in _COUNTED else form)
+
+
 @lru_cache(4096)
 def _day(text: str, form: str) -> date | None:
+    if form in _COUNTED and _COUNTED[form].fullmatch(text):
+        return _counted(text, form)
     # an ISO day is taken as such, unless the declared form could mean another day by it
     found = None if form.startswith(("%Y-%d", "%y-%d")) else _ISO.fullmatch(text)
     if found is None and "%H" not in form and "%I" not in form:
@@ -160,7 +205,23 @@ def _day(text: str, form: str) -> date | None:
     return None
 
 
+def _counted(text: str, form: str) -> date:
+    """Return the day of a number."""
+    count = int(Decimal(text))
+    if form == "serial":
+        return _EPOCH + timedelta(days=count)
+    return datetime.fromtimestamp(count // (1000 if form == "unix_ms" else 1), UTC).date()
+
+
+_LIKE: Final = {"serial": "45657", "unix": "1735603200", "unix_ms": "1735603200000"}
+
+
 def _date_hint(text: str, form: str) -> str:
+    for one, pattern in _COUNTED.items():
+        if pattern.fullmatch(text):
+            return f'; if it is {_counted(text, one)} as a number, set date_format = "{one}"'
+    if re.fullmatch(r"(?:19|20)[0-9]{6}", text, re.ASCII):
+        return '; set date_format = "%Y%m%d"'
     if form == "%Y-%m-%d" and (parts := re.match(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{2,4})", text)):
         sign, year = parts.group(2), "%Y" if len(parts.group(4)) == 4 else "%y"
         first, second = (f"%{one}{sign}%{two}{sign}{year}" for one, two in ("dm", "md"))
@@ -173,7 +234,7 @@ def _without_sign(text: str, currency: str) -> str:
     minus = text[:1] if text[:1] in "+-" else ""
     plain = text[len(minus) :].strip(_SPACES)
     accepted = [currency] if currency else []
-    accepted += _DOLLARS.get(currency, ())
+    accepted += _LOCAL.get(currency, ())
     accepted += (one for one in _SIGNS if currency in ("", _OWN.get(one, currency)))
     for sign in accepted:
         if plain.startswith(sign):
@@ -188,18 +249,22 @@ def _without_sign(text: str, currency: str) -> str:
 @cache
 def _pattern(decimal: str, thousands: str) -> tuple[re.Pattern[str], str]:
     """What a number looks like, and the characters to drop; the exponent is how sheets write very small ones."""
-    point, grouped = re.escape(decimal), _SPACES if thousands in _SPACES and thousands else thousands
+    number, grouped = number_parts(decimal, thousands)
+    return re.compile(rf"[+-]? ?(?:{number})(?:[eE][+-]?[0-9]{{1,3}})?", re.ASCII), grouped
+
+
+def number_parts(decimal: str, thousands: str) -> tuple[str, str]:
+    """Return a pattern of numbers without sign and exponent, and the characters between their groups."""
+    point, grouped = re.escape(decimal), thousands
+    for alike in (_SPACES, _APOSTROPHES):
+        if thousands and thousands in alike:
+            grouped = alike
     whole = "[0-9]+"
     if grouped:
         sign = f"[{re.escape(grouped)}]"
         # 1,234,567 and the Indian 12,34,567: the last group has three digits in both, so neither has two readings
         whole = rf"[0-9]{{1,3}}(?:{sign}[0-9]{{3}})+|[0-9]{{1,2}}(?:{sign}[0-9]{{2}})+{sign}[0-9]{{3}}|[0-9]+"
-    return (
-        re.compile(
-            rf"[+-]?(?:(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]{{1,3}})?", re.ASCII
-        ),
-        grouped,
-    )
+    return rf"(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+", grouped
 
 
 def _problem(text: str, how: NumberFormat) -> str:
@@ -210,7 +275,7 @@ def _problem(text: str, how: NumberFormat) -> str:
     plain = text.strip()
     if plain.endswith("%"):
         return f"{shown}: it is a percentage"
-    if plain[:1] == "(" and not how.parentheses:
+    if "(" in plain[:4] and not how.parentheses:
         return f"{shown}; set parentheses = true if it is negative"
     if plain[-1:] == "-" and not how.trailing_minus:
         return f"{shown}; set trailing_minus = true if it is negative"
@@ -218,8 +283,35 @@ def _problem(text: str, how: NumberFormat) -> str:
         return f"{shown}; set currency_sign = true to read amounts with a currency"
     return (
         f"{shown}, with {how.decimal!r} as its decimal sign and "
-        f"{repr(how.thousands) if how.thousands else 'nothing'} between groups"
+        f"{repr(how.thousands) if how.thousands else 'nothing'} between groups{_other_format(plain, how)}"
     )
+
+
+def _other_format(text: str, how: NumberFormat) -> str:
+    """Return the settings that would read a number, for each of its values one."""
+    bare = _without_any_sign(text)
+    if _pattern(how.decimal, how.thousands)[0].fullmatch(bare):
+        # not the number is unreadable, but the text around it
+        return ""
+    found: dict[Decimal, str] = {}
+    for decimal, thousands in ((".", ","), (",", ""), (",", "."), (",", " "), (".", " "), (".", "'")):
+        pattern, grouped = _pattern(decimal, thousands)
+        if pattern.fullmatch(bare):
+            plain = "".join(one for one in bare if one not in grouped).replace(decimal, ".")
+            pairs = (("decimal", decimal, how.decimal), ("thousands", thousands, how.thousands))
+            changed = [f'{name} = "{sign}"' for name, sign, own in pairs if sign != own]
+            found.setdefault(Decimal(plain.replace(" ", "")), " and ".join(changed))
+    if not found:
+        return ""
+    return (
+        f"; set {' or '.join(found.values())}"
+        if len(found) == 1
+        else f"; say which: {' or '.join(found.values())}"
+    )
+
+
+def _without_any_sign(text: str) -> str:
+    return re.sub(r"^[^0-9.,+-]+|[^0-9.,]+$", "", text)
 
 
 def _code(text: str) -> bool:

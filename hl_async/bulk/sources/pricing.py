@@ -24,6 +24,7 @@ from hl_async.bulk.sources.document import (
 )
 from hl_async.bulk.sources.taxing import (
     NO_DISCOUNT,
+    WITHHELD,
     PricedDiscount,
     PricedTax,
     RequestLine,
@@ -58,9 +59,10 @@ def prices_of(document: Document, currency: str) -> Prices:
     notes: list[str] = []
     try:
         return _priced(document, currency, notes)
-    except BelowZero:
+    except BelowZero as error:
         if not has_more_than_credits(document):
-            raise
+            problem = f"{error.problem}; a credit note is not an estimate or invoice, so leave it out (skip)"
+            raise InvalidRequest(error.field, problem) from None
         # rare, so that only documents that need it pay for looking at every sign
         notes.clear()
         return _priced(without_credits(document, currency, notes), currency, notes)
@@ -112,7 +114,7 @@ def _rated(entries: list[DocumentLine | DocumentCharge], lines: list[RequestLine
 def _plain_tax(tax: DocumentTax) -> PricedTax:
     rate = sound("tax", tax.rate or _ZERO)
     if rate < 0:
-        raise InvalidRequest("tax", f"{rate} is negative")
+        raise InvalidRequest("tax", f"{rate} is negative{WITHHELD}")
     return tax_of(tax.name or "Tax", rate)
 
 

@@ -20,7 +20,7 @@ from msgspec import UNSET
 from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.document import Document, decode_document
 from hl_async.bulk.sources.groups import RowGroup, RowGroups, scattered_keys
-from hl_async.bulk.sources.locating import at_cell, line_of
+from hl_async.bulk.sources.locating import at_cell, line_of, named_cells, with_difference
 from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.names import with_fitting_names
 from hl_async.bulk.sources.planning_rules import planning_context, planning_rules
@@ -252,8 +252,11 @@ def _document(
 def _located(error: InvalidRequest, group: RowGroup, reader: RowReader) -> str:
     """Return the error with the row and the columns of the file that it speaks of."""
     columns = reader.columns_of(error.field)
-    # names are composed, and a difference of totals is not the fault of one cell
-    if not columns or error.field in ("name", "title") or error.problem.startswith("the source says"):
+    # a difference of totals is not the fault of one cell
+    if error.problem.startswith("the source says"):
+        return with_difference(error, named_cells(reader.header, group.lines))
+    # names are composed of several cells
+    if not columns or error.field in ("name", "title"):
         return str(error)
     line = line_of(error.field)
     index = line[0] if line is not None and line[0] < len(group.numbers) else 0

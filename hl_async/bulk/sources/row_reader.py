@@ -23,6 +23,7 @@ from hl_async.bulk.sources.document import (
 from hl_async.bulk.sources.emails import emails_in
 from hl_async.bulk.sources.locating import line_of
 from hl_async.bulk.sources.mapping import COLUMN, ExclusionRule, Mapping
+from hl_async.bulk.sources.money_columns import is_money_column
 from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.tables import cell_problem
@@ -39,21 +40,7 @@ TOTALS: Final = re.compile(
 )
 """Names of rows that sum others up: they are in many exports, and are not items."""
 
-# a column of money that no key uses is how a total goes wrong without a sound
-MONEY: Final = re.compile(
-    r"total|amount|price|tax|vat|gst|discount|shipping|freight|delivery charge|\bfees?\b|\btips?\b|surcharge|surch\b"
-    r"|balance|\bdue\b(?! date)|paid\b(?! at| date)|\bcosts?\b|deposit|refund|adjust|round.?off|rebate|credit|charge",
-    re.IGNORECASE,
-)
-_NOT_MONEY: Final = re.compile(
-    r"date|name|type|number|\bid\b|code|label|status|method|payment term|\bat$|%|rate", re.IGNORECASE
-)
 _NOTHING: Final = "0.,-+$€£ \u00a0"
-
-
-def is_money_column(name: str) -> bool:
-    """Return whether a column's name says that it holds money."""
-    return bool(name and MONEY.search(name) and not _NOT_MONEY.search(name))
 
 
 _HEAD_TEXTS: Final = (
@@ -77,7 +64,7 @@ class RowReader:
     """Reads documents out of rows with one header."""
 
     def __init__(self, mapping: Mapping, header: Sequence[str], settings: SourceSettings) -> None:
-        self._header = list(header)
+        self.header = list(header)
         self._at = {name: index for index, name in enumerate(header)}
         self._mapping = mapping
         self.settings = settings
@@ -135,13 +122,13 @@ class RowReader:
             for index in self._used:
                 cell = row[index]
                 if cell and cell[0] in "#=" and (found := cell_problem(cell)):
-                    return f"line {number}, column {self._header[index]!r} holds {found}"
+                    return f"line {number}, column {self.header[index]!r} holds {found}"
         if "E+" in text:
             for index in self._ids:
                 cell = row[index].strip()
                 if DAMAGED.fullmatch(cell):
                     return (
-                        f"line {number}, column {self._header[index]!r}: a spreadsheet has shortened the number "
+                        f"line {number}, column {self.header[index]!r}: a spreadsheet has shortened the number "
                         f"{cell!r}; export the file again and do not open it, or format the column as text"
                     )
         return ""

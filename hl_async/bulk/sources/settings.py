@@ -36,8 +36,10 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
         parentheses: Read ``(5.00)`` as minus five.
         trailing_minus: Read ``5.00-`` as minus five.
         minor_units: Amounts count cents (or what the currency has).
-        date_format: How dates are written, as for ``strptime``; ISO dates always work.
+        date_format: How dates are written, as for ``strptime``; ISO dates always work. ``serial`` reads the day
+            numbers of spreadsheets, ``unix`` and ``unix_ms`` seconds and milliseconds since 1970.
         header_row: Number of the line that holds the column names; 0 finds it.
+        no_header: The table has no line of column names; they are ``column1``, ``column2`` and so on.
         fill_down: A row without a key belongs to the document above it.
         encoding: Encoding of text files.
         delimiter: Delimiter of text tables; empty finds it.
@@ -65,6 +67,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
     minor_units: bool = False
     date_format: str = "%Y-%m-%d"
     header_row: int = 0
+    no_header: bool = False
     fill_down: bool = False
     encoding: str = "utf-8"
     delimiter: str = ""

@@ -21,13 +21,14 @@ import msgspec
 from hl_async.bulk.sources.compiler import compile_document
 from hl_async.bulk.sources.iif import IIF, stage_iif
 from hl_async.bulk.sources.locating import in_record, in_rows
+from hl_async.bulk.sources.money_columns import is_money_column
 from hl_async.bulk.sources.planning_rules import planning_rules
 from hl_async.bulk.sources.readers import Reading, SourceFacts, latest_day
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.rejects import table_text
-from hl_async.bulk.sources.row_reader import is_money_column
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_columns import RowAssembler
+from hl_async.bulk.sources.sql_numbers import number_macros
 from hl_async.bulk.sources.staging import LINE, RECORD, StagedTable, json_value, stage, table_name
 from hl_async.errors import InvalidRequest, SourceError
 
@@ -61,12 +62,21 @@ class TableSpec(msgspec.Struct, kw_only=True):
 
 
 class SqlQuery(msgspec.Struct, kw_only=True):
-    """A query, the tables it expects and the settings it needs."""
+    """A query, the tables it expects and the settings it needs.
+
+    Attributes:
+        text: The SELECT.
+        label: Its name in errors.
+        tables: The tables it expects; others are named after their files.
+        settings: Settings that it needs, as ``NAME=VALUE``.
+        key: Column that names a row's document, in tables that are not declared.
+    """
 
     text: str
     label: str = "the query"
     tables: list[TableSpec] = []
     settings: list[str] = []
+    key: str = ""
 
 
 def read_sql(
@@ -138,6 +148,7 @@ def _records(
                 "threads": 2,
             },
         )
+        connection.execute(number_macros(settings.numbers))
         tables = _load(connection, query, files, settings, folder)
         # the file is deleted at the end: tidying it up first is work for nothing
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
@@ -175,7 +186,8 @@ def _load(
     specs = {spec.name: spec for spec in query.tables}
     tables: list[StagedTable] = []
     for name, path in files.items():
-        for table in _staged(specs.get(name, TableSpec(name=name)), name, path, settings, folder):
+        undeclared = TableSpec(name=name, key=query.key)
+        for table in _staged(specs.get(name, undeclared), name, path, settings, folder):
             spec = specs.get(table.name, TableSpec(name=table.name))
             _create(connection, table, is_raw=spec.is_json)
             if table.staged != path:
@@ -295,10 +307,9 @@ class _Documents:
     ) -> None:
         self._connection, self._query, self._tables = connection, query, tables
         self._settings, self._latest, self._facts, self._rules = settings, latest, facts, rules
-        keyed = {spec.name: spec.key for spec in query.tables if spec.key}
-        self._keyed = next(
-            ((one, keyed[one.name]) for one in tables if one.name in keyed and one.columns), None
-        )
+        declared = {spec.name: spec.key for spec in query.tables}
+        keys = ((one, declared.get(one.name, query.key)) for one in tables)
+        self._keyed = next(((one, key) for one, key in keys if key and key in one.columns), None)
         self._text = _one_select(query)
         connection.execute(f"DESCRIBE {self._text}")
         names = [row[0] for row in connection.fetchall()]

@@ -16,7 +16,15 @@ import msgspec
 from hl_async.bulk.sources.nested_cells import cell_as_json
 from hl_async.bulk.sources.rejects import MAX_FIELD
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.tables import WORKBOOKS, TableRow, fitted, table_rows, table_start
+from hl_async.bulk.sources.tables import (
+    WORKBOOKS,
+    TableRow,
+    fitted,
+    is_note,
+    repeats_header,
+    table_rows,
+    table_start,
+)
 from hl_async.errors import InvalidRequest, SourceError
 
 JSON: Final = (".json", ".ndjson", ".jsonl")
@@ -144,25 +152,64 @@ def _stage_rows(
 ) -> None:
     width = len(header)
     above = ""
+    notes: list[tuple[TableRow, str]] = []
     with table.staged.open("w", encoding="utf-8", newline="") as file:
         write = csv.writer(file).writerow
         for row in rows:
             number, cells, problem = row
+            if repeats_header(cells, header):
+                continue
             if len(cells) != width or problem:
                 if not any(cell.strip() for cell in cells):
                     continue
-                number, cells, problem = fitted(row, header, pad=pad)
+                is_alone = not problem and is_note(cells, width)
+                if is_alone:
+                    notes.append((fitted(row, header, pad=False), above))
+                number, cells, problem = fitted(row, header, pad=pad or is_alone)
             if problem:
-                if key < 0:
-                    raise SourceError(f"{table.source}: {problem}", line=number)
-                own = cells[key].strip() if key < len(cells) else ""
-                # the broken row may belong to the document above, whose lines would then be incomplete
-                for spoilt in {own, above} - {""}:
-                    table.spoilt.setdefault(spoilt, problem)
+                _spoil(table, TableRow(number, cells, problem), key, above)
                 continue
             if key >= 0:
                 above = cells[key].strip() or above
             write([number, *cells])
+    if notes and not pad:
+        for row, before in _cut_rows(table, notes):
+            _spoil(table, row, key, before)
+
+
+def _spoil(table: StagedTable, row: TableRow, key: int, above: str) -> None:
+    """Reject the documents that a broken row belongs to; without a key it may belong to any."""
+    if key < 0:
+        what = "correct the line, or name the column of the documents in the query: -- key: COLUMN"
+        raise SourceError(f"{table.source}: {row.problem}; {what}", line=row.number)
+    own = row.cells[key].strip() if key < len(row.cells) else ""
+    # the broken row may belong to the document above, whose lines would then be incomplete
+    for spoilt in {own, above} - {""}:
+        table.spoilt.setdefault(spoilt, row.problem)
+
+
+def _cut_rows(table: StagedTable, notes: Sequence[tuple[TableRow, str]]) -> Iterator[tuple[TableRow, str]]:
+    """Yield notes that may be the beginning of a row: their text begins others too, or the file ends inside them."""
+    texts = {row.cells[0].strip() for row, _ in notes}
+    numbers = {str(row.number) for row, _ in notes}
+    known: set[str] = set()
+    last = ""
+    with table.staged.open(encoding="utf-8", newline="") as file:
+        for cells in csv.reader(file):
+            last = cells[0]
+            if last not in numbers and cells[1].strip() in texts:
+                known.add(cells[1].strip())
+    for row, above in notes:
+        is_end = str(row.number) == last and not _ends_with_a_line(table.source)
+        if is_end or row.cells[0].strip() in known:
+            yield row, above
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        # two bytes, because UTF-16 puts a zero on either side of the line end
+        file.seek(max(0, path.stat().st_size - 2))
+        return b"\n" in file.read()
 
 
 # ------------------------------------------------------------------------------------------------ JSON

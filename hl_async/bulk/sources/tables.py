@@ -20,11 +20,16 @@ from hl_async.errors import SourceError
 
 WORKBOOKS: Final = (".xlsx", ".xlsm")
 DELIMITERS: Final = (",", ";", "\t", "|")
+# text that is valid UTF-8 is hardly anything else, and cp1252 reads almost every byte
+ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
+"""Tried in this order where a file is only looked at."""
 _FORMULA_TEXT: Final = re.compile(r'="([^"]*)"')
 _ERROR: Final = re.compile(r"#(?:REF!|N/A|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FORMULA!.*)")
 _HEAD: Final = 1 << 16
 _TITLES: Final = 20
 """So many lines may stand before the header."""
+_LEAST: Final = 3
+"""Rows of fewer columns are too short to tell a note from a row that was cut."""
 _SEP: Final = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -94,13 +99,16 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
     first = settings.delimiter or (declared_delimiter(path, settings) if is_text else ",")
     if not first:
         first = _widest(path, settings) if search and not wanted else ","
+    if settings.no_header and (bare := _without_header(path, settings, first)) is not None:
+        return bare
     found: TableStart | None = None
     fallback: TableStart | None = None
     tried = [first]
     if is_text and not settings.delimiter:
         tried += [one for one in DELIMITERS if one != first]
+    problems: list[SourceError] = []
     for delimiter in tried:
-        for row in _titles(path, settings, delimiter):
+        for row in _titles(path, settings, delimiter, problems):
             # a reject file begins with its header, whatever stood above that of its source
             if settings.header_row not in (0, row.number) and REASON not in row.cells:
                 continue
@@ -112,6 +120,8 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
                 break
         if found:
             break
+    if fallback is None and problems:
+        raise problems[0]
     if fallback is None:
         raise SourceError(f"{path} is empty: a header line with the column names is needed")
     if found is None:
@@ -129,17 +139,28 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
     return found
 
 
+def _without_header(path: Path, settings: SourceSettings, delimiter: str) -> TableStart | None:
+    """Return the start of a table whose first row is data; None for its reject file, which has a header."""
+    sign = delimiter if settings.delimiter else _widest(path, settings)
+    row = next(_titles(path, settings, sign, []), None)
+    if row is None or REASON in row.cells:
+        return None
+    return TableStart([f"column{number}" for number in range(1, len(row.cells) + 1)], 0, sign)
+
+
 def _widest(path: Path, settings: SourceSettings) -> str:
     """Return the delimiter that parts the first row into most cells."""
     widths = {}
     for delimiter in DELIMITERS:
-        row = next(_titles(path, settings, delimiter), None)
+        row = next(_titles(path, settings, delimiter, []), None)
         widths[delimiter] = len(row.cells) if row else 0
     return max(DELIMITERS, key=lambda one: widths[one])
 
 
-def _titles(path: Path, settings: SourceSettings, delimiter: str) -> Iterator[TableRow]:
-    """Yield the rows among which a header may be."""
+def _titles(
+    path: Path, settings: SourceSettings, delimiter: str, problems: list[SourceError]
+) -> Iterator[TableRow]:
+    """Yield the rows among which a header may be, as far as they can be read; the problem ends them."""
     last = max(_TITLES, settings.header_row)
     try:
         for row in table_rows(path, settings, delimiter):
@@ -147,10 +168,11 @@ def _titles(path: Path, settings: SourceSettings, delimiter: str) -> Iterator[Ta
                 return
             if any(row.cells):
                 yield row
-    except SourceError:
+    except SourceError as error:
         # a wrong delimiter makes quotes look broken; the declared one says so itself
-        if delimiter == (settings.delimiter or ","):
+        if settings.delimiter:
             raise
+        problems.append(error)
 
 
 def table_keys(path: Path, settings: SourceSettings, start: TableStart, column: int) -> Iterator[str]:
@@ -201,8 +223,33 @@ def fitted(row: TableRow, header: Sequence[str], *, pad: bool) -> TableRow:
         return row._replace(cells=cells[:width])
     if len(cells) < width and pad:
         return row._replace(cells=cells + [""] * (width - len(cells)))
-    problem = f"line {row.number} has {len(cells)} fields where the header has {width}"
+    fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+    problem = f"line {row.number} has {fields} where the header has {width}"
     return row._replace(problem=row.problem or problem)
+
+
+def repeats_header(cells: Sequence[str], header: Sequence[str]) -> bool:
+    """Return whether a row is the header again, as at the top of every page of a printed report."""
+    # one comparison for almost every row: data is hardly ever the name of its column
+    for index, name in enumerate(header):
+        if name:
+            cell = cells[index].strip() if index < len(cells) else ""
+            return (
+                bool(cell)
+                and name.partition("#")[0] == cell.partition("#")[0]
+                and unique_names(cells) == header
+            )
+    return False
+
+
+def is_note(cells: Sequence[str], width: int) -> bool:
+    """Return whether a short row is one text, such as ``Page 1 of 2`` or the day of a report."""
+    return (
+        len(cells) < width
+        and width >= _LEAST
+        and bool(cells[0].strip())
+        and not any(one.strip() for one in cells[1:])
+    )
 
 
 def cell_problem(cell: str) -> str:

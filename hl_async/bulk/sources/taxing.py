@@ -50,6 +50,8 @@ class PricedDiscount(msgspec.Struct, frozen=True, gc=False):
     type: str
 
 
+WITHHELD: Final = ": the API has no field for a tax that is withheld"
+
 NO_DISCOUNT: Final = PricedDiscount(_ZERO, "percentage")
 
 
@@ -130,14 +132,14 @@ class Taxing:
         """Return the rate of a tax on ``base`` that gives the source's amount."""
         rate = tax.rate
         if rate is not None and sound(at, rate) < 0:
-            raise InvalidRequest(at, f"{rate} is negative")
+            raise InvalidRequest(at, f"{rate} is negative{WITHHELD}")
         if tax.amount is None:
             if rate is None:
                 raise InvalidRequest(at, "has neither rate nor amount")
             return rate
         amount = rounded(sound(at, tax.amount), self.currency)
         if amount < 0:
-            raise InvalidRequest(at, f"{amount} is negative")
+            raise InvalidRequest(at, f"{amount} is negative{WITHHELD}")
         if rate is not None:
             ours = rounded(base * rate / 100, self.currency)
             if ours == amount:
@@ -172,7 +174,7 @@ class Taxing:
             return
         amount = rounded(sound("tax", tax.amount), self.currency)
         if amount < 0:
-            raise InvalidRequest("tax", f"{amount} is negative")
+            raise InvalidRequest("tax", f"{amount} is negative{WITHHELD}")
         if not amount:
             return
         if not on:

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
+from hl_async.bulk.sources.numbers import day_text
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.errors import SourceError
 
@@ -134,7 +135,7 @@ def _shown(cell: Any, settings: SourceSettings) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, datetime | date):
-        return value.strftime(settings.date_format)
+        return day_text(value, settings.date_format)
     if isinstance(value, time | timedelta):
         return str(value)
     return _number_text(value, str(cell.number_format or ""), settings.decimal)

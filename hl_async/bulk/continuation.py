@@ -6,19 +6,25 @@ planned. An earlier run may itself continue another one, so the chain of journal
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from decimal import Decimal
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.journals.store import JournalStore
+from hl_async.bulk.kinds import LaneKinds, lane_kinds, location_of
 from hl_async.bulk.protocol import State
 from hl_async.bulk.source_identity import contents_mark_of
 from hl_async.bulk.sources.records import Reject, SourceItem
-from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment, payments_of
-from hl_async.bulk.stages.steps import StepState
+from hl_async.bulk.stages.payments import (
+    PAYMENTS,
+    EarlierPayment,
+    earlier_payment,
+    facts_of_payment,
+    later_steps,
+)
+from hl_async.bulk.stages.steps import PlannedStep, StepState
 from hl_async.errors import JournalMismatch
 
 CONTINUES: Final = "continues"
@@ -27,6 +33,12 @@ CONTINUES: Final = "continues"
 # A journal that refers back to itself must not keep the command reading forever.
 _LONGEST_CHAIN: Final = 100
 
+# A withdrawn payment was never to be recorded, so a newer export may bring it as a new one.
+_PLANNED: Final = tuple(one for one in StepState if one is not StepState.WITHDRAWN)
+
+Record: TypeAlias = SourceItem | Reject
+Records: TypeAlias = AsyncIterable[Record] | Iterable[Record]
+
 
 class EarlierDocument(NamedTuple):
     """A document that an earlier run created.
@@ -34,81 +46,111 @@ class EarlierDocument(NamedTuple):
     Attributes:
         contents: The mark of its contents in the source.
         document: Its id in the location.
-        paid: The sum of the payments that the run planned for it.
         journal: The journal of the run.
     """
 
     contents: str
     document: str
-    paid: Decimal
     journal: str
 
 
+class KnownDocument(Reject, frozen=True):
+    """A document that an earlier run created. It is skipped, and payments that a newer export adds are recorded."""
+
+    payments: tuple[PlannedStep, ...] = ()
+
+
+class _Address(NamedTuple):
+    """Where a document of an earlier run is found: location, kind and source id."""
+
+    location: str
+    kind: str
+    source_id: str
+
+
+def _address(kinds: LaneKinds, lane: str, source_id: str) -> _Address:
+    return _Address(location_of(lane), kinds.kind_of(lane), source_id)
+
+
 class EarlierRuns:
-    """The documents of earlier runs, by location and source id."""
+    """The documents and payments of earlier runs."""
 
     def __init__(self) -> None:
-        self._documents: dict[tuple[str, str], list[EarlierDocument]] = {}
+        self._documents: dict[_Address, list[EarlierDocument]] = {}
+        self._payments: dict[_Address, list[EarlierPayment]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._documents.values()))
 
-    def add(self, location: str, source_id: str, earlier: EarlierDocument) -> None:
+    def add(self, at: _Address, earlier: EarlierDocument) -> None:
         """Add a document of an earlier run."""
-        self._documents.setdefault((location, source_id), []).append(earlier)
+        self._documents.setdefault(at, []).append(earlier)
 
-    def judge(self, item: SourceItem, location: str) -> Reject | None:
+    def add_payment(self, at: _Address, payment: EarlierPayment) -> None:
+        """Add a payment that an earlier run planned."""
+        self._payments.setdefault(at, []).append(payment)
+
+    def judge(self, item: SourceItem, location: str, kinds: LaneKinds) -> KnownDocument | None:
         """Return why a document is not planned again, or None for a new one."""
-        earlier = self._documents.get((item.location or location, item.source_id))
+        lane = kinds.lane_of(item.location or location, item.kind)
+        at = _address(kinds, lane, item.source_id)
+        earlier = self._documents.get(at)
         if not earlier:
             return None
-        contents, paid = contents_mark_of(item.body), _paid(item)
+        contents = contents_mark_of(item.body)
         same = [one for one in earlier if one.contents == contents]
         # The mark covers customer and lines only, so payments that a newer export adds are compared apart.
-        if any(one.paid == paid for one in same):
-            reason = f"created already by {same[0].journal}"
-        else:
+        steps: list[PlannedStep] | None = None
+        if same:
+            steps = later_steps(item, lane, same[0].document, self._payments.get(at, ()))
+        if steps and len(earlier) > 1:
+            # The payments of two documents with one source id cannot be told apart.
+            steps = None
+        if steps is None:
             what = "its payments have" if same else "it has"
             first = (same or earlier)[0]
             reason = f"{what} changed since {first.journal} created {first.document}; change that document in HighLevel"
-        return Reject(
-            item.ordinal, item.source_id, reason, item.raw, item.place, skipped=True, total=item.total
-        )
+        else:
+            reason = f"created already by {same[0].journal}"
+            if steps:
+                reason += f"; payments to record since: {len(steps)}"
+        return KnownDocument(
+            item.ordinal, item.source_id, reason, item.raw, item.place, skipped=True, total=item.total,
+            payments=tuple(steps or ()),
+        )  # fmt: skip
 
     def filtered(
-        self, records: AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | Reject], location: str
-    ) -> Continued | AsyncIterator[SourceItem | Reject]:
+        self, records: Records, location: str, kinds: LaneKinds
+    ) -> Continued | AsyncIterator[Record]:
         """Replace each record that an earlier run created by a skipped one."""
         if isinstance(records, AsyncIterable):
-            return self._later(records, location)
-        return Continued(self, records, location)
+            return self._later(records, location, kinds)
+        return Continued(records, lambda record: self._one(record, location, kinds))
 
     async def _later(
-        self, records: AsyncIterable[SourceItem | Reject], location: str
-    ) -> AsyncIterator[SourceItem | Reject]:
+        self, records: AsyncIterable[Record], location: str, kinds: LaneKinds
+    ) -> AsyncIterator[Record]:
         async for record in records:
-            yield self._one(record, location)
+            yield self._one(record, location, kinds)
 
-    def _one(self, record: SourceItem | Reject, location: str) -> SourceItem | Reject:
-        return record if isinstance(record, Reject) else self.judge(record, location) or record
+    def _one(self, record: Record, location: str, kinds: LaneKinds) -> Record:
+        return record if isinstance(record, Reject) else self.judge(record, location, kinds) or record
 
 
 class Continued:
     """The records of a source without the documents of earlier runs. It keeps the facts that the source gathers."""
 
-    def __init__(self, earlier: EarlierRuns, records: Iterable[SourceItem | Reject], location: str) -> None:
-        self._earlier = earlier
+    def __init__(self, records: Iterable[Record], judge: Callable[[Record], Record]) -> None:
         self._records = records
-        self._location = location
+        self._judge = judge
 
     @property
     def facts(self) -> Any:
         """The facts of the source, None if it gathers none."""
         return getattr(self._records, "facts", None)
 
-    def __iter__(self) -> Iterator[SourceItem | Reject]:
-        for record in self._records:
-            yield self._earlier._one(record, self._location)  # noqa: SLF001 - one idea in two classes
+    def __iter__(self) -> Iterator[Record]:
+        return map(self._judge, self._records)
 
 
 async def read_earlier(place: Path | JournalStore, operation: str) -> EarlierRuns:
@@ -131,12 +173,13 @@ async def read_earlier(place: Path | JournalStore, operation: str) -> EarlierRun
         journal = await store.open(watch=True)
         try:
             header = await journal.header()
-            if header.get("operation") != operation:
+            earlier = lane_kinds(header)
+            if operation not in {earlier.operation_of(lane).name for lane in await _lanes(journal)}:
                 raise JournalMismatch(
                     f"{journal.name} holds a run of {header.get('operation')}, and this one is of {operation}; "
                     "continue a run that creates the same kind of document"
                 )
-            await _read(journal, found)
+            await _read(journal, earlier, found)
         finally:
             await journal.aclose()
         before = header.get(CONTINUES, "")
@@ -144,27 +187,22 @@ async def read_earlier(place: Path | JournalStore, operation: str) -> EarlierRun
     return found
 
 
-async def _read(journal: Journal, found: EarlierRuns) -> None:
-    paid: dict[tuple[str, str], Decimal] = {}
+async def _lanes(journal: Journal) -> list[str]:
+    """Return the lanes of a run; one that has none yet counts as a lane of its own kind."""
+    payments = [one.location for one in await journal.steps.counts(PAYMENTS)]
+    return [*await journal.locations(), *payments] or [""]
+
+
+async def _read(journal: Journal, kinds: LaneKinds, found: EarlierRuns) -> None:
     after = -1
-    while batch := await journal.steps.rows(PAYMENTS, *StepState, after=after):
+    while batch := await journal.steps.rows(PAYMENTS, *_PLANNED, after=after):
         after = batch[-1].number
         for step in batch:
-            facts = facts_of_payment(step)
-            at = (step.location, facts.source_id)
-            paid[at] = paid.get(at, Decimal(0)) + facts.amount
+            at = _address(kinds, step.location, facts_of_payment(step).source_id)
+            found.add_payment(at, earlier_payment(step))
     after = -1
     while rows := await journal.rows(State.CREATED, after=after, bodies=True):
         after = rows[-1].ordinal
         for row in rows:
-            at = (row.location, row.source_id)
-            earlier = EarlierDocument(
-                contents_mark_of(row.body or b""), row.document or "", paid.get(at, Decimal(0)), journal.name
-            )
-            found.add(row.location, row.source_id, earlier)
-
-
-def _paid(item: SourceItem) -> Decimal:
-    if item.document is None or item.total is None or item.kind != "invoice":
-        return Decimal(0)
-    return sum((one.amount for one in payments_of(item.document, item.total)), Decimal(0))
+            earlier = EarlierDocument(contents_mark_of(row.body or b""), row.document or "", journal.name)
+            found.add(_address(kinds, row.location, row.source_id), earlier)

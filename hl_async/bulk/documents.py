@@ -14,6 +14,7 @@ from hl_async import operations as op
 from hl_async.bulk.contents import compare
 from hl_async.bulk.journals.protocol import ItemRow, Journal
 from hl_async.bulk.keys import KeyCarrier
+from hl_async.bulk.kinds import LaneKinds
 from hl_async.bulk.ownership import Listed
 from hl_async.bulk.protocol import KnownItem, State
 from hl_async.bulk.source_identity import Origin, Relation, contents_mark_of, origin_of, relation
@@ -32,7 +33,7 @@ class OpenRun(Protocol):
     """The part of a run that verification and rollback use; `hl_async.bulk.run.Run` has it."""
 
     journal: Journal
-    keys: KeyCarrier
+    kinds: LaneKinds
     operation: Operation[Any]
     id: str
     source_name: str
@@ -40,6 +41,10 @@ class OpenRun(Protocol):
 
     async def each(self, *states: State) -> list[ItemRow]:
         """Return all items in these states, in the order of the source."""
+        ...
+
+    async def lanes(self) -> list[str]:
+        """Return the lanes of the run, with those that have customers or payments and no document."""
         ...
 
 

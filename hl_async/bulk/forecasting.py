@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.kinds import LaneKinds, location_of
 from hl_async.bulk.protocol import State
 from hl_async.bulk.reports import ContactForecast, Forecast, PaymentForecast
 from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, facts_of_customer
@@ -17,15 +18,16 @@ _DAILY_SHARE: Final = 190_000
 """Requests per day for bulk. A location has 200,000; the rest is the reserve for other callers."""
 
 
-async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) -> Forecast:
+async def forecast_run(journal: Journal, policy: ContactPolicy, kinds: LaneKinds, *, rate: float) -> Forecast:
     """Forecast the rest of a run; ``rate`` in requests per second and location."""
     counts = await journal.counts()
     planned = counts.of(State.PLANNED)
+    lanes = await journal.lanes()
     # A run without items has no location, and must not divide by zero.
-    locations = max(1, len(await journal.locations()))
+    locations = max(1, len({location_of(lane.location) for lane in lanes}))
     contacts = await _contacts(journal, policy)
     payments = await _payments(journal)
-    requests = planned + planned // 100 + locations + contacts.requests + payments.requests
+    requests = planned + planned // 100 + max(1, len(lanes)) + contacts.requests + payments.requests
     each = requests / locations
     totals: dict[str, Decimal] = {}
     for state in (State.PLANNED, State.SENT):
@@ -42,6 +44,7 @@ async def forecast_run(journal: Journal, policy: ContactPolicy, *, rate: float) 
         totals,
         contacts,
         payments,
+        kinds.count((lane.location, lane.planned) for lane in lanes),
     )
 
 

@@ -134,6 +134,26 @@ class TextKey(_HashedKey):
         return text[text.rindex("[") + 1 : -1]
 
 
+class SourceKey:
+    """The key of invoices made from estimates: the estimate's id, which the invoice names as its source."""
+
+    name = "source"
+
+    def make(self, run: str, item: SourceItem, repetition: int) -> str:
+        """Return the estimate's id."""
+        return item.ids[0]
+
+    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
+        """Return the body unchanged, because the API writes the source itself."""
+        return body
+
+    def read(self, document: Any) -> str | None:
+        """Return the estimate's id."""
+        # An undeclared field, seen in live answers: docs/api-facts.md#api-undeclared-fields
+        source_id = getattr(document, "source_id", None)
+        return source_id if getattr(document, "source", None) == "estimate" else None
+
+
 def key_carrier(name: str) -> KeyCarrier:
     """Return the carrier called ``name``.
 

@@ -19,6 +19,7 @@ from hl_async.bulk.documents import (
 )
 from hl_async.bulk.journals.protocol import Deletion, LaneJournal
 from hl_async.bulk.keys import is_unique
+from hl_async.bulk.kinds import location_of, words_for
 from hl_async.bulk.ownership import Claim, Listed, claims, reason_to_keep, vouches
 from hl_async.bulk.protocol import KnownItem, LaneFacts, State, Timing
 from hl_async.bulk.reports import Kept
@@ -81,6 +82,8 @@ class LocationReversal:
     ) -> None:
         self._run = run
         self._lane = lane
+        self._keys = run.kinds.keys_of(lane.location)
+        self._location = location_of(lane.location)
         self._documents = documents
         self._timing, self._even_changed, self._pauses = how
         self._board = board
@@ -106,7 +109,8 @@ class LocationReversal:
     async def work(self) -> LocationEnd:
         """Delete, wait, list and delete until a listing shows nothing more to delete."""
         try:
-            return await self._work()
+            # A lane may have customers only, and then there is nothing to list.
+            return await self._work() if await self._lane.known() else LocationEnd([], 0)
         except JournalError:
             raise
         except HighLevelError as error:
@@ -147,7 +151,7 @@ class LocationReversal:
             await self._pause(min(pause, self._timing.settle) if is_quiet else pause)
         words = (
             *self._failed.values(),
-            f"the list of {self._lane.location} does not agree with the deletions",
+            f"the list of {words_for(self._lane.location)} does not agree with the deletions",
         )
         return await self._left(words[0])
 
@@ -201,7 +205,7 @@ class LocationReversal:
     async def _read(self) -> LocationReading:
         """List the location, and ask for recorded documents that the list lacks, where the API has a call for that."""
         known = await self._lane.known()
-        reading = await read_location(self._documents, self._run.journal, self._run.keys, known)
+        reading = await read_location(self._documents, self._run.journal, self._keys, known)
         hidden = list(self._hidden(reading, known).items())
         for at in range(0, len(hidden), _DELETIONS_AT_ONCE):
             batch = hidden[at : at + _DELETIONS_AT_ONCE]
@@ -224,7 +228,7 @@ class LocationReversal:
             return "gone"
         if found is None:
             return None
-        return listed_of(found, self._run.keys.read(found), await row_of(self._run.journal, item.ordinal))
+        return listed_of(found, self._keys.read(found), await row_of(self._run.journal, item.ordinal))
 
     def _hidden(self, reading: LocationReading, known: dict[str, KnownItem]) -> dict[str, str]:
         """Return the recorded documents that a listing lacks, with their keys."""
@@ -294,7 +298,7 @@ class LocationReversal:
         recorded = self._note_candidates(reading, known)
         doomed: list[tuple[str, str]] = []
         is_waiting = False
-        for claim in claims(reading.listed, known, self._timing, unique_keys=is_unique(self._run.keys)):
+        for claim in claims(reading.listed, known, self._timing, unique_keys=is_unique(self._keys)):
             reason = reason_to_keep(claim, even_changed=self._even_changed)
             if reason is not None:
                 await self._keep_document(claim, reason, known)
@@ -342,13 +346,13 @@ class LocationReversal:
             return kept is None
         row = await row_of(self._run.journal, item.ordinal)
         detail = "the list does not show it; people may have changed it"
-        self._unseen[document] = Kept("unseen", row.source_id, document, self._lane.location, detail)
+        self._unseen[document] = Kept("unseen", row.source_id, document, self._location, detail)
         return False
 
     def _unseen_words(self) -> str:
         return (
-            f"the list of {self._lane.location} lacks {len(self._unseen):,} documents of this run (for example "
-            f"{next(iter(self._unseen))}), so people may have changed them unseen; --even-changed deletes them"
+            f"the list of {words_for(self._lane.location)} lacks {len(self._unseen):,} documents of this run (for "
+            f"example {next(iter(self._unseen))}), so people may have changed them unseen; --even-changed deletes them"
         )
 
     async def _keep_document(
@@ -359,7 +363,7 @@ class LocationReversal:
         row = await row_of(self._run.journal, known[key].ordinal)
         self._board.done.add(claim.listed.id)
         self._kept[claim.listed.id] = Kept(
-            reason[0], row.source_id, claim.listed.id, self._lane.location, reason[1]
+            reason[0], row.source_id, claim.listed.id, self._location, reason[1]
         )
         if claim.key not in self._settled or not claim.is_first or row.document:
             return
@@ -395,7 +399,7 @@ class LocationReversal:
         except (BadRequest, Conflict, ValidationFailed) as error:
             if is_said_by_api(error):
                 row = await row_of(self._run.journal, item.ordinal)
-                kept = Kept("refused", row.source_id, document, self._lane.location, str(error))
+                kept = Kept("refused", row.source_id, document, self._location, str(error))
                 self._kept[document] = kept
                 return str(error)
             failure = str(error)

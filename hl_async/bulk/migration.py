@@ -33,7 +33,6 @@ from hl_async.bulk.stages.contact_book import LocationContacts
 from hl_async.bulk.stages.contacts_file import contacts_beside
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
-from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification, check_report, write_report
 
 if TYPE_CHECKING:
@@ -124,9 +123,7 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
         # After planning, because it looks for the planned documents in the locations.
         await require_new(planned, hl, again=settings.again)
         report = await run.execute(
-            lambda one: LocationTarget(
-                hl.location(one), run.operation, run.keys, attempt_timeout=settings.attempt_timeout
-            ),
+            lambda lane: run.target(hl, lane, attempt_timeout=settings.attempt_timeout),
             settle=settings.settle,
             attempt_timeout=settings.attempt_timeout,
             max_in_flight=settings.max_in_flight,

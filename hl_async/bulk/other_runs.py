@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hl_async.bulk.documents import LocationDocuments, nearest, read_location
 from hl_async.bulk.journals.protocol import ItemRow
+from hl_async.bulk.kinds import location_of
 from hl_async.bulk.map import bulk_map
 from hl_async.bulk.protocol import State
 from hl_async.bulk.source_identity import Relation, source_mark
@@ -55,20 +56,20 @@ async def find_earlier(run: Run, hl: HighLevel) -> list[Earlier]:
     for row in await run.each(State.PLANNED):
         planned.setdefault(row.location, {}).setdefault(source_mark(row.source_id), []).append(row)
 
-    async def look(location: str) -> list[Earlier]:
-        documents = LocationDocuments(hl.location(location), run.operation)
-        known = await run.journal.known(location)
-        reading = await read_location(documents, run.journal, run.keys, known, run.id)
+    async def look(lane: str) -> list[Earlier]:
+        documents = LocationDocuments(hl.location(location_of(lane)), run.kinds.operation_of(lane))
+        known = await run.journal.known(lane)
+        reading = await read_location(documents, run.journal, run.kinds.keys_of(lane), known, run.id)
         found = []
         for other in reading.other_runs:
-            if rows := planned[location].get(other.origin.mark):
+            if rows := planned[lane].get(other.origin.mark):
                 row, related = await nearest(run, rows, other.origin)
                 origin, made = other.origin, other.created
                 found.append(
                     Earlier(
                         row.ordinal,
                         row.source_id,
-                        location,
+                        location_of(lane),
                         other.document,
                         related,
                         origin.name,

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from itertools import islice
 from typing import Final, TypeAlias
 
+from hl_async.bulk.continuation import KnownDocument
 from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.kinds import location_of
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.customers import CustomerBook
 from hl_async.bulk.stages.payments import payment_steps
@@ -49,11 +51,13 @@ async def write_plan(
         if isinstance(record, Reject):
             unexpected += not record.by_rule
             batch.append(record)
+            if with_payments and isinstance(record, KnownDocument):
+                paid += record.payments
         else:
             made = keyed(record, repetitions)
             try:
                 # A document whose customer cannot become a contact is a reject: it could never be sent.
-                customers.add(made[0], made[0].location)
+                customers.add(made[0], location_of(made[0].location))
             except InvalidRequest as error:
                 unexpected += 1
                 record = Reject(

@@ -16,6 +16,7 @@ from hl_async.bulk.continuation import CONTINUES, read_earlier
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import key_carrier
+from hl_async.bulk.kinds import INVOICE_KEY
 from hl_async.bulk.left_out import LeftOut, check_rejects
 from hl_async.bulk.other_runs import require_unmigrated
 from hl_async.bulk.planning import Records
@@ -43,8 +44,6 @@ Source: TypeAlias = Path | OpenedSource | AsyncIterable[SourceItem | Reject] | I
 """A file, a source that `open_source` opened, or records in an order that never changes."""
 
 _RECORDS: Final = "records"
-_INVOICE_KEY: Final = "field:termsNotes"
-"""Default place of an invoice's key: invoices have no ``meta``, unlike estimates."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -207,7 +206,7 @@ async def _records(found: _Found, options: MigrationSettings, run: Run) -> Recor
     earlier = await read_earlier(options.continues, run.operation.name)
     # A later run that continues this one follows the reference to the older ones.
     await run.journal.note(**{CONTINUES: _store(options.continues).reference})
-    return earlier.filtered(found.read(), found.location)
+    return earlier.filtered(found.read(), found.location, run.kinds)
 
 
 async def retry_rejected(run: Run, options: MigrationSettings) -> int:
@@ -354,7 +353,7 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
         "encoding": opened.encoding,
     }
     is_invoice = opened.kind == "invoice"
-    key = _INVOICE_KEY if is_invoice and options.key == "meta" else options.key
+    key = INVOICE_KEY if is_invoice and options.key == "meta" else options.key
     operation: Operation[Any] = op.CREATE_INVOICE if is_invoice else op.CREATE_ESTIMATE
     name = stated or opened.source_name or derived_source_name(path)
     read = partial(opened.read, rules_off=options.rules_off)

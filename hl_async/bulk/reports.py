@@ -62,7 +62,7 @@ class RunReport(msgspec.Struct, frozen=True):
         source: Documents of the source.
         created: Documents that exist in a location.
         rejected: Documents that were rejected, before sending or by the API.
-        skipped: Documents that the mapping leaves out on purpose.
+        skipped: Documents that the mapping leaves out on purpose, or that an earlier run created.
         unknown: Items that wait for a person.
         planned: Items that are not sent yet.
         ambiguous: Items that were sent and have no answer yet.
@@ -86,6 +86,7 @@ class RunReport(msgspec.Struct, frozen=True):
         rejected_by_api: Rejected documents that had been sent.
         contacts: The customers; None if the source has none.
         payments: The payments; None if the source has none.
+        kinds: Created documents by kind, if the source has both kinds.
     """
 
     source: int
@@ -115,6 +116,7 @@ class RunReport(msgspec.Struct, frozen=True):
     rejected_by_api: int = 0
     contacts: ContactCounts | None = None
     payments: PaymentCounts | None = None
+    kinds: dict[str, int] = {}
 
     @property
     def complete(self) -> bool:
@@ -180,7 +182,7 @@ class Forecast(msgspec.Struct, frozen=True):
     Attributes:
         items: Documents to create.
         rejected: Documents that are rejected.
-        skipped: Documents that the mapping leaves out.
+        skipped: Documents that the mapping leaves out, or that an earlier run created.
         requests: Requests in all.
         seconds: Duration at the rate budget.
         days: Duration at the daily quota.
@@ -188,6 +190,7 @@ class Forecast(msgspec.Struct, frozen=True):
         totals: Sums to create, by currency.
         contacts: The requests' share for customers.
         payments: The requests' share for payments.
+        kinds: Documents to create by kind, if the source has both kinds.
     """
 
     items: int
@@ -200,6 +203,7 @@ class Forecast(msgspec.Struct, frozen=True):
     totals: dict[str, Decimal]
     contacts: ContactForecast = ContactForecast()
     payments: PaymentForecast = PaymentForecast()
+    kinds: dict[str, int] = {}
 
 
 class Kept(msgspec.Struct, frozen=True):

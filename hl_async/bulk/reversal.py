@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from hl_async.bulk.documents import Documents, OpenRun, require_listed
 from hl_async.bulk.journals.protocol import Journal, LaneJournal, LaneRelease
+from hl_async.bulk.kinds import kind_in
 from hl_async.bulk.location_reversal import (
     GONE,
     LocationEnd,
@@ -55,7 +56,7 @@ async def rollback(
 
     Args:
         run: The run. Its ``stop`` ends the rollback early; the journal then says how to continue.
-        documents: Gives the documents of a location.
+        documents: Gives the documents of a lane.
         timing: The waits that the run was executed with.
         even_changed: Delete drafts that people changed as well.
         on_progress: Called about once per second.
@@ -72,11 +73,14 @@ async def rollback(
     how = ReversalOptions(timing, even_changed, pauses)
     board = ReversalBoard(await _size(run), on_progress)
 
-    async def reverse(location: str) -> LocationEnd:
-        reversal = lambda lane: LocationReversal(run, lane, documents(location), how, board)  # noqa: E731
-        return await _reverse(run, location, reversal, afterwards)
+    async def reverse(name: str) -> LocationEnd:
+        reversal = lambda lane: LocationReversal(run, lane, documents(name), how, board)  # noqa: E731
+        return await _reverse(run, name, reversal, None if kind_in(name) else afterwards)
 
-    ended = await _all(reverse, await journal.locations())
+    lanes = await run.lanes()
+    # The lane of the location comes last: its customers may be in use by documents of the other kind.
+    ended = await _all(reverse, [one for one in lanes if kind_in(one)])
+    ended += await _all(reverse, [one for one in lanes if not kind_in(one)])
     # one location that is still open keeps the run open: its state is a claim about all of them
     reasons = list(dict.fromkeys(one.reason for one in ended if one.reason))
     if not reasons:

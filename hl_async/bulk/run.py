@@ -13,49 +13,42 @@ from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from hl_async import operations as op
 from hl_async.bulk import reversal, verification
 from hl_async.bulk.documents import LocationDocuments
-from hl_async.bulk.engine import LocalEngine, Slice
 from hl_async.bulk.forecasting import forecast_run
 from hl_async.bulk.journals.protocol import ItemRow, Journal
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import KeyCarrier, key_carrier
+from hl_async.bulk.kinds import LaneKinds, lane_kinds, location_of, with_base_lanes
 from hl_async.bulk.lane import LaneRunner
+from hl_async.bulk.local_work import LocalWork
 from hl_async.bulk.planning import write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.contact_reversal import contacts_back
-from hl_async.bulk.stages.customers import ContactPolicy, Corrections, CustomerBook
+from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, Corrections, CustomerBook
 from hl_async.bulk.stages.lane_stages import encode_policy, payment_policy_of, policy_of, stages_of
-from hl_async.bulk.stages.payments import PaymentPolicy
+from hl_async.bulk.stages.payments import PAYMENTS, PaymentPolicy
 from hl_async.bulk.stages.verifying import with_stages
 from hl_async.bulk.standing import standing, waited_for
-from hl_async.bulk.target import SourceKey, Target
+from hl_async.bulk.target import LocationTarget, Target
 from hl_async.bulk.verification import Difference, Verification
 from hl_async.errors import (
-    AuthError,
     BulkError,
-    CallError,
     InvalidRequest,
     JournalError,
-    LaneLost,
 )
 from hl_async.operations import OPERATIONS, Operation, Replay
 
 if TYPE_CHECKING:
     from hl_async.client import HighLevel
-
-_SLICE: Final = 5.0
-_LANES_AT_ONCE: Final = 50
-_ELSEWHERE: Final = 1.0
-"""Seconds until a lane that another process leases is requested again."""
 
 
 class Run:
@@ -67,9 +60,7 @@ class Run:
         self.header: dict[str, str] = header
         self.id: str = header["run"]
         self.operation: Operation[Any] = OPERATIONS[header["operation"]]
-        self.keys: KeyCarrier = (
-            SourceKey() if self.operation is op.CREATE_INVOICE_FROM_ESTIMATE else key_carrier(header["key"])
-        )
+        self.kinds: LaneKinds = lane_kinds(header)
         self.location: str = header.get("location", "")
         self.source_name: str = header.get("source_name", "")
         self.is_planned: bool = header.get("planned") == "yes"
@@ -81,8 +72,12 @@ class Run:
         self._began = time.monotonic()
         self.requests = 0
         self.refused = 0
-        self._waits: dict[str, float] = {}
-        self._working: set[str] = set()
+        self._waits_until: Callable[[], float | None] = lambda: None
+
+    @property
+    def keys(self) -> KeyCarrier:
+        """How documents of the run's own kind carry its key."""
+        return self.kinds.keys_of(self.location)
 
     @classmethod
     async def create(
@@ -197,18 +192,34 @@ class Run:
                 "location",
                 f"{item.place or item.source_id} names no location; give the run one: --location, or HL_LOCATION_ID",
             )
-        at = (location, item.source_id)
-        key = self.keys.make(self.id, item, repetitions[at])
+        lane = self.kinds.lane_of(location, item.kind)
+        keys = self.kinds.keys_of(lane)
+        at = (lane, item.source_id)
+        key = keys.make(self.id, item, repetitions[at])
         repetitions[at] += 1
         body = item.body
         if self.operation.replay is Replay.UNSAFE:
             # A repeatable operation is sent again after a lost answer, so its body needs no key.
-            body = self.keys.put(body, key, self.id, item.source_id, self.source_name)
-        return msgspec.structs.replace(item, location=location), key, body
+            body = keys.put(body, key, self.id, item.source_id, self.source_name)
+        return msgspec.structs.replace(item, location=lane), key, body
+
+    async def lanes(self) -> list[str]:
+        """Return the lanes of the run, with those that have customers or payments and no document."""
+        steps = [one for stage in (CONTACTS, PAYMENTS) for one in await self.journal.steps.counts(stage)]
+        return with_base_lanes(await self.journal.locations(), [one.location for one in steps])
+
+    def target(self, hl: HighLevel, lane: str, *, attempt_timeout: float | None = None) -> LocationTarget:
+        """Return the location of a lane, as its documents need it."""
+        return LocationTarget(
+            hl.location(location_of(lane)),
+            self.kinds.operation_of(lane),
+            self.kinds.keys_of(lane),
+            attempt_timeout=attempt_timeout,
+        )
 
     async def forecast(self, *, rate: float = 10.0) -> Forecast:
         """Forecast the rest of the run; ``rate`` in requests per second and location."""
-        return await forecast_run(self.journal, self.contact_policy, rate=rate)
+        return await forecast_run(self.journal, self.contact_policy, self.kinds, rate=rate)
 
     # ------------------------------------------------------------------------------------ executing
 
@@ -224,7 +235,7 @@ class Run:
         """Send the planned items, lane by lane in turns, until all are done, ``stop`` is set, or every lane stopped.
 
         Args:
-            targets: Gives the target of a location.
+            targets: Gives the target of a lane; see `target`.
             settle: Seconds for which a request without an answer may still take effect.
             attempt_timeout: Seconds that one request may take.
             max_in_flight: Requests under way at once.
@@ -247,59 +258,26 @@ class Run:
             return await self.report(reason=str(error))
         counts = await self.journal.counts(totals=False)
         timing = Timing(settle, attempt_timeout)
-        engine = LocalEngine(self.stop)
-        lanes: dict[str, LaneRunner] = {}
-        reasons: list[str] = []
-
-        async def work(slice_: Slice) -> Slice | None:
-            return await self._turn(slice_, lanes[slice_.location], engine, reasons)
-
-        for location in await self.journal.locations():
-            lanes[location] = self.lane(targets(location), timing, workers=max_in_flight)
-            await engine.submit(Slice(self.id, location))
+        work = LocalWork(
+            self.id,
+            self.journal,
+            {
+                name: self.lane(targets(name), timing, name=name, workers=max_in_flight)
+                for name in await self.lanes()
+            },
+            self.stop,
+        )
+        self._waits_until = work.waits_until
         ticker = asyncio.create_task(self._tick(on_progress, counts.all)) if on_progress else None
         try:
-            await engine.serve(work, at_once=_LANES_AT_ONCE)
+            await work.serve()
         finally:
             if ticker is not None:
                 ticker.cancel()
         if on_progress is not None:
             first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
             on_progress(await self._progress(counts.all, self._began, first))
-        return await self.report(reason="; ".join(dict.fromkeys(reasons)))
-
-    async def _turn(
-        self, slice_: Slice, runner: LaneRunner, engine: LocalEngine, reasons: list[str]
-    ) -> Slice | None:
-        """Work on a lane for one slice. Return the next slice if it is due at once."""
-        location = slice_.location
-        lane = await self.journal.lease(location)
-        # Another process leases the lane. It may die, so this one asks again.
-        if lane is None:
-            engine.submit_later(slice_, _ELSEWHERE)
-            return None
-        self._waits.pop(location, None)
-        self._working.add(location)
-        try:
-            end = await runner.work(lane, _SLICE)
-        except LaneLost:
-            engine.submit_later(slice_, _ELSEWHERE)
-            return None
-        except (CallError, AuthError) as error:
-            # A listing failed. Every item is in the journal, so the next execution continues from here.
-            reasons.append(str(error))
-            return None
-        finally:
-            self._working.discard(location)
-        if end.reason:
-            reasons.append(end.reason)
-        elif end.again:
-            wait = end.again - lane.now()
-            self._waits[location] = time.time() + wait
-            engine.submit_later(slice_, wait)
-        elif not end.done:
-            return slice_
-        return None
+        return await self.report(reason="; ".join(dict.fromkeys(work.reasons)))
 
     async def follow(
         self,
@@ -329,13 +307,14 @@ class Run:
         timing: Timing,
         *,
         workers: int,
+        name: str = "",
         stop: asyncio.Event | None = None,
         on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
     ) -> LaneRunner:
-        """Return the runner of one location, with ``workers`` requests at a time; see :class:`LaneRunner`."""
+        """Return the runner of the lane ``name``, with ``workers`` requests at a time; see :class:`LaneRunner`."""
         stop = stop or self.stop
         policies = (self.contact_policy, self.payment_policy)
-        stages = stages_of(target, self.journal, policies, timing, workers=workers, stop=stop)
+        stages = stages_of(target, self.journal, policies, timing, lane=name, workers=workers, stop=stop)
         return LaneRunner(
             target, timing, idempotent=self.operation.replay is not Replay.UNSAFE, workers=workers, stop=stop,
             on_done=on_done, before=stages.before, after=stages.after,
@@ -355,8 +334,7 @@ class Run:
         done = of - planned - counts.ambiguous
         elapsed = time.monotonic() - began
         rate = (done - first) / elapsed if elapsed > 0 else 0.0
-        # A wait is shown only while no lane works.
-        until = min(self._waits.values()) if self._waits and not self._working else None
+        until = self._waits_until()
         return Progress(
             done,
             of,
@@ -371,7 +349,7 @@ class Run:
 
     async def report(self, *, reason: str = "") -> RunReport:
         """Return where the run stands."""
-        report = await standing(self.journal, self.operation)
+        report = await standing(self.journal, self.operation, self.kinds)
         return msgspec.structs.replace(
             report,
             seconds=round(time.monotonic() - self._began, 3),
@@ -443,7 +421,7 @@ class Run:
         )  # fmt: skip
 
     def _documents(self, hl: HighLevel) -> Callable[[str], LocationDocuments]:
-        return lambda location: LocationDocuments(hl.location(location), self.operation)
+        return lambda lane: LocationDocuments(hl.location(location_of(lane)), self.kinds.operation_of(lane))
 
 
 def _place_of(place: Path | JournalStore) -> JournalStore:

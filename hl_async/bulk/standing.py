@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from hl_async.bulk.journals.protocol import Counts, Journal
+from hl_async.bulk.kinds import LaneKinds
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.reconciliation import SECOND_COPY
 from hl_async.bulk.reports import ContactCounts, PaymentCounts, RunReport
@@ -19,7 +20,7 @@ from hl_async.operations import Operation
 _NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.DELETED)
 
 
-async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
+async def standing(journal: Journal, operation: Operation[Any], kinds: LaneKinds) -> RunReport:
     """Report the standing of a run. It is done once the locations with unanswered requests are swept as well."""
     counts = await journal.counts()
     source: dict[str, Decimal] = {}
@@ -58,6 +59,7 @@ async def standing(journal: Journal, operation: Operation[Any]) -> RunReport:
         foreign_copies=await journal.foreign_copies(),
         contacts=contacts,
         payments=await count_payments(journal),
+        kinds=kinds.count((lane.location, lane.created) for lane in await journal.lanes()),
     )
 
 

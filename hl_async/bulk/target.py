@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from hl_async import operations as op
 from hl_async.bulk.keys import KeyCarrier
 from hl_async.bulk.protocol import Copy
-from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.stages.contact_book import ContactBook, LocationContacts
 from hl_async.bulk.stages.customers import without_contact
 from hl_async.bulk.stages.payment_book import LocationPayments, PaymentBook
@@ -57,26 +56,6 @@ class Target(Protocol):
         ...
 
 
-class SourceKey:
-    """The key of invoices made from estimates: the estimate's id, which the invoice names as its source."""
-
-    name = "source"
-
-    def make(self, run: str, item: SourceItem, repetition: int) -> str:
-        """Return the estimate's id."""
-        return item.ids[0]
-
-    def put(self, body: bytes, key: str, run: str, source_id: str = "", source_name: str = "") -> bytes:
-        """Return the body unchanged, because the API writes the source itself."""
-        return body
-
-    def read(self, document: Any) -> str | None:
-        """Return the estimate's id."""
-        # An undeclared field, seen in live answers: docs/api-facts.md#api-undeclared-fields
-        source_id = getattr(document, "source_id", None)
-        return source_id if getattr(document, "source", None) == "estimate" else None
-
-
 # Lists that show whether an unrepeatable operation was executed. No list shows it for the others (sending, payments,
 # text2pay), so those wait for a person.
 _LISTED: dict[str, Operation[Any]] = {
@@ -118,7 +97,7 @@ class LocationTarget:
         self._at = requester_of(location)
         self._operation = operation
         self._listed = _LISTED.get(operation.name)
-        self._keys = SourceKey() if operation is op.CREATE_INVOICE_FROM_ESTIMATE else keys
+        self._keys = keys
         self._contacts = LocationContacts(location, attempt_timeout=attempt_timeout)
         self._payments = LocationPayments(location, attempt_timeout=attempt_timeout)
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)

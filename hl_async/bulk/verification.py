@@ -23,6 +23,7 @@ from hl_async.bulk.documents import (
 )
 from hl_async.bulk.journals.protocol import ItemRow
 from hl_async.bulk.keys import is_unique
+from hl_async.bulk.kinds import location_of
 from hl_async.bulk.ownership import Claim, Listed, claims
 from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.source_identity import Relation, source_mark
@@ -97,7 +98,7 @@ async def verify(
 
     Args:
         run: The run.
-        documents: Gives the documents of a location.
+        documents: Gives the documents of a lane.
         timing: The waits that the run was executed with.
         repair: Delete second copies that are drafts and provably the run's own.
         on_finding: Called with every finding, ``same`` included.
@@ -107,15 +108,15 @@ async def verify(
     """
     require_listed(run.operation, "listed")
     state = await run.journal.run_state()
-    rows: dict[str, list[ItemRow]] = {location: [] for location in await run.journal.locations()}
+    rows: dict[str, list[ItemRow]] = {lane: [] for lane in await run.journal.locations()}
     for row in await run.each(*State):
         if row.key is not None:
             rows[row.location].append(row)
     totals = _Totals(on_finding)
-    for location, mine in rows.items():
-        check = _LocationCheck(run, location, mine, timing, state)
-        await check.read(documents(location))
-        await check.compare(totals, documents(location) if repair else None)
+    for lane, mine in rows.items():
+        check = _LocationCheck(run, lane, mine, timing, state)
+        await check.read(documents(lane))
+        await check.compare(totals, documents(lane) if repair else None)
     counts = await run.journal.counts(totals=False)
     return Verification(
         totals.documents,
@@ -126,7 +127,7 @@ async def verify(
         totals.same,
         state=state.value,
         deleted=counts.of(State.DELETED),
-        locations=len(rows),
+        locations=len({location_of(lane) for lane in rows}),
     )
 
 
@@ -152,11 +153,11 @@ class _Totals:
 class _LocationCheck:
     """One location: its rows, and its listing."""
 
-    def __init__(
-        self, run: OpenRun, location: str, rows: list[ItemRow], timing: Timing, state: RunState
-    ) -> None:
+    def __init__(self, run: OpenRun, lane: str, rows: list[ItemRow], timing: Timing, state: RunState) -> None:
         self._run = run
-        self._location = location
+        self._lane = lane
+        self._location = location_of(lane)
+        self._keys = run.kinds.keys_of(lane)
         self._rows = rows
         self._timing = timing
         self._is_rolled_back = state is not RunState.RUNNING
@@ -166,12 +167,10 @@ class _LocationCheck:
         """List the location; once more if a document is missing, because a list may lag."""
         for pause in (0.0, _LOOK_AGAIN):
             await asyncio.sleep(pause)
-            known = await self._run.journal.known(self._location)
-            self._reading = await read_location(
-                documents, self._run.journal, self._run.keys, known, self._run.id
-            )
+            known = await self._run.journal.known(self._lane)
+            self._reading = await read_location(documents, self._run.journal, self._keys, known, self._run.id)
             self._claims = claims(
-                self._reading.listed, known, self._timing, unique_keys=is_unique(self._run.keys)
+                self._reading.listed, known, self._timing, unique_keys=is_unique(self._keys)
             )
             there = {claim.key for claim in self._claims if claim.is_first}
             if all(row.key in there for row in self._rows if row.state is State.CREATED):
@@ -229,7 +228,7 @@ class _LocationCheck:
             return
         if repairing is not None and claim.listed.draft and original is not None:
             deletion = await self._run.journal.record_deletion_intent(
-                self._location, claim.listed.id, claim.key, "second copy"
+                self._lane, claim.listed.id, claim.key, "second copy"
             )
             outcome = "deleted"
             try:

@@ -17,20 +17,22 @@ from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import reject_lines
 from hl_async.bulk.stages.customers import ContactPolicy
-from hl_async.bulk.target import LocationTarget
+from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.cli.app import run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.progress import progress
 from hl_async.cli.render import report_lines, verification_lines
 from hl_async.cli.sessions import Counting, draining
 
-_RATE_MAX = 40
+_RATE_MAX = 60
 _RATE_INTERVAL = 2.0
 _SETTLE = 1.0
 _KNOWN = ("Robin Hale", "Sam Ortiz", "Alex Marlow")
 """Customers of the export who are contacts of the location already."""
 _CONTACTS = ContactPolicy(index_delay=0.2)
 """The search of the sandbox shows changes at once, unlike the live one."""
+_PAYMENTS = PaymentPolicy(allow_receipts=True)
+"""The sandbox sends no mail."""
 
 
 @click.command()
@@ -77,16 +79,17 @@ async def _demo(folder: Path, *, kept: bool) -> ExitCode:
             f"A local HighLevel serves at {box.url}: {_RATE_MAX} requests per {_RATE_INTERVAL:g} s, some answers lost."
         )
         say(
-            f"Migrating {source.name}, a dirty export, with {mapping_file.name}; {len(_KNOWN)} customers are there:"
+            f"Migrating {source.name}, a dirty export of estimates, invoices and payments, with {mapping_file.name}; "
+            f"{len(_KNOWN)} customers are there:"
         )
         async with (
             HighLevel(box.token, base_url=box.url, config=config, observers=[counting]) as hl,
             await Run.create(folder / "run.hl.db", fingerprint=mark, location=box.location_id) as run,
         ):
-            await run.plan(read_source(source, mapping), contacts=_CONTACTS)
+            await run.plan(read_source(source, mapping), contacts=_CONTACTS, payments=_PAYMENTS)
             with progress("done", quiet=False) as show, draining(run.stop):
                 report = await run.execute(
-                    lambda location: LocationTarget(hl.location(location), run.operation, run.keys),
+                    lambda lane: run.target(hl, lane),
                     settle=_SETTLE,
                     attempt_timeout=2.0,
                     on_progress=show,

@@ -20,7 +20,6 @@ from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import SourceItem
-from hl_async.bulk.target import LocationTarget
 from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.contact_options import ContactChoice, policy_options
 from hl_async.cli.exits import ExitCode
@@ -197,7 +196,7 @@ def copy(
             async def execute(run: Run) -> RunReport:
                 with progress("done", as_json, counting) as show, draining(run.stop):
                     return await run.execute(
-                        lambda one: LocationTarget(hl.location(one), run.operation, run.keys),
+                        lambda lane: run.target(hl, lane),
                         settle=settle,
                         attempt_timeout=attempt_timeout,
                         on_progress=show,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hl_async.bulk.journals.protocol import LaneStatus
+from hl_async.bulk.kinds import location_of, words_for
 from hl_async.bulk.preparation import Plan
 from hl_async.bulk.reports import ContactCounts, Forecast, PaymentCounts, RollbackReport, RunReport
 from hl_async.bulk.stages.checking import ContactCheck
@@ -39,7 +40,7 @@ def report_lines(report: RunReport) -> list[str]:
     """Return the report as text, one fact per line, with the commonest reasons of rejects."""
     lines = [
         f"source     {report.source:>8,} {'document' if report.source == 1 else 'documents'}",
-        f"created    {report.created:>8,}   {money(report.total_created)}",
+        f"created    {report.created:>8,}   {_kinds(report.kinds)}{money(report.total_created)}",
     ]
     if report.contacts is not None:
         lines.append(contacts_line(report.contacts))
@@ -48,7 +49,9 @@ def report_lines(report: RunReport) -> list[str]:
     if report.rejected:
         lines += [f"rejected   {report.rejected:>8,}", *_reason_lines(Counter(report.reasons))]
     if report.skipped:
-        lines.append(f"skipped    {report.skipped:>8,}   left out by the mapping")
+        lines.append(
+            f"skipped    {report.skipped:>8,}   left out by the mapping, or created by an earlier run"
+        )
     if report.unknown:
         lines.append(f"held       {report.unknown:>8,}   not known whether these were created: look at them")
     if report.state in _ROLLBACK:
@@ -74,6 +77,11 @@ def report_lines(report: RunReport) -> list[str]:
             f"copies     {len(report.foreign_copies):>8,}   by others, kept: {', '.join(report.foreign_copies[:3])}"
         )
     return [*lines, *_effort_lines(report)]
+
+
+def _kinds(kinds: dict[str, int]) -> str:
+    """Return documents by kind in front of their sum, empty for a run of one kind."""
+    return f"{', '.join(plural(number, kind) for kind, number in kinds.items())}; " if kinds else ""
 
 
 def _effort_lines(report: RunReport) -> list[str]:
@@ -225,7 +233,7 @@ def forecast_line(forecast: Forecast) -> str:
         return f"nothing left to create{aside}{more}"
     took = f", {span(forecast.seconds)} at the usual rate" if forecast.seconds >= 1 else ""
     return (
-        f"{plural(forecast.items, 'document')} to create ({money(forecast.totals)}){aside}; "
+        f"{plural(forecast.items, 'document')} to create ({_kinds(forecast.kinds)}{money(forecast.totals)}){aside}; "
         f"about {plural(forecast.requests, 'request')}{took}"
     )
 
@@ -295,11 +303,12 @@ def lane_lines(lanes: list[LaneStatus], *, rows: int) -> list[str]:
     """A table of locations, those that are worked on first; nothing for a single one that no process works on."""
     if len(lanes) == 1 and not lanes[0].holder and not lanes[0].reason:
         return []
-    width = max((len(lane.location) for lane in lanes), default=8)
-    finished = sum(lane.done == lane.of for lane in lanes)
+    width = max((len(words_for(lane.location)) for lane in lanes), default=8)
+    places = {location_of(lane.location) for lane in lanes}
+    finished = len(places - {location_of(lane.location) for lane in lanes if lane.done != lane.of})
     lines = [
         "",
-        f"{finished:,} of {len(lanes):,} locations are done",
+        f"{finished:,} of {plural(len(places), 'location')} {'is' if len(places) == 1 else 'are'} done",
         f"{'location':<{width}}  {'done':>15}  {'rate':>7}  {'unanswered':>10}  worked on by",
     ]
     ordered = sorted(lanes, key=lambda lane: (not lane.holder, lane.done == lane.of))
@@ -319,4 +328,6 @@ def _lane_line(lane: LaneStatus, width: int) -> str:
         who = f"- {' '.join(part for part in (wait, _cut(lane.reason)) if part) or 'waits'}"
     rate = f"{lane.rate:.1f}/s" if lane.holder else ""
     done = f"{lane.done:,}/{lane.of:,}"
-    return f"{lane.location:<{width}}  {done:>15}  {rate:>7}  {lane.ambiguous:>10,}  {who}".rstrip()
+    return (
+        f"{words_for(lane.location):<{width}}  {done:>15}  {rate:>7}  {lane.ambiguous:>10,}  {who}".rstrip()
+    )

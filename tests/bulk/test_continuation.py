@@ -25,6 +25,7 @@ from hl_async.bulk.sources.opening import open_source
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.errors import JournalMismatch
+from hl_async.models import RecordPayment
 from hl_async.sandbox import Sandbox
 
 
@@ -107,14 +108,85 @@ async def test_the_journals_before_the_one_that_is_continued_count_too(
     assert len(box.ledger.estimates()) == 3
 
 
-async def test_payments_that_came_since_are_named(hl: HighLevel, box: Sandbox, tmp_path: Path) -> None:
-    paid = [DocumentPayment(amount=Decimal(4))]
-    old = source(tmp_path, "old.ndjson", [document(1, kind="invoice")])
-    new = source(tmp_path, "new.ndjson", [document(1, kind="invoice", payments=paid)])
+async def paid_and_paid_again(
+    hl: HighLevel, box: Sandbox, folder: Path, before: dict[str, Any], after: dict[str, Any]
+) -> tuple[RunReport, Any]:
+    """Migrate an invoice, then its newer export; return the second report and the sum that the invoice shows."""
+    old = source(folder, "old.ndjson", [document(1, kind="invoice", **before)])
+    new = source(folder, "new.ndjson", [document(1, kind="invoice", **after)])
     await go(hl, old, "invoice")
     report = await go(hl, new, "invoice", continues=journal(old))
-    assert report.created == 0
+    [invoice] = box.ledger.invoices()
+    return report, invoice["amountPaid"]
+
+
+FOUR = DocumentPayment(amount=Decimal(4), date=date(2026, 2, 1), reference="T1")
+SIX = DocumentPayment(amount=Decimal(6), date=date(2026, 2, 9), reference="T2")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [
+        ({}, {"payments": [FOUR]}, 4),
+        ({"payments": [FOUR]}, {"payments": [FOUR, SIX]}, 6),
+        ({"payments": [FOUR]}, {"payments": [SIX, FOUR]}, 6),
+        ({"payments": [FOUR]}, {"payments": [FOUR, FOUR]}, 4),
+        ({"amount_paid": Decimal(4)}, {"amount_paid": Decimal(10)}, 6),
+    ],
+)
+async def test_payments_that_came_since_are_recorded_on_the_invoice_that_is_there(
+    hl: HighLevel, box: Sandbox, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], more: int
+) -> None:
+    report, shown = await paid_and_paid_again(hl, box, tmp_path, before, after)
+    assert (report.state, report.created, report.skipped) == ("done", 0, 1)
+    assert report.payments is not None and report.payments.sums == {"USD": more}
+    assert shown == sum(one.amount for one in after.get("payments", ())) or shown == after["amount_paid"]
+    found = await bulk.verify(hl, journal(tmp_path / "new.ndjson"))
+    assert (found.differences, found.paid) == ([], 1)
+
+
+async def test_payments_of_a_third_export_count_those_of_both_runs_before(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    two = DocumentPayment(amount=Decimal("1.5"), reference="T3")
+    await paid_and_paid_again(hl, box, tmp_path, {"payments": [FOUR]}, {"payments": [FOUR, two]})
+    last = source(tmp_path, "last.ndjson", [document(1, kind="invoice", payments=[FOUR, two, SIX])])
+    report = await go(hl, last, "invoice", continues=journal(tmp_path / "new.ndjson"))
+    # 4.00 and 1.50 are recorded, so 6.00 exceed the rest and no request is made.
+    assert report.payments is not None and (report.payments.recorded, report.payments.rejected) == (0, 1)
+    [invoice] = box.ledger.invoices()
+    assert invoice["amountPaid"] == 5.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"payments": [FOUR]}, {"payments": [SIX]}),
+        ({"payments": [FOUR]}, {}),
+        ({"payments": [DocumentPayment(amount=Decimal(11))]}, {"payments": [SIX]}),
+    ],
+)
+async def test_payments_that_changed_or_were_never_recorded_are_named_and_left_to_a_person(
+    hl: HighLevel, box: Sandbox, tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    paid = sum((one.amount for one in before["payments"] if one.amount <= 10), Decimal(0))
+    report, shown = await paid_and_paid_again(hl, box, tmp_path, before, after)
+    assert (report.created, report.payments, shown) == (0, None, paid)
     assert "its payments have changed since" in Path(report.skipped_file).read_text("utf-8")
+
+
+async def test_a_payment_that_another_client_recorded_meanwhile_is_held(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    old = source(tmp_path, "old.ndjson", [document(1, kind="invoice", payments=[FOUR])])
+    new = source(tmp_path, "new.ndjson", [document(1, kind="invoice", payments=[FOUR, SIX])])
+    await go(hl, old, "invoice")
+    [invoice] = box.ledger.invoices()
+    await hl.location().invoices.record_payment(
+        invoice["_id"], RecordPayment(mode="cash", amount=Decimal(1), notes="by hand")
+    )
+    report = await go(hl, new, "invoice", continues=journal(old))
+    assert report.payments is not None and (report.payments.recorded, report.payments.unknown) == (0, 1)
 
 
 async def test_a_run_of_another_kind_cannot_be_continued(hl: HighLevel, box: Sandbox, tmp_path: Path) -> None:

@@ -122,7 +122,6 @@ def test_a_document_is_priced_to_the_cent(one: Document, total: str) -> None:
         (document(line("1"), currency="ZZZ"), "not an ISO 4217"),
         (document(line("1"), source_id=" "), "belong to no document"),
         (document(line("1"), issue_date=date(2027, 1, 1)), "2027-01-01 is in the future"),
-        (document(line("1"), kind="invoice"), "the document is an invoice; this run creates estimates"),
         (document(line("1"), location=".."), "location"),
         (document(line("9.99", tax_inclusive=True), line("5"), taxes=[tax("10")]), "others do not"),
     ],

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from hl_async.bulk.sources.document import Document, DocumentPayment
-from hl_async.bulk.sources.states import state_note
+from hl_async.bulk.sources.words import state_note
 
 
 @pytest.mark.parametrize("status", ["", "Draft", "open", "Awaiting response"])

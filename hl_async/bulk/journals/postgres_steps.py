@@ -91,7 +91,14 @@ class PostgresSteps(_Statements):
                     where = {"stage": step.stage, "location": step.location, "key": step.key}
                     digest = step_digest(step.location, step.stage, step.key, step.body)
                     await connection.execute(
-                        *self.bind("plan", **where, body=step.body, digest=digest, facts=step.facts)
+                        *self.bind(
+                            "plan",
+                            **where,
+                            body=step.body,
+                            digest=digest,
+                            facts=step.facts,
+                            subject=step.subject,
+                        )
                     )
                     linked = await connection.execute(
                         *self.bind("link", **where, ordinals=list(step.documents))

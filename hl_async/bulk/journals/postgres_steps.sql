@@ -42,8 +42,8 @@ select to_regclass('hl_async.step') is not null
 -- ------------------------------------------------------------------------------------ planning
 
 -- name: plan
-insert into hl_async.step (run, stage, location, key, body, digest, facts)
-  values (:run, :stage, :location, :key, :body, :digest, :facts)
+insert into hl_async.step (run, stage, location, key, body, digest, facts, subject)
+  values (:run, :stage, :location, :key, :body, :digest, :facts, :subject)
   on conflict (run, stage, location, key) do update
   set body = excluded.body, digest = excluded.digest, facts = excluded.facts
   where step.state = 'planned' and step.possible = 0
@@ -101,7 +101,8 @@ select s.number, s.location, s.stage, s.key, s.state, s.attempt, s.possible, s.b
   from hl_async.step s left join hl_async.item i
     on i.run = s.run and i.ordinal = (select min(ordinal) from hl_async.step_item where step = s.number)
   where s.run = :run and s.stage = :stage and s.location = :location
-    and s.state = 'planned' and s.number > :after and (not :of_created::boolean or i.state = 'created')
+    and s.state = 'planned' and s.number > :after
+    and (not :of_created::boolean or i.state = 'created' or s.subject <> '')
   order by s.number limit :limit
 
 -- name: ambiguous

@@ -73,7 +73,8 @@ class SqliteSteps(_Statements):
             for step in chosen:
                 where = {"stage": step.stage, "location": step.location, "key": step.key}
                 digest = step_digest(step.location, step.stage, step.key, step.body)
-                db.execute(_SQL["plan"], {**where, "body": step.body, "digest": digest, "facts": step.facts})
+                values = {"body": step.body, "digest": digest, "facts": step.facts, "subject": step.subject}
+                db.execute(_SQL["plan"], {**where, **values})
                 links = [{**where, "ordinal": ordinal} for ordinal in step.documents]
                 if db.executemany(_SQL["link"], links).rowcount > 0:
                     db.execute(_SQL["plan_linked"], where)

@@ -48,8 +48,8 @@ select 1 from sqlite_master where name = 'step'
 -- ------------------------------------------------------------------------------------ planning
 
 -- name: plan
-insert into step (stage, location, key, body, digest, facts)
-  values (:stage, :location, :key, :body, :digest, :facts)
+insert into step (stage, location, key, body, digest, facts, subject)
+  values (:stage, :location, :key, :body, :digest, :facts, :subject)
   on conflict (stage, location, key) do update
   set body = excluded.body, digest = excluded.digest, facts = excluded.facts
   where state = 'planned' and possible = 0
@@ -102,7 +102,7 @@ select s.number, s.location, s.stage, s.key, s.state, s.attempt, s.possible, s.b
        s.result, s.how, s.reason, s.first_sent, s.sent_at, i.ordinal, i.document
   from step s left join item i on i.ordinal = (select min(ordinal) from step_item where step = s.number)
   where s.stage = :stage and s.location = :location and s.state = 'planned' and s.number > :after
-    and (not :of_created or i.state = 'created')
+    and (not :of_created or i.state = 'created' or s.subject != '')
   order by s.number limit :limit
 
 -- name: ambiguous

@@ -20,8 +20,8 @@ from hl_async.bulk.sources.names import Naming
 from hl_async.bulk.sources.pricing import Prices, prices_of
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.states import state_note
 from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
+from hl_async.bulk.sources.words import state_note
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 from hl_async.models.phones import e164
@@ -114,7 +114,9 @@ def compile_document(
     Raises:
         InvalidRequest: The document cannot become a request; names field and value.
     """
-    _check_identity(document, settings)
+    if not document.source_id.strip():
+        raise InvalidRequest("source_id", "is empty: the lines belong to no document")
+    settings = _settings_for(document, settings)
     currency = _currency(document, settings)
     location = _location(document, settings)
     notes = [note] if note else []
@@ -164,14 +166,11 @@ def _compared(document: Document, settings: SourceSettings, currency: str) -> Pr
     return prices
 
 
-def _check_identity(document: Document, settings: SourceSettings) -> None:
-    if not document.source_id.strip():
-        raise InvalidRequest("source_id", "is empty: the lines belong to no document")
-    kind = document.kind or settings.kind
-    if kind != settings.kind and not settings.convert:
-        raise InvalidRequest(
-            "kind", f"the document is an {kind}; this run creates {settings.kind}s (--as converts)"
-        )
+def _settings_for(document: Document, settings: SourceSettings) -> SourceSettings:
+    """Return settings of the document's own kind, unless every document is converted to one kind."""
+    if settings.convert or document.kind in (None, settings.kind):
+        return settings
+    return msgspec.structs.replace(settings, kind=document.kind)
 
 
 def _customer(given: DocumentCustomer, settings: SourceSettings, contact: _Contact) -> DocumentCustomer:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from hl_async.bulk.sources.settings import SourceSettings
+from hl_async.bulk.sources.words import kind_of
 from hl_async.errors import InvalidRequest, SourceError
 from hl_async.models.money import CURRENCIES
 
@@ -52,13 +53,14 @@ class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DocumentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One document: the column whose equal values belong together, and its fields.
 
-    ``total``, ``amount_paid`` and ``amount_due`` are the source's own figures; ours are compared with them.
+    ``kind`` is estimate or invoice, or a column that says which. ``total``, ``amount_paid`` and ``amount_due`` are the
+    source's own figures; ours are compared with them.
     """
 
     group_by: str
     name: str
     currency: str
-    kind: Literal["", "estimate", "invoice"] = ""
+    kind: str = ""
     location: str = ""
     title: str = ""
     number: str = ""
@@ -189,6 +191,11 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SourceError(
                 f"{path}: document.currency: {self.document.currency!r} is not an ISO 4217 code, such as USD"
             )
+        if self.document.kind and not COLUMN.search(self.document.kind):
+            try:
+                kind_of(self.document.kind)
+            except InvalidRequest as error:
+                raise SourceError(f"{path}: document.{error}; or name the column that says it") from None
         if (
             not self.document.expiry_date
             and not self.document.due_date

@@ -16,9 +16,9 @@ class SourceItem(msgspec.Struct, frozen=True):
     (never assumed unique), ``ids`` fill the operation's path, ``location`` is empty when the run has one
     location, ``total`` is the document's total under the documented rounding rule, ``place`` says where in
     the source it stands (``lines 12-14``), ``raw`` is its original text, for the reject file.
-    ``kind`` is what the body creates. ``is_compared`` is True if the source states a total of its own, which
-    equals ``total``. ``notes`` names additions and conversions. ``document`` is the origin of the body.
-    ``contradictions`` names figures about payments that do not fit together: (what, the figures).
+    ``kind`` is estimate or invoice, or empty for the run's own kind. ``is_compared`` is True if the source states a
+    total of its own, which equals ``total``. ``notes`` names additions and conversions. ``document`` is the origin of
+    the body. ``contradictions`` names figures about payments that do not fit together: (what, the figures).
     ``customer`` is whom the contacts stage finds a contact for, or whose contact id it checks; None leaves the body as
     it is.
     """
@@ -33,7 +33,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     currency: str = ""
     place: str = ""
     raw: bytes = b""
-    kind: str = "estimate"
+    kind: str = ""
     is_compared: bool = False
     notes: tuple[str, ...] = ()
     document: Document | None = None

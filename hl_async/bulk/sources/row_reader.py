@@ -27,6 +27,7 @@ from hl_async.bulk.sources.money_columns import is_money_column
 from hl_async.bulk.sources.numbers import DAMAGED, in_major_units, read_day, read_number, read_percentage
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.tables import cell_problem
+from hl_async.bulk.sources.words import kind_of
 from hl_async.errors import InvalidRequest
 
 Row = Sequence[str]
@@ -100,6 +101,7 @@ class RowReader:
         section, contact = self._mapping.document, self._mapping.contact
         texts = (
             section.currency,
+            section.kind,
             section.location,
             section.discount,
             section.total,
@@ -164,7 +166,7 @@ class RowReader:
                 values[field] = self._amount(field, text, currency)
         section = self._mapping.document
         if section.kind:
-            values["kind"] = section.kind
+            values["kind"] = kind_of(self._head["kind"](head))
         if section.discount:
             values["discount"] = self._discount(
                 "discount", self._head["discount"](head), section.discount_type, currency

@@ -21,6 +21,7 @@ from hl_async.bulk.sources.row_reader import sums_up
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_parts import PartReader, columns_of
 from hl_async.bulk.sources.sql_values import ValueReader, id_of, one_of, text_of
+from hl_async.bulk.sources.words import kind_of
 from hl_async.errors import InvalidRequest, SourceError
 
 Row = Sequence[Any]
@@ -165,7 +166,7 @@ class RowAssembler:
         money = currency or self._settings.currency
         values, read = self._scalars(facts, money), self._values
         if facts.get("kind"):
-            values["kind"] = one_of("kind", facts["kind"], ("estimate", "invoice"))
+            values["kind"] = kind_of(facts["kind"])
         if facts.get("deposit_value") is not None:
             values["deposit"] = self._installment("deposit", facts, money, "deposit_")
         emails = None

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.journals.protocol import Journal, LaneJournal
+from hl_async.bulk.kinds import kind_in, location_of
 from hl_async.bulk.protocol import Timing
 from hl_async.bulk.stages.contact_book import ContactBook
 from hl_async.bulk.stages.contact_sweep import ContactSweep
@@ -23,7 +24,7 @@ from hl_async.bulk.stages.customers import (
 from hl_async.bulk.stages.payment_book import PaymentBook
 from hl_async.bulk.stages.payment_stage import PaymentStage
 from hl_async.bulk.stages.payments import PaymentPolicy
-from hl_async.bulk.stages.running import LaneStage
+from hl_async.bulk.stages.running import LaneStage, SliceEnd
 from hl_async.bulk.stages.steps import StepState
 
 POLICY_FACT: Final = "contacts"
@@ -31,6 +32,11 @@ POLICY_FACT: Final = "contacts"
 
 PAYMENT_FACT: Final = "payments"
 """The fact of the journal with the rules for payments."""
+
+
+_OPEN: Final = (StepState.PLANNED, StepState.SENT)
+_LOOK_AGAIN: Final = 0.5
+"""Seconds until a lane looks again whether its customers are resolved."""
 
 
 class _Books(Protocol):
@@ -83,16 +89,31 @@ async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corre
         await journal.steps.plan(steps)
 
 
+class CustomersElsewhere:
+    """Waits for the customers of a location, whose contacts are found and created in another lane."""
+
+    def __init__(self, journal: Journal, location: str) -> None:
+        self._journal = journal
+        self._location = location
+
+    async def work(self, lane: LaneJournal, until: float) -> SliceEnd:
+        """Return done as soon as no customer of the location is open."""
+        counts = await self._journal.steps.counts(CONTACTS)
+        is_open = any(one.location == self._location and one.state in _OPEN for one in counts)
+        return SliceEnd(False, lane.now() + _LOOK_AGAIN) if is_open else SliceEnd(True)
+
+
 def stages_of(
     target: _Books,
     journal: Journal,
     policies: tuple[ContactPolicy, PaymentPolicy],
     timing: Timing,
     *,
+    lane: str = "",
     workers: int,
     stop: asyncio.Event,
 ) -> Stages:
-    """Return the stages of a location whose contacts and payments can be reached."""
+    """Return the stages of a lane whose contacts and payments can be reached."""
     before: tuple[LaneStage, ...] = ()
     after: tuple[LaneStage, ...] = ()
     contacts, payments = target.contacts, target.payments
@@ -100,7 +121,9 @@ def stages_of(
     if payments is not None:
         # Before the sweep of contacts, which may wait for minutes.
         after += (PaymentStage(payments, journal, for_payments, timing, workers=workers, stop=stop),)
-    if contacts is not None:
+    if kind_in(lane):
+        before += (CustomersElsewhere(journal, location_of(lane)),)
+    elif contacts is not None:
         before += (ContactStage(contacts, journal, for_contacts, timing, workers=workers, stop=stop),)
         after += (ContactSweep(contacts, for_contacts, timing, stop=stop),)
     return Stages(before, after)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from hl_async.bulk.journals.protocol import Journal
+from hl_async.bulk.kinds import location_of
 from hl_async.bulk.stages.payment_book import PaymentBook
 from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
 from hl_async.bulk.stages.steps import StepState
@@ -45,14 +46,14 @@ async def check_payments(
         after = batch[-1].number
         for step in batch:
             facts = facts_of_payment(step)
-            _, _, earlier = recorded.get((step.location, step.result), ("", "", Decimal(0)))
+            _, _, earlier = recorded.get((step.location, step.result), ("", "", facts.earlier or Decimal(0)))
             sums = (facts.source_id, facts.currency, earlier + facts.amount)
             recorded[step.location, step.result] = sums
-    for (location, invoice), (source_id, currency, amount) in recorded.items():
-        book = books(location)
+    for (lane, invoice), (source_id, currency, amount) in recorded.items():
+        book = books(location_of(lane))
         balance = None if book is None else await book.balance(invoice)
         shown = None if balance is None else balance.paid
-        yield PaidInvoice(location, invoice, source_id, currency, amount, shown)
+        yield PaidInvoice(location_of(lane), invoice, source_id, currency, amount, shown)
 
 
 async def with_payments(

@@ -16,6 +16,7 @@ from typing import Final
 
 from hl_async.bulk.evidence import Identical
 from hl_async.bulk.journals.protocol import Journal, LaneJournal
+from hl_async.bulk.kinds import location_of
 from hl_async.bulk.protocol import AttemptOutcome, Timing, judge
 from hl_async.bulk.stages.payment_book import PaymentBook
 from hl_async.bulk.stages.payments import (
@@ -104,8 +105,8 @@ class PaymentStage:
         while batch := await self._steps.take(steps[-1].number if steps else -1, _TAKE, of_created=True):
             steps += batch
         # A payment waits while an earlier one of its invoice has no answer: the paid sum could not tell them apart.
-        unanswered = {one.document for one in await self._steps.ambiguous()}
-        steps = [one for one in steps if one.document not in unanswered]
+        unanswered = {one.subject for one in await self._steps.ambiguous()}
+        steps = [one for one in steps if _invoice_of(one) not in unanswered]
         if not steps:
             return False
         if not await self._may_record():
@@ -152,16 +153,18 @@ class PaymentStage:
 
     async def _record(self, step: StageStep) -> bool:
         """Record one payment. Return whether the next one of its invoice may follow."""
-        facts, invoice = facts_of_payment(step), step.document_id or ""
+        facts, invoice = facts_of_payment(step), _invoice_of(step)
         try:
             if not step.is_intact:
                 await self._steps.rejected(step, DAMAGED)
                 return True
             balance = await self._book.balance(invoice)
             if balance is None:
-                await self._steps.rejected(step, f"invoice {invoice} is not in location {step.location}")
+                await self._steps.rejected(
+                    step, f"invoice {invoice} is not in location {location_of(step.location)}"
+                )
                 return False
-            expected = self._recorded.get(invoice, Decimal(0))
+            expected = self._recorded.get(invoice, Decimal(0)) + (facts.earlier or Decimal(0))
             if balance.paid != expected:
                 await self._steps.hold(step, _foreign(invoice, expected, balance.paid, facts.currency))
                 return False
@@ -205,7 +208,7 @@ class PaymentStage:
         found = PaymentAnswer.FOREIGN if balance is None else found_after(facts, balance.paid)
         if found is PaymentAnswer.RECORDED:
             await self._steps.done(step, result=invoice, how=MADE)
-            self._recorded[invoice] = (facts.before or Decimal(0)) + facts.amount
+            self._recorded[invoice] = self._recorded.get(invoice, Decimal(0)) + facts.amount
             return True
         if found is PaymentAnswer.MISSING:
             # The API said yes, and the invoice shows nothing yet. The step stays sent, and the invoice is asked later.
@@ -283,7 +286,7 @@ class PaymentStage:
         while batch := await self._steps.take(after, _TAKE):
             after = batch[-1].number
             for step in batch:
-                if step.document_id is None:
+                if not _invoice_of(step):
                     await self._steps.rejected(step, WITHOUT_INVOICE)
 
     def _note_trouble(self, error: HighLevelError) -> None:
@@ -293,11 +296,16 @@ class PaymentStage:
             self._reason = self._reason or str(error)
 
 
+def _invoice_of(step: StageStep) -> str:
+    """Return the id of a payment's invoice, or an empty text if it was not created."""
+    return step.document_id or step.subject
+
+
 def _by_invoice(steps: Sequence[StageStep]) -> Iterator[list[StageStep]]:
     """Yield the payments of each invoice in their order."""
-    groups: dict[int | None, list[StageStep]] = {}
+    groups: dict[str, list[StageStep]] = {}
     for step in steps:
-        groups.setdefault(step.document, []).append(step)
+        groups.setdefault(_invoice_of(step), []).append(step)
     return iter(groups.values())
 
 

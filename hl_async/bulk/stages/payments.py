@@ -11,18 +11,19 @@ of it is paid. As long as only the run records payments, that sum answers every 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from hl_async.bulk.protocol import Timing
 from hl_async.bulk.sources.document import Document, DocumentPayment
 from hl_async.bulk.sources.records import SourceItem
-from hl_async.bulk.stages.steps import PlannedStep, StageStep
+from hl_async.bulk.stages.steps import PlannedStep, StageStep, StepState
 from hl_async.models import Cheque, RecordPayment
 from hl_async.models.money import rounded
 
@@ -64,6 +65,8 @@ class PaymentFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
         position: Number of the payment within its invoice, from 1.
         source_id: The old system's key of the invoice.
         before: The paid sum that the invoice showed before the last request, None before the first one.
+        earlier: The sum that earlier runs recorded on the invoice, which one of them created. None if this run
+            creates the invoice.
     """
 
     amount: Decimal
@@ -71,6 +74,7 @@ class PaymentFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
     position: int
     source_id: str
     before: Decimal | None = None
+    earlier: Decimal | None = None
 
 
 class PaymentAnswer(Enum):
@@ -84,7 +88,8 @@ class PaymentAnswer(Enum):
 
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
 _decode: Final = msgspec.json.Decoder(PaymentFacts).decode
-_body: Final = msgspec.json.Encoder(decimal_format="number").encode
+_body: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+_fields: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 
 
 def facts_of_payment(step: StageStep) -> PaymentFacts:
@@ -130,6 +135,72 @@ def payment_steps(item: SourceItem, key: str) -> Iterator[PlannedStep]:
         # A refund has no request; it is planned all the same, so that the report names it.
         body = _body(_request(payment, facts.amount, name)) if facts.amount > 0 else b"{}"
         yield PlannedStep(item.location, PAYMENTS, name, (item.ordinal,), body, _encode(facts))
+
+
+class EarlierPayment(NamedTuple):
+    """A payment that an earlier run planned: its request without marks, and its outcome."""
+
+    request: bytes
+    amount: Decimal
+    is_recorded: bool
+
+
+def earlier_payment(step: StageStep) -> EarlierPayment:
+    """Return a payment of an earlier run."""
+    return EarlierPayment(_unmarked(step.body), facts_of_payment(step).amount, step.state is StepState.DONE)
+
+
+def later_steps(
+    item: SourceItem, lane: str, invoice: str, earlier: Sequence[EarlierPayment]
+) -> list[PlannedStep] | None:
+    """Return a step for each payment that a newer export adds to an invoice.
+
+    Args:
+        item: The invoice as the newer export has it.
+        lane: The lane that records the payments.
+        invoice: The id of the invoice, which an earlier run created.
+        earlier: The payments that earlier runs planned for it.
+
+    Returns:
+        The steps. None if the export lacks a payment that was planned, or if one of those was not recorded: then only
+        a person knows what is to be recorded.
+    """
+    document, total = item.document, item.total
+    if document is None or total is None or item.kind != "invoice":
+        return None if earlier else []
+    recorded = sum((one.amount for one in earlier), Decimal(0))
+    known = Counter(one.request for one in earlier)
+    payments = payments_of(document, total)
+    if not document.payments and len(earlier) == len(payments) == 1:
+        # Such a source states one sum. The part of it that is not recorded is the new payment.
+        more = payments[0].amount - recorded
+        payments = [msgspec.structs.replace(payments[0], amount=more)] if more else []
+        known = Counter()
+    steps = []
+    for position, payment in enumerate(payments, 1):
+        amount = rounded(payment.amount, item.currency)
+        key = f"{invoice}/{position}/{len(earlier)}"
+        body = _body(_request(payment, amount, key)) if amount > 0 else b"{}"
+        if known[mark := _unmarked(body)]:
+            known[mark] -= 1
+            continue
+        facts = PaymentFacts(
+            amount=amount,
+            currency=item.currency,
+            position=position,
+            source_id=item.source_id,
+            earlier=recorded,
+        )
+        steps.append(PlannedStep(lane, PAYMENTS, key, (), body, _encode(facts), invoice))
+    is_clear = not known.total() and (not steps or all(one.is_recorded for one in earlier))
+    return steps if is_clear else None
+
+
+def _unmarked(body: bytes) -> bytes:
+    """Return a request without the marks of its run, so that requests of two runs can be compared."""
+    request = _fields(body)
+    request.pop("meta", None)
+    return _body(request)
 
 
 def _request(payment: DocumentPayment, amount: Decimal, key: str) -> RecordPayment:

@@ -59,7 +59,8 @@ class PlannedStep(NamedTuple):
     """A step as a source asks for it.
 
     ``documents`` are the ordinals of the items that it belongs to, ``body`` is the request as far as it is known,
-    ``facts`` is JSON that the stage needs to decide. Both of them may be replaced while nothing was sent.
+    ``facts`` is JSON that the stage needs to decide. Both of them may be replaced while nothing was sent. ``subject``
+    is the id of the record that the request changes, if that exists already.
     """
 
     location: str
@@ -68,6 +69,7 @@ class PlannedStep(NamedTuple):
     documents: tuple[int, ...] = ()
     body: bytes = b""
     facts: bytes = b"{}"
+    subject: str = ""
 
 
 class StageStep(NamedTuple):
@@ -247,7 +249,8 @@ class LaneSteps(Protocol):
         Args:
             after: The number of a step; -1 for the first ones.
             limit: How many at most.
-            of_created: Only steps whose first document was created; ``document_id`` is its id.
+            of_created: Only steps whose first document was created, ``document_id`` being its id, and those planned
+                with a ``subject``.
         """
         ...
 

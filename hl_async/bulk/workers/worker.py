@@ -16,7 +16,6 @@ from hl_async.bulk.engine import LaneEngine, Slice
 from hl_async.bulk.journals.postgres import LEASE, PostgresJournals
 from hl_async.bulk.protocol import SEND_GUARD, AttemptOutcome, Timing
 from hl_async.bulk.run import Run
-from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.workers.dispatcher import Dispatcher
 from hl_async.errors import CanaryFailed, ConfigurationError, HighLevelError, LaneLost
 from hl_async.storage.postgres import Database
@@ -160,13 +159,9 @@ class Worker:
         # A request leaves only while the lease lasts longer than the guard, so a short lease needs a smaller guard.
         guard = min(SEND_GUARD, self.settings.lease / 4)
         working = run.lane(
-            LocationTarget(
-                self._hl.location(slice_.location),
-                run.operation,
-                run.keys,
-                attempt_timeout=settings.attempt_timeout,
-            ),
+            run.target(self._hl, slice_.location, attempt_timeout=settings.attempt_timeout),
             Timing(settings.settle, settings.attempt_timeout, guard),
+            name=slice_.location,
             workers=self.settings.in_flight,
             on_done=self._count,
         )

@@ -1,4 +1,4 @@
-"""Internal. States of documents in the old system, and the states that a migration can reach. Pure.
+"""Internal. Words of the old system for kinds and states of documents, and the states that a run can reach. Pure.
 
 A run creates drafts. Payments make an invoice paid or partially paid. Only the customer's page sets accepted and
 declined (docs/api-facts.md#api-estimate-status), and sending would reach the customer, so these states stay text.
@@ -9,12 +9,31 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hl_async.bulk.sources.document import Document
+from hl_async.bulk.sources.document import Document, Kind
+from hl_async.errors import InvalidRequest
 
+_ESTIMATES: Final = frozenset(("estimate", "quote", "quotation", "proposal", "offer"))
+_INVOICES: Final = frozenset(("invoice", "tax invoice", "sales invoice"))
 _DRAFT: Final = re.compile(
     r"(?:draft|new|open|pending|unsent|not sent|awaiting.*|unscheduled)?", re.IGNORECASE
 )
 _PAID: Final = re.compile(r"(?:partially |partly |part )?(?:paid|closed|settled)|partial", re.IGNORECASE)
+
+
+def kind_of(word: object) -> Kind:
+    """Return the kind of document that a source's word means.
+
+    Raises:
+        InvalidRequest: The word means neither an estimate nor an invoice.
+    """
+    plain = " ".join(str(word).split()).lower()
+    if plain in _ESTIMATES:
+        return "estimate"
+    if plain in _INVOICES:
+        return "invoice"
+    raise InvalidRequest(
+        "kind", f"{word!r} is neither estimate nor invoice; leave such documents out with a rule"
+    )
 
 
 def state_note(document: Document, kind: str) -> str:

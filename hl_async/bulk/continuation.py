@@ -92,8 +92,7 @@ class EarlierRuns:
 
     def judge(self, item: SourceItem, location: str, kinds: LaneKinds) -> KnownDocument | None:
         """Return why a document is not planned again, or None for a new one."""
-        lane = kinds.lane_of(item.location or location, item.kind)
-        at = _address(kinds, lane, item.source_id)
+        at = self._at(item, location, kinds)
         earlier = self._documents.get(at)
         if not earlier:
             return None
@@ -102,10 +101,7 @@ class EarlierRuns:
         # The mark covers customer and lines only, so payments that a newer export adds are compared apart.
         steps: list[PlannedStep] | None = None
         if same:
-            steps = later_steps(item, lane, same[0].document, self._payments.get(at, ()))
-        if steps and len(earlier) > 1:
-            # The payments of two documents with one source id cannot be told apart.
-            steps = None
+            steps = self._later_payments(item.invoice or item, location, kinds)
         if steps is None:
             what = "its payments have" if same else "it has"
             first = (same or earlier)[0]
@@ -118,6 +114,22 @@ class EarlierRuns:
             item.ordinal, item.source_id, reason, item.raw, item.place, skipped=True, total=item.total,
             payments=tuple(steps or ()),
         )  # fmt: skip
+
+    @staticmethod
+    def _at(item: SourceItem, location: str, kinds: LaneKinds) -> _Address:
+        return _address(kinds, kinds.lane_of(item.location or location, item.kind), item.source_id)
+
+    def _later_payments(self, item: SourceItem, location: str, kinds: LaneKinds) -> list[PlannedStep] | None:
+        """Return the payments that a newer export adds; None if a person has to compare them."""
+        at = self._at(item, location, kinds)
+        made = self._documents.get(at, ())
+        if not made:
+            return []
+        steps = later_steps(
+            item, kinds.lane_of(at.location, at.kind), made[0].document, self._payments.get(at, ())
+        )
+        # Nothing says which of two documents with one source id a payment belongs to.
+        return None if steps and len(made) > 1 else steps
 
     def filtered(
         self, records: Records, location: str, kinds: LaneKinds
@@ -134,7 +146,14 @@ class EarlierRuns:
             yield self._one(record, location, kinds)
 
     def _one(self, record: Record, location: str, kinds: LaneKinds) -> Record:
-        return record if isinstance(record, Reject) else self.judge(record, location, kinds) or record
+        if isinstance(record, Reject):
+            return record
+        known = self.judge(record, location, kinds)
+        if known is None:
+            return record
+        invoice = record.invoice
+        # The estimate is there, and its invoice is wanted since.
+        return invoice if invoice is not None and self.judge(invoice, location, kinds) is None else known
 
 
 class Continued:

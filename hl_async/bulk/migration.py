@@ -90,7 +90,7 @@ class MigrationOptions(TypedDict, total=False):
 
 
 async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[MigrationOptions]) -> RunReport:
-    """Turn every document of a source into one estimate, exactly once.
+    """Create the estimates and invoices of a source, each of them exactly once.
 
     Customers become contacts first: each one is matched, or created, before the first document is sent. The run is
     kept in a journal. The same call resumes it, and continues a trial with a larger `limit`.

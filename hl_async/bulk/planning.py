@@ -39,52 +39,86 @@ async def write_plan(
     """
     # Read first, so that a text that is not a limit fails before the first write.
     allowed = _allowance(max_rejects)
-    repetitions: Counter[tuple[str, str]] = Counter()
-    batch: list[tuple[SourceItem, str, bytes] | Reject] = []
-    paid: list[PlannedStep] = []
-    items = seen = unexpected = 0
+    writer = _PlanWriter(journal, keyed, customers, with_payments)
     async for record in _each(records):
         # Rejected documents do not count against a trial's limit.
-        if limit is not None and items >= limit:
+        if limit is not None and writer.items >= limit:
             break
-        seen += 1
-        if isinstance(record, Reject):
-            unexpected += not record.by_rule
-            batch.append(record)
-            if with_payments and isinstance(record, KnownDocument):
-                paid += record.payments
-        else:
-            made = keyed(record, repetitions)
-            try:
-                # A document whose customer cannot become a contact is a reject: it could never be sent.
-                customers.add(made[0], location_of(made[0].location))
-            except InvalidRequest as error:
-                unexpected += 1
-                record = Reject(
-                    record.ordinal, record.source_id, str(error), record.raw, record.place, total=record.total
-                )
-                batch.append(record)
-            else:
-                items += 1
-                batch.append(made)
-                if with_payments:
-                    paid += payment_steps(made[0], made[1])
-        if allowed(unexpected, seen):
+        reason = writer.add(record)
+        if allowed(writer.unexpected, writer.seen):
             raise TooManyRejects(
-                f"{unexpected} of the first {seen} documents were rejected, more than "
-                f"{max_rejects}: the mapping is probably wrong. The last reason: "
-                f"{record.reason if isinstance(record, Reject) else ''} (--max-rejects allows more)"
+                f"{writer.unexpected} of the first {writer.seen} documents were rejected, more than "
+                f"{max_rejects}: the mapping is probably wrong. The last reason: {reason} (--max-rejects allows more)"
             )
-        if len(batch) >= _BATCH:
-            await journal.plan(batch)
-            await journal.steps.plan(paid)
-            batch, paid = [], []
-    await journal.plan(batch)
-    await journal.steps.plan(paid)
+        if writer.is_full:
+            await writer.flush()
+    await writer.flush()
     # Steps of customers come last, because a customer is complete only after the last of its documents.
     steps = customers.steps()
     while chosen := list(islice(steps, _BATCH)):
         await journal.steps.plan(chosen)
+
+
+class _PlanWriter:
+    """Gathers records into batches for the journal.
+
+    Attributes:
+        items: Documents that are planned.
+        seen: Records of the source.
+        unexpected: Rejects that no rule of the mapping names.
+    """
+
+    def __init__(self, journal: Journal, keyed: Keyed, customers: CustomerBook, with_payments: bool) -> None:
+        self._journal = journal
+        self._keyed = keyed
+        self._customers = customers
+        self._with_payments = with_payments
+        self._repetitions: Counter[tuple[str, str]] = Counter()
+        self._batch: list[tuple[SourceItem, str, bytes] | Reject] = []
+        self._payments: list[PlannedStep] = []
+        self.items = self.seen = self.unexpected = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a batch is complete."""
+        return len(self._batch) >= _BATCH
+
+    def add(self, record: SourceItem | Reject) -> str:
+        """Add a record; returns the reason of a reject, or an empty text."""
+        self.seen += 1
+        if not isinstance(record, Reject):
+            found = self._planned(record)
+            if found is None:
+                return ""
+            record = found
+        self.unexpected += not record.by_rule
+        self._batch.append(record)
+        if self._with_payments and isinstance(record, KnownDocument):
+            self._payments += record.payments
+        return record.reason
+
+    def _planned(self, item: SourceItem) -> Reject | None:
+        """Plan a document, and the invoice that is made beside it. Return a reject if its customer is unknown."""
+        own = [item] if item.invoice is None else [item, item.invoice]
+        made = [self._keyed(one, self._repetitions) for one in own]
+        try:
+            # A document whose customer cannot become a contact is a reject: it could never be sent.
+            for one, _, _ in made:
+                self._customers.add(one, location_of(one.location))
+        except InvalidRequest as error:
+            return Reject(item.ordinal, item.source_id, str(error), item.raw, item.place, total=item.total)
+        self.items += 1
+        for one, key, body in made:
+            self._batch.append((one, key, body))
+            if self._with_payments:
+                self._payments += payment_steps(one, key)
+        return None
+
+    async def flush(self) -> None:
+        """Write what is gathered."""
+        await self._journal.plan(self._batch)
+        await self._journal.steps.plan(self._payments)
+        self._batch, self._payments = [], []
 
 
 async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:

@@ -22,7 +22,7 @@ from hl_async.bulk.protocol import SETTLE, State
 from hl_async.bulk.reports import Forecast, PaymentCounts, RunReport
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import document_schema
-from hl_async.bulk.sources.opening import OpenedSource, open_source
+from hl_async.bulk.sources.opening import OpenedSource
 from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.contact_options import ContactChoice, contact_options
@@ -41,6 +41,7 @@ from hl_async.cli.payment_options import payment_options
 from hl_async.cli.progress import progress
 from hl_async.cli.render import forecast_line, plan_lines, report_lines, shown
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option, report_json
+from hl_async.cli.source_options import SourceChoice, source_options
 from hl_async.config import Environment
 from hl_async.errors import (
     AlreadyMigrated,
@@ -59,18 +60,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", required=False, type=click.Path(path_type=Path))
 @click.argument("others", nargs=-1, metavar="[[NAME=]FILE]...")
-@click.option("--from", "profile", metavar="SYSTEM", help="The system of an export; see: hl-async profiles.")
-@click.option("--sql", type=click.Path(path_type=Path), help="A file with a SELECT over the files.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE",
-              help="What the source lacks, such as currency=USD or contact_id=ID; repeatable.")  # fmt: skip
-@click.option(
-    "--cut-names", is_flag=True, help="Cut names and titles that are too long, instead of rejecting them."
-)
-@click.option(
-    "--as", "kind", type=click.Choice(["estimate", "invoice"]), help="Create these of all documents."
-)
+@source_options
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a document, and end.")
-@click.option("--map", "mapping", type=click.Path(path_type=Path), help="The mapping file (TOML) of a table.")
 @click.option("--location", metavar="ID", help="Where to create; default HL_LOCATION_ID.")
 @click.option(
     "--journal",
@@ -145,7 +136,7 @@ if TYPE_CHECKING:
 @base_url_option
 @json_option
 def migrate(**options: Any) -> int:
-    """Turn every document of SOURCE into one estimate, exactly once.
+    """Create the estimates and invoices of SOURCE, each of them exactly once.
 
     SOURCE is a .csv or .xlsx with a mapping (--map), the export of a known system (--from), any files with a query
     (--sql), or .ndjson with one document per line (--schema). The run is kept in a journal: after Ctrl-C, a crash or
@@ -164,6 +155,7 @@ def migrate(**options: Any) -> int:
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate invoices.json --from xero --as invoice --allow-receipts
+    hl-async migrate quotes.csv --from jobber --set currency=USD --invoice-when converted
     hl-async migrate newer.csv --map orders.toml --continue orders.csv.hl.db
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
@@ -196,12 +188,7 @@ def migrate(**options: Any) -> int:
 class _Arguments(msgspec.Struct):
     source: Path | None
     others: tuple[str, ...]
-    profile: str | None
-    sql: Path | None
-    pairs: tuple[str, ...]
-    cut_names: bool
-    kind: Any
-    mapping: Path | None
+    reading: SourceChoice
     location: str | None
     journal: str | None
     resume: str | None
@@ -232,23 +219,11 @@ class _Arguments(msgspec.Struct):
         """The location, from the option or the environment."""
         return self.location or Environment.read().location_id or ""
 
-    @property
-    def way(self) -> list[str]:
-        """The options that say how the source is read."""
-        given = (("--map", self.mapping), ("--from", self.profile), ("--sql", self.sql), ("--as", self.kind))
-        found = [part for option, value in given if value for part in (option, str(value))]
-        found += ["--cut-names"] if self.cut_names else []
-        return found + [part for pair in self.pairs for part in ("--set", pair)]
-
     def opened(self) -> OpenedSource | None:
         """Return the source, looked at; None when a journal is resumed. Blocking."""
         if self.source is None:
             return None
-        pairs = [*self.pairs, "cut_names=true"] if self.cut_names else self.pairs
-        return open_source(
-            [self.source, *self.others], mapping=self.mapping, sql=self.sql, profile=self.profile, pairs=pairs,
-            kind=self.kind,
-        )  # fmt: skip
+        return self.reading.opened([self.source, *self.others])
 
     def store(self) -> JournalStore:
         """Where the run is kept: in the database if that is named, or needed for workers. Blocking."""
@@ -432,7 +407,7 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
     if not arguments.as_json:
         if report.reject_file:
             file = shown(report.reject_file, arguments.here)
-            again = shlex.join([file, *arguments.way])
+            again = shlex.join([file, *arguments.reading.way])
             click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
         say(f"compare the documents with the location: hl-async verify {report.journal}")
     payments = report.payments or PaymentCounts()

@@ -21,6 +21,7 @@ from hl_async.bulk.sources.document import (
     Kind,
     encode_document,
 )
+from hl_async.bulk.sources.opening import open_source
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.sandbox import Fault, Sandbox
@@ -57,7 +58,7 @@ async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
         yield client
 
 
-async def go(hl: HighLevel, path: Path, **options: Any) -> RunReport:
+async def go(hl: HighLevel, path: Any, **options: Any) -> RunReport:
     return await bulk.migrate(
         hl, path, contacts=ContactPolicy(index_delay=0.1), payments=PaymentPolicy(allow_receipts=True), settle=0.3,
         attempt_timeout=1.0, source_name="books", **options,
@@ -154,6 +155,57 @@ async def test_a_newer_export_of_both_kinds_creates_what_is_new(
     [invoice] = box.ledger.invoices()
     assert (invoice["status"], invoice["amountPaid"]) == ("paid", 10)
     assert len(box.ledger.estimates()) == 2
+
+
+def converted(source_id: str, **more: Any) -> Document:
+    payments = [DocumentPayment(amount=Decimal(4), reference="T0")]
+    return document(source_id, "estimate", number="77", status=" Converted", payments=payments, **more)
+
+
+def when(path: Path) -> Any:
+    return open_source([path], pairs=["invoice_when=invoiced,converted"])
+
+
+async def test_an_invoice_is_created_beside_an_estimate_that_was_invoiced(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    path = source(tmp_path, converted("1"), document("2", "estimate", status="accepted"))
+    report = await go(hl, await asyncio.to_thread(when, path))
+    assert (report.state, report.kinds) == ("done", {"estimate": 2, "invoice": 1})
+    [invoice] = box.ledger.invoices()
+    assert (invoice["name"], invoice["total"], invoice["amountPaid"]) == ("Estimate 1", 10, 4)
+    found = await bulk.verify(hl, journal(path))
+    assert (found.differences, found.documents, found.paid) == ([], 3, 1)
+
+
+@pytest.mark.parametrize(("to_invoice", "invoices"), [(True, 1), (False, 0)])
+async def test_a_document_says_itself_whether_it_was_invoiced(
+    hl: HighLevel, box: Sandbox, tmp_path: Path, to_invoice: bool, invoices: int
+) -> None:
+    path = source(tmp_path, converted("1", to_invoice=to_invoice))
+    await go(hl, await asyncio.to_thread(when, path))
+    assert (len(box.ledger.estimates()), len(box.ledger.invoices())) == (1, invoices)
+
+
+async def test_an_invoice_that_is_wanted_later_is_created_beside_the_estimate_that_is_there(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    old, new = (source(tmp_path, converted("1"), name=name) for name in ("old.ndjson", "new.ndjson"))
+    await go(hl, old)
+    opened = await asyncio.to_thread(when, new)
+    for _ in range(2):
+        await go(hl, opened, continues=journal(old))
+    assert (len(box.ledger.estimates()), len(box.ledger.invoices())) == (1, 1)
+
+
+async def test_a_rollback_takes_estimate_and_invoice_back(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    path = source(tmp_path, document("1", "estimate", to_invoice=True))
+    await go(hl, path)
+    found = await bulk.rollback(hl, journal(path))
+    assert (found.state, found.deleted) == ("rolled_back", 2)
+    assert not box.ledger.estimates() and not box.ledger.invoices()
 
 
 async def test_customers_who_cannot_be_resolved_keep_the_invoices_waiting_and_the_run_ends(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,7 +21,7 @@ from hl_async.bulk.sources.pricing import Prices, prices_of
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
-from hl_async.bulk.sources.words import state_note
+from hl_async.bulk.sources.words import invoice_of, is_invoiced, state_note
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 from hl_async.models.phones import e164
@@ -86,6 +86,10 @@ class _InvoiceBody(_Body, kw_only=True):
     invoice_number_prefix: str | UnsetType = UNSET
 
 
+INVOICE_ORDINAL: Final = 1 << 40
+"""Distance between the ordinals of an estimate and of the invoice beside it: no source has so many documents."""
+
+
 def compile_document(
     document: Document,
     settings: SourceSettings,
@@ -117,26 +121,49 @@ def compile_document(
     if not document.source_id.strip():
         raise InvalidRequest("source_id", "is empty: the lines belong to no document")
     settings = _settings_for(document, settings)
+    origin = _Origin(ordinal, latest, place, raw, business_name, rules)
+    item = _compile(document, settings, origin, [note] if note else [])
+    if settings.kind != "estimate" or not is_invoiced(document, settings.invoiced):
+        return item
+    # Not the API's own conversion: it takes estimates only that their customer accepted, and a run creates drafts.
+    # docs/api-facts.md#api-estimate-to-invoice
+    beside = origin._replace(ordinal=ordinal + INVOICE_ORDINAL)
+    invoice = _compile(invoice_of(document), msgspec.structs.replace(settings, kind="invoice"), beside, [])
+    notes = (*item.notes, "an invoice is created beside the estimate")
+    return msgspec.structs.replace(item, notes=notes, invoice=invoice)
+
+
+class _Origin(NamedTuple):
+    """Where a document comes from, and what is the same for all documents of its source."""
+
+    ordinal: int
+    latest: date
+    place: str
+    raw: bytes
+    business_name: str
+    rules: Collection[str]
+
+
+def _compile(document: Document, settings: SourceSettings, origin: _Origin, notes: list[str]) -> SourceItem:
     currency = _currency(document, settings)
     location = _location(document, settings)
-    notes = [note] if note else []
     if document.status and (state := state_note(document, settings.kind)):
         notes.append(state)
-    naming = Naming(settings.kind, rules, cut=settings.cut_names, notes=notes)
-    issued, ends = _days(document, settings, latest, notes)
+    naming = Naming(settings.kind, origin.rules, cut=settings.cut_names, notes=notes)
+    issued, ends = _days(document, settings, origin.latest, notes)
     # prices come before the body: a total that differs must be found before anything else is complained about
     prices = _compared(document, settings, currency)
-    body = _body(document, settings, prices, currency, business_name, issued, ends, naming)
+    body = _body(document, settings, prices, currency, origin.business_name, issued, ends, naming)
     return SourceItem(
-        ordinal,
+        origin.ordinal,
         document.source_id,
         _encode(body),
         (),
         location,
         prices.total,
         currency,
-        place,
-        raw,
+        origin.place,
+        origin.raw,
         settings.kind,
         document.total is not None,
         tuple(notes + prices.notes),

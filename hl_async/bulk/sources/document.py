@@ -189,6 +189,8 @@ class Document(_Record, frozen=True, gc=False):
         deposit: Advance payment.
         schedule: Payment schedule.
         status: Status in the old system, as written.
+        to_invoice: Create an invoice of the same lines beside an estimate, which gets the payments. Without it, the
+            run's ``invoice_when`` decides by the status.
         payments: Payments received.
         total: Total as the source states it. Ours must be equal to the cent, else the document is rejected.
         amount_paid: Sum paid as the source states it.
@@ -217,6 +219,7 @@ class Document(_Record, frozen=True, gc=False):
     deposit: DocumentInstallment | None = None
     schedule: list[DocumentInstallment] = []
     status: str = ""
+    to_invoice: bool | None = None
     payments: list[DocumentPayment] = []
     total: Decimal | None = None
     amount_paid: Decimal | None = None

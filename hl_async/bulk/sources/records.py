@@ -20,7 +20,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     total of its own, which equals ``total``. ``notes`` names additions and conversions. ``document`` is the origin of
     the body. ``contradictions`` names figures about payments that do not fit together: (what, the figures).
     ``customer`` is whom the contacts stage finds a contact for, or whose contact id it checks; None leaves the body as
-    it is.
+    it is. ``invoice`` is created beside an estimate that the old system had invoiced.
     """
 
     # bytes, not a struct: a journal of a million documents is read without decoding one
@@ -39,6 +39,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     document: Document | None = None
     contradictions: tuple[tuple[str, str], ...] = ()
     customer: DocumentCustomer | None = None
+    invoice: SourceItem | None = None
 
 
 # reprs, and scripts that look at the kind of a record, call it by the short name; models have an Item of their own

@@ -21,7 +21,8 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
 
     Attributes:
         kind: What the run creates.
-        convert: Documents of the other kind become this kind too; otherwise they are rejected.
+        convert: Documents of the other kind become this kind too; otherwise both kinds are created.
+        invoice_when: Statuses of estimates, with commas between them, beside which an invoice is created.
         location: Location of documents that name none.
         currency: ISO 4217 code of documents that name none.
         contact_id: Contact of customers whose contact is unknown.
@@ -51,6 +52,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
 
     kind: Kind = "estimate"
     convert: bool = False
+    invoice_when: str = ""
     location: str = ""
     currency: str = ""
     contact_id: str = ""
@@ -82,6 +84,11 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
         return NumberFormat(
             self.decimal, self.thousands, self.currency_sign, self.parentheses, self.trailing_minus
         )
+
+    @property
+    def invoiced(self) -> frozenset[str]:
+        """The statuses of `invoice_when`, in small letters."""
+        return frozenset(" ".join(one.split()).lower() for one in self.invoice_when.split(",")) - {""}
 
     def check(self) -> None:
         """Refuse settings that cannot work.

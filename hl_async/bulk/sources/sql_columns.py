@@ -20,7 +20,7 @@ from hl_async.bulk.sources.emails import emails_in
 from hl_async.bulk.sources.row_reader import sums_up
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_parts import PartReader, columns_of
-from hl_async.bulk.sources.sql_values import ValueReader, id_of, one_of, text_of
+from hl_async.bulk.sources.sql_values import ValueReader, flag_of, id_of, one_of, text_of
 from hl_async.bulk.sources.words import kind_of
 from hl_async.errors import InvalidRequest, SourceError
 
@@ -30,6 +30,7 @@ _TEXTS: Final = (
     "source_id", "kind", "location", "number", "number_prefix", "name", "title", "currency", "terms_notes", "po_number",
     "status",
 )  # fmt: skip
+_FLAGS: Final = ("to_invoice",)
 _DAYS: Final = ("issue_date", "expiry_date", "due_date")
 _AMOUNTS: Final = ("total", "amount_paid", "amount_due")
 _TAX: Final = ("tax_name", "tax_rate", "tax_amount", "tax2_name", "tax2_rate", "tax2_amount")
@@ -55,7 +56,7 @@ _CONTROL: Final = ("raw", "place", "reject", "skip", "business_name", "note", "d
 
 
 COLUMNS: Final[tuple[str, ...]] = (
-    *_TEXTS, *_DAYS, *_AMOUNTS, *_TAX, *_DISCOUNT,
+    *_TEXTS, *_FLAGS, *_DAYS, *_AMOUNTS, *_TAX, *_DISCOUNT,
     *(f"customer_{one}" for one in (*_CUSTOMER, *_ADDRESS)),
     *(f"line_{one}" for one in _LINE),
     *(f"charge_{one}" for one in _CHARGE),
@@ -167,6 +168,9 @@ class RowAssembler:
         values, read = self._scalars(facts, money), self._values
         if facts.get("kind"):
             values["kind"] = kind_of(facts["kind"])
+        for name in _FLAGS:
+            if facts.get(name) not in (None, ""):
+                values[name] = flag_of(name, facts[name])
         if facts.get("deposit_value") is not None:
             values["deposit"] = self._installment("deposit", facts, money, "deposit_")
         emails = None

@@ -7,7 +7,10 @@ declined (docs/api-facts.md#api-estimate-status), and sending would reach the cu
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
+
+import msgspec
 
 from hl_async.bulk.sources.document import Document, Kind
 from hl_async.errors import InvalidRequest
@@ -33,6 +36,34 @@ def kind_of(word: object) -> Kind:
         return "invoice"
     raise InvalidRequest(
         "kind", f"{word!r} is neither estimate nor invoice; leave such documents out with a rule"
+    )
+
+
+def is_invoiced(document: Document, statuses: Collection[str]) -> bool:
+    """Return whether an invoice is created beside an estimate.
+
+    Args:
+        document: The estimate.
+        statuses: The statuses of estimates that the old system had invoiced, in small letters.
+    """
+    if document.to_invoice is not None:
+        return document.to_invoice
+    return bool(statuses) and " ".join(document.status.split()).lower() in statuses
+
+
+def invoice_of(document: Document) -> Document:
+    """Return the invoice of an estimate: the same customer and lines, without the estimate's number and title."""
+    is_named_so = " ".join(document.title.split()).lower() in _ESTIMATES
+    return msgspec.structs.replace(
+        document,
+        kind="invoice",
+        name=document.name or f"Invoice {document.number or document.source_id}",
+        title="" if is_named_so else document.title,
+        number="",
+        number_prefix="",
+        status="",
+        deposit=None,
+        schedule=[],
     )
 
 

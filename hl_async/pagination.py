@@ -135,6 +135,7 @@ class Pager(Generic[T]):
     async def collect(self, at_most: int | None = None) -> list[T]:
         """Return all items, or the first ``at_most``, as a list in memory."""
         found: list[T] = []
+        # Asked for nothing: the loop below would fetch a page first.
         if at_most is not None and at_most < 1:
             return found
         async for item in self:

@@ -118,6 +118,7 @@ def _contact(sent: Any, found: Any) -> Iterator[FieldChange]:
     email, phone = str(sent.get("email") or ""), str(sent.get("phoneNo") or "")
     if email and email.strip().casefold() != str(found.email or "").strip().casefold():
         yield FieldChange("contact e-mail", email, _shown(found.email))
+    # Answers may hold separators: docs/api-facts.md#api-contact
     if phone and _digits(phone) != _digits(str(found.phone_no or "")):
         yield FieldChange("contact phone", phone, _shown(found.phone_no))
 
@@ -157,6 +158,7 @@ def _lines(sent: Any, found: Any) -> Iterator[FieldChange]:
 def _rates(taxes: Any) -> list[Decimal | int] | None:
     if not isinstance(taxes, list):
         return None
+    # Sorted, because the order of the taxes of a line changes nothing.
     return sorted(_number(tax.get("rate")) or 0 for tax in taxes if isinstance(tax, dict))
 
 

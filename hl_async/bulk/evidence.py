@@ -36,7 +36,7 @@ class Scan:
 
     Args:
         wanted: Keys whose documents are collected in ``found``.
-        controls: What must be in the list, newest first.
+        controls: Documents that must be in the list, newest first.
         since: Documents that matter were created at this time or later, in seconds; None if all matter.
         page: So many older documents in a row end the scan, once every control was met.
     """

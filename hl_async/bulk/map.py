@@ -74,6 +74,7 @@ async def bulk_map(
     async with anyio.create_task_group() as group:
         async with send, receive:
             for _ in range(limit):
+                # Each worker has an end of its own, so that the reader ends with the last worker.
                 group.start_soon(_work, function, source, send.clone())
             send.close()
             try:

@@ -60,12 +60,15 @@ def own_copies(
     ordered = sorted(copies, key=lambda copy: (copy.created_at or 0.0, copy.id))
     others = [copy for copy in ordered if copy.id not in recorded]
     if item.document is None:
+        # The oldest stands for the item, because a copy by people is younger than its original.
         keep = others.pop(0) if others else None
     else:
         keep = next((copy for copy in ordered if copy.id == item.document), None)
     delete: list[Copy] = []
     report: list[Copy] = []
+    # One of the possible requests made the kept document, so the others made the copies at most.
     room = item.possible - 1
+    # A copy older than the recorded document proves one more executed request.
     if keep is not None and others and _is_older(others[0], keep):
         room = max(room, 1)
     for copy in others:
@@ -75,6 +78,7 @@ def own_copies(
             and copy.content == keep.content
             and _in_time(copy.created_at, item, timing)
         )
+        # What is not provably ours, or was sent already, is for people to decide.
         if ours and copy.draft:
             delete.append(copy)
         else:
@@ -157,11 +161,13 @@ def _unrecorded(
     key: str, item: KnownItem, candidates: list[Listed], timing: Timing, unique_keys: bool
 ) -> list[Claim]:
     """Claim documents with an item's key that the journal does not know, oldest first."""
+    # The recorded document used up one of the possible requests.
     room = item.possible - bool(item.document)
     needs_first = not item.document
     found = []
     # oldest first, because a copy by people is younger than its original
     for one in sorted(candidates, key=lambda one: (one.created or 0.0, one.id)):
+        # A key that only this run makes is a proof on its own, also where the journal has lost the times.
         is_recovered = needs_first and unique_keys and not one.changes
         is_possible = room > 0 and _in_time(one.created, item, timing) and (needs_first or not one.changes)
         if not (is_recovered or is_possible):
@@ -198,6 +204,7 @@ def vouches(
     # an empty list may be a proxy's, or the index's that is being rebuilt
     if others is None or sent_at is None:
         return False
+    # A younger document in the list proves that the list is newer than the request.
     if (ours is not None and ours > sent_at) or others > sent_at + SKEW:
         return True
     return now - sent_at > LONGEST_LAG * (timing.attempt + timing.settle)

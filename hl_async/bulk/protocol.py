@@ -122,17 +122,20 @@ def judge(error: HighLevelError, *, addressed: bool = True) -> AttemptOutcome:
         return AttemptOutcome.AMBIGUOUS
     if isinstance(error, RateLimited):
         return AttemptOutcome.NOT_EXECUTED
+    # Refused before any request, and the same document would be refused again.
     if isinstance(error, InvalidRequest):
         return AttemptOutcome.REJECTED
     if isinstance(error, BadRequest | ValidationFailed | NotFound | Conflict):
         return _refusal(error, addressed)
     if isinstance(error, AuthError | QuotaExhausted | ClientStateError):
         return AttemptOutcome.STOP
+    # A deadline that passed before any request hides no outcome.
     if isinstance(error, DeadlineExceeded):
         return (
             AttemptOutcome.NOT_EXECUTED if error.reason is None else judge(error.reason, addressed=addressed)
         )
     if isinstance(error, WireError):
+        # The address is wrong, so that every item would fail alike.
         if error.kind in (WireKind.REDIRECT, WireKind.TLS):
             return AttemptOutcome.STOP
         return AttemptOutcome.AMBIGUOUS if error.sent else AttemptOutcome.NOT_EXECUTED
@@ -148,6 +151,7 @@ def _refusal(error: ApiError, addressed: bool) -> AttemptOutcome:
     """Only JSON of the API's shape is the API's word: a gateway's page says nothing about a document."""
     if not (error.messages and error.body.lstrip().startswith("{")):
         return AttemptOutcome.AMBIGUOUS
+    # A 404 to a creation is about the route or the location.
     if error.status in (404, 410) and not addressed:
         return AttemptOutcome.STOP
     return AttemptOutcome.REJECTED
@@ -225,11 +229,14 @@ class LaneDecision(NamedTuple):
 def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool = True) -> LaneDecision:
     """Return the next step of a lane. ``answerable``: a listing can show whether an operation happened."""
     waiting = facts.ambiguous > 0 and answerable and facts.last_ambiguous_sent is not None
+    # Unanswered requests settle while others are sent, except in three cases: nothing is left to send, too many are
+    # open, or no list has proven the keys.
     if waiting and (facts.planned == 0 or facts.ambiguous >= AMBIGUOUS_AT_ONCE or not facts.proven):
         assert facts.last_ambiguous_sent is not None
         ready = timing.settled_at(facts.last_ambiguous_sent)
         return LaneDecision(Step.SETTLE, ready) if now < ready else LaneDecision(Step.RECONCILE)
     if facts.planned:
+        # A journal that was restored may have forgotten requests, so the list is read first.
         if facts.resumed and answerable:
             return LaneDecision(Step.LOOK)
         return LaneDecision(Step.SEND if facts.proven or not answerable else Step.CANARY)

@@ -104,10 +104,12 @@ class Reconciler:
                 location failed again and again.
         """
         items = await lane.ambiguous()
+        # Before the decisions: if the process dies in between, a sweep must still follow these requests.
         await lane.note_ambiguous(max(item.sent_at for item in items))
         first = min(item.sent_at for item in items)
         recorded = {one.document for one in (await lane.known()).values()}
         proven = (await lane.facts()).proven
+        # Documents older than the first request cannot be its.
         scan = await self._controlled(lane, {item.key for item in items}, first)
         for item in items:
             # a document that is recorded for another item only seems to carry this key
@@ -115,6 +117,7 @@ class Reconciler:
             if after_listing(bool(found)) is State.CREATED:
                 oldest = min(found, key=lambda copy: (copy.created_at or 0.0, copy.id))
                 await lane.created(item.ordinal, item.attempt, oldest.id)
+                # A key that came back in a list is the proof that the canary waits for.
                 await lane.prove()
                 proven = True
             elif scan.proves_absence:
@@ -144,6 +147,7 @@ class Reconciler:
         Raises:
             Inconclusive: The list proves nothing.
         """
+        # Taken before the listing: an earlier request may still be executed while the list is read.
         began = lane.now()
         known = await lane.known()
         recorded = {item.document for item in known.values() if item.document}
@@ -171,6 +175,7 @@ class Reconciler:
         Raises:
             Inconclusive: The list proves nothing.
         """
+        # The time before the listing, or a request executed during it would count as swept.
         began = lane.now()
         known = await lane.known()
         recorded = {item.document for item in known.values() if item.document}
@@ -193,6 +198,7 @@ class Reconciler:
 
     async def _delete(self, lane: LaneJournal, key: str, own: Ownership) -> None:
         for copy in own.delete:
+            # Asked before each deletion: the listing took long, and the lease may have ended meanwhile.
             if not lane.lasts(self._timing.guard):
                 raise LaneLost(f"another process may work on {lane.location} by now")
             keep = own.keep.id if own.keep is not None else ""
@@ -209,6 +215,7 @@ class Reconciler:
 
     async def _controlled(self, lane: LaneJournal, wanted: Container[str], since: float | None) -> Scan:
         """List until the controls are met, with growing pauses; the last listing, whatever it proves."""
+        # Without younger documents, the newest of all at least shows that the list is not empty.
         controls = await lane.controls(since, _CONTROLS) or await lane.controls(None, 1)
         gone: set[str] = set()
         scan = Scan(wanted)

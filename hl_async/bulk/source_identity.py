@@ -65,6 +65,7 @@ class Relation(Enum):
 
 def relation(mine: Origin, theirs: Origin) -> Relation:
     """Return how two documents with the same source id are related."""
+    # Two documents without a mark of their contents are not equal because of that.
     is_equal = bool(mine.contents) and mine.contents == theirs.contents
     if mine.name == theirs.name or not theirs.name:
         # A text key has no room for the source's name, so only equal contents show the same source.
@@ -120,6 +121,7 @@ def origin_of(document: Any) -> Origin | None:
 def _contents_of_listed(document: Any) -> str:
     contact = getattr(document, "contact_details", None)
     lines = getattr(document, "invoice_items", None) or getattr(document, "items", None)
+    # A list may leave the lines out, and a mark without them would match nothing.
     if not lines:
         return ""
     parts = [(line.name, line.qty, line.amount) for line in lines]
@@ -177,5 +179,6 @@ def derived_source_name(path: Path, *, rules: Path | None = None) -> str:
         return rules.stem[:LONGEST_SOURCE_NAME]
     # up to the first dot: orders.rejects.csv comes from the source of orders.csv
     stem = path.name.split(".", 1)[0]
+    # A date or a number in a file's name changes from export to export.
     plain = re.sub(r"[\W_]*\d.*$", "", stem)
     return (plain or stem)[:LONGEST_SOURCE_NAME]

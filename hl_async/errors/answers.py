@@ -46,6 +46,7 @@ class ApiError(CallError):
 
     def __str__(self) -> str:
         text = super().__str__()
+        # One number is enough for the support, and the first one is theirs.
         if self.trace_id:
             text += f" [trace {self.trace_id}]"
         elif self.ray:

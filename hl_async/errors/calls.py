@@ -31,6 +31,7 @@ class CallError(HighLevelError):
 
     def __str__(self) -> str:
         text = f"{self.operation}: {self.message}" if self.operation else self.message
+        # One attempt is the normal case, and not worth the words.
         if self.attempts > 1:
             text += f" ({self.attempts} attempts in {self.elapsed:.1f} s)"
         return text

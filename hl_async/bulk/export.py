@@ -131,9 +131,8 @@ async def export(
             found += len(fresh)
             on_page(len(seen))
         late += found if passes > 1 else 0
-        # A second pass that finds nothing shows that no document moved during the first one.
         if passes > 1 and not found:
-            break
+            break  # no document moved during the pass before
     written = await asyncio.to_thread(sink.finish)
     return Exported(written, len(seen) - written, resumed, passes, late, not found)
 

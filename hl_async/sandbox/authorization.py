@@ -60,6 +60,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
         answer = {"code": box.authorise(app.client_id, chosen or None)}
     if "state" in query:
         answer["state"] = query["state"]
+    # A registered URI may have a query of its own (RFC 6749, 3.1.2).
     sign = "&" if urlsplit(back).query else "?"
     return web.Response(status=302, headers={"Location": f"{back}{sign}{urlencode(answer)}"})
 

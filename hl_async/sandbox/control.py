@@ -71,6 +71,7 @@ def _state(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> An
 
 def _requests(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     since = int(query.get("since", "0"))
+    # By number, so that a poller gets each record once.
     return [dataclasses.asdict(record) for record in box.requests if record.number > since]
 
 
@@ -102,6 +103,7 @@ def _put_faults(box: SandboxState, body: dict[str, Any], query: dict[str, str]) 
     if "rates" in body:
         box.faults.use({Fault(name): float(rate) for name, rate in body["rates"].items()}, body.get("seed"))
     for operation, names in (body.get("script") or {}).items():
+        # A script goes before chance: its faults meet the next requests in this order.
         box.faults.script(operation, *(Fault(name) for name in names))
     for name, seconds in (body.get("times") or {}).items():
         setattr(box.faults.times, name, float(seconds))

@@ -131,6 +131,7 @@ class Customer:
         if not payments:
             raise InvalidRequest("invoice_id", f"{invoice_id} has no payment")
         payment = payments[-1]
+        # Refunds add up, and all of them together cannot exceed the payment.
         back = payment.get("refunded", Decimal(0)) + amount
         if not amount > 0 or back > payment["amount"]:
             raise InvalidRequest(
@@ -168,6 +169,7 @@ class Customer:
         places_held = self._ledger.places
         if location_id is not None and location_id not in places_held:
             raise InvalidRequest("location_id", f"unknown location {location_id!r}")
+        # A customer follows a link, which names no location.
         searched = places_held.values() if location_id is None else [places_held[location_id]]
         for place in searched:
             document = place.locate(document_id)

@@ -74,6 +74,7 @@ class WebhookSender:
             document: The body; by default an invoice in the state of the event.
             changes: Keys of the body to replace, in the wire's spelling; None removes a key.
         """
+        # Counted, so that each delivery has an id of its own and none counts as a replay.
         self._count += 1
         content: dict[str, Any] = {
             "type": event_type,
@@ -82,6 +83,7 @@ class WebhookSender:
             **(invoice_payload(event_type) if document is None else document),
             **changes,
         }
+        # A null takes a key out, for receivers that meet incomplete bodies.
         body = _encoder.encode({name: value for name, value in content.items() if value is not None})
         return SignedDelivery(body, self.sign(body))
 

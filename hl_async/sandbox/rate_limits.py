@@ -38,6 +38,7 @@ class FixedWindow:
         self._count = 0
 
     def _roll(self, now: float) -> None:
+        # The phase is a test's choice: a client cannot know where a server's windows begin.
         index = math.floor((now - self._phase) / self._interval)
         if index != self._index:
             self._index = index
@@ -102,6 +103,7 @@ class SlidingCounter:
     def _roll(self, now: float) -> float:
         index = math.floor(now / self._interval)
         if index != self._index:
+            # A window without any request in between counts nothing.
             self._before = self._count if index == self._index + 1 else 0
             self._count = 0
             self._index = index
@@ -135,6 +137,7 @@ class TokenBucket:
 
     def _roll(self, now: float) -> None:
         if self._at is not None:
+            # A full bucket allows a burst of the whole limit, whatever the rate is.
             self._tokens = min(self._limit, self._tokens + (now - self._at) * self._rate)
         self._at = now
 

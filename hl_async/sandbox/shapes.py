@@ -170,6 +170,7 @@ def either(*checks: Check) -> Check:
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         found = [one(value, name, strict) for one in checks]
+        # The first check is the declared form, so its words are the answer.
         return [] if any(not problems for problems in found) else found[0]
 
     return check
@@ -228,6 +229,7 @@ class Shape:
             if inner is not None:
                 found += member.check(inner, at + key, strict)
             elif member.required and (not member.rule or strict.is_on(member.rule)):
+                # The check of a null names the expected type, as the live validator does.
                 found += member.check(None, at + key, strict) or [
                     f"{at}{key} should not be null or undefined"
                 ]

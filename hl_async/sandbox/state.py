@@ -98,6 +98,7 @@ class SandboxState:
         if rate_max < 1 or rate_interval <= 0 or daily < 1:
             raise ConfigurationError("sandbox", "rate_max, rate_interval and daily must be positive")
         self.faults = _plan(faults, seed, window)
+        # Refuses an unknown zone now, and not with the first document.
         zone_of(timezone)
         self.timezone = timezone
         self.customer_accepts = customer_accepts
@@ -133,6 +134,7 @@ class SandboxState:
         self.company_id = COMPANY
         # The first token is the same in every sandbox, so clients keep working after a reset.
         self.token = self.tokens.private(None)
+        # Bounded, because a load test makes millions of requests.
         self.requests: deque[RequestRecord] = deque(maxlen=self.log_limit)
         self.recorder = Recorder()
         self.count = 0
@@ -140,6 +142,7 @@ class SandboxState:
         self.windows: dict[tuple[str, str], Window] = {}
         self.spent_today: dict[tuple[str, str, str], int] = {}
         self.storm_until = 0.0
+        # Receivers stay: they belong to the program under test.
         self.webhooks.log.clear()
 
     def add_location(self, location_id: str | None = None, *, timezone: str | None = None) -> str:
@@ -190,6 +193,7 @@ class SandboxState:
     @property
     def connections(self) -> int:
         """Connections that are open now."""
+        # A closing transport stays in the set until its callback has run.
         return sum(not transport.is_closing() for transport in self.open_connections)
 
 

@@ -87,6 +87,7 @@ class Tokens:
     def private(self, location_id: str | None, scopes: list[str] | None = None) -> str:
         """Return a private integration token for one location, or for all."""
         # Live private tokens have the same prefix: docs/api-facts.md#api-private-tokens
+        # Numbered instead of random, so that every run of a test has the same tokens.
         token = f"pit-{self._next():08x}-5a4d-4b0c-8d0e-{self._serial:012x}"
         locations = None if location_id is None else frozenset((location_id,))
         self.grants[token] = IssuedToken(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
@@ -140,6 +141,7 @@ class Tokens:
                 return repeated[1]
             if token in app.spent:
                 self.spent_presented += 1
+            # Popped, so that of two simultaneous refreshes one gets the successor.
             issued = None if app.uninstalled else app.refresh.pop(token, None)
             if issued is None:
                 raise _refused("This refresh token is invalid or has been used")

@@ -65,6 +65,7 @@ class _Loop:
         try:
             return future.result()
         except BaseException:
+            # Ctrl-C ends the wait of this thread; the call must end too.
             future.cancel()
             raise
 

@@ -59,6 +59,7 @@ class TokenStoreContract:
 
     def test_an_entry_comes_back_byte_for_byte_and_counts_its_writes(self) -> None:
         async def check(store: TokenStore) -> None:
+            # Token sets may be encrypted bytes: a store that takes them for text would damage them.
             for version, data in enumerate((b"", b"\x00\xff\n", b"x" * 20_000)):
                 assert await store.save(NAME, data, version) is True
                 assert await store.load(NAME) == Stored(version + 1, data)
@@ -67,6 +68,7 @@ class TokenStoreContract:
 
     def test_a_write_that_names_another_version_changes_nothing(self) -> None:
         async def check(store: TokenStore) -> None:
+            # A lost update would overwrite the only valid refresh token.
             assert await store.save(NAME, b"one", 1) is False
             assert await store.load(NAME) is None
             assert await store.save(NAME, b"one", 0)
@@ -78,6 +80,7 @@ class TokenStoreContract:
 
     def test_of_many_writers_at_once_one_wins(self) -> None:
         async def check(store: TokenStore) -> None:
+            # After an expiry, several processes refresh at the same moment.
             for version in (0, 1):
                 wins = await asyncio.gather(*(store.save(NAME, b"%d" % n, version) for n in range(20)))
                 assert sum(wins) == 1
@@ -89,6 +92,7 @@ class TokenStoreContract:
     def test_a_delete_names_the_version_too(self) -> None:
         async def check(store: TokenStore) -> None:
             assert await store.save(NAME, b"one", 0)
+            # A logout must not remove the tokens of a login that came in between.
             assert not await store.delete(NAME, 0)
             assert not await store.delete(NAME, 2)
             assert await store.load(NAME) == Stored(1, b"one")
@@ -101,6 +105,7 @@ class TokenStoreContract:
 
     def test_names_are_found_by_their_beginning_taken_literally(self) -> None:
         async def check(store: TokenStore) -> None:
+            # Percent sign and underscore are wildcards of LIKE in SQL.
             names = ["a%p/location/1", "a_p/location/2", "app/Location/3", "app/company/4", "app/location/5"]
             for name in reversed(names):
                 assert await store.save(name, b"-", 0)
@@ -130,6 +135,7 @@ class TokenStoreContract:
     def test_the_lock_lets_one_in_at_a_time(self) -> None:
         async def check(store: TokenStore) -> None:
             async with self._another() as second:
+                # A refresh token is valid once: two refreshes side by side would lose the installation.
                 inside = most = 0
 
                 async def enter(which: TokenStore) -> None:
@@ -147,6 +153,7 @@ class TokenStoreContract:
 
     def test_entries_can_be_used_inside_the_lock_also_by_others(self) -> None:
         async def check(store: TokenStore) -> None:
+            # The refresher reads and writes inside the lock, and so do refreshes of other entries.
             async with store.locked(NAME):
                 assert await store.save(NAME, b"one", 0)
                 assert await store.load(NAME) == Stored(1, b"one")
@@ -163,6 +170,7 @@ class TokenStoreContract:
             try:
                 async with store.locked(NAME):
                     await store.save(NAME, b"kept", 0)
+                    # The server has rotated the token by then: undoing the write would bring back a spent one.
                     raise LookupError
             except LookupError:
                 pass
@@ -181,6 +189,7 @@ class TokenStoreContract:
             async with store.locked(NAME):
                 waiter = asyncio.create_task(wait())
                 await asyncio.sleep(0.03)
+                # A call may be cancelled while it waits for the refresh of another process.
                 waiter.cancel()
                 assert isinstance(
                     (await asyncio.gather(waiter, return_exceptions=True))[0], asyncio.CancelledError

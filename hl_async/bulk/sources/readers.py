@@ -61,6 +61,7 @@ class SourceFacts(msgspec.Struct):
         """Take one item into account."""
         self.documents += 1
         self.compared += item.is_compared
+        # Once per document, however many of its lines were converted.
         for note in dict.fromkeys(item.notes):
             self.notes[note] += 1
         for what, figures in item.contradictions:
@@ -106,6 +107,7 @@ def fingerprint(path: Path, *others: Path | None) -> str:
             except OSError as error:
                 problem = f"{one}: {error.strerror}"
             else:
+                # A separator, so that bytes cannot move from one file to the next unnoticed.
                 digest.update(b"\x00")
                 continue
             raise SourceError(problem)
@@ -224,6 +226,7 @@ def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], No
 def _document(
     group: RowGroup, mapping: Mapping, reader: RowReader, latest: date, rules: Collection[str]
 ) -> SourceItem | Reject:
+    # A byte that was not readable stays visible in the reject file.
     raw = table_text(group.rows, mapping.source.delimiter).encode(errors="backslashreplace")
     if group.problem:
         return Reject(group.ordinal, group.key, group.problem, raw, group.place)
@@ -350,6 +353,7 @@ def _ndjson_record(
         draft, total = _draft_of(document, text)
         notes: list[str] = []
         draft = with_fitting_names(draft, context.rules, cut=settings.cut_names, notes=notes)
+        # An answer of the API names the location that it came from, not the one to create in.
         location = "" if "_id" in document else str(document.get("altId") or "")
         item = _item(ordinal, source_id, draft, place, text, location, latest, context, total)
         return msgspec.structs.replace(item, notes=tuple(notes)) if notes else item
@@ -406,8 +410,10 @@ def draft_of_estimate(estimate: Estimate) -> EstimateDraft:
     """Return a new draft with everything a copy of ``estimate`` can keep; its number and status are left behind."""
     update = estimate.to_update()
     values = {name: getattr(update, name) for name in EstimateDraft.__struct_fields__}
+    # The number belongs to the original: docs/api-facts.md#api-validation
     return EstimateDraft(**{**values, "estimate_number": UNSET})
 
 
 def _content_key(text: bytes) -> str:
+    # The same text is the same document, wherever it stands in the file.
     return "content:" + hashlib.blake2b(text, digest_size=12).hexdigest()

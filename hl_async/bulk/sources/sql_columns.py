@@ -82,6 +82,7 @@ class RowAssembler:
             and name not in _NESTED
             and name not in ("source_id", "raw", "place", "reject", "skip")
         ]
+        # One call into C for each row: queries yield a row per line.
         self._pick_facts = itemgetter(self._at["source_id"], *(index for _, index in self._facts))
         self._texts: list[str] = [name for name in _TEXTS[2:] if name in self._at]
         self._days: list[str] = [name for name in _DAYS if name in self._at]

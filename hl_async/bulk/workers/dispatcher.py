@@ -158,6 +158,7 @@ class Dispatcher:
 
         If the dispatcher dies before it submits them, they are found as lost.
         """
+        # Locked rows are skipped: two dispatchers take different lanes instead of waiting for each other.
         rows = await self._rows(
             f"with due as (select l.run, l.location {_OPEN} and l.submitted < l.epoch order by l.wake_at limit $2"  # noqa: S608
             " for update of l skip locked) update hl_async.lane l"
@@ -167,6 +168,7 @@ class Dispatcher:
             self._server,
             _AT_ONCE,
         )
+        # An update returns its rows in no order, and the longest wait comes first.
         rows.sort(key=lambda row: row["since"])
         return [Slice(row["name"], row["location"], row["epoch"], row["id"]) for row in rows]
 

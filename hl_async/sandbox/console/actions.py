@@ -29,6 +29,7 @@ def perform(box: SandboxState, form: Form, document_id: str = "") -> str:
     try:
         if "customer" in form:
             return _act_as_customer(box, form, document_id)
+        # The name of a field chooses the action: one page has several forms.
         for name, act in _ACTIONS.items():
             if name in form:
                 return act(box, form)
@@ -44,6 +45,7 @@ def _set_profile(box: SandboxState, form: Form) -> str:
 
 def _add_fault(box: SandboxState, form: Form) -> str:
     operation, times = form.get("operation", "*"), int(form.get("times") or 1)
+    # A typing mistake would make every request of an hour fail.
     if not 1 <= times <= 1000:
         return "Not done: how often must be from 1 to 1000."
     box.faults.script(operation, Fault(form["fault"]), times=times)

@@ -200,6 +200,7 @@ def _payment(state: NeighbourState, invoice: Entry, one: Entry) -> dict[str, Any
         "time": _time(one.get("fulfilledAt") or invoice.get("updatedAt")),
         "invoice": str(invoice["_id"]),
         "number": str(invoice.get("invoiceNumber") or invoice["_id"]),
+        # A link to a contact that the sandbox does not hold would be a 404.
         "contact": contact_id if contact_id in state.contacts else "",
         "name": customer.get("name") or "",
         "amount": money(one["amount"], str(invoice.get("currency") or "USD")),

@@ -65,6 +65,7 @@ def overview(box: SandboxState) -> str:
         here="",
         facts=facts,
         locations=locations,
+        # Pasted into a shell, so quoted for it.
         exports={name: shlex.quote(value) for name, value in exports.items()},
         is_new=not any(_held(place, kind) for place in box.ledger.places.values() for kind in KINDS),
     )

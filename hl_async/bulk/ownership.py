@@ -78,7 +78,7 @@ def own_copies(
             and copy.content == keep.content
             and _in_time(copy.created_at, item, timing)
         )
-        # What is not provably ours, or was sent already, is for people to decide.
+        # A copy that is not provably ours, or was sent already, is for people to decide about.
         if ours and copy.draft:
             delete.append(copy)
         else:

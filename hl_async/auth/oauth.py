@@ -32,6 +32,7 @@ from hl_async.errors import (
     TokenStoreError,
 )
 from hl_async.governor import Governor
+from hl_async.models.choices import UserType
 from hl_async.secret import Secret
 from hl_async.telemetry import Telemetry
 from hl_async.wire import Wire
@@ -208,7 +209,7 @@ class OAuthApp:
         return ConsentFlow(self, self._repository, self._wall, life=life)
 
     async def exchange_code(
-        self, code: Secret | str, *, redirect_uri: str | None = None, user_type: str | None = None
+        self, code: Secret | str, *, redirect_uri: str | None = None, user_type: UserType | None = None
     ) -> Installation:
         """Exchange the code of the consent page for tokens, and store them.
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from hl_async.models.validation import NonEmptyStr, choice
 
+BookedMode: TypeAlias = Literal["live", "test"]
 EstimateStatus: TypeAlias = Literal["all", "draft", "sent", "accepted", "declined", "invoiced", "viewed"]
+GrantType: TypeAlias = Literal["authorization_code", "refresh_token"]
 InvoiceStatus: TypeAlias = Literal["draft", "sent", "payment_processing", "paid", "void", "partially_paid"]
 OpportunityStatus: TypeAlias = Literal["open", "won", "lost", "abandoned", "all"]
 OrderPaymentStatus: TypeAlias = Literal["paid", "unpaid", "refunded", "partially_paid"]
 PaymentModeFilter: TypeAlias = Literal["default", "live", "test"]
 SortOrder: TypeAlias = Literal["ascend", "descend"]
+UserType: TypeAlias = Literal["Company", "Location"]
 
 if TYPE_CHECKING:
     DiscountType: TypeAlias = Literal["percentage", "fixed"]

@@ -13,6 +13,7 @@ from hl_async import operations as op
 from hl_async.config import CallOptions
 from hl_async.errors import InvalidRequest
 from hl_async.models import InstalledLocation, InstalledLocationList, TokenGrant
+from hl_async.models.choices import GrantType, UserType
 from hl_async.operations import Operation
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import encode_query
@@ -39,10 +40,10 @@ class OAuth:
         *,
         client_id: str,
         client_secret: Secret | str,
-        grant_type: str,
+        grant_type: GrantType,
         code: str | None = None,
         refresh_token: Secret | str | None = None,
-        user_type: str | None = None,
+        user_type: UserType | None = None,
         redirect_uri: str | None = None,
     ) -> TokenGrant:
         """Exchange a code or a refresh token for tokens. The request carries no bearer and is never repeated.

@@ -6,7 +6,7 @@ from datetime import date
 
 from hl_async import operations as op
 from hl_async.models import Order, Transaction
-from hl_async.models.choices import OrderPaymentStatus
+from hl_async.models.choices import BookedMode, OrderPaymentStatus
 from hl_async.pagination import Pager
 from hl_async.resources.requesting import Requester
 
@@ -27,7 +27,7 @@ class Transactions:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
+        payment_mode: BookedMode | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Transaction]:

@@ -75,12 +75,15 @@ from hl_async.models import (
     User,
 )
 from hl_async.models.choices import (
+    BookedMode,
     EstimateStatus,
+    GrantType,
     InvoiceStatus,
     OpportunityStatus,
     OrderPaymentStatus,
     PaymentModeFilter,
     SortOrder,
+    UserType,
 )
 from hl_async.models.contacts import ContactAnswer
 from hl_async.models.estimates import EstimateChanges
@@ -280,10 +283,10 @@ class OAuth:
         *,
         client_id: str,
         client_secret: Secret | str,
-        grant_type: str,
+        grant_type: GrantType,
         code: str | None = None,
         refresh_token: Secret | str | None = None,
-        user_type: str | None = None,
+        user_type: UserType | None = None,
         redirect_uri: str | None = None,
     ) -> TokenGrant: ...
     def location_token(self, company_id: str, location_id: str) -> TokenGrant: ...
@@ -343,7 +346,7 @@ class Transactions:
         search: str | None = None,
         start: date | str | None = None,
         end: date | str | None = None,
-        payment_mode: str | None = None,
+        payment_mode: BookedMode | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> SyncPager[Transaction]: ...

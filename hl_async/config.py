@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, TypedDict, Unpack
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -35,11 +35,7 @@ def base_url(value: str, *, insecure: bool = False) -> str:
     network in the clear.
     """
     field = "base_url"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(field, "is not a URL; give something like https://host") from None
+    parts = split_address(field, value, "https://host")
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ConfigurationError(
             field,
@@ -49,7 +45,7 @@ def base_url(value: str, *, insecure: bool = False) -> str:
         raise ConfigurationError(field, "must not carry user information, a query or a fragment")
     if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
         raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
-    if port == 0:
+    if parts.port == 0:
         raise ConfigurationError(field, "port 0 cannot be connected to")
     # a proxy or a typo would see the bearer in the clear
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
@@ -57,6 +53,33 @@ def base_url(value: str, *, insecure: bool = False) -> str:
             field, "plain http would send the token in the clear; use https (or allow_insecure_http=True)"
         )
     return value.rstrip("/")
+
+
+def split_address(field: str, value: str, example: str) -> SplitResult:
+    """Return the parts of an address; the host and the port can be read without an error.
+
+    Raises:
+        ConfigurationError: It is not an address. The text leaves it out, because it may hold a password.
+    """
+    try:
+        parts = urlsplit(value)
+        # urlsplit() alone accepts ports that are not numbers, and raises when they are read
+        _ = parts.port
+    except ValueError:
+        raise ConfigurationError(field, f"is not a URL; give something like {example}") from None
+    return parts
+
+
+def web_address(field: str, value: str, example: str) -> SplitResult:
+    """Return the parts of an http or https address.
+
+    Raises:
+        ConfigurationError: It is not one, or it names no host.
+    """
+    parts = split_address(field, value, example)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(field, f"is not a web address; give something like {example}")
+    return parts
 
 
 def is_loopback(host: str) -> bool:
@@ -212,6 +235,8 @@ class ClientConfig(_WithoutProxy, frozen=True, kw_only=True):
         positive_seconds("dns_ttl", self.dns_ttl)
         if self.close_grace < 0 or not math.isfinite(self.close_grace):
             raise ConfigurationError("close_grace", f"{self.close_grace} is not a number of seconds from 0")
+        if self.proxy is not None:
+            web_address("proxy", self.proxy, "http://HOST:PORT")
         for name in ("max_connections", "max_body", "max_list_body"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(name, f"{getattr(self, name)} is below 1")
@@ -228,10 +253,7 @@ def use_proxy(address: str) -> None:
     Raises:
         ConfigurationError: It is not the address of an HTTP proxy.
     """
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        # the address may hold a password, so it is not repeated
-        raise ConfigurationError("--proxy", "is not a proxy's address; give http://HOST:PORT")
+    web_address("--proxy", address, "http://HOST:PORT")
     os.environ["HL_PROXY"] = address
 
 

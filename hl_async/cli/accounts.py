@@ -11,6 +11,7 @@ import click
 from hl_async.cli.app import fail, put_json, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.profile_file import known_profiles, profile_file, read_profiles, write_profiles
+from hl_async.cli.questions import secret_line
 from hl_async.secret import Secret
 
 _SECRET: Final = frozenset({"token", "postgres"})
@@ -36,6 +37,7 @@ def add(name: str, location_id: str | None, base_url: str | None, token_from_env
 
     \b
     hl-async account add shop-a --location 6578278e879ad2646715ba9c
+    hl-async account add shop-b < token.txt   # from a file or a password manager
     hl-async --profile shop-a doctor
     """
     if not _NAME.fullmatch(name):
@@ -46,7 +48,9 @@ def add(name: str, location_id: str | None, base_url: str | None, token_from_env
         if not token:
             fail("HL_TOKEN is not set")
     else:
-        token = click.prompt("Private integration token", hide_input=True, err=True)
+        token = secret_line(
+            "Private integration token", otherwise="export HL_TOKEN, and give --token-from-env"
+        )
     path = profile_file()
     profiles = read_profiles(path)
     given = {"token": token.strip(), "location_id": location_id, "base_url": base_url}
@@ -64,7 +68,10 @@ def list_command(as_json: bool) -> int:
     \b
     hl-async account list
     """
-    for name, profile in sorted(read_profiles(profile_file()).items()):
+    profiles = read_profiles(profile_file())
+    if not profiles:
+        say("no account is stored; add one with: hl-async account add NAME")
+    for name, profile in sorted(profiles.items()):
         shown: dict[str, Any] = {
             # Of a secret, its last four characters tell accounts apart.
             key: str(Secret(value)) if key in _SECRET else value
@@ -88,7 +95,7 @@ def remove(name: str) -> int:
     path = profile_file()
     profiles = read_profiles(path)
     if profiles.pop(name, None) is None:
-        fail(f"unknown profile {name!r}")
+        fail(f"unknown profile {name!r}; known are {', '.join(sorted(profiles)) or 'none yet'}")
     write_profiles(path, profiles)
     say(f"removed {name}")
     return ExitCode.OK

@@ -235,7 +235,10 @@ _HINTS: Final[tuple[tuple[type[HighLevelError], str], ...]] = (
     (QuotaExhausted, "the location's budget of the day is used up; the same command continues tomorrow"),
     (OutcomeUnknown, "look whether it happened before you do it again"),
     (ConnectFailed, _CONNECTING),
-    (JournalMissing, "see the runs of a database with: hl-async status"),
+    (
+        JournalMissing,
+        "give the file that was migrated, or its journal; runs of a database: hl-async status --postgres",
+    ),
     (LaneLost, "the same command continues with the rest"),
     (JournalLocked, "wait until it is done, or look at it with: hl-async status"),
     (AlreadyMigrated, "continue the run that created them, or create these documents all the same: --again"),
@@ -246,6 +249,7 @@ _IN_HEADLINE: Final = 3
 
 _FIELD_HINTS: Final = {
     "HL_TOKEN": "without an account: hl-async sandbox COMMAND runs a command in a local HighLevel",
+    "proxy": "check HL_PROXY",
     "location_id": "give --location ID, or export HL_LOCATION_ID",
 }
 

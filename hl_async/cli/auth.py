@@ -14,6 +14,7 @@ import click
 
 from hl_async.cli.app import exit_code_of, explain, put_json, run_async, say
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.questions import confirmed
 from hl_async.config import Environment, is_loopback
 from hl_async.errors import ConfigurationError, HighLevelError, InvalidRequest, TokenMissing
 
@@ -187,7 +188,7 @@ def logout(keys: tuple[str, ...], every: bool, yes: bool) -> int:
         try:
             chosen = await _chosen(app, keys, every)
             if not yes and not await asyncio.to_thread(
-                click.confirm, f"Remove the tokens of {', '.join(chosen)}?", err=True
+                confirmed, f"Remove the tokens of {', '.join(chosen)}?"
             ):
                 return ExitCode.INTERRUPTED
             missing = [key for key in chosen if not await app.forget(key)]

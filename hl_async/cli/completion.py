@@ -15,7 +15,7 @@ def completion(shell: str) -> None:
 
     \b
     eval "$(hl-async completion bash)"    # in ~/.bashrc
-    eval "$(hl-async completion zsh)"     # in ~/.zshrc
+    eval "$(hl-async completion zsh)"     # in ~/.zshrc, below compinit
     hl-async completion fish > ~/.config/fish/completions/hl-async.fish
     """
     kind = get_completion_class(shell)

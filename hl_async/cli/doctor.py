@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import tempfile
 import time
 from email.utils import parsedate_to_datetime
 from enum import Enum, unique
@@ -19,7 +19,7 @@ from hl_async.cli.app import put_json, run_async, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.sessions import base_url_option, json_option
 from hl_async.config import Environment
-from hl_async.errors import CallError, ConfigurationError, ScopeMissing, Unauthorized, WireError
+from hl_async.errors import CallError, Forbidden, InvalidRequest, ScopeMissing, Unauthorized, WireError
 from hl_async.operations import Operation
 from hl_async.wire import DATE
 
@@ -137,10 +137,13 @@ def folder_finding(folder: Path) -> CheckFinding:
     if not folder.is_dir():
         return CheckFinding("folder", CheckVerdict.BAD, f"{folder} is not a folder")
     # SQLite writes its log beside the journal, so the folder must be writable, not only the file.
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return CheckFinding(
-            "folder", CheckVerdict.BAD, f"{folder.resolve()} is not writable; choose another --journal"
-        )
+    try:
+        # A file is made: permissions alone say nothing of read-only file systems, and root has all of them.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        text = f"{folder.resolve()} is not writable ({error.strerror}); choose another --journal"
+        return CheckFinding("folder", CheckVerdict.BAD, text)
     return CheckFinding("folder", CheckVerdict.GOOD, f"{folder.resolve()} is writable")
 
 
@@ -166,15 +169,21 @@ def settings_findings(found: Environment, base_url: str | None) -> tuple[list[Ch
 async def _account(location: str | None, base_url: str | None) -> tuple[list[CheckFinding], ExitCode]:
     from hl_async.client import HighLevel
 
-    async with HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env() as hl:
-        try:
-            shop = hl.location(location)
-        except ConfigurationError as error:
-            return [CheckFinding("location", CheckVerdict.BAD, str(error))], ExitCode.USAGE
+    if not (location or Environment.read().location_id):
+        text = "HL_LOCATION_ID is not set; export it, or give --location ID"
+        return [CheckFinding("location", CheckVerdict.BAD, text)], ExitCode.USAGE
+    try:
+        opened = HighLevel.from_env(base_url=base_url) if base_url else HighLevel.from_env()
+        opened.location(location)
+    except InvalidRequest as error:
+        return [CheckFinding("settings", CheckVerdict.BAD, str(error))], ExitCode.USAGE
+    async with opened as hl:
+        shop = hl.location(location)
         # A check that waits as long as a call does would take minutes where the network is down.
         shop = shop.with_options(timeout=20, max_attempts=2)
         began = time.time()
-        findings = [await _named(shop)]
+        named, is_forbidden = await _named(shop)
+        findings = [named]
         reads: list[_Read] = []
         answer: WireResponse | None = None
         for operation, query, body, needed in _READS:
@@ -183,7 +192,7 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Che
                 reads.append(_Read(operation, needed, None))
             except CallError as error:
                 reads.append(_Read(operation, needed, error))
-                if isinstance(error, WireError) or _is_refused(error):
+                if isinstance(error, WireError) or _is_refused(error, is_forbidden):
                     break  # the other reads would end like this one
         findings += [scope_finding(read) for read in reads]
         if answer is not None:
@@ -197,19 +206,25 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Che
         return findings, verdict_of(reads)
 
 
-async def _named(shop: Location) -> CheckFinding:
-    """Name the location, as far as the token may read it."""
+async def _named(shop: Location) -> tuple[CheckFinding, bool]:
+    """Name the location, as far as the token may read it; the flag says whether it may not be read at all."""
     try:
         details = await shop.details()
     except ScopeMissing:
         text = f"{shop.id}; its name and time zone need the scope {op.GET_LOCATION.scope}"
-        return CheckFinding("location", CheckVerdict.WARNING, text)
+        return CheckFinding("location", CheckVerdict.WARNING, text), False
     except CallError as error:
-        return CheckFinding("location", CheckVerdict.UNKNOWN, f"{shop.id}: {error}")
-    return CheckFinding("location", CheckVerdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}")
+        finding = CheckFinding("location", CheckVerdict.UNKNOWN, f"{shop.id}: {error}")
+        return finding, isinstance(error, Forbidden)
+    return CheckFinding(
+        "location", CheckVerdict.GOOD, f"{shop.id}, {details.name}, {details.timezone}"
+    ), False
 
 
-def _is_refused(error: CallError) -> bool:
+def _is_refused(error: CallError, is_forbidden: bool) -> bool:
+    """Return whether every read would be refused: a bad token, or a location that belongs to another account."""
+    if is_forbidden and isinstance(error, Forbidden):
+        return True
     return isinstance(error, Unauthorized) and not isinstance(error, ScopeMissing)
 
 
@@ -223,7 +238,10 @@ def scope_finding(read: _Read) -> CheckFinding:
         verdict = CheckVerdict.BAD if needed else CheckVerdict.WARNING
         return CheckFinding(name, verdict, f"the token lacks {operation.scope}")
     verdict = CheckVerdict.BAD if needed else CheckVerdict.UNKNOWN
-    return CheckFinding("server" if isinstance(error, WireError) else name, verdict, str(error))
+    if isinstance(error, WireError):
+        return CheckFinding("server", verdict, f"{error}; check HL_BASE_URL, HL_PROXY and the network")
+    # The operation stands in front of the line already.
+    return CheckFinding(name, verdict, str(error).removeprefix(f"{name}: "))
 
 
 def verdict_of(reads: list[_Read]) -> ExitCode:

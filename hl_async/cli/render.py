@@ -146,7 +146,11 @@ def _check_lines(found: ContactCheck, here: Path) -> list[str]:
 
 
 def _reason_lines(reasons: Counter[str]) -> list[str]:
-    lines = [f"           {count:>8,}   {_cut(reason)}" for reason, count in reasons.most_common(_REASONS)]
+    # Whole: what to do about a reason stands at its end.
+    lines = [
+        f"           {count:>8,}   {' '.join(reason.split())}"
+        for reason, count in reasons.most_common(_REASONS)
+    ]
     rest = reasons.total() - sum(count for _, count in reasons.most_common(_REASONS))
     return [*lines, f"           {rest:>8,}   other reasons: in the reject file"] if rest else lines
 

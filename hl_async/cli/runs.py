@@ -15,10 +15,11 @@ from hl_async.bulk.migration import verify as compare
 from hl_async.bulk.protocol import State
 from hl_async.bulk.reports import RollbackReport, RunReport
 from hl_async.bulk.run import Run
-from hl_async.cli.app import fail, put_json, run_async, say, tell
+from hl_async.cli.app import put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.journal_options import name_of, postgres_option, run_argument, store_of
 from hl_async.cli.progress import progress
+from hl_async.cli.questions import confirmed
 from hl_async.cli.render import plural, rollback_lines, time_of_day, verification_lines
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option
 
@@ -140,10 +141,8 @@ def rollback(
         async with await Run.open(place, watch=True) as run:
             report = await run.report()
         if not yes:
-            if not sys.stdin.isatty():
-                fail("not a terminal: give --yes")
             open_ = f", and settle {plural(report.ambiguous, 'request')}" if report.ambiguous else ""
-            if not click.confirm(f"Delete {plural(report.created, 'draft')}{open_}?", err=True):
+            if not confirmed(f"Delete {plural(report.created, 'draft')}{open_}?"):
                 return ExitCode.USAGE
         stop = asyncio.Event()
         async with client(base_url, counting) as hl:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator
 
 import click
 
@@ -122,9 +123,22 @@ def sandbox(
     return ExitCode.OK
 
 
+@contextlib.asynccontextmanager
+async def _opened(box: Sandbox) -> AsyncIterator[None]:
+    """Serve the sandbox, or end with a sentence that names the address that is taken."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(box)
+        except OSError as error:
+            # asyncio puts the address into the text a second time, before a colon
+            why = (error.strerror or str(error)).rpartition(": ")[2]
+            fail(f"can't listen on {box.host}:{box.port}: {why}")
+        yield
+
+
 async def _serve_to(box: Sandbox, command: tuple[str, ...]) -> int:
     """Run ``command`` with the sandbox in its environment, and end as it ends."""
-    async with box:
+    async with _opened(box):
         if sys.stderr.isatty():
             say(f"a local HighLevel at {box.url}, until {command[0]} ends")
         # All three, so that no real account of the environment is used with the sandbox or the reverse.
@@ -153,7 +167,7 @@ async def _serve(box: Sandbox, as_json: bool) -> None:
 
 
 async def _serve_until(box: Sandbox, stop: asyncio.Event, as_json: bool) -> None:
-    async with box:
+    async with _opened(box):
         # The caller reads this line to learn the port, so it comes when the port listens.
         if as_json:
             put_json({"url": box.url, "token": box.token, "location_id": box.location_id})

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import click
 
+from hl_async.cli.app import say
+
 _FIRST: Final = (
     "_id", "id", "estimateNumber", "invoiceNumber", "name", "title", "contactName", "firstName", "lastName", "email",
     "phone", "estimateStatus", "status", "currency", "total", "amount", "amountDue", "amountPaid", "issueDate",
@@ -78,6 +80,9 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 def print_documents(documents: Sequence[Mapping[str, Any]]) -> None:
     """Print a list, one line per document."""
+    if not documents:
+        say("nothing found")
+        return
     headers = columns_of(documents)
     print_table(headers, ([one.get(name) for name in headers] for one in documents))
 

@@ -21,7 +21,7 @@ from hl_async.cli.exits import ExitCode
 from hl_async.cli.journal_options import required_postgres
 from hl_async.cli.sessions import Counting, base_url_option, client, draining, json_option
 from hl_async.cli.webhooks import post
-from hl_async.config import Environment
+from hl_async.config import Environment, web_address
 
 if TYPE_CHECKING:
     from hl_async.changes import Change, ChangeFeed, CursorStore
@@ -173,6 +173,7 @@ def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Rece
     if command is not None:
         return lambda change: _until_taken(lambda: _run(command, change), f"{command} failed", stop)
     if url is not None:
+        web_address("--post", url, "https://example.com/changes")
         secret = Environment.read().watch_secret
         if secret is None:
             fail(

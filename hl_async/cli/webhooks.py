@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import http.client
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from hl_async.cli.app import explain, fail, put_json, say
 from hl_async.cli.exits import ExitCode
-from hl_async.config import Environment
+from hl_async.config import Environment, web_address
 from hl_async.errors import InvalidRequest, WebhookError
 from hl_async.sandbox.deliveries import WebhookSender
 from hl_async.storage.private_files import make_private_folder, open_private
@@ -34,6 +35,28 @@ EVENTS: Final = (
 )
 _MOST: Final = 1 << 20
 _TIMEOUT: Final = 15.0
+
+
+class _Event(click.ParamType):
+    """The name of an event, in any case."""
+
+    name = "event"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the event's own spelling."""
+        known = {name.lower(): name for name in EVENTS}
+        if value.lower() in known:
+            return known[value.lower()]
+        near = difflib.get_close_matches(value.lower(), known, 1)
+        hint = f"did you mean {known[near[0]]}?" if near else f"there are {', '.join(EVENTS)}"
+        raise click.BadParameter(f"unknown event {value!r}; {hint}", ctx, param)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the event's name."""
+        return [CompletionItem(name) for name in EVENTS if name.lower().startswith(incomplete.lower())]
+
 
 _key_option = click.option(
     "--key-file",
@@ -64,12 +87,15 @@ def key(key_file: Path | None) -> int:
 
 
 @webhooks.command()
-@click.argument("event", type=click.Choice(EVENTS, case_sensitive=False))
+@click.argument("event", type=_Event())
 @click.argument("url")
 @click.option("--data", metavar="JSON|@FILE", help="Keys of the body to replace; null takes one out.")
 @_key_option
 def send(event: str, url: str, data: str | None, key_file: Path | None) -> int:
     """Post one signed delivery of EVENT to URL, and print the receiver's answer.
+
+    EVENT is InvoiceCreate, InvoiceUpdate, InvoiceSent, InvoicePaid, InvoicePartiallyPaid, InvoiceVoid or
+    InvoiceDelete.
 
     Exit 0 for an answer below 300, 5 for any other answer or none.
 
@@ -106,10 +132,15 @@ def listen(port: int, keys: tuple[str, ...], count: int | None, as_json: bool, k
     hl-async webhooks listen --port 8000
     hl-async sandbox --webhook-url http://127.0.0.1:8000/   # in another terminal
     """
-    from hl_async.webhooks.signatures import HIGHLEVEL_ED25519
+    from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, prepare
 
     accepted = keys or (HIGHLEVEL_ED25519, sender(key_file).public_key)
-    server = _Receiver(port, accepted, as_json, count)
+    # A key with a typo would refuse every delivery, one by one.
+    prepare(accepted, ())
+    try:
+        server = _Receiver(port, accepted, as_json, count)
+    except OSError as error:
+        fail(f"can't listen on 127.0.0.1:{port}: {error.strerror}; choose another --port")
     say(f"listening on http://127.0.0.1:{server.server_port}/; Ctrl-C ends it")
     try:
         server.serve_forever(poll_interval=0.1)
@@ -218,14 +249,10 @@ def _changes(data: str | None) -> dict[str, Any]:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidRequest(
-            "URL", f"{url!r} is not a web address; give one like http://127.0.0.1:8000/webhooks"
-        )
+    parts = web_address("URL", url, "http://127.0.0.1:8000/webhooks")
     # http.client follows no redirects and needs no event loop.
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT)
+    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT)
     try:
         target = parts.path or "/"
         connection.request("POST", f"{target}?{parts.query}" if parts.query else target, body, dict(headers))

@@ -15,11 +15,10 @@ import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from hl_async.config import is_loopback
+from hl_async.config import is_loopback, web_address
 from hl_async.errors import ConfigurationError
 from hl_async.sandbox.clock import Clock
 
@@ -159,12 +158,10 @@ class Webhooks:
         Raises:
             ConfigurationError: The address is not http(s), or not on loopback although the sandbox must stay local.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError("webhook_url", f"{url!r} is not an http(s) address")
-        if not is_loopback(parts.hostname) and not self._allow_remote:
+        host = web_address("webhook_url", url, "http://127.0.0.1:8000/webhooks").hostname or ""
+        if not is_loopback(host) and not self._allow_remote:
             raise ConfigurationError(
-                "webhook_url", f"{parts.hostname} is not loopback; allow_remote permits it"
+                "webhook_url", f"{host} is not loopback; allow_remote (--allow-remote) permits it"
             )
         self._signer()
         self.receivers.append(url)

@@ -75,7 +75,11 @@ class Database:
         if asyncpg is None:
             raise ConfigurationError("dsn", "needs a driver: pip install 'hl-async[postgres]'")
         self._dsn = dsn if isinstance(dsn, Secret) else Secret(dsn)
-        if urlsplit(self._dsn.reveal()).scheme not in ("postgres", "postgresql"):
+        try:
+            scheme = urlsplit(self._dsn.reveal()).scheme
+        except ValueError:  # brackets that are not closed
+            scheme = ""
+        if scheme not in ("postgres", "postgresql"):
             raise ConfigurationError("dsn", "is not a postgresql:// address")
         self._driver: Any = asyncpg
         self._lost = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,3 +92,27 @@ def test_values_are_kept_whatever_characters_they_hold(profiles: Path) -> None:
     kept = {"a": {"token": 'quo"te\\back', "location_id": "é"}}
     write_profiles(profiles, kept)
     assert read_profiles(profiles) == kept
+
+
+def test_a_token_may_come_from_a_pipe_and_an_empty_one_says_what_else_there_is(
+    profiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("pit-5ent1nel-piped\n"))
+    assert run(["account", "add", "shop-b"]) == ExitCode.OK
+    assert 'token = "pit-5ent1nel-piped"' in profiles.read_text()
+    assert run(["account", "add", "shop-c"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.endswith(
+        "error: not a terminal, and stdin is empty: export HL_TOKEN, and give --token-from-env\n"
+    )
+
+
+def test_an_empty_list_says_how_to_begin_and_an_unknown_name_what_is_known(
+    profiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["account", "list"]) == ExitCode.OK
+    said = capsys.readouterr()
+    assert said.out == "" and "hl-async account add NAME" in said.err
+    profiles.parent.mkdir()
+    profiles.write_text('[shop-a]\nlocation_id = "x"\n')
+    assert run(["account", "remove", "shop-b"]) == ExitCode.USAGE
+    assert "unknown profile 'shop-b'; known are shop-a" in capsys.readouterr().err

@@ -158,6 +158,8 @@ def test_tokens_are_renewed_and_removed_by_id_or_all(
     assert run(["auth", "logout", "--all"]) == run(["auth", "refresh", "--all"]) == ExitCode.AUTH
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdin", io.StringIO("n\n"))
+        assert run(["auth", "logout", served.location]) == ExitCode.USAGE
+        patched.setattr(sys.stdin, "isatty", lambda: True, raising=False)
         assert run(["auth", "logout", served.location]) == ExitCode.INTERRUPTED
     assert run(["call", "estimates.generate_number"]) == ExitCode.AUTH
     assert "no token is stored" in capsys.readouterr().err

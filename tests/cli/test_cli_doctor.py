@@ -84,3 +84,38 @@ def test_a_folder_that_is_not_one_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert folder_finding(tmp_path / "file").verdict is CheckVerdict.BAD
     assert folder_finding(tmp_path).verdict is CheckVerdict.GOOD
+
+
+def test_a_folder_that_takes_no_file_is_found_although_its_permissions_allow_it() -> None:
+    """The file system of processes shows its folders as writable, to root too."""
+    proc = Path("/proc")
+    if not proc.is_dir():
+        pytest.skip("this system has no /proc")
+    found = folder_finding(proc)
+    assert found.verdict is CheckVerdict.BAD and "not writable" in found.text
+
+
+def test_a_missing_location_and_unusable_settings_are_lines_of_the_report(
+    box: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["doctor", "--json", "--base-url", "http://[x"]) == ExitCode.USAGE
+    assert findings(capsys)["settings"][0] == "failed"
+    for proxy in ("nonsense", "http://127.0.0.1:80000", "socks5://127.0.0.1:9"):
+        monkeypatch.setenv("HL_PROXY", proxy)
+        assert run(["doctor", "--json"]) == ExitCode.USAGE
+        assert "proxy: is not a " in findings(capsys)["settings"][1]
+    monkeypatch.delenv("HL_PROXY")
+    monkeypatch.delenv("HL_LOCATION_ID")
+    assert run(["doctor", "--json"]) == ExitCode.USAGE
+    found = findings(capsys)
+    assert found["location"] == ("failed", "HL_LOCATION_ID is not set; export it, or give --location ID")
+    assert found["python"][0] == "ok" and not box.requests
+
+
+def test_the_location_of_another_account_is_refused_once(
+    box: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["doctor", "--json", "--location", "another0000000000"]) == ExitCode.API
+    found = findings(capsys)
+    assert found["estimates.list"] == ("failed", "403 The token does not have access to this location.")
+    assert "invoices.list" not in found

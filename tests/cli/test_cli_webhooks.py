@@ -101,3 +101,37 @@ def test_a_key_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "k").write_bytes(b"short")
     assert run(["webhooks", "key", "--key-file", str(tmp_path / "k")]) == ExitCode.USAGE
     assert "is not a test key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:80000/x", "http://[x", "ftp://127.0.0.1/x", "nonsense"])
+def test_an_address_that_cannot_be_one_is_a_sentence(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["webhooks", "send", "InvoicePaid", url, "--key-file", str(tmp_path / "k")]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("error: URL: is not a ")
+
+
+def test_an_event_is_taken_in_any_case_and_a_typo_gets_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = ["--key-file", str(tmp_path / "k")]
+    assert run(["webhooks", "send", "INVOICEPAID", "http://127.0.0.1:9/", *key]) == ExitCode.API
+    assert run(["webhooks", "send", "InvoicPaid", "http://127.0.0.1:9/", *key]) == ExitCode.USAGE
+    assert "unknown event 'InvoicPaid'; did you mean InvoicePaid?" in capsys.readouterr().err
+
+
+def test_a_listener_that_could_accept_nothing_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = ["--key-file", str(tmp_path / "k")]
+    assert run(["webhooks", "listen", "--port", "0", "--key", "abc", *key]) == ExitCode.USAGE
+    assert "is not a public key" in capsys.readouterr().err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["webhooks", "listen", "--port", str(port), *key]) == ExitCode.USAGE
+        said = capsys.readouterr().err
+        assert f"can't listen on 127.0.0.1:{port}: " in said and "another --port" in said
+        assert run(["sandbox", "--port", str(port), "true"]) == ExitCode.USAGE
+        assert f"error: can't listen on 127.0.0.1:{port}: address already in use\n" == capsys.readouterr().err

@@ -1,0 +1,31 @@
+"""Internal. Questions to a person; without a terminal a command says which option answers them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hl_async.cli.app import fail
+
+
+def confirmed(question: str, *, option: str = "--yes") -> bool:
+    """Ask for a yes or no; where nobody can answer, name the option that does."""
+    if not sys.stdin.isatty():
+        fail(f"not a terminal: give {option}")
+    return click.confirm(question, err=True)
+
+
+def secret_line(prompt: str, *, otherwise: str) -> str:
+    """Ask for a secret without showing it. Without a terminal, read the first line of stdin.
+
+    Args:
+        prompt: What the terminal shows.
+        otherwise: What to do when stdin is empty.
+    """
+    if sys.stdin.isatty():
+        return str(click.prompt(prompt, hide_input=True, err=True)).strip()
+    found = sys.stdin.readline().strip()
+    if not found:
+        fail(f"not a terminal, and stdin is empty: {otherwise}")
+    return found

@@ -35,7 +35,8 @@ from hl_async.bulk.sources.opening import OpenedSource, open_source
 from hl_async.bulk.sources.readers import Reading, SourceFacts, read_documents, read_source
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
+from hl_async.bulk.sources.sql import read_sql
+from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec
 from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy

@@ -640,7 +640,7 @@ def test_a_missing_column_names_the_header_that_was_found(tmp_path: Path) -> Non
 def test_unknown_profiles_and_header_lines_are_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="did you mean jobber"):
         profile_of("jober")
-    with pytest.raises(ConfigurationError, match="several exports: xero-quotes, xero-invoices"):
+    with pytest.raises(ConfigurationError, match="several exports: xero-csv, xero-quotes, xero-invoices"):
         profile_of("xero")
     with pytest.raises(SourceError, match="unknown header line"):
         parse_profile("mine", "-- nmae: x\nSELECT 1")

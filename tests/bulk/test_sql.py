@@ -13,8 +13,9 @@ import pytest
 from hl_async.bulk.sources.readers import read_documents
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.sql import SqlQuery, TableSpec, read_sql
+from hl_async.bulk.sources.sql import read_sql
 from hl_async.bulk.sources.sql_columns import COLUMNS
+from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec
 from hl_async.errors import SourceError
 
 SETTINGS = SourceSettings(currency="USD", contact_id="c1")

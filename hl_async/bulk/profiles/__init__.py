@@ -1,10 +1,11 @@
 """Internal. Profiles: one query per system, with a header of comments about its export.
 
 Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
-``columns NAME`` (further columns, empty where the file lacks them), ``optional table NAME``, ``json NAME`` (keys of its
-records), ``iif NAME`` (columns of a type of record), ``nested NAME`` (columns with a table in each cell), ``records``
-(their place inside JSON), ``key`` (the column that names a document), ``set`` (a setting), ``left out``, ``seen``
-(evidence for the columns), ``variant NAME`` (see :func:`parse_profiles`).
+``columns NAME`` (further columns, empty where the file lacks them), ``also NAME`` (other names of columns),
+``optional table NAME``, ``json NAME`` (keys of its records), ``iif NAME`` (columns of a type of record),
+``nested NAME`` (columns with a table in each cell), ``records`` (their place inside JSON), ``key`` (the column of a
+document's name), ``set`` (a setting), ``left out``, ``seen`` (evidence for the columns), ``variant NAME`` (see
+:func:`parse_profiles`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import msgspec
 from hl_async.bulk.sources.document import Kind
 from hl_async.bulk.sources.iif import IIF, iif_columns
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.sql import SqlQuery, TableSpec
+from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec
 from hl_async.bulk.sources.staging import JSON, json_values, unwrapped
-from hl_async.bulk.sources.tables import DELIMITERS, ENCODINGS, WORKBOOKS, table_rows, unique_names
+from hl_async.bulk.sources.tables import DELIMITERS, ENCODINGS, WORKBOOKS, renamed, table_rows, unique_names
 from hl_async.errors import ConfigurationError, SourceError
 
 _HEADER: Final = re.compile(r"-- ([a-z]+(?: [a-z]+)?(?: [a-z_]+)?): (.*)")
@@ -156,6 +157,9 @@ def parse_profile(name: str, text: str) -> Profile:
             tables[table].extra = parts
         elif word == "nested" and table in tables:
             tables[table].nested = parts
+        elif word == "also" and table in tables:
+            pairs = (one.partition(" = ") for one in parts)
+            tables[table].also = {other.strip(): column.strip() for other, _, column in pairs}
         elif key in ("key", "records") and tables:
             setattr(next(iter(tables.values())), key, value if key == "key" else parts)
         elif key == "key":
@@ -188,6 +192,8 @@ def profile_of(name: str, path: Path | None = None) -> Profile:
     family = [one for one in known if one.startswith(f"{name}-")]
     if family and path is not None:
         fits = [fit for fit in fits_of(path) if fit.profile in family]
+        if not fits:
+            raise ConfigurationError("--from", f"{path.name} is no export of {name!r}: {_exports_of(family)}")
         # the first of the family wins a tie: files put the usual export first
         return known[max(fits, key=lambda fit: (fit.is_complete, fit.found)).profile]
     if family:
@@ -196,6 +202,11 @@ def profile_of(name: str, path: Path | None = None) -> Profile:
     raise ConfigurationError(
         "--from", f"unknown profile {name!r}; did you mean {' or '.join(near) or ', '.join(known)}?"
     )
+
+
+def _exports_of(family: list[str]) -> str:
+    """Return what to export, for each profile of a system."""
+    return " or ".join(f"{one} ({profiles()[one].export.rstrip('.')})" for one in family)
 
 
 def fits_of(path: Path) -> list[ProfileFit]:
@@ -216,7 +227,9 @@ def fits_of(path: Path) -> list[ProfileFit]:
         if records not in seen:
             seen[records] = list(_names_of(path, spec))
         # Titles and notes may stand above the header, so the row with the most known names counts as header.
-        best = max(seen[records], key=lambda names: len(names & set(spec.columns)), default=set())
+        renames = {} if spec.is_json or spec.is_iif else spec.renames()
+        rows = [{*names, *(renamed(one, renames, list(names)) for one in names)} for names in seen[records]]
+        best = max(rows, key=lambda names: len(names & set(spec.columns)), default=set())
         missing = [one for one in spec.columns if one not in best]
         found.append(ProfileFit(profile.id, len(spec.columns) - len(missing), missing))
     return sorted(found, key=lambda fit: (not fit.is_complete, -fit.found / (fit.found + len(fit.missing))))

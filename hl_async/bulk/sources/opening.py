@@ -18,7 +18,8 @@ from hl_async.bulk.sources.mapping import Mapping
 from hl_async.bulk.sources.readers import NDJSON, Reading, fingerprint, header_of, read_source
 from hl_async.bulk.sources.rejects import REASON
 from hl_async.bulk.sources.settings import SourceSettings
-from hl_async.bulk.sources.sql import SqlQuery, read_sql
+from hl_async.bulk.sources.sql import read_sql
+from hl_async.bulk.sources.sql_query import SqlQuery
 from hl_async.bulk.sources.staging import JSON, column_names, json_values, table_name
 from hl_async.bulk.sources.tables import table_start
 from hl_async.errors import ConfigurationError, SourceError
@@ -221,5 +222,5 @@ def _reject_columns(path: Path, profile: Profile, settings: SourceSettings) -> l
     spec = profile.main
     if spec.is_json or spec.is_iif or not spec.key or path.suffix.lower() in _JSON_ONLY:
         return None
-    start = table_start(path, settings, spec.columns, search=True)
+    start = table_start(path, settings, spec.columns, search=True, renames=spec.renames())
     return [one for one in column_names(start.header) if one != REASON]

@@ -29,54 +29,11 @@ from hl_async.bulk.sources.rejects import table_text
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_columns import RowAssembler
 from hl_async.bulk.sources.sql_numbers import number_macros
+from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec, mentions, without_text
 from hl_async.bulk.sources.staging import LINE, RECORD, StagedTable, json_value, stage, table_name
 from hl_async.errors import InvalidRequest, SourceError
 
 _FETCH: Final = 4096
-
-
-class TableSpec(msgspec.Struct, kw_only=True):
-    """What a query knows of one of its tables.
-
-    Attributes:
-        name: The table's name in the query.
-        columns: Columns that a file needs to be this table; for JSON, keys of its records.
-        extra: Further columns; empty where the file lacks them.
-        is_json: Whether the table holds JSON records.
-        is_optional: Whether the query also works without the file.
-        key: Column that names a row's document.
-        records: Where records stand inside JSON.
-        is_iif: Whether the table is a type of record of an IIF file.
-        nested: Columns, and fields inside them, that hold a small table in one cell.
-    """
-
-    name: str
-    columns: list[str] = []
-    extra: list[str] = []
-    is_json: bool = False
-    is_optional: bool = False
-    key: str = ""
-    records: list[str] = []
-    is_iif: bool = False
-    nested: list[str] = []
-
-
-class SqlQuery(msgspec.Struct, kw_only=True):
-    """A query, the tables it expects and the settings it needs.
-
-    Attributes:
-        text: The SELECT.
-        label: Its name in errors.
-        tables: The tables it expects; others are named after their files.
-        settings: Settings that it needs, as ``NAME=VALUE``.
-        key: Column that names a row's document, in tables that are not declared.
-    """
-
-    text: str
-    label: str = "the query"
-    tables: list[TableSpec] = []
-    settings: list[str] = []
-    key: str = ""
 
 
 def read_sql(
@@ -233,6 +190,7 @@ def _staged(
             key=spec.key,
             records=spec.records,
             nested=spec.nested,
+            renames={} if spec.is_json else spec.renames(),
         )
     ]
 
@@ -319,10 +277,12 @@ class _Documents:
 
     def _watch(self) -> None:
         """Name money of tables that the query does not mention."""
+        bare = without_text(self._query.text)
+        declared = {(one.name, name) for one in self._query.tables for name in (*one.columns, *one.extra)}
         for table in self._tables:
             # only names that the query does not mention: a mentioned column was at least looked at
             for name in table.columns:
-                if name in self._query.text or not is_money_column(name):
+                if (table.name, name) in declared or not is_money_column(name) or mentions(bare, name):
                     continue
                 count, first = self._connection.execute(
                     f"SELECT count(*), any_value({_quoted(name)}) FROM {_quoted(table.name)} "  # noqa: S608
@@ -335,6 +295,8 @@ class _Documents:
         """Every document once, as an item or a reject."""
         self._watch()
         spoilt = {key: reason for table in self._tables for key, reason in table.spoilt.items()}
+        if spoilt:
+            self._check_ids(spoilt)
         ordinal = 0
         for source_id, rows in self._groups():
             reason = spoilt.pop(source_id, "")
@@ -352,6 +314,24 @@ class _Documents:
             for number, text, reason in table.rejected:
                 yield Reject(ordinal, f"line {number}", reason, text, f"line {number}")
                 ordinal += 1
+
+    def _check_ids(self, spoilt: dict[str, str]) -> None:
+        """Refuse the file if the whole rows of a spoilt document would become a document by another name."""
+        if self._keyed is None:
+            return
+        table, key = self._keyed
+        cursor = self._connection.cursor()
+        cursor.execute(
+            f"SELECT DISTINCT trim({_quoted(key)}) FROM {_quoted(table.name)} "  # noqa: S608
+            f"WHERE trim({_quoted(key)}) IN (SELECT unnest(?)) "
+            f"EXCEPT SELECT trim(source_id::VARCHAR) FROM (\n{self._text}\n)",
+            [list(spoilt)],
+        )
+        for (found,) in cursor.fetchall():
+            raise SourceError(
+                f"{table.source}: {spoilt[found]}; correct it, because the query gives the document {found!r} "
+                f"of the column {key!r} another source_id"
+            )
 
     def _groups(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         # the database sorts, and spills to disk beyond its memory, so that only one document is in memory here

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,6 +21,7 @@ from hl_async.bulk.sources.tables import (
     TableRow,
     fitted,
     is_note,
+    renamed,
     repeats_header,
     table_rows,
     table_start,
@@ -73,6 +74,7 @@ def stage(
     key: str = "",
     records: Sequence[str] = (),
     nested: Sequence[str] = (),
+    renames: Mapping[str, str] | None = None,
 ) -> StagedTable:
     """Bring a file into a form that a database reads without guessing.
 
@@ -85,6 +87,7 @@ def stage(
         key: Column that names a row's document; a broken row then spoils that document alone.
         records: Where records stand inside JSON, such as ``data`` or ``QueryResponse.Estimate``.
         nested: Columns, and fields inside them, that hold a small table in one cell.
+        renames: Columns by other names, in lower case.
 
     Raises:
         SourceError: The file cannot be read.
@@ -101,18 +104,24 @@ def stage(
         table = StagedTable(name, path, staged, rejected=[])
         _stage_records(table, records)
         return table
-    start = table_start(path, settings, wanted, search=bool(wanted) or not settings.header_row)
-    if missing := [one for one in wanted if one not in start.header]:
+    renames = renames or {}
+    start = table_start(
+        path, settings, wanted, search=bool(wanted) or not settings.header_row, renames=renames
+    )
+    # the file may have both names of a column, and then means both
+    header = [one if one in wanted else renamed(one, renames, start.header) for one in start.header]
+    if missing := [one for one in wanted if one not in header]:
         raise SourceError(
             f"{path} lacks the columns {', '.join(missing)}; line {start.row} has {', '.join(start.header)[:200]}"
         )
-    table = StagedTable(name, path, staged, columns=column_names(start.header), spoilt={})
+    table = StagedTable(name, path, staged, columns=column_names(header), spoilt={})
     rows: Iterator[TableRow] = (
         row for row in table_rows(path, settings, start.delimiter) if row.number > start.row
     )
-    index = start.header.index(key) if key in start.header else -1
+    # a column may lack a name
+    index = header.index(key) if key and key in header else -1
     if nested:
-        rows = _opened_cells(rows, start.header, nested)
+        rows = _opened_cells(rows, header, nested)
     _stage_rows(table, rows, start.header, index, pad=path.suffix.lower() in WORKBOOKS)
     return table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -82,7 +82,14 @@ def table_rows(path: Path, settings: SourceSettings, delimiter: str = "") -> Ite
     return _text_rows(path, settings, delimiter)
 
 
-def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, search: bool) -> TableStart:
+def table_start(
+    path: Path,
+    settings: SourceSettings,
+    wanted: Iterable[str],
+    *,
+    search: bool,
+    renames: Mapping[str, str] | None = None,
+) -> TableStart:
     """Find the header.
 
     Args:
@@ -90,6 +97,7 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
         settings: Header row and delimiter, where they are declared.
         wanted: Columns that the header has to have.
         search: Look for the header below title rows and with other delimiters; otherwise only hint at it.
+        renames: Columns by other names, in lower case.
 
     Raises:
         SourceError: No header has these columns; names the nearest, or the setting that would find it.
@@ -115,7 +123,10 @@ def table_start(path: Path, settings: SourceSettings, wanted: Iterable[str], *, 
             start = TableStart(unique_names(row.cells), row.number, delimiter)
             if fallback is None:
                 fallback = start
-            if wanted <= set(start.header):
+            if wanted <= {
+                *start.header,
+                *(renamed(one, renames or {}, start.header) for one in start.header),
+            }:
                 found = start
                 break
         if found:
@@ -190,6 +201,12 @@ def table_keys(path: Path, settings: SourceSettings, start: TableStart, column: 
                 yield cells[column] if column < len(cells) else ""
         except (csv.Error, UnicodeError):
             return  # the reading of whole rows meets it too, and says where
+
+
+def renamed(name: str, renames: Mapping[str, str], header: Sequence[str]) -> str:
+    """Return the column that a name means; a name stays if the header has that column too."""
+    found = renames.get(name.lower(), name)
+    return name if found in header else found
 
 
 def unique_names(cells: Sequence[str]) -> list[str]:

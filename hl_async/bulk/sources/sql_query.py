@@ -1,0 +1,75 @@
+"""Internal. What is known of a query before it runs: its tables, its settings, the columns that it mentions."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+_TEXT: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+_ALIAS: Final = re.compile(r"\bAS\s+(?:\"[^\"]*\"|[a-z_]\w*)", re.IGNORECASE)
+
+
+class TableSpec(msgspec.Struct, kw_only=True):
+    """What a query knows of one of its tables.
+
+    Attributes:
+        name: The table's name in the query.
+        columns: Columns that a file needs to be this table; for JSON, keys of its records.
+        extra: Further columns; empty where the file lacks them.
+        is_json: Whether the table holds JSON records.
+        is_optional: Whether the query also works without the file.
+        key: Column that names a row's document.
+        records: Where records stand inside JSON.
+        is_iif: Whether the table is a type of record of an IIF file.
+        nested: Columns, and fields inside them, that hold a small table in one cell.
+        also: Other names that the system gives its columns, with the column that is meant.
+    """
+
+    name: str
+    columns: list[str] = []
+    extra: list[str] = []
+    is_json: bool = False
+    is_optional: bool = False
+    key: str = ""
+    records: list[str] = []
+    is_iif: bool = False
+    nested: list[str] = []
+    also: dict[str, str] = {}
+
+    def renames(self) -> dict[str, str]:
+        """Return the columns that are meant by other names and capitals, by the name in lower case."""
+        found = {name.lower(): name for name in (*self.columns, *self.extra)}
+        return found | {name.lower(): column for name, column in self.also.items()}
+
+
+class SqlQuery(msgspec.Struct, kw_only=True):
+    """A query, the tables it expects and the settings it needs.
+
+    Attributes:
+        text: The SELECT.
+        label: Its name in errors.
+        tables: The tables it expects; others are named after their files.
+        settings: Settings that it needs, as ``NAME=VALUE``.
+        key: Column that names a row's document, in tables that are not declared.
+    """
+
+    text: str
+    label: str = "the query"
+    tables: list[TableSpec] = []
+    settings: list[str] = []
+    key: str = ""
+
+
+def without_text(query: str) -> str:
+    """Return a query without comments, texts and the names that it gives to its own columns."""
+    return _ALIAS.sub(" ", _TEXT.sub(" ", query))
+
+
+def mentions(bare: str, column: str) -> bool:
+    """Return whether a query mentions a column, in quotes or as a word; see `without_text`."""
+    quoted = '"' + column.replace('"', '""') + '"'
+    if quoted.lower() in bare.lower():
+        return True
+    return re.search(rf"(?<![\w\"]){re.escape(column)}(?![\w\"])", bare, re.IGNORECASE) is not None

@@ -192,7 +192,7 @@ def test_xero_csv_dates_of_two_readings_and_totals_that_differ(tmp_path: Path) -
 
 def test_a_file_of_another_form_is_no_export_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"x.csv is no export of 'erpnext': erpnext-quotations \(Each"
+        ConfigurationError, match=r"x.csv is not an export of 'erpnext': erpnext-quotations \(Each"
     ):
         open_source([written(tmp_path, "a,b\n", "x.csv")], profile="erpnext")
 

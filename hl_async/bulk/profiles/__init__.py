@@ -193,7 +193,9 @@ def profile_of(name: str, path: Path | None = None) -> Profile:
     if family and path is not None:
         fits = [fit for fit in fits_of(path) if fit.profile in family]
         if not fits:
-            raise ConfigurationError("--from", f"{path.name} is no export of {name!r}: {_exports_of(family)}")
+            raise ConfigurationError(
+                "--from", f"{path.name} is not an export of {name!r}: {_exports_of(family)}"
+            )
         # the first of the family wins a tie: files put the usual export first
         return known[max(fits, key=lambda fit: (fit.is_complete, fit.found)).profile]
     if family:

@@ -109,27 +109,16 @@ def table_start(
         first = _widest(path, settings) if search and not wanted else ","
     if settings.no_header and (bare := _without_header(path, settings, first)) is not None:
         return bare
-    found: TableStart | None = None
-    fallback: TableStart | None = None
     tried = [first]
     if is_text and not settings.delimiter:
         tried += [one for one in DELIMITERS if one != first]
     problems: list[SourceError] = []
-    for delimiter in tried:
-        for row in _titles(path, settings, delimiter, problems):
-            # a reject file begins with its header, whatever stood above that of its source
-            if settings.header_row not in (0, row.number) and REASON not in row.cells:
-                continue
-            start = TableStart(unique_names(row.cells), row.number, delimiter)
-            if fallback is None:
-                fallback = start
-            if wanted <= {
-                *start.header,
-                *(renamed(one, renames or {}, start.header) for one in start.header),
-            }:
-                found = start
-                break
-        if found:
+    fallback: TableStart | None = None
+    found: TableStart | None = None
+    for start in (one for delimiter in tried for one in _starts(path, settings, delimiter, problems)):
+        fallback = fallback or start
+        if wanted <= {*start.header, *(renamed(one, renames or {}, start.header) for one in start.header)}:
+            found = start
             break
     if fallback is None and problems:
         raise problems[0]
@@ -148,6 +137,16 @@ def table_start(
             f"stand in line {found.row}, set {what} under [source]"
         )
     return found
+
+
+def _starts(
+    path: Path, settings: SourceSettings, delimiter: str, problems: list[SourceError]
+) -> Iterator[TableStart]:
+    """Yield the rows that may be the header."""
+    for row in _titles(path, settings, delimiter, problems):
+        # a reject file begins with its header, whatever stood above that of its source
+        if settings.header_row in (0, row.number) or REASON in row.cells:
+            yield TableStart(unique_names(row.cells), row.number, delimiter)
 
 
 def _without_header(path: Path, settings: SourceSettings, delimiter: str) -> TableStart | None:

@@ -24,6 +24,10 @@ from hl_async.storage.private_files import make_private_folder, open_private
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    _Text = click.ParamType[str]
+else:
+    _Text = click.ParamType  # a generic only in later releases of click
+
 EVENTS: Final = (
     "InvoiceCreate",
     "InvoiceUpdate",
@@ -37,7 +41,7 @@ _MOST: Final = 1 << 20
 _TIMEOUT: Final = 15.0
 
 
-class _Event(click.ParamType):
+class _Event(_Text):
     """The name of an event, in any case."""
 
     name = "event"

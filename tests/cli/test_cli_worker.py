@@ -193,6 +193,7 @@ def test_runs_are_listed_and_paused(source: str, dsn: str, capsys: pytest.Captur
         (["pause", "x"], "HL_POSTGRES"),
         (["status"], "give a JOURNAL"),
         (["worker", "--postgres", "mysql://u:s3ntinel-access@x"], "not a postgresql:// address"),
+        (["worker", "--postgres", "postgresql://[u:s3ntinel-access@x"], "not a postgresql:// address"),
         (["status", "a b", "--postgres", "postgresql://x"], "is not a name of a run"),
     ],
 )

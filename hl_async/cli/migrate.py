@@ -155,7 +155,7 @@ def migrate(**options: Any) -> int:
     hl-async migrate orders.csv --map orders.toml --location ID --limit 5
     hl-async migrate orders.csv --map orders.toml --location ID
     hl-async migrate invoices.json --from xero --as invoice --allow-receipts
-    hl-async migrate quotes.csv --from jobber --set currency=USD --invoice-when converted
+    hl-async migrate quotes.csv --from jobber --invoice-when converted
     hl-async migrate newer.csv --map orders.toml --continue orders.csv.hl.db
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers

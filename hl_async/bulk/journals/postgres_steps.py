@@ -9,21 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from hl_async.bulk.journals.rows import digest_of
-from hl_async.bulk.journals.stored import text_of
+from hl_async.bulk.journals.stored_steps import StepStatements, StoredLaneSteps, StoredSteps
 from hl_async.bulk.stages.steps import (
     DocumentChange,
     PlannedStep,
-    StageFacts,
-    StageStep,
     StepChange,
-    StepChanges,
-    StepCount,
-    StepDocument,
-    StepState,
     change_values,
-    stage_facts,
     step_digest,
-    step_of,
 )
 from hl_async.errors import JournalError, LaneLost
 from hl_async.storage.postgres import Database, Tables, changed_rows, plain_text
@@ -46,7 +38,7 @@ class StepDatabase(Protocol):
     async def fetch(self, statement: str, *values: Any) -> list[Any]: ...
 
 
-class _Statements:
+class _Statements(StepStatements):
     """Named statements of one run; before the tables are there, reading gives nothing."""
 
     def __init__(self, journal: StepDatabase) -> None:
@@ -75,7 +67,7 @@ class _Statements:
         )
 
 
-class PostgresSteps(_Statements):
+class PostgresSteps(_Statements, StoredSteps):
     """See :class:`~hl_async.bulk.stages.steps.RunSteps`."""
 
     async def plan(self, steps: Iterable[PlannedStep]) -> None:
@@ -109,61 +101,14 @@ class PostgresSteps(_Statements):
 
         await self._journal.database.run(STEPS, write)
 
-    async def rows(
-        self, stage: str, *states: StepState, location: str | None = None, after: int = -1, limit: int = 2000
-    ) -> list[StageStep]:
-        chosen = text_of(states) if states else ""
-        rows = await self.query(
-            "rows", stage=stage, states=chosen, location=location, after=after, limit=limit
-        )
-        return [step_of(tuple(row)) for row in rows]
 
-    async def counts(self, stage: str) -> list[StepCount]:
-        rows = await self.query("counts", stage=stage)
-        return [StepCount(location, StepState(state), how, n) for location, state, how, n in rows]
-
-    async def stages(self) -> list[str]:
-        return [stage for (stage,) in await self.query("stages")]
-
-    async def unfinished(self) -> int:
-        return sum(number for (number,) in await self.query("unfinished"))
-
-    async def documents(self, step: StageStep) -> list[int]:
-        return [ordinal for (ordinal,) in await self.query("ordinals", step=step.number)]
-
-    async def withdraw(self, stage: str) -> int:
-        return await self.change("withdraw", stage=stage)
-
-    async def undone(self, step: StageStep, reason: str) -> bool:
-        return await self.change("undone", number=step.number, reason=reason) == 1
-
-    async def plan_again(self, stage: str, *states: StepState) -> int:
-        return len(await self.query("plan_again", stage=stage, states=text_of(states)))
-
-
-class PostgresLaneSteps(_Statements, StepChanges):
+class PostgresLaneSteps(_Statements, StoredLaneSteps):
     """See :class:`~hl_async.bulk.stages.steps.LaneSteps`."""
 
     def __init__(self, journal: StepDatabase, stage: str, location: str, epoch: int) -> None:
-        super().__init__(journal)
-        self._at = {"stage": stage, "location": location}
+        _Statements.__init__(self, journal)
+        StoredLaneSteps.__init__(self, stage, location)
         self._lease = {"location": location, "epoch": epoch}
-
-    async def facts(self) -> StageFacts:
-        return stage_facts(await self.query("lane_facts", **self._at))
-
-    async def take(self, after: int, limit: int, *, of_created: bool = False) -> list[StageStep]:
-        rows = await self.query("take", **self._at, after=after, limit=limit, of_created=of_created)
-        return [step_of(tuple(row)) for row in rows]
-
-    async def ambiguous(self) -> list[StageStep]:
-        return [step_of(tuple(row)) for row in await self.query("ambiguous", **self._at)]
-
-    async def suspects(self) -> list[StageStep]:
-        return [step_of(tuple(row)) for row in await self.query("suspects", **self._at)]
-
-    async def documents(self, step: StageStep) -> list[StepDocument]:
-        return [StepDocument(*row) for row in await self.query("documents", step=step.number)]
 
     async def write_change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
         async def write(connection: Any) -> bool:

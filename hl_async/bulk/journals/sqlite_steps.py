@@ -10,21 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from hl_async.bulk.journals.rows import digest_of
-from hl_async.bulk.journals.stored import text_of
+from hl_async.bulk.journals.stored_steps import StepStatements, StoredLaneSteps, StoredSteps
 from hl_async.bulk.stages.steps import (
     DocumentChange,
     PlannedStep,
-    StageFacts,
-    StageStep,
     StepChange,
-    StepChanges,
-    StepCount,
-    StepDocument,
-    StepState,
     change_values,
-    stage_facts,
     step_digest,
-    step_of,
 )
 from hl_async.storage.queries import Queries
 
@@ -43,7 +35,7 @@ class StepFile(Protocol):
     async def announce(self) -> None: ...
 
 
-class _Statements:
+class _Statements(StepStatements):
     """Named statements; before the tables are there, reading gives nothing and a change changes nothing."""
 
     def __init__(self, file: StepFile) -> None:
@@ -60,7 +52,7 @@ class _Statements:
         )
 
 
-class SqliteSteps(_Statements):
+class SqliteSteps(_Statements, StoredSteps):
     """See :class:`~hl_async.bulk.stages.steps.RunSteps`."""
 
     async def plan(self, steps: Iterable[PlannedStep]) -> None:
@@ -81,60 +73,13 @@ class SqliteSteps(_Statements):
 
         await self._file.run(write)
 
-    async def rows(
-        self, stage: str, *states: StepState, location: str | None = None, after: int = -1, limit: int = 2000
-    ) -> list[StageStep]:
-        chosen = text_of(states) if states else ""
-        rows = await self.query(
-            "rows", stage=stage, states=chosen, location=location, after=after, limit=limit
-        )
-        return [step_of(row) for row in rows]
 
-    async def counts(self, stage: str) -> list[StepCount]:
-        rows = await self.query("counts", stage=stage)
-        return [StepCount(location, StepState(state), how, n) for location, state, how, n in rows]
-
-    async def stages(self) -> list[str]:
-        return [stage for (stage,) in await self.query("stages")]
-
-    async def unfinished(self) -> int:
-        return sum(number for (number,) in await self.query("unfinished"))
-
-    async def documents(self, step: StageStep) -> list[int]:
-        return [ordinal for (ordinal,) in await self.query("ordinals", step=step.number)]
-
-    async def withdraw(self, stage: str) -> int:
-        return await self.change("withdraw", stage=stage)
-
-    async def undone(self, step: StageStep, reason: str) -> bool:
-        return await self.change("undone", number=step.number, reason=reason) == 1
-
-    async def plan_again(self, stage: str, *states: StepState) -> int:
-        return await self.change("plan_again", stage=stage, states=text_of(states))
-
-
-class SqliteLaneSteps(_Statements, StepChanges):
+class SqliteLaneSteps(_Statements, StoredLaneSteps):
     """See :class:`~hl_async.bulk.stages.steps.LaneSteps`. The file's lock is the lease."""
 
     def __init__(self, file: StepFile, stage: str, location: str) -> None:
-        super().__init__(file)
-        self._at = {"stage": stage, "location": location}
-
-    async def facts(self) -> StageFacts:
-        return stage_facts(await self.query("lane_facts", **self._at))
-
-    async def take(self, after: int, limit: int, *, of_created: bool = False) -> list[StageStep]:
-        rows = await self.query("take", **self._at, after=after, limit=limit, of_created=of_created)
-        return [step_of(row) for row in rows]
-
-    async def ambiguous(self) -> list[StageStep]:
-        return [step_of(row) for row in await self.query("ambiguous", **self._at)]
-
-    async def suspects(self) -> list[StageStep]:
-        return [step_of(row) for row in await self.query("suspects", **self._at)]
-
-    async def documents(self, step: StageStep) -> list[StepDocument]:
-        return [StepDocument(*row) for row in await self.query("documents", step=step.number)]
+        _Statements.__init__(self, file)
+        StoredLaneSteps.__init__(self, stage, location)
 
     async def write_change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
         if change.sent_at is not None:

@@ -1,6 +1,6 @@
-"""A business moved whole under SIGKILLs: customers, invoices and payments, against a sandbox in another process.
+"""A business moved whole under SIGKILLs: customers, estimates, invoices and payments, against a sandbox elsewhere.
 
-Every contact, invoice and payment once, and the amount due of each invoice equal to the source's. ``--documents``,
+One run creates both kinds; a quarter of the documents are estimates. Every contact, document and payment once, and the amount due of each invoice equal to the source's. ``--documents``,
 ``--customers``, ``--payments``, ``--kills``, ``--seed``. Half of the customers are in the location before.
 """
 
@@ -28,7 +28,7 @@ WORKER = [sys.executable, "-m", "benchmarks.move", "--source"]
 
 
 def documents_of(options: argparse.Namespace, dice: random.Random) -> list[Any]:
-    """Return invoices whose payments never exceed their totals."""
+    """Return estimates, and invoices whose payments never exceed their totals."""
     from hl_async.bulk.sources.document import Document, DocumentCustomer, DocumentLine, DocumentPayment
 
     left = options.payments
@@ -38,7 +38,9 @@ def documents_of(options: argparse.Namespace, dice: random.Random) -> list[Any]:
         qty, price = dice.randint(1, 9), Decimal(dice.randint(100, 99_999)) / 100
         due = qty * price
         payments = []
-        share = left / (options.documents - n)
+        is_estimate = n % 4 == 0
+        invoices = sum(m % 4 > 0 for m in range(n, options.documents))
+        share = 0.0 if is_estimate else left / invoices
         for _ in range(min(left, int(share) + (dice.random() < share % 1))):
             amount = min(due, Decimal(dice.randint(1, int(due * 100) // 2 or 1)) / 100)
             if amount > 0:
@@ -51,7 +53,8 @@ def documents_of(options: argparse.Namespace, dice: random.Random) -> list[Any]:
         left -= len(payments)
         found.append(
             Document(
-                source_id=f"I-{n}", kind="invoice", number=f"OLD-{n}", name=f"Invoice {n}", currency="USD",
+                source_id=str(n), kind="estimate" if is_estimate else "invoice", number=f"OLD-{n}",
+                name=f"Document {n}", currency="USD",
                 issue_date=date(2026, 1, 1 + n % 28), due_date=date(2026, 6, 1),
                 customer=DocumentCustomer(name=f"Person {person}", email=f"p{person}@example.com"),
                 lines=[DocumentLine(name="Work", amount=price, qty=Decimal(qty))], payments=payments,
@@ -83,7 +86,7 @@ async def migrate(source: Path) -> int:
     from hl_async.bulk.stages.customers import ContactPolicy
     from hl_async.bulk.stages.payments import PaymentPolicy
 
-    opened = await asyncio.to_thread(open_source, [source], kind="invoice")
+    opened = await asyncio.to_thread(open_source, [source])
     async with HighLevel.from_env() as hl:
         report = await bulk.migrate(
             hl, opened, contacts=ContactPolicy(index_delay=0.6), payments=PaymentPolicy(allow_receipts=True),
@@ -128,7 +131,7 @@ def main() -> int:
         asyncio.run(know(url, ready["token"], location, options.customers))
         control(url, "faults", {"profile": "migration", "times": {"late": 0.8}}, "PUT")
         with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "invoices.ndjson"
+            source = Path(folder) / "books.ndjson"
             documents = documents_of(options, dice)
             source.write_bytes(b"".join(encode_document(one) + b"\n" for one in documents))
             hit, report = killed([*WORKER, str(source)], environment, options.kills, dice)
@@ -167,26 +170,27 @@ def killed(
 
 
 def judge(url: str, location: str, documents: list[Any], options: argparse.Namespace) -> bool:
-    """Compare contacts, invoices and sums in the sandbox with the source."""
+    """Compare contacts, documents and sums in the sandbox with the source."""
     invoices = control(url, f"invoices?location={location}")
+    made = [*control(url, f"estimates?location={location}"), *invoices]
     people = Counter(one["email"] for one in control(url, f"contacts?location={location}"))
-    names = Counter(one["name"] for one in invoices)
+    names = Counter(one["name"] for one in made)
     due = {one.name: one.amount_due for one in documents}
     doubled = sum(count - 1 for count in (*names.values(), *people.values()))
     lost = len(documents) - len(names) + options.customers - len(people)
     wrong = sum(Decimal(str(one["amountDue"])) != due.get(one["name"]) for one in invoices)
-    totals = sum(Decimal(str(one["total"])) for one in invoices) == sum(one.total for one in documents)
+    totals = sum(Decimal(str(one["total"])) for one in made) == sum(one.total for one in documents)
     payments = sum(len(one.payments) for one in documents)
     note(
         Row(
-            f"whole move under SIGKILLs, {len(documents):,} invoices: lost, doubled or another due",
+            f"whole move under SIGKILLs, {len(documents):,} documents: lost, doubled or another due",
             lost + doubled + wrong,
             0,
             "",
         )
     )
     print(
-        f"move: {len(documents):,} invoices, {options.customers} customers, {payments} payments: lost {lost}, doubled "
+        f"move: {len(documents):,} documents, {options.customers} customers, {payments} payments: lost {lost}, doubled "
         f"{doubled}, amounts due that differ {wrong}, totals right: {totals}"
     )
     return not lost and not doubled and not wrong and totals

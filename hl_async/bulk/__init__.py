@@ -15,6 +15,7 @@ from hl_async.bulk.reports import (
     Progress,
     RollbackReport,
     RunReport,
+    StateCounts,
 )
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import (
@@ -40,6 +41,7 @@ from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec
 from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
+from hl_async.bulk.stages.states import StatePolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.verification import Difference, Verification
 
@@ -80,6 +82,8 @@ __all__ = [
     "SourceItem",
     "SourceSettings",
     "SqlQuery",
+    "StateCounts",
+    "StatePolicy",
     "TableSpec",
     "Verification",
     "bulk_map",

@@ -12,10 +12,14 @@ from hl_async.bulk.reports import ContactForecast, Forecast, PaymentForecast
 from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, facts_of_customer
 from hl_async.bulk.stages.matching import lookup_requests
 from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
+from hl_async.bulk.stages.states import STATES
 from hl_async.bulk.stages.steps import StepState
 
 _DAILY_SHARE: Final = 190_000
 """Requests per day for bulk. A location has 200,000; the rest is the reserve for other callers."""
+
+
+_OPEN: Final = (StepState.PLANNED, StepState.SENT)
 
 
 async def forecast_run(journal: Journal, policy: ContactPolicy, kinds: LaneKinds, *, rate: float) -> Forecast:
@@ -27,7 +31,10 @@ async def forecast_run(journal: Journal, policy: ContactPolicy, kinds: LaneKinds
     locations = max(1, len({location_of(lane.location) for lane in lanes}))
     contacts = await _contacts(journal, policy)
     payments = await _payments(journal)
-    requests = planned + planned // 100 + max(1, len(lanes)) + contacts.requests + payments.requests
+    states = sum(one.number for one in await journal.steps.counts(STATES) if one.state in _OPEN)
+    # A state takes a request, and a read before and after it.
+    stages = contacts.requests + payments.requests + 3 * states
+    requests = planned + planned // 100 + max(1, len(lanes)) + stages
     each = requests / locations
     totals: dict[str, Decimal] = {}
     for state in (State.PLANNED, State.SENT):

@@ -33,6 +33,7 @@ from hl_async.bulk.stages.contact_book import LocationContacts
 from hl_async.bulk.stages.contacts_file import contacts_beside
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
+from hl_async.bulk.stages.states import StatePolicy
 from hl_async.bulk.verification import Difference, Verification, check_report, write_report
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class MigrationOptions(TypedDict, total=False):
         contacts: How customers become contacts; by default they are matched by e-mail and phone, or created.
         contacts_file: The contacts file of a dry run, as a person edited it.
         payments: Rules for the payments of invoices. By default they are recorded, unless the location sends receipts.
+        states: Rules for the states of documents. By default no invoice is marked as sent.
         continues: The journal of an earlier run of the source. Its documents are skipped, or named if they changed.
         settle: Seconds for which a request without an answer may still take effect; by default 150.
         attempt_timeout: Seconds that one request may take; by default 30.
@@ -80,6 +82,7 @@ class MigrationOptions(TypedDict, total=False):
     contacts: ContactPolicy | None
     contacts_file: Path | None
     payments: PaymentPolicy | None
+    states: StatePolicy | None
     continues: Path | JournalStore | None
     settle: float
     attempt_timeout: float
@@ -157,6 +160,7 @@ async def plan(
     contacts: ContactPolicy | None = None,
     contacts_file: Path | None = None,
     payments: PaymentPolicy | None = None,
+    states: StatePolicy | None = None,
     continues: Path | JournalStore | None = None,
     check_contacts: HighLevel | None = None,
     write_contacts_to: Path | None = None,
@@ -178,6 +182,7 @@ async def plan(
         contacts: How customers would become contacts.
         contacts_file: The contacts file of an earlier dry run, as a person edited it.
         payments: Rules for the payments of invoices.
+        states: Rules for the states of documents.
         continues: The journal of an earlier run of the same source.
         check_contacts: A client to look the customers up with. Nothing is written to the locations.
         write_contacts_to: The contacts file to write; by default ``SOURCE.contacts.csv`` beside the source.
@@ -193,7 +198,8 @@ async def plan(
         settings = MigrationSettings(
             mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
             max_rejects=max_rejects, rejects=rejects, rules_off=rules_off,
-            contacts=contacts, contacts_file=contacts_file, payments=payments, continues=continues,
+            contacts=contacts, contacts_file=contacts_file, payments=payments, states=states,
+            continues=continues,
         )  # fmt: skip
         planned = await prepare(source, settings)
         async with planned.run as run:

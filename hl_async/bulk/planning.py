@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from hl_async.bulk.continuation import KnownDocument
 from hl_async.bulk.journals.protocol import Journal
@@ -14,6 +14,7 @@ from hl_async.bulk.kinds import location_of
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.customers import CustomerBook
 from hl_async.bulk.stages.payments import payment_steps
+from hl_async.bulk.stages.states import StatePolicy, state_steps
 from hl_async.bulk.stages.steps import PlannedStep
 from hl_async.errors import InvalidRequest, TooManyRejects
 
@@ -24,6 +25,13 @@ Records: TypeAlias = AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | 
 Keyed: TypeAlias = Callable[[SourceItem, Counter[tuple[str, str]]], tuple[SourceItem, str, bytes]]
 
 
+class StepRules(NamedTuple):
+    """The steps that documents get: whether their payments are recorded, and which states are set."""
+
+    payments: bool
+    states: StatePolicy
+
+
 async def write_plan(
     journal: Journal,
     keyed: Keyed,
@@ -31,15 +39,15 @@ async def write_plan(
     max_rejects: str,
     limit: int | None,
     customers: CustomerBook,
-    with_payments: bool,
+    rules: StepRules,
 ) -> None:
-    """Write records into `journal`, with a step for each of their customers and payments.
+    """Write records into `journal`, with a step for each of their customers, payments and states.
 
     Each item is written with its key and its body. See `Run.plan`.
     """
     # Read first, so that a text that is not a limit fails before the first write.
     allowed = _allowance(max_rejects)
-    writer = _PlanWriter(journal, keyed, customers, with_payments)
+    writer = _PlanWriter(journal, keyed, customers, rules)
     async for record in _each(records):
         # Rejected documents do not count against a trial's limit.
         if limit is not None and writer.items >= limit:
@@ -68,14 +76,14 @@ class _PlanWriter:
         unexpected: Rejects that no rule of the mapping names.
     """
 
-    def __init__(self, journal: Journal, keyed: Keyed, customers: CustomerBook, with_payments: bool) -> None:
+    def __init__(self, journal: Journal, keyed: Keyed, customers: CustomerBook, rules: StepRules) -> None:
         self._journal = journal
         self._keyed = keyed
         self._customers = customers
-        self._with_payments = with_payments
+        self._rules = rules
         self._repetitions: Counter[tuple[str, str]] = Counter()
         self._batch: list[tuple[SourceItem, str, bytes] | Reject] = []
-        self._payments: list[PlannedStep] = []
+        self._steps: list[PlannedStep] = []
         self.items = self.seen = self.unexpected = 0
 
     @property
@@ -93,8 +101,8 @@ class _PlanWriter:
             record = found
         self.unexpected += not record.by_rule
         self._batch.append(record)
-        if self._with_payments and isinstance(record, KnownDocument):
-            self._payments += record.payments
+        if self._rules.payments and isinstance(record, KnownDocument):
+            self._steps += record.payments
         return record.reason
 
     def _planned(self, item: SourceItem) -> Reject | None:
@@ -110,15 +118,16 @@ class _PlanWriter:
         self.items += 1
         for one, key, body in made:
             self._batch.append((one, key, body))
-            if self._with_payments:
-                self._payments += payment_steps(one, key)
+            if self._rules.payments:
+                self._steps += payment_steps(one, key)
+            self._steps += state_steps(one, key, self._rules.states)
         return None
 
     async def flush(self) -> None:
         """Write what is gathered."""
         await self._journal.plan(self._batch)
-        await self._journal.steps.plan(self._payments)
-        self._batch, self._payments = [], []
+        await self._journal.steps.plan(self._steps)
+        self._batch, self._steps = [], []
 
 
 async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:

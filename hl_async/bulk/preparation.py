@@ -33,6 +33,7 @@ from hl_async.bulk.stages.contacts_file import read_contacts
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.lane_stages import correct_steps, encode_policy
 from hl_async.bulk.stages.payments import PAYMENTS, PaymentPolicy
+from hl_async.bulk.stages.states import STATES, StatePolicy
 from hl_async.bulk.stages.steps import StepState
 from hl_async.errors import BulkError, ConfigurationError, HighLevelError, JournalMismatch
 from hl_async.operations import Operation, plain_id
@@ -131,6 +132,7 @@ class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     contacts: ContactPolicy | None = None
     contacts_file: Path | None = None
     payments: PaymentPolicy | None = None
+    states: StatePolicy | None = None
     continues: Path | JournalStore | None = None
     settle: float = SETTLE
     attempt_timeout: float = 30.0
@@ -184,7 +186,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
         records = await _records(found, options, run)
         await run.plan(
             records, max_rejects=options.max_rejects, limit=options.limit, contacts=options.contacts,
-            corrections=corrections, payments=options.payments,
+            corrections=corrections, payments=options.payments, states=options.states,
         )  # fmt: skip
         planned.facts = getattr(records, "facts", None)
         if planned.facts is not None:
@@ -213,7 +215,8 @@ async def retry_rejected(run: Run, options: MigrationSettings) -> int:
     """Plan rejected documents again, with their customers. Return the number of documents."""
     number = await run.journal.retry_rejected()
     # Payments whose invoice was not created wait for it again; refused ones get another try as well.
-    await run.journal.steps.plan_again(PAYMENTS, StepState.REJECTED)
+    for stage in (PAYMENTS, STATES):
+        await run.journal.steps.plan_again(stage, StepState.REJECTED)
     await _correct(run, options)
     return number
 

@@ -55,6 +55,26 @@ class PaymentCounts(msgspec.Struct, frozen=True):
     reasons: dict[str, int] = {}
 
 
+class StateCounts(msgspec.Struct, frozen=True):
+    """States that a run sets, by their outcome.
+
+    Attributes:
+        states: All states to set.
+        reached: States that a read showed, by goal: ``tag``, ``sent`` or ``void``.
+        rejected: States that were not reached; ``reasons`` counts them.
+        unknown: States that wait for a person.
+        open: States that are not decided yet.
+        reasons: Reasons of rejected and unknown states, with their number.
+    """
+
+    states: int = 0
+    reached: dict[str, int] = {}
+    rejected: int = 0
+    unknown: int = 0
+    open: int = 0
+    reasons: dict[str, int] = {}
+
+
 class RunReport(msgspec.Struct, frozen=True):
     """The standing of a run.
 
@@ -87,6 +107,7 @@ class RunReport(msgspec.Struct, frozen=True):
         contacts: The customers; None if the source has none.
         payments: The payments; None if the source has none.
         kinds: Created documents by kind, if the source has both kinds.
+        states: The states that the run sets; None if it sets none.
     """
 
     source: int
@@ -117,11 +138,14 @@ class RunReport(msgspec.Struct, frozen=True):
     contacts: ContactCounts | None = None
     payments: PaymentCounts | None = None
     kinds: dict[str, int] = {}
+    states: StateCounts | None = None
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        is_open = any(stage is not None and stage.open > 0 for stage in (self.contacts, self.payments))
+        is_open = any(
+            stage is not None and stage.open > 0 for stage in (self.contacts, self.payments, self.states)
+        )
         return self.planned == 0 and self.ambiguous == 0 and self.unswept == 0 and not is_open
 
 
@@ -212,7 +236,8 @@ class Kept(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``not_draft``: customers may have seen it. ``changed``: people changed it since it was created. ``copy``:
             it carries the run's key, but it is unproven that the run created it. ``refused``: the API refuses to delete
-            it. ``unseen``: no listing shows it, so people may have changed it, and the rollback stays open.
+            it. ``unseen``: no listing shows it, so people may have changed it, and the rollback stays open. ``payment``
+            and ``tag``: a payment on an invoice of an earlier run, and a tag of a contact; the API takes neither back.
         source_id: The document's id in the source.
         document: Its id in the location.
         location: The location's id.

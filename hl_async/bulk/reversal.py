@@ -33,6 +33,7 @@ from hl_async.bulk.map import bulk_map
 from hl_async.bulk.protocol import RunState, State, Timing
 from hl_async.bulk.reports import Progress, RollbackReport
 from hl_async.bulk.reversal_progress import ReversalBoard
+from hl_async.bulk.stages.left_behind import left_by_steps
 from hl_async.bulk.standing import count_contacts
 from hl_async.errors import BulkError, HighLevelError, JournalError, LaneLost
 
@@ -92,7 +93,7 @@ async def rollback(
         deleted=deleted,
         gone=gone,
         withdrawn=max(withdrawn, (await journal.counts(totals=False)).of(State.WITHDRAWN)),
-        kept=[kept for one in ended for kept in one.kept],
+        kept=[*(kept for one in ended for kept in one.kept), *await left_by_steps(journal)],
         contacts_deleted=0 if contacts is None else contacts.deleted,
         open=sum(one.open for one in ended),
         state=(await journal.run_state()).value,

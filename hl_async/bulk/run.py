@@ -28,14 +28,21 @@ from hl_async.bulk.keys import KeyCarrier, key_carrier
 from hl_async.bulk.kinds import LaneKinds, lane_kinds, location_of, with_base_lanes
 from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.local_work import LocalWork
-from hl_async.bulk.planning import write_plan
+from hl_async.bulk.planning import StepRules, write_plan
 from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.contact_reversal import contacts_back
 from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, Corrections, CustomerBook
-from hl_async.bulk.stages.lane_stages import encode_policy, payment_policy_of, policy_of, stages_of
+from hl_async.bulk.stages.lane_stages import (
+    encode_policy,
+    payment_policy_of,
+    policy_of,
+    stages_of,
+    state_policy_of,
+)
 from hl_async.bulk.stages.payments import PAYMENTS, PaymentPolicy
+from hl_async.bulk.stages.states import StatePolicy
 from hl_async.bulk.stages.verifying import with_stages
 from hl_async.bulk.standing import standing, waited_for
 from hl_async.bulk.target import LocationTarget, Target
@@ -66,6 +73,7 @@ class Run:
         self.is_planned: bool = header.get("planned") == "yes"
         self.contact_policy: ContactPolicy = policy_of(header)
         self.payment_policy: PaymentPolicy = payment_policy_of(header)
+        self.state_policy: StatePolicy = state_policy_of(header)
         self.customers: CustomerBook | None = None
         """The customers of the source, if this process planned the run."""
         self.stop: asyncio.Event = asyncio.Event()
@@ -148,6 +156,7 @@ class Run:
         contacts: ContactPolicy | None = None,
         corrections: Corrections | None = None,
         payments: PaymentPolicy | None = None,
+        states: StatePolicy | None = None,
     ) -> Forecast:
         """Write every document of the source into the journal. Makes no request.
 
@@ -160,6 +169,7 @@ class Run:
             contacts: How customers become contacts; None keeps what the run has.
             corrections: A person's changes in the contacts file.
             payments: Rules for payments. None keeps those of the run.
+            states: Rules for states. None keeps those of the run.
 
         Raises:
             TooManyRejects: More than `max_rejects` can't become requests: the mapping is probably wrong.
@@ -167,13 +177,21 @@ class Run:
         if contacts is not None:
             self.contact_policy = contacts
         self.payment_policy = payments or self.payment_policy
+        self.state_policy = states or self.state_policy
         self.customers = CustomerBook(self.id, self.contact_policy, corrections or {})
         await write_plan(
-            self.journal, self._keyed, records, max_rejects, limit, self.customers, self.payment_policy.record
+            self.journal,
+            self._keyed,
+            records,
+            max_rejects,
+            limit,
+            self.customers,
+            StepRules(self.payment_policy.record, self.state_policy),
         )
         await self.journal.note(
             planned="yes", limit="" if limit is None else str(limit),
             contacts=encode_policy(self.contact_policy), payments=encode_policy(self.payment_policy),
+            states=encode_policy(self.state_policy),
         )  # fmt: skip
         self.is_planned = True
         return await self.forecast()

@@ -10,9 +10,10 @@ from hl_async.bulk.journals.protocol import Counts, Journal
 from hl_async.bulk.kinds import LaneKinds
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.reconciliation import SECOND_COPY
-from hl_async.bulk.reports import ContactCounts, PaymentCounts, RunReport
+from hl_async.bulk.reports import ContactCounts, PaymentCounts, RunReport, StateCounts
 from hl_async.bulk.stages.customers import CONTACTS
 from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
+from hl_async.bulk.stages.states import STATES, facts_of_state
 from hl_async.bulk.stages.steps import MADE, StepState
 from hl_async.bulk.target import is_answerable
 from hl_async.operations import Operation
@@ -59,6 +60,7 @@ async def standing(journal: Journal, operation: Operation[Any], kinds: LaneKinds
         foreign_copies=await journal.foreign_copies(),
         contacts=contacts,
         payments=await count_payments(journal),
+        states=await count_states(journal),
         kinds=kinds.count((lane.location, lane.created) for lane in await journal.lanes()),
     )
 
@@ -116,6 +118,35 @@ async def count_payments(journal: Journal) -> PaymentCounts | None:
         unknown=states[StepState.UNKNOWN] + states[StepState.HELD],
         open=states[StepState.PLANNED] + states[StepState.SENT],
         withdrawn=states[StepState.WITHDRAWN],
+        reasons=dict(reasons.most_common()),
+    )
+
+
+async def count_states(journal: Journal) -> StateCounts | None:
+    """Count the states of a run by their outcome. Return None if it sets none."""
+    found = await journal.steps.counts(STATES)
+    if not found:
+        return None
+    states: Counter[StepState] = Counter()
+    for one in found:
+        states[one.state] += one.number
+    reached: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    after = -1
+    wanted = (StepState.DONE, StepState.REJECTED, StepState.UNKNOWN, StepState.HELD)
+    while batch := await journal.steps.rows(STATES, *wanted, after=after):
+        after = batch[-1].number
+        for step in batch:
+            if step.state is StepState.DONE:
+                reached[facts_of_state(step).goal] += 1
+            else:
+                reasons[step.reason or ""] += 1
+    return StateCounts(
+        states=states.total(),
+        reached=dict(reached.most_common()),
+        rejected=states[StepState.REJECTED],
+        unknown=states[StepState.UNKNOWN] + states[StepState.HELD],
+        open=states[StepState.PLANNED] + states[StepState.SENT],
         reasons=dict(reasons.most_common()),
     )
 

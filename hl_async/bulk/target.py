@@ -12,6 +12,7 @@ from hl_async.bulk.protocol import Copy
 from hl_async.bulk.stages.contact_book import ContactBook, LocationContacts
 from hl_async.bulk.stages.customers import without_contact
 from hl_async.bulk.stages.payment_book import LocationPayments, PaymentBook
+from hl_async.bulk.stages.state_book import LocationStates, StateBook
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import InvalidRequest, NotFound
 from hl_async.operations import Operation
@@ -45,6 +46,11 @@ class Target(Protocol):
     @property
     def payments(self) -> PaymentBook | None:
         """The payments of the location; None if the run creates no invoices."""
+        ...
+
+    @property
+    def states(self) -> StateBook | None:
+        """The states of the location's documents; None if the run sets none."""
         ...
 
     async def exists(self, document_id: str) -> bool | None:
@@ -100,6 +106,7 @@ class LocationTarget:
         self._keys = keys
         self._contacts = LocationContacts(location, attempt_timeout=attempt_timeout)
         self._payments = LocationPayments(location, attempt_timeout=attempt_timeout)
+        self._states = LocationStates(location, attempt_timeout=attempt_timeout)
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
 
     @property
@@ -113,6 +120,10 @@ class LocationTarget:
     @property
     def payments(self) -> LocationPayments | None:
         return self._payments if self._listed is op.LIST_INVOICES else None
+
+    @property
+    def states(self) -> LocationStates:
+        return self._states
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
         # The API requires a contact's id and looks none up: docs/api-facts.md#api-required-fields

@@ -19,7 +19,7 @@ from hl_async.bulk.migration import migrate as run_migration
 from hl_async.bulk.migration import plan, with_files
 from hl_async.bulk.preparation import MigrationSettings, Plan, plan_of, prepare, require_new, retry_rejected
 from hl_async.bulk.protocol import SETTLE, State
-from hl_async.bulk.reports import Forecast, PaymentCounts, RunReport
+from hl_async.bulk.reports import Forecast, PaymentCounts, RunReport, StateCounts
 from hl_async.bulk.run import Run
 from hl_async.bulk.sources.document import document_schema
 from hl_async.bulk.sources.opening import OpenedSource
@@ -249,6 +249,7 @@ class _Arguments(msgspec.Struct):
             location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
             contacts=self.contacts.policy, contacts_file=self.contacts.contacts, payments=self.payments,
+            states=self.reading.policy,
             continues=self.earlier(),
         )  # fmt: skip
 
@@ -271,7 +272,7 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
                 found_source, location=where, key=arguments.key,
                 limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
                 contacts=chosen.policy, contacts_file=chosen.contacts, check_contacts=hl,
-                payments=arguments.payments, continues=arguments.earlier(),
+                payments=arguments.payments, states=arguments.reading.policy, continues=arguments.earlier(),
             )  # fmt: skip
     else:
         place = await asyncio.to_thread(arguments.store)
@@ -325,7 +326,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
                 max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
                 contacts=arguments.contacts.policy, contacts_file=arguments.contacts.contacts,
-                payments=arguments.payments, continues=arguments.earlier(),
+                payments=arguments.payments, states=arguments.reading.policy, continues=arguments.earlier(),
             )  # fmt: skip
 
     try:
@@ -410,9 +411,9 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
             again = shlex.join([file, *arguments.reading.way])
             click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
         say(f"compare the documents with the location: hl-async verify {report.journal}")
-    payments = report.payments or PaymentCounts()
-    if report.unknown or payments.unknown:
+    payments, states = report.payments or PaymentCounts(), report.states or StateCounts()
+    if report.unknown or payments.unknown or states.unknown:
         return ExitCode.HELD
     if not report.created and not report.rejected_by_api:
         return ExitCode.USAGE  # no document became a request; what the API rejected was a run
-    return ExitCode.REJECTS if report.rejected or payments.rejected else ExitCode.OK
+    return ExitCode.REJECTS if report.rejected or payments.rejected or states.rejected else ExitCode.OK

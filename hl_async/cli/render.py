@@ -11,12 +11,20 @@ from typing import Final
 from hl_async.bulk.journals.protocol import LaneStatus
 from hl_async.bulk.kinds import location_of, words_for
 from hl_async.bulk.preparation import Plan
-from hl_async.bulk.reports import ContactCounts, Forecast, PaymentCounts, RollbackReport, RunReport
+from hl_async.bulk.reports import (
+    ContactCounts,
+    Forecast,
+    PaymentCounts,
+    RollbackReport,
+    RunReport,
+    StateCounts,
+)
 from hl_async.bulk.stages.checking import ContactCheck
 from hl_async.bulk.verification import Verification
 
 _ROLLBACK: Final = {"rolling_back": "is being rolled back", "rolled_back": "rolled back"}
 _REASONS: Final = 5
+_KEPT: Final = {"contact_changed": "contact", "contact_used": "contact", "payment": "payment", "tag": "tag"}
 _SHOWN: Final = 50
 _MENTIONED: Final = 0.01
 """The share of a day's requests from which a plan mentions it."""
@@ -42,10 +50,7 @@ def report_lines(report: RunReport) -> list[str]:
         f"source     {report.source:>8,} {'document' if report.source == 1 else 'documents'}",
         f"created    {report.created:>8,}   {_kinds(report.kinds)}{money(report.total_created)}",
     ]
-    if report.contacts is not None:
-        lines.append(contacts_line(report.contacts))
-    if report.payments is not None:
-        lines += _payment_lines(report.payments)
+    lines += _stage_lines(report)
     if report.rejected:
         lines += [f"rejected   {report.rejected:>8,}", *_reason_lines(Counter(report.reasons))]
     if report.skipped:
@@ -77,6 +82,14 @@ def report_lines(report: RunReport) -> list[str]:
             f"copies     {len(report.foreign_copies):>8,}   by others, kept: {', '.join(report.foreign_copies[:3])}"
         )
     return [*lines, *_effort_lines(report)]
+
+
+def _stage_lines(report: RunReport) -> list[str]:
+    """Return contacts, payments and states, as far as the run has them."""
+    contacts = [] if report.contacts is None else [contacts_line(report.contacts)]
+    payments = [] if report.payments is None else _payment_lines(report.payments)
+    states = [] if report.states is None else _state_lines(report.states)
+    return [*contacts, *payments, *states]
 
 
 def _kinds(kinds: dict[str, int]) -> str:
@@ -126,6 +139,19 @@ def _payment_lines(payments: PaymentCounts) -> list[str]:
     )
     words = ", ".join(f"{number:,} {text}" for number, text in parts if number)
     return [f"payments   {payments.payments:>8,}   {words}", *_reason_lines(Counter(payments.reasons))]
+
+
+def _state_lines(states: StateCounts) -> list[str]:
+    """Return the states of a run by their outcome, with the reasons of those that were not reached."""
+    words = {"tag": "tagged", "sent": "marked as sent", "void": "voided"}
+    parts = (
+        *((number, words[goal]) for goal, number in states.reached.items()),
+        (states.rejected, "not reached"),
+        (states.unknown, "held for a person"),
+        (states.open, "to do"),
+    )
+    text = ", ".join(f"{number:,} {word}" for number, word in parts if number)
+    return [f"states     {states.states:>8,}   {text}", *_reason_lines(Counter(states.reasons))]
 
 
 def _check_lines(found: ContactCheck, here: Path) -> list[str]:
@@ -211,12 +237,14 @@ def rollback_lines(found: RollbackReport) -> list[str]:
         "refused": "refused by the API",
         "contact_changed": "changed since they were created; --even-changed deletes them",
         "contact_used": "used by documents that stay",
+        "payment": "recorded on invoices of an earlier run",
+        "tag": "on contacts that were there before",
         "unseen": "not in the list, so people may have changed them; --even-changed deletes them",
     }
     for kind, words in reasons.items():
         kept = [one for one in found.kept if one.kind == kind]
         if kept:
-            what = "contact" if kind.startswith("contact") else "document"
+            what = _KEPT.get(kind, "document")
             lines.append(f"kept {plural(len(kept), what)}: {words}")
             lines += [f"  {one.source_id} {one.document} {_cut(one.detail)}" for one in kept[:_SHOWN]]
             if len(kept) > _SHOWN:

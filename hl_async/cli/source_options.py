@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from hl_async.bulk.sources.opening import OpenedSource, open_source
+from hl_async.bulk.stages.states import StatePolicy
 
 
 class SourceChoice(msgspec.Struct):
@@ -22,6 +23,8 @@ class SourceChoice(msgspec.Struct):
     cut_names: bool = False
     kind: Any = None
     invoiced: tuple[str, ...] = ()
+    states: str = "meta"
+    sender: str | None = None
     mapping: Path | None = None
 
     @property
@@ -30,17 +33,28 @@ class SourceChoice(msgspec.Struct):
         given = (("--map", self.mapping), ("--from", self.profile), ("--sql", self.sql), ("--as", self.kind))
         found = [part for option, value in given if value for part in (option, str(value))]
         found += ["--cut-names"] if self.cut_names else []
+        found += ["--states", self.states] if self.states != "meta" else []
+        found += ["--allow-sending", self.sender] if self.sender else []
         found += [part for one in self.invoiced for part in ("--invoice-when", one)]
         return found + [part for pair in self.pairs for part in ("--set", pair)]
 
+    @property
+    def policy(self) -> StatePolicy | None:
+        """The rules for states, None without an option for them."""
+        return StatePolicy(sender=self.sender) if self.sender else None
+
     def opened(self, files: Sequence[str | Path]) -> OpenedSource:
         """Return the source, looked at. Blocking."""
-        cut = ["cut_names=true"] if self.cut_names else []
-        when = [f"invoice_when={','.join(self.invoiced)}"] if self.invoiced else []
+        more = (
+            ("cut_names=true", self.cut_names),
+            (f"invoice_when={','.join(self.invoiced)}", self.invoiced),
+            (f"states={self.states}", self.states != "meta"),
+            ("marks_sent=true", self.sender),
+        )
+        pairs = [*self.pairs, *(pair for pair, given in more if given)]
         return open_source(
-            files, mapping=self.mapping, sql=self.sql, profile=self.profile, pairs=[*self.pairs, *cut, *when],
-            kind=self.kind,
-        )  # fmt: skip
+            files, mapping=self.mapping, sql=self.sql, profile=self.profile, pairs=pairs, kind=self.kind
+        )
 
 
 def source_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -68,5 +82,9 @@ _OPTIONS = (
                  help="Create these of all documents; otherwise both kinds, as the source has them."),
     click.option("--invoice-when", "invoiced", multiple=True, metavar="STATUS",
                  help="Create an invoice beside each estimate with this status; repeatable."),
+    click.option("--states", type=click.Choice(["meta", "notes", "tag"]), default="meta", show_default=True,
+                 help="Where a status that the run cannot set is kept: meta of estimates, notes, or a contact's tag."),
+    click.option("--allow-sending", "sender", metavar="USER",
+                 help="Mark invoices as sent, in this user's name, and void the void ones; customers may be mailed."),
     click.option("--map", "mapping", type=click.Path(path_type=Path), help="The mapping file (TOML) of a table."),
 )  # fmt: skip

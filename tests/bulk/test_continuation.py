@@ -145,6 +145,17 @@ async def test_payments_that_came_since_are_recorded_on_the_invoice_that_is_ther
     assert (found.differences, found.paid) == ([], 1)
 
 
+async def test_a_rollback_names_the_payments_that_stay_on_invoices_of_an_earlier_run(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    await paid_and_paid_again(hl, box, tmp_path, {"payments": [FOUR]}, {"payments": [FOUR, SIX]})
+    found = await bulk.rollback(hl, journal(tmp_path / "new.ndjson"))
+    [invoice] = box.ledger.invoices()
+    assert [(one.kind, one.document, one.detail) for one in found.kept] == [
+        ("payment", invoice["_id"], "a payment of 6.00 USD stays recorded: the API removes none")
+    ]
+
+
 async def test_payments_of_a_third_export_count_those_of_both_runs_before(
     hl: HighLevel, box: Sandbox, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from hl_async.bulk.sources.pricing import Prices, prices_of
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.taxing import PricedDiscount, RequestLine
-from hl_async.bulk.sources.words import invoice_of, is_invoiced, state_note
+from hl_async.bulk.sources.words import invoice_of, is_invoiced, state_note, unreached_state
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES
 from hl_async.models.phones import e164
@@ -86,6 +86,7 @@ class _InvoiceBody(_Body, kw_only=True):
     invoice_number_prefix: str | UnsetType = UNSET
 
 
+_STATUS: Final = "Status in the old system"
 INVOICE_ORDINAL: Final = 1 << 40
 """Distance between the ordinals of an estimate and of the invoice beside it: no source has so many documents."""
 
@@ -147,8 +148,14 @@ class _Origin(NamedTuple):
 def _compile(document: Document, settings: SourceSettings, origin: _Origin, notes: list[str]) -> SourceItem:
     currency = _currency(document, settings)
     location = _location(document, settings)
-    if document.status and (state := state_note(document, settings.kind)):
-        notes.append(state)
+    state = ""
+    if document.status and (
+        state := unreached_state(document, settings.kind, marks_sent=settings.marks_sent)
+    ):
+        notes.append(state_note(state, settings.kind, settings.states))
+        if settings.states == "notes":
+            text = f"{document.terms_notes}\n{_STATUS}: {state}".strip()
+            document = msgspec.structs.replace(document, terms_notes=text)
     naming = Naming(settings.kind, origin.rules, cut=settings.cut_names, notes=notes)
     issued, ends = _days(document, settings, origin.latest, notes)
     # prices come before the body: a total that differs must be found before anything else is complained about
@@ -170,6 +177,7 @@ def _compile(document: Document, settings: SourceSettings, origin: _Origin, note
         document,
         contradictions(document, prices.total, currency),
         _customer(document.customer, settings, body.contact_details),
+        state=state if settings.states == "tag" else "",
     )
 
 

@@ -21,6 +21,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     the body. ``contradictions`` names figures about payments that do not fit together: (what, the figures).
     ``customer`` is whom the contacts stage finds a contact for, or whose contact id it checks; None leaves the body as
     it is. ``invoice`` is created beside an estimate that the old system had invoiced.
+    ``state`` is a status that becomes a tag of the contact.
     """
 
     # bytes, not a struct: a journal of a million documents is read without decoding one
@@ -40,6 +41,7 @@ class SourceItem(msgspec.Struct, frozen=True):
     contradictions: tuple[tuple[str, str], ...] = ()
     customer: DocumentCustomer | None = None
     invoice: SourceItem | None = None
+    state: str = ""
 
 
 # reprs, and scripts that look at the kind of a record, call it by the short name; models have an Item of their own

@@ -23,6 +23,8 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
         kind: What the run creates.
         convert: Documents of the other kind become this kind too; otherwise both kinds are created.
         invoice_when: Statuses of estimates, with commas between them, beside which an invoice is created.
+        states: Where a status that the run cannot set is kept: ``meta`` of estimates, ``notes`` or ``tag``.
+        marks_sent: The run marks invoices as sent, and voids them, where the old system did.
         location: Location of documents that name none.
         currency: ISO 4217 code of documents that name none.
         contact_id: Contact of customers whose contact is unknown.
@@ -53,6 +55,8 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
     kind: Kind = "estimate"
     convert: bool = False
     invoice_when: str = ""
+    states: str = "meta"
+    marks_sent: bool = False
     location: str = ""
     currency: str = ""
     contact_id: str = ""
@@ -100,6 +104,8 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
             raise InvalidRequest("currency", f"{self.currency!r} is not an ISO 4217 code, such as USD")
         if not 0 <= self.expiry_days <= _LONGEST:
             raise InvalidRequest("expiry_days", f"{self.expiry_days} is not 0 to {_LONGEST}")
+        if self.states not in ("meta", "notes", "tag"):
+            raise InvalidRequest("states", f"{self.states!r} is not meta, notes or tag")
         if self.hidden not in ("reject", "keep", "skip"):
             raise InvalidRequest("hidden", f"{self.hidden!r} is not reject, keep or skip")
         self.numbers.check()

@@ -1,14 +1,15 @@
 """Internal. Words of the old system for kinds and states of documents, and the states that a run can reach. Pure.
 
 A run creates drafts. Payments make an invoice paid or partially paid. Only the customer's page sets accepted and
-declined (docs/api-facts.md#api-estimate-status), and sending would reach the customer, so these states stay text.
+declined (docs/api-facts.md#api-estimate-status), so these states stay text. Marking an invoice as sent may reach the
+customer, so a run does it only by request.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,6 +21,8 @@ _INVOICES: Final = frozenset(("invoice", "tax invoice", "sales invoice"))
 _DRAFT: Final = re.compile(
     r"(?:draft|new|open|pending|unsent|not sent|awaiting.*|unscheduled)?", re.IGNORECASE
 )
+_SENT: Final = re.compile(r"sent|e-?mailed|viewed|seen|overdue|past due|late", re.IGNORECASE)
+_VOID: Final = re.compile(r"void(?:ed)?|cancell?ed|annulled", re.IGNORECASE)
 _PAID: Final = re.compile(r"(?:partially |partly |part )?(?:paid|closed|settled)|partial", re.IGNORECASE)
 
 
@@ -67,14 +70,45 @@ def invoice_of(document: Document) -> Document:
     )
 
 
-def state_note(document: Document, kind: str) -> str:
-    """Return the fate of a document's state, for the notes of a plan. It is empty for a draft."""
+def invoice_goal(document: Document) -> Literal["sent", "void"] | None:
+    """Return the status that an invoice of the old system has beyond a draft and its payments, or None."""
+    status = " ".join(document.status.split())
+    if _VOID.fullmatch(status):
+        return "void"
+    return "sent" if _SENT.fullmatch(status) else None
+
+
+def unreached_state(document: Document, kind: str, *, marks_sent: bool) -> str:
+    """Return the status that the run does not set, or an empty text.
+
+    Args:
+        document: The document.
+        kind: What it becomes.
+        marks_sent: The run marks invoices as sent and voids them.
+    """
     status = " ".join(document.status.split())
     if _DRAFT.fullmatch(status):
         return ""
     if kind == "estimate":
-        return f"the status {status!r} is kept as text in meta: the estimate becomes a draft"
+        return status
     has_payments = bool(document.payments or document.amount_paid or document.amount_due is not None)
-    if _PAID.fullmatch(status) and has_payments:
-        return ""
+    is_paid = _PAID.fullmatch(status) and has_payments
+    is_set = marks_sent and invoice_goal(document) is not None
+    return "" if is_paid or is_set else status
+
+
+def state_note(status: str, kind: str, place: str) -> str:
+    """Return the fate of a status that the run does not set, for the notes of a plan.
+
+    Args:
+        status: The status of the old system.
+        kind: What the document becomes.
+        place: ``meta``, ``notes`` or ``tag``.
+    """
+    if place == "notes":
+        return f"the status {status!r} is kept in the notes"
+    if place == "tag":
+        return f"the status {status!r} becomes a tag of the contact"
+    if kind == "estimate":
+        return f"the status {status!r} is kept as text in meta: the estimate becomes a draft"
     return f"the status {status!r} is left out: the invoice becomes a draft, or paid by its payments"

@@ -12,13 +12,11 @@ transaction.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from hl_async.bulk.evidence import Identical
 from hl_async.bulk.journals.protocol import Journal, LaneJournal
 from hl_async.bulk.protocol import AMBIGUOUS_AT_ONCE, AttemptOutcome, Timing, judge
 from hl_async.bulk.stages.contact_book import ContactBook, duplicate_of
@@ -36,8 +34,8 @@ from hl_async.bulk.stages.customers import (
     with_contact,
 )
 from hl_async.bulk.stages.matching import REFUSED, ContactMatch, asked_at
-from hl_async.bulk.stages.running import Intent, SliceEnd, StagePaused, run_workers, words_of
-from hl_async.bulk.stages.steps import MADE, DocumentChange, LaneSteps, StageStep, StepState
+from hl_async.bulk.stages.running import Intent, SliceEnd, StagePaused, StageWork, run_workers, words_of
+from hl_async.bulk.stages.steps import MADE, DocumentChange, StageStep, StepState
 from hl_async.errors import (
     BadRequest,
     HighLevelError,
@@ -59,7 +57,7 @@ UNCHECKED: Final = "unchecked"
 DAMAGED: Final = "its contact in the journal is damaged; migrate it again from the source"
 
 
-class ContactStage:
+class ContactStage(StageWork):
     """The contacts of one location; see the module."""
 
     def __init__(
@@ -72,25 +70,16 @@ class ContactStage:
         workers: int,
         stop: asyncio.Event,
     ) -> None:
+        super().__init__(journal, timing, "contacts", workers=workers, stop=stop)
         self._book = book
-        self._run = journal
         self._policy = policy
-        self._timing = timing
-        self._workers = workers
-        self._stop = stop
         self._lookup = ContactLookup(book, policy)
-        self._lane: LaneJournal
-        self._steps: LaneSteps
         self._names: dict[str, str] = {}
-        self._refusals = Identical(_IDENTICAL)
-        self._trouble = 0
-        self._reason = ""
         self._is_ready = False
 
     async def work(self, lane: LaneJournal, until: float) -> SliceEnd:
         """Resolve customers until none is open, or until there is something to wait for."""
-        self._lane, self._steps = lane, lane.steps(CONTACTS)
-        self._reason = ""
+        self._begin(lane, CONTACTS)
         while not self._stop.is_set() and not self._reason:
             facts = await self._steps.facts()
             if facts.planned and facts.sent < AMBIGUOUS_AT_ONCE:
@@ -108,14 +97,6 @@ class ContactStage:
             else:
                 return SliceEnd(True)
         return SliceEnd(False, 0.0, self._reason)
-
-    def _must_rest(self, until: float) -> bool:
-        return (
-            self._stop.is_set()
-            or bool(self._reason)
-            or time.monotonic() >= until
-            or not self._lane.lasts(self._timing.guard)
-        )
 
     # ------------------------------------------------------------------------------------------ matching
 
@@ -275,8 +256,7 @@ class ContactStage:
         except HighLevelError as error:
             await self._settle(intent.step, facts, error)
         else:
-            self._trouble = 0
-            self._refusals.succeeded()
+            self._note_success()
             await self._finish(intent.step, facts, contact.id, MADE)
 
     async def _settle(self, step: StageStep, facts: CustomerFacts, error: HighLevelError) -> None:
@@ -303,13 +283,7 @@ class ContactStage:
                 await self._steps.unanswered(step, words)
                 await self._steps.note_ambiguous(step.sent_at or self._lane.now())
             case AttemptOutcome.NOT_EXECUTED | AttemptOutcome.STOP:
-                if step.state is StepState.SENT:
-                    await self._steps.mark_planned(step, executed=False)
-                if outcome is AttemptOutcome.STOP:
-                    self._reason = self._reason or str(error)
-                else:
-                    self._note_trouble(error)
-                    await asyncio.sleep(min(0.1 * 2**self._trouble, 5.0))
+                await self._note_not_executed(step, error)
 
     # ------------------------------------------------------------------------------------------- asking
 
@@ -372,16 +346,3 @@ class ContactStage:
         changes = [DocumentChange(one.ordinal, reason=reason) for one in await self._steps.documents(step)]
         encoded = None if facts is None else encode_facts(facts)
         await self._steps.rejected(step, reason, facts=encoded, documents=changes, executed=executed)
-
-    def _note_refusal(self, words: str) -> None:
-        if self._refusals.failed(words):
-            self._reason = (
-                self._reason or f"{_IDENTICAL} contacts in a row were refused with the same words: {words}"
-            )
-
-    def _note_trouble(self, error: HighLevelError) -> None:
-        """Count a failure that says nothing about its customer; too many in a row end the slice."""
-        self._trouble += 1
-        outcome = judge(error)
-        if outcome is AttemptOutcome.STOP or self._trouble > 10 * _MAX_TRIES:
-            self._reason = self._reason or str(error)

@@ -25,6 +25,9 @@ from hl_async.bulk.stages.payment_book import PaymentBook
 from hl_async.bulk.stages.payment_stage import PaymentStage
 from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.stages.running import LaneStage, SliceEnd
+from hl_async.bulk.stages.state_book import StateBook
+from hl_async.bulk.stages.state_stage import StateStage
+from hl_async.bulk.stages.states import StatePolicy
 from hl_async.bulk.stages.steps import StepState
 
 POLICY_FACT: Final = "contacts"
@@ -32,6 +35,9 @@ POLICY_FACT: Final = "contacts"
 
 PAYMENT_FACT: Final = "payments"
 """The fact of the journal with the rules for payments."""
+
+STATE_FACT: Final = "states"
+"""The fact of the journal with the rules for states."""
 
 
 _OPEN: Final = (StepState.PLANNED, StepState.SENT)
@@ -48,6 +54,9 @@ class _Books(Protocol):
     @property
     def payments(self) -> PaymentBook | None: ...
 
+    @property
+    def states(self) -> StateBook | None: ...
+
 
 class Stages(NamedTuple):
     """The stages before the first document of a location, and those after the last one."""
@@ -61,7 +70,7 @@ def policy_of(header: dict[str, str]) -> ContactPolicy:
     return msgspec.json.decode(header.get(POLICY_FACT, "{}"), type=ContactPolicy)
 
 
-def encode_policy(policy: ContactPolicy | PaymentPolicy) -> str:
+def encode_policy(policy: ContactPolicy | PaymentPolicy | StatePolicy) -> str:
     """Return a policy as the journal keeps it."""
     return msgspec.json.encode(policy).decode()
 
@@ -69,6 +78,11 @@ def encode_policy(policy: ContactPolicy | PaymentPolicy) -> str:
 def payment_policy_of(header: dict[str, str]) -> PaymentPolicy:
     """Return the rules for the payments of a run."""
     return msgspec.json.decode(header.get(PAYMENT_FACT, "{}"), type=PaymentPolicy)
+
+
+def state_policy_of(header: dict[str, str]) -> StatePolicy:
+    """Return the rules for the states of a run."""
+    return msgspec.json.decode(header.get(STATE_FACT, "{}"), type=StatePolicy)
 
 
 async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corrections: Corrections) -> None:
@@ -121,6 +135,9 @@ def stages_of(
     if payments is not None:
         # Before the sweep of contacts, which may wait for minutes.
         after += (PaymentStage(payments, journal, for_payments, timing, workers=workers, stop=stop),)
+    if target.states is not None:
+        # After the payments, because the API voids no draft and may refuse payments of a void invoice.
+        after += (StateStage(target.states, journal, timing, workers=workers, stop=stop),)
     if kind_in(lane):
         before += (CustomersElsewhere(journal, location_of(lane)),)
     elif contacts is not None:

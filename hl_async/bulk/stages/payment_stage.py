@@ -9,12 +9,10 @@ enough either: the invoice is read again, and only its paid sum makes a payment 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
-from hl_async.bulk.evidence import Identical
 from hl_async.bulk.journals.protocol import Journal, LaneJournal
 from hl_async.bulk.kinds import location_of
 from hl_async.bulk.protocol import AttemptOutcome, Timing, judge
@@ -30,18 +28,17 @@ from hl_async.bulk.stages.payments import (
     found_after,
     refusal_of,
 )
-from hl_async.bulk.stages.running import Intent, SliceEnd, StagePaused, run_workers, words_of
-from hl_async.bulk.stages.steps import MADE, LaneSteps, StageStep, StepState
+from hl_async.bulk.stages.running import Intent, SliceEnd, StagePaused, StageWork, run_workers, words_of
+from hl_async.bulk.stages.steps import MADE, StageStep, StepState
 from hl_async.errors import HighLevelError, JournalError
 
 _TAKE: Final = 1000
 _MAX_TRIES: Final = 8
-_IDENTICAL: Final = 10
 DAMAGED: Final = "its payment in the journal is damaged; enter it by hand"
 WITHOUT_INVOICE: Final = "its invoice was not created"
 
 
-class PaymentStage:
+class PaymentStage(StageWork):
     """The payments of one location; see the module."""
 
     def __init__(
@@ -54,23 +51,14 @@ class PaymentStage:
         workers: int,
         stop: asyncio.Event,
     ) -> None:
+        super().__init__(journal, timing, "payments", workers=workers, stop=stop)
         self._book = book
-        self._run = journal
         self._policy = policy
-        self._timing = timing
-        self._workers = workers
-        self._stop = stop
-        self._lane: LaneJournal
-        self._steps: LaneSteps
         self._recorded: dict[str, Decimal] = {}
-        self._refusals = Identical(_IDENTICAL)
-        self._trouble = 0
-        self._reason = ""
 
     async def work(self, lane: LaneJournal, until: float) -> SliceEnd:
         """Record payments until none is open, or until there is something to wait for."""
-        self._lane, self._steps = lane, lane.steps(PAYMENTS)
-        self._reason = ""
+        self._begin(lane, PAYMENTS)
         while not self._stop.is_set() and not self._reason:
             facts = await self._steps.facts()
             if facts.sent:
@@ -88,14 +76,6 @@ class PaymentStage:
             if self._must_rest(until):
                 break
         return SliceEnd(False, 0.0, self._reason)
-
-    def _must_rest(self, until: float) -> bool:
-        return (
-            self._stop.is_set()
-            or bool(self._reason)
-            or time.monotonic() >= until
-            or not self._lane.lasts(self._timing.guard)
-        )
 
     # ---------------------------------------------------------------------------------------- recording
 
@@ -198,8 +178,7 @@ class PaymentStage:
             raise
         except HighLevelError as error:
             return await self._settle(intent.step, error)
-        self._trouble = 0
-        self._refusals.succeeded()
+        self._note_success()
         return await self._confirm(intent.step, facts, invoice)
 
     async def _confirm(self, step: StageStep, facts: PaymentFacts, invoice: str) -> bool:
@@ -229,21 +208,13 @@ class PaymentStage:
         match outcome:
             case AttemptOutcome.REJECTED:
                 await self._steps.rejected(step, f"the API refused the payment: {words}")
-                if self._refusals.failed(words):
-                    self._reason = (
-                        self._reason
-                        or f"{_IDENTICAL} payments in a row were refused with the same words: {words}"
-                    )
+                self._note_refusal(words)
                 return True
             case AttemptOutcome.AMBIGUOUS:
                 self._trouble += 1
                 await self._steps.unanswered(step, words)
             case AttemptOutcome.NOT_EXECUTED | AttemptOutcome.STOP:
-                if step.state is StepState.SENT:
-                    await self._steps.mark_planned(step, executed=False)
-                self._note_trouble(error)
-                if not self._reason:
-                    await asyncio.sleep(min(0.1 * 2**self._trouble, 5.0))
+                await self._note_not_executed(step, error)
         return False
 
     # ------------------------------------------------------------------------------------------- asking
@@ -288,12 +259,6 @@ class PaymentStage:
             for step in batch:
                 if not _invoice_of(step):
                     await self._steps.rejected(step, WITHOUT_INVOICE)
-
-    def _note_trouble(self, error: HighLevelError) -> None:
-        """Count a failure that says nothing about its payment. Too many in a row end the slice."""
-        self._trouble += 1
-        if judge(error) is AttemptOutcome.STOP or self._trouble > 10 * _MAX_TRIES:
-            self._reason = self._reason or str(error)
 
 
 def _invoice_of(step: StageStep) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from hl_async.bulk.journals.protocol import LaneJournal
-from hl_async.bulk.protocol import Timing
-from hl_async.bulk.stages.steps import LaneSteps, StageStep, sent
+from hl_async.bulk.evidence import Identical
+from hl_async.bulk.journals.protocol import Journal, LaneJournal
+from hl_async.bulk.protocol import AttemptOutcome, Timing, judge
+from hl_async.bulk.stages.steps import LaneSteps, StageStep, StepState, sent
 from hl_async.errors import ApiError, BulkError, HighLevelError, OutcomeUnknown
+
+_IDENTICAL: Final = 10
+"""So many refusals in a row with the same words end a slice: the source, or a gateway, is wrong."""
+_MOST_TROUBLE: Final = 100
 
 
 class SliceEnd(NamedTuple):
@@ -83,6 +89,73 @@ class Intent:
             self.step = self.step._replace(facts=self._facts)
         if not self._timing.may_send(at, self._lane.now()):
             raise StagePaused("the process slept between the intent and the request")
+
+
+class StageWork:
+    """The part that all stages share: the slice, its limits, and the failures that end it.
+
+    Args:
+        journal: The journal of the run.
+        timing: The time limits of the protocol.
+        nouns: The records of the stage in messages, such as ``payments``.
+        workers: Requests at a time.
+        stop: Set it to end the stage in order.
+    """
+
+    def __init__(
+        self, journal: Journal, timing: Timing, nouns: str, *, workers: int, stop: asyncio.Event
+    ) -> None:
+        self._run = journal
+        self._timing = timing
+        self._nouns = nouns
+        self._workers = workers
+        self._stop = stop
+        self._lane: LaneJournal
+        self._steps: LaneSteps
+        self._refusals = Identical(_IDENTICAL)
+        self._trouble = 0
+        self._reason = ""
+
+    def _begin(self, lane: LaneJournal, stage: str) -> None:
+        """Begin a slice."""
+        self._lane, self._steps = lane, lane.steps(stage)
+        self._reason = ""
+
+    def _must_rest(self, until: float) -> bool:
+        """Return whether the slice is over."""
+        return (
+            self._stop.is_set()
+            or bool(self._reason)
+            or time.monotonic() >= until
+            or not self._lane.lasts(self._timing.guard)
+        )
+
+    def _note_success(self) -> None:
+        """End the rows of failures and refusals."""
+        self._trouble = 0
+        self._refusals.succeeded()
+
+    def _note_refusal(self, words: str) -> None:
+        """Count a refusal. Many in a row with the same words end the slice."""
+        if self._refusals.failed(words):
+            self._reason = (
+                self._reason
+                or f"{_IDENTICAL} {self._nouns} in a row were refused with the same words: {words}"
+            )
+
+    def _note_trouble(self, error: HighLevelError) -> None:
+        """Count a failure that says nothing about its record. Too many in a row end the slice."""
+        self._trouble += 1
+        if judge(error) is AttemptOutcome.STOP or self._trouble > _MOST_TROUBLE:
+            self._reason = self._reason or str(error)
+
+    async def _note_not_executed(self, step: StageStep, error: HighLevelError) -> None:
+        """Plan a step again whose request was provably not executed, and pause before the next one."""
+        if step.state is StepState.SENT:
+            await self._steps.mark_planned(step, executed=False)
+        self._note_trouble(error)
+        if not self._reason:
+            await asyncio.sleep(min(0.1 * 2**self._trouble, 5.0))
 
 
 async def run_workers(worker: Callable[[], Awaitable[None]], count: int) -> None:

@@ -435,6 +435,8 @@ def test_the_demo_shows_a_bar_on_a_terminal_and_ends_verified(tmp_path: Path) ->
     assert b"/131" in seen
     assert "━".encode() in seen
     assert b"Traceback" not in seen
+    assert "84 estimates, 40 invoices" in out
+    assert "27 recorded, 16,616.81 USD" in out
     assert "verified: 124 documents" in out
     assert b"export HL_TOKEN=" in seen
     assert (tmp_path / "kept" / "export.rejects.csv").exists()

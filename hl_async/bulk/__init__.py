@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hl_async.bulk.map import MapResult, bulk_map
-from hl_async.bulk.migration import MigrationOptions, migrate, plan, rollback, verify
+from hl_async.bulk.migration import MigrationOptions, PlanOptions, migrate, plan, rollback, verify
 from hl_async.bulk.preparation import Plan, Preview
 from hl_async.bulk.reports import (
     ContactCounts,
@@ -71,6 +71,7 @@ __all__ = [
     "PaymentForecast",
     "PaymentPolicy",
     "Plan",
+    "PlanOptions",
     "Preview",
     "Progress",
     "Reading",

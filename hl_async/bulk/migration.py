@@ -147,33 +147,13 @@ def with_files(report: RunReport, left_out: LeftOut) -> RunReport:
     )
 
 
-async def plan(
-    source: Source,
-    *,
-    mapping: Mapping | Path | None = None,
-    location: str = "",
-    key: str = "meta",
-    limit: int | None = None,
-    max_rejects: str = "10%",
-    rejects: Path | None = None,
-    rules_off: Collection[str] | None = None,
-    contacts: ContactPolicy | None = None,
-    contacts_file: Path | None = None,
-    payments: PaymentPolicy | None = None,
-    states: StatePolicy | None = None,
-    continues: Path | JournalStore | None = None,
-    check_contacts: HighLevel | None = None,
-    write_contacts_to: Path | None = None,
-) -> Plan:
-    """Read and check a source, write its reject file and forecast the run.
-
-    Makes no request, unless `check_contacts` is given: then customers are looked up, and the contacts file is written.
+class PlanOptions(TypedDict, total=False):
+    """The options of `plan`, each with the meaning that it has in `MigrationOptions`.
 
     Args:
-        source: A file, or records.
         mapping: The mapping of a table, or its file.
         location: The location of documents that name none.
-        key: See `migrate`.
+        key: Where documents carry the run's key.
         limit: Look at the first documents only.
         max_rejects: Stop above this number or percentage.
         rejects: The reject file; by default ``SOURCE.rejects.EXT`` beside the source.
@@ -184,8 +164,38 @@ async def plan(
         payments: Rules for the payments of invoices.
         states: Rules for the states of documents.
         continues: The journal of an earlier run of the same source.
+    """
+
+    mapping: Mapping | Path | None
+    location: str
+    key: str
+    limit: int | None
+    max_rejects: str
+    rejects: Path | None
+    rules_off: Collection[str] | None
+    contacts: ContactPolicy | None
+    contacts_file: Path | None
+    payments: PaymentPolicy | None
+    states: StatePolicy | None
+    continues: Path | JournalStore | None
+
+
+async def plan(
+    source: Source,
+    *,
+    check_contacts: HighLevel | None = None,
+    write_contacts_to: Path | None = None,
+    **options: Unpack[PlanOptions],
+) -> Plan:
+    """Read and check a source, write its reject file and forecast the run.
+
+    Makes no request, unless `check_contacts` is given: then customers are looked up, and the contacts file is written.
+
+    Args:
+        source: A file, or records.
         check_contacts: A client to look the customers up with. Nothing is written to the locations.
         write_contacts_to: The contacts file to write; by default ``SOURCE.contacts.csv`` beside the source.
+        options: See `PlanOptions`.
 
     Raises:
         SourceError: The source as a whole cannot be read.
@@ -195,15 +205,10 @@ async def plan(
     # A journal in a folder that is deleted makes the plan report the same rejects as a real run.
     folder = await asyncio.to_thread(lambda: tempfile.TemporaryDirectory(prefix="hl-async-"))
     try:
-        settings = MigrationSettings(
-            mapping=mapping, location=location, journal=Path(folder.name) / "plan.hl.db", key=key, limit=limit,
-            max_rejects=max_rejects, rejects=rejects, rules_off=rules_off,
-            contacts=contacts, contacts_file=contacts_file, payments=payments, states=states,
-            continues=continues,
-        )  # fmt: skip
+        settings = MigrationSettings(**options, journal=Path(folder.name) / "plan.hl.db")
         planned = await prepare(source, settings)
         async with planned.run as run:
-            left_out = await write_left_out(run, planned.beside, rejects)
+            left_out = await write_left_out(run, planned.beside, settings.rejects)
             found = await plan_of(run, left_out, planned.facts)
             if check_contacts is None:
                 return found

@@ -7,11 +7,27 @@ days, and for a key only if they are stated.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
+from hl_async.bulk.sources.guess_trial import GuessTrial, trial_of
+from hl_async.bulk.sources.guess_words import (
+    ANY,
+    CHARGES,
+    CONTACT,
+    CURRENCY,
+    DAY,
+    DOCUMENT,
+    GROUPS,
+    LINE,
+    NUMBER,
+    TEXT,
+    fits,
+)
 from hl_async.bulk.sources.guessed_values import (
     currency_of,
     day_forms,
@@ -26,83 +42,22 @@ from hl_async.bulk.sources.money_columns import is_money_column
 from hl_async.bulk.sources.row_reader import TOTALS
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.staging import JSON
-from hl_async.bulk.sources.tables import ENCODINGS, WORKBOOKS, TableStart, table_rows, table_start
+from hl_async.bulk.sources.tables import (
+    ENCODINGS,
+    WORKBOOKS,
+    TableStart,
+    repeats_header,
+    table_rows,
+    table_start,
+)
 from hl_async.errors import SourceError
 from hl_async.models.money import CURRENCIES
 
 # more rows change no guess, and a large file must answer at once
 _SAMPLE: Final = 300
-_NUMBER, _DAY, _TEXT, _ANY = "number", "day", "text", "any"
-
-# a name says less than the cells: a column called Amount with words in it is a note
-_KINDS: Final = {_NUMBER: is_number, _DAY: is_day, _TEXT: is_text, _ANY: lambda cell: True}
-_GROUP: Final = (
-    r"(invoice|quote|estimate|order|document|doc|quotation|proposal|bill)\W*(no\.?|nr\.?|number|num|#|id|ref(erence)?)$"
-    r"|(beleg|rechnungs?|angebots?|auftrags?)\W*(nr\.?|nummer)$|(num[ée]ro|n°)( (de )?(devis|facture))?$"
-    r"|^(no\.?|nr\.?|number|id|#)$"
-    r"|^(invoice|quote|estimate|order|name)$"
-)
-_CONTACT: Final = (
-    ("id", r"contact.?id$|ghl.*id", _TEXT),
-    ("email", r"e-?mail|courriel", _TEXT),
-    ("phone_no", r"phone|mobile|\btel\b|telefon|t[ée]l[ée]phone", _ANY),
-    ("company", r"company|organi[sz]ation|firma$|soci[ée]t[ée]", _TEXT),
-    ("name",
-     (r"(customer|client|contact|buyer|billing|bill to)\W*(full )?name$|^(customer|client|"
-     r"contact|kunde|buyer)$"),
-     _TEXT),
-    ("name", r"^name$|^(client|kunden?)\W*name", _TEXT),
-)  # fmt: skip
-_DOCUMENT: Final = (
-    ("issue_date",
-     (r"((issue|invoice|quote|estimate|order|creat|document|txn|beleg|rechnungs).*(date|datum))|"
-     r"(date|datum).*(issue|creat)|^(date|datum|created|issued)( at| on)?$"),
-     _DAY),
-    ("expiry_date", r"expir|valid.*(until|to|till)|due.*date|date due|^due$|f[äa]llig|[ée]ch[ée]ance", _DAY),
-    ("total",
-     (r"^(grand|invoice|quote|estimate|order|document|net)?\W*total\W*(amount|due|ttc|\(.*\))?$|"
-     r"gesamt.*brutto|^gesamt(betrag|summe)?$|total ttc|^amount$|grand total"),
-     _NUMBER),
-    ("amount_paid", r"amount\W*paid|^paid( amount)?$|paid to date", _NUMBER),
-    ("amount_due", r"amount\W*due|balance( due)?$|outstanding", _NUMBER),
-    ("title", r"^(title|subject|project|job title|betreff|objet)", _TEXT),
-    ("status", r"status|^state$|outcome", _TEXT),
-    ("po_number",
-     (r"\bp\.?o\.?\b(?! ?box)(?!address|city|region|postal|country)\W*(no|number|#)?$|"
-     r"purchase\s*order|^reference$"),
-     _ANY),
-    ("terms_notes", r"^terms|notes?$|^memo$", _TEXT),
-)  # fmt: skip
-# the order matters: a column that fits a key is gone for those below
-_LINE: Final = (
-    ("name",
-     (r"(line\W*)?items?\W*(/ ?product|name|product|title)?$|lines?/(product|name)|^(product|"
-     r"article|service|position|artikel|libell[ée])\W*(name|/service)?$|^lineitem name$|"
-     r"^product/service$"),
-     _TEXT),
-    ("name", r"^description$|^details?$|designation|bezeichnung", _TEXT),
-    ("amount",
-     (r"unit\W*(price|cost|amount|rate)|einzelpreis|pu ht|prix unitaire|(item|line|"
-     r"lineitem)\W*(price|cost|rate)|sales price|^(price|rate|cost|preis|prix)"),
-     _NUMBER),
-    ("qty", r"qty|quantity|menge|qt[ée]|quantit[ée]|^(count|hours|anzahl)$", _NUMBER),
-    ("description", r"desc(ription)?$|^details?$|memo/description|beschreibung", _TEXT),
-    ("tax_rate",
-     (r"(tax|vat|gst|ust|mwst|tva).*(rate|%|percent|satz)|^(tax|vat|gst|ust|mwst|tva) ?%?$|"
-     r"lines?/tax"),
-     _NUMBER),
-    ("tax_amount", r"(line|item)\W*tax\W*(amount)?$|^tax\W*amount$|^(vat|gst|tax)$", _NUMBER),
-    ("discount",
-     (r"^(line |item )?(discount|rabatt|remise)\W*(%|percent.*|\(%\))?$|discount.?\(?%|"
-     r"lines?/discount"),
-     _NUMBER),
-    ("total", r"^(line|item)\W*(total|amount|sum)$|^amount$", _NUMBER),
-)  # fmt: skip
-_CHARGES: Final = (
-    r"(shipping|freight|delivery|versand)( (charge|cost|amount|fee))?$",
-    r"^tips?$",
-    r"^fees?$",
-)
+_LEAST: Final = 3
+_KINDS: Final = {NUMBER: is_number, DAY: is_day, TEXT: is_text, ANY: lambda cell: True}
+"""A name says less than the cells: a column called Amount with words in it is a note."""
 _NO_CONTACT: Final = '# id = ""  # not needed: customers are found by e-mail or phone number, or created'
 
 
@@ -113,8 +68,23 @@ class _Table(NamedTuple):
     rows: list[list[str]]
 
 
+class _Guess(msgspec.Struct, frozen=True):
+    """Columns for the keys of a mapping."""
+
+    group: str
+    is_group_sure: bool
+    line: dict[str, str]
+    document: dict[str, str]
+    contact: dict[str, str]
+    currency: str
+    charges: list[str]
+    left: list[str]
+    is_inclusive: bool = False
+    is_fixed: bool = False
+
+
 def guess_mapping(path: Path) -> str:
-    """Return a commented mapping file for a table.
+    """Return a commented mapping file for a table, the best of several that were tried on its first rows.
 
     Raises:
         SourceError: The file is not a readable table.
@@ -122,30 +92,70 @@ def guess_mapping(path: Path) -> str:
     if path.suffix.lower() in (*JSON, IIF, ".parquet"):
         raise SourceError(f"{path} is not one table; it needs a query (--sql) or a profile (--from)")
     table = _look(path)
+    tried: list[tuple[GuessTrial, str]] = []
+    for guess in _variants(_guessed(table)):
+        text = _written(path, table, guess)
+        tried.append((trial_of(text, path, table.encoding), text))
+        # nothing is better than all
+        if tried[-1][0].is_perfect:
+            break
+    # the first of equals: the plain reading
+    trial, text = max(tried, key=lambda one: one[0].agreed)
+    head = (
+        f"# A first mapping of {path.name}, guessed from its header and first rows. Check every line, then:\n"
+        f"#   hl-async migrate {path.name} --map THIS --dry-run\n"
+    )
+    return f"{head}# {trial}\n\n{text}"
+
+
+def _guessed(table: _Table) -> _Guess:
     found = _Columns(table)
-    group = found.take(_GROUP, _ANY, keep=True) or found.first()
+    sure = next((one for one in (found.take(pattern, ANY, keep=True) for pattern in GROUPS) if one), "")
     # lines first: an amount of a line must not be taken for the document's
-    line = found.choose(_LINE)
-    document = found.choose(_DOCUMENT)
-    contact = found.choose(_CONTACT)
+    line = found.choose(LINE)
+    document = found.choose(DOCUMENT)
+    contact = found.choose(CONTACT)
     if "name" not in contact and "company" in contact:
         contact["name"] = contact["company"]
-    _settle(line, document, found)
-    currency = found.take(r"currency|w[äa]hrung|devise", _TEXT)
-    charges = [one for one in (found.take(pattern, _NUMBER) for pattern in _CHARGES) if one]
+    is_list = _settle(line, document, found)
+    currency = found.take(CURRENCY, TEXT)
+    charges = [] if is_list else [one for one in (found.take(one, NUMBER) for one in CHARGES) if one]
+    group = sure or table.start.header[0] or found.left[0]
+    return _Guess(
+        group, bool(sure), line, document, contact, currency, charges, found.left,
+        is_fixed=_is_money_discount(line.get("discount", "")),
+    )  # fmt: skip
+
+
+def _variants(guess: _Guess) -> Iterator[_Guess]:
+    """Yield readings that no name tells apart: taxes inside, discounts as money, sums with tax."""
+    taxed = bool({"tax_rate", "tax_amount"} & set(guess.line))
+    bases = [guess]
+    if total := guess.line.get("total"):
+        without = {key: name for key, name in guess.line.items() if key != "total"}
+        bases.append(msgspec.structs.replace(guess, line=without, left=[*guess.left, total]))
+    for base in bases:
+        for inclusive in (False, True) if taxed else (False,):
+            for fixed in (base.is_fixed, not base.is_fixed) if "discount" in base.line else (base.is_fixed,):
+                yield msgspec.structs.replace(base, is_inclusive=inclusive, is_fixed=fixed)
+
+
+def _written(path: Path, table: _Table, guess: _Guess) -> str:
+    line, document, contact, group = dict(guess.line), guess.document, guess.contact, guess.group
     money = [table.columns[one] for one in (line.get("amount"), document.get("total")) if one]
-    days = [table.columns[one] for one in (document.get("issue_date"), document.get("expiry_date")) if one]
+    # days that are not used tell how those that are used are written
+    is_dated = bool({"issue_date", "expiry_date"} & set(document))
+    days = [cells for cells in table.columns.values() if is_dated and _are_days(cells)]
     # both kinds of rows lack a key, but one belongs to a document and the other to none
     fills, sums = _rows_without_key(table, group)
+    key = "rows with the same value are one document"
+    unsure = "unsure: no column looks like the number of a document, this is the first one"
     out = [
-        f"# A first mapping of {path.name}, guessed from its header and first rows. Check every line, then:",
-        f"#   hl-async migrate {path.name} --map THIS --dry-run",
-        "",
         *_source(path, table, fills=fills),
         "[document]",
-        f"group_by = {_text(group)}  # rows with the same value are one document",
+        f"group_by = {_text(group)}  # {key if guess.is_group_sure else unsure}",
         f"name = {_column(document.get('title') or group)}",
-        *_currency(currency, table, money),
+        *_currency(guess.currency, table, money),
         *(f"{key} = {_column(name)}" for key, name in document.items() if key != "expiry_date"),
         *([f"number = {_column(group)}"] if group not in document.values() else []),
         *_expiry(document),
@@ -159,18 +169,25 @@ def guess_mapping(path: Path) -> str:
         "",
         "[line]",
         f"name = {_column(line.pop('name', '') or document.get('title', ''), 'Item')}",
-        f"amount = {_column(line.pop('amount', ''), '0')}  # the price of one",
+        _amount(line.pop("amount", "")),
         f"qty = {_column(line.pop('qty', ''), '1')}",
         *(f"{key} = {_column(name)}" for key, name in line.items()),
-        *(['discount_type = "fixed"'] if _is_money_discount(line.get("discount", "")) else []),
+        *(["tax_inclusive = true  # the totals say so"] if guess.is_inclusive else []),
+        *(['discount_type = "fixed"'] if guess.is_fixed and "discount" in line else []),
         *number_settings(cell for cells in money for cell in cells),
     ]
-    for name in charges:
+    for name in guess.charges:
         out += ["", "[[charge]]", f"name = {_text(name)}", f"amount = {_column(name)}"]
     if sums:
         out += ["", "[[drop]]  # a row of sums", f"column = {_text(sums)}", f"matches = {_text(_SUMS)}"]
-    out += ["", *_unused(found.left, group)]
+    out += ["", *_unused(guess.left, group)]
     return "\n".join(out).rstrip() + "\n"
+
+
+def _amount(column: str) -> str:
+    if column:
+        return f"amount = {_column(column)}  # the price of one"
+    return 'amount = "0"  # unsure: no column looks like the price of one, put it here'
 
 
 _SUMS: Final = r"(?i)^\s*(grand |sub)?(total|totals|summe|sum)\b"
@@ -183,14 +200,10 @@ class _Columns:
         self._table = table
         self.left = [name for name in table.start.header if name]
 
-    def first(self) -> str:
-        """Return the first column."""
-        return self.left[0]
-
     def take(self, pattern: str, kind: str, *, keep: bool = False) -> str:
         """Return the first column whose name and cells fit."""
         for name in self.left:
-            if re.search(pattern, name, re.IGNORECASE) and self._holds(name, kind):
+            if fits(pattern, name) and self._holds(name, kind):
                 if not keep:
                     self.left.remove(name)
                 return name
@@ -211,21 +224,23 @@ class _Columns:
         return not cells or fits * 10 >= len(cells) * 7
 
 
-def _settle(line: dict[str, str], document: dict[str, str], found: _Columns) -> None:
-    """Tables without lines: the document's total is its one line."""
+def _settle(line: dict[str, str], document: dict[str, str], found: _Columns) -> bool:
+    """Tables without lines: the document's total is its one line. Returns whether this is one."""
     if "amount" in line:
-        return
+        return False
     total = line.pop("total", "") or document.get("total", "")
     if not total:
-        return
+        return False
     # with the total mapped, a wrong guess of the amount cannot go unnoticed
     document.setdefault("total", total)
     line["amount"] = total
-    # a quantity without a unit price would multiply the total
+    # a total contains them already, and a quantity without a unit price would multiply it
+    for key in ("tax_amount", "discount"):
+        if name := line.pop(key, ""):
+            found.left.append(name)
     line.pop("qty", None)
     line.pop("tax_rate", None)
-    if tax := line.pop("tax_amount", ""):
-        found.left.append(tax)
+    return True
 
 
 def _look(path: Path) -> _Table:
@@ -250,20 +265,37 @@ def _table(path: Path, settings: SourceSettings) -> _Table:
     widths = [sum(1 for cell in row.cells if cell.strip()) for row in rows]
     usual = max(set(widths), key=lambda width: (widths.count(width), width)) if widths else 0
     first = next((row for row, width in zip(rows, widths, strict=True) if width >= usual and width > 1), None)
-    if first is not None and first.number != start.row:
+    if first is not None and first.number != start.row and not settings.no_header:
         start = table_start(
             path,
             SourceSettings(encoding=settings.encoding, header_row=first.number, delimiter=start.delimiter),
             (),
             search=True,
         )._replace(row=first.number)
-    body = [row.cells for row in rows if row.number > start.row and any(cell.strip() for cell in row.cells)]
+    # data in the place of names: the first document would be lost as a header
+    if not settings.no_header and _looks_like_data(start.header):
+        return _table(path, SourceSettings(encoding=settings.encoding, no_header=True))
+    after = [
+        row.cells for row in rows if row.number > start.row and not repeats_header(row.cells, start.header)
+    ]
+    body = [cells for cells in after if any(cell.strip() for cell in cells)]
     columns = {
         name: [cells[index].strip() for cells in body if index < len(cells)]
         for index, name in enumerate(start.header)
         if name
     }
     return _Table(start, settings.encoding, columns, body)
+
+
+def _are_days(cells: Sequence[str]) -> bool:
+    used = [one for one in cells if any(map(str.isdigit, one))]
+    return bool(used) and sum(map(is_day, used)) * 10 >= len(used) * 7
+
+
+def _looks_like_data(header: Sequence[str]) -> bool:
+    """Return whether most names of a header are numbers or days."""
+    values = [one for one in header if is_number(one) or is_day(one)]
+    return len(header) >= _LEAST and len(values) * 2 >= len(header)
 
 
 def _rows_without_key(table: _Table, group: str) -> tuple[bool, str]:
@@ -287,6 +319,8 @@ def _source(path: Path, table: _Table, *, fills: bool) -> list[str]:
             found.append(f"encoding = {_text(table.encoding)}")
         if table.start.delimiter != ",":
             found.append(f"delimiter = {_text(table.start.delimiter)}")
+    if table.start.row == 0:
+        found.append("no_header = true  # the first line looks like data, not like names of columns")
     if table.start.row > 1:
         found.append(f"header_row = {table.start.row}")
     if fills:
@@ -313,7 +347,8 @@ def _expiry(document: dict[str, str]) -> list[str]:
 
 
 def _dates(columns: Sequence[Sequence[str]]) -> list[str]:
-    samples = [one for cells in columns for one in cells if one]
+    # a row of sums may have its name where others have a day
+    samples = [one for cells in columns for one in cells if any(map(str.isdigit, one))]
     if not samples or all(map(day_words, samples)):
         return []
     fits = day_forms(samples)

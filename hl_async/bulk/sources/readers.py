@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -205,6 +206,28 @@ def _table_records(
             for row in group.lines:
                 watch(row)
         yield _document(group, mapping, reader, latest, rules)
+
+
+def first_records(
+    path: Path, mapping: Mapping, count: int, settings: SourceSettings
+) -> list[SourceItem | Reject]:
+    """Return the documents of a table's first rows; the last one is left out where rows may follow.
+
+    Raises:
+        SourceError: The file as a whole cannot be read.
+    """
+    settings = mapping.settings(settings)
+    start = _start(path, mapping, settings)
+    reader = RowReader(mapping, start.header, settings)
+    after = (row for row in table_rows(path, settings, start.delimiter) if row.number > start.row)
+    rows = list(islice(after, count))
+    column = start.header.index(mapping.document.group_by)
+    pad = path.suffix.lower() in WORKBOOKS
+    groups = RowGroups(start.header, column, reader, pad=pad, fill_down=settings.fill_down)
+    apart = scattered_keys(row.cells[column] if column < len(row.cells) else "" for row in rows)
+    latest, rules = latest_day(), planning_context(None).rules
+    found = [_document(one, mapping, reader, latest, rules) for one in groups.groups(rows, apart)]
+    return found[:-1] if len(rows) == count and len(found) > 1 else found
 
 
 def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], None] | None:

@@ -409,6 +409,8 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
         if report.reject_file:
             file = shown(report.reject_file, arguments.here)
             again = shlex.join([file, *arguments.reading.way])
+            # A journal does not hold how its source was read.
+            again += " with the options of the first run" if arguments.source is None else ""
             click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
         say(f"compare the documents with the location: hl-async verify {report.journal}")
     payments, states = report.payments or PaymentCounts(), report.states or StateCounts()

@@ -11,6 +11,8 @@ import click
 import msgspec
 
 from hl_async.bulk.journals.protocol import LaneStatus
+from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.sqlite_file import is_locked
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
@@ -18,6 +20,7 @@ from hl_async.cli.app import fail, put_json, run_async, say, tell
 from hl_async.cli.exits import ExitCode
 from hl_async.cli.journal_options import (
     RunPlace,
+    name_of,
     postgres_of,
     postgres_option,
     required_postgres,
@@ -39,8 +42,8 @@ def status(journal: str | None, once: bool, postgres: str | None, as_json: bool)
     """Show how far the run JOURNAL has come, by location, also while others work on it; makes no request.
 
     JOURNAL is a file, or the name of a run in a database; without it, the runs and workers of the database are
-    listed. On a terminal it is shown until the run ends, or Ctrl-C. An unanswered document was sent and has no
-    answer yet.
+    listed. On a terminal it is shown while a process works on it, or until Ctrl-C. An unanswered document was
+    sent and has no answer yet.
 
     \b
     hl-async status orders.csv.hl.db
@@ -97,16 +100,25 @@ async def _show(place: JournalStore, *, as_json: bool, live: bool) -> ExitCode:
             state = "running" if any(lane.holder for lane in lanes) and not report.complete else report.state
             put_json({**report_json(report), "state": state, "locations": locations})
             return ExitCode.OK
-        if live and not report.complete:
-            await _watch(run)
+        stopped = not report.complete and not _is_worked_on(place)
+        if live and not report.complete and not stopped:
+            await _watch(run, place)
             report, lanes = await run.report(), await run.journal.lanes()
+            stopped = not report.complete
     for line in _lines(report, lanes):
         tell(line)
+    if stopped:
+        say(f"no process works on it; continue with: hl-async migrate --resume {name_of(place)}")
     return ExitCode.OK
 
 
-async def _watch(run: Run) -> None:
-    """Redraw on the terminal until the run is complete; Ctrl-C ends it."""
+def _is_worked_on(place: JournalStore) -> bool:
+    """Return whether a process may work on the run now: a file's lock tells, a database has workers of its own."""
+    return not isinstance(place, SqliteJournals) or is_locked(place.path)
+
+
+async def _watch(run: Run, place: JournalStore) -> None:
+    """Redraw on the terminal until the run is complete, or the process that works on it ends; Ctrl-C ends it too."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -115,7 +127,7 @@ async def _watch(run: Run) -> None:
         while True:
             report, lanes = await run.report(), await run.journal.lanes()
             screen.update(Text("\n".join(_lines(report, lanes))), refresh=True)
-            if report.complete:
+            if report.complete or not await asyncio.to_thread(_is_worked_on, place):
                 return
             await asyncio.sleep(_EVERY)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from test_cli import Served, bodies, serving
 from test_cli_help import on_a_terminal
 
+from hl_async.bulk.sources.guessing import guess_mapping
 from hl_async.cli import colours, tables
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
@@ -147,3 +149,17 @@ def test_the_demo_names_only_files_that_are_there(capsys: pytest.CaptureFixture[
     assert not any("migrate" in line for line in _next_steps(None))
     kept = "\n".join(_next_steps(tmp_path))
     assert f"migrate {tmp_path / 'export.csv'} --map {tmp_path / 'mapping.toml'} --dry-run" in kept
+
+
+def test_the_status_of_a_stopped_run_ends_on_a_terminal_and_says_how_to_continue(served: Served) -> None:
+    """Nothing would change on the screen, and a person would wait for it."""
+    Path("a.csv").write_text(
+        "Order,Date,Customer,Email,Item,Price\n1,2024-12-31,Al,al@example.com,Door,9.99\n"
+    )
+    Path("a.toml").write_text(guess_mapping(Path("a.csv")))
+    assert run(["migrate", "a.csv", "--map", "a.toml"]) == ExitCode.OK
+    with sqlite3.connect("a.csv.hl.db") as journal:  # as if the process had ended before it
+        journal.execute("update item set state = 'planned', document = null")
+    journal.close()
+    shown = on_a_terminal(["status", "a.csv"], 100)
+    assert "no process works on it; continue with: hl-async migrate --resume a.csv.hl.db" in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+import time
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -305,6 +306,7 @@ def _plan_json(found: Plan) -> dict[str, Any]:
 
 async def _here(arguments: _Arguments) -> ExitCode:
     """Run in this process."""
+    began = time.monotonic()
     counting = Counting()
     place = await asyncio.to_thread(arguments.store)
     source = await asyncio.to_thread(arguments.opened)
@@ -345,6 +347,8 @@ async def _here(arguments: _Arguments) -> ExitCode:
             raise
         async with await Run.open(place, watch=True) as run:
             report = await run.report(reason="interrupted")
+            # The watcher's own time is a moment; the work took until now.
+            report = msgspec.structs.replace(report, seconds=round(time.monotonic() - began, 3))
             left_out = await write_left_out(run, Path(run.journal.name), arguments.rejects)
         report = with_files(report, left_out)
     except (JournalLocked, JournalMissing, JournalMismatch, JournalCorrupt):

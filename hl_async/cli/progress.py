@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hl_async.bulk.reports import Progress
 from hl_async.cli.app import say
 from hl_async.cli.render import span, time_of_day
 from hl_async.cli.sessions import Counting, Trouble
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _LINE_EVERY: Final = 5.0
 _WAIT_EVERY: Final = 15.0
@@ -48,16 +51,26 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Screen(Bar):
+        """A bar, and below it a sentence as long as it has to be: a column would cut it at the screen's edge."""
+
+        sentence = ""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            if self.sentence:
+                yield Text(self.sentence)
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-    with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
+    with Screen(*columns, console=Console(stderr=True), transient=False) as bar:
         task = bar.add_task(title, total=None, text="")
 
         def show(now: Progress) -> None:
             trouble = counting.trouble if counting else None
-            text = f"{now.done:,}/{now.of:,} · " + (
-                waiting(now, time.time()) or unreachable(trouble, time.monotonic()) or _pace(now)
-            )
+            bar.sentence = waiting(now, time.time()) or unreachable(trouble, time.monotonic())
+            text = f"{now.done:,}/{now.of:,}" + ("" if bar.sentence else f" · {_pace(now)}")
             text += f" · {now.rejected} rejected" if now.rejected else ""
             bar.update(task, completed=now.done, total=now.of, text=text)
 

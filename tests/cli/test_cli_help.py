@@ -39,12 +39,12 @@ def served(shared: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S
     return shared
 
 
-def on_a_terminal(arguments: list[str], columns: int, **env: str) -> str:
-    """What a terminal of so many columns shows of a command, standard output and error together."""
+def on_a_terminal(arguments: list[str], columns: int, *, program: list[str] = COMMAND, **env: str) -> str:
+    """What a terminal of so many columns shows of a program, standard output and error together."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=theirs, stderr=theirs, stdin=theirs, env={**os.environ, **env}
+        [*program, *arguments], stdout=theirs, stderr=theirs, stdin=theirs, env={**os.environ, **env}
     )
     os.close(theirs)
     shown = b""

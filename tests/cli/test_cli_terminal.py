@@ -163,3 +163,17 @@ def test_the_status_of_a_stopped_run_ends_on_a_terminal_and_says_how_to_continue
     journal.close()
     shown = on_a_terminal(["status", "a.csv"], 100)
     assert "no process works on it; continue with: hl-async migrate --resume a.csv.hl.db" in shown
+
+
+def test_a_wait_is_explained_whole_below_the_bar_on_a_narrow_terminal() -> None:
+    program = """
+import time
+from hl_async.bulk.reports import Progress
+from hl_async.cli.progress import progress
+with progress("done", False) as show:
+    show(Progress(247, 260, created=247, rejected=2, ambiguous=13, rate=2.0, eta=5.0, note="settling", until=time.time() + 60))
+"""
+    shown = on_a_terminal(["-c", program], 60, program=[sys.executable])
+    words = " ".join(shown.split())
+    assert "247/260 · 2 rejected" in words
+    assert "(60 s) to learn whether 13 unanswered requests took effect" in words

@@ -41,10 +41,13 @@ def base_url(value: str, *, insecure: bool = False) -> str:
             field,
             "must start with https:// and name a host; http:// is for loopback, such as http://127.0.0.1:8080",
         )
+    # paths of operations are appended to this text: a query or fragment would swallow them, and a user's name would
+    # be sent with every request
     if "?" in value or "#" in value or "@" in value:
         raise ConfigurationError(field, "must not carry user information, a query or a fragment")
     if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
         raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
+    # port 0 means "any" to a server, and a connection to it fails with words that do not name the setting
     if parts.port == 0:
         raise ConfigurationError(field, "port 0 cannot be connected to")
     # a proxy or a typo would see the bearer in the clear
@@ -135,6 +138,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     total: float = 60.0
 
     def __post_init__(self) -> None:
+        # a timeout of 0 or nan would fail every call, or let it wait for good, long after the mistake
         for name in self.__struct_fields__:
             positive_seconds(f"timeouts.{name}", getattr(self, name))
 
@@ -163,6 +167,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
 
     def __post_init__(self) -> None:
+        # infinity is allowed here alone: a single attempt without an end would hold a connection for good
         if self.timeout is not None and self.timeout != math.inf:
             positive_seconds("timeout", self.timeout)
         if self.attempt_timeout is not None:
@@ -190,6 +195,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
             ) from None
 
 
+# configurations end up in logs and in reports of errors, and people put the proxy's password into its address
 class _WithoutProxy(msgspec.Struct, frozen=True):
     """Settings whose repr leaves out the proxy: its address may hold a password."""
 
@@ -228,11 +234,13 @@ class ClientConfig(_WithoutProxy, frozen=True, kw_only=True):
     rules_off: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        # normalised once: two spellings of one server would otherwise be two budgets and two runs
         force_setattr(self, "base_url", base_url(self.base_url, insecure=self.allow_insecure_http))
         api_version(self.api_version)
         header_text("user_agent", self.user_agent)
         positive_seconds("keep_alive", self.keep_alive)
         positive_seconds("dns_ttl", self.dns_ttl)
+        # 0 is allowed: who leaves wants no waiting at all
         if self.close_grace < 0 or not math.isfinite(self.close_grace):
             raise ConfigurationError("close_grace", f"{self.close_grace} is not a number of seconds from 0")
         if self.proxy is not None:
@@ -254,6 +262,7 @@ def use_proxy(address: str) -> None:
         ConfigurationError: It is not the address of an HTTP proxy.
     """
     web_address("--proxy", address, "http://HOST:PORT")
+    # in the environment rather than in a variable: worker processes of this one inherit it
     os.environ["HL_PROXY"] = address
 
 
@@ -284,6 +293,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """Read ``HL_*``, each with its ``GHL_*`` fallback; an empty variable counts as absent."""
+        # compose files and CI export a variable that has no value as an empty one
         values = os.environ if environ is None else environ
 
         def first(*names: str) -> str | None:
@@ -309,6 +319,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
             token_store=first("HL_TOKEN_STORE") or in_a_file,
             store_key=Secret(store_key) if store_key else None,
             postgres=Secret(postgres) if postgres else None,
+            # commas and spaces both: lists in .env files are written either way
             rules_off=frozenset((first("HL_RULES_OFF") or "").replace(",", " ").split()),
             watch_secret=Secret(watch_secret) if watch_secret else None,
             sandbox_timezone=first("HL_SANDBOX_TIMEZONE"),

@@ -72,6 +72,7 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def remaining(self, wall: float) -> float:
         """Return the remaining seconds at ``wall``, at most ``life`` even if the clock was set back."""
+        # a clock that was set back must not lengthen the life of a token
         return self.life - max(wall - self.obtained_at, 0.0)
 
     def replace(self, **changes: Any) -> TokenSet:
@@ -111,6 +112,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 def installation(grant: TokenSet, wall: float) -> Installation:
     """Return the public facts of ``grant`` at ``wall``."""
     refresh = fingerprint(grant.refresh_token)
+    # compared by fingerprint: a later refresh token makes both marks void without a write that clears them
     if grant.lost is not None and grant.lost == refresh:
         state = "lost"
     elif grant.refreshing is not None and grant.refreshing == refresh:
@@ -124,7 +126,9 @@ def installation(grant: TokenSet, wall: float) -> Installation:
         location_id=grant.location_id,
         user_id=grant.user_id,
         scopes=tuple(grant.scope.split()),
+        # whole seconds: the fraction is that of our clock, and means nothing to people
         expires_at=datetime.fromtimestamp(round(grant.expires_at), UTC),
+        # a token of a location can be made again from that of its company, and needs no refresh token
         refreshable=grant.minted or grant.refresh_token is not None,
         minted=grant.minted,
         state=state,
@@ -169,6 +173,7 @@ def grant_from_answer(answer: TokenGrant, wall: float, previous: TokenSet | None
     location = answer.location_id or (previous.location_id if previous else None)
     company = answer.company_id or (previous.company_id if previous else None)
     kind = answer.user_type or (previous.kind if previous else None)
+    # the field is not always there; a location in the answer decides in its place
     if kind not in (COMPANY, LOCATION):
         kind = LOCATION if location else COMPANY
     refresh = Secret(answer.refresh_token) if answer.refresh_token else None

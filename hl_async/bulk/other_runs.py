@@ -53,6 +53,7 @@ async def find_earlier(run: Run, hl: HighLevel) -> list[Earlier]:
         hl: The client.
     """
     planned: dict[str, dict[str, list[ItemRow]]] = {}
+    # rejected and skipped documents create nothing, so an earlier copy of them doubles nothing
     for row in await run.each(State.PLANNED):
         planned.setdefault(row.location, {}).setdefault(source_mark(row.source_id), []).append(row)
 
@@ -63,6 +64,7 @@ async def find_earlier(run: Run, hl: HighLevel) -> list[Earlier]:
         found = []
         for other in reading.other_runs:
             if rows := planned[lane].get(other.origin.mark):
+                # several planned documents may share a source id; the likeliest one is asked about
                 row, related = await nearest(run, rows, other.origin)
                 origin, made = other.origin, other.created
                 found.append(
@@ -80,6 +82,7 @@ async def find_earlier(run: Run, hl: HighLevel) -> list[Earlier]:
         return found
 
     found: list[Earlier] = []
+    # each location has a budget of its own, so that reading them one by one would only wait
     async with bulk_map(look, planned, limit=_LOCATIONS_AT_ONCE) as outcomes:
         async for outcome in outcomes:
             found += outcome.result()
@@ -128,6 +131,7 @@ def question(found: Sequence[Earlier], source_name: str, journals: dict[str, str
     files = list(dict.fromkeys(journals[one.run] for one in found if one.run in journals))
     by = f"; their journal is {', '.join(files)}" if files else ""
     number, where = len({one.ordinal for one in found}), _where(found)
+    # equal contents under another name are nearly always the same system, called differently this time
     equal = related[Relation.SAME] + related[Relation.RENAMED]
     contents = f"{equal:,} of them have the same contents" if equal else "none of them has the same contents"
     if related[Relation.OTHER] == len(found):
@@ -166,6 +170,7 @@ def _when(found: Sequence[Earlier]) -> str:
     if not moments:
         return ""
     first, last = (datetime.fromtimestamp(one, UTC) for one in (min(moments), max(moments)))
+    # a run of seconds has one moment for people
     until = f" to {last:%-d %b %H:%M}" if last - first >= _MINUTE else ""
     return f", created {first:%-d %b %H:%M}{until} UTC"
 
@@ -173,7 +178,9 @@ def _when(found: Sequence[Earlier]) -> str:
 def _journals_of(folder: Path, runs: set[str]) -> dict[str, str]:
     """Return the journal files of runs by the run's id, as far as they lie in ``folder``."""
     found: dict[str, str] = {}
+    # the folder may be a home directory: it is looked at for a hint, and not searched
     for path in sorted(folder.glob("*.db*"))[:_JOURNALS]:
+        # opening the companion files of a database as databases could break the run that writes them
         if path.name.endswith(("-wal", "-shm", ".lock")):
             continue
         run = _run_of(path)

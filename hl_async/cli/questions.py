@@ -10,7 +10,7 @@ from hl_async.cli.app import fail
 
 
 def confirmed(question: str, *, option: str = "--yes") -> bool:
-    """Ask for a yes or no; where nobody can answer, name the option that does."""
+    """Ask for a yes or no; without a terminal, name the option that answers."""
     if not sys.stdin.isatty():
         fail(f"not a terminal: give {option}")
     return click.confirm(question, err=True)

@@ -24,6 +24,7 @@ class CallError(HighLevelError):
 
     def __init__(self, message: str, *, operation: str = "", attempts: int = 0, elapsed: float = 0.0) -> None:
         super().__init__(message)
+        # kept apart from the text: callers that log fields of their own want it without the operation
         self.message = message
         self.operation = operation
         self.attempts = attempts
@@ -117,6 +118,7 @@ class OutcomeUnknown(CallError):
     ) -> None:
         super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
         self.reason = reason
+        # a lost answer has neither; a program that logs both need not look at the reason first
         self.status: int = getattr(reason, "status", 0)
         self.body: str = getattr(reason, "body", "")
 
@@ -130,6 +132,7 @@ class OnceUndecided(OutcomeUnknown):
 
     def __init__(self, message: str, *, candidates: Sequence[str], operation: str = "") -> None:
         super().__init__(message, operation=operation)
+        # a tuple: an error travels through handlers that must not change each other's view
         self.candidates = tuple(candidates)
 
 

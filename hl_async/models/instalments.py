@@ -101,6 +101,7 @@ def instalments(
     )
     if len(shares) < 2:
         raise InvalidRequest("percents", "needs at least two instalments, or the number of equal ones")
+    # exact, without a tolerance: the rest would be missing from the last instalment or be paid twice
     if sum(shares) != _HUNDRED:
         raise InvalidRequest("percents", f"add up to {sum(shares)}, not to 100")
     if total is not None:
@@ -133,6 +134,7 @@ def _share(value: Decimal | int | str, index: int) -> Decimal:
     share = amount_of(value, f"percents[{index}]")
     if share <= 0:
         raise InvalidRequest(f"percents[{index}]", f"{share} is not above 0")
+    # the API would cut the further decimals, and the parts would no longer come to 100
     if share != share.quantize(_PLACES, ROUND_HALF_UP):
         raise InvalidRequest(f"percents[{index}]", f"{share} has more than four decimals")
     return share

@@ -134,6 +134,8 @@ class UnknownEvent(WebhookEvent, kw_only=True):
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+# lenient where the events are strict: a delivery with one odd field is still acknowledged, or it would be sent again
+# for days
 class Envelope(msgspec.Struct, kw_only=True, frozen=True):
     """The envelope of an event. Ids that are not text, and times that are not valid, count as missing."""
 
@@ -185,6 +187,7 @@ def moment(value: Any) -> datetime | None:
         return None
     try:
         if isinstance(value, int | float | Decimal):
+            # no source states the unit of a number: read as seconds, today in milliseconds would be in a far century
             seconds = float(value)
             return datetime.fromtimestamp(seconds / 1000 if seconds >= _MILLISECONDS_FROM else seconds, UTC)
         if isinstance(value, str):

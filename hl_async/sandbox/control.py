@@ -27,6 +27,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
     name = request.path.removeprefix("/_sandbox").strip("/") or "state"
     action = _ACTIONS.get((request.method, name))
     if action is None:
+        # Found by asking: another language has no help for these paths.
         return _json({"error": "unknown", "known": [f"{m} /_sandbox/{n}" for m, n in _ACTIONS]}, 404)
     raw = await request.read()
     if raw and request.content_type != "application/json":
@@ -106,6 +107,7 @@ def _put_faults(box: SandboxState, body: dict[str, Any], query: dict[str, str]) 
         # A script goes before chance: its faults meet the next requests in this order.
         box.faults.script(operation, *(Fault(name) for name in names))
     for name, seconds in (body.get("times") or {}).items():
+        # A slotted class: an unknown name raises, and the caller gets the 400.
         setattr(box.faults.times, name, float(seconds))
     return _get_faults(box, body, query)
 
@@ -130,6 +132,7 @@ def _add_app(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> 
 
 
 def _authorise(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    # Stands for the person who would install the app in a browser.
     return {"code": box.authorise(body["client_id"], body.get("location_id"))}
 
 

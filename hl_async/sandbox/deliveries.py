@@ -48,6 +48,7 @@ class WebhookSender:
             ) from None
         if seed is not None and len(seed) != 32:
             raise ConfigurationError("seed", "must have 32 bytes")
+        # A key of the sandbox's own: the real one is HighLevel's secret.
         private = Ed25519PrivateKey.generate() if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
         self._sign = private.sign
         self._wall = wall

@@ -178,6 +178,7 @@ class FaultPlan:
 
     def take(self, operation: str, number: int) -> Fault | None:
         """Return the fault for request `number` (from 1), if any."""
+        # The script wins, so that a test of one fault may run under a profile of many.
         fault = self._scripted(operation) or self._thrown(number)
         if fault is not None:
             self.injected[fault] = self.injected.get(fault, 0) + 1
@@ -197,6 +198,7 @@ class FaultPlan:
         # order.
         digest = hashlib.sha256(f"{self.seed}:{number}".encode()).digest()
         die = int.from_bytes(digest[:8], "big") / 2**64
+        # One die for all faults, so that their rates add up and a request meets one fault at most.
         for fault, rate in self.rates.items():
             if die < rate:
                 return fault
@@ -266,6 +268,7 @@ async def before(fault: Fault | None, times: FaultTimes, request: web.Request) -
             await asyncio.sleep(times.latency)
         case Fault.STALL:
             await asyncio.sleep(times.stall)
+            # A proxy in front of the API gives up in the same way: no answer, and the operation never began.
             return _hang_up(request)
         case Fault.LATE_COMMIT:
             await asyncio.sleep(times.late)
@@ -288,6 +291,7 @@ async def after(
             return _hang_up(request)
         case Fault.LATE_ANSWER:
             await asyncio.sleep(times.late)
+        # The two that look alike to a client: the change was made, and the answer denies it.
         case Fault.ERROR_500_AFTER:
             return _error(500, "Internal server error")
         case Fault.TIMED_OUT_AFTER:
@@ -301,6 +305,7 @@ async def after(
         case Fault.SLOW_DRIP:
             return await _drip(request, times, status, content, headers)
         case Fault.GZIP_BOMB:
+            # Small on the wire, so that only a bound on the decoded size can stop it.
             packed = gzip.compress(b" " * _BIG)
             return web.Response(
                 status=status,
@@ -319,6 +324,7 @@ async def after(
 
 def _raw(fault: Fault | None, status: int, content: bytes) -> bytes | None:
     """Return the bytes of an answer that no HTTP server would send on purpose."""
+    # Written by hand, because aiohttp refuses to send a message that contradicts its own header.
     line = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n" % status
     half = content[: len(content) // 2]
     match fault:
@@ -345,6 +351,7 @@ async def _drip(
     response = web.StreamResponse(status=status, headers=headers | {"Content-Type": _JSON})
     response.content_length = len(content)
     await response.prepare(request)
+    # Each piece comes within a read timeout; only the total of the attempt can end a body that drips.
     step = max(1, len(content) // 5)
     for start in range(0, len(content), step):
         await response.write(content[start : start + step])

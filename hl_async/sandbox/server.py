@@ -79,6 +79,7 @@ class Sandbox(SandboxState):
             app, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.1, logger=_quiet
         )
         await self._runner.setup()
+        # Before the first request can arrive: its event would have no loop to be sent from.
         self.webhooks.open()
         site = web.TCPSite(self._runner, self.host, self.port, backlog=1024, ssl_context=self.ssl)
         await site.start()
@@ -90,6 +91,7 @@ class Sandbox(SandboxState):
     async def __aexit__(self, *_: object) -> None:
         await self.webhooks.aclose()
         for transport in list(self.open_connections):
+            # Keep-alive connections would hold the shutdown until their clients let go of them.
             transport.abort()  # type: ignore[attr-defined]
         if self._runner is not None:
             await self._runner.cleanup()
@@ -115,6 +117,8 @@ class Sandbox(SandboxState):
             raw = await request.read()
         except web.HTTPException as error:  # a body over client_max_size
             return _json(error.status, {"statusCode": error.status, "message": error.reason})
+        # Counted after the body is there: a request that broke off would otherwise shift the faults of all later
+        # ones.
         self.count += 1
         record = RequestRecord(
             self.count,
@@ -148,6 +152,7 @@ class Sandbox(SandboxState):
                 self.recorder.answered(record.number, early.headers.items(), getattr(early, "body", None))
                 return early
             status, document = self._perform(operation, ids, record, request, raw, headers)
+            # A live answer lacked it although the invoice existed: docs/api-facts.md#api-estimate-to-invoice
             if fault is Fault.NO_INVOICE_KEY and isinstance(document, dict) and "invoice" in document:
                 document = {name: value for name, value in document.items() if name != "invoice"}
         except Refusal as refusal:
@@ -155,6 +160,7 @@ class Sandbox(SandboxState):
             record.refused = status == 429
         record.status = status
         record.elapsed = self.clock.monotonic() - record.at
+        # Kept with the request, so that a test can compare the budget of client and server call by call.
         if "X-RateLimit-Remaining" in headers:
             record.remaining = int(headers["X-RateLimit-Remaining"])
         content = b"" if document is None else _encoder.encode(document)

@@ -47,6 +47,7 @@ _CAUSES: Final = {
     "text2pay-invoice": "InvoiceCreate",
     "update-invoice": "InvoiceUpdate",
     "send-invoice": "InvoiceSent",
+    # A first guess: `event_of` looks at the invoice, which may be paid in part.
     "record-invoice": "InvoicePaid",
     "void-invoice": "InvoiceVoid",
     "delete-invoice": "InvoiceDelete",
@@ -85,6 +86,7 @@ def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
     if 200 <= last < 300:
         return None
     if last == 429:
+        # Only the 429s are counted: a failure between them has its own pauses and its own end.
         return RETRY_EVERY if statuses.count(429) < TRIES else None
     pause = FIRST_PAUSE * 2.0 ** (len(statuses) - 1)
     return pause if elapsed + pause <= GIVE_UP_AFTER else None
@@ -106,6 +108,7 @@ def event_of(
         return None
     invoice = answer if "_id" in answer else answer.get("invoice")
     if invoice is None and operation == "create-invoice-from-estimate" and invoices:
+        # The one that was created just now: dictionaries keep the order of creation.
         invoice = list(invoices.values())[-1]
     if not isinstance(invoice, Mapping) or "_id" not in invoice:
         return None
@@ -150,6 +153,7 @@ class Webhooks:
     @property
     def public_key(self) -> str:
         """The key that verifies signatures, for ``hl_async.webhooks``."""
+        # Fails here if cryptography is missing, not in a task whose error no test would see.
         return self._signer().public_key
 
     def send_to(self, url: str) -> None:
@@ -168,6 +172,7 @@ class Webhooks:
 
     def operation_done(self, operation: str, body: Document, answer: Any, place: LocationState) -> None:
         """Announce the change of an operation. Never waits, and never fails the call."""
+        # Copying an invoice for an event costs every call; most sandboxes have no receiver.
         found = event_of(operation, body, answer, place.invoices) if self.receivers else None
         if found is not None:
             self.announce(*found)
@@ -225,6 +230,7 @@ class Webhooks:
 
     async def aclose(self) -> None:
         """Stop delivering."""
+        # First, so that a thread cannot queue a delivery behind the tasks that are cancelled below.
         self._loop = None
         for task in list(self._tasks):
             task.cancel()

@@ -63,6 +63,7 @@ class MemorySeenStore:
             # A released key may have been claimed again, with a later end.
             if self._ends.get(old) == end:
                 del self._ends[old]
+        # expired keys behind a later end are still in the dictionary
         if self._ends.get(key, now) > now:
             return False
         end = now + ttl
@@ -107,12 +108,14 @@ class Router:
         wall: Callable[[], float] = time.time,
     ) -> None:
         for name, value in (("keys", keys), ("legacy_keys", legacy_keys)):
+            # one text would come apart into characters, and every delivery would be refused
             if isinstance(value, str):
                 raise ConfigurationError(name, "must be a sequence of keys, not one text")
         if not keys and not legacy_keys:
             raise ConfigurationError("keys", "is empty; give at least one public key")
         if not max_age > 0:
             raise ConfigurationError("max_age", "must be a positive number of seconds")
+        # a wrong key shows at start-up, not with the first delivery of the night
         prepare(keys, legacy_keys)
         self._keys = tuple(keys)
         self._legacy_keys = tuple(legacy_keys)
@@ -189,8 +192,10 @@ class Router:
         if not await self._seen.claim(delivery.key, self._retention):
             raise DeliveryReplayed(f"the delivery {delivery.key} was accepted before")
         try:
+            # one after the other: a handler may rely on those that were registered before it
             for handler in self._wanting(event):
                 await handler(event)
+        # a cancelled handler has not handled the event either
         except BaseException:
             await self._seen.release(delivery.key)
             raise

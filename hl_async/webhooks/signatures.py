@@ -54,6 +54,7 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
 
 def _signature(headers: Headers, name: str) -> str | None:
     """Return the value of a header, or None if it is missing, empty or the literal ``N/A``."""
+    # a set: proxies repeat a header, and the same value twice contradicts nothing
     found: set[str] = set()
     for raw, value in _pairs(headers):
         key = _text(raw, "a name")
@@ -113,6 +114,7 @@ def _decoded(text: str, length: int | None) -> bytes:
 
 def _check_ed25519(body: bytes, text: str, keys: Sequence[str]) -> None:
     signature = _decoded(text, _ED25519_LENGTH)
+    # several keys are valid while one replaces another
     for key in keys:
         if _ed25519(key)(signature, body):
             return
@@ -127,6 +129,7 @@ def _check_rsa(body: bytes, text: str, keys: Sequence[str]) -> None:
     raise SignatureInvalid("the legacy signature belongs to another body or another key")
 
 
+# parsing a key takes longer than checking a signature with it
 @lru_cache(maxsize=32)
 def _ed25519(key: str) -> Callable[[bytes, bytes], bool]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -168,6 +171,7 @@ def _load(key: str) -> Any:
     from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
     try:
+        # both forms are in use: documentation shows PEM, settings hold one line
         if "-----BEGIN" in key:
             return load_pem_public_key(key.strip().encode())
         return load_der_public_key(base64.b64decode("".join(key.split()), validate=True))
@@ -184,6 +188,7 @@ def prepare(keys: Sequence[str], legacy_keys: Sequence[str]) -> None:
             _ed25519(key)
         for key in legacy_keys:
             _rsa(key)
+    # an extra, because most programs of this package receive no webhooks
     except ImportError:
         raise ConfigurationError(
             "webhooks", "verifying needs the package cryptography: pip install 'hl-async[webhooks]'"

@@ -20,7 +20,7 @@ from hl_async.bulk.stages.steps import (
 
 
 class StepStatements(ABC):
-    """Named statements about steps. Before the first step is planned there are no tables, and nothing is found."""
+    """Named statements about steps. The tables are created with the first step; until then, nothing is found."""
 
     @abstractmethod
     async def query(self, name: str, **values: Any) -> Sequence[Any]:

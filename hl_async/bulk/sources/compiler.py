@@ -119,6 +119,7 @@ def compile_document(
     Raises:
         InvalidRequest: The document cannot become a request; names field and value.
     """
+    # the run knows a document by this id alone: two without one would be taken for the same
     if not document.source_id.strip():
         raise InvalidRequest("source_id", "is empty: the lines belong to no document")
     settings = _settings_for(document, settings)
@@ -135,7 +136,7 @@ def compile_document(
 
 
 class _Origin(NamedTuple):
-    """Where a document comes from, and what is the same for all documents of its source."""
+    """The origin of a document, with the facts that all documents of its source share."""
 
     ordinal: int
     latest: date
@@ -154,6 +155,7 @@ def _compile(document: Document, settings: SourceSettings, origin: _Origin, note
     ):
         notes.append(state_note(state, settings.kind, settings.states))
         if settings.states == "notes":
+            # terms are shown on the document, where the people who work with it look
             text = f"{document.terms_notes}\n{_STATUS}: {state}".strip()
             document = msgspec.structs.replace(document, terms_notes=text)
     naming = Naming(settings.kind, origin.rules, cut=settings.cut_names, notes=notes)
@@ -228,6 +230,7 @@ def _body(
     naming: Naming,
 ) -> _Body:
     title = naming.fit("title", document.title or settings.title or settings.kind.capitalize())
+    # a title of the settings names no document: all of a source would have one name
     given = document.name or (title if document.title else "")
     made = f"{settings.kind.capitalize()} {document.number or document.source_id}"
     common: dict[str, Any] = {
@@ -245,6 +248,7 @@ def _body(
     schedule = None
     if document.deposit is not None or document.schedule:
         schedule = instalments_of(document, prices.total, currency)
+        # said rather than dropped in silence: a customer may rely on these days
         if any(one.due for one in (document.deposit, *document.schedule) if one is not None):
             naming.notes.append("due dates of instalments are left out: the API has no field for them")
     if settings.kind == "invoice":
@@ -346,6 +350,7 @@ def _estimate(document: Document, common: dict[str, Any], ends: date, naming: Na
             body.estimate_number = int(document.number)
             if document.number_prefix:
                 body.estimate_number_prefix = document.number_prefix
+        # a number with letters has no field in the API, and people search the account for it
         elif document.number not in body.name and document.number not in body.title:
             body.name = naming.fit("name", f"{document.number} {body.name}", composed=True)
     if document.status or document.number or document.po_number or document.custom_fields:
@@ -353,6 +358,8 @@ def _estimate(document: Document, common: dict[str, Any], ends: date, naming: Na
         kept: dict[str, Any] = {field: value for field, value in given if value}
         if document.custom_fields:
             kept["custom_fields"] = document.custom_fields
+        # the API takes an object of ours here (docs/api-facts.md#api-meta): the words of the source stay with the
+        # document
         body.meta = {"source": kept}
     return body
 

@@ -83,6 +83,7 @@ def without_credits(document: Document, currency: str, notes: list[str]) -> Docu
 
 
 def _is_below(line: DocumentLine) -> bool:
+    # exactly one of the two is negative; returns are stated as a negative quantity or as a negative price
     return (sound("amount", line.amount) < 0) is not (sound("qty", line.qty) < 0) and bool(
         line.amount and line.qty
     )
@@ -167,6 +168,7 @@ def _absorb(lines: list[DocumentLine], credit: _Credit, currency: str, *, is_spr
 def _is_alike(line: DocumentLine, credit: _Credit, *, is_spread: bool) -> bool:
     if line.tax_inclusive is not credit.inclusive:
         return False
+    # taxes of the document are spread over the taxable lines: a credit must lower the base that it belongs to
     if is_spread and not line.taxes and line.taxable is not credit.taxable:
         return False
     if all(tax.rate is None for tax in (*line.taxes, *credit.taxes)):

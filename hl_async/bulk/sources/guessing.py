@@ -116,6 +116,8 @@ def _guessed(table: _Table) -> _Guess:
     document = found.choose(DOCUMENT)
     contact = found.choose(CONTACT)
     if "name" not in contact and "company" in contact:
+        # a document wants a name (docs/api-facts.md#api-contact), and business customers often have only their
+        # company
         contact["name"] = contact["company"]
     is_list = _settle(line, document, found)
     currency = found.take(CURRENCY, TEXT)
@@ -354,6 +356,7 @@ def _dates(columns: Sequence[Sequence[str]]) -> list[str]:
     fits = day_forms(samples)
     if len(fits) == 1:
         return [f"date_format = {_text(fits[0])}"]
+    # choosing for the user would swap day and month in every document, and nothing would look wrong
     if fits:
         return [
             f"# date_format = {' or '.join(map(_text, fits))}: {samples[0]!r} has both readings, choose one"

@@ -25,6 +25,7 @@ COLUMN: Final = re.compile(r"\{([^{}]+)\}")
 _LONGEST: Final = 36_500
 
 
+# unknown keys are refused in every section: a misspelled one would be a setting that silently does nothing
 class ExclusionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Leaves out documents (``skip``, ``reject``) or rows (``drop``) where a column matches a regular expression."""
 
@@ -45,6 +46,7 @@ class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_row: int = 0
     no_header: bool = False
     fill_down: bool = False
+    # rows that a filter hid in the spreadsheet: left out on purpose or forgotten, which only a person knows
     hidden: Literal["reject", "keep", "skip"] = "reject"
     multiline: bool = False
     formula_text: bool = False
@@ -193,6 +195,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.document.kind and not COLUMN.search(self.document.kind):
             try:
+                # checked here, or every single document would be rejected for the same word
                 kind_of(self.document.kind)
             except InvalidRequest as error:
                 raise SourceError(f"{path}: document.{error}; or name the column that says it") from None
@@ -209,6 +212,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{path}: document.expiry_days: {self.document.expiry_days} is not 0 to {_LONGEST}"
             )
         try:
+            # the same decimal sign for thousands would read every amount wrongly, not one
             self.settings().numbers.check()
         except InvalidRequest as error:
             raise SourceError(f"{path}: line: {error}") from None
@@ -280,6 +284,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise SourceError(
                     f"the header has {name!r} more than once; write {name}#1 for the first, {name}#2 for the second"
                 )
+            # headers differ by a blank or a capital more often than a column is missing
             near = difflib.get_close_matches(name, header, 3, 0.5)
             hint = (
                 f"; did you mean {' or '.join(map(repr, near))}?"

@@ -28,7 +28,7 @@ _LOCAL: Final = {
     "DKK": ("kr.", "kr"), "PLN": ("zł",), "CZK": ("Kč",), "CHF": ("SFr.", "Fr."), "ZAR": ("R",), "MYR": ("RM",),
     "IDR": ("Rp",), "HUF": ("Ft",), "RON": ("lei",),
 }  # fmt: skip
-"""What stands around amounts of one currency; several currencies share some of it."""
+"""Signs around the amounts of a currency; several currencies share some of them."""
 # a dollar sign stands for any of twenty currencies, these stand for one
 _OWN: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₫": "VND"}
 """Signs that mean one currency."""

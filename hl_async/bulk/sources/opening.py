@@ -133,6 +133,7 @@ def open_source(
 def _is_foreign(path: Path) -> bool:
     """Return whether NDJSON holds records of another system rather than documents."""
     for _, _, value in json_values(path):
+        # the first record decides: a file of one system has one shape
         if not isinstance(value, dict) or {"source_id", "sourceId", "_id"} & set(value):
             return False
         return detected(path) is not None
@@ -158,6 +159,7 @@ def _advice(path: Path) -> str:
 
 
 def _with_kind(settings: SourceSettings, kind: Kind | None) -> SourceSettings:
+    # a kind that is named holds for every document, those of the other kind too
     return settings if kind is None else msgspec.structs.replace(settings, kind=kind, convert=True)
 
 
@@ -183,6 +185,7 @@ def _query_source(
             raise SourceError(f"{sql}: {getattr(error, 'strerror', None) or error}") from None
         found = parse_profile(sql.stem, text)
         query = found.query
+        # errors then name the file that the user wrote, not the name of a profile
         query.label = str(sql)
     else:
         found = profile_of(profile or "", first)
@@ -211,6 +214,7 @@ def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Pat
     expected = [spec.name for spec in query.tables]
     tables: dict[str, Path] = {}
     for given, path in named:
+        # in the order in which the query names them, as people list the files
         name = given or next((one for one in expected if one not in tables), table_name(path))
         if name in tables:
             raise ConfigurationError("source", f"two files are the table {name!r}; write NAME={path}")
@@ -220,6 +224,7 @@ def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Pat
 
 def _reject_columns(path: Path, profile: Profile, settings: SourceSettings) -> list[str] | None:
     spec = profile.main
+    # records cannot go back into a table: their rejects are NDJSON
     if spec.is_json or spec.is_iif or not spec.key or path.suffix.lower() in _JSON_ONLY:
         return None
     start = table_start(path, settings, spec.columns, search=True, renames=spec.renames())

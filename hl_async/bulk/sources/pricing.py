@@ -60,6 +60,7 @@ def prices_of(document: Document, currency: str) -> Prices:
     try:
         return _priced(document, currency, notes)
     except BelowZero as error:
+        # a document of credits alone has nothing they could be taken from
         if not has_more_than_credits(document):
             problem = f"{error.problem}; a credit note is not an estimate or invoice, so leave it out (skip)"
             raise InvalidRequest(error.field, problem) from None
@@ -86,6 +87,7 @@ def _priced(document: Document, currency: str, notes: list[str]) -> Prices:
     # rounded per line, as the API does (docs/api-facts.md#api-totals)
     bare = [rounded(line.amount * line.qty, currency) for line in lines]
     discount = _discount(document, entries, bare)
+    # systems discount the goods, not their shipping; the API knows no such difference
     if discount.value and document.discount is not None and len(bare) > len(document.lines):
         discount = _on_lines_only(document, discount, lines, bare, currency, notes)
     if not document.taxes and not any(entry.taxes for entry in entries):
@@ -137,6 +139,7 @@ def _line(entry: DocumentLine | DocumentCharge, currency: str, notes: list[str])
     if not name:
         raise InvalidRequest("name", "is empty")
     if qty < 0 or amount < 0:
+        # minus times minus would be a charge, and no export means that: the sign of one column is wrong
         if qty < 0 and amount < 0:
             raise InvalidRequest("qty", f"{qty} is negative, and so is the amount of {amount}")
         raise (
@@ -197,6 +200,7 @@ def _discount(
     value = sound("discount", found.value)
     if value < 0 or (value > (_HUNDRED if found.type == "percentage" else subtotal)):
         raise InvalidRequest("discount", f"{value} is not a {found.type} discount of {subtotal}")
+    # a discount in percent is the same before and after tax; a fixed one is not
     if found.after_tax and taxed and found.type == "fixed":
         raise InvalidRequest("discount", f"{value} is taken after tax; the API takes discounts before tax")
     if found.type == "fixed" and any(entry.tax_inclusive and entry.taxes for entry in entries):
@@ -224,9 +228,11 @@ def _on_lines_only(
     if off > subtotal:
         raise InvalidRequest("discount", f"{off} is more than the lines come to, {subtotal}")
     entries: list[DocumentLine | DocumentCharge] = [*document.lines, *document.charges]
+    # taxes that are amounts do not move with a price, so the lines may keep theirs
     if _taxes_are_amounts(document, entries) and not any(one.tax_inclusive for one in entries):
         return PricedDiscount(off, "fixed")
     parts = [rounded(one * off / subtotal, currency) for one in bare[:count]]
+    # a cent on the largest line changes its unit price least
     largest = max(range(count), key=lambda index: bare[index])
     # the parts are rounded one by one, the discount as a whole
     parts[largest] += off - sum(parts, _ZERO)

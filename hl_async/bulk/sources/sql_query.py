@@ -1,4 +1,4 @@
-"""Internal. What is known of a query before it runs: its tables, its settings, the columns that it mentions."""
+"""Internal. A query before it runs: its tables, its settings, the columns that it mentions."""
 
 from __future__ import annotations
 

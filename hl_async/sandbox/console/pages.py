@@ -58,6 +58,7 @@ def overview(box: SandboxState) -> str:
                 "budget": "" if left is None else f"{left:,} of {box.rate_max:,}",
             }
         )
+    # The token is the sandbox's own and opens nothing else, so the page may show it.
     exports = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
     return page(
         "overview.html",
@@ -81,6 +82,7 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
     held = _held(place, kind)
     found = [
         one
+        # Newest first, as in the account.
         for one in reversed(held.values())
         if (not status or status == _status(one)) and wanted.lower() in str(one.get("name", "")).lower()
     ]
@@ -129,6 +131,7 @@ def document(
         paper=paper(found, kind, place.zone if place else None),
         is_for_customers=kind in ("estimates", "invoices"),
         customer_actions=actions,
+        # The reason stands where the buttons would be, because an empty place looks like a fault of the page.
         no_action="A draft has to be sent before a customer sees it."
         if _status(found) == "draft"
         else f"It is {_status(found)}: the customer's page offers no action.",
@@ -136,6 +139,7 @@ def document(
         due=str(found.get("amountDue") or ""),
         related=_related(box, place, base, kind, found),
         history=_history(place, found, currency),
+        # `ensure_ascii` would show names of customers as escapes.
         json=json.dumps(found, indent=2, ensure_ascii=False, default=_plain),
     )
 
@@ -232,6 +236,7 @@ def faults(box: SandboxState, token: str, said: str = "") -> str:
         here="faults",
         token=token,
         said=said,
+        # Rates can be set one by one as well: then no name fits, and a wrong one would mislead.
         profile=next((name for name, rates in PROFILES.items() if rates == box.faults.rates), "own rates"),
         profiles=list(PROFILES),
         seed=box.faults.seed,
@@ -320,6 +325,7 @@ def _related(
     if kind == "invoices":
         source = place.estimates.get(found.get("sourceId"))
         return links if source is None else [*links, _link(base, "estimates", "Made from estimate", source)]
+    # Searched, because an estimate does not name its invoices; the API links them in this direction alone.
     made = (one for one in place.invoices.values() if one.get("sourceId") == found["_id"])
     return links + [_link(base, "invoices", "Turned into invoice", one) for one in made]
 
@@ -370,6 +376,7 @@ def _time(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    # For the eye alone: the answers of the API are encoded without this detour.
     return float(value) if isinstance(value, Decimal) else str(value)
 
 

@@ -301,3 +301,75 @@ def test_a_known_export_is_known_whatever_delimiter_and_encoding_a_program_saved
 def test_quoted_semicolons_are_found_without_being_declared(tmp_path: Path) -> None:
     text = (HEAD + "A-1,Door,5.00,1,5.00\n").replace(",", '";"').replace("\n", '"\n')
     assert outcome(tmp_path, '"' + text.replace("\nA", '\n"A')) == {"A-1": "5.00"}
+
+
+# -------------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4-Mar-24", "04 Mar 24", "04MAR2024", "Mon, 04 Mar 2024", "Monday, March 4, 2024", "March 4th, 2024", "2024.03.04", "2024/3/4",
+    ],
+)  # fmt: skip
+def test_days_with_one_reading_need_no_setting(text: str) -> None:
+    assert str(read_day("issue_date", text)) == "2024-03-04"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("2024-02-30", "such as 2024-12-31; this day does not exist"), ("N/A", "such as 2024-12-31")],
+)
+def test_text_that_no_setting_makes_a_day_names_none(text: str, said: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_day("issue_date", text)
+    assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize("text", ["-", "$ -", " -   "])
+def test_a_dash_for_zero_says_what_to_write(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="a spreadsheet shows zero so: write 0, or nothing"):
+        read_number("amount", text)
+
+
+def test_a_total_with_cents_of_a_currency_without_any_is_refused(tmp_path: Path) -> None:
+    query = QUERY.replace("USD", "JPY")
+    found = outcome(tmp_path, HEAD + "A-1,Door,5.55,1,5.55\nA-2,Door,5,1,5.00\n", query)
+    assert found == {"A-1": "total: the source says 5.55, but JPY has no smaller unit", "A-2": "5"}
+
+
+def test_quotes_that_are_not_doubled_say_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match='line 2: .* a quote inside a quoted cell has to be doubled: ""'):
+        outcome(tmp_path, HEAD + 'A-1,"4" pipe",5.00,1,5.00\n')
+
+
+# --------------------------------------------------------------------------------------------- query
+
+
+def test_a_column_is_used_only_where_the_query_mentions_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("No,Item,Price,Tax,D'Total,Total\nA-1,Door,5.00,1.00,2.00,5.00\n")
+    # a text, a comment and a name given by the query are no mention, an apostrophe in a name begins no text
+    (tmp_path / "q.sql").write_text(
+        "-- set: currency = USD\n-- the column Total is not used\nSELECT No AS source_id, Item AS line_name, Price AS line_amount,\n"
+        "  'Tax' AS custom_note, \"D'Total\" AS custom_other, 'x' AS custom_x, 5 AS total FROM a"
+    )
+    reading = open_source([tmp_path / "a.csv"], sql=tmp_path / "q.sql", pairs=("contact_id=c1",)).read()
+    assert len(list(reading)) == 1
+    assert sorted(reading.facts.unused_money) == ["Tax", "Total"]
+
+
+def test_json_without_records_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "q.sql").write_text("SELECT id AS source_id FROM a")
+    with pytest.raises(SourceError, match=r"a.json holds no records"):
+        list(open_source([tmp_path / "a.json"], sql=tmp_path / "q.sql").read())
+
+
+def test_names_of_json_that_differ_in_capitals_only_are_in_the_record(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"id": "A-1", "price": 5, "total": 5, "Total": 6}]')
+    (tmp_path / "q.sql").write_text(
+        "-- set: currency = USD\nSELECT record->>'$.id' AS source_id, 'x' AS line_name, record->>'$.price' AS line_amount, "
+        "record->>'$.total' AS total FROM a"
+    )
+    (found,) = open_source([tmp_path / "a.json"], sql=tmp_path / "q.sql", pairs=("contact_id=c1",)).read()
+    assert isinstance(found, SourceItem) and str(found.total) == "5.00"

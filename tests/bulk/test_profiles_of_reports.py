@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,19 @@ def test_two_invoices_of_one_number_and_unreadable_amounts_of_a_list_are_refused
     found = outcome(written(tmp_path, text), "quickbooks-list", "currency=USD")
     assert found["Invoice 2001"] == "two documents of the list have this number"
     assert found["Invoice 2002"].startswith("line 4, column 'Amount': '8,00' is not a number")
+
+
+@pytest.mark.parametrize("amount", [100.0, 120.0])
+def test_quickbooks_amounts_with_or_without_the_tax_inside_are_told_apart_by_their_sum(
+    tmp_path: Path, amount: float
+) -> None:
+    record = {
+        "Id": "1", "DocNumber": "1", "TxnDate": "2024-03-04", "CurrencyRef": {"value": "GBP"}, "CustomerRef": {"value": "3", "name": "Ash"},
+        "TotalAmt": 120.0, "Balance": 120.0, "GlobalTaxCalculation": "TaxInclusive", "TxnTaxDetail": {"TotalTax": 20.0},
+        "Line": [{"Amount": amount, "DetailType": "SalesItemLineDetail", "SalesItemLineDetail": {"ItemRef": {"name": "Oak"}, "Qty": 1}}],
+    }  # fmt: skip
+    path = written(tmp_path, json.dumps([record]), "invoices.json")
+    assert outcome(path, "quickbooks") == {"1": "120.00 GBP"}
 
 
 # -------------------------------------------------------------------------------------------- Xero

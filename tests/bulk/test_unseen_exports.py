@@ -9,30 +9,16 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from exports import FURTHER, Export
 
 from hl_async import HighLevel
 from hl_async.bulk import OpenedSource, migrate, open_source
 from hl_async.bulk.stages.payments import PaymentPolicy
 
 CONTACT = "contact_id=c6tZWq1n0uEh8Rk2Lm4p"
-
-
-class Export(NamedTuple):
-    """A file, how it is read, and the totals that must arrive."""
-
-    name: str
-    text: str
-    totals: list[str]
-    profile: str | None = None
-    sql: str = ""
-    mapping: str = ""
-    pairs: tuple[str, ...] = ()
-    encoding: str = "utf-8"
-    rejected: int = 0
-    paid: str = "0"
 
 
 LEXOFFICE = Export(
@@ -233,7 +219,12 @@ def opened(export: Export, folder: Path) -> OpenedSource:
             ways[way] = folder / f"way.{way}"
             ways[way].write_text(text, "utf-8")
             assert len(text.splitlines()) <= 40
-    return open_source([path], pairs=(CONTACT, *export.pairs), **ways)
+    files: list[str | Path] = [path]
+    if export.more:
+        table, sign, name = export.more[0].rpartition("=")
+        (folder / name).write_bytes(export.more[1].encode(export.encoding))
+        files.append(f"{table}{sign}{folder / name}")
+    return open_source(files, pairs=(CONTACT, *export.pairs), **ways)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +242,7 @@ def opened(export: Export, folder: Path) -> OpenedSource:
         SHOPIFY,
         ZOHO,
         STRIPE,
+        *FURTHER,
     ],
     ids=lambda one: one.name,
 )

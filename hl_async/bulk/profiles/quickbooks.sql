@@ -12,7 +12,12 @@ WITH docs AS (  -- an ELT tool repeats a record when it changes
   QUALIFY row_number() OVER (PARTITION BY record->>'$.Id' ORDER BY (record->>'$.SyncToken')::BIGINT DESC NULLS LAST, _line DESC) = 1
 ), parts AS (
   SELECT *, (record->'$.TxnTaxDetail.TaxLine[*]')::JSON[] AS tax_lines,
-    [l for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'DiscountLineDetail'][1] AS off FROM docs
+    [l for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'DiscountLineDetail'][1] AS off,
+    list_sum([number_of(l->>'$.Amount') for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'SalesItemLineDetail']) AS sold FROM docs
+), inner_taxes AS (  -- amounts may be without the tax although the prices contain it: the sums say which
+  SELECT *, coalesce(record->>'$.GlobalTaxCalculation' = 'TaxInclusive', false)
+    AND coalesce(sold - coalesce(number_of(off->>'$.Amount'), 0) + number_of(record->>'$.TxnTaxDetail.TotalTax') <> number_of(record->>'$.TotalAmt'), true)
+    AS inside FROM parts
 )
 SELECT
   record->>'$.Id' AS source_id, 'record ' || _line AS place, record AS raw, record->>'$.DocNumber' AS number,
@@ -27,7 +32,7 @@ SELECT
   [{'name': coalesce(l->>'$.SalesItemLineDetail.ItemRef.name', l->>'$.Description', 'Item'), 'description': l->>'$.Description',
     'qty': coalesce(l->>'$.SalesItemLineDetail.Qty', '1'), 'amount': l->>'$.SalesItemLineDetail.UnitPrice', 'total': l->>'$.Amount',
     'taxable': coalesce(l->>'$.SalesItemLineDetail.TaxCodeRef.value', 'TAX') <> 'NON',
-    'tax_inclusive': coalesce(record->>'$.GlobalTaxCalculation' = 'TaxInclusive', false)}
+    'tax_inclusive': inside}
    for l in (record->'$.Line[*]')::JSON[] if l->>'$.DetailType' = 'SalesItemLineDetail'] AS lines,
   coalesce(off->>'$.DiscountLineDetail.DiscountPercent', off->>'$.Amount') AS discount_value,
   CASE WHEN off->>'$.DiscountLineDetail.DiscountPercent' IS NULL THEN 'fixed' ELSE 'percentage' END AS discount_type,
@@ -35,4 +40,4 @@ SELECT
   'Tax' AS tax_name, nullif(record->>'$.TxnTaxDetail.TotalTax', '0') AS tax_amount,
   CASE WHEN len(tax_lines) = 1 THEN tax_lines[1]->>'$.TaxLineDetail.TaxPercent' END AS tax_rate,
   record->>'$.TotalAmt' AS total, record->>'$.Balance' AS amount_due
-FROM parts
+FROM inner_taxes

@@ -29,8 +29,8 @@ SELECT
   'Tax' AS tax_name, Taxes AS tax_amount,
   "Discount Amount" AS discount_value, 'fixed' AS discount_type,
   [{'name': 'Shipping', 'amount': Shipping}, {'name': 'Duties', 'amount': Duties}] AS charges,
-  CASE WHEN "Paid at" IS NOT NULL THEN Total WHEN "Financial Status" = 'partially_paid' AND "Outstanding Balance" IS NOT NULL
-    THEN (number_of(Total) - number_of("Outstanding Balance"))::VARCHAR END AS payment_amount, "Paid at" AS payment_date,
+  CASE WHEN "Paid at" IS NOT NULL THEN number_of(Total) WHEN "Financial Status" = 'partially_paid' AND "Outstanding Balance" IS NOT NULL
+    THEN number_of(Total) - number_of("Outstanding Balance") END AS payment_amount, "Paid at" AS payment_date,
   "Payment Method" AS payment_mode, "Payment Reference" AS payment_reference,
   Total AS total, "Outstanding Balance" AS amount_due
 FROM filled JOIN sums ON sums.id IS NOT DISTINCT FROM order_name

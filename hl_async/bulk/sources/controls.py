@@ -11,7 +11,7 @@ from decimal import Decimal
 from hl_async.bulk.sources.document import Document
 from hl_async.bulk.sources.taxing import sound
 from hl_async.errors import InvalidRequest
-from hl_async.models.money import rounded
+from hl_async.models.money import minor_units, rounded
 
 
 def compare_total(document: Document, total: Decimal, currency: str) -> None:
@@ -24,6 +24,9 @@ def compare_total(document: Document, total: Decimal, currency: str) -> None:
     if document.total is None:
         return
     stated = rounded(sound("total", document.total), currency)
+    # a yen has no cents: such a total is in another currency, or in minor units
+    if not minor_units(currency) and document.total != stated:
+        raise InvalidRequest("total", f"the source says {document.total}, but {currency} has no smaller unit")
     if stated != total:
         raise InvalidRequest(
             "total", f"the source says {stated} {currency}, the lines give {total} {currency}"

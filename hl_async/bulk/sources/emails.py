@@ -12,6 +12,8 @@ _PLAIN: Final = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+\Z")
 
 def emails_in(text: str) -> tuple[str, list[str]]:
     """Return the first address of a cell and the others; text without an address stays as it is."""
+    # links of web pages carry their scheme
+    text = text.removeprefix("mailto:")
     # the usual case, before the search through the whole cell
     if not text or _PLAIN.match(text):
         return text, []

@@ -47,9 +47,16 @@ _NAMED: Final = (
     "%d %B %Y",
     "%d-%b-%Y",
     "%d/%b/%Y",
+    "%d-%b-%y",
+    "%d %b %y",
+    "%d%b%Y",
+    "%a, %d %b %Y",
+    "%A, %B %d, %Y",
     "%Y/%m/%d",
+    "%Y.%m.%d",
 )
 """Forms with one reading: the month has a name, or the year comes first."""
+_ORDINAL: Final = re.compile(r"(?<=[0-9])(?:st|nd|rd|th)\b")
 DAMAGED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", re.ASCII)
 """What a spreadsheet makes of a long number: ``1.23457E+11``."""
 _SHORTENED: Final = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?E\+[0-9]{2,}", re.ASCII)
@@ -197,6 +204,7 @@ def _day(text: str, form: str) -> date | None:
     except ValueError:
         pass
     # these forms cannot be confused with each other, so that none has to be declared
+    text = _ORDINAL.sub("", text)
     for one in _NAMED:
         try:
             return datetime.strptime(text, one).date()  # noqa: DTZ007
@@ -220,6 +228,10 @@ def _date_hint(text: str, form: str) -> str:
     for one, pattern in _COUNTED.items():
         if pattern.fullmatch(text):
             return f'; if it is {_counted(text, one)} as a number, set date_format = "{one}"'
+    if _ISO.fullmatch(text):
+        return "; this day does not exist"
+    if not any(map(str.isdigit, text)):
+        return ""
     if re.fullmatch(r"(?:19|20)[0-9]{6}", text, re.ASCII):
         return '; set date_format = "%Y%m%d"'
     if form == "%Y-%m-%d" and (parts := re.match(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{2,4})", text)):
@@ -271,7 +283,8 @@ def _problem(text: str, how: NumberFormat) -> str:
     """Why a text is not a number, with the setting that would read it."""
     shown = f"{text[:40]!r} is not a number"
     if not any(map(str.isdigit, text)):
-        return shown
+        is_dash = _without_any_sign(text) in ("-", "") and "-" in text
+        return f"{shown}; a spreadsheet shows zero so: write 0, or nothing" if is_dash else shown
     plain = text.strip()
     if plain.endswith("%"):
         return f"{shown}: it is a percentage"

@@ -213,14 +213,18 @@ def _create(connection: Any, table: StagedTable, *, is_raw: bool) -> None:
             f"FROM read_ndjson_objects({path}, maximum_object_size = 20000000)"
         )
         if not is_raw:
-            _create_nested(connection, name, base)
+            _create_nested(connection, table, name, base)
 
 
-def _create_nested(connection: Any, name: str, base: str) -> None:
+def _create_nested(connection: Any, table: StagedTable, name: str, base: str) -> None:
     """A view with one column per key of the records, nested, every leaf as text."""
     (shape,) = connection.execute(f"SELECT json_group_structure({RECORD})::VARCHAR FROM {base}").fetchone()  # noqa: S608
     structure = _as_text(msgspec.json.decode(shape)) if shape else {}
-    if not isinstance(structure, dict) or not structure:
+    if shape is None:
+        raise SourceError(f"{table.source} holds no records")
+    names = [one.lower() for one in structure] if isinstance(structure, dict) else []
+    # names that differ in capitals only are one name to the database; `record` still has both
+    if not names or len(set(names)) < len(names):
         connection.execute(f"CREATE VIEW {name} AS SELECT {LINE}, {RECORD} FROM {base}")  # noqa: S608
         return
     for own in (LINE, RECORD):

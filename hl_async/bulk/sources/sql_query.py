@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-_TEXT: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+_TEXT: Final = re.compile(r"(\"(?:[^\"]|\"\")*\")|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _ALIAS: Final = re.compile(r"\bAS\s+(?:\"[^\"]*\"|[a-z_]\w*)", re.IGNORECASE)
 
 
@@ -64,7 +64,8 @@ class SqlQuery(msgspec.Struct, kw_only=True):
 
 def without_text(query: str) -> str:
     """Return a query without comments, texts and the names that it gives to its own columns."""
-    return _ALIAS.sub(" ", _TEXT.sub(" ", query))
+    # an apostrophe in a quoted name begins no text
+    return _ALIAS.sub(" ", _TEXT.sub(lambda found: found.group(1) or " ", query))
 
 
 def mentions(bare: str, column: str) -> bool:

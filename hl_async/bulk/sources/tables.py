@@ -403,6 +403,8 @@ def _text_rows(path: Path, settings: SourceSettings, delimiter: str) -> Iterator
         problem = f"line {number + 1}: {error}"
         if "unexpected end of data" in str(error):
             problem += "; a quote that opens in or after this line is never closed"
+        if "expected after" in str(error):
+            problem += '; a quote inside a quoted cell has to be doubled: ""'
     except OSError as error:
         problem = str(error.strerror)
     except TypeError as error:

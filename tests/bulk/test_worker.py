@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from decimal import Decimal
 
 import aiohttp
@@ -23,11 +24,13 @@ from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.protocol import Copy, State, Timing
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
-from hl_async.bulk.sources.document import Document, DocumentCustomer, DocumentLine
+from hl_async.bulk.sources.document import Document, DocumentCustomer, DocumentLine, DocumentPayment
 from hl_async.bulk.sources.readers import read_documents
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.stages.customers import ContactPolicy
+from hl_async.bulk.stages.payments import PaymentPolicy
+from hl_async.bulk.stages.states import StatePolicy
 from hl_async.bulk.target import LocationTarget
 from hl_async.bulk.workers import Worker, WorkerSettings
 from hl_async.bulk.workers.dispatcher import Dispatcher, RunSettings
@@ -530,3 +533,47 @@ async def test_workers_make_contacts_within_the_lane_of_their_location(
         held = box.neighbours.of(place).contacts
         assert Counter(one["email"] for one in held.values()) == {f"p{n}@example.com": 1 for n in range(4)}
         assert {one["contactDetails"]["id"] for one in box.ledger.estimates(place)} <= set(held)
+
+
+async def test_workers_create_both_kinds_with_shared_customers_payments_and_states(
+    database: Database, box: Sandbox
+) -> None:
+    locations = [box.location_id, box.add_location()]
+    box.faults.script("create-invoice", Fault.RESET_AFTER_COMMIT, times=2)
+    box.faults.script("record-invoice", Fault.RESET_AFTER_COMMIT, times=2)
+    documents = [
+        Document(
+            source_id=f"{n}",
+            kind="invoice" if n % 2 else "estimate",
+            location=locations[n // 2 % 2],
+            status="void" if n % 8 == 7 else "",
+            due_date=date(2030, 1, 1),
+            customer=DocumentCustomer(name=f"P {n % 3}", email=f"p{n % 3}@example.com"),
+            lines=[DocumentLine(name="Door", amount=Decimal(10))],
+            payments=[DocumentPayment(amount=Decimal(4))] if n % 8 == 3 else [],
+        )
+        for n in range(32)
+    ]
+    name = next(_names)
+    async with await Run.create(PostgresJournals(database, name), fingerprint="f", location="") as run:
+        await run.plan(
+            read_documents(documents, SourceSettings(currency="USD", marks_sent=True)),
+            contacts=ContactPolicy(index_delay=0.2),
+            payments=PaymentPolicy(allow_receipts=True),
+            states=StatePolicy(sender="u1"),
+        )
+    await Dispatcher(database, server=box.url).dispatch(name, RunSettings(settle=0.2, attempt_timeout=2.0))
+    async with workers(database, box, 3) as made:
+        while not any(box.ledger.invoices(place) for place in locations):
+            await asyncio.sleep(0.01)
+        made[0].stop.set()
+    report = await report_of(database, name)
+    assert (report.created, report.state, report.kinds) == (32, "done", {"estimate": 16, "invoice": 16})
+    assert report.payments is not None and report.payments.recorded == 4
+    assert report.states is not None and report.states.reached == {"void": 4}
+    for place in locations:
+        people = box.neighbours.of(place).contacts
+        assert len(people) == 3
+        documents_there = [*box.ledger.estimates(place), *box.ledger.invoices(place)]
+        assert {one["contactDetails"]["id"] for one in documents_there} <= set(people)
+    assert sum(one["amountPaid"] for place in locations for one in box.ledger.invoices(place)) == 16

@@ -40,10 +40,13 @@ async def write_plan(
     limit: int | None,
     customers: CustomerBook,
     rules: StepRules,
-) -> None:
+) -> int:
     """Write records into `journal`, with a step for each of their customers, payments and states.
 
     Each item is written with its key and its body. See `Run.plan`.
+
+    Returns:
+        The number of invoices beside estimates: the source has so many documents less than the run.
     """
     # Read first, so that a text that is not a limit fails before the first write.
     allowed = _allowance(max_rejects)
@@ -65,6 +68,7 @@ async def write_plan(
     steps = customers.steps()
     while chosen := list(islice(steps, _BATCH)):
         await journal.steps.plan(chosen)
+    return writer.beside
 
 
 class _PlanWriter:
@@ -74,6 +78,7 @@ class _PlanWriter:
         items: Documents that are planned.
         seen: Records of the source.
         unexpected: Rejects that no rule of the mapping names.
+        beside: Invoices that are created beside an estimate.
     """
 
     def __init__(self, journal: Journal, keyed: Keyed, customers: CustomerBook, rules: StepRules) -> None:
@@ -84,7 +89,7 @@ class _PlanWriter:
         self._repetitions: Counter[tuple[str, str]] = Counter()
         self._batch: list[tuple[SourceItem, str, bytes] | Reject] = []
         self._steps: list[PlannedStep] = []
-        self.items = self.seen = self.unexpected = 0
+        self.items = self.seen = self.unexpected = self.beside = 0
 
     @property
     def is_full(self) -> bool:
@@ -116,6 +121,7 @@ class _PlanWriter:
         except InvalidRequest as error:
             return Reject(item.ordinal, item.source_id, str(error), item.raw, item.place, total=item.total)
         self.items += 1
+        self.beside += len(made) - 1
         for one, key, body in made:
             self._batch.append((one, key, body))
             if self._rules.payments:

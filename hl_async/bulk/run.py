@@ -179,7 +179,7 @@ class Run:
         self.payment_policy = payments or self.payment_policy
         self.state_policy = states or self.state_policy
         self.customers = CustomerBook(self.id, self.contact_policy, corrections or {})
-        await write_plan(
+        beside = await write_plan(
             self.journal,
             self._keyed,
             records,
@@ -189,7 +189,7 @@ class Run:
             StepRules(self.payment_policy.record, self.state_policy),
         )
         await self.journal.note(
-            planned="yes", limit="" if limit is None else str(limit),
+            planned="yes", beside=str(beside), limit="" if limit is None else str(limit),
             contacts=encode_policy(self.contact_policy), payments=encode_policy(self.payment_policy),
             states=encode_policy(self.state_policy),
         )  # fmt: skip

@@ -24,6 +24,7 @@ _NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.D
 async def standing(journal: Journal, operation: Operation[Any], kinds: LaneKinds) -> RunReport:
     """Report the standing of a run. It is done once the locations with unanswered requests are swept as well."""
     counts = await journal.counts()
+    beside = int((await journal.header()).get("beside", "0"))
     source: dict[str, Decimal] = {}
     for name, sums in counts.totals.items():
         # The sum to create is compared with the sum created, so documents left out must not count.
@@ -39,7 +40,7 @@ async def standing(journal: Journal, operation: Operation[Any], kinds: LaneKinds
     open_steps = await journal.steps.unfinished()
     is_done = counts.of(State.PLANNED) == 0 and counts.ambiguous == 0 and not unswept and not open_steps
     return RunReport(
-        source=counts.all,
+        source=counts.all - beside,
         created=counts.of(State.CREATED),
         rejected=counts.of(State.REJECTED),
         skipped=counts.of(State.SKIPPED),

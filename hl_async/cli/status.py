@@ -14,6 +14,7 @@ from hl_async.bulk.journals.protocol import LaneStatus
 from hl_async.bulk.journals.sqlite import SqliteJournals
 from hl_async.bulk.journals.sqlite_file import is_locked
 from hl_async.bulk.journals.store import JournalStore
+from hl_async.bulk.kinds import location_of
 from hl_async.bulk.reports import RunReport
 from hl_async.bulk.run import Run
 from hl_async.cli.app import fail, put_json, run_async, say, tell
@@ -95,7 +96,15 @@ async def _show(place: JournalStore, *, as_json: bool, live: bool) -> ExitCode:
     async with await Run.open(place, watch=True) as run:
         report, lanes = await run.report(), await run.journal.lanes()
         if as_json:
-            locations = [{**msgspec.to_builtins(lane), "of": lane.of} for lane in lanes]
+            locations = [
+                {
+                    **msgspec.to_builtins(lane),
+                    "location": location_of(lane.location),
+                    "kind": run.kinds.kind_of(lane.location),
+                    "of": lane.of,
+                }
+                for lane in lanes
+            ]
             # A watcher of a file cannot know whether the process of the run still lives; a lease tells.
             state = "running" if any(lane.holder for lane in lanes) and not report.complete else report.state
             put_json({**report_json(report), "state": state, "locations": locations})

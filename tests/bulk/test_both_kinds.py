@@ -172,6 +172,7 @@ async def test_an_invoice_is_created_beside_an_estimate_that_was_invoiced(
     path = source(tmp_path, converted("1"), document("2", "estimate", status="accepted"))
     report = await go(hl, await asyncio.to_thread(when, path))
     assert (report.state, report.kinds) == ("done", {"estimate": 2, "invoice": 1})
+    assert (report.source, report.created) == (2, 3), "the source has no invoice"
     [invoice] = box.ledger.invoices()
     assert (invoice["name"], invoice["total"], invoice["amountPaid"]) == ("Estimate 1", 10, 4)
     found = await bulk.verify(hl, journal(path))

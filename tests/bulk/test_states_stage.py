@@ -180,7 +180,7 @@ async def test_a_rollback_is_silent_about_tags_of_contacts_that_it_deletes(
 ) -> None:
     path = source(tmp_path, document("1", "estimate", "Accepted"))
     await go(hl, path, "states=tag")
-    found = await bulk.rollback(hl, path.with_name("books.ndjson.hl.db"), even_changed=True)
+    found = await bulk.rollback(hl, path.with_name("books.ndjson.hl.db"))
     assert (found.contacts_deleted, found.kept) == (1, [])
 
 

@@ -52,7 +52,11 @@ def test_a_state_is_reached_by_payments_or_by_marking_only(
     ("kind", "place", "words"),
     [
         ("estimate", "meta", "is kept as text in meta: the estimate becomes a draft"),
-        ("invoice", "meta", "is left out: the invoice becomes a draft, or paid by its payments"),
+        (
+            "invoice",
+            "meta",
+            "is left out: the invoice becomes a draft, or paid by its payments (--states keeps it, --allow-sending sets it)",
+        ),
         ("estimate", "notes", "is kept in the notes"),
         ("invoice", "tag", "becomes a tag of the contact"),
     ],

@@ -111,4 +111,7 @@ def state_note(status: str, kind: str, place: str) -> str:
         return f"the status {status!r} becomes a tag of the contact"
     if kind == "estimate":
         return f"the status {status!r} is kept as text in meta: the estimate becomes a draft"
-    return f"the status {status!r} is left out: the invoice becomes a draft, or paid by its payments"
+    return (
+        f"the status {status!r} is left out: the invoice becomes a draft, or paid by its payments "
+        "(--states keeps it, --allow-sending sets it)"
+    )

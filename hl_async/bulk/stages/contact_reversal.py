@@ -18,6 +18,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import msgspec
+
 from hl_async.bulk.journals.protocol import Journal, LaneJournal
 from hl_async.bulk.location_reversal import LocationEnd
 from hl_async.bulk.protocol import Timing
@@ -27,6 +29,7 @@ from hl_async.bulk.stages.contact_lookup import ContactLookup
 from hl_async.bulk.stages.contact_sweep import delete_contact
 from hl_async.bulk.stages.customers import CONTACTS, ContactPolicy, draft_of, facts_of_customer
 from hl_async.bulk.stages.matching import own_copies, written_changes
+from hl_async.bulk.stages.states import tags_of
 from hl_async.bulk.stages.steps import MADE, StageStep, StepState
 from hl_async.config import Lane
 from hl_async.errors import HighLevelError, JournalError, LaneLost, ScopeMissing
@@ -76,6 +79,7 @@ class ContactReversal:
         self._even_changed = even_changed
         self._kept: list[Kept] = []
         self._failure = ""
+        self._tags: dict[str, set[str]] = {}
 
     async def work(self, lane: LaneJournal) -> LocationEnd:
         """Wait for late requests, and delete what the run made and no document needs."""
@@ -95,6 +99,7 @@ class ContactReversal:
             wait = 0.0 if is_swept else due - lane.now()
             if wait > 0 and await self._pause(wait):
                 return LocationEnd(self._kept, 1, "interrupted", time.time() + wait)
+        self._tags = await tags_of(self._journal)
         made = [one for one in await self._made(lane) if one.state is not StepState.DELETED]
         suspects = await steps.suspects()
         if not made and not suspects:
@@ -108,7 +113,7 @@ class ContactReversal:
         for step in suspects:
             found = await lookup.marked(facts_of_customer(step), str(draft_of(step).source))
             copies = own_copies(
-                step, found, {one.id: written_changes(one, step) for one in found}, self._timing
+                step, found, {one.id: self._changes(one, step) for one in found}, self._timing
             )
             own = [] if copies.own is None else [copies.own]
             for contact in (*own, *copies.surplus):
@@ -147,7 +152,7 @@ class ContactReversal:
         if use.problem or contact.id in use.contacts:
             self._keep(lane, step, contact, "contact_used", use.problem or "documents that stay use it")
             return
-        changes = written_changes(contact, step)
+        changes = self._changes(contact, step)
         if changes and not self._even_changed:
             self._keep(lane, step, contact, "contact_changed", changes)
             return
@@ -156,6 +161,12 @@ class ContactReversal:
             self._failure = self._failure or f"contact {contact.id}: {outcome}"
         elif contact.id == step.result:
             await self._journal.steps.undone(step, "rolled back")
+
+    def _changes(self, contact: ContactRecord, step: StageStep) -> str:
+        """Say what people changed of a contact. Tags of the run itself are not theirs."""
+        own = self._tags.get(contact.id, set())
+        left = [tag for tag in contact.tags or () if tag not in own]
+        return written_changes(msgspec.structs.replace(contact, tags=left), step)
 
     def _keep(self, lane: LaneJournal, step: StageStep, contact: ContactRecord, kind: str, why: str) -> None:
         self._kept.append(Kept(kind, facts_of_customer(step).who, contact.id, lane.location, why))

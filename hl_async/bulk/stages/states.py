@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from hl_async.bulk.journals.protocol import Journal
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.bulk.sources.words import invoice_goal
-from hl_async.bulk.stages.steps import PlannedStep, StageStep
+from hl_async.bulk.stages.steps import MADE, PlannedStep, StageStep, StepState
 from hl_async.models import InvoiceSend
 
 STATES: Final = "states"
@@ -83,6 +84,19 @@ def state_steps(item: SourceItem, key: str, policy: StatePolicy) -> Iterator[Pla
             facts = StateFacts(goal=goal, source_id=item.source_id)
             body = _encode(InvoiceSend(action="send_manually", user_id=policy.sender, live_mode=True))
             yield PlannedStep(item.location, STATES, f"{key}/state", (item.ordinal,), body, _encode(facts))
+
+
+async def tags_of(journal: Journal) -> dict[str, set[str]]:
+    """Return the tags that a run added, by contact."""
+    found: dict[str, set[str]] = {}
+    after = -1
+    while batch := await journal.steps.rows(STATES, StepState.DONE, after=after):
+        after = batch[-1].number
+        for step in batch:
+            facts = facts_of_state(step)
+            if facts.goal == "tag" and step.how == MADE:
+                found.setdefault(step.result, set()).add(facts.tag)
+    return found
 
 
 def next_request(goal: Goal, status: str) -> Literal["send", "void"] | None:

@@ -52,7 +52,7 @@ class Plain:
         try:
             return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError as error:
-            raise InvalidRequest("text", f"is not a {cls.__name__}: {error}") from None
+            raise InvalidRequest("text", f"is not a valid {cls.__name__}: {error}") from None
 
     def _repr_html_(self) -> str:
         """Show the model as a table in a notebook."""

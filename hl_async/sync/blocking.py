@@ -1,73 +1,21 @@
-"""Internal. The blocking surface: one background loop, and proxies made at each use."""
+"""Internal. The blocking surface: proxies of the asynchronous one, made at each use."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
 from hl_async.client import HighLevel as AsyncHighLevel
 from hl_async.client import Location as AsyncLocation
-from hl_async.errors import ClientStateError, ForkedClient
+from hl_async.errors import ClientStateError
 from hl_async.pagination import Page, Pager
+from hl_async.sync.background import BackgroundLoop
 
 T = TypeVar("T")
 
 _RESOURCES: Final = "hl_async.resources"
-
-
-class _Loop:
-    """The background event loop of one client."""
-
-    __slots__ = ("_pid", "_portal", "_stack")
-
-    def __init__(self) -> None:
-        self._portal: BlockingPortal | None = None
-        self._stack = ExitStack()
-        self._pid = 0
-
-    def open(self, client: AsyncHighLevel) -> None:
-        """Start the loop's thread and open the client in it."""
-        _refuse_running_loop()
-        if self._portal is not None:
-            raise ClientStateError("this client is open already; share the one block")
-        # If the client cannot open, the loop's thread must end as well.
-        with ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal())
-            stack.enter_context(portal.wrap_async_context_manager(client))
-            self._stack = stack.pop_all()
-        self._portal = portal
-        self._pid = os.getpid()
-
-    def close(self) -> None:
-        """Close the client and end the thread. A second call does nothing."""
-        # After a fork the thread exists in the parent only, and waiting for it would never end.
-        if self._portal is not None and self._pid == os.getpid():
-            self._portal = None
-            self._stack.close()
-
-    def run(self, function: Callable[[], Awaitable[T]]) -> T:
-        """Wait in this thread for the result of ``function`` in the loop's thread.
-
-        A ``KeyboardInterrupt`` that arrives meanwhile cancels the call before it is raised.
-        """
-        _refuse_running_loop()
-        if self._portal is None:
-            raise ClientStateError("the client is not open; use it inside its 'with' block, or call open()")
-        if self._pid != os.getpid():
-            raise ForkedClient("this client was opened before a fork; open one in each process")
-        future = self._portal.start_task_soon(function)
-        try:
-            return future.result()
-        except BaseException:
-            # Ctrl-C ends the wait of this thread; the call must end too.
-            future.cancel()
-            raise
 
 
 class SyncPager(Generic[T]):
@@ -78,7 +26,7 @@ class SyncPager(Generic[T]):
 
     __slots__ = ("_loop", "_pager")
 
-    def __init__(self, loop: _Loop, pager: Pager[T]) -> None:
+    def __init__(self, loop: BackgroundLoop, pager: Pager[T]) -> None:
         self._loop = loop
         self._pager = pager
 
@@ -111,7 +59,7 @@ class _Proxy:
 
     __slots__ = ("_loop", "_target")
 
-    def __init__(self, loop: _Loop, target: Any) -> None:
+    def __init__(self, loop: BackgroundLoop, target: Any) -> None:
         self._loop = loop
         self._target = target
 
@@ -131,35 +79,43 @@ class _Proxy:
 class HighLevel(_Proxy):
     """The blocking client: one per process, shared by all its threads.
 
-    Takes the arguments of ``hl_async.HighLevel``. Use it as a block, or ``open()`` and ``close()`` it. After a fork
-    (Celery's prefork pool, gunicorn with preloading) each process opens its own.
+    Takes the arguments of ``hl_async.HighLevel``. It opens itself at its first call, and closes when the process ends;
+    a ``with`` block, or ``open()`` and ``close()``, do both at a time of your choice. A module may hold it although its
+    server forks (Celery's prefork pool, gunicorn with preloading), as long as the first call comes after the fork.
 
     Raises:
-        ClientStateError: It is used while closed, or in a thread that runs an event loop (use ``hl_async`` there).
-        ForkedClient: It was opened before a fork.
+        ClientStateError: It is used after it was closed, or in a thread that runs an event loop.
+        ForkedClient: It was used before a fork.
     """
 
     __slots__ = ()
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(_Loop(), AsyncHighLevel(*arguments, **settings))
+        client = AsyncHighLevel(*arguments, **settings)
+        super().__init__(BackgroundLoop(client), client)
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
         """Return a client from the environment; see ``hl_async.HighLevel.from_env``."""
         # The constructor would read its arguments and not the environment.
         made = cls.__new__(cls)
-        _Proxy.__init__(made, _Loop(), AsyncHighLevel.from_env(**settings))
+        client = AsyncHighLevel.from_env(**settings)
+        _Proxy.__init__(made, BackgroundLoop(client), client)
         return made
 
     def open(self) -> Self:
-        """Start the background loop and open the pool. Return the client itself."""
-        self._loop.open(self._target)
+        """Start the background loop and open the pool, before the first call would. Return the client itself."""
+        self._loop.open()
         return self
 
     def close(self) -> None:
         """Close the pool and end the background loop. A second call does nothing."""
         self._loop.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._loop.is_closed
 
     def run(self, function: Callable[[AsyncHighLevel], Coroutine[Any, Any, T]]) -> T:
         """Run an asynchronous function of the caller on the client's loop and return its result.
@@ -178,14 +134,19 @@ class HighLevel(_Proxy):
         self.close()
 
 
-def _blocking(loop: _Loop, value: Any) -> Any:
+def _blocking(loop: BackgroundLoop, value: Any) -> Any:
     """Return ``value`` in the form that a synchronous caller can use."""
     if isinstance(value, Pager):
         return SyncPager(loop, value)
     if isinstance(value, AsyncLocation | AsyncHighLevel) or _is_resource(type(value)):
         return _Proxy(loop, value)
     if isinstance(value, Coroutine):
-        return _blocking(loop, loop.run(lambda: value))
+        try:
+            result = loop.run(lambda: value)
+        except ClientStateError:
+            value.close()  # it never started, and Python would warn of that
+            raise
+        return _blocking(loop, result)
     if isinstance(value, AsyncIterator):
         return _iterate(loop, value)
     if callable(value) and not isinstance(value, type):
@@ -205,7 +166,7 @@ def _is_resource(kind: type) -> bool:
     return room == _RESOURCES and kind.__name__.lower() == stem.replace("_", "")
 
 
-def _iterate(loop: _Loop, source: AsyncIterator[T]) -> Iterator[T]:
+def _iterate(loop: BackgroundLoop, source: AsyncIterator[T]) -> Iterator[T]:
     # An item may be None, so the end needs a value of its own.
     end = object()
 
@@ -218,15 +179,7 @@ def _iterate(loop: _Loop, source: AsyncIterator[T]) -> Iterator[T]:
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
-            # A loop that breaks off must not leave the generator open on the other thread.
-            loop.run(close)
-
-
-def _refuse_running_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise ClientStateError(
-        "this thread runs an event loop, which a blocking call would stop; use hl_async here"
-    )
+            # A loop that breaks off must not leave the generator open on the other thread. A closed client has ended
+            # it. Garbage is collected in any thread, the loop's own among them, so nothing waits here.
+            with suppress(ClientStateError):
+                loop.start(close)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,26 +87,135 @@ def test_a_copy_with_other_options_stays_synchronous(hl: HighLevel) -> None:
     assert quick.estimates.list().collect() == []
 
 
-def test_a_client_that_is_not_open_says_so(box: Sandbox) -> None:
+def test_a_client_opens_at_its_first_call_and_is_refused_after_it_was_closed(box: Sandbox) -> None:
     hl = HighLevel(box.token, base_url=box.url, location_id=box.location_id)
-    with pytest.raises(ClientStateError, match="not open"):
-        hl.location().estimates.list().collect()
-    hl.open()
-    with pytest.raises(ClientStateError, match="open already"):
+    threads = threading.active_count()
+    assert "new" in repr(hl)
+    assert hl.location().estimates.list().collect() == []
+    assert (hl.closed, threading.active_count()) == (False, threads + 1)
+    with hl, pytest.raises(ClientStateError, match="open already"):
         hl.open()
     hl.close()
+    assert (hl.closed, threading.active_count()) == (True, threads)
+    for use in (hl.open, hl.location().estimates.list().collect, lambda: hl.location().invoices.get("x")):
+        with pytest.raises(ClientStateError, match="is closed"):
+            use()
+
+
+def test_threads_that_call_first_at_the_same_time_open_it_once(
+    box: Sandbox, no_blocking_calls: BlockBuster
+) -> None:
+    no_blocking_calls.deactivate()  # the tool that measures coverage takes a lock when threads meet in it
+    hl = HighLevel(box.token, base_url=box.url, location_id=box.location_id)
+    ready = threading.Barrier(8)
+
+    def call(_: int) -> int:
+        ready.wait(30)
+        return len(hl.location().estimates.list().collect())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(call, range(8))) == [0] * 8
+        assert sum(one.name == "hl_async-sync" for one in threading.enumerate()) == 1
     hl.close()
-    assert hl.closed
-    with pytest.raises(ClientStateError, match="not open"):
-        hl.location().estimates.list().collect()
+
+
+def test_closing_ends_a_call_of_another_thread_and_cannot_wait_for_itself(box: Sandbox) -> None:
+    hl = HighLevel(box.token, base_url=box.url, location_id=box.location_id).open()
+    begun = threading.Event()
+
+    async def wait(client: Any) -> None:
+        begun.set()
+        await asyncio.sleep(3600)
+
+    async def close(client: Any) -> None:
+        hl.close()
+
+    with pytest.raises(ClientStateError, match="wait for itself"):
+        hl.run(close)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(hl.run, wait)
+        assert begun.wait(30)
+        hl.close()
+        with pytest.raises(ClientStateError, match="closed during this call"):
+            waiting.result(30)
+
+
+def test_a_client_that_is_collected_open_warns_and_closes_itself(box: Sandbox) -> None:
+    hl = HighLevel(box.token, base_url=box.url, location_id=box.location_id).open()
+    [thread] = [one for one in threading.enumerate() if one.name == "hl_async-sync"]
+    with pytest.warns(ResourceWarning, match="unclosed HighLevel client for http"):
+        del hl
+        gc.collect()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+LEFT_OPEN = """
+import os, sys
+from hl_async import Once, SqliteStore
+from hl_async.sync import HighLevel
+hl = HighLevel.from_env(once=Once(SqliteStore("once.db")))
+print(len(hl.location().estimates.list().collect()))
+pages = iter(hl.location().estimates.list(limit=1))
+"""
+
+
+@pytest.mark.parametrize("ending", ["1 / 0", "os.fork() or sys.exit(0); os.wait()"])
+def test_a_process_ends_although_its_client_was_never_closed(
+    box: Sandbox, ending: str, tmp_path: Path
+) -> None:
+    if "fork" in ending and not hasattr(os, "fork"):
+        pytest.skip("there is no fork here")
+    values = {"HL_TOKEN": box.token, "HL_BASE_URL": box.url, "HL_LOCATION_ID": box.location_id}
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", f"{LEFT_OPEN}{ending}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **values},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "0\n"
+    if "fork" in ending:
+        assert done.returncode == 0
+    else:
+        # the error of the program is all that is said: its client was closed in good order
+        assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+        assert "Warning" not in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="a signal cannot be sent to a thread here")
+def test_ctrl_c_ends_a_waiting_call_at_once_and_leaves_the_client_usable(box: Sandbox, hl: HighLevel) -> None:
+    box.latency = 20.0
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        while box.count == 0:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        hl.location().invoices.get("64f0a1b2c3d4e5f6a7b8c9d0")
+    assert time.monotonic() - started < 15
+    sender.join()
+    box.latency = 0.0
+    assert hl.location().estimates.list().collect() == []
+    assert hl.location().budget().in_flight == 0
 
 
 def test_a_thread_with_a_running_loop_is_not_blocked(hl: HighLevel) -> None:
     async def within() -> None:
-        hl.location().estimates.list().collect()
+        for use in (hl.location().estimates.list().collect, lambda: hl.location().invoices.get("x")):
+            with pytest.raises(ClientStateError, match=r"event loop.*asyncio\.to_thread"):
+                use()
+        assert await asyncio.to_thread(hl.location().estimates.list().collect) == []
 
-    with pytest.raises(ClientStateError, match="event loop"):
-        asyncio.run(within())
+    asyncio.run(within())
 
 
 def test_the_loop_thread_ends_with_the_client(box: Sandbox) -> None:

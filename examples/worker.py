@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 
-import msgspec
 from taskiq import InMemoryBroker, TaskiqEvents, TaskiqState
 
 from hl_async import HighLevel, Lane, Once, SqliteStore
@@ -23,7 +22,7 @@ broker = InMemoryBroker()
 async def start(state: TaskiqState) -> None:
     """Open the client when the worker starts."""
     once = Once(SqliteStore(os.environ.get("ONCE_DB", "once.db")))
-    state.highlevel = await HighLevel.from_env(once=once).__aenter__()
+    state.highlevel = await HighLevel.from_env(once=once).aopen()
 
 
 @broker.on_event(TaskiqEvents.WORKER_SHUTDOWN)
@@ -34,18 +33,19 @@ async def stop(state: TaskiqState) -> None:
 
 @broker.task
 async def create_estimate(draft: str, key: str) -> str:
-    """Create the estimate in ``draft`` (JSON) once, however often the queue delivers this task; gives its id.
+    """Create the estimate in ``draft`` once, however often the queue delivers this task; gives its id.
 
-    Two workers that get it at the same time wait for each other, because they share the file ``ONCE_DB``; workers on
-    several hosts take ``PostgresTokenStore``. ``OutcomeUnknown`` goes to the queue, which delivers again. For many
-    documents take ``hl-async migrate``: it does this durably, and without a look per document.
+    ``draft`` is ``EstimateDraft(…).to_json()``. Two workers that get the task at the same time wait for each other,
+    because they share the file ``ONCE_DB``; workers on several hosts take ``PostgresTokenStore``.
+
+    ``OutcomeUnknown`` goes to the queue, which delivers again. For many documents take ``hl-async migrate``: it does
+    this durably, and without a look per document.
     """
     client: HighLevel = broker.state.highlevel
     shop = client.location().with_options(lane=Lane.BULK)
     try:
-        estimate = msgspec.json.decode(draft, type=EstimateDraft, strict=False)
-        made = await shop.estimates.create(estimate, once=key)
-    except (HighLevelError, msgspec.ValidationError):
+        made = await shop.estimates.create(EstimateDraft.from_json(draft), once=key)
+    except HighLevelError:
         log.exception("create_estimate %s failed", key)
         raise
     return made.id

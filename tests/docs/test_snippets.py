@@ -39,7 +39,7 @@ SHOWN_ONLY = {
     "docs/governor.md": 1,
     "docs/how-to/from-official-sdk.md": 5,
     "docs/how-to/scale-out.md": 3,
-    "docs/how-to/sync.md": 3,
+    "docs/how-to/sync.md": 1,
     "docs/how-to/warehouse.md": 1,
     "docs/migrating.md": 1,
     "docs/sandbox.md": 1,

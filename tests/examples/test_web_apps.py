@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import aiohttp
@@ -16,23 +13,12 @@ import pytest
 from aiohttp import web
 
 import samples
+from example_files import load
 from hl_async import HighLevel
 from hl_async.errors import ScopeMissing
 from hl_async.models import ContactDraft, RecordPayment
-from hl_async.models.codec import encode
 from hl_async.sandbox import Fault, Sandbox
 from hl_async.testing.builders import Builder
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -196,7 +182,7 @@ async def test_the_workers_task_creates_once_however_often_it_runs(
     box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     example = load("worker")
-    draft = encode(Builder(seed=4).estimate(name="Loft 9")).decode()
+    draft = Builder(seed=4).estimate(name="Loft 9").to_json()
     await example.broker.startup()
     try:
         ids: set[Any] = set()

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
 from hl_async.client import HighLevel
@@ -78,16 +78,16 @@ class BackgroundLoop:
         A ``KeyboardInterrupt`` that arrives meanwhile cancels the call before it is raised.
         """
         refuse_running_loop("call it")
-        future = self.start(function)
+        call = _Call(function)
         try:
-            return future.result()
+            return self.start(call.run).result()
         except CancelledError:
             if self._is_closed:
                 raise ClientStateError("the client was closed during this call") from None
             raise
         except BaseException:
             # Ctrl-C ends the wait of this thread; the call must end too.
-            future.cancel()
+            call.abandon()
             raise
 
     def start(self, function: Callable[[], Awaitable[T]]) -> Future[T]:
@@ -140,6 +140,34 @@ class BackgroundLoop:
         loop, stop = started
         # Not waited for: garbage is collected in any thread, the loop's own among them.
         asyncio.run_coroutine_threadsafe(_close(self._client, stop), loop)
+
+
+class _Call(Generic[T]):
+    """One call of another thread, which can be abandoned at any moment: before it started, too."""
+
+    __slots__ = ("_function", "_is_abandoned", "_task")
+
+    def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
+        self._function = function
+        self._is_abandoned = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self) -> T:
+        """Run the function, in the loop's thread."""
+        # Each side writes its own field before it reads the other's, so one of them sees the other.
+        self._task = asyncio.current_task()
+        if self._is_abandoned:
+            raise asyncio.CancelledError
+        return await self._function()
+
+    def abandon(self) -> None:
+        """Cancel the call, in the thread that waited for it."""
+        self._is_abandoned = True
+        task = self._task
+        if task is not None and not task.done():
+            # the loop may have ended meanwhile, and the task with it
+            with suppress(RuntimeError):
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def refuse_running_loop(what: str) -> None:

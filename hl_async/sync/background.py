@@ -18,6 +18,7 @@ from hl_async.errors import ClientStateError, ForkedClient
 
 T = TypeVar("T")
 
+_SLICE: Final = 1.0
 _Started = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
@@ -61,7 +62,7 @@ class BackgroundLoop:
             return
         loop, stop = started
         try:
-            asyncio.run_coroutine_threadsafe(self._client.aclose(), loop).result()
+            _waited(asyncio.run_coroutine_threadsafe(self._client.aclose(), loop))
         finally:
             _OPEN.discard(self)
             loop.call_soon_threadsafe(stop.set)
@@ -80,7 +81,7 @@ class BackgroundLoop:
         refuse_running_loop("call it")
         call = _Call(function)
         try:
-            return self.start(call.run).result()
+            return _waited(self.start(call.run))
         except CancelledError:
             if self._is_closed:
                 raise ClientStateError("the client was closed during this call") from None
@@ -140,6 +141,16 @@ class BackgroundLoop:
         loop, stop = started
         # Not waited for: garbage is collected in any thread, the loop's own among them.
         asyncio.run_coroutine_threadsafe(_close(self._client, stop), loop)
+
+
+def _waited(future: Future[T]) -> T:
+    # In slices: a signal that arrives just before the thread blocks is seen when it wakes. On Windows, none wakes it.
+    while True:
+        try:
+            return future.result(_SLICE)
+        except TimeoutError:
+            if future.done():
+                return future.result()
 
 
 class _Call(Generic[T]):

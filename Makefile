@@ -11,16 +11,21 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.tx
 
 .PHONY: demo test lint types bench docs packages stubs clean
 
+# Without pip, which takes as long as everything that the demo needs; the rules below add it where it is missing.
 $(BIN)/python:
 	@echo "creating $(VENV)"
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --without-pip $(VENV)
 
-# The demo needs the command line and nothing that only developers need.
+# The demo needs the command line and nothing that only developers need, installed by the machine's pip if that can reach
+# another Python. What is not compiled here is compiled when it is first imported.
 $(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e ".[cli]"
+	@$(PYTHON) -m pip --python $(BIN)/python --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@pip="$(BIN)/python -m pip"; $$pip --version >/dev/null 2>&1 || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+		$$pip install --no-compile --disable-pip-version-check -c constraints.txt -e ".[cli]"
 	touch $@
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	$(PIP) -e ".[dev]"
 	touch $@
 

@@ -24,6 +24,7 @@ from hl_async.bulk.sources.document import (
 from hl_async.bulk.sources.opening import open_source
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
+from hl_async.errors import AlreadyMigrated
 from hl_async.sandbox import Fault, Sandbox
 
 
@@ -207,6 +208,16 @@ async def test_a_rollback_takes_estimate_and_invoice_back(
     found = await bulk.rollback(hl, journal(path))
     assert (found.state, found.deleted) == ("rolled_back", 2)
     assert not box.ledger.estimates() and not box.ledger.invoices()
+
+
+async def test_the_same_source_under_another_journal_creates_nothing_of_either_kind(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    path = source(tmp_path, document("1", "estimate"), document("1", "invoice"), document("2", "invoice"))
+    await go(hl, path)
+    with pytest.raises(AlreadyMigrated, match="3 of these 3 documents"):
+        await go(hl, path, journal=tmp_path / "other.db")
+    assert (len(box.ledger.estimates()), len(box.ledger.invoices())) == (1, 2)
 
 
 async def test_customers_who_cannot_be_resolved_keep_the_invoices_waiting_and_the_run_ends(

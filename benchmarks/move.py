@@ -1,6 +1,7 @@
 """A business moved whole under SIGKILLs: customers, estimates, invoices and payments, against a sandbox elsewhere.
 
-One run creates both kinds; a quarter of the documents are estimates. Every contact, document and payment once, and the amount due of each invoice equal to the source's. ``--documents``,
+One run creates both kinds; a quarter of the documents are estimates, and some invoices are marked as sent or voided.
+Every contact, document, payment and marking once, and the amount due of each invoice equal to the source's. ``--documents``,
 ``--customers``, ``--payments``, ``--kills``, ``--seed``. Half of the customers are in the location before.
 """
 
@@ -58,10 +59,15 @@ def documents_of(options: argparse.Namespace, dice: random.Random) -> list[Any]:
                 issue_date=date(2026, 1, 1 + n % 28), due_date=date(2026, 6, 1),
                 customer=DocumentCustomer(name=f"Person {person}", email=f"p{person}@example.com"),
                 lines=[DocumentLine(name="Work", amount=price, qty=Decimal(qty))], payments=payments,
-                total=qty * price, amount_due=due,
+                total=qty * price, amount_due=due, status=_status(n, is_estimate, bool(payments)),
             )
         )  # fmt: skip
     return found
+
+
+def _status(n: int, is_estimate: bool, is_paid: bool) -> str:
+    """Return the status of a document in the old system: of unpaid invoices some were sent, and some are void."""
+    return "" if is_estimate or is_paid else {5: "void", 6: "sent"}.get(n % 8, "")
 
 
 async def know(url: str, token: str, location: str, customers: int) -> None:
@@ -85,12 +91,13 @@ async def migrate(source: Path) -> int:
     from hl_async.bulk.sources.opening import open_source
     from hl_async.bulk.stages.customers import ContactPolicy
     from hl_async.bulk.stages.payments import PaymentPolicy
+    from hl_async.bulk.stages.states import StatePolicy
 
-    opened = await asyncio.to_thread(open_source, [source])
+    opened = await asyncio.to_thread(open_source, [source], pairs=["marks_sent=true"])
     async with HighLevel.from_env() as hl:
         report = await bulk.migrate(
             hl, opened, contacts=ContactPolicy(index_delay=0.6), payments=PaymentPolicy(allow_receipts=True),
-            settle=0.8, attempt_timeout=0.6,
+            states=StatePolicy(sender="u1"), settle=0.8, attempt_timeout=0.6,
         )  # fmt: skip
     if report.state != "done":
         print(report.reason, file=sys.stderr)
@@ -181,17 +188,20 @@ def judge(url: str, location: str, documents: list[Any], options: argparse.Names
     wrong = sum(Decimal(str(one["amountDue"])) != due.get(one["name"]) for one in invoices)
     totals = sum(Decimal(str(one["total"])) for one in made) == sum(one.total for one in documents)
     payments = sum(len(one.payments) for one in documents)
+    goals = {one.name: one.status for one in documents if one.status}
+    marked = {one["name"]: one for one in invoices if one["name"] in goals}
+    wrong += sum(one["status"] != goals[name] or one.get("sentCount") != 1 for name, one in marked.items())
     note(
         Row(
-            f"whole move under SIGKILLs, {len(documents):,} documents: lost, doubled or another due",
+            f"whole move under SIGKILLs, {len(documents):,} documents: lost, doubled, another due or state",
             lost + doubled + wrong,
             0,
             "",
         )
     )
     print(
-        f"move: {len(documents):,} documents, {options.customers} customers, {payments} payments: lost {lost}, doubled "
-        f"{doubled}, amounts due that differ {wrong}, totals right: {totals}"
+        f"move: {len(documents):,} documents, {options.customers} customers, {payments} payments, {len(goals)} states: "
+        f"lost {lost}, doubled {doubled}, amounts due or states that differ {wrong}, totals right: {totals}"
     )
     return not lost and not doubled and not wrong and totals
 

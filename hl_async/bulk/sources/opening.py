@@ -19,7 +19,7 @@ from hl_async.bulk.sources.readers import NDJSON, Reading, fingerprint, header_o
 from hl_async.bulk.sources.rejects import REASON
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import read_sql
-from hl_async.bulk.sources.sql_query import SqlQuery
+from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec, names_its_rows
 from hl_async.bulk.sources.staging import JSON, column_names, json_values, table_name
 from hl_async.bulk.sources.tables import table_start
 from hl_async.errors import ConfigurationError, SourceError
@@ -195,10 +195,12 @@ def _query_source(
     # the fingerprint covers the query and the settings too: another query makes other documents of the same file
     mark = fingerprint(first, *(path for _, path in named[1:]))
     mark = _mark(mark, [query.text, *pairs], kind)
-    columns = _reject_columns(first, found, settings) if query.tables else None
+    columns = _reject_columns(first, found, settings, is_alone=len(named) == 1)
     name = found.id if sql is None else derived_source_name(first, rules=sql)
     read = partial(read_sql, query, tables, settings)
-    return OpenedSource(first, mark, columns, ",", "utf-8", settings, True, read, found.name, name)
+    # the reject file is read with the settings of its source
+    sign, encoding = (settings.delimiter or ",", settings.encoding) if columns else (",", "utf-8")
+    return OpenedSource(first, mark, columns, sign, encoding, settings, True, read, found.name, name)
 
 
 def _named(text: str | Path) -> tuple[str, Path]:
@@ -222,10 +224,16 @@ def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Pat
     return tables
 
 
-def _reject_columns(path: Path, profile: Profile, settings: SourceSettings) -> list[str] | None:
-    spec = profile.main
-    # records cannot go back into a table: their rejects are NDJSON
-    if spec.is_json or spec.is_iif or not spec.key or path.suffix.lower() in _JSON_ONLY:
+def _reject_columns(
+    path: Path, profile: Profile, settings: SourceSettings, *, is_alone: bool
+) -> list[str] | None:
+    """Return the header of a reject file in the form of the source; None where rejects cannot have that form."""
+    if path.suffix.lower() in (*_JSON_ONLY, IIF) or not path.is_file():
+        return None
+    query = profile.query
+    spec = profile.main if query.tables else TableSpec(name="", key=query.key)
+    # the rows of a document are known by their numbers, in the table that has the key or is the only one
+    if spec.is_json or spec.is_iif or not (spec.key or is_alone) or not names_its_rows(query.text):
         return None
     start = table_start(path, settings, spec.columns, search=True, renames=spec.renames())
     return [one for one in column_names(start.header) if one != REASON]

@@ -29,7 +29,7 @@ from hl_async.bulk.sources.rejects import table_text
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql_columns import RowAssembler
 from hl_async.bulk.sources.sql_numbers import number_macros
-from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec, mentions, without_text
+from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec, mentions, row_text, without_text
 from hl_async.bulk.sources.staging import LINE, RECORD, StagedTable, json_value, stage, table_name
 from hl_async.errors import InvalidRequest, SourceError
 
@@ -272,9 +272,13 @@ class _Documents:
         declared = {spec.name: spec.key for spec in query.tables}
         keys = ((one, declared.get(one.name, query.key)) for one in tables)
         self._keyed = next(((one, key) for one, key in keys if key and key in one.columns), None)
+        # the table whose rows a document is made of, if that is certain
+        alone = tables[0] if len(tables) == 1 and tables[0].columns else None
+        self._origin = self._keyed[0] if self._keyed is not None else alone
         self._text = _one_select(query)
         connection.execute(f"DESCRIBE {self._text}")
         names = [row[0] for row in connection.fetchall()]
+        self._has_rows = self._origin is not None and "place" in names and "raw" not in names
         self._assembler = RowAssembler(names, settings, query.label)
         self._id = names.index("source_id")
         self._has_raw = "raw" in names
@@ -339,11 +343,13 @@ class _Documents:
 
     def _groups(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         # the database sorts, and spills to disk beyond its memory, so that only one document is in memory here
+        query = f"SELECT *, row_number() OVER () AS _n_ FROM (\n{self._text}\n)"  # noqa: S608
+        if self._has_rows and self._origin is not None:
+            # a document that the API rejects later goes into the reject file as it stands in the source
+            origin = row_text(self._origin, self._settings.delimiter or ",")
+            query = f"SELECT q.*, _row_ FROM ({query}) AS q LEFT JOIN ({origin}) ON _at_ = try_cast(place AS BIGINT)"  # noqa: S608
         cursor = self._connection.cursor()
-        cursor.execute(
-            f"SELECT * EXCLUDE (_n_) FROM (SELECT *, row_number() OVER () AS _n_ FROM (\n{self._text}\n)) "  # noqa: S608
-            "ORDER BY source_id NULLS FIRST, _n_"
-        )
+        cursor.execute(f"SELECT * EXCLUDE (_n_) FROM ({query}) ORDER BY source_id NULLS FIRST, _n_")  # noqa: S608
 
         rows = chain.from_iterable(iter(lambda: cursor.fetchmany(_FETCH), []))
         for source_id, group in groupby(rows, itemgetter(self._id)):
@@ -363,13 +369,20 @@ class _Documents:
                 ordinal=ordinal,
                 latest=self._latest,
                 place=assembler.place(rows),
-                raw=assembler.raw(rows) if self._has_raw else b"",
+                raw=self._original(rows),
                 business_name=assembler.text("business_name", rows),
                 rules=self._rules,
                 note=assembler.text("note", rows),
             )
         except InvalidRequest as error:
             return self._rejected(ordinal, source_id, self._located(error, rows), rows)
+
+    def _original(self, rows: list[tuple[Any, ...]]) -> bytes:
+        """Return the document's text in the source, as far as the rows of the query hold it."""
+        if self._has_rows:
+            # a join repeats a row of the source
+            return "".join(dict.fromkeys(row[-1] for row in rows if row[-1] is not None)).encode()
+        return self._assembler.raw(rows) if self._has_raw else b""
 
     def _located(self, error: InvalidRequest, rows: list[tuple[Any, ...]]) -> str:
         """Return the error with row and column, or key, of the file, where the value stands in one of them."""
@@ -418,8 +431,8 @@ class _Documents:
             )
             found = [["" if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]
             if found:
-                return table_text(found, ",").encode(errors="backslashreplace")
-        return self._assembler.as_json(rows)
+                return table_text(found, self._settings.delimiter or ",").encode(errors="backslashreplace")
+        return self._original(rows) or self._assembler.as_json(rows)
 
 
 def _one_select(query: SqlQuery) -> str:

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from hl_async.bulk.sources.staging import LINE, StagedTable
+
 _TEXT: Final = re.compile(r"(\"(?:[^\"]|\"\")*\")|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _ALIAS: Final = re.compile(r"\bAS\s+(?:\"[^\"]*\"|[a-z_]\w*)", re.IGNORECASE)
 
@@ -74,3 +76,19 @@ def mentions(bare: str, column: str) -> bool:
     if quoted.lower() in bare.lower():
         return True
     return re.search(rf"(?<![\w\"]){re.escape(column)}(?![\w\"])", bare, re.IGNORECASE) is not None
+
+
+def names_its_rows(query: str) -> bool:
+    """Return whether a query has the column ``place``, by which the rows of a document are found in its table."""
+    return re.search(r"(?<!\w)place(?!\w)", _TEXT.sub(" ", query), re.IGNORECASE) is not None
+
+
+def row_text(table: StagedTable, delimiter: str) -> str:
+    """Return the SELECT of every row's number and its text in the form of a table file."""
+    sign = "'" + delimiter.replace("'", "''") + "'"
+    names = ", ".join('"' + one.replace('"', '""') + '"' for one in table.columns)
+    own = '"' + table.name.replace('"', '""') + '"'
+    special = f"contains(c, {sign}) OR contains(c, '\"') OR contains(c, chr(10)) OR contains(c, chr(13))"
+    cell = f"CASE WHEN {special} THEN '\"' || replace(c, '\"', '\"\"') || '\"' ELSE coalesce(c, '') END"
+    row = f"array_to_string([{cell} for c in [{names}]], {sign}) || chr(10)"
+    return f"SELECT {LINE} AS _at_, {row} AS _row_ FROM {own}"  # noqa: S608

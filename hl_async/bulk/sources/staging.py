@@ -59,8 +59,8 @@ class StagedTable(msgspec.Struct):
 
 
 def table_name(path: Path) -> str:
-    """Return the name of a file's table: ``Quotes 2024.csv`` is ``quotes_2024``."""
-    name = re.sub(r"\W+", "_", path.stem).strip("_").lower() or "source"
+    """Return the name of a file's table: ``Quotes 2024.csv`` is ``quotes_2024``, and so is its reject file."""
+    name = re.sub(r"\W+", "_", path.stem.removesuffix(".rejects")).strip("_").lower() or "source"
     return name if name[0].isalpha() else f"t_{name}"
 
 

@@ -52,7 +52,7 @@ class Scan:
         self.found: dict[str, list[Copy]] = {}
         self.keyless: set[str] = set()
         """Controls that are in the list, but without their keys."""
-        self.documents = 0
+        self.documents: int = 0
         self._wanted = wanted
         self._controls = controls
         self._unmet = {control.document: control for control in controls}

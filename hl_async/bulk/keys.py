@@ -81,7 +81,7 @@ class NumberKey:
     """
 
     def __init__(self, first: int) -> None:
-        self.name = f"number:{first}"
+        self.name: str = f"number:{first}"
         self._first = first
 
     def make(self, run: str, item: SourceItem, repetition: int) -> str:
@@ -113,7 +113,7 @@ class TextKey(_HashedKey):
     """
 
     def __init__(self, field: str) -> None:
-        self.name = f"field:{field}"
+        self.name: str = f"field:{field}"
         self._field = field
         self._attribute = "".join(f"_{c.lower()}" if c.isupper() else c for c in field)
 

@@ -87,7 +87,7 @@ class LaneRunner:
         self._refusals = Identical(_IDENTICAL)
         self._reconciler = Reconciler(target, timing, stop)
         self._queued: set[asyncio.Task[Any] | None] = set()
-        self.finished = 0
+        self.finished: int = 0
         """Items that came to an end, over all slices."""
 
     async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:

@@ -49,8 +49,8 @@ class Counting:
     """Counts requests and refusals for the report, and remembers how the server fails."""
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.refused = 0
+        self.requests: int = 0
+        self.refused: int = 0
         self.trouble: Trouble | None = None
 
     def on_event(self, event: Event) -> None:

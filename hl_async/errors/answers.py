@@ -37,7 +37,7 @@ class ApiError(CallError):
     ) -> None:
         super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
         self.status = status
-        self.messages = tuple(messages)
+        self.messages: tuple[str, ...] = tuple(messages)
         self.code = code
         self.trace_id = trace_id
         self.ray = ray

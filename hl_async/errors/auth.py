@@ -35,7 +35,7 @@ class RefreshRejected(AuthError):
     def __init__(self, message: str, *, key: str = "", status: int = 0, messages: Sequence[str] = ()) -> None:
         super().__init__(message, key=key)
         self.status = status
-        self.messages = tuple(messages)
+        self.messages: tuple[str, ...] = tuple(messages)
 
 
 class GrantLost(RefreshRejected):

@@ -78,7 +78,7 @@ class WireError(CallError):
         # The underlying exception is not kept: it holds the request's headers, the bearer among them.
         self.kind = kind
         self.sent = sent
-        self.cause = redact(cause)[:MAX_KEPT_BODY]
+        self.cause: str = redact(cause)[:MAX_KEPT_BODY]
 
 
 class ConnectFailed(WireError):
@@ -133,7 +133,7 @@ class OnceUndecided(OutcomeUnknown):
     def __init__(self, message: str, *, candidates: Sequence[str], operation: str = "") -> None:
         super().__init__(message, operation=operation)
         # a tuple: an error travels through handlers that must not change each other's view
-        self.candidates = tuple(candidates)
+        self.candidates: tuple[str, ...] = tuple(candidates)
 
 
 class DecodeError(CallError):
@@ -218,4 +218,4 @@ class ContactIncomplete(CallError):
     def __init__(self, message: str, *, contact_id: str, missing: Sequence[str], operation: str = "") -> None:
         super().__init__(message, operation=operation)
         self.contact_id = contact_id
-        self.missing = tuple(missing)
+        self.missing: tuple[str, ...] = tuple(missing)

@@ -59,7 +59,9 @@ class AmbiguousContact(InvalidRequest):
 
     def __init__(self, field: str, problem: str, candidates: Mapping[str, Sequence[str]]) -> None:
         super().__init__(field, problem)
-        self.candidates = {contact: tuple(found_by) for contact, found_by in candidates.items()}
+        self.candidates: dict[str, tuple[str, ...]] = {
+            contact: tuple(found_by) for contact, found_by in candidates.items()
+        }
 
 
 class KeyReused(InvalidRequest):

@@ -75,11 +75,11 @@ class Budget:
 
     def __init__(self, policy: GovernorPolicy) -> None:
         self._policy = policy
-        self.max = max(1, math.floor(policy.max * policy.share))
-        self.interval = policy.interval
-        self.held = 0
-        self.warm = False
-        self.expired = 1
+        self.max: int = max(1, math.floor(policy.max * policy.share))
+        self.interval: float = policy.interval
+        self.held: int = 0
+        self.warm: bool = False
+        self.expired: int = 1
         """Slots that have returned so far, plus one. The difference of two values counts returns in between."""
         # Times at which used slots return. Answered ones return in order, abandoned ones need a heap.
         self._cooling: deque[float] = deque()

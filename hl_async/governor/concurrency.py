@@ -43,9 +43,9 @@ class ConcurrencyLimit:
     )  # fmt: skip
 
     def __init__(self, ceiling: int, *, start: int = 16) -> None:
-        self.ceiling = max(1, ceiling)
+        self.ceiling: int = max(1, ceiling)
         self._limit = float(min(start, self.ceiling))
-        self.in_flight = 0
+        self.in_flight: int = 0
         self._best_now = self._best_old = math.inf
         self._best_since = -math.inf
         self._answers = 0

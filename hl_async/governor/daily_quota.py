@@ -40,9 +40,9 @@ class DailyQuota:
         """Text of the last header, so that an unchanged one costs one comparison."""
         self.limit: int | None = None
         self.remaining: int | None = None
-        self.spent = False
+        self.spent: bool = False
         """Whether the quota is exhausted."""
-        self.low = False
+        self.low: bool = False
         """Whether the rest is reserved for interactive calls."""
         self._wall_until = self._monotonic_until = math.inf
 

@@ -110,7 +110,7 @@ class Scope:
 
     def __init__(self, governor: Governor, key: tuple[str, str], slots: Slots | None = None) -> None:
         self._governor = governor
-        self.key = key
+        self.key: tuple[str, str] = key
         self._budget: Slots = Budget(governor.policy) if slots is None else slots
         self._daily_quota = DailyQuota(governor.policy.daily_reserve)
         self._interactive: _Queue = OrderedDict()

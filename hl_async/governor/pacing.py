@@ -92,8 +92,8 @@ class Brake:
     __slots__ = ("failures", "next_probe")
 
     def __init__(self) -> None:
-        self.failures = 0
-        self.next_probe = -math.inf
+        self.failures: int = 0
+        self.next_probe: float = -math.inf
 
     @property
     def is_on(self) -> bool:

@@ -54,12 +54,12 @@ class RequestContext:
         timezone: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.location_id = location_id
-        self.rules = rules
-        self.timezone = timezone
+        self.location_id: str | None = location_id
+        self.rules: frozenset[str] = rules
+        self.timezone: str | None = timezone
         self.learned: str | None = None
-        self.clock = clock
-        self.begun = 0
+        self.clock: Callable[[], float] = clock
+        self.begun: int = 0
         """A day, as an ordinal, that has begun everywhere: days up to it need no look at the clock."""
 
     @property

@@ -52,7 +52,7 @@ class Constraint:
     __slots__ = ("check",)
 
     def __init__(self, check: Check) -> None:
-        self.check = check
+        self.check: Check = check
 
     def __repr__(self) -> str:
         return f"<{self.check.__name__.strip('_').replace('_', ' ')}>"

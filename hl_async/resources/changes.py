@@ -30,7 +30,7 @@ class ListSource:
         self._get = get
         # A feed waits behind interactive calls, and longer than their timeout allows.
         self._options = CallOptions(lane=Lane.BULK, timeout=120)
-        self.name = f"{at.key}/{kind}/1"
+        self.name: str = f"{at.key}/{kind}/1"
 
     def rate(self) -> float:
         """Return the location's rate budget in requests per second, as the server last stated it."""

@@ -41,13 +41,13 @@ class ClientCore:
         budget: BudgetStore | None,
         once: Once | None,
     ) -> None:
-        self.config = config
-        self.credentials = credentials
+        self.config: ClientConfig = config
+        self.credentials: Credentials = credentials
         log_as_asked()
-        self.telemetry = Telemetry(observers)
-        self.session = session
-        self.governor = governor_of(governor, budget, config, self.telemetry)
-        self.transport = Transport(
+        self.telemetry: Telemetry = Telemetry(observers)
+        self.session: SessionManager = session
+        self.governor: Governor = governor_of(governor, budget, config, self.telemetry)
+        self.transport: Transport = Transport(
             config,
             self.session,
             credentials,
@@ -57,8 +57,8 @@ class ClientCore:
             guard=self.session.check_usable,
             codings=CODINGS,
         )
-        self.memory = ClientMemory(once, rules_without(config.rules_off), config.base_url)
-        self.state = "new"
+        self.memory: ClientMemory = ClientMemory(once, rules_without(config.rules_off), config.base_url)
+        self.state: str = "new"
 
     async def open(self) -> None:
         """Open the connections, then the credentials, which may use them."""

@@ -29,12 +29,12 @@ class ClientMemory:
     def __init__(
         self, once: Once | None = None, rules: frozenset[str] = RULE_NAMES, base_url: str = ""
     ) -> None:
-        self.keeper = KeyKeeper(once)
+        self.keeper: KeyKeeper = KeyKeeper(once)
         server = urlsplit(base_url)
         # A restarted sandbox has other documents under the same location id, and usually another port.
         local = is_loopback(server.hostname or "")
-        self.key_space = f"once/{server.netloc}" if local else "once"
-        self.rules = rules
+        self.key_space: str = f"once/{server.netloc}" if local else "once"
+        self.rules: frozenset[str] = rules
         self.contexts: dict[str, RequestContext] = {}
         self.details: dict[str, LocationDetails] = {}
         self.reading: dict[str, asyncio.Lock] = {}

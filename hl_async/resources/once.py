@@ -82,7 +82,7 @@ class KeyKeeper:
     def __init__(self, settings: Once | None) -> None:
         if settings is not None and not isinstance(settings, Once):
             raise ConfigurationError("once", f"takes Once(store), got {type(settings).__name__}")
-        self.settings = settings or Once()
+        self.settings: Once = settings or Once()
         self._local = MemoryStore()
         self._recent: deque[str] = deque()
         self._store: OnceStore = self.settings.store or self._local

@@ -71,8 +71,8 @@ class OnceLook(Generic[D]):
     __slots__ = ("found", "suspects")
 
     def __init__(self, found: D | None, suspects: list[D]) -> None:
-        self.found = found
-        self.suspects = suspects
+        self.found: D | None = found
+        self.suspects: list[D] = suspects
 
 
 class OnceCall(Generic[D]):

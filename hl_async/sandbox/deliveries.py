@@ -53,7 +53,7 @@ class WebhookSender:
         self._sign = private.sign
         self._wall = wall
         self._count = 0
-        self.public_key = base64.b64encode(
+        self.public_key: str = base64.b64encode(
             private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         ).decode()
         """For ``Router(keys=…)``."""

@@ -46,8 +46,8 @@ class LocationState:
         self.invoice_templates: dict[str, Document] = {}
         self.schedules: dict[str, Document] = {}
         self.payments: dict[str, list[Document]] = {}
-        self.estimate_number = 1
-        self.invoice_number = 1
+        self.estimate_number: int = 1
+        self.invoice_number: int = 1
         self.estimate_numbers: set[int] = set()
         self.invoice_numbers: set[str] = set()
         self.settings: Document = {

@@ -98,14 +98,15 @@ class SandboxState:
             )
         if rate_max < 1 or rate_interval <= 0 or daily < 1:
             raise ConfigurationError("sandbox", "rate_max, rate_interval and daily must be positive")
-        self.faults = _plan(faults, seed, window)
+        self.faults: FaultPlan = _plan(faults, seed, window)
         # Refuses an unknown zone now, and not with the first document.
         zone_of(timezone)
         self.timezone = timezone
         self.customer_accepts = customer_accepts
-        self.rules = RuleSet(rules_off, rules_on)
-        self.clock = clock or Clock()
-        self.quirks, self.contact_quirks = quirks or Quirks(), contacts or NeighbourQuirks()
+        self.rules: RuleSet = RuleSet(rules_off, rules_on)
+        self.clock: Clock = clock or Clock()
+        self.quirks: Quirks = quirks or Quirks()
+        self.contact_quirks: NeighbourQuirks = contacts or NeighbourQuirks()
         self.latency = latency
         self.rate_max = rate_max
         self.rate_interval = rate_interval
@@ -118,31 +119,31 @@ class SandboxState:
         self.url: str = ""
         self.connections_total = 0
         # A form of another web page cannot know it.
-        self.console_token = secrets.token_urlsafe(24)
+        self.console_token: str = secrets.token_urlsafe(24)
         self.open_connections: set[asyncio.BaseTransport] = set()
-        self.webhooks = Webhooks(self.clock, seed=seed, allow_remote=allow_remote)
+        self.webhooks: Webhooks = Webhooks(self.clock, seed=seed, allow_remote=allow_remote)
         if webhook_url is not None:
             self.webhooks.send_to(webhook_url)
         self.reset()
 
     def reset(self) -> None:
         """Forget all documents, tokens and requests; the ready token stays the same."""
-        self.ledger = Ledger(self.clock, self.quirks, self.rules, self.timezone, lambda: self.url)
-        self.neighbours = Neighbours(self.clock, self.contact_quirks, COMPANY)
-        self.tokens = Tokens(self.clock, COMPANY, self.quirks)
-        self.customer = Customer(self.ledger, self.webhooks)
+        self.ledger: Ledger = Ledger(self.clock, self.quirks, self.rules, self.timezone, lambda: self.url)
+        self.neighbours: Neighbours = Neighbours(self.clock, self.contact_quirks, COMPANY)
+        self.tokens: Tokens = Tokens(self.clock, COMPANY, self.quirks)
+        self.customer: Customer = Customer(self.ledger, self.webhooks)
         self.location_id = DEFAULT_LOCATION
         self.company_id = COMPANY
         # The first token is the same in every sandbox, so clients keep working after a reset.
-        self.token = self.tokens.private(None)
+        self.token: str = self.tokens.private(None)
         # Bounded, because a load test makes millions of requests.
         self.requests: deque[RequestRecord] = deque(maxlen=self.log_limit)
-        self.recorder = Recorder()
+        self.recorder: Recorder = Recorder()
         self.count = 0
         self.refused = 0
         self.windows: dict[tuple[str, str], Window] = {}
         self.spent_today: dict[tuple[str, str, str], int] = {}
-        self.storm_until = 0.0
+        self.storm_until: float = 0.0
         # Receivers stay: they belong to the program under test.
         self.webhooks.log.clear()
 

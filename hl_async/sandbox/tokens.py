@@ -80,9 +80,9 @@ class Tokens:
         self.lifetime: float = LIFETIME
         self.grants: dict[str, IssuedToken] = {}
         self.apps: dict[str, App] = {}
-        self.refreshes = 0
-        self.minted = 0
-        self.spent_presented = 0
+        self.refreshes: int = 0
+        self.minted: int = 0
+        self.spent_presented: int = 0
 
     def private(self, location_id: str | None, scopes: list[str] | None = None) -> str:
         """Return a private integration token for one location, or for all."""

@@ -136,14 +136,14 @@ class SqliteFile:
         prepare: Callable[[Path], None],
         check: Callable[[sqlite3.Connection, Path], None],
     ) -> None:
-        self.path = path
-        self.rules = rules
+        self.path: Path = path
+        self.rules: SqliteRules = rules
         self._prepare = prepare
         self._check = check
         self._mutex = threading.Lock()
         self._worker: _Worker | None = None
         self._failed = ""
-        self.is_closed = False
+        self.is_closed: bool = False
         """Whether no job opens the file any more."""
 
     async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:

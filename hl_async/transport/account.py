@@ -49,11 +49,11 @@ class Account:
     )
 
     def __init__(self, key: str, scope: Scope, config: ClientConfig, codings: str) -> None:
-        self.key = key
+        self.key: str = key
         self._settings = (config.api_version, codings if config.compress else _PLAIN)
-        self.scope = scope
-        self.alt_query = f"altId={quote(key, safe='')}&altType=location"
-        self.alt_body = alt_prefix(key)
+        self.scope: Scope = scope
+        self.alt_query: str = f"altId={quote(key, safe='')}&altType=location"
+        self.alt_body: bytes = alt_prefix(key)
         self._bearer: str | None = None
         self._headers: dict[_HeaderKind, Headers] = {}
         self._plain: str | None = None

@@ -131,7 +131,7 @@ class Transport:
         self._authority = authority
         self._governor = governor
         self._policy = retry or RetryPolicy()
-        self.budget = RetryBudget(self._policy)
+        self.budget: RetryBudget = RetryBudget(self._policy)
         self._telemetry = telemetry or Telemetry()
         self._guard = guard
         self._codings = codings

@@ -92,7 +92,7 @@ class RetryBudget:
     def __init__(self, policy: RetryPolicy) -> None:
         self._ratio = policy.budget_ratio
         self._cap = max(policy.budget_cap, policy.budget_float)
-        self.balance = policy.budget_float
+        self.balance: float = policy.budget_float
 
     def call_started(self) -> None:
         """Add the fraction of a retry that each call earns."""

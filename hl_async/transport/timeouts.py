@@ -22,13 +22,13 @@ class Attempt:
     __slots__ = ("answered", "at", "cancelling", "expired", "sent", "task", "timer")
 
     def __init__(self, task: asyncio.Task[Any], at: float) -> None:
-        self.task = task
-        self.at = at
-        self.cancelling = task.cancelling()
+        self.task: asyncio.Task[Any] = task
+        self.at: float = at
+        self.cancelling: int = task.cancelling()
         self.timer: asyncio.Handle | None = None
-        self.expired = False
-        self.sent = False
-        self.answered = False
+        self.expired: bool = False
+        self.sent: bool = False
+        self.answered: bool = False
 
     def is_up(self) -> bool:
         """Return whether the timeout alone caused the present cancellation, and take it back if so."""

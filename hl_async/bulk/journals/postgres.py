@@ -134,7 +134,7 @@ class PostgresJournal(PostgresRun):
         self, database: Database, run: int, name: str, holder: str, lease: float, *, owns: bool
     ) -> None:
         super().__init__(database, run)
-        self.steps = PostgresSteps(self)
+        self.steps: PostgresSteps = PostgresSteps(self)
         self._name = name
         self._holder = holder
         self._lease = lease

@@ -37,7 +37,7 @@ class PostgresLane(StoredLane):
     ) -> None:
         super().__init__(run, location)
         self.epoch = epoch
-        self.renew_every = lease / _RENEWALS
+        self.renew_every: float = lease / _RENEWALS
         self._run = run
         self._lease = lease
         self._leased = leased

@@ -23,9 +23,9 @@ class PostgresRun(StoredRun):
     def __init__(self, database: Database, run: int) -> None:
         self.database = database
         self.run = run
-        self.clock = DatabaseClock()
+        self.clock: DatabaseClock = DatabaseClock()
         # one queue for all lanes of the process: their changes share statements
-        self.changes = Changes(self.query)
+        self.changes: Changes = Changes(self.query)
 
     def now(self) -> float:
         return self.clock.now()

@@ -77,7 +77,7 @@ class SqliteJournal(SqliteRun):
 
     def __init__(self, file: SqliteFile, lock: int | None, clock: SteadyClock, sending: str) -> None:
         super().__init__(file, clock, sending)
-        self.steps = SqliteSteps(self)
+        self.steps: SqliteSteps = SqliteSteps(self)
         self._lock = lock
 
     @property

@@ -31,7 +31,7 @@ class SqliteRun(StoredRun):
     def __init__(self, file: SqliteFile, clock: SteadyClock, sending: str) -> None:
         self.path = file.path
         self.clock = clock
-        self.unclean = sending == "yes"
+        self.unclean: bool = sending == "yes"
         """Whether the process before this one ended without closing the journal: its last writes may be missing."""
         self._file = file
         self._resumed = bool(sending)

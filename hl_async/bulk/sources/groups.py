@@ -28,10 +28,11 @@ class RowGroup:
     __slots__ = ("first", "key", "last", "lines", "numbers", "ordinal", "problem", "rows")
 
     def __init__(self, key: str, ordinal: int, number: int) -> None:
-        self.key = key
-        self.ordinal = ordinal
-        self.first = self.last = number
-        self.problem = ""
+        self.key: str = key
+        self.ordinal: int = ordinal
+        self.first: int = number
+        self.last: int = number
+        self.problem: str = ""
         self.lines: list[list[str]] = []
         self.numbers: list[int] = []
         self.rows: list[list[str]] = []

@@ -24,7 +24,7 @@ class Naming:
         self._kind = kind
         self._rules = rules
         self._cut = cut
-        self.notes = notes
+        self.notes: list[str] = notes
 
     def fit(self, field: str, text: str, *, composed: bool = False) -> str:
         """Return the text as it can be sent, without line breaks and repeated spaces.

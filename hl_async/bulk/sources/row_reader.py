@@ -65,7 +65,7 @@ class RowReader:
     """Reads documents out of rows with one header."""
 
     def __init__(self, mapping: Mapping, header: Sequence[str], settings: SourceSettings) -> None:
-        self.header = list(header)
+        self.header: list[str] = list(header)
         self._at = {name: index for index, name in enumerate(header)}
         self._mapping = mapping
         self.settings = settings
@@ -90,7 +90,7 @@ class RowReader:
         self._ids = sorted(self._at[name] for name in mapping.id_columns() if name in self._at)
         used = mapping.columns()
         self._used = sorted(self._at[name] for name in used if name in self._at)
-        self.unused_money = [
+        self.unused_money: list[tuple[str, int]] = [
             (name, index) for name, index in self._at.items() if name not in used and is_money_column(name)
         ]
         self._rules = [(rule, skipped, self._at[rule.column], re.compile(rule.matches)) for rule, skipped in (

@@ -75,8 +75,8 @@ class PartReader:
         self._stated = [at[one] for one in ("line_name", "line_amount", "line_total") if one in at]
         self._lists = {one for one in ("lines", "charges", "payments") if one in at}
         line = columns_of("line_", at)
-        self.has_charges = bool(self._charge) or "charges" in at
-        self.has_payments = bool(self._payment) or "payments" in at
+        self.has_charges: bool = bool(self._charge) or "charges" in at
+        self.has_payments: bool = bool(self._payment) or "payments" in at
         self._own_shape = LineShape.of([key for key, _ in line])
         self._pick_line = _picker([index for _, index in line])
         self._shapes: dict[tuple[str, ...], LineShape] = {}

@@ -99,9 +99,9 @@ class Taxing:
     ) -> None:
         self.document, self.entries, self.lines, self.bare = document, entries, lines, bare
         self.discount, self.currency, self.notes = discount, currency, notes
-        self.cent = _ONE.scaleb(-minor_units(currency))
-        self.share = self._share()
-        self.spread = document.taxes
+        self.cent: Decimal = _ONE.scaleb(-minor_units(currency))
+        self.share: Decimal = self._share()
+        self.spread: list[DocumentTax] = document.taxes
 
     def _share(self) -> Decimal:
         subtotal = sum((rounded(one.amount * one.qty, self.currency) for one in self.lines), _ZERO)

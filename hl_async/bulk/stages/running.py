@@ -65,7 +65,7 @@ class Intent:
         subject: str | None = None,
         facts: bytes | None = None,
     ) -> None:
-        self.step = step
+        self.step: StageStep = step
         self._lane = lane
         self._steps = steps
         self._timing = timing

@@ -89,11 +89,11 @@ class Worker:
         settings: WorkerSettings | None = None,
     ) -> None:
         self.name = name
-        self.settings = settings or WorkerSettings()
+        self.settings: WorkerSettings = settings or WorkerSettings()
         self.stop = stop
-        self.counts = Counter[str]()
+        self.counts: Counter[str] = Counter[str]()
         """Counts of items by outcome (created, rejected, ambiguous, not_executed), and of slices."""
-        self.ready = False
+        self.ready: bool = False
         self.held: dict[tuple[str, str], Slice] = {}
         """Lanes that this worker leases, by run and location."""
         self._database = database

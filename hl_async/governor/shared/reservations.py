@@ -58,8 +58,8 @@ class ReservedBudget:
         self._holder = holder
         self._lease = lease
         self._full = policy.max
-        self.interval = policy.interval
-        self.warm = False
+        self.interval: float = policy.interval
+        self.warm: bool = False
         # reservations to be used, sorted by start
         self._calls: list[_Reserved] = []
         self._bulk: list[_Reserved] = []

@@ -36,10 +36,12 @@ class SharedScope(Scope):
     __slots__ = ("_ask_at", "_ask_timer", "_exchanges", "asking", "name", "slots")
 
     def __init__(self, governor: Governor, key: tuple[str, str], name: str, exchanges: SharedScopes) -> None:
-        self.slots = ReservedBudget(governor.policy, holder=exchanges.holder, lease=exchanges.lease)
+        self.slots: ReservedBudget = ReservedBudget(
+            governor.policy, holder=exchanges.holder, lease=exchanges.lease
+        )
         super().__init__(governor, key, self.slots)
-        self.name = name
-        self.asking = False
+        self.name: str = name
+        self.asking: bool = False
         self._exchanges = exchanges
         self._ask_timer: asyncio.TimerHandle | None = None
         self._ask_at = math.inf
@@ -109,7 +111,7 @@ class SharedScopes:
     def __init__(
         self, governor: Governor, store: BudgetStore, *, lease: float, patience: float = PATIENCE
     ) -> None:
-        self.holder = secrets.token_hex(6)
+        self.holder: str = secrets.token_hex(6)
         self.lease = lease
         self._governor = governor
         self._store = store

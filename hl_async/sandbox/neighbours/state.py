@@ -80,7 +80,7 @@ class Neighbours:
         self.clock = clock
         self.quirks = quirks
         self.company_id = company_id
-        self.serial = 0
+        self.serial: int = 0
         self.places: dict[str, NeighbourState] = {}
 
     def of(self, location_id: str, timezone: str = "UTC") -> NeighbourState:

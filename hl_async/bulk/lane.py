@@ -336,7 +336,7 @@ class LaneRunner:
             )
 
     async def _without_an_answer(self) -> None:
-        """Nobody can tell whether these happened: repeatable ones are planned again, the rest is held."""
+        """Settle requests whose outcome stays open: repeatable ones are planned again, the rest is held."""
         for ordinal, _, attempt, *_ in await self._journal.ambiguous():
             if self._idempotent and attempt < _MAX_TRIES:
                 await self._journal.mark_planned(ordinal, attempt)

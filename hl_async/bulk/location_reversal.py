@@ -93,7 +93,7 @@ class LocationReversal:
         self._unproven: dict[str, str] = {}
         """Keys by documents whose deletion an earlier process began and did not see the end of."""
         self._last: dict[str, Kept | None] = {}
-        """What was decided about a document when it was last seen: a reason to keep it, or None."""
+        """The decision about a document when it was last seen: a reason to keep it, or None."""
         self._absent: set[str] = set()
         """Recorded documents that no listing showed, although the list vouches for their absence."""
         self._unseen: dict[str, Kept] = {}

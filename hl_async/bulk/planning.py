@@ -130,7 +130,7 @@ class _PlanWriter:
         return None
 
     async def flush(self) -> None:
-        """Write what is gathered."""
+        """Write the batch that was gathered."""
         await self._journal.plan(self._batch)
         await self._journal.steps.plan(self._steps)
         self._batch, self._steps = [], []

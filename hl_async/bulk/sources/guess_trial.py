@@ -20,7 +20,7 @@ _CHOICE: Final = re.compile(r"^# date_format = (\"[^\"]*\") or ", re.MULTILINE)
 
 
 class GuessTrial(msgspec.Struct, frozen=True):
-    """What came of the first documents.
+    """The result of the first documents.
 
     Attributes:
         documents: How many there were.

@@ -1,4 +1,4 @@
-"""Internal. What would become of the customers of a run: the look-ups of the contacts stage, and nothing else."""
+"""Internal. A forecast for the customers of a run: the look-ups of the contacts stage, and nothing else."""
 
 from __future__ import annotations
 
@@ -66,8 +66,10 @@ async def check_customers(
         after = batch[-1].number
         for step in batch:
             steps.setdefault(step.location, []).append(step)
+    # By location, so that a location's contacts are listed once for all its customers.
     for location, planned in steps.items():
         rows += await _check_location(planned, policy, books(location))
+    # Customers without a key have no step, and a person has to see them all the same.
     if customers is not None:
         rows += [
             _row(location, key, facts, "without a key")
@@ -105,6 +107,7 @@ async def _state_of_given(facts: CustomerFacts, policy: ContactPolicy, lookup: C
         return "several names"
     try:
         known = await lookup.knows(facts.contact_id)
+    # The run would take such an id unchecked, so the check says the same.
     except ScopeMissing:
         known = None
     if not known:

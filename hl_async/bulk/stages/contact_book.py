@@ -41,7 +41,7 @@ class ContactBook(Protocol):
         ...
 
     async def get(self, contact_id: str) -> ContactRecord | None:
-        """Return a contact; None if the API says that there is none."""
+        """Return a contact; None if the API says that it does not exist."""
         ...
 
     async def create(self, draft: ContactDraft, intend: Callable[[], Awaitable[None]]) -> ContactRecord:
@@ -53,7 +53,7 @@ class ContactBook(Protocol):
         ...
 
     async def delete(self, contact_id: str) -> bool:
-        """Delete a contact; False if the API says that there is none."""
+        """Delete a contact; False if the API says that it does not exist."""
         ...
 
     async def allows_duplicates(self) -> bool | None:
@@ -65,6 +65,7 @@ class LocationContacts:
     """The contacts of a :class:`~hl_async.client.Location`, every call in the bulk lane."""
 
     def __init__(self, location: Location, *, attempt_timeout: float | None = None) -> None:
+        # Without a time limit: a long wait for the bulk budget is not a failure.
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
         self._at = requester_of(location)
         self._calm = location.with_options(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)
@@ -103,11 +104,13 @@ class LocationContacts:
         try:
             return await self._calm.contacts.get(contact_id)
         except NotFound as error:
+            # A proxy's 404 proves nothing about a contact.
             if not is_said_by_api(error):
                 raise
             return None
 
     async def create(self, draft: ContactDraft, intend: Callable[[], Awaitable[None]]) -> ContactRecord:
+        # By the row of the table, because the resource has no hook before the request.
         answer = await self._at.call(op.CREATE_CONTACT, body=draft, options=self._options, before_send=intend)
         if answer.contact is None:
             raise DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.at)
@@ -120,6 +123,7 @@ class LocationContacts:
         try:
             await self._calm.contacts.delete(contact_id)
         except NotFound as error:
+            # As above: only the API's own 404 means that the contact is gone.
             if not is_said_by_api(error):
                 raise
             return False
@@ -132,6 +136,7 @@ class LocationContacts:
                 self._allows = None if settings is None else settings.allow_duplicate_contact
             except ScopeMissing:
                 self._allows = None
+            # Asked once per location, also if the token may not know.
             self._asked = True
         return self._allows
 

@@ -40,12 +40,14 @@ class ContactLookup:
         """Choose the cheaper way for these customers, and read all contacts if that is the one."""
         one_by_one = lookup_requests(customers, self._policy)
         given = {one.contact_id for one in customers if one.contact_id}
+        # Counting is a request as well.
         if one_by_one <= _WORTH_COUNTING and not given:
             return LookupPlan(False, one_by_one)
         contacts = await self._book.count()
         if contacts is None:
             return LookupPlan(False, one_by_one + 1)
         self._is_empty = contacts == 0
+        # A page of the listing holds hundreds of contacts, so many customers are cheaper to find there.
         if not self._is_empty and listing_requests(contacts) >= one_by_one:
             return LookupPlan(False, one_by_one + 1, contacts)
         self._index = {}
@@ -58,6 +60,7 @@ class ContactLookup:
 
         A location without any contact has nothing to compare with: the documents themselves find out.
         """
+        # A location without any contact is more likely a token that sees none than an empty one.
         if self._is_empty:
             return None
         return contact_id in self._ids or await self._book.get(contact_id) is not None
@@ -76,6 +79,7 @@ class ContactLookup:
 
     async def look_again(self, facts: CustomerFacts) -> ContactMatch:
         """Look a customer up by the exact keys, right before a creation: a list may lag behind."""
+        # Only look-ups that do not lag: an index may not show a contact that is seconds old.
         exact = {
             kind: value for kind, value in keys_of(facts, self._policy).items() if kind in ("email", "phone")
         }
@@ -91,6 +95,7 @@ class ContactLookup:
         found: dict[str, ContactRecord] = {}
         wanted = {"email": facts.email, "phone": facts.phone, "name": facts.known_as}
         for kind, value in wanted.items():
+            # The name is the weakest key, and needed only for a customer without others.
             if not value or (kind == "name" and found):
                 continue
             shown = await self._book.search(kind, value)
@@ -105,6 +110,7 @@ class ContactLookup:
             found = await self._book.find(kind, value)
             if found is None:
                 return []
+            # Such a location cannot hold a second one.
             if await self._book.allows_duplicates() is False:
                 return [found]
             # the look-up gives one contact, and there may be more of them

@@ -93,6 +93,7 @@ class ContactReversal:
     async def _work(self, lane: LaneJournal) -> LocationEnd:
         steps = lane.steps(CONTACTS)
         facts = await steps.facts()
+        # A late request may still create a contact, and then it would stay behind.
         if facts.ambiguous_at is not None:
             due = self._timing.sweep_at(facts.ambiguous_at) + self._policy.index_delay
             is_swept = facts.swept_at is not None and facts.swept_at >= due
@@ -104,6 +105,7 @@ class ContactReversal:
         suspects = await steps.suspects()
         if not made and not suspects:
             return LocationEnd([], 0)
+        # Read once: the documents that stay are the same for every contact.
         use = await self._use()
         for step in made:
             await self._take_back(lane, step, await self._book.get(step.result), use)
@@ -144,11 +146,13 @@ class ContactReversal:
         self, lane: LaneJournal, step: StageStep, contact: ContactRecord | None, use: _Use
     ) -> None:
         """Delete one contact, or name it with the reason why it stays."""
+        # Asked before each deletion, because the lease may have ended during the listings.
         if not lane.lasts(self._timing.guard):
             raise LaneLost(f"another process may work on {lane.location} by now")
         if contact is None:
             await self._journal.steps.undone(step, "was deleted before")
             return
+        # Unknown use counts as use: a document without its contact cannot be sent any more.
         if use.problem or contact.id in use.contacts:
             self._keep(lane, step, contact, "contact_used", use.problem or "documents that stay use it")
             return
@@ -159,6 +163,7 @@ class ContactReversal:
         outcome = await delete_contact(lane, self._book, step, contact.id, "rollback")
         if outcome != "gone":
             self._failure = self._failure or f"contact {contact.id}: {outcome}"
+        # A second copy is not the step's contact, whose own deletion is still to come.
         elif contact.id == step.result:
             await self._journal.steps.undone(step, "rolled back")
 
@@ -204,7 +209,7 @@ class ContactsRun(Protocol):
 def contacts_back(
     run: ContactsRun, hl: HighLevel, *, even_changed: bool
 ) -> Callable[[LaneJournal], Awaitable[LocationEnd]]:
-    """Return what takes back the contacts of a location, once its documents are taken back."""
+    """Return the work that takes back the contacts of a location, once its documents are taken back."""
 
     async def take_back(lane: LaneJournal) -> LocationEnd:
         location = hl.location(lane.location)

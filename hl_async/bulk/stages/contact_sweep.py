@@ -40,11 +40,13 @@ class ContactSweep:
         """Sweep once it is time, and delete second copies that the run provably made."""
         steps = lane.steps(CONTACTS)
         facts = await steps.facts()
+        # No request went without an answer, so there can be no second contact.
         if facts.ambiguous_at is None:
             return SliceEnd(True)
         due = self._timing.sweep_at(facts.ambiguous_at) + self._policy.index_delay
         if facts.swept_at is not None and facts.swept_at >= due:
             return SliceEnd(True)
+        # The time before the look-ups: a contact that appears during them is not covered.
         began = lane.now()
         if began < due:
             return SliceEnd(False, due)
@@ -66,6 +68,7 @@ class ContactSweep:
             # the customer has another contact, or none: what the run made is not needed
             surplus += [copies.own] if copies.own is not None else []
         for contact in surplus:
+            # People work with it already, so a person decides.
             if changes := written_changes(contact, step):
                 self.kept.append(f"{contact.id} ({changes})")
                 continue
@@ -84,6 +87,7 @@ async def delete_contact(
     outcome = "gone"
     try:
         await book.delete(contact_id)
+        # The answer to a deletion proves less than the contact's absence.
         if await book.get(contact_id) is not None:
             outcome = "is still there after it was deleted"
     except JournalError:

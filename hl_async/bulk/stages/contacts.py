@@ -1,6 +1,6 @@
 """Internal. The contacts stage: the customers of one location become contacts before its documents are sent.
 
-A customer is matched by reading, and created if there is none. The request of a creation follows the protocol of
+A customer is matched by reading, and otherwise created. The request of a creation follows the protocol of
 documents: its intent is durable before the first byte. A request without a usable answer is settled, and then the
 contact is looked for by the mark that the run would have written, and by the customer's keys. Where a late request may
 have made a second contact, a sweep at the end deletes what the run provably made.
@@ -49,7 +49,6 @@ from hl_async.resources.contact_matching import plan_fill, update_of
 _TAKE: Final = 500
 _AT_ONCE: Final = 2000
 _MAX_TRIES: Final = 12
-_IDENTICAL: Final = 20
 _FALLBACK: Final = "fallback"
 GIVEN: Final = "given"
 UNCHECKED: Final = "unchecked"
@@ -87,6 +86,7 @@ class ContactStage(StageWork):
                 if self._must_rest(until):
                     break
             elif facts.sent:
+                # Each request has a time from which its outcome can be seen, so each is asked about on its own.
                 asked = [
                     (asked_at(one, self._timing, self._policy), one) for one in await self._steps.ambiguous()
                 ]
@@ -149,7 +149,7 @@ class ContactStage(StageWork):
                 self._names.setdefault(step.result, facts_of_customer(step).known_as)
 
     async def _resolve(self, step: StageStep) -> None:
-        """ContactMatch one customer, or create the contact."""
+        """Match one customer, or create the contact."""
         facts = facts_of_customer(step)
         try:
             if step.result:
@@ -160,6 +160,7 @@ class ContactStage(StageWork):
                 await self._check_given(step, facts)
             else:
                 match = await self._lookup.match(facts)
+                # A list may lag. Right before a creation, the exact look-ups are asked as well.
                 if match == ContactMatch() and await self._may_be_hidden():
                     match = await self._lookup.look_again(facts)
                 await self._apply(step, facts, match)
@@ -236,6 +237,7 @@ class ContactStage(StageWork):
 
     async def _fill(self, step: StageStep, facts: CustomerFacts, contact: ContactRecord) -> None:
         """Fill the empty fields of a matched contact. Its other values stay, so a repetition changes nothing."""
+        # The source would say that the run created the contact.
         wanted = msgspec.structs.replace(draft_of(step), source=msgspec.UNSET)
         plan = plan_fill(contact, wanted, frozenset())
         if plan.changes:
@@ -250,6 +252,7 @@ class ContactStage(StageWork):
             contact = await self._book.create(draft_of(step), intent)
         except StagePaused:
             if intent.step.state is StepState.SENT and intent.step.sent_at is not None:
+                # The process slept after the intent. Whether a byte left is unknown, so the sweep must look.
                 await self._steps.note_ambiguous(intent.step.sent_at)
         except JournalError:
             raise
@@ -263,6 +266,7 @@ class ContactStage(StageWork):
         """Write down what a failed creation means."""
         known = duplicate_of(error) if isinstance(error, BadRequest) else None
         if known is not None:
+            # Read before it is taken: a contact that was merged or deleted since must not enter documents.
             contact = await self._book.get(known)
             if contact is not None:
                 await self._steps.mark_planned(step, executed=False)
@@ -288,7 +292,8 @@ class ContactStage(StageWork):
     # ------------------------------------------------------------------------------------------- asking
 
     async def _ask_all(self, steps: Sequence[StageStep]) -> None:
-        """Ask what became of requests without a usable answer, once nothing of theirs can be under way."""
+        """Find the outcome of requests without a usable answer, once nothing of theirs can be under way."""
+        # The list that was read is older than the requests that are asked about.
         self._lookup.forget()
         self._is_ready = False
         for step in steps:
@@ -310,6 +315,7 @@ class ContactStage(StageWork):
             await self._steps.note_ambiguous(step.sent_at or self._lane.now())
         made = await self._lookup.marked(facts, str(draft_of(step).source))
         if made:
+            # The same choice on every process: the oldest, and among equals the smallest id.
             oldest = min(
                 made, key=lambda one: (one.date_added.timestamp() if one.date_added else 0.0, one.id)
             )

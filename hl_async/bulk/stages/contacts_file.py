@@ -78,6 +78,7 @@ def read_contacts(path: Path) -> Corrections:
     columns: Sequence[str] = ()
     rows: list[tuple[int, dict[str, str]]] = []
     try:
+        # Spreadsheets write a byte order mark.
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or ()
@@ -98,6 +99,7 @@ def read_contacts(path: Path) -> Corrections:
         at = (values["location"], values["customer"])
         if not all(at):
             raise InvalidRequest("--contacts", f"row {line} of {path.name} names no location or no customer")
+        # Two rows for one customer would leave the choice to their order.
         if at in found:
             raise InvalidRequest("--contacts", f"row {line} of {path.name} names customer {at[1]!r} again")
         found[at] = _correction(values, f"row {line} of {path.name}")
@@ -120,6 +122,7 @@ def _correction(values: dict[str, str], where: str) -> Correction:
 
 
 def _cell(text: str) -> str:
+    # An apostrophe keeps a spreadsheet from executing the cell.
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -111,6 +111,7 @@ class CustomerFacts(msgspec.Struct, omit_defaults=True, kw_only=True):
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(CustomerFacts).decode
 _decode_draft: Final = msgspec.json.Decoder(ContactDraft).decode
+# Amounts pass through as exact decimals.
 _body_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 _body_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
@@ -193,6 +194,7 @@ class CustomerBook:
                 return
         facts = _facts_of(given)
         at = (location, facts.external_id)
+        # A customer without own keys is known by the old system's id, once another document gave both.
         key = self._key(facts) or (self._by_external.get(at, "") if facts.external_id else "")
         if not key:
             key, facts = self._without_key(location, facts)
@@ -201,7 +203,7 @@ class CustomerBook:
         self._put((location, key), facts, item.ordinal)
 
     def _without_key(self, location: str, facts: CustomerFacts) -> tuple[str, CustomerFacts]:
-        """Return what stands for a customer without a key: a person's choice, or the fallback."""
+        """Return the stand-in for a customer without a key: a person's choice, or the fallback."""
         key = keyless_key(facts)
         correction = self._corrections.get((location, key))
         if correction is not None and correction.contact_id:
@@ -223,6 +225,7 @@ class CustomerBook:
             if facts.phone and not key.startswith("phone:"):
                 owners.setdefault((location, facts.phone), []).append(key)
         for (location, key), facts in list(self._customers.items()):
+            # Two owners of a number leave it open which of them the customer is.
             owner = owners.get((location, facts.phone), [])
             if (
                 key.startswith("phone:")
@@ -244,6 +247,7 @@ class CustomerBook:
 
     def _put(self, at: tuple[str, str], facts: CustomerFacts, ordinal: int) -> None:
         held = self._customers.setdefault(at, facts)
+        # One customer may state the e-mail in one document and the phone in another.
         if held is not facts:
             _merge(held, facts)
         self._documents.setdefault(at, []).append(ordinal)
@@ -251,6 +255,7 @@ class CustomerBook:
     def _join(self, one: tuple[str, str], into: tuple[str, str]) -> bool:
         """Give the documents of a customer to another one; two different names stay apart."""
         name, other = self._customers[one].known_as, self._customers[into].known_as
+        # A family or an office may share a number.
         if name and other and plain_name(name) != plain_name(other):
             return False
         _merge(self._customers[into], self._customers.pop(one))
@@ -276,6 +281,7 @@ def check_names(facts: CustomerFacts, policy: ContactPolicy) -> str:
     """Return why a contact id of the source cannot be used: it stands for several names. Empty if it can."""
     if facts.contact_id == policy.fallback:
         return ""
+    # A spelling in other letters is not another name.
     names = list({plain_name(one): one for one in (facts.known_as, *facts.names) if one}.values())
     if len(names) < 2:
         return ""
@@ -369,6 +375,7 @@ def with_contact(body: bytes, contact_id: str) -> bytes:
 
 def without_contact(body: bytes) -> bool:
     """Return whether a document names no contact: its customer is not resolved."""
+    # Searched as bytes: every document passes here, and decoding each would take as long as planning it.
     return b'"contactDetails":{"id":""' in body
 
 

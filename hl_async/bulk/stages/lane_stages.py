@@ -93,6 +93,7 @@ async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corre
         steps = []
         for step in batch:
             facts = facts_of_customer(step)
+            # The fallback is one contact for all of them, chosen by the options and not by the file.
             if facts.is_fallback and policy.fallback:
                 facts.contact_id = policy.fallback
             elif (correction := corrections.get((step.location, step.key))) is not None:

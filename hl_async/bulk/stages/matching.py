@@ -1,4 +1,4 @@
-"""Internal. Which contact a customer is: decisions about what was found. Pure."""
+"""Internal. Which contact a customer is: decisions about the contacts that were found. Pure."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def decide(facts: CustomerFacts, found: Mapping[str, Sequence[ContactRecord]]) -
         facts: The customer.
         found: The contacts of each key, by the key's name, the strongest first.
     """
+    # An id of the old system in a field of the location was written for exactly this purpose.
     if external := found.get("external"):
         return _one_of({"external": external})
     by_key = {key: contacts for key in ("email", "phone") if (contacts := found.get(key))}
     if by_key:
         return _one_of(by_key)
+    # The name decides only where nothing stronger exists.
     named = [one for one in found.get("name", ()) if not _contradicts(one, facts)]
     return _one_of({"name": named}) if named else ContactMatch()
 
@@ -53,6 +55,7 @@ def _one_of(by_key: Mapping[str, Sequence[ContactRecord]]) -> ContactMatch:
         one: tuple(key for key, entries in by_key.items() if one in {e.id for e in entries})
         for one in contacts
     }
+    # A contact that all keys lead to wins over those that share one of them.
     best = [one for one, keys in leads.items() if len(keys) == len(by_key)]
     if len(best) == 1:
         return ContactMatch(contacts[best[0]], leads[best[0]])
@@ -95,7 +98,7 @@ def listing_requests(contacts: int) -> int:
 
 
 def asked_at(step: StageStep, timing: Timing, policy: ContactPolicy) -> float:
-    """Return from when on the location tells what became of a request without a usable answer.
+    """Return from when on the location tells the outcome of a request without a usable answer.
 
     A refusal is an answer: nothing is under way any more, and only the search may be behind.
     """
@@ -129,7 +132,7 @@ def own_copies(
     Args:
         step: The customer's step.
         contacts: The contacts with its mark.
-        changes: What differs from what was written, by the contact's id.
+        changes: Differences from the written values, by the contact's id.
         timing: The waits of the run.
     """
     is_made = step.state is StepState.DONE and step.how == MADE
@@ -168,13 +171,16 @@ def written_changes(contact: ContactRecord, step: StageStep) -> str:
         value = getattr(draft, name)
         if name in ("tags", "custom_fields", "extra", "name") or not isinstance(value, str):
             continue
+        # The API may change the case of what it stores.
         if str(getattr(contact, name) or "").casefold() != value.casefold():
             found.append(name)
+    # The API splits a name into two fields, and joins them with a space of its own.
     if isinstance(draft.name, str) and plain_name(contact.full_name) != plain_name(draft.name):
         found.append("name")
     wrote = {one.id: one.field_value for one in draft.custom_fields or ()} if draft.custom_fields else {}
     if {one.id: one.value for one in contact.custom_fields or () if one.value not in (None, "", [])} != wrote:
         found.append("custom fields")
+    # Fields that the run never writes: a value in them comes from people or their workflows.
     more = ("tags", "additional_emails", "assigned_to", "dnd", "date_of_birth", "website")
     found += [name for name in more if getattr(contact, name)]
     return f"people changed its {', '.join(found)}" if found else ""

@@ -28,7 +28,7 @@ class PaidInvoice(NamedTuple):
 
     @property
     def problem(self) -> str:
-        """The difference in words, empty if there is none."""
+        """The difference in words, empty if both are equal."""
         if self.shown is None:
             return f"{self.recorded} {self.currency} were recorded, and the invoice is gone"
         if self.shown == self.recorded:

@@ -92,6 +92,7 @@ class PaymentStage(StageWork):
         if not await self._may_record():
             return False
         await self._learn_recorded()
+        # One payment of an invoice at a time: side by side, the paid sum could not tell which one is missing.
         queue = _by_invoice(steps)
 
         async def one_after_the_other() -> None:
@@ -145,6 +146,7 @@ class PaymentStage(StageWork):
                 )
                 return False
             expected = self._recorded.get(invoice, Decimal(0)) + (facts.earlier or Decimal(0))
+            # The paid sum is the only proof of a payment, and it holds only if no other client pays.
             if balance.paid != expected:
                 await self._steps.hold(step, _foreign(invoice, expected, balance.paid, facts.currency))
                 return False

@@ -105,12 +105,13 @@ def encode_payment(facts: PaymentFacts) -> bytes:
 def payments_of(document: Document, total: Decimal) -> list[DocumentPayment]:
     """Return the payments of an invoice.
 
-    A source that lists none, but states what was paid, has one payment of that sum. The due sum stands for the paid one
+    A source that lists none, but states a paid sum, has one payment of that sum. The due sum stands for the paid one
     if that is missing.
     """
     if document.payments:
         return list(document.payments)
     paid = document.amount_paid
+    # Some systems export the open sum only.
     if paid is None and document.amount_due is not None:
         paid = total - document.amount_due
     return [DocumentPayment(amount=paid, reference=UNLISTED)] if paid is not None and paid > 0 else []
@@ -163,7 +164,7 @@ def later_steps(
 
     Returns:
         The steps. None if the export lacks a payment that was planned, or if one of those was not recorded: then only
-        a person knows what is to be recorded.
+        a person can decide.
     """
     document, total = item.document, item.total
     if document is None or total is None or item.kind != "invoice":

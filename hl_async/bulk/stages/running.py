@@ -81,12 +81,14 @@ class Intent:
         """
         if not self._lane.lasts(self._timing.guard):
             raise StagePaused("the lane may belong to another process before the request has left")
+        # The journal's clock: another process may decide about this request later.
         at = self._lane.now()
         if not await self._steps.intend(self.step, at, subject=self._subject, facts=self._facts):
             raise StagePaused(f"another process moved this {self._noun}")
         self.step = sent(self.step)._replace(sent_at=at)
         if self._facts is not None:
             self.step = self.step._replace(facts=self._facts)
+        # The write may have taken long. A request that leaves after its time could arrive after the sweep.
         if not self._timing.may_send(at, self._lane.now()):
             raise StagePaused("the process slept between the intent and the request")
 
@@ -137,6 +139,7 @@ class StageWork:
 
     def _note_refusal(self, words: str) -> None:
         """Count a refusal. Many in a row with the same words end the slice."""
+        # The same words again and again are about the mapping or the location, not about customers.
         if self._refusals.failed(words):
             self._reason = (
                 self._reason
@@ -155,6 +158,7 @@ class StageWork:
             await self._steps.mark_planned(step, executed=False)
         self._note_trouble(error)
         if not self._reason:
+            # Failures without a cause in the customer would otherwise be repeated at full speed.
             await asyncio.sleep(min(0.1 * 2**self._trouble, 5.0))
 
 

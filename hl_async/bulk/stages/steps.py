@@ -1,11 +1,11 @@
-"""Internal. The steps of a stage: durable rows beside the run's items, and what may be done with them.
+"""Internal. The steps of a stage: durable rows beside the run's items, and the changes that they allow.
 
 A *step* is one piece of work that is not a document: a contact to resolve, a payment to record, a state to set. It
 is known by its location, its stage and its key. It moves ``planned -> sent -> done | rejected | unknown | held``:
 
 * ``planned``: nothing left this machine, or what left was provably not executed.
 * ``sent``: the intent is durable and the request may have been executed. It stays so until an answer or a later
-  question says what happened.
+  question tells its outcome.
 * ``done``: it is in the location, as ``result``; ``how`` says whether the run made it or found it there.
 * ``rejected``: it will never be done, for ``reason``.
 * ``unknown``: the API gives no answer that would be certain. It is never sent again.
@@ -102,7 +102,7 @@ class StageStep(NamedTuple):
 
     @property
     def is_intact(self) -> bool:
-        """Whether key and body are what was planned."""
+        """Whether key and body are those of the plan."""
         return self.digest == step_digest(self.location, self.stage, self.key, self.body)
 
 
@@ -116,6 +116,7 @@ def step_digest(location: str, stage: str, key: str, body: bytes) -> bytes:
     """Return a digest of everything that decides which request a step becomes."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (location, stage, key):
+        # Lengths first, so that two parts cannot be divided in another way with the same digest.
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     digest.update(body)
@@ -127,12 +128,13 @@ def sent(step: StageStep) -> StageStep:
     return step._replace(
         state=StepState.SENT,
         attempt=step.attempt + 1,
+        # A repetition of the same request, after a renewed token for example, is still one possible effect.
         possible=step.possible + (step.state is StepState.PLANNED),
     )
 
 
 class StepChange(NamedTuple):
-    """One step from a state to another; None keeps what is there.
+    """One step from a state to another; fields without a value stay as they were.
 
     ``sent_at`` counts one more attempt. ``executed`` is False when the request was provably not executed.
     """
@@ -240,7 +242,7 @@ class LaneSteps(Protocol):
     """
 
     async def facts(self) -> StageFacts:
-        """Return what decides about the stage's next move."""
+        """Return the facts that decide about the stage's next move."""
         ...
 
     async def take(self, after: int, limit: int, *, of_created: bool = False) -> list[StageStep]:
@@ -343,6 +345,7 @@ def stage_facts(rows: Sequence[Sequence[Any]]) -> StageFacts:
     if not rows:
         return StageFacts(0, 0, None, None, None)
     planned, waiting, last, noted, swept = rows[0]
+    # The note alone is not enough: a process may die between an intent and its note.
     ever = max((at for at in (last, noted) if at is not None), default=None)
     return StageFacts(planned, waiting, last, ever, swept)
 

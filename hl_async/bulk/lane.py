@@ -121,6 +121,7 @@ class LaneRunner:
         except CanaryFailed as error:
             release = LaneRelease(reason=str(error), stopped=True)
             raise
+        # Raised rather than noted as the reason of a slice: nothing may be written for this lane any more.
         except LaneLost:
             raise
         except JournalError as error:
@@ -149,11 +150,13 @@ class LaneRunner:
         self._journal = lane
         until = time.monotonic() + seconds
         end = await self._work_stages(self._before, until)
+        # Documents need their contacts, so a stage that waits holds the documents back.
         if not end.done:
             return end
         while not self._stop.is_set() and not self._reason:
             facts = await lane.facts()
             answerable = self._target.answerable and not self._idempotent
+            # Before the next step, which would wait for a listing that can show nothing.
             if facts.ambiguous and not answerable:
                 await self._without_an_answer()
                 continue
@@ -164,12 +167,14 @@ class LaneRunner:
                 return SliceEnd(False, decision.until)
             try:
                 await self._take_step(decision.step, facts, until)
+            # The list cannot be trusted at the moment; the lane rests, and asks again.
             except Inconclusive as error:
                 self._reason = self._reason or str(error)
             if decision.step is Step.SEND and (
                 time.monotonic() >= until or not lane.lasts(self._timing.guard)
             ):
                 break
+        # The runner is used for the next slice, which begins without a complaint.
         reason, self._reason = self._reason, ""
         return SliceEnd(False, 0.0, reason)
 

@@ -65,6 +65,7 @@ async def each_deletion(run: OpenRun) -> AsyncIterator[Deletion]:
     while batch := await run.journal.deletions(after=after):
         after = batch[-1].id
         for one in batch:
+            # Deletions of contacts stand in the same table, under keys of their own.
             if not one.key.startswith(DELETION):
                 yield one
 
@@ -135,15 +136,19 @@ class LocationReversal:
         doubtful = self._is_doubtful(facts, await self._lane.known())
         quiet = loud = 0
         while loud <= len(self._pauses):
+            # A listing that shows something starts the count of quiet ones again.
             is_quiet = await self._pass()
             quiet, loud = (quiet + 1, loud) if is_quiet else (0, loud + 1)
             if self._run.stop.is_set():
                 return await self._left("interrupted")
+            # Without a doubt one quiet listing is enough, if it showed documents before: silence from the first look
+            # on proves nothing.
             if quiet > (len(self._pauses) if doubtful else not self._has_control):
                 if self._unseen:
                     return await self._left(self._unseen_words())
                 await self._conclude()
                 return LocationEnd(list(self._kept.values()), 0)
+            # The same failure again and again is about the token or the API, and not about the documents.
             if self._failures >= _FAILURES:
                 break
             pause = self._pauses[max(quiet, loud) - 1] if max(quiet, loud) <= len(self._pauses) else 0.0
@@ -341,6 +346,7 @@ class LocationReversal:
             return True
         if document in self._last:
             kept = self._last[document]
+            # Seen before, and hidden now: the decision of that look still holds.
             if kept is not None:
                 self._kept[document] = kept
             return kept is None
@@ -367,6 +373,7 @@ class LocationReversal:
         )
         if claim.key not in self._settled or not claim.is_first or row.document:
             return
+        # Recorded although it is kept: the next rollback then finds it by its id.
         if row.state is State.SENT:
             await self._lane.created(row.ordinal, row.attempt, claim.listed.id)
         else:
@@ -396,6 +403,7 @@ class LocationReversal:
             if is_said_by_api(error):
                 return "gone"
             failure = str(error)
+        # The API keeps the document and says why. Asking again would bring the same answer.
         except (BadRequest, Conflict, ValidationFailed) as error:
             if is_said_by_api(error):
                 row = await row_of(self._run.journal, item.ordinal)
@@ -407,12 +415,14 @@ class LocationReversal:
             failure = str(error)
         else:
             return "deleted"
+        # Everything else leaves open whether the document was deleted, so it is asked for again.
         self._failures += 1
         self._failed[document] = failure
         return failure
 
     async def _conclude(self) -> None:
         """Withdraw unanswered items whose documents are provably not in the location."""
+        # Planned first, because only a planned item can be withdrawn.
         for item in await self._lane.ambiguous():
             await self._lane.mark_planned(item.ordinal, item.attempt, listed=True)
         await self._run.journal.withdraw_planned()

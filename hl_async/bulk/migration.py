@@ -118,9 +118,11 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
     settings = MigrationSettings(**options)
     planned = await prepare(source, settings, hl)
     async with planned.run as run:
+        # The caller's event replaces that of the run, so that one Ctrl-C ends whatever is under way.
         run.stop = settings.stop or run.stop
         if settings.retry_rejected:
             await retry_rejected(run, settings)
+        # Before anything leaves this machine: the caller may still raise here.
         if settings.on_planned is not None:
             settings.on_planned(await run.forecast())
         # After planning, because it looks for the planned documents in the locations.
@@ -132,6 +134,7 @@ async def migrate(hl: HighLevel, source: Source | None, **options: Unpack[Migrat
             max_in_flight=settings.max_in_flight,
             on_progress=settings.on_progress,
         )
+        # Also after a stop: the rejects of the finished part can be corrected meanwhile.
         return with_files(report, await write_left_out(run, planned.beside, settings.rejects))
 
 
@@ -206,6 +209,7 @@ async def plan(
     folder = await asyncio.to_thread(lambda: tempfile.TemporaryDirectory(prefix="hl-async-"))
     try:
         settings = MigrationSettings(**options, journal=Path(folder.name) / "plan.hl.db")
+        # Without the client, so that a dry run works before there is an account.
         planned = await prepare(source, settings)
         async with planned.run as run:
             left_out = await write_left_out(run, planned.beside, settings.rejects)
@@ -244,6 +248,7 @@ async def verify(
     if report is not None:
         # Refused before the comparison, which may take long.
         await asyncio.to_thread(check_report, report)
+    # Kept until the end: a report that breaks off would look like a complete one.
     findings: list[Difference] = []
     async with await Run.open(journal) as run:
         found = await run.verify(hl, repair=repair, on_finding=findings.append)

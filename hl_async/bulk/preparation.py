@@ -150,8 +150,10 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
     if source is None:
         return await _resumed(options)
     if hl is not None:
+        # The plan has to check by the rules by which the client will send.
         options = msgspec.structs.replace(options, rules_off=hl.rules_off)
     found = await asyncio.to_thread(_inspect, source, options, _location_of(hl))
+    # Only after everything else was checked: a mistyped command must not rename a journal.
     await _set_aside(found.place)
     existed = await found.place.exists()
     try:
@@ -226,6 +228,7 @@ async def _correct(run: Run, options: MigrationSettings) -> None:
     if options.payments is not None:
         run.payment_policy = options.payments
         await run.journal.note(payments=encode_policy(run.payment_policy))
+        # Recorded payments stay; only those that were not sent yet are left out.
         if not run.payment_policy.record:
             await run.journal.steps.withdraw(PAYMENTS)
     if options.contacts_file is None and options.contacts is None:
@@ -252,6 +255,7 @@ async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
 
 async def plan_of(run: Run, left_out: LeftOut, facts: SourceFacts | None = None) -> Plan:
     """Return the plan of a run that is planned and not sent."""
+    # From the journal and not from the source: it shows the request as it would leave.
     rows = await run.journal.rows(State.PLANNED, limit=1, bodies=True)
     return Plan(
         await run.forecast(),
@@ -297,6 +301,7 @@ async def _resumed(options: MigrationSettings) -> Planned:
                 f"{run.journal.name} was interrupted while it was planned; start again with its source"
             )
         await _correct(run, options)
+    # Also when cancelled: an open journal would keep its lock until the process ends.
     except BaseException:
         await run.aclose()
         raise
@@ -321,6 +326,7 @@ def _location_of(hl: HighLevel | None) -> str:
     if hl is None:
         return ""
     try:
+        # A client without a default location is valid: documents may name theirs.
         return hl.location().id
     except HighLevelError:
         return ""
@@ -414,6 +420,7 @@ async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
     wanted = Path(found.facts.get("source", "")).name
     if header.get("fingerprint") == found.mark:
         return JournalMismatch(f"{error} ({number})")
+    # The same file again is the usual case, so its ways on are spelled out.
     if held == wanted:
         rest = (
             f"To create only its new documents: --journal NEW.hl.db --continue {report.journal}"

@@ -72,6 +72,7 @@ async def rollback(
     journal = run.journal
     withdrawn = await _close(journal)
     how = ReversalOptions(timing, even_changed, pauses)
+    # Counted after the run was closed: until then items still become documents.
     board = ReversalBoard(await _size(run), on_progress)
 
     async def reverse(name: str) -> LocationEnd:
@@ -92,6 +93,7 @@ async def rollback(
     return RollbackReport(
         deleted=deleted,
         gone=gone,
+        # A repeated rollback withdraws nothing more, and still reports what the first one did.
         withdrawn=max(withdrawn, (await journal.counts(totals=False)).of(State.WITHDRAWN)),
         kept=[*(kept for one in ended for kept in one.kept), *await left_by_steps(journal)],
         contacts_deleted=0 if contacts is None else contacts.deleted,
@@ -145,6 +147,7 @@ async def _deletions(run: OpenRun) -> tuple[int, int]:
     """Return how many documents this run's rollback deleted, and how many were gone before."""
     outcomes: dict[str, str] = {}
     async for one in each_deletion(run):
+        # A document that was deleted may be found gone later. It still counts as deleted.
         if one.outcome in GONE and outcomes.get(one.document) != "deleted":
             outcomes[one.document] = one.outcome
     deleted = sum(outcome == "deleted" for outcome in outcomes.values())
@@ -165,6 +168,7 @@ async def _reverse(
     working = asyncio.create_task(_work(lane, reversal(lane), afterwards))
     try:
         await asyncio.wait((keeping, working), return_when=asyncio.FIRST_COMPLETED)
+        # The lease is gone: whatever the work would do next, another process may be doing.
         if not working.done():
             keeping.result()
         return await working
@@ -173,6 +177,7 @@ async def _reverse(
     finally:
         for task in (keeping, working):
             task.cancel()
+        # Awaited before the lane is given back: a deletion under way belongs to this lease.
         await asyncio.gather(keeping, working, return_exceptions=True)
         with contextlib.suppress(LaneLost):
             await lane.release(LaneRelease(done=True))
@@ -181,6 +186,7 @@ async def _reverse(
 async def _work(lane: LaneJournal, reversal: LocationReversal, afterwards: Afterwards | None) -> LocationEnd:
     """Take the documents back, and then what they used."""
     end = await reversal.work()
+    # A document that is still there needs its contact.
     if end.reason or afterwards is None:
         return end
     more = await afterwards(lane)

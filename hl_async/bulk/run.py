@@ -118,6 +118,7 @@ class Run:
         store = _place_of(place)
         journal = await store.create(header)
         found = await journal.header()
+        # A process may have died between the creation of the journal and this line: then the id is written now.
         if "run" not in found:
             made = datetime.now(UTC).isoformat(timespec="seconds")
             await journal.note(run=secrets.token_hex(6), made=made, source_name=source_name)
@@ -130,6 +131,7 @@ class Run:
         store = _place_of(place)
         journal = await store.open(watch=watch)
         header = await journal.header()
+        # A later version may know operations that this one cannot repeat safely.
         if "run" not in header or header.get("operation") not in OPERATIONS:
             await journal.aclose()
             raise JournalError(f"{journal.name} was never planned; start the run again with its source")
@@ -176,6 +178,7 @@ class Run:
         """
         if contacts is not None:
             self.contact_policy = contacts
+        # Kept in the journal, because workers of other machines read their rules there.
         self.payment_policy = payments or self.payment_policy
         self.state_policy = states or self.state_policy
         self.customers = CustomerBook(self.id, self.contact_policy, corrections or {})
@@ -286,6 +289,7 @@ class Run:
             self.stop,
         )
         self._waits_until = work.waits_until
+        # Progress is read from the journal beside the work, so that no worker has to count.
         ticker = asyncio.create_task(self._tick(on_progress, counts.all)) if on_progress else None
         try:
             await work.serve()
@@ -294,6 +298,7 @@ class Run:
                 ticker.cancel()
         if on_progress is not None:
             first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
+            # Once more at the end: a short run may be over before the first tick.
             on_progress(await self._progress(counts.all, self._began, first))
         return await self.report(reason="; ".join(dict.fromkeys(work.reasons)))
 
@@ -316,6 +321,7 @@ class Run:
                     await self.stop.wait()
         if on_progress is not None:
             on_progress(await self._progress(counts.all, self._began, first))
+        # Lanes without planned documents are done, whatever their last reason was.
         waiting = [lane.reason for lane in await self.journal.lanes() if lane.reason and lane.planned]
         return await self.report(reason="; ".join(dict.fromkeys(waiting)))
 
@@ -351,6 +357,7 @@ class Run:
         planned = counts.of(State.PLANNED)
         done = of - planned - counts.ambiguous
         elapsed = time.monotonic() - began
+        # Items of earlier processes do not count, or a resumed run would promise too much.
         rate = (done - first) / elapsed if elapsed > 0 else 0.0
         until = self._waits_until()
         return Progress(

@@ -168,5 +168,6 @@ class LocationTarget:
 def _content(document: Any) -> str:
     """Return the part of a document that copies of one request share, and a person's copy or change does not."""
     lines = getattr(document, "invoice_items", None) or getattr(document, "items", None) or ()
+    # Fields that estimates or invoices lack count as equal.
     parts = [getattr(document, name, None) for name in _COMPARED]
     return repr((parts, [(line.name, line.amount, line.qty) for line in lines]))

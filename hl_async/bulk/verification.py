@@ -108,8 +108,10 @@ async def verify(
     """
     require_listed(run.operation, "listed")
     state = await run.journal.run_state()
+    # A lane whose documents were all rejected is listed too: a copy there would otherwise go unnoticed.
     rows: dict[str, list[ItemRow]] = {lane: [] for lane in await run.journal.locations()}
     for row in await run.each(*State):
+        # Rejected rows were never sent and have no key to be found by.
         if row.key is not None:
             rows[row.location].append(row)
     totals = _Totals(on_finding)
@@ -184,6 +186,7 @@ class _LocationCheck:
             if row.state is State.CREATED and row.total is not None:
                 totals.source[row.currency] = totals.source.get(row.currency, Decimal(0)) + row.total
             there = first.get(row.key)
+            # Also where the journal says otherwise: the location decides, not the journal.
             if there is not None:
                 totals.found[there.currency] = totals.found.get(there.currency, Decimal(0)) + (
                     there.total or Decimal(0)
@@ -201,11 +204,13 @@ class _LocationCheck:
 
     def _found(self, row: ItemRow, there: Listed) -> Difference:
         """Return the finding about an item whose document is in the location."""
+        # After a rollback every document that is left is a finding, whatever its contents.
         if self._is_rolled_back:
             why = there.touched or ("no longer a draft" if not there.draft else "still there")
             return self._finding("extra", row, there.id, f"the run was rolled back; {why}")
         if row.state not in _EXPECTED:
             return self._finding("extra", row, there.id, f"is there although its item is {row.state}")
+        # Found by its id. Without the key, a resumed run could not find it any more.
         if there.key != row.key:
             detail = f"is there, without the run's key; {there.changes or 'otherwise as it was sent'}"
             return self._finding("unmarked", row, there.id, detail)
@@ -226,7 +231,9 @@ class _LocationCheck:
             detail = "carries a key of this run, but nothing proves that the run created it"
             totals.note(self._finding("extra", row, claim.listed.id, detail))
             return
+        # A customer may have seen a sent copy, and without the original the copy is the document.
         if repairing is not None and claim.listed.draft and original is not None:
+            # Written first, as in a rollback: a process that dies in between leaves a name to ask about.
             deletion = await self._run.journal.record_deletion_intent(
                 self._lane, claim.listed.id, claim.key, "second copy"
             )
@@ -278,6 +285,7 @@ def write_report(path: Path, findings: Iterable[Difference]) -> None:
     """Write findings to a file that only its owner may read: .csv with a header, or one JSON object per line."""
     check_report(path)
     rows = ({name: getattr(finding, name) for name in _COLUMNS} for finding in findings)
+    # Reports name customers and amounts.
     with open_private(path, "w", newline="") as file:
         if path.suffix.lower() == ".csv":
             table: csv.DictWriter[str] = csv.DictWriter(file, _COLUMNS, lineterminator="\n")

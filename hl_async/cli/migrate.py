@@ -161,6 +161,7 @@ def migrate(**options: Any) -> int:
     hl-async migrate --resume orders.csv.hl.db
     hl-async migrate orders.csv --map orders.toml --engine dbos  # by workers
     """
+    # Before the arguments are checked: who asks for the schema has no source yet.
     if options.pop("schema"):
         put_json(document_schema())
         return ExitCode.OK
@@ -170,6 +171,7 @@ def migrate(**options: Any) -> int:
     arguments.contacts.check(dry_run=arguments.dry_run, has_source=arguments.source is not None)
     by_workers = arguments.engine == "dbos"
     if by_workers:
+        # Refused now: handed over without a database, the run would wait for workers for good.
         required_postgres(arguments.postgres)
         for option, given in (
             ("--share", arguments.share != 1.0),
@@ -234,6 +236,7 @@ class _Arguments(msgspec.Struct):
         if self.postgres is None and self.engine == "local":
             beside = self.source.with_name(self.source.name + ".hl.db")
             return SqliteJournals(Path(self.journal) if self.journal else beside)
+        # Here, because a migration into a file works without the driver of the database.
         from hl_async.bulk.journals.postgres import PostgresJournals
         from hl_async.bulk.workers.worker import worker_name
 
@@ -279,6 +282,7 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
         place = await asyncio.to_thread(arguments.store)
         async with await Run.open(place, watch=True) as run:
             await run.require_running()
+            # A journal does not hold the source, so its reasons are all there is to show.
             reasons = Counter(row.reason or "" for row in await run.each(State.REJECTED))
             found = await plan_of(run, LeftOut(reasons))
     if arguments.as_json:
@@ -288,6 +292,7 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
             tell(line)
     if found.warning:
         say(f"warning: {found.warning}")
+    # A source without a usable document is a wrong mapping or a wrong file.
     if not found.forecast.items and arguments.source is not None:
         return ExitCode.USAGE
     refused = found.contacts is not None and found.contacts.ambiguous + found.contacts.wrong > 0

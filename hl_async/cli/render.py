@@ -113,6 +113,7 @@ def _effort_lines(report: RunReport) -> list[str]:
 def contacts_line(contacts: ContactCounts) -> str:
     """Describe the results of a run's customers."""
     by = dict(contacts.by)
+    # A token without the scope cannot look, so these are not counted as found.
     unchecked = by.pop("unchecked", 0)
     found = ", ".join(f"{name} {number:,}" for name, number in by.items())
     parts = (
@@ -182,12 +183,14 @@ def _reason_lines(reasons: Counter[str]) -> list[str]:
 
 
 def _cut(text: str) -> str:
+    # Messages of the API may have line breaks, which would tear the table apart.
     plain = " ".join(text.split())
     return plain if len(plain) <= 100 else f"{plain[:99]}…"
 
 
 def verification_lines(found: Verification, report: Path | None = None) -> list[str]:
     """Return the verification as text: the compared fields, or every difference."""
+    # A run that was rolled back expects no documents, so that only these are of interest.
     kept = [one for one in found.differences if one.kind == "extra"]
     if found.state != "running":
         deleted = f"{found.state.replace('_', ' ')}: {plural(found.deleted, 'document')} deleted"
@@ -310,6 +313,7 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
         f"differs    {what} ({plural(count, 'document')}; first {first})"
         for what, (count, first) in plan.contradictions.items()
     ]
+    # Small runs take no noticeable part of the day, and the number would only worry.
     share = plan.forecast.days
     nothing = "nothing was sent" if plan.contacts is None else "customers were looked up, nothing was written"
     budget = f" ({share:.1%} of a location's requests of a day)" if share >= _MENTIONED else ""
@@ -323,6 +327,7 @@ def time_of_day(seconds: float) -> str:
 
 def shown(path: str, here: Path) -> str:
     """Return a path as a person in the folder ``here`` would type it."""
+    # As it would be typed again, because people copy it into the next command.
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 

@@ -48,6 +48,7 @@ def receivables(
     hl-async receivables --company x1Y2… --format csv > owed.csv
     """
 
+    # Imported here, so that commands without reports start faster.
     from hl_async import reports
 
     async def main() -> Receivables:
@@ -94,6 +95,7 @@ def reconcile(locations: tuple[str, ...], company: str | None, form: str, base_u
         say("all agree" if report.agrees else f"{counted(len(report.findings), 'disagreement')}")
     else:
         put_rows([plain(finding) for finding in report.findings], form, reports.Finding.__struct_fields__)
+    # A difference is a result and not a failure: scripts tell the two apart by the code.
     return ExitCode.OK if report.agrees else ExitCode.DIFFERS
 
 
@@ -105,6 +107,7 @@ def _client(base_url: str | None) -> HighLevel:
 
 async def _chosen(hl: HighLevel, locations: tuple[str, ...], company: str | None) -> Sequence[str] | None:
     if company is not None:
+        # The agency's list changes, so it is read with every report.
         return [*locations, *[one.id async for one in hl.locations(company)]]
     return locations or None
 
@@ -125,6 +128,7 @@ def _show_receivables(report: Receivables) -> None:
         tell(aligned(["customer", "currency", *AGES, "total"], rows, left=2))
     else:
         tell("nothing is owed")
+    # On stderr, so that a sum in a file never looks more complete than it is.
     for owed in report.unknown:
         what = "amount" if owed.amount_due is None else "currency" if not owed.currency else "due date"
         amount = "" if owed.amount_due is None else f" of {_amount(owed.amount_due)} {owed.currency}".rstrip()

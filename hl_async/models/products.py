@@ -135,6 +135,7 @@ class ProductList(Answer):
     def total(self) -> int | None:
         """Number of products that match, if the answer tells."""
         found = self.totals[0] if isinstance(self.totals, list) and self.totals else self.totals
+        # Lenient, because the page is complete without it.
         number = found.get("total") if isinstance(found, dict) else found
         return number if isinstance(number, int) and not isinstance(number, bool) else None
 

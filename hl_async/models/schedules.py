@@ -108,6 +108,7 @@ class InvoiceSchedule(Answer):
     def to_update(self) -> InvoiceScheduleUpdate:
         """Return a body that replaces this schedule by itself. Every field of an update is carried over."""
         currency = self.currency or "USD"
+        # Left out rather than sent as null, which would delete them.
         names = ("terms_notes", "title", "attachments", "miscellaneous_charges")
         kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         return InvoiceScheduleUpdate(

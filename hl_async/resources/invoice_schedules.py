@@ -143,5 +143,6 @@ class InvoiceSchedules:
         return await reached(
             self._at.call(op.CANCEL_INVOICE_SCHEDULE, schedule_id),
             partial(self.get, schedule_id),
+            # Both spellings, because the status is open text: docs/api-facts.md#api-enums
             lambda schedule: schedule.status in ("cancelled", "canceled"),
         )

@@ -102,6 +102,7 @@ def message_of(
         body: The request's body.
         answer: The answer's document, before it is encoded.
     """
+    # The request decides: the same operation also marks a document as sent without a message.
     action = str(body.get("action") or "")
     if operation not in _SENDS or action in ("draft", "") or not isinstance(answer, Mapping):
         return None

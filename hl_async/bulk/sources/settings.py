@@ -106,6 +106,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
             raise InvalidRequest("expiry_days", f"{self.expiry_days} is not 0 to {_LONGEST}")
         if self.states not in ("meta", "notes", "tag"):
             raise InvalidRequest("states", f"{self.states!r} is not meta, notes or tag")
+        # Checked here, because a mapping, a profile and an option all end in these settings.
         if self.hidden not in ("reject", "keep", "skip"):
             raise InvalidRequest("hidden", f"{self.hidden!r} is not reject, keep or skip")
         self.numbers.check()
@@ -125,6 +126,7 @@ class SourceSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_f
                 raise InvalidRequest(
                     "setting", f"unknown setting {pair!r}; write NAME=VALUE, NAME one of {', '.join(values)}"
                 )
+            # A delimiter may be a tab or a blank; quotes keep it alive on the command line.
             values[name] = value.strip().strip('"') or value.strip('"')
         try:
             # options are text: the types of the settings decide what they mean

@@ -157,6 +157,7 @@ def keys_of(facts: CustomerFacts, policy: ContactPolicy) -> dict[str, str]:
     if facts.phone:
         keys["phone"] = facts.phone
     if policy.match_name and facts.known_as:
+        # Only if asked for: two people share a name more often than an address.
         keys["name"] = plain_name(facts.known_as)
     return keys
 
@@ -222,6 +223,7 @@ class CustomerBook:
         """Yield one step per customer. A phone number that belongs to one customer with more keys joins that one."""
         owners: dict[tuple[str, str], list[str]] = {}
         for (location, key), facts in self._customers.items():
+            # Customers who state only a number may be those who state an address as well.
             if facts.phone and not key.startswith("phone:"):
                 owners.setdefault((location, facts.phone), []).append(key)
         for (location, key), facts in list(self._customers.items()):
@@ -303,6 +305,7 @@ def corrected(facts: CustomerFacts, correction: Correction) -> CustomerFacts:
     """Return a customer as a person corrected it."""
     changed = {name: value for name, value in msgspec.structs.asdict(correction).items() if value is not None}
     found = msgspec.structs.replace(facts, **changed)
+    # Typed by hand, so it is brought to the form of all other keys.
     found.email = plain_email(found.email)
     return found
 
@@ -332,6 +335,7 @@ def _facts_of(given: DocumentCustomer) -> CustomerFacts:
 def _merge(held: CustomerFacts, more: CustomerFacts) -> None:
     """Add what another document of the customer says, where nothing is known yet."""
     if held.contact_id and more.known_as and plain_name(more.known_as) != plain_name(held.known_as):
+        # Kept apart rather than overwritten: one id for two names is a mistake of the source, which a person decides.
         if not held.known_as:
             held.name = more.known_as
         elif more.known_as not in held.names:
@@ -369,6 +373,7 @@ def _draft(facts: CustomerFacts, policy: ContactPolicy, mark: str) -> ContactDra
 def with_contact(body: bytes, contact_id: str) -> bytes:
     """Return the body of a document with the id of its contact; every number stays as it is."""
     document = _body_decoder.decode(body)
+    # The only change after planning, so it leaves every other byte of meaning as it was.
     document["contactDetails"] = document.get("contactDetails", {}) | {"id": contact_id}
     return _body_encoder.encode(document)
 

@@ -39,6 +39,7 @@ class StateStage(StageWork):
         self._begin(lane, STATES)
         while not self._must_rest(until):
             facts = await self._steps.facts()
+            # Planned ones first: the wait of those without an answer passes meanwhile.
             if facts.planned:
                 await self._set_all(until)
             elif facts.sent:
@@ -90,10 +91,12 @@ class StateStage(StageWork):
 
     async def _tag(self, step: StageStep, facts: StateFacts) -> None:
         """Tag the contact of a document."""
+        # From the body that was sent: contacts are known only after the contacts stage.
         contact = contact_in((await self._document(step)).body or b"{}")
         tags = await self._book.tags(contact)
         if tags is None:
             await self._steps.rejected(step, f"contact {contact} is not in the location")
+        # A tag that a person or an earlier run set is not this run's, and a rollback must leave it.
         elif facts.tag in tags:
             await self._done(step, contact)
         elif (after := await self._request(step, contact, "tag")) is not None:
@@ -124,10 +127,12 @@ class StateStage(StageWork):
                 words = f"invoice {invoice} showed {shown or 'no status'} after the answer"
                 await self._steps.unanswered(after, words)
             else:
+                # Sent and not yet voided, for example: the next request follows from the status that was read.
                 await self._steps.mark_planned(after, executed=True)
 
     async def _request(self, step: StageStep, subject: str, request: str) -> StageStep | None:
         """Send one request. Return the step as the journal holds it after a success, otherwise None."""
+        # An invoice whose workflow undoes the state would otherwise be sent again and again.
         if step.attempt >= _MAX_TRIES:
             await self._steps.rejected(
                 step, f"not reached in {step.attempt} attempts: {step.reason}", executed=True

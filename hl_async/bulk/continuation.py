@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from hl_async.bulk.journals.protocol import Journal
-from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.sqlite import store_at
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.kinds import LaneKinds, lane_kinds, location_of
 from hl_async.bulk.protocol import State
@@ -184,7 +184,7 @@ async def read_earlier(place: Path | JournalStore, operation: str) -> EarlierRun
         JournalError: A journal cannot be read.
     """
     found = EarlierRuns()
-    store: JournalStore | None = SqliteJournals(place) if isinstance(place, Path) else place
+    store: JournalStore | None = store_at(place)
     for _ in range(_LONGEST_CHAIN):
         if store is None:
             break

@@ -200,6 +200,9 @@ async def plan(
         write_contacts_to: The contacts file to write; by default ``SOURCE.contacts.csv`` beside the source.
         options: See `PlanOptions`.
 
+    Returns:
+        The plan: the forecast, the first document and the reasons of rejects.
+
     Raises:
         SourceError: The source as a whole cannot be read.
         TooManyRejects: The mapping is probably wrong.
@@ -240,6 +243,9 @@ async def verify(
         journal: The journal of the run.
         repair: Delete second copies that are drafts and provably the run's own.
         report: Write every finding to this file, .csv or .ndjson.
+
+    Returns:
+        The findings, with the sums of source and locations.
 
     Raises:
         BulkError: The run's operation makes no documents that can be listed.

@@ -6,23 +6,65 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from itertools import islice
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from hl_async.bulk.continuation import KnownDocument
 from hl_async.bulk.journals.protocol import Journal
-from hl_async.bulk.kinds import location_of
+from hl_async.bulk.kinds import LaneKinds, location_of
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.customers import CustomerBook
 from hl_async.bulk.stages.payments import payment_steps
 from hl_async.bulk.stages.states import StatePolicy, state_steps
 from hl_async.bulk.stages.steps import PlannedStep
 from hl_async.errors import InvalidRequest, TooManyRejects
+from hl_async.operations import Operation, Replay
 
 _BATCH: Final = 1000
 _EARLY: Final = 200
 
 Records: TypeAlias = AsyncIterable[SourceItem | Reject] | Iterable[SourceItem | Reject]
-Keyed: TypeAlias = Callable[[SourceItem, Counter[tuple[str, str]]], tuple[SourceItem, str, bytes]]
+
+
+class ItemKeys(NamedTuple):
+    """Gives each item of a run its lane, its key, and a body that carries the key."""
+
+    run: str
+    location: str
+    kinds: LaneKinds
+    operation: Operation[Any]
+    source_name: str
+
+    def __call__(
+        self, item: SourceItem, repetitions: Counter[tuple[str, str]]
+    ) -> tuple[SourceItem, str, bytes]:
+        """Return the item in its lane, its key, and its body.
+
+        Args:
+            item: The item; its location may be missing.
+            repetitions: Items so far, by lane and source id.
+
+        Raises:
+            InvalidRequest: Neither the item nor the run names a location.
+        """
+        location = item.location or self.location
+        if not location:
+            raise InvalidRequest(
+                "location",
+                f"{item.place or item.source_id} names no location; give the run one: --location, or HL_LOCATION_ID",
+            )
+        lane = self.kinds.lane_of(location, item.kind)
+        keys = self.kinds.keys_of(lane)
+        at = (lane, item.source_id)
+        # A source may use an id twice. The number of the repetition keeps their keys apart.
+        key = keys.make(self.run, item, repetitions[at])
+        repetitions[at] += 1
+        body = item.body
+        if self.operation.replay is Replay.UNSAFE:
+            # A repeatable operation is sent again after a lost answer, so its body needs no key.
+            body = keys.put(body, key, self.run, item.source_id, self.source_name)
+        return msgspec.structs.replace(item, location=lane), key, body
 
 
 class StepRules(NamedTuple):
@@ -34,7 +76,7 @@ class StepRules(NamedTuple):
 
 async def write_plan(
     journal: Journal,
-    keyed: Keyed,
+    keyed: ItemKeys,
     records: Records,
     max_rejects: str,
     limit: int | None,
@@ -81,7 +123,7 @@ class _PlanWriter:
         beside: Invoices that are created beside an estimate.
     """
 
-    def __init__(self, journal: Journal, keyed: Keyed, customers: CustomerBook, rules: StepRules) -> None:
+    def __init__(self, journal: Journal, keyed: ItemKeys, customers: CustomerBook, rules: StepRules) -> None:
         self._journal = journal
         self._keyed = keyed
         self._customers = customers

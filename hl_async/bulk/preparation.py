@@ -13,7 +13,7 @@ import msgspec
 
 from hl_async import operations as op
 from hl_async.bulk.continuation import CONTINUES, read_earlier
-from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.sqlite import SqliteJournals, store_at
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import key_carrier
 from hl_async.bulk.kinds import INVOICE_KEY
@@ -209,7 +209,7 @@ async def _records(found: _Found, options: MigrationSettings, run: Run) -> Recor
         return found.read()
     earlier = await read_earlier(options.continues, run.operation.name)
     # A later run that continues this one follows the reference to the older ones.
-    await run.journal.note(**{CONTINUES: _store(options.continues).reference})
+    await run.journal.note(**{CONTINUES: store_at(options.continues).reference})
     return earlier.filtered(found.read(), found.location, run.kinds)
 
 
@@ -342,7 +342,7 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
     if not isinstance(source, Path | OpenedSource):
         if options.journal is None:
             raise ConfigurationError("journal", "is missing; records have no file to put it beside")
-        place = _store(options.journal)
+        place = store_at(options.journal)
         beside = options.journal if isinstance(options.journal, Path) else Path(_RECORDS)
         name = stated or _RECORDS
         # Records cannot be compared by a fingerprint, so the journal accepts any.
@@ -353,7 +353,7 @@ def _inspect(source: Source, options: MigrationSettings, default_location: str) 
         check_rejects(options.rejects, path)
     if not location and not opened.names_locations:
         raise ConfigurationError("--location", "is missing; give one, or set HL_LOCATION_ID")
-    place = _store(options.journal or path.with_name(path.name + ".hl.db"))
+    place = store_at(options.journal or path.with_name(path.name + ".hl.db"))
     beside = place.path if isinstance(place, SqliteJournals) else path
     facts = {
         "source": str(path.absolute()),
@@ -386,10 +386,6 @@ def _opened(source: Path | OpenedSource, options: MigrationSettings) -> OpenedSo
         bool(mapping.document.location),
         partial(read_source, source, mapping),
     )
-
-
-def _store(place: Path | JournalStore) -> JournalStore:
-    return SqliteJournals(place) if isinstance(place, Path) else place
 
 
 async def _set_aside(place: JournalStore) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +21,14 @@ from hl_async.bulk import reversal, verification
 from hl_async.bulk.documents import LocationDocuments
 from hl_async.bulk.forecasting import forecast_run
 from hl_async.bulk.journals.protocol import ItemRow, Journal
-from hl_async.bulk.journals.sqlite import SqliteJournals
+from hl_async.bulk.journals.sqlite import store_at
 from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.keys import KeyCarrier, key_carrier
 from hl_async.bulk.kinds import LaneKinds, lane_kinds, location_of, with_base_lanes
 from hl_async.bulk.lane import LaneRunner
 from hl_async.bulk.local_work import LocalWork
-from hl_async.bulk.planning import StepRules, write_plan
-from hl_async.bulk.protocol import SETTLE, AttemptOutcome, RunState, State, Timing
+from hl_async.bulk.planning import ItemKeys, StepRules, write_plan
+from hl_async.bulk.protocol import SETTLE, AttemptOutcome, State, Timing
 from hl_async.bulk.reports import Forecast, Progress, RollbackReport, RunReport
 from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.stages.contact_reversal import contacts_back
@@ -44,14 +43,10 @@ from hl_async.bulk.stages.lane_stages import (
 from hl_async.bulk.stages.payments import PAYMENTS, PaymentPolicy
 from hl_async.bulk.stages.states import StatePolicy
 from hl_async.bulk.stages.verifying import with_stages
-from hl_async.bulk.standing import standing, waited_for
+from hl_async.bulk.standing import check_running, progress_since, standing
 from hl_async.bulk.target import LocationTarget, Target
 from hl_async.bulk.verification import Difference, Verification
-from hl_async.errors import (
-    BulkError,
-    InvalidRequest,
-    JournalError,
-)
+from hl_async.errors import JournalError
 from hl_async.operations import OPERATIONS, Operation, Replay
 
 if TYPE_CHECKING:
@@ -101,13 +96,15 @@ class Run:
         """Begin a new run, or open the one that ``place`` holds if it is the same.
 
         Args:
-            place: The path of an embedded journal, or a
-                :class:`~hl_async.bulk.journals.postgres.PostgresJournals`.
+            place: The path of an embedded journal, or a store such as `PostgresJournals`.
             fingerprint: Identifies the source. A source with another fingerprint is another run.
             location: The location of documents that name none.
             operation: What each item does.
             key: Where documents carry the run's key.
             source_name: Name of the system that the source comes from, for a new run. Documents carry it.
+
+        Returns:
+            The run, open.
 
         Raises:
             JournalMismatch: ``place`` holds another run.
@@ -115,7 +112,7 @@ class Run:
         """
         key_carrier(key)
         header = {"fingerprint": fingerprint, "location": location, "operation": operation.name, "key": key}
-        store = _place_of(place)
+        store = store_at(place)
         journal = await store.create(header)
         found = await journal.header()
         # A process may have died between the creation of the journal and this line: then the id is written now.
@@ -127,8 +124,19 @@ class Run:
 
     @classmethod
     async def open(cls, place: Path | JournalStore, *, watch: bool = False) -> Self:
-        """Open the run of an existing journal; with ``watch`` for reading only, also while another process uses it."""
-        store = _place_of(place)
+        """Open the run of an existing journal.
+
+        Args:
+            place: Where the journal is, as for `create`.
+            watch: Only read, also while another process uses the journal.
+
+        Returns:
+            The run, open.
+
+        Raises:
+            JournalError: The journal cannot be used, or holds no planned run.
+        """
+        store = store_at(place)
         journal = await store.open(watch=watch)
         header = await journal.header()
         # A later version may know operations that this one cannot repeat safely.
@@ -173,6 +181,9 @@ class Run:
             payments: Rules for payments. None keeps those of the run.
             states: Rules for states. None keeps those of the run.
 
+        Returns:
+            The forecast of the run.
+
         Raises:
             TooManyRejects: More than `max_rejects` can't become requests: the mapping is probably wrong.
         """
@@ -182,15 +193,9 @@ class Run:
         self.payment_policy = payments or self.payment_policy
         self.state_policy = states or self.state_policy
         self.customers = CustomerBook(self.id, self.contact_policy, corrections or {})
-        beside = await write_plan(
-            self.journal,
-            self._keyed,
-            records,
-            max_rejects,
-            limit,
-            self.customers,
-            StepRules(self.payment_policy.record, self.state_policy),
-        )
+        keys = ItemKeys(self.id, self.location, self.kinds, self.operation, self.source_name)
+        rules = StepRules(self.payment_policy.record, self.state_policy)
+        beside = await write_plan(self.journal, keys, records, max_rejects, limit, self.customers, rules)
         await self.journal.note(
             planned="yes", beside=str(beside), limit="" if limit is None else str(limit),
             contacts=encode_policy(self.contact_policy), payments=encode_policy(self.payment_policy),
@@ -203,26 +208,6 @@ class Run:
         """Return whether a trial planned fewer documents than `limit` allows (None: all)."""
         planned = self.header.get("limit", "")
         return self.is_planned and bool(planned) and (limit is None or limit > int(planned))
-
-    def _keyed(
-        self, item: SourceItem, repetitions: Counter[tuple[str, str]]
-    ) -> tuple[SourceItem, str, bytes]:
-        location = item.location or self.location
-        if not location:
-            raise InvalidRequest(
-                "location",
-                f"{item.place or item.source_id} names no location; give the run one: --location, or HL_LOCATION_ID",
-            )
-        lane = self.kinds.lane_of(location, item.kind)
-        keys = self.kinds.keys_of(lane)
-        at = (lane, item.source_id)
-        key = keys.make(self.id, item, repetitions[at])
-        repetitions[at] += 1
-        body = item.body
-        if self.operation.replay is Replay.UNSAFE:
-            # A repeatable operation is sent again after a lost answer, so its body needs no key.
-            body = keys.put(body, key, self.id, item.source_id, self.source_name)
-        return msgspec.structs.replace(item, location=lane), key, body
 
     async def lanes(self) -> list[str]:
         """Return the lanes of the run, with those that have customers or payments and no document."""
@@ -309,7 +294,16 @@ class Run:
         on_progress: Callable[[Progress], None] | None = None,
         every: float = 1.0,
     ) -> RunReport:
-        """Report progress while workers work on this run. Return when it is no longer open, or ``stop`` is set."""
+        """Report progress while workers work on this run.
+
+        Args:
+            is_open: Tells whether the workers still have something to do.
+            on_progress: Called after each look at the journal.
+            every: Seconds between two looks.
+
+        Returns:
+            The report, once the run is no longer open or ``stop`` is set.
+        """
         self._began = time.monotonic()
         counts = await self.journal.counts(totals=False)
         first = counts.all - counts.of(State.PLANNED) - counts.ambiguous
@@ -335,7 +329,16 @@ class Run:
         stop: asyncio.Event | None = None,
         on_done: Callable[[AttemptOutcome | None], None] = lambda outcome: None,
     ) -> LaneRunner:
-        """Return the runner of the lane ``name``, with ``workers`` requests at a time; see :class:`LaneRunner`."""
+        """Return the runner of a lane; see :class:`LaneRunner`.
+
+        Args:
+            target: The location of the lane.
+            timing: The waits of the run.
+            workers: Requests at a time.
+            name: The name of the lane.
+            stop: Ends the runner in order; by default the event of the run.
+            on_done: Called after each item, with the outcome of its request.
+        """
         stop = stop or self.stop
         policies = (self.contact_policy, self.payment_policy)
         stages = stages_of(target, self.journal, policies, timing, lane=name, workers=workers, stop=stop)
@@ -344,33 +347,15 @@ class Run:
             on_done=on_done, before=stages.before, after=stages.after,
         )  # fmt: skip
 
+    async def _progress(self, of: int, began: float, first: int) -> Progress:
+        return await progress_since(self.journal, of, began, first, self._waits_until())
+
     async def _tick(self, on_progress: Callable[[Progress], None], of: int) -> None:
         began = time.monotonic()
         first = (await self._progress(of, began, 0)).done
         while True:
             on_progress(await self._progress(of, began, first))
             await asyncio.sleep(0.5)
-
-    async def _progress(self, of: int, began: float, first: int) -> Progress:
-        """Return the progress; ``first`` items were done when this process ``began``."""
-        counts = await self.journal.counts(totals=False)
-        planned = counts.of(State.PLANNED)
-        done = of - planned - counts.ambiguous
-        elapsed = time.monotonic() - began
-        # Items of earlier processes do not count, or a resumed run would promise too much.
-        rate = (done - first) / elapsed if elapsed > 0 else 0.0
-        until = self._waits_until()
-        return Progress(
-            done,
-            of,
-            counts.of(State.CREATED),
-            counts.of(State.REJECTED),
-            counts.ambiguous,
-            rate,
-            (of - done) / rate if rate > 0 else None,
-            "" if until is None else waited_for(counts),
-            until,
-        )
 
     async def report(self, *, reason: str = "") -> RunReport:
         """Return where the run stands."""
@@ -406,18 +391,12 @@ class Run:
         self.header |= facts
 
     async def require_running(self) -> None:
-        """Raise :class:`BulkError` if the run was rolled back, or is being rolled back."""
-        state = await self.journal.run_state()
-        if state is RunState.ROLLING_BACK:
-            raise BulkError(
-                f"{self.journal.name} is being rolled back and cannot be resumed; "
-                f"continue with: hl-async rollback {self.journal.name}"
-            )
-        if state is RunState.ROLLED_BACK:
-            raise BulkError(
-                f"{self.journal.name} was rolled back and cannot be resumed; "
-                "migrate its source again to begin a new run"
-            )
+        """Refuse to work on a run that was taken back.
+
+        Raises:
+            BulkError: The run was rolled back, or is being rolled back.
+        """
+        await check_running(self.journal)
 
     async def verify(
         self,
@@ -426,7 +405,16 @@ class Run:
         repair: bool = False,
         on_finding: Callable[[Difference], None] = lambda finding: None,
     ) -> Verification:
-        """Compare every document with its request; see :func:`hl_async.bulk.verify`."""
+        """Compare every document with its request; see :func:`hl_async.bulk.verify`.
+
+        Args:
+            hl: The client.
+            repair: Delete second copies that are drafts and provably the run's own.
+            on_finding: Called with every finding.
+
+        Returns:
+            The findings, with the sums of source and locations.
+        """
         found = await verification.verify(
             self, self._documents(hl), self.timing, repair=repair, on_finding=on_finding
         )
@@ -439,7 +427,16 @@ class Run:
         even_changed: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> RollbackReport:
-        """Delete the drafts that this run created; see :func:`hl_async.bulk.rollback`."""
+        """Delete the drafts that this run created; see :func:`hl_async.bulk.rollback`.
+
+        Args:
+            hl: The client.
+            even_changed: Delete drafts that people changed as well.
+            on_progress: Called about once per second.
+
+        Returns:
+            The report; its ``state`` tells whether something is open.
+        """
         return await reversal.rollback(
             self, self._documents(hl), self.timing, even_changed=even_changed, on_progress=on_progress,
             afterwards=contacts_back(self, hl, even_changed=even_changed),
@@ -447,7 +444,3 @@ class Run:
 
     def _documents(self, hl: HighLevel) -> Callable[[str], LocationDocuments]:
         return lambda lane: LocationDocuments(hl.location(location_of(lane)), self.kinds.operation_of(lane))
-
-
-def _place_of(place: Path | JournalStore) -> JournalStore:
-    return SqliteJournals(place) if isinstance(place, Path) else place

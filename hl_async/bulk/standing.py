@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from decimal import Decimal
 from typing import Any, Final
@@ -10,12 +11,13 @@ from hl_async.bulk.journals.protocol import Counts, Journal
 from hl_async.bulk.kinds import LaneKinds
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.reconciliation import SECOND_COPY
-from hl_async.bulk.reports import ContactCounts, PaymentCounts, RunReport, StateCounts
+from hl_async.bulk.reports import ContactCounts, PaymentCounts, Progress, RunReport, StateCounts
 from hl_async.bulk.stages.customers import CONTACTS
 from hl_async.bulk.stages.payments import PAYMENTS, facts_of_payment
 from hl_async.bulk.stages.states import STATES, facts_of_state
 from hl_async.bulk.stages.steps import MADE, StepState
 from hl_async.bulk.target import is_answerable
+from hl_async.errors import BulkError
 from hl_async.operations import Operation
 
 _NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.DELETED)
@@ -164,7 +166,56 @@ async def _second_copies(journal: Journal) -> list[str]:
     return found
 
 
-def waited_for(counts: Counts) -> str:
+async def check_running(journal: Journal) -> None:
+    """Refuse to work on a run that was taken back.
+
+    Raises:
+        BulkError: The run was rolled back, or is being rolled back.
+    """
+    state = await journal.run_state()
+    if state is RunState.ROLLING_BACK:
+        raise BulkError(
+            f"{journal.name} is being rolled back and cannot be resumed; "
+            f"continue with: hl-async rollback {journal.name}"
+        )
+    if state is RunState.ROLLED_BACK:
+        raise BulkError(
+            f"{journal.name} was rolled back and cannot be resumed; "
+            "migrate its source again to begin a new run"
+        )
+
+
+async def progress_since(
+    journal: Journal, of: int, began: float, first: int, until: float | None
+) -> Progress:
+    """Return the progress of a run.
+
+    Args:
+        journal: The journal of the run.
+        of: The number of all items.
+        began: The monotonic time at which this process began.
+        first: The items that were done at that time.
+        until: Epoch time in seconds at which the present wait ends, or None.
+    """
+    counts = await journal.counts(totals=False)
+    done = of - counts.of(State.PLANNED) - counts.ambiguous
+    elapsed = time.monotonic() - began
+    # Items of earlier processes do not count, or a resumed run would promise too much.
+    rate = (done - first) / elapsed if elapsed > 0 else 0.0
+    return Progress(
+        done,
+        of,
+        counts.of(State.CREATED),
+        counts.of(State.REJECTED),
+        counts.ambiguous,
+        rate,
+        (of - done) / rate if rate > 0 else None,
+        "" if until is None else _waited_for(counts),
+        until,
+    )
+
+
+def _waited_for(counts: Counts) -> str:
     """Return what a run waits for while none of its locations has anything to do; see `Progress`."""
     if counts.ambiguous:
         return "settling"

@@ -126,6 +126,14 @@ class LocationTarget:
         return self._states
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
+        """Send one item; see :meth:`Target.perform`.
+
+        Returns:
+            The id of the document, or that of the estimate if the answer lacks the invoice made from it.
+
+        Raises:
+            InvalidRequest: The customer of the document has no contact yet.
+        """
         # The API requires a contact's id and looks none up: docs/api-facts.md#api-required-fields
         if without_contact(body):
             raise InvalidRequest("contactDetails.id", "is missing: no contact was found for the customer")

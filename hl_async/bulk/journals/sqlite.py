@@ -31,6 +31,7 @@ from hl_async.bulk.journals.sqlite_file import (
 from hl_async.bulk.journals.sqlite_lane import SqliteLane, lane_statuses
 from hl_async.bulk.journals.sqlite_run import SENDING, SqliteRun
 from hl_async.bulk.journals.sqlite_steps import SqliteSteps, correct_future_steps, plan_steps_again
+from hl_async.bulk.journals.store import JournalStore
 from hl_async.bulk.journals.stored import text_of
 from hl_async.bulk.protocol import RunState, State
 from hl_async.bulk.sources.records import Reject, SourceItem
@@ -172,3 +173,8 @@ class SqliteJournal(SqliteRun):
 
     def __repr__(self) -> str:
         return f"<SqliteJournal {self.path}>"
+
+
+def store_at(place: Path | JournalStore) -> JournalStore:
+    """Return the store of a place: a path is an embedded journal."""
+    return SqliteJournals(place) if isinstance(place, Path) else place

@@ -153,6 +153,8 @@ class HighLevel:
             )
         values: dict[str, Any] = {**found.client_settings(), **settings}
         values["config"] = found.completed(values.get("config"))
+        # It holds the token as text, and this frame would be in the traceback of an error of the constructor.
+        del environ
         return cls(credentials, **values)
 
     async def __aenter__(self) -> Self:

@@ -7,10 +7,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
+from hl_async.auth.credentials import Credentials
 from hl_async.client import HighLevel as AsyncHighLevel
 from hl_async.client import Location as AsyncLocation
 from hl_async.errors import ClientStateError
 from hl_async.pagination import Page, Pager
+from hl_async.secret import Secret
 from hl_async.sync.background import BackgroundLoop
 
 T = TypeVar("T")
@@ -73,7 +75,8 @@ class _Proxy:
         return [name for name in dir(self._target) if not name.startswith("_")]
 
     def __repr__(self) -> str:
-        return f"<sync {repr(self._target).removeprefix('<')}"
+        target = getattr(self, "_target", None)  # missing while the constructor raises
+        return f"<sync {repr(target).removeprefix('<') if target else 'new>'}"
 
 
 class HighLevel(_Proxy):
@@ -90,8 +93,11 @@ class HighLevel(_Proxy):
 
     __slots__ = ()
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        client = AsyncHighLevel(*arguments, **settings)
+    def __init__(self, credentials: Credentials | Secret | str, **settings: Any) -> None:
+        # Text is wrapped at once, so that no repr of a frame above shows the token.
+        if isinstance(credentials, str):
+            credentials = Secret(credentials)
+        client = AsyncHighLevel(credentials, **settings)
         super().__init__(BackgroundLoop(client), client)
 
     @classmethod

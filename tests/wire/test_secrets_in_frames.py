@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 import samples
-from hl_async import CallOptions, ClientConfig, HighLevel, OAuthApp, PrivateToken, RetryPolicy, Timeouts
+from hl_async import CallOptions, ClientConfig, HighLevel, OAuthApp, PrivateToken, RetryPolicy, Timeouts, sync
 from hl_async.errors import ConfigurationError, HighLevelError
 from secret_search import secrets_in_frames
 from servers import scripted
@@ -138,6 +138,11 @@ async def test_a_token_request_that_is_cancelled_holds_no_secret_in_its_frames(p
 WRONG: dict[str, Callable[[], object]] = {
     "a token with a space": lambda: PrivateToken(TOKEN + " x"),
     "a token for a wrong address": lambda: HighLevel(TOKEN, base_url="nonsense"),
+    "a token for a wrong address, blocking": lambda: sync.HighLevel(TOKEN, base_url="nonsense"),
+    "a token with a line break, blocking": lambda: sync.HighLevel(credentials=TOKEN + "\n"),
+    "an environment with a wrong address": lambda: HighLevel.from_env(
+        environ={"HL_TOKEN": TOKEN, "HL_BASE_URL": "nonsense"}
+    ),
     "a token with a line break": lambda: HighLevel(TOKEN + "\n"),
     "a client id that is empty": lambda: OAuthApp("", SECRET),
     "a redirect that is none": lambda: OAuthApp("client-1", SECRET, redirect_uri="nonsense"),

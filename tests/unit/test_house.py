@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "hl_async"
 # The limits of the house. The goals are those of benchmarks.house; the exceptions below may only become fewer and smaller.
 LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
-FEWEST_COMMENTS = 0.024
-MOST_BANNED = {"docstrings": 4, "comments": 0, "messages": 0, "docs": 5}
+FEWEST_COMMENTS = 0.03
+MOST_BANNED = {"docstrings": 0.5, "comments": 0, "messages": 0, "docs": 1}
 TYPING_CIRCLES: set[tuple[str, ...]] = set()
 DEFERRED_CIRCLES: set[tuple[str, ...]] = set()
 NAMES_TWICE: set[str] = set()

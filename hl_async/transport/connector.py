@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -12,8 +13,10 @@ from hl_async.transport.kernel import arrivals
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
 
 _LOOK: Final = "hl_async_look"
+_NO_TRACES: Final[list[aiohttp.tracing.Trace]] = []
 
 
 class WatchfulConnector(aiohttp.TCPConnector):
@@ -50,6 +53,44 @@ class WatchfulConnector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
+    def take(self, key: ConnectionKey) -> ResponseHandler | None:
+        """Return an idle connection that is open and silent, or None. It goes back by `give_back`.
+
+        It does what `connect` does for an idle connection, at a third of the cost: no coroutine, no `Connection`, and
+        the pool's key is made once per server. The pool keeps its own count, so both ways may be used together.
+        """
+        idle = self._conns.get(key)
+        if not idle:
+            return None
+        oldest = monotonic() - (self._keepalive_timeout or 0.0)
+        while idle:
+            protocol, since = idle.popleft()
+            self._acquired.add(protocol)
+            transport = protocol.transport
+            look = getattr(protocol, _LOOK, None)
+            if (
+                since >= oldest
+                and look is not None
+                and transport is not None
+                and not (transport.is_closing() or protocol.should_close or look())
+            ):
+                return protocol
+            self._release(key, protocol, should_close=True)
+        return None
+
+    async def open(self, request: aiohttp.ClientRequest, timeout: aiohttp.ClientTimeout) -> ResponseHandler:
+        """Wait for a connection, like `connect`. It goes back by `give_back`."""
+        connection = await self.connect(request, _NO_TRACES, timeout)
+        protocol = connection.protocol
+        assert protocol is not None
+        # A connection that is collected with its protocol closes it.
+        connection._protocol = None  # noqa: SLF001
+        return protocol
+
+    def give_back(self, key: ConnectionKey, protocol: ResponseHandler, *, close: bool) -> None:
+        """Return a connection to the pool, which closes it if asked, or if its answer was not read to the end."""
+        self._release(key, protocol, should_close=close)
+
     async def _admit(self, protocol: ResponseHandler) -> None:
         """Check a new connection, and prepare the later checks.
 
@@ -63,8 +104,8 @@ class WatchfulConnector(aiohttp.TCPConnector):
             raise aiohttp.ClientConnectionError("the server sent bytes before any request")
         setattr(protocol, _LOOK, arrivals(transport))
 
-    def _release(self, key: Any, protocol: ResponseHandler, **settings: Any) -> None:
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         # The parser of the last answer would swallow the first half of a stale one without a trace. Without a parser
         # every byte that arrives on an idle connection stays visible in `should_close`.
         protocol._parser = None  # noqa: SLF001
-        super()._release(key, protocol, **settings)
+        super()._release(key, protocol, should_close=should_close)

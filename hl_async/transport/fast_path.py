@@ -1,7 +1,8 @@
 """Internal. Writes requests directly to pooled connections of aiohttp, and reads answers from aiohttp's parser.
 
-It uses a part of aiohttp that is not documented: ``Connection.protocol`` with ``set_response_params`` and ``read``. The
-versions in :data:`KNOWN` have it. With any other version, requests are delegated to aiohttp.
+It uses parts of aiohttp that are not documented: ``set_response_params`` and ``read`` of a connection's protocol, the
+buffer of a body, and the pool's lists of connections. The versions in :data:`KNOWN` have them. With any other version,
+requests are delegated to aiohttp.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Final
 import aiohttp
 import aiohttp.client
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
+from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
 from hl_async.config import ClientConfig
-from hl_async.transport.bodies import Answer, read_body, read_on
+from hl_async.transport.bodies import Answer, arrived_body, read_body, read_on
 from hl_async.transport.connector import WatchfulConnector
 from hl_async.transport.kernel import may_hold_unsent
 from hl_async.transport.request_head import check_fields, head, lines
@@ -28,7 +29,6 @@ from hl_async.wire import USER_AGENT, Headers
 
 # This path uses parts of aiohttp that are not public, so it takes tested versions only.
 KNOWN: Final = ("3.14.",)
-_NO_TRACES: Final[list[aiohttp.tracing.Trace]] = []
 
 _request: Final = aiohttp.ClientSession._request  # noqa: SLF001 - compared, never called
 _public: Final = aiohttp.ClientSession.request
@@ -83,7 +83,7 @@ class FastPath:
     ) -> None:
         self._connector = connector
         self._loop = asyncio.get_running_loop()
-        self._origins: dict[str, tuple[str, aiohttp.ClientRequest]] = {}
+        self._origins: dict[str, tuple[str, ConnectionKey, aiohttp.ClientRequest]] = {}
         self._ssl = ssl
         # Not ``connect``, which includes the wait for the pool: a full pool is not a dead host.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
@@ -100,10 +100,15 @@ class FastPath:
     ) -> Answer:
         """Send one request and read its answer. Raises aiohttp's exceptions, and ValueError for an invalid header."""
         slash = url.index("/", 8)  # the one behind https://host
-        host, origin = self._origins.get(url[:slash]) or self._origin(url[:slash])
+        host, key, origin = self._origins.get(url[:slash]) or self._origin(url[:slash])
         if not isinstance(headers, Headers) or headers.written is None:
             headers = self._written(headers)
-        connection, protocol, transport = await self._connected(origin)
+        connector = self._connector
+        protocol = connector.take(key)
+        if protocol is None:
+            protocol = await self._opened(origin)
+        transport = protocol.transport
+        assert transport is not None
         try:
             protocol.set_response_params(read_until_eof=True)
             attempt.sent = True
@@ -113,40 +118,36 @@ class FastPath:
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()  # interim answers, such as 103
             attempt.answered = True
+            received = None
             if content.is_eof():
-                received = await read_body(content, message.code, message.headers, limit)
+                if message.code < 400:
+                    received = arrived_body(content, message.headers, limit)
+                if received is None:
+                    received = await read_body(content, message.code, message.headers, limit)
             else:
                 received = await read_on(protocol, content, message.code, message.headers, limit)
+            # Answered early, the next request would queue up behind the rest of this one.
             unsent = body is not None and may_hold_unsent(transport, len(body), message.code)
         except BaseException:
             transport.abort()  # close() would first send the rest of the request
-            connection.close()
+            connector.give_back(key, protocol, close=True)
             raise
-        if unsent:
-            connection.close()  # answered early: the next request would queue up behind the rest of this one
-        else:
-            connection.release()  # closes it unless the answer was read to its end
+        connector.give_back(key, protocol, close=unsent)
         return message.code, message.headers, received, transport.abort
 
-    async def _connected(
-        self, origin: aiohttp.ClientRequest
-    ) -> tuple[Connection, ResponseHandler, asyncio.Transport]:
+    async def _opened(self, origin: aiohttp.ClientRequest) -> ResponseHandler:
         """Return an open connection without pending bytes, which would be taken for the next answer."""
         try:
-            connection = await self._connector.connect(origin, _NO_TRACES, self._timeout)
+            return await self._connector.open(origin, self._timeout)
         except TimeoutError:
             pass
-        else:
-            protocol, transport = connection.protocol, connection.transport
-            assert protocol is not None
-            assert transport is not None
-            return connection, protocol, transport
         raise aiohttp.ConnectionTimeoutError("the host did not accept the connection in time")
 
-    def _origin(self, url: str) -> tuple[str, aiohttp.ClientRequest]:
+    def _origin(self, url: str) -> tuple[str, ConnectionKey, aiohttp.ClientRequest]:
         """Return the Host header and the pool's key of a server, built once per server."""
         request = aiohttp.ClientRequest("GET", URL(url), loop=self._loop, ssl=self._ssl)
-        origin = self._origins[url] = lines({"Host": request.headers["Host"]}), request
+        host = lines({"Host": request.headers["Host"]})
+        origin = self._origins[url] = host, request.connection_key, request
         return origin
 
     def _written(self, headers: Mapping[str, str]) -> Headers:

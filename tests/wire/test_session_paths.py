@@ -63,6 +63,19 @@ async def test_a_wrapper_around_aiohttps_requests_sees_them(monkeypatch: pytest.
     assert seen == ["PUT"]
 
 
+async def test_both_ways_share_the_one_connection_that_the_pool_may_have() -> None:
+    tracer = aiohttp.TraceConfig()
+    tracer.freeze()
+    async with scripted(OK) as server, opened_directly(max_connections=1) as session:
+        assert session._session is not None
+        for watched in (False, True, False, False, True, True, False):
+            session._session.trace_configs[:] = [tracer] if watched else []
+            calls = [session.attempt("GET", server.url + "/x", HEADERS) for _ in range(3)]
+            async with asyncio.timeout(5):
+                assert [answer.status for answer in await asyncio.gather(*calls)] == [200] * 3
+        assert server.connections == 1
+
+
 async def test_a_tracer_that_adds_itself_to_every_session_sees_the_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

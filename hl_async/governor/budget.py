@@ -310,5 +310,6 @@ class Budget:
         # The server may have counted our slots in use, and those that returned while this request was on its way.
         # Everything it counted beyond these, and beyond our share of the budget, belongs to other clients.
         came_back = self.expired - ticket if ticket else 0
-        ours = self.held + len(self._cooling) + len(self._late) + came_back
-        pacing.note_external_use(self._external_use, now, self.max - remaining - ours)
+        theirs = self.max - remaining - self.held - len(self._cooling) - len(self._late) - came_back
+        if theirs > 0:
+            pacing.note_external_use(self._external_use, now, theirs)

@@ -32,6 +32,7 @@ from hl_async.governor.snapshot import ScopeSnapshot
 from hl_async.telemetry import Telemetry
 
 _TOO_MANY: Final = 429
+_INTERACTIVE: Final = Lane.INTERACTIVE  # looked up through its class, it costs as much as three calls
 _DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
 _TIMER_SLACK: Final = 0.0005  # event loops may wake a timer slightly early
 
@@ -123,7 +124,7 @@ class Scope:
         governor = self._governor
         if governor.closed or self._daily_quota.spent:
             return None
-        if lane is Lane.INTERACTIVE:
+        if lane is _INTERACTIVE:
             if not self._interactive and not self._bulk:  # a new call must not pass those that wait
                 ticket = self._budget.try_take_interactive(governor.clock())
                 if ticket:

@@ -30,6 +30,7 @@ B = TypeVar("B")
 
 LONGEST_NAME: Final = 40
 _MOST_ATTACHMENTS: Final = 10
+_HUNDRED: Final = Decimal(100)
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 # UTC-12 is the last zone in which a day begins.
 _SAFE_LAG: Final = 12 * 3600
@@ -254,9 +255,11 @@ def _not_future(day: date, context: RequestContext) -> None:
 
 def _within_subtotal(body: EstimateDraft) -> None:
     # The API refuses a discount above the subtotal: docs/api-facts.md#api-validation
-    value = Decimal(body.discount.value or 0)
+    value = body.discount.value
+    if type(value) is not Decimal:
+        value = Decimal(value or 0)
     if body.discount.type != "fixed":
-        if value > 100:
+        if value > _HUNDRED:
             raise InvalidRequest("discount.value", f"{value} percent is more than the document")
         return
     subtotal = sum((line_total(item, body.currency) for item in body.items), Decimal(0))

@@ -33,6 +33,15 @@ Query: TypeAlias = Mapping[str, Any] | None
 """Query parameters in the wire's spelling; None values are left out."""
 
 
+# A member that is looked up through its class costs as much as three calls, and every call compares with most of them.
+_QUERY: Final = Alt.QUERY
+_BODY: Final = Alt.BODY
+_BOTH: Final = Alt.BOTH
+_NONE: Final = Alt.NONE
+_LOCATION_QUERY: Final = Alt.LOCATION_QUERY
+_LOCATION_BODY: Final = Alt.LOCATION_BODY
+_SNAKE_QUERY: Final = Alt.SNAKE_QUERY
+
 # Servers read whole numbers into 64 bits.
 _LARGEST: Final = 1 << 63
 
@@ -177,24 +186,25 @@ class Requester:
         account, context = self._account, self._context
         path = operation.expand(*ids)
         alt = operation.alt
-        # An operation without a place for the location keeps the one that the body names.
-        body = prepared(body, context, keep=alt is Alt.NONE)
+        if body is not None:
+            # An operation without a place for the location keeps the one that the body names.
+            body = prepared(body, context, keep=alt is _NONE)
         text = ""
         if query:
             text = encode_query(query)
-            named = check_location(query, context, "query") if alt is not Alt.NONE else ()
+            named = check_location(query, context, "query") if alt is not _NONE else ()
             # The location goes out once, from the client. Given twice, it is undefined which one the API reads.
             if named:
                 text = encode_query({name: value for name, value in query.items() if name not in named})
-        if alt is Alt.QUERY or alt is Alt.BOTH:
+        if alt is _QUERY or alt is _BOTH:
             text = f"{account.alt_query}&{text}" if text else account.alt_query
-        if alt is Alt.BODY or alt is Alt.BOTH:
+        if alt is _BODY or alt is _BOTH:
             return path, text, encode_body(body, account.alt_body)
-        if alt is Alt.LOCATION_QUERY or alt is Alt.SNAKE_QUERY:
-            name = "locationId" if alt is Alt.LOCATION_QUERY else "location_id"
+        if alt is _LOCATION_QUERY or alt is _SNAKE_QUERY:
+            name = "locationId" if alt is _LOCATION_QUERY else "location_id"
             located = f"{name}={quote(account.key, safe='')}"
             text = f"{located}&{text}" if text else located
-        prefix = b'{"locationId":' + encode(account.key) if alt is Alt.LOCATION_BODY else b""
+        prefix = b'{"locationId":' + encode(account.key) if alt is _LOCATION_BODY else b""
         if body is None and not prefix:
             return path, text, None
         return path, text, encode_body(body, prefix)

@@ -43,6 +43,7 @@ DEFAULT_OPTIONS: Final = CallOptions()
 BeforeSend: TypeAlias = Callable[[], Awaitable[None]]
 """Awaited before every request, for writes that must be durable before the first byte. An exception ends the call."""
 
+_INTERACTIVE: Final = Lane.INTERACTIVE  # looked up through its class, it costs as much as three calls
 _call_ids = count(1)
 
 
@@ -200,7 +201,7 @@ class Transport:
             raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
         total = options.timeout
         if total is None:
-            total = self._config.timeouts.total if options.lane is Lane.INTERACTIVE else math.inf
+            total = self._config.timeouts.total if options.lane is _INTERACTIVE else math.inf
         # asked once per call, so that a log that is off costs one look
         observed = self._telemetry.wants_calls()
         call = _Call(operation, options, total, before_send, observed)

@@ -2,8 +2,9 @@
 
 The server answers canned bytes from a process of its own, so that only the client's CPU is measured (getrusage): nginx
 where it is installed, else a raw-protocol responder in Python. Peers are measured when they are installed.
-``python -m benchmarks.call_overhead [--calls N] [--rounds N] [--loop uvloop] [--server nginx|raw]``; every client runs on
-the same loop, asyncio's own unless said otherwise.
+``python -m benchmarks.call_overhead [--calls N] [--rounds N] [--in-flight N] [--loop uvloop] [--server nginx|raw]``; every
+client runs on the same loop, asyncio's own unless said otherwise. The bars are judged at 50 in flight, which is always
+measured.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ async def burst(call: Callable[[], Awaitable[Any]], calls: int, in_flight: int) 
 Found = dict[tuple[str, str, int], list[float]]
 
 
-async def measure(url: str, calls: int, rounds: int) -> Found:
+async def measure(url: str, calls: int, rounds: int, loads: tuple[int, ...]) -> Found:
     """CPU seconds per call in interleaved rounds: every client in each, so that what disturbs one disturbs all."""
     found: Found = {}
     async with AsyncExitStack() as stack:
@@ -217,7 +218,7 @@ async def measure(url: str, calls: int, rounds: int) -> Found:
             except ImportError:
                 print(f"({name} is not installed)", file=sys.stderr)
         for work in WORK:
-            for in_flight in (1, 50, 200):
+            for in_flight in loads:
                 for turn in range(rounds + 1):
                     for name, client in clients.items():
                         number = calls // 25 if work == "list of 100" else calls
@@ -271,6 +272,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--in-flight", type=int, action="append")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--server", choices=("nginx", "raw"), default="nginx" if has_nginx() else "raw")
     options, _ = parser.parse_known_args()
@@ -279,14 +281,15 @@ def main() -> int:
         import uvloop
 
         loop_factory = uvloop.new_event_loop
+    loads = (1, 50, 200) if not options.in_flight else tuple(sorted({50, *options.in_flight}))
     serve = nginx if options.server == "nginx" else responder
     with serve(ROUTES) as url, asyncio.Runner(loop_factory=loop_factory) as runner:
-        found = runner.run(measure(url, options.calls, options.rounds))
+        found = runner.run(measure(url, options.calls, options.rounds, loads))
     print(
         f"CPU per call in µs (medians) on {options.loop}, server {options.server}, and the ratio to bare aiohttp"
     )
     for work in WORK:
-        for in_flight in (1, 50, 200):
+        for in_flight in loads:
             floor = statistics.median(found[work, "bare aiohttp", in_flight])
             cells = []
             for name in CLIENTS:

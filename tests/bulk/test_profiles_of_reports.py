@@ -211,6 +211,38 @@ def test_a_file_of_another_form_is_no_export_of_the_system(tmp_path: Path) -> No
         open_source([written(tmp_path, "a,b\n", "x.csv")], profile="erpnext")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "profile", "said"),
+    [
+        (
+            "x.json",
+            "[{}]",
+            "jobber",
+            "x.json is not an export of Jobber, quotes. Export there: Reports, Quotes report",
+        ),
+        (
+            "x.csv",
+            "a,b\n",
+            "stripe",
+            "x.csv is not an export of Stripe, invoices. Export there: The API's list",
+        ),
+        ("x.iif", "!TRNS\n", "jobber", "x.iif is not an export of Jobber, quotes"),
+        (
+            "x.json",
+            '[{"Id": "1", "DocNumber": "2"}]',
+            "quickbooks-invoices",
+            "x.json lacks the keys TxnDate, CustomerRef, Line, TotalAmt, Balance of QuickBooks Online, invoices; x.json fits no profile",
+        ),
+    ],
+)
+def test_a_file_of_another_form_or_with_other_keys_says_what_to_export(
+    tmp_path: Path, name: str, text: str, profile: str, said: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source([written(tmp_path, text, name)], profile=profile)
+    assert said in str(caught.value)
+
+
 def test_capitals_of_a_header_do_not_matter(tmp_path: Path) -> None:
     text = "QUOTE #,Client Name,title,STATUS,Created Date,Total ($)\n1,Alex,Deck,Draft,2024-03-04,5.00\n"
     path = written(tmp_path, text)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from hl_async.bulk.profiles import Profile, detected, parse_profile, profile_of, unknown_header
+from hl_async.bulk.profiles import Profile, detected, fits_of, parse_profile, profile_of, unknown_header
 from hl_async.bulk.source_identity import derived_source_name
 from hl_async.bulk.sources.document import Kind
 from hl_async.bulk.sources.iif import IIF
@@ -20,7 +20,7 @@ from hl_async.bulk.sources.rejects import REASON
 from hl_async.bulk.sources.settings import SourceSettings
 from hl_async.bulk.sources.sql import read_sql
 from hl_async.bulk.sources.sql_query import SqlQuery, TableSpec, names_its_rows
-from hl_async.bulk.sources.staging import JSON, column_names, json_values, table_name
+from hl_async.bulk.sources.staging import JSON, column_names, json_values, table_name, unwrapped
 from hl_async.bulk.sources.tables import table_start
 from hl_async.errors import ConfigurationError, SourceError
 
@@ -189,6 +189,7 @@ def _query_source(
         query.label = str(sql)
     else:
         found = profile_of(profile or "", first)
+        _check_form(first, found)
         query = found.query
     settings = _with_kind(found.settings(), kind).with_values(pairs)
     tables = _tables(named, query)
@@ -201,6 +202,25 @@ def _query_source(
     # the reject file is read with the settings of its source
     sign, encoding = (settings.delimiter or ",", settings.encoding) if columns else (",", "utf-8")
     return OpenedSource(first, mark, columns, sign, encoding, settings, True, read, found.name, name)
+
+
+def _check_form(path: Path, profile: Profile) -> None:
+    """Refuse a file of another form than the profile reads, and records that hardly have its keys."""
+    suffix, spec = path.suffix.lower(), profile.main
+    # the database would speak of its own columns
+    if path.is_file() and (suffix in JSON, suffix == IIF) != (spec.is_json, spec.is_iif):
+        raise SourceError(f"{path} is not an export of {profile.name}. Export there: {profile.export}")
+    if not spec.is_json or not path.is_file():
+        return
+    records = (one for _, _, value in json_values(path) for one in unwrapped(value, spec.records))
+    if not isinstance(next(records, None), dict):
+        return
+    fit = next(one for one in fits_of(path) if one.profile == profile.id)
+    # an API leaves out keys without a value
+    if fit.found < len(fit.missing):
+        raise SourceError(
+            f"{path} lacks the keys {', '.join(fit.missing)} of {profile.name}; {unknown_header(path)}"
+        )
 
 
 def _named(text: str | Path) -> tuple[str, Path]:

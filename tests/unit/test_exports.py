@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import hl_async
+import hl_async.testing
 from hl_async import models
 
 
@@ -20,6 +22,13 @@ def test_every_public_name_is_there() -> None:
         assert getattr(hl_async, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         hl_async.nonsense  # noqa: B018
+
+
+def test_the_tools_that_testing_names_can_be_imported() -> None:
+    named = re.findall(r"``(\w+)``", hl_async.testing.__doc__ or "")
+    assert "deliveries" in named
+    for name in named:
+        importlib.import_module(f"hl_async.testing.{name}")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ PUBLIC = {
     "resources.estimates", "resources.invoice_schedules", "resources.invoice_templates", "resources.invoices",
     "resources.oauth", "resources.once", "resources.opportunities", "resources.products", "resources.taxes",
     "resources.transactions", "resources.users", "sandbox", "sandbox.deliveries", "secret", "storage.postgres",
-    "sync", "telemetry", "telemetry.otel", "testing", "testing.builders", "testing.faults", "testing.stores",
+    "sync", "telemetry", "telemetry.otel", "testing", "testing.builders", "testing.deliveries",
+    "testing.faults", "testing.stores",
     "webhooks", "wire",
 }  # fmt: skip
 """Modules that users import or the reference shows; all others say "Internal." first."""

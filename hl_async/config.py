@@ -189,10 +189,13 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.structs.replace(self, **changes)
         except TypeError:
-            known = ", ".join(self.__struct_fields__)
-            raise ConfigurationError(
-                "options", f"unknown option in {sorted(changes)}; known: {known}"
-            ) from None
+            from difflib import get_close_matches  # a module that only this mistake needs
+
+            known = self.__struct_fields__
+            name = next(one for one in changes if one not in known)
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"options are {', '.join(known)}"
+            raise ConfigurationError(name, f"is not an option; {hint}") from None
 
 
 # configurations end up in logs and in reports of errors, and people put the proxy's password into its address

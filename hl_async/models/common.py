@@ -15,6 +15,7 @@ from hl_async.models.choices import DiscountType
 from hl_async.models.inputs import NOTHING, DayText, NullableAmount
 from hl_async.models.locations import LocationDetails
 from hl_async.models.money import guard
+from hl_async.models.plain import Plain
 from hl_async.models.structs import Answer, Part, typed_entries
 from hl_async.models.validation import Request
 
@@ -149,7 +150,7 @@ class ContactDetails(Request, frozen=True):
 
 
 # Not a Part: the API requires value and type, so that defaults must be sent too. docs/api-facts.md#api-round-trip
-class Discount(msgspec.Struct, kw_only=True, rename="camel", gc=False):
+class Discount(msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, repr_omit_defaults=True):
     """A discount on the whole document: ``value`` in percent, or an amount with type "fixed".
 
     ``valid_on_product_ids`` is a list; one example of the API holds the text of a list instead.
@@ -337,7 +338,9 @@ class ScheduleOptions(Part):
 
 
 # Not a Part: the settings are required for one-off estimates as well. docs/api-facts.md#api-frequency-settings
-class FrequencySettings(msgspec.Struct, kw_only=True, rename="camel", gc=False):
+class FrequencySettings(
+    msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, repr_omit_defaults=True
+):
     """Whether the document recurs. The API requires it for documents that do not, too."""
 
     enabled: bool | None = False
@@ -370,7 +373,7 @@ class Card(Part):
 
 
 # No renaming: these keys alone are snake case on the wire. docs/api-facts.md#api-field-names
-class BankAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
+class BankAccount(msgspec.Struct, Plain, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A bank account of any of the four debit schemes; the only part with snake_case on the wire."""
 
     bank_name: str | None = None

@@ -15,11 +15,12 @@ from hl_async.models.common import (
     AdditionalEmail,
     ContactDetails,
 )
+from hl_async.models.plain import Plain
 from hl_async.models.structs import Answer
 from hl_async.models.validation import NonEmptyStr, Request
 
 
-class CustomFieldInput(msgspec.Struct, kw_only=True, omit_defaults=True):
+class CustomFieldInput(msgspec.Struct, Plain, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A custom field of a request: its ``id`` (or ``key``) and the value to write."""
 
     id: str | None = None
@@ -188,7 +189,7 @@ class ContactRecord(Answer):
         )
 
 
-class EnsuredContact(msgspec.Struct, frozen=True, kw_only=True):
+class EnsuredContact(msgspec.Struct, Plain, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The result of :meth:`Contacts.ensure`.
 
     Attributes:

@@ -85,8 +85,10 @@ def test_numbers_that_make_no_sense_are_refused_by_name(name: str, value: float)
 def test_options_are_copied_with_changes_and_unknown_names_are_named() -> None:
     options = CallOptions().replace(lane=Lane.BULK, timeout=5.0)
     assert (options.lane, options.timeout) == (Lane.BULK, 5.0)
-    with pytest.raises(ConfigurationError, match=r"unknown option in \['timeuot'\].*attempt_timeout"):
-        options.replace(timeuot=1)
+    with pytest.raises(ConfigurationError, match=r"timeuot: is not an option; did you mean timeout\?"):
+        options.replace(lane=Lane.BULK, timeuot=1)
+    with pytest.raises(ConfigurationError, match="retries: is not an option; options are timeout, "):
+        options.replace(retries=1)
     with pytest.raises(ConfigurationError, match="max_attempts"):
         options.replace(max_attempts=0)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pandas as pd
 import polars as pl
 import pytest
 
 import samples
+from hl_async import models
 from hl_async.errors import InvalidRequest
-from hl_async.models import Contact, Estimate, EstimateDraft, Invoice, Item, ItemTax, to_rows
+from hl_async.models import Contact, Discount, Estimate, EstimateDraft, Invoice, Item, ItemTax, to_rows
 from hl_async.models.rows import columns_of
 from hl_async.testing.builders import Builder
 
@@ -21,6 +23,20 @@ def test_a_draft_comes_back_from_json_as_it_was() -> None:
     assert EstimateDraft.from_json(draft.to_json()) == draft
     assert draft.to_dict()["items"][0]["amount"] == Decimal("9.99")
     assert '"amount":9.99' in draft.to_json()
+
+
+def test_every_public_model_is_plain_data_with_a_short_repr() -> None:
+    public = [getattr(models, name) for name in models.__all__]
+    structs = [kind for kind in public if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    assert len(structs) > 60
+    lacking = [
+        kind.__name__ for kind in structs if not hasattr(kind, "to_json") or not hasattr(kind, "_repr_html_")
+    ]
+    long = [kind.__name__ for kind in structs if not kind.__struct_config__.repr_omit_defaults]
+    assert (lacking, long) == ([], [])
+    discount = Discount(value=10)
+    assert Discount.from_json(discount.to_json()).value == 10
+    assert "UNSET" not in repr(discount)
 
 
 @pytest.mark.parametrize("text", ["{", '{"name": 7}', "[]", '{"name":"K","currency":"USD"}'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -23,9 +24,9 @@ from hl_async.sandbox import Sandbox
 from secret_search import MARK, secrets_in_frames
 
 
-@pytest.fixture(autouse=True)
-def no_blocking_calls() -> Iterator[BlockBuster]:
-    """Blocking the event loop fails the test that does it."""
+@pytest.fixture(scope="session")
+def blocking_guard() -> Iterator[BlockBuster]:
+    """The one guard of a process: to replace 58 functions for each of 5,000 tests takes longer than many tests."""
     with blockbuster_ctx("hl_async") as guard:
         # the Postgres driver looks for password and key files once per connection
         for name in ("os.stat", "os.path.abspath", "os.readlink", "os.getcwd"):
@@ -35,11 +36,22 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         for name in guard.functions:
             guard.functions[name].can_block_in("hl_async/sandbox/zones.py", "zone_of")
             guard.functions[name].can_block_in("hl_async/models/dates.py", "_zone")
+        # the tool that measures coverage takes a lock when threads meet in it
+        guard.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
+        # a loop that is closed waits for the end of its threads
+        guard.functions["threading.Lock.acquire"].can_block_in("asyncio/runners.py", "close")
         yield guard
 
 
+@pytest.fixture(autouse=True)
+def no_blocking_calls(blocking_guard: BlockBuster) -> BlockBuster:
+    """Blocking the event loop fails the test that does it. A test that deactivates the guard does so for itself only."""
+    blocking_guard.activate()
+    return blocking_guard
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """``untraced`` marks simulations of many thousand steps: traced for coverage, they take four times as long."""
     paused = []
     coverage = sys.modules.get("coverage")  # there when something is traced
@@ -92,6 +104,28 @@ async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
     """A client of ``box``."""
     async with HighLevel(PrivateToken(box.token), base_url=box.url, location_id=box.location_id) as client:
         yield client
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Collect without a garbage collector, which finds nothing among five thousand tests and looks again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with simulations and programs, so that no worker has a slow test left when the others are done."""
+
+    def is_quick(item: pytest.Item) -> bool:
+        marks = getattr(getattr(item, "function", None), "pytestmark", ())
+        return all(mark.name != "untraced" for mark in marks)
+
+    items.sort(key=is_quick)
 
 
 class MockableResponse(ClientResponse):

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
+from blockbuster import BlockBuster
 
 from hl_async.auth import Stored, TokenStore
 from hl_async.testing.stores import TokenStoreContract
@@ -15,9 +15,10 @@ from hl_async.testing.stores import TokenStoreContract
 _PAGE = Path(__file__).parents[2] / "docs" / "credentials.md"
 
 
-@pytest.fixture
-def no_blocking_calls() -> None:
+@pytest.fixture(autouse=True)
+def no_blocking_calls(no_blocking_calls: BlockBuster) -> None:
     """Not here: the fake Redis loads its Lua from the disk, in the loop."""
+    no_blocking_calls.deactivate()
 
 
 def documented_store() -> Any:
@@ -35,10 +36,14 @@ def documented_store() -> Any:
 class TestDocumentedStore(TokenStoreContract):
     @pytest.fixture(autouse=True)
     def place(self) -> None:
+        import fakeredis  # takes a second, which only this file needs
+
         self.server = fakeredis.FakeServer()
         self.kind = documented_store()
 
     async def open_store(self) -> TokenStore:
+        import fakeredis
+
         store: TokenStore = self.kind(fakeredis.FakeAsyncRedis(server=self.server))
         return store
 

@@ -23,22 +23,20 @@ from hl_async.cli.exits import ExitCode
 from hl_async.errors import AlreadyMigrated, Unauthorized
 from hl_async.models.codec import encode
 from hl_async.operations import OPERATIONS
+from hl_async.sandbox.zones import DEFAULT as DEFAULT_ZONE
+from hl_async.testing.serving import served as served_in_thread
+from lengths import long
 
 COMMAND = [sys.executable, "-c", "from hl_async.cli import main; main()"]
 
 
 class Served:
-    """A sandbox in a process of its own, and what a shell would export for it."""
+    """A sandbox that serves beside the test, and what a shell would export for it."""
 
-    def __init__(self, ready: dict[str, str], process: subprocess.Popen[str]) -> None:
-        self.url = ready["url"]
-        self.location = ready["location_id"]
-        self.process = process
-        self.env = {
-            "HL_BASE_URL": ready["url"],
-            "HL_TOKEN": ready["token"],
-            "HL_LOCATION_ID": ready["location_id"],
-        }
+    def __init__(self, url: str, token: str, location_id: str) -> None:
+        self.url = url
+        self.location = location_id
+        self.env = {"HL_BASE_URL": url, "HL_TOKEN": token, "HL_LOCATION_ID": location_id}
 
     def control(self, name: str, body: Any = None, method: str = "") -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -49,25 +47,29 @@ class Served:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[Served]:
+def serving(*, locations: int = 1, rate_max: int = 10_000, **settings: Any) -> Iterator[Served]:
+    """Serve in a thread: a process of its own costs more than most of these tests."""
+    with served_in_thread(rate_max=rate_max, timezone=DEFAULT_ZONE, **settings) as box:
+        for _ in range(locations - 1):
+            box.add_location()
+        yield Served(box.url, box.token, box.location_id)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Served]:
+    """The command itself, in a process of its own."""
     process = subprocess.Popen(
-        [*COMMAND, "sandbox", "--json", "--rate-max", "10000", "--rate-interval", "1", *options],
+        [*COMMAND, "sandbox", "--json", "--rate-max", "10000", "--rate-interval", "1"],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     try:
-        yield Served(json.loads(process.stdout.readline()), process)
+        yield Served(**json.loads(process.stdout.readline()))
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Served]:
-    with serving() as served:
-        yield served
 
 
 @pytest.fixture
@@ -296,12 +298,17 @@ def test_ctrl_c_drains_and_the_run_goes_on(served: Served, tmp_path: Path) -> No
     assert set(commits.values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("count", "moments", "enough"), [(60, (1, 9, 4), 1), long(250, (1, 12, 3, 20, 7, 1, 15, 9), 4)]
+)
 @pytest.mark.untraced
-def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """The short form of the torture test: SIGKILL again and again, with faults on."""
-    with serving("--faults", "migration", "--fault-seed", "5") as served:
+def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(
+    tmp_path: Path, count: int, moments: tuple[int, ...], enough: int
+) -> None:
+    """The torture test: SIGKILL again and again, with faults on."""
+    with serving(faults="migration", seed=5) as served:
         served.control("faults", {"times": {"late": 0.3, "latency": 0.05}}, "PUT")
-        source = bodies(tmp_path, 250)
+        source = bodies(tmp_path, count)
         environment = {**os.environ, **served.env}
 
         def created() -> int:
@@ -320,7 +327,7 @@ def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: 
             "--json",
         ]
         kills = 0
-        for more in (1, 12, 3, 20, 7, 1, 15, 9):
+        for more in moments:
             process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
@@ -336,10 +343,10 @@ def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: 
         assert done.returncode == ExitCode.OK, done.stderr
         report = json.loads(done.stdout)
         documents = served.control("estimates")
-    assert kills >= 4
-    assert (report["created"], report["unknown"], report["rejected"]) == (250, 0, 0)
+    assert kills >= enough
+    assert (report["created"], report["unknown"], report["rejected"]) == (count, 0, 0)
     keys = [document["meta"]["hl_async"]["k"] for document in documents]
-    assert len(keys) == len(set(keys)) == 250
+    assert len(keys) == len(set(keys)) == count
 
 
 def test_any_operation_can_be_called(

@@ -22,7 +22,7 @@ DOCUMENTS = [
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Served]:
-    with serving("--locations", "2", "--faults", "none") as served:
+    with serving(locations=2) as served:
         yield served
 
 

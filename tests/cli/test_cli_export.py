@@ -16,7 +16,7 @@ from hl_async.models.codec import encode
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
-    with serving("--locations", "2", "--faults", "none") as found:
+    with serving(locations=2) as found:
         for name, value in found.env.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(tmp_path)

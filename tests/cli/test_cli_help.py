@@ -11,16 +11,17 @@ import shlex
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from test_cli import COMMAND, Served, bodies, serving
+from test_cli import Served, bodies, serving
 
 from hl_async.cli import app
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
 from hl_async.operations import OPERATIONS
+from warm import warm_command
 
 COMMANDS = ["auth login", *(name for name in sorted(app._COMMANDS) if name != "auth")]
 
@@ -39,12 +40,16 @@ def served(shared: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S
     return shared
 
 
-def on_a_terminal(arguments: list[str], columns: int, *, program: list[str] = COMMAND, **env: str) -> str:
+def on_a_terminal(arguments: list[str], columns: int, *, program: Sequence[str] = (), **env: str) -> str:
     """What a terminal of so many columns shows of a program, standard output and error together."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = subprocess.Popen(
-        [*program, *arguments], stdout=theirs, stderr=theirs, stdin=theirs, env={**os.environ, **env}
+        [*(program or warm_command()), *arguments],
+        stdout=theirs,
+        stderr=theirs,
+        stdin=theirs,
+        env={**os.environ, **env},
     )
     os.close(theirs)
     shown = b""

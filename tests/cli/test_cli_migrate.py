@@ -45,7 +45,7 @@ ROWS = "No,Name,Qty,Price\n1,Oak,1,2\n2,Café,-1,2\nX,Oak,1,1\nC1,Oak,1,1\nC2,Oa
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Served]:
-    with serving("--faults", "none") as found:
+    with serving() as found:
         yield found
 
 

@@ -48,7 +48,7 @@ ROWS = [f"A-{n},Door,10\n" for n in range(4)]
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Served]:
-    with serving("--faults", "none") as found:
+    with serving() as found:
         yield found
 
 

@@ -23,7 +23,7 @@ GIVEN = ["--set", "currency=USD", "--set", "contact_id=c6tZWq1n0uEh8Rk2Lm4p"]
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Served]:
-    with serving("--faults", "none") as found:
+    with serving() as found:
         yield found
 
 

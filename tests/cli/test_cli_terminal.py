@@ -19,6 +19,7 @@ from hl_async.bulk.sources.guessing import guess_mapping
 from hl_async.cli import colours, tables
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
+from warm import warm_command
 
 TERMINAL = {"TERM": "xterm-256color", "NO_COLOR": ""}
 
@@ -46,11 +47,7 @@ def completed(line: str) -> list[str]:
         "COMP_CWORD": str(len(words) - 1),
         "_HL_ASYNC_COMPLETE": "bash_complete",
     }
-    program = "from hl_async.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.argv[0] = 'hl-async'; {program}"],
-        env=environ, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = subprocess.run(warm_command(), env=environ, capture_output=True, text=True, check=True)
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 

@@ -32,7 +32,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def shared() -> Iterator[Served]:
-    with serving("--locations", "6", "--rate-max", "30", "--rate-interval", "1", "--faults", "none") as found:
+    with serving(locations=6, rate_max=30) as found:
         yield found
 
 

@@ -15,6 +15,7 @@ import asyncio
 import inspect
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from blockbuster import BlockBuster
 from hl_async import HighLevel
 from hl_async.cli.app import app as commands
 from hl_async.sandbox import Sandbox
+from warm import warm_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "hl_async/SKILL.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -92,8 +94,8 @@ def shell(
     """A folder with the commands a reader has after installing, and the environment that points at the sandbox."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name, arguments in (("python", ""), ("hl-async", ' -c "from hl_async.cli import main; main()"')):
-        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
+    for name, words in (("python", f'"{sys.executable}"'), ("hl-async", shlex.join(warm_command()))):
+        (folder / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         (folder / name).chmod(0o755)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

@@ -200,8 +200,21 @@ def functions(root: Path) -> list[Function]:
     return [one for name, path in modules(root).items() for one in _functions(name, _tree(path), "")]
 
 
+def _blocks(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements, handlers and cases directly inside a module, a statement, a handler or a case."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        yield from getattr(node, name, ())
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements, handlers and cases inside; expressions hold none and are many."""
+    for child in _blocks(node):
+        yield child
+        yield from _statements(child)
+
+
 def _functions(module: str, node: ast.AST, prefix: str) -> Iterator[Function]:
-    for child in ast.iter_child_nodes(node):
+    for child in _blocks(node):
         name = prefix
         if isinstance(child, (*_DEF, ast.ClassDef)):
             name = f"{prefix}{child.name}."
@@ -213,7 +226,7 @@ def _functions(module: str, node: ast.AST, prefix: str) -> Iterator[Function]:
 
 def complexity(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Count the paths through a function as ruff's C901 does; a nested function counts for the outer one."""
-    return 1 + sum(_branches(node) for node in ast.walk(function) if node is not function)
+    return 1 + sum(_branches(node) for node in _statements(function))
 
 
 def _branches(node: ast.AST) -> int:
@@ -291,13 +304,14 @@ def judge(texts: Iterable[str]) -> Wording:
 def _docstrings(tree: ast.Module) -> list[ast.Constant]:
     return [
         node.value
-        for node in ast.walk(tree)
+        for node in _statements(tree)
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     ]
 
 
+@cache
 def _comments(path: Path) -> list[tuple[int, str]]:
     tokens = tokenize.generate_tokens(io.StringIO(_text(path)).readline)
     return [
@@ -327,6 +341,7 @@ def _messages(tree: ast.Module, docstrings: set[int]) -> Iterator[str]:
 # ----------------------------------------------------------------------------------------- dependencies
 
 
+@cache
 def arrows(root: Path) -> list[Arrow]:
     """Return the imports between modules of the tree; the package's own ``__init__`` is left out."""
     known = modules(root)

@@ -57,11 +57,17 @@ class Shelf:
         self.documents.insert(0, estimate(document_id, at=self.ticks, **changes))
 
     def change(self, document_id: str, **changes: Any) -> None:
+        self._change(next(at for at, one in enumerate(self.documents) if one.id == document_id), changes)
+
+    def change_all(self, **changes: Any) -> None:
+        """Change every document, the oldest first; one by one, a long shelf would be searched for each."""
+        for at in reversed(range(len(self.documents))):
+            self._change(at, changes)
+
+    def _change(self, at: int, changes: dict[str, Any]) -> None:
         self.ticks += 1
-        for place, one in enumerate(self.documents):
-            if one.id == document_id:
-                updated = BEGIN + timedelta(seconds=self.ticks)
-                self.documents[place] = msgspec.structs.replace(one, updated_at=updated, **changes)
+        updated = BEGIN + timedelta(seconds=self.ticks)
+        self.documents[at] = msgspec.structs.replace(self.documents[at], updated_at=updated, **changes)
 
     def delete(self, name: str) -> None:
         self.documents = [one for one in self.documents if one.id != name]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import inspect
-import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +40,14 @@ _BLOCK = re.compile(r"^(?P<indent> *)Example::\n\n(?P<code>(?:(?P=indent) {4}.*\
 def examples() -> Iterator[tuple[str, str]]:
     """Yield the name and the code of every example."""
     for room in ROOMS:
-        package = import_module(room)
-        names = [room]
-        if hasattr(package, "__path__"):
-            names += [one.name for one in pkgutil.walk_packages(package.__path__, f"{room}.")]
-        for name in names:
-            found = import_module(name)
-            tree = ast.parse(Path(inspect.getfile(found)).read_text("utf-8"))
-            yield from _in_tree(tree, name)
+        spec = find_spec(room)
+        assert spec is not None and spec.origin is not None
+        begin = Path(spec.origin)
+        for path in sorted(begin.parent.rglob("*.py")) if begin.name == "__init__.py" else [begin]:
+            text = path.read_text("utf-8")
+            if "Example::" in text:
+                inner = path.relative_to(begin.parent).with_suffix("").parts if path != begin else ()
+                yield from _in_tree(ast.parse(text), ".".join((room, *inner)))
 
 
 def _in_tree(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:

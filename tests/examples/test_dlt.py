@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from hl_async.sandbox import Sandbox
 from hl_async.sync import HighLevel
 from hl_async.testing.serving import served
 
-pytest.importorskip("dlt")
-pytest.importorskip("duckdb")
+pytestmark = pytest.mark.skipif(not (find_spec("dlt") and find_spec("duckdb")), reason="needs dlt and duckdb")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dlt_source.py"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from example_jobs import run_job
 from hl_async.sync import HighLevel
 from hl_async.testing.serving import served
 
-pytest.importorskip("dlt")
+pytestmark = pytest.mark.skipif(find_spec("dlt") is None, reason="needs dlt")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dlt_destination.py"
 

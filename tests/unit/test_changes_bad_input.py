@@ -174,8 +174,7 @@ def test_nothing_is_read_ahead_of_a_slow_reader_and_memory_stays_flat() -> None:
     async def play(loop: Any) -> tuple[int, int]:
         store = MemoryCursors(wall=loop.wall)
         await taken(ChangeFeed(shelf, store).once())
-        for number in range(5_000):
-            shelf.change(f"d{number}", status="sent")
+        shelf.change_all(status="sent")
         asked = len(shelf.requests)
         feed = ChangeFeed(shelf, store).endless()
         await anext(feed)
@@ -212,8 +211,7 @@ def test_pushes_beyond_what_is_kept_are_found_in_the_list() -> None:
 
     async def play(_: Any) -> list[tuple[str, ChangeKind]]:
         feed = ChangeFeed(shelf, store)
-        for number in range(1_200):
-            shelf.change(f"d{number}", status="sent")
+        shelf.change_all(status="sent")
         for one in reversed(shelf.documents):
             feed.push(one)
         return await taken(feed.once())

@@ -6,8 +6,6 @@ from datetime import date
 from decimal import Decimal
 
 import msgspec
-import pandas as pd
-import polars as pl
 import pytest
 
 import samples
@@ -110,6 +108,9 @@ def test_the_tax_rate_of_a_line_is_unknown_when_one_of_its_rates_is(
 
 
 def test_pandas_and_polars_take_the_rows_as_they_are() -> None:
+    import pandas as pd
+    import polars as pl
+
     build = Builder()
     documents = [build.estimate_answer() for _ in range(5)]
     frame = pd.DataFrame(to_rows(documents, per="line"))

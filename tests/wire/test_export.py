@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pandas as pd
 import polars as pl
 import pytest
 
@@ -68,6 +67,8 @@ async def test_a_table_has_a_row_per_line_that_pandas_reads(hl: HighLevel, tmp_p
     path = tmp_path / "lines.csv"
     found = await export(hl.location(), "estimates", path, per="line")
     assert found.documents == 3
+    import pandas as pd
+
     frame = pd.read_csv(path, dtype=str)
     assert len(frame) == 6
     sums = sum(

@@ -9,7 +9,7 @@ DOCS_STAMP = $(VENV)/.installed-docs
 DEMO_STAMP = $(VENV)/.installed-demo
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types bench docs packages stubs clean
+.PHONY: demo test long lint types bench docs packages stubs clean
 
 # Without pip, which takes as long as everything that the demo needs; the rules below add it where it is missing.
 $(BIN)/python:
@@ -41,9 +41,12 @@ demo: $(DEMO_STAMP)  ## migrate a sample export into a local sandbox
 	$(BIN)/hl-async demo
 
 # The programs that tests start need not compile the package again, whatever the environment says.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(STAMP)  ## the whole suite, with the coverage gate
-	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(ARGS)
+test long: export PYTHONDONTWRITEBYTECODE =
+test: $(STAMP)  ## every promise, the slow ones in short forms, with the coverage gate
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long" --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(ARGS)
+
+long: $(STAMP)  ## the long forms: more seeds, more kills, more calls
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m long $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy strict, layer contracts
 	$(BIN)/ruff check .

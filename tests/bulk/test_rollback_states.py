@@ -31,6 +31,7 @@ from hl_async.bulk.run import Run
 from hl_async.bulk.sources.records import SourceItem
 from hl_async.models.codec import encode
 from hl_async.storage.postgres import Database
+from lengths import long
 
 TIMING = Timing(settle=0.0, attempt=10.0)
 EARLY = 60.0
@@ -295,19 +296,24 @@ MANY = int(os.environ.get("HL_STATES", "0"))
 """Examples of a thorough look; by default as many as take seconds."""
 
 
+@pytest.mark.parametrize("examples", [12, long(MANY or 30)])
 @pytest.mark.untraced
-@settings(SETTINGS, max_examples=MANY or 30)
-@given(RUNS, st.booleans())
 def test_no_reachable_state_leaves_a_draft_of_the_run_unnamed_or_touches_another_document(
-    stories: list[Story], even_changed: bool
+    examples: int,
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(stories, SqliteJournals(Path(folder) / "run.db"), even_changed=even_changed))
+    @settings(SETTINGS, max_examples=examples)
+    @given(RUNS, st.booleans())
+    def explore(stories: list[Story], even_changed: bool) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(check(stories, SqliteJournals(Path(folder) / "run.db"), even_changed=even_changed))
+
+    explore()
 
 
+@pytest.mark.parametrize("examples", [5, long(MANY or 8)])
 @pytest.mark.untraced
-def test_the_same_holds_for_a_journal_in_postgres(dsn: str) -> None:
-    @settings(SETTINGS, max_examples=MANY or 8)
+def test_the_same_holds_for_a_journal_in_postgres(dsn: str, examples: int) -> None:
+    @settings(SETTINGS, max_examples=examples)
     @given(RUNS, st.booleans())
     def explore(stories: list[Story], even_changed: bool) -> None:
         # a lane whose holder died is taken over when its lease ends, which this test does not wait for

@@ -40,6 +40,7 @@ from hl_async.operations import (
     Operation,
 )
 from hl_async.sandbox import Fault, Quirks, Sandbox
+from lengths import long
 
 CONFIG = ClientConfig(timeouts=Timeouts(attempt=1.0))
 POLICY = GovernorPolicy(interval=1.0, max=10_000, linger=0.5, pace=None)
@@ -388,16 +389,17 @@ async def test_operations_that_make_nothing_listable_cannot_be_verified(box: San
                 await run.rollback(hl)
 
 
+@pytest.mark.parametrize("locations", [250, long(1000)])
 @pytest.mark.untraced
-async def test_a_thousand_locations_in_one_run(tmp_path: Path) -> None:
+async def test_many_locations_in_one_run(tmp_path: Path, locations: int) -> None:
     async with Sandbox(rate_max=100, rate_interval=1.0) as box:
-        places = [box.add_location() for _ in range(1000)]
+        places = [box.add_location() for _ in range(locations)]
         body = encode(samples.estimate())
         source = [
             SourceItem(n, f"d{n}", body, (), place, Decimal("29.97"), "USD") for n, place in enumerate(places)
         ]
         report = await go(tmp_path / "run.db", box, source, location="")
-        assert (report.created, report.state) == (1000, "done")
+        assert (report.created, report.state) == (locations, "done")
         assert all(len(box.ledger.estimates(place)) == 1 for place in places)
         assert box.refused == 0
 

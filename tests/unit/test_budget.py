@@ -16,6 +16,7 @@ from hl_async.governor.headers import parse_count, parse_retry_after
 from hl_async.governor.pacing import BRAKE_AFTER
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.sandbox.rate_limits import FixedWindow, SlidingCounter, SlidingLog, TokenBucket, make_window
+from lengths import long
 
 SERVERS = {
     "fixed": lambda: FixedWindow(100, 10.0, phase=3.7),
@@ -24,8 +25,19 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("kind", SERVERS)
-@pytest.mark.parametrize(("rtt", "bar"), [(0.01, 0.99), (0.05, 0.99), (0.1, 0.985), (0.3, 0.96)])
+@pytest.mark.parametrize(
+    ("kind", "rtt", "bar"),
+    [
+        ("sliding", 0.01, 0.99),
+        ("fixed", 0.05, 0.99),
+        ("bucket", 0.3, 0.96),
+        *(
+            long(kind, rtt, bar)
+            for kind in SERVERS
+            for rtt, bar in ((0.01, 0.99), (0.05, 0.99), (0.1, 0.985), (0.3, 0.96))
+        ),
+    ],
+)
 @pytest.mark.untraced
 def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: float) -> None:
     world = World(SERVERS[kind](), GovernorPolicy(linger=3.0, reserve=0), rtt=rtt).run(600)

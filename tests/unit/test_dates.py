@@ -35,6 +35,7 @@ def _text(moment: datetime, end: str) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{end}"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("zone", ZONES)
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(first=DAYS, length=st.integers(0, 400))
@@ -50,6 +51,7 @@ def test_a_day_in_any_zone_is_read_as_it_was_sent_or_not_at_all(zone: str, first
         assert unknown == (first, last)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("zone", ZONES)
 @settings(deadline=None, max_examples=8, derandomize=True)
 @given(first=DAYS, length=st.integers(0, 120))

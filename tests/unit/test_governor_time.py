@@ -16,12 +16,24 @@ from hl_async.config import Lane
 from hl_async.errors import ClientClosed, DeadlineExceeded, QuotaExhausted
 from hl_async.governor import Governor, GovernorPolicy, Permit, Scope
 from hl_async.sandbox.rate_limits import SlidingLog, make_window
+from lengths import long
 
 EXACT = ("fixed", "sliding", "bucket")
 
 
-@pytest.mark.parametrize("kind", EXACT)
-@pytest.mark.parametrize(("rtt", "bar"), [(0.01, 99.0), (0.05, 99.0), (0.1, 98.5), (0.3, 96.0)])
+@pytest.mark.parametrize(
+    ("kind", "rtt", "bar"),
+    [
+        ("sliding", 0.01, 99.0),
+        ("fixed", 0.05, 99.0),
+        ("bucket", 0.3, 96.0),
+        *(
+            long(kind, rtt, bar)
+            for kind in EXACT
+            for rtt, bar in ((0.01, 99.0), (0.05, 99.0), (0.1, 98.5), (0.3, 96.0))
+        ),
+    ],
+)
 @pytest.mark.untraced
 def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: float) -> None:
     server = Server(make_window(kind, 100, 10.0), rtt=rtt, count_from=20)
@@ -32,7 +44,7 @@ def test_bulk_fills_the_budget_and_is_never_refused(kind: str, rtt: float, bar: 
 
 @pytest.mark.parametrize(
     ("limit", "interval", "rtt", "bar"),
-    [(100, 1.0, 0.05, 93.0), (1000, 10.0, 0.3, 96.0), (25, 10.0, 0.1, 98.0), (100, 10.0, 2.0, 80.0)],
+    [(100, 1.0, 0.05, 93.0), long(1000, 10.0, 0.3, 96.0), (25, 10.0, 0.1, 98.0), (100, 10.0, 2.0, 80.0)],
 )
 @pytest.mark.untraced
 def test_the_limit_in_flight_never_holds_a_healthy_server_back(
@@ -122,7 +134,7 @@ def test_in_an_outage_bulk_probes_once_a_second_and_comes_back_at_once() -> None
     assert sum(100 < moment < 120 for moment in sent) >= 180
 
 
-@pytest.mark.parametrize(("locations", "ceiling", "bar"), [(15, 50, 95.0), (30, 10, 28.0)])
+@pytest.mark.parametrize(("locations", "ceiling", "bar"), [long(15, 50, 95.0), (6, 20, 95.0), (30, 10, 28.0)])
 @pytest.mark.untraced
 def test_locations_share_the_places_in_flight_evenly(locations: int, ceiling: int, bar: float) -> None:
     servers = [Server(SlidingLog(100, 10.0), rtt=0.1, seed=n, count_from=30) for n in range(locations)]

@@ -43,6 +43,7 @@ def test_equal_parts_add_up_to_one_hundred() -> None:
     assert values(instalments(3)) == [Decimal("33.3333"), Decimal("33.3333"), Decimal("33.3334")]
 
 
+@pytest.mark.untraced
 @settings(deadline=None, max_examples=400, derandomize=True)
 @given(
     cents=st.integers(100, 300_000), count=st.integers(2, 8), currency=st.sampled_from(["USD", "JPY", "KWD"])

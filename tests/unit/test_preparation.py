@@ -124,6 +124,7 @@ def test_a_new_estimate_of_a_day_to_come_is_refused(zone: str | None, day: date,
     assert sent(update(issue_date=day), context(zone))["issueDate"] == day.isoformat()
 
 
+@pytest.mark.untraced
 @settings(deadline=None, max_examples=100, derandomize=True)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1).filter(str.strip))
 def test_the_title_made_from_a_name_is_never_longer_than_the_api_takes(name: str) -> None:

@@ -20,6 +20,7 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 from hl_async.governor.shared.scopes import SharedScope
 from hl_async.sandbox.rate_limits import make_window
 from hl_async.telemetry import BudgetStoreBack, BudgetStoreLost, Event, Telemetry
+from lengths import long, short_of
 
 
 class Clock:
@@ -47,8 +48,14 @@ def server(kind: str = "sliding", *, rtt: float = 0.05, limit: int = 100, interv
     return Server(window, limit=limit, interval=interval, rtt=rtt, count_from=2 * interval)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
-@pytest.mark.parametrize(("processes", "most_exchanges"), [(1, 4), (4, 16)])
+@pytest.mark.parametrize(
+    ("kind", "processes", "most_exchanges"),
+    [
+        ("sliding", 1, 4),
+        ("fixed", 4, 16),
+        *(long(kind, *rest) for kind in ("fixed", "sliding", "bucket") for rest in ((1, 4), (4, 16))),
+    ],
+)
 @pytest.mark.untraced
 def test_processes_that_share_fill_the_budget_and_are_never_refused(
     kind: str, processes: int, most_exchanges: float
@@ -293,10 +300,18 @@ def test_a_run_that_joins_gets_its_part_within_an_interval() -> None:
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("limit", [8, 100])
-@pytest.mark.parametrize("kind", ["fixed", "sliding"])
-def test_when_the_store_loses_everything_and_a_process_dies_nobody_is_refused(kind: str, limit: int) -> None:
-    for seed in range(6):
+@pytest.mark.parametrize(
+    ("kind", "limit", "seeds"),
+    [
+        ("fixed", 100, 1),
+        ("sliding", 8, 3),
+        *(long(kind, limit, 6) for kind in ("fixed", "sliding") for limit in (8, 100)),
+    ],
+)
+def test_when_the_store_loses_everything_and_a_process_dies_nobody_is_refused(
+    kind: str, limit: int, seeds: int
+) -> None:
+    for seed in range(seeds):
         one = server(kind, limit=limit)
         dice = random.Random(seed)
 
@@ -398,7 +413,7 @@ class Lossy(Distant):
         raise AssertionError
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", short_of(range(8), range(3)))
 @pytest.mark.untraced
 def test_whatever_is_lost_and_whoever_dies_no_window_holds_too_many(seed: int) -> None:
     received: list[float] = []

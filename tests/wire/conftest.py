@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from servers import PATHS, Opened, Security, secured, self_signed
-from ways import COMMON, Way, new_loop, taken, trusted_server, ways_of
+from ways import COMMON, EVERY, Way, new_loop, taken, trusted_server, ways_of
 
 BY_THEIR_OWN = (
     "busy_loop", "console", "postgres", "processes", "sandbox", "session", "testing_tools",
@@ -34,7 +34,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     is_client = has_loop or {"box", "served"} & set(metafunc.fixturenames)
     if not is_client or any(part in name for part in BY_THEIR_OWN):
         return
-    chosen = ways_of(f"{name}.{metafunc.function.__name__}", has_loop=has_loop)
+    common, *others = ways_of(f"{name}.{metafunc.function.__name__}", has_loop=has_loop)
+    marks = [pytest.mark.untraced]  # nearly the same lines again
+    if (
+        name == "test_sync_surface" and not EVERY
+    ):  # the tests that it repeats take their second way themselves
+        marks.append(pytest.mark.long)
+    chosen = [common, *(pytest.param(one, marks=marks) for one in others)]
     metafunc.parametrize("way", chosen, indirect=True, ids=str)
 
 

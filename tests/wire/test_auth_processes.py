@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks import credentials
+from lengths import long
 
 
+@pytest.mark.parametrize("rounds", [3, long(8)])
 @pytest.mark.untraced
-def test_four_processes_that_see_one_expiry_refresh_once(tmp_path: Path) -> None:
+def test_four_processes_that_see_one_expiry_refresh_once(tmp_path: Path, rounds: int) -> None:
     with credentials.setup(tmp_path) as here:
-        assert credentials.expiries(here, rounds=8) == [1] * 8
+        assert credentials.expiries(here, rounds=rounds) == [1] * rounds
 
 
+@pytest.mark.parametrize("kills", [2, long(6)])
 @pytest.mark.untraced
-def test_whatever_a_killed_process_leaves_behind_the_store_can_be_used(tmp_path: Path) -> None:
+def test_whatever_a_killed_process_leaves_behind_the_store_can_be_used(tmp_path: Path, kills: int) -> None:
     with credentials.setup(tmp_path) as here:
-        seen = credentials.kills(here, 6, random.Random(3))
-    assert (seen["kills"], seen["unusable"]) == (6, 0)
+        seen = credentials.kills(here, kills, random.Random(3))
+    assert (seen["kills"], seen["unusable"]) == (kills, 0)

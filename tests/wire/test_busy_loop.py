@@ -9,28 +9,31 @@ import pytest
 
 from benchmarks.busy_loop import GETS, POSTS, Server, late_answers, lost_posts
 from hl_async.config import Timeouts
+from lengths import long
 from servers import Opened, Security, opened_given
 
 pytestmark = pytest.mark.every_loop
 
 
+@pytest.mark.parametrize("gets", [GETS // 8, long(GETS)])
 async def test_a_late_answer_that_waits_in_the_kernel_is_nobodys(
-    opened_own: Opened, security: Security
+    opened_own: Opened, security: Security, gets: int
 ) -> None:
     server = Server(security.server)
     async with opened_own() as session:
         every = 2 if security.server is None else 8  # each costs a handshake
-        assert await late_answers(session, server, GETS, every=every) == 0
+        assert await late_answers(session, server, gets, every=every) == 0
     server.stop()
 
 
+@pytest.mark.parametrize("posts", [POSTS // 5, long(POSTS)])
 async def test_no_request_is_lost_on_a_connection_whose_end_waits_in_the_kernel(
-    opened_own: Opened, security: Security
+    opened_own: Opened, security: Security, posts: int
 ) -> None:
     server = Server(security.server)
     async with opened_own() as session:
-        assert await lost_posts(session, server, POSTS) == 0
-    assert server.requests == POSTS
+        assert await lost_posts(session, server, posts) == 0
+    assert server.requests == posts
     server.stop()
 
 

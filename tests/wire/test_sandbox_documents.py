@@ -153,7 +153,7 @@ async def test_no_wrong_value_needs_the_emergency_exit(shop: Shop, caplog: pytes
                 for value in wrong:
                     status, _ = await shop.post(path, {**body, name: value})
                     assert status in (200, 201, 400, 422, 500), (name, value)
-                    for inner in body["items"][0]:
+                    for inner in body["items"][0] if name == "items" else ():
                         assert (await shop.post(path, {**body, "items": [line(**{inner: value})]}))[0] < 501
     assert caplog.records == []
 

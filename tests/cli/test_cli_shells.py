@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
+from warm import warm_command
 
 LINES = {
     "hl-async doc": "doctor",
@@ -37,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home and working folder with a run in it, and `hl-async` on the path."""
     program = tmp_path / "bin" / "hl-async"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hl_async "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(warm_command())} "$@"\n')
     program.chmod(0o755)
     for name in ("orders.csv", "orders.csv.hl.db"):
         (tmp_path / name).touch()

@@ -35,6 +35,7 @@ def served(shared: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S
     for name, value in shared.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    shared.control("reset", {})
     return shared
 
 
@@ -85,7 +86,6 @@ def test_help_is_as_wide_as_the_terminal(columns: int) -> None:
 
 
 def test_a_list_is_printed_as_a_table(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    served.control("reset", {})
     bodies(Path.cwd(), 3)
     assert run(["migrate", "export.ndjson"]) == ExitCode.OK
     capsys.readouterr()
@@ -122,7 +122,6 @@ def test_a_proxy_is_used_for_every_request_and_named_when_it_fails(
 def test_runs_operations_and_accounts_are_completed(
     served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    served.control("reset", {})
     bodies(Path.cwd(), 1)
     assert run(["migrate", "export.ndjson"]) == ExitCode.OK
     Path("notes.db").write_text("not a journal")

@@ -246,4 +246,4 @@ async def test_broken_answers_end_as_our_errors_and_the_same_both_ways(answers: 
 
     directly, delegated = await outcomes(opened_directly), await outcomes(opened_delegating)
     assert directly == delegated == await outcomes(opened_given)
-    assert len(directly) > 5
+    assert len(directly) > (5 if answers == 600 else 3), "many kinds of ends"

@@ -39,7 +39,8 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = f"hl-async {release}"
-html_copy_source = False
+html_copy_source = True  # links to the source of each page need no address of the project
+html_show_sourcelink = True
 html_show_sphinx = False
 html_show_copyright = False  # the license stands in the repository; a line without a year said nothing
 html_theme_options = {

@@ -255,7 +255,7 @@ class HighLevel:
             limit: Locations per request.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all locations.
+            A pager. Await it for the first page, or iterate over it for all locations.
 
         Raises:
             ScopeMissing: The token lacks locations.readonly.

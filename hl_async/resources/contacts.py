@@ -109,7 +109,7 @@ class Contacts:
             limit: Contacts per request, at most 500.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all contacts.
+            A pager. Await it for the first page, or iterate over it for all contacts.
 
         Raises:
             InvalidRequest: ``limit`` is above 500.

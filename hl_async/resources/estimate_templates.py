@@ -37,7 +37,7 @@ class EstimateTemplates:
             offset: Templates to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all templates.
+            A pager. Await it for the first page, or iterate over it for all templates.
         """
         return self._at.paginate(op.LIST_ESTIMATE_TEMPLATES, {"search": search}, limit=limit, offset=offset)
 

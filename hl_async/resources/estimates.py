@@ -99,7 +99,7 @@ class Estimates:
             offset: Estimates to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all estimates.
+            A pager. Await it for the first page, or iterate over it for all estimates.
 
         Example::
 

@@ -61,7 +61,7 @@ class InvoiceSchedules:
             offset: Schedules to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all schedules.
+            A pager. Await it for the first page, or iterate over it for all schedules.
         """
         return self._at.paginate(
             op.LIST_INVOICE_SCHEDULES,

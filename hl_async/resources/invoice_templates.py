@@ -61,7 +61,7 @@ class InvoiceTemplates:
             offset: Templates to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all templates.
+            A pager. Await it for the first page, or iterate over it for all templates.
         """
         return self._at.paginate(
             op.LIST_INVOICE_TEMPLATES,

@@ -100,7 +100,7 @@ class Invoices:
             offset: Invoices to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all invoices.
+            A pager. Await it for the first page, or iterate over it for all invoices.
 
         Example::
 

@@ -133,7 +133,7 @@ class OAuth:
             limit: Locations per request, at most 100.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all locations.
+            A pager. Await it for the first page, or iterate over it for all locations.
         """
         filters = {
             "companyId": company_id,

@@ -68,7 +68,7 @@ class Opportunities:
             limit: Opportunities per request, at most 100.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all opportunities.
+            A pager. Await it for the first page, or iterate over it for all opportunities.
         """
         filters: dict[str, Any] = {
             "q": query,

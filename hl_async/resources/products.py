@@ -38,7 +38,7 @@ class Products:
             offset: Products to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all products.
+            A pager. Await it for the first page, or iterate over it for all products.
         """
         filters = {"search": search, "collectionIds": collection_ids}
         return self._at.paginate(op.LIST_PRODUCTS, filters, limit=limit, offset=offset)
@@ -61,7 +61,7 @@ class Products:
             offset: Prices to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all prices.
+            A pager. Await it for the first page, or iterate over it for all prices.
         """
         op.path_segment("product_id", product_id)
         return self._at.paginate(op.LIST_PRICES, {}, limit=limit, offset=offset, ids=(product_id,))

@@ -44,7 +44,7 @@ class Transactions:
             offset: Payments to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all payments.
+            A pager. Await it for the first page, or iterate over it for all payments.
         """
         filters = {
             # The API's name for the invoice of a payment: docs/api-facts.md#api-products
@@ -82,7 +82,7 @@ class Transactions:
             offset: Orders to skip.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all orders.
+            A pager. Await it for the first page, or iterate over it for all orders.
         """
         filters = {
             "contactId": contact_id,

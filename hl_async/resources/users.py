@@ -40,7 +40,7 @@ class Users:
             limit: Users per request.
 
         Returns:
-            A pager: await it for the first page, or iterate over it for all users.
+            A pager. Await it for the first page, or iterate over it for all users.
 
         Raises:
             ScopeMissing: The token lacks users.readonly, or locations.readonly for the agency.

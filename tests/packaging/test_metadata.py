@@ -26,6 +26,14 @@ def test_the_extra_all_names_extras_of_the_product() -> None:
     assert named <= set(PROJECT["optional-dependencies"]) - {*OURS, "all"}
 
 
+def test_every_address_of_the_project_is_one_that_its_documentation_cites() -> None:
+    """An address that nobody checked would lead the readers of an index page nowhere."""
+    facts = (ROOT / "docs/api-facts.md").read_text("utf-8")
+    assert PROJECT["urls"]
+    for label, address in PROJECT["urls"].items():
+        assert address in facts, label
+
+
 def test_types_are_shipped() -> None:
     assert (Path(hl_async.__file__).parent / "py.typed").exists()
     assert "Typing :: Typed" in PROJECT["classifiers"]

@@ -11,7 +11,7 @@ import pytest
 from hl_async.bulk.sources.money_columns import is_money_column
 from hl_async.bulk.sources.numbers import NumberFormat, read_day, read_number
 from hl_async.bulk.sources.opening import open_source
-from hl_async.bulk.sources.records import SourceItem
+from hl_async.bulk.sources.records import Reject, SourceItem
 from hl_async.bulk.sources.sql_numbers import number_macros
 from hl_async.errors import InvalidRequest, SourceError
 
@@ -175,8 +175,10 @@ def test_the_header_again_on_every_page_is_no_document(tmp_path: Path) -> None:
         '[document]\ngroup_by = "No"\nname = "Order {No}"\ncurrency = "USD"\nexpiry_date = "2040-12-31"\ntotal = "{Total}"\n'
         '[contact]\nname = "Alex"\n[line]\nname = "{Item}"\namount = "{Price}"\nqty = "{Qty}"\n'
     )
-    (found,) = open_source([tmp_path / "a.csv"], mapping=tmp_path / "m.toml").read()
-    assert isinstance(found, SourceItem) and found.total == 7
+    records = list(open_source([tmp_path / "a.csv"], mapping=tmp_path / "m.toml").read())
+    assert [one.total for one in records if isinstance(one, SourceItem)] == [7]
+    pages = [(one.place, one.skipped) for one in records if isinstance(one, Reject)]
+    assert pages == [("line 3", True), ("line 5", True)]
 
 
 def test_a_note_between_pages_is_told_and_spoils_nothing(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ it names another document, or none, but stands between two rows of one document,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from hl_async.bulk.sources.tables import TableRow, fitted, is_note, repeats_header
+
+_AGAIN: Final = "the header again, as at the top of a page"
 
 
 class _RowRules(Protocol):
@@ -23,9 +25,12 @@ class _RowRules(Protocol):
 
 
 class RowGroup:
-    """The rows of one document, with their numbers in the file; ``problem`` when one of them is broken."""
+    """The rows of one document, with their numbers in the file.
 
-    __slots__ = ("first", "key", "last", "lines", "numbers", "ordinal", "problem", "rows")
+    ``problem`` says which of them is broken, ``skipped`` why they are no document.
+    """
+
+    __slots__ = ("first", "key", "last", "lines", "numbers", "ordinal", "problem", "rows", "skipped")
 
     def __init__(self, key: str, ordinal: int, number: int) -> None:
         self.key: str = key
@@ -33,6 +38,7 @@ class RowGroup:
         self.first: int = number
         self.last: int = number
         self.problem: str = ""
+        self.skipped: str = ""
         self.lines: list[list[str]] = []
         self.numbers: list[int] = []
         self.rows: list[list[str]] = []
@@ -79,6 +85,7 @@ class RowGroups:
             if not any(row.cells):
                 continue
             if repeats_header(row.cells, self._header):
+                yield row._replace(problem=_AGAIN)
                 continue
             if len(row.cells) != width:
                 if not any(cell.strip() for cell in row.cells):
@@ -97,6 +104,12 @@ class RowGroups:
                     row = row._replace(problem=problem)
             yield row
 
+    def _page(self, ordinal: int, row: TableRow) -> RowGroup:
+        """Return a header that stands at the top of a page, as a document that is left out."""
+        group = RowGroup(self._header[self._column], ordinal, row.number)
+        group.rows, group.skipped = [row.cells], _AGAIN
+        return group
+
     def groups(self, rows: Iterable[TableRow], scattered: set[str]) -> Iterator[RowGroup]:
         """Yield every document once; those whose rows stand apart come at the end."""
         held: dict[str, RowGroup] = {}
@@ -104,9 +117,15 @@ class RowGroups:
         above: RowGroup | None = None  # that of the last row with a key
         whole: RowGroup | None = None  # that of the last row that is usable
         stray = ""  # the problem of a row since then that names another document, or no document
+        pages: list[RowGroup] = []
         ordinal, column = 0, self._column
         for row in self._usable(rows):
             number, cells, problem = row
+            if problem is _AGAIN:
+                # A page may end within a document, so the open group stays open, and this one follows it.
+                pages.append(self._page(ordinal, row))
+                ordinal += 1
+                continue
             key = cells[column] if column < len(cells) else ""
             if not key.strip() and column < len(cells) and above is not None:
                 # exporters write the key on the first row of a document only
@@ -126,6 +145,8 @@ class RowGroups:
                 if group is None or group.key != key:
                     if group is not None:
                         yield group
+                    yield from pages
+                    pages = []
                     group = RowGroup(key, ordinal, number)
                     ordinal += 1
                 target = group
@@ -146,6 +167,7 @@ class RowGroups:
                 yield target
         if group is not None:
             yield group
+        yield from pages
         # these come last, because their rows were not complete before the end of the file
         yield from held.values()
 

@@ -253,6 +253,8 @@ def _document(
     raw = table_text(group.rows, mapping.source.delimiter).encode(errors="backslashreplace")
     if group.problem:
         return Reject(group.ordinal, group.key, group.problem, raw, group.place)
+    if group.skipped:
+        return Reject(group.ordinal, group.key, group.skipped, raw, group.place, skipped=True, by_rule=True)
     excluded = reader.excluded(group.lines)
     if excluded is not None:
         rule, skipped = excluded

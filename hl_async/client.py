@@ -64,7 +64,7 @@ class ClientSettings(TypedDict, total=False):
 
 
 class HighLevel:
-    """The client: one per process and event loop, shared by everything that calls the API.
+    """The client: one per process and event loop, shared by all callers of the API.
 
     It owns the connection pool, the rate governor and the credentials, and opens and closes them::
 
@@ -124,11 +124,12 @@ class HighLevel:
     def from_env(
         cls, *, environ: Mapping[str, str] | None = None, **settings: Unpack[ClientSettings]
     ) -> Self:
-        """Return a client from ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``.
+        """Return a client with the settings of the ``HL_`` environment variables.
 
-        Without ``HL_TOKEN``, an OAuth app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. The
-        names of other tools of this field (``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL``,
-        ``GHL_API_VERSION``) are fallbacks. ``HL_PROXY`` and ``HL_RULES_OFF`` hold where ``config`` names neither.
+        Reads ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``; fallbacks are the names of other
+        tools: ``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL`` and ``GHL_API_VERSION``. Without a token, an OAuth
+        app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. ``HL_PROXY`` and ``HL_RULES_OFF``
+        hold where ``config`` names neither.
 
         Args:
             environ: Variables to read instead of the process environment.
@@ -172,13 +173,13 @@ class HighLevel:
         await self.aclose()
 
     async def aopen(self) -> Self:
-        """Open the client without a block, for notebooks and frameworks; end it with :meth:`aclose`.
+        """Open the client without a block, for notebooks and frameworks.
 
         Raises:
             ClientStateError: It is open already, or a copy made by :meth:`with_options`.
 
         Example:
-            ``hl = await HighLevel("pit-…").aopen()``
+            ``hl = await HighLevel("pit-…").aopen()``, and in the end ``await hl.aclose()``
         """
         return await self.__aenter__()
 
@@ -190,16 +191,16 @@ class HighLevel:
         def __exit__(self, *_: object) -> None: ...
 
     async def aclose(self) -> None:
-        """Close: at most ``config.close_grace`` seconds and a little; a second call does nothing."""
+        """Close within ``config.close_grace`` seconds and a little. Safe to repeat."""
         core = self._core
         if not self._owner or core.state == "closed":
             return
         await core.aclose()
 
     def with_options(self, **changes: Unpack[CallChanges]) -> HighLevel:
-        """Return a copy of this client whose calls use other options; pool, budget and tokens stay shared.
+        """Return a copy of this client whose calls use other options.
 
-        ``changes`` are the fields of :class:`CallOptions`.
+        Pool, budget and tokens stay shared. ``changes`` are the fields of :class:`CallOptions`.
         """
         copy = object.__new__(HighLevel)
         copy._core, copy._location_id = self._core, self._location_id
@@ -208,13 +209,12 @@ class HighLevel:
         return copy
 
     def location(self, location_id: str | None = None, *, timezone: str | None = None) -> Location:
-        """Return the sub-account `location_id`. Every call through it names the location by itself. No request is made.
+        """Return the sub-account `location_id`, whose calls name it. Makes no request.
 
         Args:
             location_id: Its id; without one, the one given at construction or in ``HL_LOCATION_ID``.
             timezone: Its time zone, an IANA name such as ``America/Denver``. It tells the calendar days of dates in
-                answers, and which day is today. The client remembers it for the location;
-                `Location.details` finds it out.
+                answers, and which day is today. The client remembers it; `Location.details` finds it out.
 
         Raises:
             InvalidRequest: The id is missing, or the time zone is unknown.
@@ -272,7 +272,7 @@ class HighLevel:
         query: Query = None,
         options: CallOptions | None = None,
     ) -> Coroutine[Any, Any, WireResponse]:
-        """Call any operation, also one that you defined, and get the undecoded 2xx answer.
+        """Call any operation, also one of your own, and get the undecoded 2xx answer.
 
         Governed, authorised and retried like a typed call; raises the same errors.
 
@@ -312,7 +312,7 @@ class HighLevel:
 
 
 class Location(RequesterHolder):
-    """One sub-account. Cheap to make, nothing to close; get it from :meth:`HighLevel.location`."""
+    """One sub-account, from :meth:`HighLevel.location`: cheap, with nothing to close."""
 
     __slots__ = ("_core",)
 
@@ -328,9 +328,9 @@ class Location(RequesterHolder):
 
     @property
     def timezone(self) -> str | None:
-        """The location's time zone: given to `HighLevel.location`, or read by `details`; None while it is unknown.
+        """The location's time zone; None while it is unknown.
 
-        It tells which calendar day a date of an answer is, and which day is today.
+        Given to `HighLevel.location`, or read by `details`. It tells the days of dates in answers, and today's.
         """
         return self._at.timezone
 
@@ -352,9 +352,9 @@ class Location(RequesterHolder):
         return await self._at.details(fresh=fresh)
 
     async def check_scopes(self, *scopes: str) -> None:
-        """Raise before any work if the token may not read what the work needs. One read per scope.
+        """Raise before any work if the token may not read what the work needs.
 
-        The API does not list a token's scopes, and a write scope shows only when something is written.
+        One read per scope, as the API does not list them. A write scope shows only when something is written.
 
         Args:
             scopes: Scopes to read, such as ``invoices/estimate.readonly``.
@@ -381,7 +381,7 @@ class Location(RequesterHolder):
 
     @property
     def invoices(self) -> Invoices:
-        """Invoices: create, list, get, update, delete, void, send, payments, text2pay, settings."""
+        """Invoices: create, read, edit, delete, void, send, payments, text2pay, settings."""
         return Invoices(self._at)
 
     @property
@@ -400,7 +400,7 @@ class Location(RequesterHolder):
         return Contacts(self._at)
 
     async def taxes(self, *, depth: int = 200) -> TaxNames:
-        """Return the taxes that the newest documents of the location use, by name. Only reads.
+        """Return the taxes of the location's newest documents, by name. Only reads.
 
         The API has no route for taxes: docs/api-facts.md#api-automatic-taxes.
 
@@ -430,7 +430,7 @@ class Location(RequesterHolder):
         return Opportunities(self._at)
 
     def with_options(self, **changes: Unpack[CallChanges]) -> Location:
-        """Return a copy whose calls use other options; ``changes`` are the fields of :class:`CallOptions`."""
+        """Return a copy whose calls use other options, fields of :class:`CallOptions`."""
         return Location(self._core, self.id, self._at.options.replace(**changes))
 
     def raw(

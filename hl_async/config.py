@@ -127,10 +127,11 @@ class Lane(Enum):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds: ``connect`` for TCP + TLS with one address, ``attempt`` for one request, ``total`` for the whole call.
+    """Time limits of connecting, of one request and of the whole call, in seconds.
 
-    ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between
-    them. Bulk calls have no total unless one is given: they wait for the budget for as long as it takes.
+    ``connect`` is for TCP + TLS with one address, ``attempt`` for one request, ``total`` for the whole call.
+    ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between them. Bulk
+    calls have no total unless one is given: they wait for the budget for as long as it takes.
     """
 
     connect: float = 5.0

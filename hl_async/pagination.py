@@ -71,11 +71,13 @@ class Page(Generic[T]):
 
 
 class Pager(Generic[T]):
-    """A list that is fetched while it is read; nothing is requested before it is awaited or iterated.
+    """A list that is fetched while it is read.
 
-    ``await pager`` gives the first :class:`Page`, ``async for item in pager`` every item, ``pager.pages()``
-    every page, ``await pager.collect()`` a list. Each iteration starts from the beginning. While documents are created
-    or deleted, an offset list can miss entries that move across the edge of a page. The client cannot notice that.
+    Nothing is requested before it is awaited or iterated. ``await pager`` gives the first :class:`Page`,
+    ``async for item in pager`` every item, ``pager.pages()`` every page, ``await pager.collect()`` a list.
+
+    Each iteration starts from the beginning. While documents are created or deleted, an offset list can miss entries
+    that move across the edge of a page. The client cannot notice that.
 
     Args:
         fetch: Reads the page of an offset and a limit.

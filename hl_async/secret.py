@@ -29,7 +29,7 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 class Secret:
-    """A string that shows only its last four characters unless asked with :meth:`reveal`.
+    """A string that shows only its last four characters without :meth:`reveal`.
 
     Compared in constant time, hashable, never picklable; ``str()`` and ``repr()`` are both masked.
     """
@@ -40,11 +40,14 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret itself; call it in the last frame before the wire or the store."""
+        """Return the secret itself; call it in the last frame before wire or store."""
         return self._value
 
     def masked(self) -> MaskedText:
-        """Return the secret as text whose `repr` stays masked, for a frame that awaits or may raise."""
+        """Return the secret as text whose `repr` stays masked.
+
+        It is for a frame that awaits or may raise.
+        """
         return MaskedText(self._value)
 
     def __repr__(self) -> str:

@@ -38,7 +38,10 @@ _OURS: Final = frozenset(("response_type", "client_id", "redirect_uri", "scope",
 
 
 class Consent(NamedTuple):
-    """The consent page's URL, and the state to bind to the browser (a cookie: HttpOnly, Secure, SameSite=Lax)."""
+    """The consent page's URL, and the state to bind to the browser.
+
+    A cookie binds it: HttpOnly, Secure, SameSite=Lax.
+    """
 
     url: str
     state: str
@@ -164,7 +167,10 @@ class ConsentFlow:
         self._life = life
 
     async def begin(self, **options: Unpack[ConsentOptions]) -> Consent:
-        """Create a state and the URL that carries it. ``options`` are those of :meth:`OAuthApp.authorize_url`."""
+        """Create a state and the URL that carries it.
+
+        ``options`` are those of :meth:`OAuthApp.authorize_url`.
+        """
         # The time in front lets expired states be removed without reading them.
         state = f"{int(self._wall()):x}-{secrets.token_urlsafe(32)}"
         url = self._app.authorize_url(state, **options)

@@ -15,23 +15,35 @@ from hl_async.wire import Wire
 
 @runtime_checkable
 class Credentials(Protocol):
-    """Gives the ``Authorization`` header for a location or company, named by its id (``key``)."""
+    """A source of ``Authorization`` headers for locations and companies.
+
+    ``key`` is the id of the location or company.
+    """
 
     @property
     def principal(self) -> str:
-        """The owner of the rate budget: the app, or a fingerprint of the token. Never the token itself."""
+        """The owner of the rate budget: the app, or a fingerprint of the token.
+
+        It is never the token itself.
+        """
         ...
 
     def current(self, key: str) -> str | None:
-        """Return the header if it is loaded and valid. None means that :meth:`bearer` must be awaited."""
+        """Return the header if it is loaded and valid.
+
+        None means that :meth:`bearer` must be awaited.
+        """
         ...
 
     async def bearer(self, key: str) -> str:
-        """Return the header after loading, refreshing or minting it. Raises subclasses of :class:`AuthError`."""
+        """Return the header after loading, refreshing or minting it.
+
+        Raises subclasses of :class:`AuthError`.
+        """
         ...
 
     async def reject(self, key: str, sent: str) -> bool:
-        """Report a header that the server refused. Return whether another one can be obtained."""
+        """Report a header the server refused. Return whether another can be obtained."""
         ...
 
     async def open(
@@ -54,7 +66,9 @@ class Credentials(Protocol):
 
 
 class PrivateToken:
-    """A private integration token (``pit-…``): static, never refreshed; a 401 with it is final.
+    """A private integration token (``pit-…``): static and never refreshed.
+
+    A 401 with it is final.
 
     Args:
         token: The text of the token.
@@ -97,7 +111,7 @@ class PrivateToken:
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """See :meth:`Credentials.open`. Does nothing: a static token needs no preparation."""
+        """See :meth:`Credentials.open`. Does nothing: the token needs no preparation."""
 
     async def aclose(self) -> None:
         """Do nothing: a static token holds no resources."""

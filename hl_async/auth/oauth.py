@@ -51,7 +51,7 @@ class AppSettings(TypedDict, total=False):
 
 
 class OAuthApp:
-    """A marketplace app: credentials for every location and company that installed it.
+    """A marketplace app: credentials for each location and company that installed it.
 
     Pass it to one client at a time, which opens and closes it::
 
@@ -162,7 +162,10 @@ class OAuthApp:
 
     @property
     def app_id(self) -> str:
-        """The app's id: the client id up to its hyphen. ``hl.oauth.installed_locations`` takes it."""
+        """The app's id: the client id up to its hyphen.
+
+        ``hl.oauth.installed_locations`` takes it.
+        """
         return self._client_id.partition("-")[0]
 
     def authorize_url(
@@ -176,7 +179,9 @@ class OAuthApp:
         extra: Mapping[str, str] | None = None,
         redirect_uri: str | None = None,
     ) -> str:
-        """Return the address of the consent page, where a user installs the app. Makes no request.
+        """Return the address of the consent page, where a user installs the app.
+
+        Makes no request.
 
         Args:
             state: Returns with the code and must be checked. :meth:`consent` creates and checks it.
@@ -281,10 +286,10 @@ class OAuthApp:
         return installation(found.grant, self._wall())
 
     async def forget(self, key: str) -> bool:
-        """Remove the tokens of a location or company from the store. Return False if none were stored.
+        """Remove the tokens of a location or company from the store.
 
-        Use it when a user logs out, and for the UNINSTALL webhook. A company's minted tokens are removed too. No
-        request is made: the API cannot revoke a token.
+        Return False if none were stored. Use it when a user logs out, and for the UNINSTALL webhook. A company's
+        minted tokens are removed too. No request is made: the API cannot revoke a token.
         """
         removed = False
         for kind in (LOCATION, COMPANY):
@@ -319,13 +324,19 @@ class OAuthApp:
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """See :meth:`Credentials.open`. Raises :class:`ClientStateError` while another client uses the app."""
+        """See :meth:`Credentials.open`.
+
+        Raises :class:`ClientStateError` while another client uses the app.
+        """
         await self._credentials.open(
             wire, base_url=base_url, api_version=api_version, telemetry=telemetry, governor=governor
         )
 
     async def aclose(self) -> None:
-        """See :meth:`Credentials.aclose`. Waits for the refreshes under way, at most twice ``timeout``."""
+        """See :meth:`Credentials.aclose`.
+
+        Waits for the refreshes under way, at most twice ``timeout``.
+        """
         await self._credentials.aclose()
 
     def _redirect(self, given: str | None) -> str:

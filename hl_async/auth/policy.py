@@ -63,11 +63,11 @@ class RefreshPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(name, f"{value} is not a number of seconds from 0")
 
     def margin(self, life: float) -> float:
-        """Return the seconds before its end at which a token of this life counts as expired."""
+        """Return how many seconds before its end a token of this life counts as expired."""
         return min(self.skew, life * _SKEW_SHARE)
 
     def renewal_age(self, life: float, random: float) -> float:
-        """Return the age in seconds at which a token is renewed; ``random`` is from [0, 1)."""
+        """Return the age in seconds at which a token is renewed; ``random`` is in [0, 1)."""
         return life * (self.refresh_at + self.jitter * (2 * random - 1))
 
     def pause(self, failures: int, random: float) -> float:

@@ -17,7 +17,10 @@ R = TypeVar("R")
 
 
 class MapResult(msgspec.Struct, Generic[T, R], frozen=True):
-    """The outcome of one item: its ``value`` or its ``error``. ``index`` is the item's position in the input."""
+    """The outcome of one item: its ``value`` or its ``error``.
+
+    ``index`` is the item's position in the input.
+    """
 
     index: int
     item: T
@@ -40,11 +43,11 @@ class MapResult(msgspec.Struct, Generic[T, R], frozen=True):
 async def bulk_map(
     function: Callable[[T], Awaitable[R]], items: Iterable[T] | AsyncIterable[T], *, limit: int = 50
 ) -> AsyncIterator[AsyncIterator[MapResult[T, R]]]:
-    """Run ``function`` over ``items`` concurrently, and iterate over the outcomes as they finish.
+    """Run ``function`` over ``items`` concurrently, and iterate over the outcomes.
 
-    An item is pulled when a worker is free, and outcomes wait for the reader. Memory is bounded by ``limit``, even for
-    a million items. An exception of ``function`` is an outcome and does not end the run. Leaving the block or
-    cancelling it cancels the calls in flight and waits for them.
+    Outcomes come as they finish. An item is pulled when a worker is free, and outcomes wait for the reader. Memory
+    is bounded by ``limit``, even for a million items. An exception of ``function`` is an outcome and does not end
+    the run. Leaving the block or cancelling it cancels the calls in flight and waits for them.
 
     Args:
         function: Called with each item.

@@ -193,7 +193,7 @@ class ContactForecast(msgspec.Struct, frozen=True):
 
 
 class PaymentForecast(msgspec.Struct, frozen=True):
-    """Payments to record: their number, their sums by currency, and the requests that they take."""
+    """Payments to record: number, sums by currency, and the requests that they take."""
 
     payments: int = 0
     sums: dict[str, Decimal] = {}
@@ -279,5 +279,5 @@ class RollbackReport(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether each document of the run is proven deleted, or kept for a stated reason."""
+        """Whether each document of the run is proven deleted or kept for a stated reason."""
         return self.state == "rolled_back"

@@ -210,7 +210,7 @@ class Run:
         return self.is_planned and bool(planned) and (limit is None or limit > int(planned))
 
     async def lanes(self) -> list[str]:
-        """Return the lanes of the run, with those that have customers or payments and no document."""
+        """Return the run's lanes, also those with customers or payments but no document."""
         steps = [one for stage in (CONTACTS, PAYMENTS) for one in await self.journal.steps.counts(stage)]
         return with_base_lanes(await self.journal.locations(), [one.location for one in steps])
 
@@ -238,7 +238,9 @@ class Run:
         max_in_flight: int = 64,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> RunReport:
-        """Send the planned items, lane by lane in turns, until all are done, ``stop`` is set, or every lane stopped.
+        """Send the planned items, lane by lane in turns.
+
+        It ends when all are done, ``stop`` is set, or every lane stopped.
 
         Args:
             targets: Gives the target of a lane; see `target`.
@@ -385,7 +387,7 @@ class Run:
         )
 
     async def note_timing(self, settle: float, attempt_timeout: float) -> None:
-        """Keep the waits of an execution in the journal, because a rollback waits as long."""
+        """Keep an execution's waits in the journal, because a rollback waits as long."""
         facts = {"settle": str(settle), "attempt_timeout": str(attempt_timeout)}
         await self.journal.note(**facts)
         self.header |= facts

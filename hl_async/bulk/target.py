@@ -83,7 +83,7 @@ def is_answerable(operation: Operation[Any]) -> bool:
 
 
 class LocationTarget:
-    """A :class:`Location` as a target. Calls use the bulk lane and have no time limit.
+    """A :class:`Location` as a target: calls in the bulk lane, without a time limit.
 
     Args:
         location: The location.

@@ -63,19 +63,31 @@ class Unauthorized(ApiError):
 
 
 class LocationInactive(Unauthorized):
-    """401 "Location is not active": the sub-account is suspended, or belongs to another company. Final."""
+    """401 "Location is not active": final.
+
+    The sub-account is suspended, or belongs to another company.
+    """
 
 
 class RouteUnsupported(Unauthorized):
-    """401 "not yet supported by the IAM Service": the route is not enabled for this kind of token. Final."""
+    """401 "not yet supported by the IAM Service": final.
+
+    The route is not enabled for this kind of token.
+    """
 
 
 class ScopeMissing(Unauthorized):
-    """401 "not authorized for this scope": the token lacks the operation's scope. Refreshing can't help."""
+    """401 "not authorized for this scope": the token lacks the operation's scope.
+
+    Refreshing can't help.
+    """
 
 
 class WrongTokenType(Unauthorized):
-    """401: an agency token on a sub-account route, or the reverse. Mint a location token."""
+    """401: an agency token on a sub-account route, or the reverse.
+
+    Mint a location token.
+    """
 
 
 class MissingAlt(Unauthorized):
@@ -90,7 +102,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404, and the 400s of the invoices service that mean "this document does not exist"."""
+    """404, and the invoices service's 400s that mean "this document does not exist"."""
 
 
 class Conflict(ApiError):
@@ -98,7 +110,9 @@ class Conflict(ApiError):
 
 
 class ValidationFailed(ApiError):
-    """422: the document was refused field by field; ``messages`` has one line per violation.
+    """422: the document was refused field by field.
+
+    ``messages`` has one line per violation.
 
     A 5xx whose message is a verdict of the database layer ("estimates validation failed: …") is one too: nothing was
     stored (docs/api-facts.md#api-validation).
@@ -106,7 +120,10 @@ class ValidationFailed(ApiError):
 
 
 class RateLimited(ApiError):
-    """429 whose wait exceeds the call's deadline or the retry policy. The request was not executed."""
+    """429 whose wait exceeds the call's deadline or the retry policy.
+
+    The request was not executed.
+    """
 
 
 class ServerError(ApiError):
@@ -114,7 +131,8 @@ class ServerError(ApiError):
 
 
 class GatewayTimeout(ServerError):
-    """504, and a 401 whose message says that a server timed out: the gateway got no answer in time.
+    """504, and a 401 whose message says that a server timed out.
 
-    The token is good, and the operation may have been executed (docs/api-facts.md#api-401).
+    The gateway got no answer in time. The token is good, and the operation may have been executed
+    (docs/api-facts.md#api-401).
     """

@@ -39,11 +39,16 @@ class RefreshRejected(AuthError):
 
 
 class GrantLost(RefreshRejected):
-    """The refresh token is spent or revoked and the store has no other one: install the app again."""
+    """The refresh token is spent or revoked and the store has no other one.
+
+    Install the app again.
+    """
 
 
 class RefreshUnavailable(AuthError):
-    """The authorisation server could not be reached or failed; stored tokens were kept. Try again later.
+    """The authorisation server could not be reached or failed.
+
+    Stored tokens were kept. Try again later.
 
     Attributes:
         retry_after: The pause in seconds that the server asked for, 0 if it named none.
@@ -59,4 +64,4 @@ class TokenStoreError(AuthError):
 
 
 class StateMismatch(AuthError):
-    """The ``state`` that the consent page returned is missing, unknown, expired or used already."""
+    """The ``state`` of the consent page is missing, unknown, expired or used already."""

@@ -6,7 +6,10 @@ from hl_async.errors.root import HighLevelError
 
 
 class BulkError(HighLevelError):
-    """A bulk run could not start or go on; the journal holds everything that was done."""
+    """A bulk run could not start or go on.
+
+    The journal holds everything that was done.
+    """
 
 
 class JournalError(BulkError):
@@ -22,7 +25,7 @@ class JournalLocked(JournalError):
 
 
 class JournalMismatch(JournalError):
-    """The journal belongs to another source file, another operation or another location."""
+    """The journal belongs to another source file, operation or location."""
 
 
 class JournalCorrupt(JournalError):
@@ -30,11 +33,17 @@ class JournalCorrupt(JournalError):
 
 
 class LaneLost(JournalError):
-    """Another process took this location over; the write that noticed it was not made."""
+    """Another process took this location over.
+
+    The write that noticed it was not made.
+    """
 
 
 class CanaryFailed(BulkError):
-    """The first document is listed without its key, so resuming would not be safe. Choose another key place."""
+    """The first document is listed without its key, so resuming would not be safe.
+
+    Choose another key place.
+    """
 
 
 class AlreadyMigrated(BulkError):
@@ -42,11 +51,17 @@ class AlreadyMigrated(BulkError):
 
 
 class TooManyRejects(BulkError):
-    """So many documents were refused that the mapping is probably wrong; the run was stopped early."""
+    """So many documents were refused that the mapping is probably wrong.
+
+    The run was stopped early.
+    """
 
 
 class SourceError(BulkError, ValueError):
-    """The input file or its mapping cannot be read; ``line`` is set when one line is at fault."""
+    """The input file or its mapping cannot be read.
+
+    ``line`` is set when one line is at fault.
+    """
 
     def __init__(self, message: str, *, line: int | None = None) -> None:
         super().__init__(message)

@@ -86,11 +86,14 @@ class ConnectFailed(WireError):
 
 
 class AttemptTimeout(WireError):
-    """One attempt took longer than its timeout; ``sent`` is false if the connection was not established."""
+    """One attempt took longer than its timeout.
+
+    ``sent`` is false if the connection was not established.
+    """
 
 
 class ConnectionLost(WireError):
-    """The connection broke after the request was sent and before the answer was complete."""
+    """The connection broke between sending the request and the end of the answer."""
 
 
 class ResponseTooLarge(WireError):
@@ -98,9 +101,10 @@ class ResponseTooLarge(WireError):
 
 
 class OutcomeUnknown(CallError):
-    """An operation that must not be repeated was sent, and no answer says whether it was executed.
+    """An operation that must not be repeated was sent, and its outcome is unknown.
 
-    It was not sent again. Look the document up before you repeat the call, or let the bulk engine do so.
+    No answer says whether it was executed. It was not sent again. Look the document up before you repeat the call,
+    or let the bulk engine do so.
 
     Attributes:
         reason: The error that hid the outcome.
@@ -124,7 +128,9 @@ class OutcomeUnknown(CallError):
 
 
 class OnceUndecided(OutcomeUnknown):
-    """Documents look like the one to create, but carry no key that decides it; nothing was created.
+    """Documents look like the one to create, but carry no key that decides it.
+
+    Nothing was created.
 
     Attributes:
         candidates: Ids of these documents.
@@ -204,7 +210,10 @@ class DeadlineExceeded(CallError):
 
 
 class WriteConflict(CallError):
-    """Another client wrote the document between our read and our write; nothing was written."""
+    """Another client wrote the document between our read and our write.
+
+    Nothing was written.
+    """
 
 
 class ContactIncomplete(CallError):

@@ -13,13 +13,19 @@ _Error = TypeVar("_Error", bound="HighLevelError")
 
 
 def bounded_text(body: bytes) -> str:
-    """Return the body as text of at most 2 KB, undecodable bytes escaped, secrets redacted."""
+    """Return the body as text of at most 2 KB.
+
+    Undecodable bytes are escaped, secrets redacted.
+    """
     # Cut only after redaction: half of a token does not look like a token.
     return redact(body[: 4 * MAX_KEPT_BODY].decode("utf-8", "backslashreplace"))[:MAX_KEPT_BODY]
 
 
 class HighLevelError(Exception):
-    """The root: ``except HighLevelError`` catches every error that this package raises on purpose."""
+    """The root of every error that this package raises on purpose.
+
+    ``except HighLevelError`` catches them all.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception calls the class with ``args`` alone, which fails where a keyword is required. Pools of processes
@@ -48,13 +54,13 @@ class InvalidRequest(HighLevelError, ValueError):
 
 
 class ConfigurationError(InvalidRequest):
-    """A setting, an argument of the client or an environment variable that cannot be used."""
+    """A setting, argument of the client or environment variable that cannot be used."""
 
 
 class AmbiguousContact(InvalidRequest):
-    """The given e-mail, phone number and external id belong to different contacts; nothing was written.
+    """The given e-mail, phone number and external id belong to different contacts.
 
-    ``candidates`` maps the id of each contact to the fields that it was found by.
+    Nothing was written. ``candidates`` maps the id of each contact to the fields that it was found by.
     """
 
     def __init__(self, field: str, problem: str, candidates: Mapping[str, Sequence[str]]) -> None:
@@ -65,7 +71,10 @@ class AmbiguousContact(InvalidRequest):
 
 
 class KeyReused(InvalidRequest):
-    """A ``once`` key that made another document before. Nothing was created; ``document`` is the other one's id."""
+    """A ``once`` key that made another document before.
+
+    Nothing was created; ``document`` is the other one's id.
+    """
 
     def __init__(self, problem: str, document: str | None) -> None:
         super().__init__("once", problem)

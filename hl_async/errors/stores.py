@@ -6,8 +6,11 @@ from hl_async.errors.root import HighLevelError
 
 
 class BudgetStoreError(HighLevelError):
-    """The store of a shared rate budget can't be reached, is too slow, or refuses. Calls never raise it."""
+    """The store of a shared rate budget can't be reached, is too slow, or refuses.
+
+    Calls never raise it.
+    """
 
 
 class CursorError(HighLevelError):
-    """The store of a change feed cannot be used, or another process reads the same feed."""
+    """The store of a change feed cannot be used, or another process reads the feed."""

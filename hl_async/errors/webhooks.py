@@ -18,7 +18,10 @@ class SignatureInvalid(WebhookError):
 
 
 class SignatureMalformed(SignatureInvalid):
-    """The signature is not canonical base64 of the right length, or there are several. It was not checked."""
+    """Several signatures, or one that is not canonical base64 of the right length.
+
+    It was not checked.
+    """
 
 
 class DeliveryStale(WebhookError):
@@ -34,7 +37,7 @@ class DeliveryReplayed(WebhookError):
 
 
 class DeliveryUnreadable(WebhookError):
-    """The body is not a JSON object, or not a document of the kind that its type promises."""
+    """The body is not a JSON object, or not a document of its type's kind."""
 
 
 class DeliveryTooLarge(DeliveryUnreadable):

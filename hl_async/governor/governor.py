@@ -365,7 +365,7 @@ class ScopeFactory(Protocol):
 
 
 class Governor:
-    """All scopes of one client, and the limit of bulk requests in flight that they share.
+    """All scopes of one client, and their common limit of bulk requests in flight.
 
     Args:
         policy: How the rate budget of each scope is spent.

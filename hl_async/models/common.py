@@ -36,7 +36,10 @@ class Address(Part):
 
 
 class BusinessDetails(Part):
-    """The issuer of the document. ``address`` may be read as text; it is sent as an object."""
+    """The issuer of the document.
+
+    ``address`` may be read as text; it is sent as an object.
+    """
 
     logo_url: str | None = None
     name: str | None = None
@@ -48,7 +51,7 @@ class BusinessDetails(Part):
 
     @classmethod
     def of(cls, location: LocationDetails) -> BusinessDetails:
-        """Return the business details and the logo of a location, as ``shop.details()`` gives it.
+        """Return the business details and logo of a location from ``shop.details()``.
 
         The location's business goes before the location's own fields.
         """
@@ -114,7 +117,7 @@ class Contact(Part):
     custom_fields: list[Any] | None = None
 
     def for_request(self) -> ContactDetails:
-        """Return the same contact as a request needs it; a phone number without its separators."""
+        """Return the contact as a request needs it: the phone number without separators."""
         address = Address(address_line1=self.address) if isinstance(self.address, str) else self.address
         phone = self.phone_no
         # Answers hold separators that the API refuses in requests: docs/api-facts.md#api-contact
@@ -151,9 +154,10 @@ class ContactDetails(Request, frozen=True):
 
 # Not a Part: the API requires value and type, so that defaults must be sent too. docs/api-facts.md#api-round-trip
 class Discount(msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, repr_omit_defaults=True):
-    """A discount on the whole document: ``value`` in percent, or an amount with type "fixed".
+    """A discount on the whole document.
 
-    ``valid_on_product_ids`` is a list; one example of the API holds the text of a list instead.
+    ``value`` is in percent, or an amount with type "fixed". ``valid_on_product_ids`` is a list; one example of the
+    API holds the text of a list instead.
     """
 
     value: NullableAmount = _NO_DISCOUNT
@@ -205,7 +209,10 @@ class TipsConfiguration(Part):
 
 
 class LateFeesFrequency(Part):
-    """How often a late fee is added: every ``interval_count`` minute, hour, day, week, month, or one_time."""
+    """The frequency of a late fee.
+
+    It is added every ``interval_count`` minute, hour, day, week, month, or one_time.
+    """
 
     interval_count: NullableAmount = NOTHING
     interval: str | None = None
@@ -283,7 +290,10 @@ class Charge(Part):
 
 
 class MiscellaneousCharges(Part):
-    """Processing fees. `charges` holds `Charge` objects; an entry of an answer with other keys stays a mapping."""
+    """Processing fees; `charges` holds `Charge` objects.
+
+    An entry of an answer with other keys stays a mapping.
+    """
 
     charges: list[Any] | None = None
     collected_miscellaneous_charges: Decimal | None = None
@@ -295,7 +305,10 @@ class MiscellaneousCharges(Part):
 
 
 class RecurrenceRule(Part):
-    """The rule of a recurring invoice. Takes dates, and text like 2026-12-31; holds text. Times are ``HH:mm:ss``."""
+    """The rule of a recurring invoice.
+
+    It takes dates, and text like 2026-12-31; it holds text. Times are ``HH:mm:ss``.
+    """
 
     interval_type: str | None = None
     interval: NullableAmount = NOTHING
@@ -341,7 +354,7 @@ class ScheduleOptions(Part):
 class FrequencySettings(
     msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, repr_omit_defaults=True
 ):
-    """Whether the document recurs. The API requires it for documents that do not, too."""
+    """Whether the document recurs. The API requires it for every document."""
 
     enabled: bool | None = False
     schedule: ScheduleOptions | UnsetType | None = UNSET
@@ -374,7 +387,10 @@ class Card(Part):
 
 # No renaming: these keys alone are snake case on the wire. docs/api-facts.md#api-field-names
 class BankAccount(msgspec.Struct, Plain, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A bank account of any of the four debit schemes; the only part with snake_case on the wire."""
+    """A bank account of any of the four debit schemes.
+
+    It is the only part with snake_case on the wire.
+    """
 
     bank_name: str | None = None
     bank_code: str | None = None

@@ -74,11 +74,14 @@ class ContactDraft(ContactBody, frozen=True):
 
 # Without company name and gender, which PUT refuses: docs/api-facts.md#api-contacts
 class ContactUpdate(ContactBody, frozen=True):
-    """Changes of a contact. Fields left out keep their values. ``tags`` and ``email`` replace the present ones."""
+    """Changes of a contact. Fields left out keep their values.
+
+    ``tags`` and ``email`` replace the present ones.
+    """
 
 
 class ContactUpsert(ContactDraft, frozen=True):
-    """The body of an upsert. The API matches it by e-mail or phone, so it needs one of them.
+    """The body of an upsert. It needs an e-mail or phone, by which the API matches.
 
     ``tags`` replaces the list of an existing contact (docs/api-facts.md#api-contacts). The specification's
     ``createNewIfDuplicateAllowed`` is missing on purpose: a repetition would create another contact.
@@ -102,7 +105,10 @@ class TagsChange(Request, frozen=True):
 
 
 class ContactFilter(Request, frozen=True):
-    """A condition of a search; ``operator`` is eq, not_eq, contains, exists, range and others."""
+    """A condition of a search.
+
+    ``operator`` is eq, not_eq, contains, exists, range and others.
+    """
 
     field: NonEmptyStr
     operator: NonEmptyStr
@@ -117,7 +123,7 @@ class ContactSort(Request, frozen=True):
 
 
 class ContactSearch(Request, frozen=True):
-    """Body of a contact search; ``search_after`` goes beyond the first 10,000 contacts."""
+    """Body of a contact search; ``search_after`` goes beyond 10,000 contacts."""
 
     page_limit: int
     page: int | UnsetType = UNSET

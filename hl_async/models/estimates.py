@@ -33,9 +33,10 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId, c
 
 
 class EstimateSend(Request, frozen=True):
-    """How an estimate is sent. ``action`` is sms_and_email, send_manually, email or sms.
+    """The sending of an estimate.
 
-    ``user_id`` is a user of the location, in whose name it goes; it cannot be derived from the token.
+    ``action`` is sms_and_email, send_manually, email or sms. ``user_id`` is a user of the location, in whose name
+    it goes; it cannot be derived from the token.
     """
 
     action: SendAction
@@ -99,7 +100,10 @@ class EstimateDraft(EstimateBody, kw_only=True, frozen=True):
 
 
 class EstimateUpdate(EstimateDraft, frozen=True):
-    """The complete replacement of an estimate. Fields left out are lost, so start from ``estimate.to_update()``."""
+    """The complete replacement of an estimate.
+
+    Fields left out are lost, so start from ``estimate.to_update()``.
+    """
 
     if TYPE_CHECKING:
         # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
@@ -223,12 +227,18 @@ class Estimate(Located):
 
     @property
     def issue_date(self) -> date | None:
-        """The location's day of issue; None if the text has several readings and the time zone is unknown."""
+        """The location's day of issue.
+
+        None if the text has several readings and the time zone is unknown.
+        """
         return day_of(self.issue_date_text, self.expiry_date_text, self.timezone)
 
     @property
     def expiry_date(self) -> date | None:
-        """The location's last day; None if the text has several readings and the time zone is unknown."""
+        """The location's last day of validity.
+
+        None if the text has several readings and the time zone is unknown.
+        """
         return day_of(self.expiry_date_text, self.issue_date_text, self.timezone)
 
     @property
@@ -242,10 +252,11 @@ class Estimate(Located):
         return instant_of(self.expiry_date_text)
 
     def to_update(self, **changes: Unpack[EstimateChanges]) -> EstimateUpdate:
-        """Return a body that replaces this estimate by itself: change it, then ``estimates.update(id, body)``.
+        """Return a body that replaces this estimate by itself.
 
-        Dates are the location's days, the discount is always there, every field that an update can hold is carried
-        over. Empty parts and the status, which the API ignores, are left out.
+        Change it, then call ``estimates.update(id, body)``. Dates are the location's days, the discount is always
+        there, every field that an update can hold is carried over. Empty parts and the status, which the API
+        ignores, are left out.
 
         Args:
             changes: Fields of `EstimateUpdate` to replace.
@@ -318,7 +329,10 @@ else:
 
 
 class EstimateNumber(Answer):
-    """The next number; the API gives a number, text is tolerated. ``generate_number()`` refuses an answer without."""
+    """The next number; the API gives a number, text is tolerated.
+
+    ``generate_number()`` refuses an answer without one.
+    """
 
     # A number here, while invoices have text: docs/api-facts.md#api-number-types
     estimate_number: _GivenNumber
@@ -326,7 +340,10 @@ class EstimateNumber(Answer):
 
 
 class InvoiceFromEstimateResult(Answer):
-    """The invoice made from an estimate. Live answers may lack ``invoice`` although it was created."""
+    """The invoice made from an estimate.
+
+    Live answers may lack ``invoice`` although it was created.
+    """
 
     estimate: Estimate | None = None
     invoice: Invoice | None = None

@@ -17,7 +17,10 @@ _PLACES: Final = Decimal("0.0001")
 
 
 class Instalment(Part):
-    """One instalment: `value` in percent with up to four decimals, or an amount (docs/api-facts.md#api-open-shapes)."""
+    """One instalment: `value` in percent with up to four decimals, or an amount.
+
+    See docs/api-facts.md#api-open-shapes.
+    """
 
     value: NullableAmount = NOTHING
 
@@ -48,7 +51,7 @@ class PaymentScheduleConfig(Part):
 
 
 class PaymentSchedule(Part):
-    """Instalments of an invoice; the shape of `schedules` is unknown and passed through."""
+    """Instalments of an invoice; the unknown shape of `schedules` is passed through."""
 
     type: str | None = None
     schedules: list[Any] | None = None

@@ -69,7 +69,10 @@ class InvoiceBody(Request, frozen=True):
 
 
 class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
-    """A new invoice. ``live_mode`` False makes it a test document. ``invoice_number`` is text."""
+    """A new invoice.
+
+    ``live_mode`` False makes it a test document. ``invoice_number`` is text.
+    """
 
     if TYPE_CHECKING:
         # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
@@ -85,7 +88,10 @@ class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
 
 
 class InvoiceUpdate(InvoiceBody, kw_only=True, frozen=True):
-    """The complete replacement of an invoice. Fields left out are lost, so start from ``invoice.to_update()``."""
+    """The complete replacement of an invoice.
+
+    Fields left out are lost, so start from ``invoice.to_update()``.
+    """
 
     if TYPE_CHECKING:
         # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
@@ -132,9 +138,10 @@ class InvoiceChanges(TypedDict, total=False):
 
 
 class InvoiceSend(Request, frozen=True):
-    """The sending of an invoice. ``action`` is sms_and_email, send_manually, email or sms.
+    """The sending of an invoice.
 
-    ``user_id`` is the user of the location who sends it. ``auto_payment`` may charge the customer.
+    ``action`` is sms_and_email, send_manually, email or sms. ``user_id`` is the user of the location who sends it.
+    ``auto_payment`` may charge the customer.
     """
 
     user_id: UserId
@@ -152,11 +159,11 @@ class Cheque(Part):
 
 
 class RecordPayment(Request, frozen=True):
-    """A payment made outside the API. ``mode`` is cash, card, cheque, bank_transfer or other.
+    """A payment made outside the API.
 
-    The specification requires ``card``, ``cheque`` and ``notes`` for every mode, which looks like a mistake. It is
-    unknown whether a cash payment without them is accepted, so the caller decides
-    (docs/api-facts.md#api-record-payment).
+    ``mode`` is cash, card, cheque, bank_transfer or other. The specification requires ``card``, ``cheque`` and
+    ``notes`` for every mode, which looks like a mistake. It is unknown whether a cash payment without them is
+    accepted, so the caller decides (docs/api-facts.md#api-record-payment).
     """
 
     mode: PaymentMode
@@ -172,7 +179,10 @@ class RecordPayment(Request, frozen=True):
 
 
 class Text2Pay(Request, frozen=True):
-    """An invoice that is created and sent in one step: ``action`` "draft" or "send". With ``id`` it is an update."""
+    """An invoice that is created and sent in one step.
+
+    ``action`` is "draft" or "send". With ``id`` it is an update.
+    """
 
     name: NonEmptyStr
     currency: Currency
@@ -216,11 +226,11 @@ class CurrencyOptions(Answer):
 
 
 class Invoice(Located):
-    """An invoice as the API answers it; the lines are ``invoice_items``, as on the wire.
+    """An invoice as the API answers it.
 
-    ``invoice_number`` is always text. ``issue_date`` and ``due_date`` are calendar days of the location; the texts
-    they come from stay beside them. An invoice made from an estimate has ``source`` "estimate" and the estimate's id
-    as ``source_id``.
+    The lines are ``invoice_items``, as on the wire. ``invoice_number`` is always text. ``issue_date`` and
+    ``due_date`` are calendar days of the location; the texts they come from stay beside them. An invoice made from
+    an estimate has ``source`` "estimate" and the estimate's id as ``source_id``.
     """
 
     id: str = field(name="_id")
@@ -290,12 +300,18 @@ class Invoice(Located):
 
     @property
     def issue_date(self) -> date | None:
-        """The location's day of issue; None if the text has several readings and the time zone is unknown."""
+        """The location's day of issue.
+
+        None if the text has several readings and the time zone is unknown.
+        """
         return day_of(self.issue_date_text, self.due_date_text, self.timezone)
 
     @property
     def due_date(self) -> date | None:
-        """The location's day of payment; None if the text has several readings and the time zone is unknown."""
+        """The location's day of payment.
+
+        None if the text has several readings and the time zone is unknown.
+        """
         return day_of(self.due_date_text, self.issue_date_text, self.timezone)
 
     @property
@@ -309,10 +325,10 @@ class Invoice(Located):
         return instant_of(self.due_date_text)
 
     def to_update(self, **changes: Unpack[InvoiceChanges]) -> InvoiceUpdate:
-        """Return a body that replaces this invoice by itself: change it, then ``invoices.update(id, body)``.
+        """Return a body that replaces this invoice by itself.
 
-        Dates are the location's days, the discount is always there, every field that an update can hold is carried
-        over. Empty parts are left out.
+        Change it, then call ``invoices.update(id, body)``. Dates are the location's days, the discount is always
+        there, every field that an update can hold is carried over. Empty parts are left out.
 
         Args:
             changes: Fields of `InvoiceUpdate` to replace.
@@ -381,7 +397,10 @@ class InvoiceList(Answer):
 
 
 class InvoiceNumber(Answer):
-    """The next number as text, with leading zeros. ``generate_number()`` refuses an answer without."""
+    """The next number as text, with leading zeros.
+
+    ``generate_number()`` refuses an answer without one.
+    """
 
     # Live numbers have leading zeros, which a number would lose: docs/api-facts.md#api-number-types
     invoice_number: _NumberText
@@ -393,7 +412,10 @@ class InvoiceNumber(Answer):
 
 
 class InvoiceSent(Answer):
-    """An invoice that was sent; the shapes of ``sms_data`` and ``email_data`` depend on the action."""
+    """An invoice that was sent.
+
+    The shapes of ``sms_data`` and ``email_data`` depend on the action.
+    """
 
     invoice: Invoice | None = None
     # The shapes of both are unknown: docs/api-facts.md#api-open-shapes

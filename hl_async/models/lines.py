@@ -68,10 +68,11 @@ class LineChanges(TypedDict, total=False):
 
 
 class LineItem(Request, frozen=True):
-    """A line of a request. `amount` is the unit price in major units of `currency`, `qty` may be fractional.
+    """A line of a request.
 
-    `description` is rendered as HTML. `attachments` exist on estimates only. With automatic taxes, `taxes` is
-    ignored and `automatic_tax_category_id` decides (docs/api-facts.md#api-automatic-taxes).
+    `amount` is the unit price in major units of `currency`, `qty` may be fractional. `description` is rendered as
+    HTML. `attachments` exist on estimates only. With automatic taxes, `taxes` is ignored and
+    `automatic_tax_category_id` decides (docs/api-facts.md#api-automatic-taxes).
     """
 
     name: NonEmptyStr

@@ -22,7 +22,10 @@ class LocationBusiness(Answer):
 
 
 class LocationSettings(Answer):
-    """Switches of a location. The order of its match fields is not among them (docs/api-facts.md#api-contacts)."""
+    """Switches of a location.
+
+    The order of its match fields is not among them (docs/api-facts.md#api-contacts).
+    """
 
     allow_duplicate_contact: bool | None = None
     allow_duplicate_opportunity: bool | None = None

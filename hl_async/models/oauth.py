@@ -11,7 +11,7 @@ from hl_async.models.structs import Answer
 
 
 class TokenGrant(Answer, repr_omit_defaults=True):
-    """The answer of a token endpoint, in either key case. Tokens never show in the repr.
+    """A token endpoint's answer, in either key case. Tokens never show in the repr.
 
     ``expires_in`` is in seconds as the server states it, unchecked. ``scope`` is separated by spaces. Only sub-account
     tokens have a ``location_id``.
@@ -78,7 +78,10 @@ class PageInfo(Answer):
 
 
 class InstalledLocationList(Answer):
-    """A page of installed locations: ``{locations, count}``, or v3's ``{items, pagination}``."""
+    """A page of installed locations.
+
+    It is ``{locations, count}``, or v3's ``{items, pagination}``.
+    """
 
     locations: list[InstalledLocation] | None = None
     items: list[InstalledLocation] | None = None

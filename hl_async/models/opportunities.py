@@ -17,7 +17,10 @@ from hl_async.models.validation import NonEmptyStr, Request
 
 
 class OpportunityDraft(Request, frozen=True):
-    """A new opportunity. ``status`` is open, won, lost or abandoned; ``monetary_value`` in major units."""
+    """A new opportunity.
+
+    ``status`` is open, won, lost or abandoned; ``monetary_value`` is in major units.
+    """
 
     pipeline_id: NonEmptyStr
     name: NonEmptyStr

@@ -34,12 +34,15 @@ class Plain:
         return copy
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the model as a dictionary in the wire's spelling: amounts as `Decimal`, dates as text."""
+        """Return the model as a dictionary in the wire's spelling.
+
+        Amounts are `Decimal`, dates are text.
+        """
         found: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(Decimal,))
         return found if self._null_is_data else _without_none(found)
 
     def to_json(self) -> str:
-        """Return the model as JSON text in the wire's spelling, with amounts as exact numbers."""
+        """Return the model as JSON text in the wire's spelling, amounts as exact numbers."""
         return _encoder.encode(self.to_dict()).decode()
 
     @classmethod

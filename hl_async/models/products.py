@@ -16,14 +16,20 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class PriceRecurrence(Part):
-    """The interval of a recurring price: every ``interval_count`` day, week, month or year."""
+    """The interval of a recurring price.
+
+    It is every ``interval_count`` day, week, month or year.
+    """
 
     interval: str | None = None
     interval_count: Decimal | None = None
 
 
 class ProductDraft(Request, frozen=True):
-    """A new product. ``product_type`` is DIGITAL, PHYSICAL, SERVICE or PHYSICAL/DIGITAL."""
+    """A new product.
+
+    ``product_type`` is DIGITAL, PHYSICAL, SERVICE or PHYSICAL/DIGITAL.
+    """
 
     name: NonEmptyStr
     product_type: ProductType
@@ -46,7 +52,10 @@ class ProductDraft(Request, frozen=True):
 
 
 class PriceDraft(Request, frozen=True):
-    """A new price of a product. ``type`` is one_time or recurring; ``amount`` is in major units of ``currency``."""
+    """A new price of a product.
+
+    ``type`` is one_time or recurring; ``amount`` is in major units of ``currency``.
+    """
 
     name: NonEmptyStr
     type: PriceType
@@ -120,7 +129,10 @@ class Price(Answer):
 
 
 class ProductList(Answer):
-    """A page of products. The wire's ``total`` is a list of objects: docs/api-facts.md#api-products."""
+    """A page of products.
+
+    The wire's ``total`` is a list of objects: docs/api-facts.md#api-products.
+    """
 
     products: list[Product] | None = None
     # An object inside a list, unlike any other list's total.

@@ -58,10 +58,11 @@ def columns_of(per: Literal["document", "line"]) -> dict[str, type]:
 def to_rows(
     documents: Iterable[Estimate | Invoice], *, per: Literal["document", "line"] = "document"
 ) -> Iterator[dict[str, Any]]:
-    """Yield flat rows of estimates or invoices: the same columns in each row, one value in each cell.
+    """Yield flat rows of estimates or invoices.
 
-    Amounts are `Decimal`, days are `date`, and moments are `datetime` in UTC. ``None`` marks unknown values. Frames
-    accept the rows directly: ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
+    Each row has the same columns, each cell one value. Amounts are `Decimal`, days are `date`, and moments are
+    `datetime` in UTC. ``None`` marks unknown values. Frames accept the rows directly:
+    ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
 
     Args:
         documents: Estimates or invoices, such as a collected pager.

@@ -29,7 +29,10 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
 class InvoiceScheduleUpdate(Request, frozen=True):
-    """The complete replacement of a schedule. Fields left out are lost, so start from ``schedule.to_update()``."""
+    """The complete replacement of a schedule.
+
+    Fields left out are lost, so start from ``schedule.to_update()``.
+    """
 
     name: NonEmptyStr
     contact_details: ContactDetails
@@ -61,21 +64,30 @@ class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
 
 
 class ScheduleStart(Request, frozen=True):
-    """The start of a schedule. ``live_mode`` False makes test invoices; ``auto_payment`` charges the customer."""
+    """The start of a schedule.
+
+    ``live_mode`` False makes test invoices; ``auto_payment`` charges the customer.
+    """
 
     live_mode: bool
     auto_payment: AutoPayment | UnsetType = UNSET
 
 
 class ScheduleAutoPayment(Request, frozen=True):
-    """The automatic payment of a schedule. ``id`` repeats the schedule's id (docs/api-facts.md#api-schedules)."""
+    """The automatic payment of a schedule.
+
+    ``id`` repeats the schedule's id (docs/api-facts.md#api-schedules).
+    """
 
     id: NonEmptyStr
     auto_payment: AutoPayment
 
 
 class InvoiceSchedule(Answer):
-    """A schedule as the API answers it, with its invoices. ``status`` is open text (docs/api-facts.md#api-enums)."""
+    """A schedule as the API answers it, with its invoices.
+
+    ``status`` is open text (docs/api-facts.md#api-enums).
+    """
 
     id: str = field(name="_id")
     status: str | None = None
@@ -106,7 +118,10 @@ class InvoiceSchedule(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceScheduleUpdate:
-        """Return a body that replaces this schedule by itself. Every field of an update is carried over."""
+        """Return a body that replaces this schedule by itself.
+
+        Every field of an update is carried over.
+        """
         currency = self.currency or "USD"
         # Left out rather than sent as null, which would delete them.
         names = ("terms_notes", "title", "attachments", "miscellaneous_charges")

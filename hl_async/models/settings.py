@@ -28,7 +28,7 @@ class Notification(Answer):
 
 
 class Notifications(Answer):
-    """Messages of the location about invoices and estimates, to customers and to the team."""
+    """The location's messages on invoices and estimates, to customers and the team."""
 
     customer_send_invoice: Notification | None = None
     team_payment_success: Notification | None = None
@@ -51,7 +51,10 @@ class Notifications(Answer):
 
 
 class Reminder(Answer):
-    """A reminder; ``start_time`` and ``end_time`` look like "9:00 AM", ``timezone`` like "businessTZ"."""
+    """A reminder.
+
+    ``start_time`` and ``end_time`` look like "9:00 AM", ``timezone`` like "businessTZ".
+    """
 
     enabled: bool | None = None
     email_template: str | None = None
@@ -84,7 +87,7 @@ class ProductSettings(Answer):
 
 
 class InvoiceSettings(Answer):
-    """All settings; "terms note" is singular here (docs/api-facts.md#api-field-names)."""
+    """All settings; "terms note" is singular: docs/api-facts.md#api-field-names."""
 
     alt_id: str | None = None
     alt_type: str | None = None

@@ -27,7 +27,10 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
 
 
 class EstimateTemplateDraft(EstimateBody, frozen=True):
-    """A new estimate template, or the complete replacement of one. Fields left out are lost."""
+    """A new estimate template, or the complete replacement of one.
+
+    Fields left out are lost.
+    """
 
     if TYPE_CHECKING:
         # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
@@ -71,7 +74,9 @@ class EstimateTemplate(Answer):
         expiry_date: Day | UnsetType = UNSET,
         **changes: Unpack[EstimateDraftChanges],
     ) -> EstimateDraft:
-        """Return a draft with this template's lines, terms and business details, for one contact.
+        """Return a draft from this template, for one contact.
+
+        It has the template's lines, terms and business details.
 
         Args:
             contact: The customer, such as ``contact.for_document()``.
@@ -100,7 +105,10 @@ class EstimateTemplate(Answer):
         return changed(draft, **changes)
 
     def to_update(self) -> EstimateTemplateDraft:
-        """Return a body that replaces this template by itself. Every known field is carried over."""
+        """Return a body that replaces this template by itself.
+
+        Every known field is carried over.
+        """
         currency = self.currency or "USD"
         names = (
             "live_mode", "terms_notes", "title", "automatic_taxes_enabled", "meta", "estimate_number_prefix",
@@ -132,7 +140,10 @@ class EstimateTemplateList(Answer):
 
 
 class InvoiceTemplateUpdate(Request, frozen=True):
-    """The replacement of an invoice template. Late fees and payment methods have calls of their own."""
+    """The replacement of an invoice template.
+
+    Late fees and payment methods have calls of their own.
+    """
 
     name: NonEmptyStr
     business_details: BusinessDetails
@@ -195,7 +206,10 @@ class InvoiceTemplate(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceTemplateUpdate:
-        """Return a body that replaces this template by itself. Every field of an update is carried over."""
+        """Return a body that replaces this template by itself.
+
+        Every field of an update is carried over.
+        """
         currency = self.currency or "USD"
         names = ("internal", "terms_notes", "title", "miscellaneous_charges")
         kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}

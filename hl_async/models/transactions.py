@@ -13,7 +13,10 @@ from hl_async.models.structs import Answer
 
 
 class Transaction(Answer):
-    """One payment; amounts in major units. ``entity_id`` is the id of the invoice that was paid."""
+    """One payment; amounts in major units.
+
+    ``entity_id`` is the id of the invoice that was paid.
+    """
 
     id: str = field(name="_id")
     alt_id: str | None = None

@@ -42,7 +42,7 @@ class WebhookEvent(Answer, kw_only=True):
 
 
 class InvoiceEvent(WebhookEvent, kw_only=True):
-    """Any event of an invoice; this very class if the delivery does not name the event.
+    """Any event of an invoice; this very class if the delivery names no event.
 
     ``invoice`` is the document after the change. It is flat on the wire and differs from the API's in parts: the
     business's address is text, ``total_summary`` has no tax, ``status`` may be "delete".
@@ -120,7 +120,10 @@ class UninstallEvent(WebhookEvent, kw_only=True):
 
 
 class PlanChangeEvent(WebhookEvent, kw_only=True):
-    """The app's plan changed in an installation. No sample is published; ``data`` keeps the whole body."""
+    """A change of the app's plan in an installation.
+
+    No sample is published; ``data`` keeps the whole body.
+    """
 
     user_id: str | None = None
     current_plan_id: str | None = None
@@ -129,7 +132,10 @@ class PlanChangeEvent(WebhookEvent, kw_only=True):
 
 
 class UnknownEvent(WebhookEvent, kw_only=True):
-    """An event without a struct in this version; ``data`` is the whole body, with fractions as Decimal."""
+    """An event without a struct in this version.
+
+    ``data`` is the whole body, with fractions as Decimal.
+    """
 
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 

@@ -161,7 +161,9 @@ class Operation(Generic[T]):
         return path
 
     def check_identity(self, answer: object, asked: str, body: bytes) -> None:
-        """Refuse a document with another id than the requested one: the answer belongs to another call.
+        """Refuse a document with another id than the requested one.
+
+        Such an answer belongs to another call.
 
         Args:
             answer: The decoded answer.

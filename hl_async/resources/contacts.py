@@ -98,7 +98,7 @@ class Contacts:
         sort: list[ContactSort] | None = None,
         limit: int | None = None,
     ) -> Pager[ContactRecord]:
-        """Search contacts. Await the result for the first page, or iterate over it for all, beyond 10,000 too.
+        """Search contacts. Await the first page, or iterate over all, beyond 10,000 too.
 
         The search reads an index that lags behind writes by seconds. Look up one person with :meth:`find`.
 
@@ -150,9 +150,9 @@ class Contacts:
         replace: Collection[str] = (),
         **details: Unpack[ContactFields],
     ) -> EnsuredContact:
-        """Find one person's contact or create it, and fill its empty fields. Safe to repeat.
+        """Find one person's contact or create it, and fill its empty fields.
 
-        Tags are added. All other existing values stay, unless `replace` names their fields.
+        Safe to repeat. Tags are added. All other existing values stay, unless `replace` names their fields.
 
         Args:
             email: The e-mail address that identifies the contact.
@@ -184,7 +184,7 @@ class Contacts:
         return _known(await self._at.call(op.GET_CONTACT, contact_id), contact_id)
 
     async def create(self, contact: ContactDraft) -> ContactRecord:
-        """Create a contact. A second call may create another one; :meth:`ensure` looks first.
+        """Create a contact. A second call may create another; :meth:`ensure` looks first.
 
         Args:
             contact: The new contact, with an e-mail address, a phone number or a name.
@@ -210,10 +210,10 @@ class Contacts:
         return _known(await self._at.call(op.UPDATE_CONTACT, contact_id, body=changes), contact_id)
 
     async def upsert(self, contact: ContactUpsert) -> ContactAnswer:
-        """Create a contact, or overwrite the one that matches. Safe to retry, but it may lose data.
+        """Create a contact, or overwrite the one that matches.
 
-        The API overwrites the tags of an existing contact and may drop a further e-mail address. :meth:`ensure`
-        does neither.
+        Safe to retry, but it may lose data. The API overwrites the tags of an existing contact and may drop a
+        further e-mail address. :meth:`ensure` does neither.
 
         Args:
             contact: The values to write, with an e-mail or a phone number to match by.

@@ -29,7 +29,7 @@ class EstimateTemplates:
     def list(
         self, *, search: str | None = None, limit: int | None = None, offset: int = 0
     ) -> Pager[EstimateTemplate]:
-        """List templates. Await the result for the first page, or iterate over it for all of them.
+        """List templates. Await the first page, or iterate over all of them.
 
         Args:
             search: An id, or text in the name.
@@ -42,7 +42,10 @@ class EstimateTemplates:
         return self._at.paginate(op.LIST_ESTIMATE_TEMPLATES, {"search": search}, limit=limit, offset=offset)
 
     async def preview(self, template_id: str) -> EstimateTemplate:
-        """Read one template. The API has no other route for a single one. Raises :class:`NotFound`."""
+        """Read one template.
+
+        The API has no other route for a single one. Raises :class:`NotFound`.
+        """
         op.path_segment("template_id", template_id)
         # The route named preview answers the template as data: docs/api-facts.md#api-get-one
         return await self._at.call(op.PREVIEW_ESTIMATE_TEMPLATE, query={"templateId": template_id})

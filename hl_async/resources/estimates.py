@@ -87,7 +87,7 @@ class Estimates:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Estimate]:
-        """List estimates. Await the result for the first page, or iterate over it for all of them.
+        """List estimates. Await the first page, or iterate over all of them.
 
         Args:
             status: all, draft, sent, accepted, declined, invoiced or viewed.
@@ -239,7 +239,7 @@ class Estimates:
         once: bool = False,
         contact_id: str | None = None,
     ) -> Estimate:
-        """Send an estimate to the customer by mail or SMS, in the name of a user of the location.
+        """Send an estimate to the customer by mail or SMS, in a location user's name.
 
         Args:
             estimate_id: The estimate to send.
@@ -274,7 +274,7 @@ class Estimates:
         once: bool = False,
         contact_id: str | None = None,
     ) -> InvoiceFromEstimateResult:
-        """Create an invoice from an accepted estimate. Without `once`, every call creates an invoice.
+        """Create an invoice from an accepted estimate: one per call without `once`.
 
         Args:
             estimate_id: The estimate, which the customer must have accepted.
@@ -303,7 +303,7 @@ class Estimates:
         return await self._at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate_id, body=body)
 
     async def find_invoice(self, estimate_id: str, *, contact_id: str | None = None) -> Invoice | None:
-        """Find the invoice that was created from this estimate (its ``source_id``) by a scan of the invoices.
+        """Find the invoice created from this estimate, by a scan for its ``source_id``.
 
         Args:
             estimate_id: The estimate.

@@ -30,7 +30,9 @@ class InvoiceSchedules:
         self._at = at
 
     async def create(self, schedule: InvoiceScheduleDraft) -> InvoiceSchedule:
-        """Create a schedule as a draft. It creates no invoice before :meth:`start`. A second call creates another one.
+        """Create a schedule as a draft.
+
+        It creates no invoice before :meth:`start`. A second call creates another schedule.
 
         Raises:
             ValidationFailed: The API rejected a field; see ``error.messages``.
@@ -49,7 +51,7 @@ class InvoiceSchedules:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[InvoiceSchedule]:
-        """List schedules. Await the result for the first page, or iterate over it for all of them.
+        """List schedules. Await the first page, or iterate over all of them.
 
         Args:
             status: A status such as draft, scheduled or active. Unknown ones are passed on.
@@ -90,12 +92,17 @@ class InvoiceSchedules:
         return await self._at.call(op.UPDATE_INVOICE_SCHEDULE, schedule_id, body=schedule)
 
     async def delete(self, schedule_id: str) -> Deleted:
-        """Delete a schedule. Safe to retry. Raises :class:`NotFound`, unless an attempt of this call deleted it."""
+        """Delete a schedule. Safe to retry.
+
+        Raises :class:`NotFound`, unless an attempt of this call deleted it.
+        """
         call = self._at.call(op.DELETE_INVOICE_SCHEDULE, schedule_id)
         return await deleted(call, Deleted(success=True))
 
     async def start(self, schedule_id: str, start: ScheduleStart) -> InvoiceSchedule:
-        """Start a schedule: it creates invoices, sends them and, with auto payment, charges the customer.
+        """Start a schedule, which creates invoices and sends them.
+
+        With auto payment, it charges the customer.
 
         Args:
             schedule_id: The schedule to start.
@@ -125,13 +132,16 @@ class InvoiceSchedules:
         return await self._at.call(op.UPDATE_AND_SCHEDULE, schedule_id, body=schedule)
 
     async def set_auto_payment(self, schedule_id: str, auto_payment: AutoPayment) -> InvoiceSchedule:
-        """Set the automatic payment of the schedule's invoices. Safe to retry. Raises :class:`NotFound`."""
+        """Set the automatic payment of the schedule's invoices. Safe to retry.
+
+        Raises :class:`NotFound`.
+        """
         # The body repeats the id of the path: docs/api-facts.md#api-schedules
         body = ScheduleAutoPayment(id=schedule_id, auto_payment=auto_payment)
         return await self._at.call(op.SET_AUTO_PAYMENT, schedule_id, body=body)
 
     async def cancel(self, schedule_id: str) -> InvoiceSchedule:
-        """Stop a schedule. It creates no more invoices, and the existing ones stay. Safe to retry.
+        """Stop a schedule: no more invoices; the existing ones stay. Safe to retry.
 
         Returns:
             The stopped schedule, read again if an attempt of this call stopped it and its answer was lost.

@@ -49,7 +49,7 @@ class InvoiceTemplates:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[InvoiceTemplate]:
-        """List templates. Await the result for the first page, or iterate over it for all of them.
+        """List templates. Await the first page, or iterate over all of them.
 
         Args:
             status: A status. Unknown ones are passed on.
@@ -90,16 +90,25 @@ class InvoiceTemplates:
         return await self._at.call(op.UPDATE_INVOICE_TEMPLATE, template_id, body=template)
 
     async def delete(self, template_id: str) -> Deleted:
-        """Delete a template. Safe to retry. Raises :class:`NotFound`, unless an attempt of this call deleted it."""
+        """Delete a template. Safe to retry.
+
+        Raises :class:`NotFound`, unless an attempt of this call deleted it.
+        """
         call = self._at.call(op.DELETE_INVOICE_TEMPLATE, template_id)
         return await deleted(call, Deleted(success=True))
 
     async def update_late_fees(self, template_id: str, late_fees: LateFeesConfiguration) -> InvoiceTemplate:
-        """Replace the late fees of invoices made from the template. Safe to retry. Raises :class:`NotFound`."""
+        """Replace the late fees of invoices made from the template. Safe to retry.
+
+        Raises :class:`NotFound`.
+        """
         body = LateFeesUpdate(late_fees_configuration=late_fees)
         return await self._at.call(op.UPDATE_INVOICE_TEMPLATE_LATE_FEES, template_id, body=body)
 
     async def update_payment_methods(self, template_id: str, methods: PaymentMethods) -> InvoiceTemplate:
-        """Replace the payment methods of invoices made from the template. Safe to retry. Raises :class:`NotFound`."""
+        """Replace the payment methods of invoices made from the template. Safe to retry.
+
+        Raises :class:`NotFound`.
+        """
         body = PaymentMethodsUpdate(payment_methods=methods)
         return await self._at.call(op.UPDATE_INVOICE_TEMPLATE_PAYMENT_METHODS, template_id, body=body)

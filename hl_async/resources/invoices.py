@@ -46,7 +46,9 @@ class Invoices:
         self._at = at
 
     async def create(self, invoice: InvoiceDraft, *, once: str | None = None) -> Invoice:
-        """Create an invoice as a draft. Nothing is sent or charged. Without `once`, a second call creates another one.
+        """Create an invoice as a draft. Nothing is sent or charged.
+
+        Without `once`, a second call creates another one.
 
         Args:
             invoice: The new invoice.
@@ -86,7 +88,7 @@ class Invoices:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Invoice]:
-        """List invoices. Await the result for the first page, or iterate over it for all of them.
+        """List invoices. Await the first page, or iterate over all of them.
 
         Args:
             status: A status such as draft, sent or paid. Unknown ones are passed on.
@@ -223,7 +225,7 @@ class Invoices:
         )
 
     async def send(self, invoice_id: str, message: InvoiceSend) -> InvoiceSent:
-        """Send an invoice to the customer by mail or SMS, in the name of a user of the location.
+        """Send an invoice to the customer by mail or SMS, in a location user's name.
 
         Every call sends a message. With ``auto_payment`` the customer may be charged.
 
@@ -242,7 +244,7 @@ class Invoices:
         return await self._at.call(op.SEND_INVOICE, invoice_id, body=message)
 
     async def record_payment(self, invoice_id: str, payment: RecordPayment) -> PaymentRecorded:
-        """Record a payment that was made elsewhere. No money moves; the amount due decreases.
+        """Record a payment made elsewhere. No money moves; the amount due decreases.
 
         A second call records a second payment.
 
@@ -280,9 +282,10 @@ class Invoices:
         await self._at.call(op.TOUCH_INVOICE, body=InvoiceVisit(invoice_id=invoice_id))
 
     async def text2pay(self, request: Text2Pay) -> Text2PayResult:
-        """Create an invoice, or update the one with ``request.id``. With action "send" it goes to the customer.
+        """Create an invoice, or update the one with ``request.id``.
 
-        The operation needs a location token. A second call without an id creates a second invoice.
+        With action "send" it goes to the customer. The operation needs a location token. A second call without an
+        id creates a second invoice.
 
         Returns:
             The invoice, and in ``invoice_url`` the page on which the customer pays.
@@ -294,7 +297,10 @@ class Invoices:
         return await self._at.call(op.TEXT2PAY, body=request)
 
     async def settings(self) -> InvoiceSettings:
-        """Return the location's settings of invoices and estimates: prefixes, terms, notifications, fees."""
+        """Return the location's settings of invoices and estimates.
+
+        They are prefixes, terms, notifications and fees.
+        """
         return await self._at.call(op.GET_INVOICE_SETTINGS)
 
     def changes(

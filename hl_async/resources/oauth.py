@@ -25,7 +25,7 @@ _TOKEN_KEY: Final = "oauth"
 
 
 class OAuth:
-    """The OAuth operations, as ``hl.oauth``. Calls about a company use the company's token."""
+    """The OAuth operations, as ``hl.oauth``. Calls about a company use its token."""
 
     __slots__ = ("_options", "_principal", "_transport", "_version")
 
@@ -46,10 +46,11 @@ class OAuth:
         user_type: UserType | None = None,
         redirect_uri: str | None = None,
     ) -> TokenGrant:
-        """Exchange a code or a refresh token for tokens. The request carries no bearer and is never repeated.
+        """Exchange a code or a refresh token for tokens.
 
-        The call uses up the code or refresh token even if its answer is lost. Store the new refresh token before you
-        use the pair. :class:`OAuthApp` does all of this for you.
+        The request carries no bearer and is never repeated. The call uses up the code or refresh token even if its
+        answer is lost. Store the new refresh token before you use the pair. :class:`OAuthApp` does all of this for
+        you.
 
         Args:
             client_id: The app's client id.
@@ -84,9 +85,9 @@ class OAuth:
         return await self._post(op.GET_ACCESS_TOKEN, _TOKEN_KEY, fields)
 
     async def location_token(self, company_id: str, location_id: str) -> TokenGrant:
-        """Mint a token for one location of a company. Safe to retry: every call returns another valid token.
+        """Mint a token for one location of a company.
 
-        The company's token needs the scope oauth.write.
+        Safe to retry: every call returns another valid token. The company's token needs the scope oauth.write.
 
         Args:
             company_id: The company.

@@ -26,14 +26,20 @@ _decoder: Final = msgspec.json.Decoder(OnceRecord)
 
 
 class OnceStore(Protocol):
-    """Keeps records and locks of keys. `SqliteStore`, `PostgresTokenStore` and `MemoryStore` implement it."""
+    """A store of the records and locks of keys.
+
+    `SqliteStore`, `PostgresTokenStore` and `MemoryStore` implement it.
+    """
 
     async def load(self, name: str) -> Stored | None:
         """Return the entry, or None."""
         ...
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
-        """Write the entry if its version is still `version` (0: a new entry), durably. Return False otherwise."""
+        """Write the entry durably if its version is still `version`; else return False.
+
+        Version 0 means a new entry.
+        """
         ...
 
     def locked(self, name: str) -> AbstractAsyncContextManager[None]:

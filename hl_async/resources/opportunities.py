@@ -57,7 +57,7 @@ class Opportunities:
         status: OpportunityStatus | None = None,
         limit: int | None = None,
     ) -> Pager[Opportunity]:
-        """Search opportunities. Await the result for the first page, or iterate over it for all of them.
+        """Search opportunities. Await the first page, or iterate over all of them.
 
         Args:
             query: Text to find.

@@ -29,7 +29,7 @@ class Products:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Product]:
-        """List products. Await the result for the first page, or iterate over it for all of them.
+        """List products. Await the first page, or iterate over all of them.
 
         Args:
             search: Text of the name.

@@ -31,7 +31,9 @@ class Transactions:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Transaction]:
-        """List payments. Await the result for the first page, or iterate over it for all. Needs a location token.
+        """List payments. Await the first page, or iterate over all of them.
+
+        Needs a location token.
 
         Args:
             invoice_id: Payments of this invoice: the API's `entityId`.
@@ -69,7 +71,7 @@ class Transactions:
         limit: int | None = None,
         offset: int = 0,
     ) -> Pager[Order]:
-        """List orders. Await the result for the first page, or iterate over it for all of them.
+        """List orders. Await the first page, or iterate over all of them.
 
         Args:
             contact_id: Orders of this contact.

@@ -60,7 +60,9 @@ class Users:
         return Pager(fetch, limit=limit)
 
     async def named(self, name: str, *, company_id: str | None = None) -> User:
-        """Find the one user of a name or e-mail address, whose `id` is the `user_id` of sending. Only reads.
+        """Find the one user of a name or e-mail address. Only reads.
+
+        The user's `id` is the `user_id` of sending.
 
         Args:
             name: The full name or the e-mail address, whatever its case.

@@ -114,7 +114,7 @@ class Customer:
         self._webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
 
     def refund(self, invoice_id: str, amount: Decimal, *, location_id: str | None = None) -> None:
-        """Refund money of the latest payment of an invoice, as its seller does at the provider.
+        """Refund money of an invoice's latest payment, as the seller at the provider.
 
         The transaction shows it. The invoice stays unchanged, because how the API changes it is unknown.
 

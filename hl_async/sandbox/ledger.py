@@ -113,7 +113,7 @@ class Ledger:
         self.add(DEFAULT_LOCATION)
 
     def page_of(self, place: LocationState, kind: str, document_id: str) -> str:
-        """Return the address of a document's page in the console, where its customer acts."""
+        """Return the address of a document's console page, where its customer acts."""
         return f"{self._base_url()}/_console/location/{place.id}/{kind}/{document_id}"
 
     def add(self, location_id: str, timezone: str | None = None) -> LocationState:

@@ -10,7 +10,10 @@ class Event(msgspec.Struct, frozen=True, tag=True):
 
 
 class CallStarted(Event, frozen=True):
-    """A call was made; its attempts and its end carry the same ``call_id``. ``path`` is the template, without ids."""
+    """The start of a call; its attempts and its end carry the same ``call_id``.
+
+    ``path`` is the template, without ids.
+    """
 
     call_id: int
     operation: str
@@ -20,7 +23,10 @@ class CallStarted(Event, frozen=True):
 
 
 class AttemptStarted(Event, frozen=True):
-    """A request of a call goes out, after it was admitted and authorised; the first ``attempt`` is 1."""
+    """The start of a call's request, after it was admitted and authorised.
+
+    The first ``attempt`` is 1.
+    """
 
     call_id: int
     operation: str
@@ -29,7 +35,10 @@ class AttemptStarted(Event, frozen=True):
 
 
 class AttemptFinished(Event, frozen=True):
-    """One request's end: ``status`` is 0 without an answer, and ``error`` names the failure."""
+    """The end of one request.
+
+    ``status`` is 0 without an answer, and ``error`` names the failure.
+    """
 
     call_id: int
     operation: str
@@ -78,8 +87,10 @@ class Throttled(Event, frozen=True):
 
 
 class BudgetStoreLost(Event, frozen=True):
-    """The store of the shared rate budget can't be used; until it can, bulk waits and interactive calls have an
-    eighth of the budget. ``error`` says why."""
+    """The loss of the store of the shared rate budget.
+
+    Until it can be used again, bulk waits and interactive calls have an eighth of the budget. ``error`` says why.
+    """
 
     error: str
 

@@ -158,7 +158,10 @@ def log_as_asked() -> bool:
 
 
 class LoggingObserver:
-    """Writes events to a logger of yours. The logger ``hl_async`` needs none: the client writes to it by itself."""
+    """An observer that writes events to a logger of yours.
+
+    The logger ``hl_async`` needs none: the client writes to it by itself.
+    """
 
     def __init__(self, to: logging.Logger = logger) -> None:
         self.logger = to

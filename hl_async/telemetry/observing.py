@@ -12,13 +12,19 @@ from hl_async.telemetry.logs import LoggingObserver, logger, write
 
 @runtime_checkable
 class Observer(Protocol):
-    """Receives every event, synchronously, in the event loop: return quickly, never block."""
+    """A receiver of every event, called synchronously in the event loop.
+
+    Return quickly, never block.
+    """
 
     def on_event(self, event: Event) -> None: ...
 
 
 class Telemetry:
-    """Hands events to observers and to the log; an observer that raises is logged once and dropped."""
+    """A distributor of events to observers and to the log.
+
+    An observer that raises is logged once and dropped.
+    """
 
     __slots__ = ("_observers", "_writes", "active")
 
@@ -31,7 +37,7 @@ class Telemetry:
         )
 
     def wants_calls(self) -> bool:
-        """Tell whether events about calls are to be built: for an observer, or for the log at DEBUG."""
+        """Return whether an observer, or the log at DEBUG, takes events about calls."""
         return self.active or logger.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:

@@ -27,7 +27,9 @@ _ENVELOPE_NAMES: Final = ("timestamp", "webhookId", "locationId", "companyId", "
 
 
 def parse(body: bytes, *, event_type: str | None = None) -> WebhookEvent:
-    """Decode a body into an event. This proves nothing about the sender: call :func:`verify` first.
+    """Decode a body into an event.
+
+    This proves nothing about the sender: call :func:`verify` first.
 
     Args:
         body: The raw body.

@@ -34,7 +34,7 @@ class SeenStore(Protocol):
     """
 
     async def claim(self, key: str, ttl: float) -> bool:
-        """Remember ``key`` for ``ttl`` seconds, atomically. Return False if it is remembered already."""
+        """Remember ``key`` for ``ttl`` seconds, atomically; return False if it is known."""
         ...
 
     async def release(self, key: str) -> None:
@@ -43,9 +43,9 @@ class SeenStore(Protocol):
 
 
 class MemorySeenStore:
-    """Remembers deliveries within one process. A key takes about 200 bytes until it expires.
+    """A memory of deliveries within one process.
 
-    ``clock`` is monotonic, in seconds.
+    A key takes about 200 bytes until it expires. ``clock`` is monotonic, in seconds.
     """
 
     __slots__ = ("_clock", "_ends", "_queue")
@@ -156,7 +156,10 @@ class Router:
         return register
 
     def accept(self, body: bytes, headers: Headers) -> Delivery:
-        """Call :func:`verify` with this router's settings. No handler runs and nothing is remembered."""
+        """Call :func:`verify` with this router's settings.
+
+        No handler runs and nothing is remembered.
+        """
         return verify(
             body,
             headers,
@@ -169,7 +172,7 @@ class Router:
         )
 
     async def dispatch(self, body: bytes, headers: Headers, *, event_type: str | None = None) -> WebhookEvent:
-        """Verify, decode and remember one delivery, then await its handlers one after the other.
+        """Verify, decode and remember one delivery, then await its handlers in turn.
 
         If a handler raises or is cancelled, the delivery is forgotten, so that its repetition is accepted. The
         handlers before the failing one then run twice. :func:`status_for` gives the status to answer with.
@@ -210,7 +213,7 @@ class Router:
 
 
 def status_for(error: BaseException | None) -> int:
-    """Return the HTTP status for a delivery that ended with ``error``, or None if it was handled.
+    """Return the HTTP status of a delivery by its ``error``: None if it was handled.
 
     A failed handler gives 429, because HighLevel repeats deliveries after a 429
     (docs/api-facts.md#api-webhook-delivery). A repeated delivery gives 200. One that can never be accepted gives 400,

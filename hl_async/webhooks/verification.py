@@ -28,7 +28,10 @@ MAX_AGE: Final = 300.0
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A delivery with a verified signature and time. Repetitions of a delivery have the same ``key``."""
+    """A delivery with a verified signature and time.
+
+    Repetitions of a delivery have the same ``key``.
+    """
 
     body: bytes
     envelope: Envelope

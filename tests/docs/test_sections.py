@@ -1,4 +1,7 @@
-"""Public callables with two keywords or an error of their own have the sections Args, Returns and Raises."""
+"""What docstrings of public names owe their readers: a short first line, and the sections Args, Returns and Raises.
+
+Callables with two keywords or an error of their own have the sections.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import hl_async.errors
 import hl_async.resources
 from hl_async.errors import HighLevelError, InvalidRequest
 
+LONGEST_FIRST_LINE = 79
 PLACES = ("", "auth", "bulk", "errors", "models", "sandbox", "telemetry", "testing", "webhooks")
 
 
@@ -53,6 +57,19 @@ def callables() -> dict[FunctionType, tuple[str, str]]:
                     words = "\n".join(inspect.getdoc(kind) or "" for kind in value.__mro__)
                 found.setdefault(function, (f"{name}.{method}", words))
     return found
+
+
+def first_lines(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield the first lines of a function's docstring, or of those of a class, its methods and properties."""
+    kinds = [kind for kind in getattr(value, "__mro__", ()) if kind.__module__.startswith("hl_async")]
+    owners = [(name, value)] if inspect.isfunction(value) else [(name, kind) for kind in kinds[:1]]
+    for kind in kinds:
+        for member, found in vars(kind).items():
+            function = getattr(found, "__func__", getattr(found, "fget", getattr(found, "func", found)))
+            if inspect.isfunction(function) and not member.startswith("_"):
+                owners.append((f"{kind.__name__}.{member}", function))
+    for owner, documented in owners:
+        yield owner, (inspect.cleandoc(documented.__doc__ or "")).partition("\n")[0]
 
 
 def keywords(function: FunctionType) -> list[str]:
@@ -108,6 +125,39 @@ def test_a_callable_with_two_keywords_or_an_own_error_has_sections(
     function: FunctionType, words: str
 ) -> None:
     assert lacking(function, words) == []
+
+
+def test_public_docstrings_begin_with_a_short_line() -> None:
+    lines = {line for name, value in public() for line in first_lines(name, value)}
+    assert len(lines) > 600
+    assert [line for line in sorted(lines) if len(line[1]) > LONGEST_FIRST_LINE] == []
+
+
+def test_first_lines_are_found_in_methods_properties_and_functions() -> None:
+    class Shop:
+        """A shop.
+
+        It sells.
+        """
+
+        def sell(self) -> None:
+            """Sell."""
+
+        @property
+        def name(self) -> str:
+            """The name."""
+            return ""
+
+        @classmethod
+        def _hidden(cls) -> None:
+            """Hide."""
+
+    Shop.__module__ = "hl_async"
+    assert list(first_lines("Shop", Shop)) == [
+        ("Shop", "A shop."),
+        ("Shop.sell", "Sell."),
+        ("Shop.name", "The name."),
+    ]
 
 
 def _asks(first: int, *, second: int, third: int) -> int:

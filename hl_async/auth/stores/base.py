@@ -25,13 +25,14 @@ class Stored(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Keeps blobs under names such as ``<client id>/location/<id>``. Processes may share it.
+    """A store of blobs under names such as ``<client id>/location/<id>``.
 
-    A method may raise any exception: callers turn it into :class:`~hl_async.errors.TokenStoreError`.
+    Processes may share it. A method may raise any exception: callers turn it into
+    :class:`~hl_async.errors.TokenStoreError`.
     """
 
     async def load(self, name: str) -> Stored | None:
-        """Return the entry as the last finished ``save`` of any process left it; None if it is missing."""
+        """Return the entry as any process's last finished ``save`` left it, or None."""
         ...
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
@@ -49,7 +50,7 @@ class TokenStore(Protocol):
         ...
 
     async def delete(self, name: str, version: int) -> bool:
-        """Remove the entry if its version is still ``version``; False if it is another one, or missing."""
+        """Remove the entry if its version is still ``version``; else return False."""
         ...
 
     async def names(self, prefix: str) -> list[str]:

@@ -71,7 +71,10 @@ class EncryptedStore:
             self._cipher = _cipher(keys)
 
     async def load(self, name: str) -> Stored | None:
-        """See :meth:`TokenStore.load`. Raises :class:`TokenStoreError` for an entry that does not decrypt."""
+        """See :meth:`TokenStore.load`.
+
+        Raises :class:`TokenStoreError` for an entry that does not decrypt.
+        """
         stored = await self._store.load(name)
         if stored is None:
             return None

@@ -10,7 +10,7 @@ from hl_async.auth.stores.base import Stored
 
 
 class MemoryStore:
-    """A store for one process, which ends with it. For tests, and for tokens that are minted."""
+    """A store for one process, which ends with it: for tests and minted tokens."""
 
     __slots__ = ("_entries", "_locks")
 

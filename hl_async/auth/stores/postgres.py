@@ -83,7 +83,10 @@ class PostgresTokenStore:
 
     @asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
-        """See :meth:`TokenStore.locked`. Raises :class:`TokenStoreError` after ``lock_timeout`` seconds."""
+        """See :meth:`TokenStore.locked`.
+
+        Raises :class:`TokenStoreError` after ``lock_timeout`` seconds.
+        """
         locks = await self._open_locks()
         key = f"hl_async token {name}"
         async with locks.acquire() as connection:

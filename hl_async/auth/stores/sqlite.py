@@ -121,7 +121,10 @@ class SqliteStore:
 
     @asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
-        """See :meth:`TokenStore.locked`. Raises :class:`TokenStoreError` after ``lock_timeout`` seconds."""
+        """See :meth:`TokenStore.locked`.
+
+        Raises :class:`TokenStoreError` after ``lock_timeout`` seconds.
+        """
         held = await self._take_lock(name)
         try:
             yield

@@ -103,7 +103,7 @@ class DocumentCharge(_Record, frozen=True, gc=False):
 
 
 class DocumentAddress(_Record, frozen=True, gc=False):
-    """A postal address. ``country`` is the ISO 3166 code of two letters where it is known."""
+    """A postal address. ``country`` is the ISO 3166 code of two letters if known."""
 
     line1: str = ""
     line2: str = ""
@@ -156,7 +156,10 @@ class DocumentPayment(_Record, frozen=True, gc=False):
 
 
 class DocumentInstallment(_Record, frozen=True, gc=False):
-    """A deposit or one part of a payment schedule: ``value`` in percent, or money with type ``fixed``."""
+    """A deposit or one part of a payment schedule.
+
+    ``value`` is in percent, or money with type ``fixed``.
+    """
 
     value: Decimal
     type: Literal["percentage", "fixed"] = "percentage"
@@ -164,7 +167,7 @@ class DocumentInstallment(_Record, frozen=True, gc=False):
 
 
 class Document(_Record, frozen=True, gc=False):
-    """One estimate or invoice, independent of the system it comes from and of the API it goes to.
+    """One estimate or invoice, independent of the old system and of the API.
 
     Attributes:
         source_id: The old system's key of the document. Never the number: real exports repeat numbers.

@@ -257,7 +257,10 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return used | {self.document.group_by} | {rule.column for rule in rules}
 
     def id_columns(self) -> set[str]:
-        """Return columns whose values are ids: a number that a spreadsheet shortened must not stand there."""
+        """Return columns whose values are ids.
+
+        A number that a spreadsheet shortened must not stand there.
+        """
         texts = (
             self.document.location,
             self.document.number,

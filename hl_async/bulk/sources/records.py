@@ -10,7 +10,7 @@ from hl_async.bulk.sources.document import Document, DocumentCustomer
 
 
 class SourceItem(msgspec.Struct, frozen=True):
-    """One request to make: a body in the wire's spelling, without ``altId``/``altType``.
+    """One request to make: a body as on the wire, without ``altId``/``altType``.
 
     ``ordinal`` counts documents of the source from 0, ``source_id`` is what the source calls the document
     (never assumed unique), ``ids`` fill the operation's path, ``location`` is empty when the run has one
@@ -49,7 +49,7 @@ SourceItem.__name__ = "Item"
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """One document of the source that cannot become a request, with the reason and its original text.
+    """One document of the source that cannot become a request, with the reason.
 
     ``raw`` is the document exactly as it stood in the input, so that a reject file is a valid next input
     once it is corrected. ``skipped`` marks documents left out on purpose by the mapping (not errors),

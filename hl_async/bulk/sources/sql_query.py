@@ -41,7 +41,7 @@ class TableSpec(msgspec.Struct, kw_only=True):
     also: dict[str, str] = {}
 
     def renames(self) -> dict[str, str]:
-        """Return the columns that are meant by other names and capitals, by the name in lower case."""
+        """Return the columns meant by other names and capitals, by lower-case name."""
         found = {name.lower(): name for name in (*self.columns, *self.extra)}
         return found | {name.lower(): column for name, column in self.also.items()}
 

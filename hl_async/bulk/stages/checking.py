@@ -27,7 +27,7 @@ from hl_async.errors import ScopeMissing
 
 
 class ContactCheck(msgspec.Struct, frozen=True):
-    """What the locations say about the customers of a source, before anything is created.
+    """The locations' answers about a source's customers, before anything is created.
 
     ``by`` counts the ``matched`` customers by what they were found by. ``new`` ones would be created. The documents of
     ``ambiguous`` customers, of ``wrong`` contact ids and of customers ``without_key`` would be rejected.

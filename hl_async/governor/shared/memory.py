@@ -11,7 +11,9 @@ from hl_async.governor.shared.messages import ExchangeReply, ExchangeRequest
 
 
 class MemoryBudget:
-    """Rate budgets that several clients of one process share. It is also the model of every other store.
+    """Rate budgets that several clients of one process share.
+
+    It is also the model of every other store.
 
     Args:
         clock: A monotonic clock in seconds.

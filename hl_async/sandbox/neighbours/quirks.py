@@ -10,7 +10,9 @@ from hl_async.errors import ConfigurationError
 
 @dataclasses.dataclass(slots=True)
 class NeighbourQuirks:
-    """Switches of contacts and their neighbours; the defaults follow the known facts of the live API.
+    """Switches of contacts and their neighbours.
+
+    The defaults follow the known facts of the live API.
 
     Attributes:
         duplicates_allowed: The location's setting "Allow Duplicate Contact".

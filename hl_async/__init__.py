@@ -17,7 +17,9 @@ from hl_async._version import __version__ as __version__
 def lazy_exports(
     package: str, homes: Mapping[str, tuple[str, ...]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names load when they are first used.
+    """Return the names by which a package loads its exports when they are first used.
+
+    They are ``__getattr__``, ``__dir__`` and ``__all__``.
 
     Internal. The stub beside the package's ``__init__`` declares the same names for type checkers.
 

@@ -1,4 +1,7 @@
-"""``python -m hl_async`` is the command line, for environments whose scripts are not on the path."""
+"""The command line as ``python -m hl_async``.
+
+It is for environments whose scripts are not on the path.
+"""
 
 from hl_async.cli import main
 

@@ -1,4 +1,4 @@
-"""The objects that users hold: :class:`HighLevel`, and :class:`Location` for one sub-account."""
+"""The objects that users hold: :class:`HighLevel` and :class:`Location`."""
 
 from __future__ import annotations
 

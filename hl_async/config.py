@@ -1,4 +1,7 @@
-"""Settings: frozen, validated at construction; the only room that reads the environment."""
+"""Settings: frozen, and validated at construction.
+
+Only this room reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def base_url(value: str, *, insecure: bool = False) -> str:
 
 
 def split_address(field: str, value: str, example: str) -> SplitResult:
-    """Return the parts of an address; the host and the port can be read without an error.
+    """Return the parts of an address; its host and port are readable without error.
 
     Raises:
         ConfigurationError: It is not an address. The text leaves it out, because it may hold a password.
@@ -96,14 +99,14 @@ def is_loopback(host: str) -> bool:
 
 
 def api_version(value: str) -> str:
-    """Validate a ``Version`` header value: any visible ASCII word, because new versions appear."""
+    """Validate a ``Version`` header value: any visible ASCII word, for new versions."""
     if not isinstance(value, str) or not _VISIBLE_ASCII.fullmatch(value):
         raise ConfigurationError("api_version", "must be one word such as 2021-07-28 or v3")
     return value
 
 
 def header_text(field: str, value: str) -> str:
-    """Validate text that goes into a header: visible ASCII and spaces, so that no header can be split."""
+    """Validate header text: visible ASCII and spaces, so that no header is split."""
     if not isinstance(value, str) or not _HEADER_TEXT.fullmatch(value):
         raise ConfigurationError(field, "must be printable ASCII and not empty")
     return value
@@ -255,12 +258,14 @@ class ClientConfig(_WithoutProxy, frozen=True, kw_only=True):
 
 
 def log_level() -> str:
-    """Return ``HL_LOG``: the level from which the package prints its log on stderr; empty if it is not set."""
+    """Return ``HL_LOG``, the level of the log on stderr; empty if it is not set."""
     return os.environ.get("HL_LOG", "").strip()
 
 
 def use_proxy(address: str) -> None:
-    """Let every client that this process opens from the environment use a proxy, as if ``HL_PROXY`` named it.
+    """Let every client that this process opens from the environment use a proxy.
+
+    The effect is that of ``HL_PROXY``.
 
     Raises:
         ConfigurationError: It is not the address of an HTTP proxy.
@@ -296,7 +301,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
-        """Read ``HL_*``, each with its ``GHL_*`` fallback; an empty variable counts as absent."""
+        """Read ``HL_*``, each with its ``GHL_*`` fallback; empty ones count as missing."""
         # compose files and CI export a variable that has no value as an empty one
         values = os.environ if environ is None else environ
 
@@ -330,7 +335,10 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
         )
 
     def completed(self, config: ClientConfig | None) -> ClientConfig:
-        """Return ``config`` with the proxy and the switched off rules of the environment, where it names none."""
+        """Return ``config`` with the environment's proxy and switched off rules.
+
+        They hold where it names none.
+        """
         given = config or ClientConfig()
         return msgspec.structs.replace(
             given, proxy=given.proxy or self.proxy, rules_off=given.rules_off or self.rules_off
@@ -346,7 +354,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
 
 
 def _state_path(state_home: str | None, home: str | None) -> str | None:
-    """Return the default file of tokens, in the user's state directory (XDG base directory specification)."""
+    """Return the default file of tokens, in the user's state directory (XDG)."""
     if state_home is None and home is None:
         return None
     return f"{state_home or f'{home}/.local/state'}/hl_async/tokens.db"

@@ -1,4 +1,4 @@
-"""Lists: await a pager for its first page, iterate over it for every item of every page.
+"""Lists: await a pager for the first page, iterate over it for all pages' items.
 
 The API pages by offset and limit, without a cursor. ``total`` may be missing or wrong
 (docs/api-facts.md#api-pagination), and a page may be smaller than its limit. So the offset advances by the entries
@@ -171,7 +171,7 @@ class _Walk(Generic[T]):
         self._done = False
 
     async def next_page(self) -> Page[T] | None:
-        """Return the next page, or None after the last one; the very first one may be empty."""
+        """Return the next page, or None after the last one; the first one may be empty."""
         if self._done:
             return None
         first = not self._recent

@@ -1,4 +1,4 @@
-"""Secrets that cannot be printed by accident, and a redactor for text of other programs."""
+"""Secrets that cannot be printed by accident, and a redactor for foreign text."""
 
 from __future__ import annotations
 
@@ -73,11 +73,12 @@ class Secret:
 
 
 class MaskedText(str):
-    """Text of a secret on its way to the wire: a `str` whose `repr` shows only its last four characters.
+    """Text of a secret on its way to the wire, as a `str`.
 
-    Crash reporters, rich and `traceback` print the local variables of every frame with `repr`. A value that has to be
-    plain text for the libraries below us stays masked there, in dictionaries and in containers of any kind. An f-string
-    or `+` makes an ordinary string from it: do that in a frame that ends before an await.
+    Its `repr` shows only the last four characters. Crash reporters, rich and `traceback` print the local variables
+    of every frame with `repr`. A value that has to be plain text for the libraries below us stays masked there, in
+    dictionaries and in containers of any kind. An f-string or `+` makes an ordinary string from it: do that in a
+    frame that ends before an await.
     """
 
     __slots__ = ()
@@ -87,7 +88,10 @@ class MaskedText(str):
 
 
 class MaskedBytes(bytes):
-    """Bytes that hold a secret, such as a form or a stored token set: `repr` shows only their number."""
+    """Bytes that hold a secret, such as a form or a stored token set.
+
+    Their `repr` shows only their number.
+    """
 
     __slots__ = ()
 
@@ -96,7 +100,7 @@ class MaskedBytes(bytes):
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with everything that looks like a token or a client secret replaced by ``…``."""
+    """Return ``text`` with ``…`` for all that looks like a token or a client secret."""
     for pattern, shown in _patterns():
         text = pattern.sub(shown, text)
     return text

@@ -1,4 +1,4 @@
-"""The seam of the wire: header names, the answer of one attempt, and the protocol that a wire fulfils.
+"""The seam of the wire: header names, an attempt's answer, and the protocol.
 
 Rooms above (auth, transport) use the network through :class:`Wire` alone. So they import no HTTP library, and a test
 can pass in a wire of its own.
@@ -35,7 +35,7 @@ CLOUDFLARE_RAY: Final = "cf-ray"
 
 
 class Headers(dict[str, str]):
-    """Request headers that many requests share; not to be changed after the first one.
+    """Request headers that many requests share; unchanged after the first one.
 
     ``written`` is kept for the wire, which notes there how they look when they are sent.
     """
@@ -69,7 +69,10 @@ class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
 
 class Wire(Protocol):
-    """One attempt on the network: no retries, no redirects, no rate limit, any status is an answer."""
+    """One attempt on the network: no retries, redirects or rate limit.
+
+    Any status is an answer.
+    """
 
     async def attempt(
         self,

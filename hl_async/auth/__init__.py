@@ -1,4 +1,7 @@
-"""Credentials: private integration tokens, OAuth apps, token stores. Names load when they are first used."""
+"""Credentials: private integration tokens, OAuth apps, token stores.
+
+Names load when they are first used.
+"""
 
 from __future__ import annotations
 

@@ -50,13 +50,19 @@ class AppCredentials:
         return await self._refresher.bearer(key)
 
     async def reject(self, key: str, sent: str) -> bool:
-        """Drop the header ``sent``, which the server refused. Return False if another one would fail as well."""
+        """Drop the header ``sent``, which the server refused.
+
+        Return False if another one would fail as well.
+        """
         return self._refresher.reject(key, sent)
 
     async def open(
         self, wire: Wire, *, base_url: str, api_version: str, telemetry: Telemetry, governor: Governor
     ) -> None:
-        """Start to work for a client. Raises :class:`ClientStateError` while another one uses the app."""
+        """Start to work for a client.
+
+        Raises :class:`ClientStateError` while another one uses the app.
+        """
         if self._refresher.is_open:
             raise ClientStateError("this OAuthApp belongs to another open client; share that client")
         server = TokenEndpoint(

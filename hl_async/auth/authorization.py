@@ -1,4 +1,7 @@
-"""Internal. The consent page and its return, protected against forgery and replay (RFC 6749, 10.12)."""
+"""Internal. The consent page and its return.
+
+Both are protected against forgery and replay (RFC 6749, 10.12).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Internal. Decisions about stored tokens and refusals. Pure: clocks, headers and answers are passed in."""
+"""Internal. Decisions about stored tokens and refusals.
+
+Pure: clocks, headers and answers are passed in.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,7 @@ def next_step(
 
 
 def is_final(refused: Denied) -> bool:
-    """Return whether a refused refresh means that the refresh token is invalid for good.
+    """Return whether a refused refresh makes the refresh token invalid for good.
 
     It stays valid if the app's credentials are wrong or the sub-account is suspended
     (docs/api-facts.md#api-oauth-errors).

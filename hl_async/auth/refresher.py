@@ -1,8 +1,9 @@
-"""Internal. One valid token per location, obtained once for any number of calls, tasks and processes.
+"""Internal. One valid token per location, obtained once for all who need it.
 
-The current token lives in memory. The store is read if no token is loaded, if it is due for renewal, or if the server
-refused it. One task per key, owned by the refresher, does this work, and callers wait behind ``asyncio.shield``.
-Cancelling any or all of them never interrupts a refresh between the server's rotation and the write of the new pair.
+These are any number of calls, tasks and processes. The current token lives in memory. The store is read if no token
+is loaded, if it is due for renewal, or if the server refused it. One task per key, owned by the refresher, does
+this work, and callers wait behind ``asyncio.shield``. Cancelling any or all of them never interrupts a refresh
+between the server's rotation and the write of the new pair.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class _Entry:
 
 
 class Refresher:
-    """Keeps the tokens of one app valid. ``company_of`` names the company that mints for a location."""
+    """The tokens of one app, kept valid; a location's come from its ``company_of``."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Refresher:
         self._closing = False
 
     async def aclose(self) -> None:
-        """Wait for the refreshes under way, so that a rotated pair is stored before the process ends."""
+        """Wait for the refreshes under way, so that a rotated pair is stored at the end."""
         self._closing = True
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -123,7 +124,7 @@ class Refresher:
 
     @property
     def server(self) -> TokenEndpoint:
-        """The authorisation server. Raises :class:`NotEntered` outside the client's block."""
+        """The authorisation server. Outside the client's block: :class:`NotEntered`."""
         if self._server is None:
             raise NotEntered(
                 "this OAuthApp is not in use yet; enter 'async with HighLevel(app) as hl:' first"
@@ -133,7 +134,7 @@ class Refresher:
     # ------------------------------------------------------------------------------ requests of calls
 
     def current(self, key: str) -> str | None:
-        """Return the usable header, or None. Start its renewal in the background if it is due."""
+        """Return the usable header, or None. Start its renewal if that is due."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -146,7 +147,7 @@ class Refresher:
         return entry.header
 
     async def bearer(self, key: str) -> str:
-        """Return the header after loading, refreshing or minting it. Raises subclasses of :class:`AuthError`."""
+        """Return the header, loaded, refreshed or minted; see :meth:`Credentials.bearer`."""
         for _ in range(_RACES):
             header = self.current(key)
             if header is not None:
@@ -160,7 +161,7 @@ class Refresher:
         raise RefreshUnavailable(f"the server refuses each renewed token of {key}", key=key)
 
     def reject(self, key: str, sent: str) -> bool:
-        """Drop the header ``sent``, which the server refused; see :meth:`Credentials.reject`."""
+        """Drop the refused header ``sent``; see :meth:`Credentials.reject`."""
         entry = self._entries.get(key)
         if entry is None or entry.header != sent:
             return True  # another header is loaded already, or will be
@@ -283,7 +284,7 @@ class Refresher:
     async def _obtain(
         self, server: TokenEndpoint, key: str, entry: _Entry, unwanted: str | None, force: bool
     ) -> tuple[TokenSet, bool]:
-        """Return a token set whose header is not ``unwanted``, and whether it was renewed now."""
+        """Return a token set with a header not ``unwanted``, and whether it is renewed."""
         found = await self._repository.find(key)
         step = RefreshStep.MINT if found is None else self._step(found.grant, unwanted, force)
         if found is not None and step is RefreshStep.USE:
@@ -299,7 +300,7 @@ class Refresher:
     async def _refresh(
         self, server: TokenEndpoint, name: str, entry: _Entry, unwanted: str | None, force: bool
     ) -> tuple[TokenSet, bool]:
-        """Use the refresh token under the store's lock, unless another process has done so meanwhile."""
+        """Use the refresh token under the store's lock, unless another process just did."""
         async with self._repository.locked(name):
             for _ in range(_RACES):
                 found = await self._repository.load(name)
@@ -321,7 +322,7 @@ class Refresher:
     async def _use_refresh_token(
         self, server: TokenEndpoint, found: Found, entry: _Entry
     ) -> tuple[TokenSet, bool] | None:
-        """Refresh once. Return None if another process wrote the entry, which must be read again then."""
+        """Refresh once. Return None if another process wrote the entry: read it again."""
         name, grant, version = found
         token = grant.refresh_token
         assert token is not None
@@ -354,7 +355,7 @@ class Refresher:
         raise unavailable(grant.key, reply)
 
     async def _mint(self, server: TokenEndpoint, key: str, found: Found | None) -> tuple[TokenSet, bool]:
-        """Mint a location's token from its company's. It is repeatable, so a race costs one request and no lock."""
+        """Mint a location's token from its company's: repeatable, so without a lock."""
         company = (found.grant.company_id if found else None) or await self._company(key)
         if company is None or company == key:
             raise missing(key)
@@ -413,7 +414,7 @@ class Refresher:
     async def _keep(
         self, entry: _Entry, name: str, grant: TokenSet, version: int, spent: str
     ) -> tuple[TokenSet, bool]:
-        """Make a new pair durable before any call uses it. A failing store is tried again, later as well."""
+        """Make a new pair durable before its use. A failing store is tried again later."""
         entry.unsaved = (name, grant, spent)
         failure: TokenStoreError | None = None
         for attempt in range(1, _SAVES + 1):

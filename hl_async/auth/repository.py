@@ -1,4 +1,7 @@
-"""Internal. Token sets in a store: entry names, blobs, and one error type for every failure of a store."""
+"""Internal. Token sets in a store: entry names, blobs, one error type.
+
+Every failure of a store becomes that type.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class TokenRepository:
         return await self.load(self.name_of(LOCATION, key)) or await self.load(self.name_of(COMPANY, key))
 
     async def save(self, name: str, grant: TokenSet, version: int) -> bool:
-        """Write if the entry is still at ``version``. The write is durable if this returns True."""
+        """Write if the entry is still at ``version``; True means written durably."""
         data = encode_grant(grant)
         return await self._guarded(grant.key, "written", partial(self._save, name, data, version))
 
@@ -83,7 +86,10 @@ class TokenRepository:
         raise contended(grant.key)
 
     async def put(self, name: str, grant: TokenSet) -> None:
-        """Overwrite the entry with a token set of a new consent, which is newer than any stored one."""
+        """Overwrite the entry with a token set of a new consent.
+
+        It is newer than any stored one.
+        """
         data = encode_grant(grant)
         # A refresh that runs at the same time must not win, so the write is repeated until it holds.
         for _ in range(_RACES):
@@ -132,7 +138,7 @@ class TokenRepository:
             raise TokenStoreError("a random name came up twice; is the random source broken?")
 
     async def recall(self, state: str) -> bytes | None:
-        """Return the data under a one-time name to one caller only. Every other caller gets None."""
+        """Return the data under a one-time name to one caller, and None to all others."""
         name = self.name_of(_STATE, state)
         stored = await self._guarded("", "read", lambda: self._store.load(name))
         if stored is None:
@@ -151,7 +157,10 @@ class TokenRepository:
         await self._guarded("", "closed", self._store.aclose)
 
     async def _guarded(self, key: str, verb: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Turn every failure of a store into a :class:`TokenStoreError` without references to its objects."""
+        """Turn every failure of a store into a :class:`TokenStoreError`.
+
+        The error holds no references to the store's objects.
+        """
         try:
             return await act()
         except TokenStoreError as error:

@@ -1,4 +1,4 @@
-"""Internal. Single requests to the authorisation server, with their results as plain data.
+"""Internal. Single requests to the authorisation server, with plain results.
 
 Paths, key case and the ``Version`` header depend on each other (docs/api-facts.md#api-oauth-v3). Nothing here retries:
 the refresher decides whether a refresh token may be sent again.
@@ -52,7 +52,10 @@ class Issued(msgspec.Struct, frozen=True):
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """The server refused, with ``messages``. ``token_bad`` means that it refused the bearer."""
+    """The server refused, with ``messages``.
+
+    ``token_bad`` means that it refused the bearer.
+    """
 
     status: int
     messages: tuple[str, ...]
@@ -63,7 +66,10 @@ class Denied(msgspec.Struct, frozen=True):
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
-    """No usable answer. ``sent`` is False when the server provably did not act on the request."""
+    """No usable answer.
+
+    ``sent`` is False when the server provably did not act on the request.
+    """
 
     reason: str
     sent: bool
@@ -127,7 +133,10 @@ class TokenEndpoint:
         )
 
     async def mint(self, company_id: str, location_id: str, bearer: str) -> Reply:
-        """Mint a location's token from the company's. Safe to repeat. It waits for the company's rate budget."""
+        """Mint a location's token from the company's. Safe to repeat.
+
+        It waits for the company's rate budget.
+        """
         operation = op.GET_LOCATION_TOKEN
         fields = {"companyId": company_id, "locationId": location_id}
         response = await self._governed(operation, company_id, bearer, urlencode(fields).encode())
@@ -141,7 +150,7 @@ class TokenEndpoint:
         return _without(reply, [secret for secret in secrets if secret and len(secret) >= 8])
 
     def _form(self, fields: dict[str, str | None]) -> MaskedBytes:
-        """Encode the form of a token request, in a frame that ends before anything is sent."""
+        """Encode a token request's form, in a frame that ends before anything is sent."""
         named = {"client_id": self._client_id, "client_secret": self._client_secret.masked(), **fields}
         form = {self._cased(name): value for name, value in named.items() if value is not None}
         return MaskedBytes(urlencode(form).encode())
@@ -187,7 +196,10 @@ class TokenEndpoint:
         return silent
 
     def _reply(self, operation: Operation[TokenGrant], response: WireResponse | NoAnswer) -> Reply:
-        """Classify an answer. Only the server's own JSON counts as a refusal, never a gateway's page."""
+        """Classify an answer.
+
+        Only the server's own JSON counts as a refusal, never a gateway's page.
+        """
         if isinstance(response, NoAnswer):
             return response
         if 200 <= response.status < 300:
@@ -217,7 +229,10 @@ class TokenEndpoint:
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Remove secrets from the server's messages: a refusal may quote the refresh token."""
+    """Remove secrets from the server's messages.
+
+    A refusal may quote the refresh token.
+    """
 
     def clean(text: str) -> str:
         for secret in secrets:
@@ -232,7 +247,7 @@ def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
 
 
 def _is_verdict(response: WireResponse) -> bool:
-    """Return whether a refusal comes from the application rather than from a gateway in front of it."""
+    """Return whether a refusal is the application's, not that of a gateway before it."""
     if not 400 <= response.status < 500:
         return False
     return response.body.lstrip()[:1] == b"{"

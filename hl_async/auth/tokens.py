@@ -1,7 +1,7 @@
-"""Internal. The tokens of one installation, their lifetime, and their form in a store. Pure.
+"""Internal. The tokens of one installation: lifetime, and form in a store.
 
-Tokens are :class:`Secret` from the decoder to the store. Only the blob that :func:`encode_grant` creates for a
-:class:`~hl_async.auth.stores.base.TokenStore` shows them.
+Pure. Tokens are :class:`Secret` from the decoder to the store. Only the blob that :func:`encode_grant` creates for
+a :class:`~hl_async.auth.stores.base.TokenStore` shows them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _FORMAT: Final = 1
 
 
 class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The tokens of one company or location. Times are epoch seconds, ``life`` is a number of seconds.
+    """The tokens of one company or location.
+
+    Times are epoch seconds, ``life`` is a number of seconds.
 
     Attributes:
         minted: Made from the company's token. It can be made again and has no refresh token.
@@ -67,11 +69,11 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def expires_at(self) -> float:
-        """End of the token's life in epoch seconds, by the clock of the host that obtained it."""
+        """End of the token's life in epoch seconds, by the clock that it was obtained by."""
         return self.obtained_at + self.life
 
     def remaining(self, wall: float) -> float:
-        """Return the remaining seconds at ``wall``, at most ``life`` even if the clock was set back."""
+        """Return the seconds left at ``wall``, at most ``life`` if the clock went back."""
         # a clock that was set back must not lengthen the life of a token
         return self.life - max(wall - self.obtained_at, 0.0)
 
@@ -143,7 +145,10 @@ def fingerprint(secret: Secret | None) -> str:
 
 
 def believed_life(expires_in: object) -> float:
-    """Return a lifetime in seconds for an ``expires_in`` of any type and value, valid or not."""
+    """Return a lifetime in seconds for an ``expires_in`` of any type and value.
+
+    It may be invalid.
+    """
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str | Decimal):
         return DEFAULT_LIFE
     try:
@@ -207,7 +212,10 @@ _decoder: Final = msgspec.json.Decoder(TokenSet, dec_hook=_conceal)
 
 
 def encode_grant(grant: TokenSet) -> bytes:
-    """Return the blob for a store. It contains the tokens in clear text; ``EncryptedStore`` encrypts it."""
+    """Return the blob for a store, with the tokens in clear text.
+
+    ``EncryptedStore`` encrypts it.
+    """
     return MaskedBytes(_encoder.encode(grant))
 
 

@@ -1,4 +1,7 @@
-"""Internal. The rate governor: slots per location, lanes, an adaptive limit of requests in flight."""
+"""Internal. The rate governor: slots per location, lanes, requests in flight.
+
+The limit of requests in flight is adaptive.
+"""
 
 from __future__ import annotations
 

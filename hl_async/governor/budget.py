@@ -1,4 +1,6 @@
-"""Internal. The rate budget of one scope as *slots*. Pure and synchronous; the clock is passed in.
+"""Internal. The rate budget of one scope as *slots*.
+
+Pure and synchronous; the clock is passed in.
 
 Everything that changes the state of slots lives in this file.
 
@@ -98,7 +100,7 @@ class Budget:
     # ------------------------------------------------------------------------------------------ taking
 
     def try_take_interactive(self, now: float) -> int:
-        """Take a slot for an interactive call. Return its ticket, or 0 if no slot is free."""
+        """Take a slot for an interactive call; return its ticket, or 0 if none is free."""
         self._last_interactive = now
         if now < self._blocked_until:
             return 0
@@ -148,11 +150,11 @@ class Budget:
         return self.expired
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
-        """Return whether bulk got no slot for a whole interval and so goes before interactive calls."""
+        """Return whether bulk goes first, as it got no slot for a whole interval."""
         return now - max(self._last_bulk, since) >= self.interval
 
     def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
-        """Return the earliest time at which the ``ahead``-th waiter (from 0) of a lane can be admitted.
+        """Return the earliest admission time of a lane's ``ahead``-th waiter (from 0).
 
         The waiter is admitted earlier only if one before it gives up, or a held slot returns unused.
         """
@@ -232,7 +234,7 @@ class Budget:
         self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
-        """Record a 429: stop sending for ``seconds``, or for one interval. Return that time."""
+        """Record a 429: stop for ``seconds``, or for one interval. Return that time."""
         self._slowdown, self._slowed_at = pacing.slowed(now, self._slowdown, self._slowed_at, self.interval)
         # Without Retry-After one interval is enough: no window of the server is longer.
         length = self.interval if seconds is None else seconds
@@ -242,7 +244,7 @@ class Budget:
     # ---------------------------------------------------------------------------------------- looking
 
     def external_use(self, now: float) -> int:
-        """Return the most slots that other clients were seen to use, over the last interval."""
+        """Return the most slots other clients were seen to use, over the last interval."""
         return pacing.largest_external_use(self._external_use, now, self.interval)
 
     def free(self, now: float) -> int:

@@ -1,4 +1,6 @@
-"""Internal. Adaptive limit of bulk requests in flight, learned from the round trip. Pure, the clock is passed in.
+"""Internal. Adaptive limit of bulk requests in flight.
+
+It is learned from the round trip. Pure, the clock is passed in.
 
 The signal is the mean round trip of a window of answers, compared with the best such mean of the last one to two
 minutes. Means are used because bulk mixes quick and slow operations.
@@ -34,7 +36,7 @@ _DIP_WINDOWS: Final = 2
 
 
 class ConcurrencyLimit:
-    """An adaptive ceiling of requests in flight, never above ``ceiling``. Times in seconds."""
+    """An adaptive limit of requests in flight, up to ``ceiling``. Times in seconds."""
 
     __slots__ = (
         "_answers", "_best_now", "_best_old", "_best_since", "_dips", "_halved_at", "_inflated_from",
@@ -83,7 +85,7 @@ class ConcurrencyLimit:
         self.in_flight -= 1
 
     def succeeded(self, now: float, elapsed: float) -> bool:
-        """Leave with an answer that took ``elapsed`` seconds. Return whether the limit changed."""
+        """Leave after an answer of ``elapsed`` seconds; return whether the limit changed."""
         self.in_flight -= 1
         if elapsed <= 0:
             return False
@@ -99,7 +101,10 @@ class ConcurrencyLimit:
         return self._step(now, self._round_trip)
 
     def overloaded(self, now: float) -> bool:
-        """Leave after a timeout, a lost connection or a 5xx. Halve the limit at most once per round trip."""
+        """Leave after a timeout, a lost connection or a 5xx.
+
+        Halve the limit, at most once per round trip.
+        """
         self.in_flight -= 1
         # The failures of one round trip have one cause. Halving for each of them would end at the floor.
         if now - self._halved_at < max(self._round_trip, 0.5):
@@ -143,7 +148,7 @@ class ConcurrencyLimit:
         return False
 
     def _is_not_our_queue(self, now: float) -> bool:
-        """Return whether the round trip stayed long for a while although the limit fell to a quarter."""
+        """Return whether the round trip stayed long although the limit fell to a quarter."""
         if self._inflated_since == math.inf:
             self._inflated_since, self._inflated_from = now, self._limit
         fell = self._limit <= max(self._inflated_from / 4, min(_FLOOR, self.ceiling))

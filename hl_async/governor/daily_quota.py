@@ -1,4 +1,6 @@
-"""Internal. The daily quota of one scope, read from headers. Pure, the clocks are passed in.
+"""Internal. The daily quota of one scope, read from headers.
+
+Pure, the clocks are passed in.
 
 The moment at which the API's day begins is unknown (docs/api-facts.md#api-daily-quota). A reset header is believed,
 otherwise midnight in UTC is assumed. An exhausted day ends at the earliest of three events: that moment on the wall
@@ -21,7 +23,10 @@ _DAY: Final = 86_400.0
 
 
 class DailyQuota:
-    """The rest of today's quota. ``now`` is a monotonic clock and ``wall`` the epoch time, both in seconds."""
+    """The rest of today's quota.
+
+    ``now`` is a monotonic clock and ``wall`` the epoch time, both in seconds.
+    """
 
     __slots__ = (
         "_monotonic_until",
@@ -82,7 +87,10 @@ class DailyQuota:
                 self._wall_until = self._monotonic_until = math.inf
 
     def is_closed(self, now: float, wall: float, *, bulk: bool) -> bool:
-        """Return whether a call of this lane must wait for the next day. Bulk does not use the reserve."""
+        """Return whether a call of this lane must wait for the next day.
+
+        Bulk does not use the reserve.
+        """
         if not self.spent and not (bulk and self.low):
             return False
         if self._wall_until == math.inf:
@@ -115,7 +123,7 @@ def _until_midnight(wall: float) -> float:
 
 
 def _reset_in(text: str | None, wall: float) -> float | None:
-    """Read a reset header in milliseconds, a span or an epoch time, as seconds from now."""
+    """Return seconds from now for a reset header: milliseconds, a span or epoch time."""
     milliseconds = parse_count(text, 10**14)
     if not milliseconds:
         return None

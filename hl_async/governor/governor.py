@@ -38,7 +38,7 @@ _TIMER_SLACK: Final = 0.0005  # event loops may wake a timer slightly early
 
 
 class Permit:
-    """The right to send one request. The first settlement counts, later ones are ignored."""
+    """The right to send one request. The first settlement counts, later ones do not."""
 
     __slots__ = ("_bulk", "_open", "_scope", "_ticket")
 
@@ -49,13 +49,13 @@ class Permit:
         self._open = True
 
     def answered(self, status: int, headers: Mapping[str, str], elapsed: float = 0.0) -> None:
-        """Settle with a complete answer of any status. ``elapsed`` is its round trip in seconds."""
+        """Settle with a complete answer of any status, after a trip of ``elapsed`` s."""
         if self._open:
             self._open = False
             self._scope._answered(self, status, headers, elapsed)
 
     def failed(self) -> None:
-        """Settle without an answer. The slot returns after the interval and the linger time."""
+        """Settle without an answer. The slot returns after the interval and the linger."""
         if self._open:
             self._open = False
             self._scope._abandoned(self)
@@ -67,7 +67,7 @@ class Permit:
             self._scope._returned(self)
 
     def connect_failed(self) -> None:
-        """Settle after a failed connection. The slot returns at once, and the brake counts the failure."""
+        """Settle after a failed connection: the slot returns now, the brake counts it."""
         if self._open:
             self._open = False
             self._scope._unreachable(self)
@@ -96,7 +96,7 @@ def _first(queue: _Queue) -> _Waiter | None:
 
 
 class Scope:
-    """The rate budget of one app or token for one location. :meth:`Governor.scope` returns it."""
+    """The rate budget of one app or token for a location; see :meth:`Governor.scope`."""
 
     __slots__ = (
         "_budget",
@@ -120,7 +120,7 @@ class Scope:
         self._timer_at = math.inf
 
     def try_acquire(self, lane: Lane) -> Permit | None:
-        """Return a permit if a slot is free and no other call waits, else None. Never suspends."""
+        """Return a permit if a slot is free and no other call waits, else None, at once."""
         governor = self._governor
         if governor.closed or self._daily_quota.spent:
             return None
@@ -135,7 +135,7 @@ class Scope:
         return self._try_bulk(governor.clock(), math.inf)
 
     async def acquire(self, lane: Lane, timeout: float | None = None) -> Permit:
-        """Wait for a permit, at most ``timeout`` seconds. A cancelled wait leaves no trace.
+        """Wait for a permit, ``timeout`` seconds at most. A cancelled wait has no effect.
 
         Raises:
             DeadlineExceeded: The wait would take longer. It is raised at once; ``needed`` is the wait in seconds.
@@ -247,7 +247,7 @@ class Scope:
         return Permit(self, True, ticket)
 
     def _admit_waiters(self) -> None:
-        """Admit all waiters that have a slot now, in order, and set the timer for the next one."""
+        """Admit all waiters that have a slot now, in order; set the timer for the next."""
         now = self._governor.clock()
         interactive, bulk = self._interactive, self._bulk
         budget = self._budget
@@ -427,7 +427,7 @@ class Governor:
         self._want_concurrency[scope] = None
 
     def _bulk_finished(self, now: float, elapsed: float, overloaded: bool) -> None:
-        """Learn from the end of a bulk request, and let the scopes that wait for concurrency try in turn."""
+        """Learn from a bulk request; let scopes that wait for concurrency try in turn."""
         limit = self.concurrency
         if overloaded:
             changed = limit.overloaded(now)

@@ -1,4 +1,7 @@
-"""Internal. Parsers of rate-limit headers. They never raise; invalid values become None."""
+"""Internal. Parsers of rate-limit headers: invalid values become None.
+
+They never raise.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ _LONGEST: Final = 10 * 366 * 86_400.0
 
 
 def parse_retry_after(value: str | None, now_wall: float) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, delta seconds or an HTTP date, or None if it is invalid.
+    """Return the seconds of a ``Retry-After`` header, or None if it is invalid.
 
-    ``now_wall`` is the epoch time in seconds. Past dates and negative numbers give 0.
+    It holds delta seconds or an HTTP date. ``now_wall`` is the epoch time in seconds. Past dates and negative
+    numbers give 0.
     """
     if not value:
         return None
@@ -49,6 +53,9 @@ def parse_count(value: str | None, largest: int) -> int | None:
 
 
 def parse_limits(max_text: str | None, interval_text: str | None) -> tuple[int | None, float | None]:
-    """Return the requests per interval and the interval in seconds; None for a value that is not sensible."""
+    """Return the requests per interval and the interval in seconds.
+
+    None stands for a value that is not sensible.
+    """
     milliseconds = parse_count(interval_text, _LARGEST_INTERVAL_MS)
     return parse_count(max_text, LARGEST_MAX) or None, milliseconds / 1000 if milliseconds else None

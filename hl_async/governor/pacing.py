@@ -1,8 +1,8 @@
-"""Internal. The speed of bulk: its pace, its margin beside other clients, and the effect of failures.
+"""Internal. The speed of bulk: its pace, margin, and the effect of failures.
 
-A process with slots of its own (:mod:`~hl_async.governor.budget`) and a store shared by several processes
-(:mod:`~hl_async.governor.shared.allocator`) apply these rules. They are pure: ``now`` is the caller's clock, and all
-durations are seconds.
+The margin is kept beside other clients. A process with slots of its own (:mod:`~hl_async.governor.budget`) and a
+store shared by several processes (:mod:`~hl_async.governor.shared.allocator`) apply these rules. They are pure:
+``now`` is the caller's clock, and all durations are seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ ExternalUse = list[tuple[float, int]]
 
 
 def margin(external_use: int, factor: float) -> int:
-    """Return the slots bulk leaves free beyond ``external_use``: ``factor * sqrt(use) + 1``, or none for one use."""
+    """Return the slots that bulk leaves free beyond ``external_use``.
+
+    They are ``factor * sqrt(use) + 1``, or none for one use.
+    """
     # One foreign request is noise: a retry by a proxy, a colleague's test. A stream of them varies by its square root.
     return 0 if external_use <= 1 else math.ceil(factor * math.sqrt(external_use)) + 1
 
@@ -56,7 +59,10 @@ def next_start(earliest: float, start: float, distance: float) -> float:
 
 
 def slowed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
-    """Return the slowdown after a 429 and its start. It grows by at most one step per interval."""
+    """Return the slowdown after a 429 and its start.
+
+    It grows by at most one step per interval.
+    """
     # One overrun refuses every request under way. Their 429s count as one.
     if now - since > interval and slowdown < MOST_SLOWDOWN:
         return slowdown + 1, now
@@ -71,7 +77,10 @@ def relaxed(now: float, slowdown: int, since: float, interval: float) -> tuple[i
 
 
 def note_external_use(seen: ExternalUse, moment: float, count: int) -> None:
-    """Record that other clients used ``count`` slots; only the largest recent counts are kept."""
+    """Record that other clients used ``count`` slots.
+
+    Only the largest recent counts are kept.
+    """
     if count > 0:
         # A later and larger count covers a smaller one for as long as that would last.
         while seen and seen[-1][1] <= count:
@@ -80,7 +89,7 @@ def note_external_use(seen: ExternalUse, moment: float, count: int) -> None:
 
 
 def largest_external_use(seen: ExternalUse, now: float, interval: float) -> int:
-    """Return the largest use by other clients over the last interval; forget older ones."""
+    """Return other clients' largest use over the last interval; forget older ones."""
     while seen and seen[0][0] + interval <= now:
         del seen[0]
     return seen[0][1] if seen else 0

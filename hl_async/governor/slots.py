@@ -1,7 +1,8 @@
-"""Internal. The interface between a scope and its slots. Pure and synchronous; the clock is passed in.
+"""Internal. The interface between a scope and its slots.
 
-:class:`~hl_async.governor.budget.Budget` implements it with slots of this process, and
-:class:`~hl_async.governor.shared.reservations.ReservedBudget` with slots reserved from a shared store.
+Pure and synchronous; the clock is passed in. :class:`~hl_async.governor.budget.Budget` implements it with slots of
+this process, and :class:`~hl_async.governor.shared.reservations.ReservedBudget` with slots reserved from a shared
+store.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import Protocol
 
 
 class Slots(Protocol):
-    """Slots of one scope. Taking one returns a *ticket* above 0, with which the slot is settled once."""
+    """Slots of one scope.
+
+    Taking one returns a *ticket* above 0, with which the slot is settled once.
+    """
 
     @property
     def max(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Internal. HTTP: the loop of a call, the connection pool, and one request per attempt.
+"""Internal. HTTP: a call's loop, the connection pool, one request per attempt.
 
 ``calls`` is the loop: govern, authorise, attempt, decide (``retry``, ``responses``), decode. ``session`` owns the pool
 and the client's state. A request takes one of two paths. ``fast_path`` writes it directly to a pooled connection.

@@ -1,4 +1,7 @@
-"""Internal. Shared parts of the calls for one sub-account: its id, its rate budget, its request headers."""
+"""Internal. Shared parts of the calls for one sub-account.
+
+They are its id, its rate budget and its request headers.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,10 @@ class Account:
         self._masked = MaskedText()
 
     def masked(self, bearer: str) -> MaskedText:
-        """Mask a header that the user's own credentials returned as plain text. One object per text."""
+        """Mask a header that the user's own credentials returned as plain text.
+
+        Each text has one object.
+        """
         if bearer is not self._plain:
             self._plain, self._masked = bearer, MaskedText(bearer)
         return self._masked

@@ -1,4 +1,7 @@
-"""Internal. Sends a request through aiohttp's ``ClientSession``, without aiohttp's hidden second try."""
+"""Internal. Sends a request through aiohttp's ``ClientSession``.
+
+It goes without aiohttp's hidden second try.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ _NO_BODY: Final = ("Content-Type",)
 
 
 class _Body(payload.BytesPayload):
-    """A request body that marks the attempt as sent when its writing starts. The server cannot act before that."""
+    """A request body that marks the attempt as sent when its writing starts.
+
+    The server cannot act before that.
+    """
 
     def __init__(self, body: bytes, attempt: Attempt) -> None:
         super().__init__(body)
@@ -45,14 +51,17 @@ class _Body(payload.BytesPayload):
         self.transport = getattr(writer, "transport", None)
 
     def settle(self, status: int) -> None:
-        """Abort the connection if a part of the body may still wait in the process after the answer."""
+        """Abort the connection if a part of the body may be unsent after the answer."""
         transport = self.transport
         if transport is not None and may_hold_unsent(transport, self.size or 0, status):
             transport.abort()
 
 
 class _WireTap:
-    """Passes one request, and fails aiohttp's hidden second try with the error of the first."""
+    """A tap that passes one request, and fails aiohttp's hidden second try.
+
+    The second try ends with the error of the first.
+    """
 
     __slots__ = ("_error",)
 
@@ -74,7 +83,7 @@ class _WireTap:
 
 
 class AiohttpPath:
-    """Sends requests through any ``aiohttp.ClientSession``, without the session's own middlewares.
+    """A sender through any ``aiohttp.ClientSession``, without its own middlewares.
 
     A middleware would run inside the attempt's timeout and could send the request again.
     """
@@ -99,7 +108,10 @@ class AiohttpPath:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """Send one request and read its answer. Raises aiohttp's exceptions, and ValueError for an invalid header."""
+        """Send one request and read its answer.
+
+        Raises aiohttp's exceptions, and ValueError for an invalid header.
+        """
         check_fields(headers)
         if body is not None and len(body) < LARGE_BODY:
             data: Any = _Body(body, attempt)

@@ -1,4 +1,7 @@
-"""Internal. Reads bodies of answers within a limit, and rejects answers that are not acceptable."""
+"""Internal. Reads bodies of answers within a limit.
+
+It rejects answers that are not acceptable.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ A body of None is rejected; :func:`reject_response` names the reason.
 
 
 def arrived_body(content: aiohttp.StreamReader, headers: Mapping[str, str], limit: int) -> bytes | None:
-    """Return a body that arrived in one piece together with its head, or None: then it takes `read_body`.
+    """Return a body that arrived in one piece with its head, or None for `read_body`.
 
     ``read_nowait`` lets the connection read on and the parser parse nothing. That costs a fifth of what parsing the
     answer costs, and only a paused connection needs it.
@@ -121,7 +124,10 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 
 
 def reject_response(answer: Answer, limit: int) -> WireError:
-    """Return the error for an answer without a final status, for a redirect, or for a rejected body."""
+    """Return the error for an answer that is not accepted.
+
+    It has no final status, is a redirect, or its body was rejected.
+    """
     status, headers, _, _ = answer
     if status < 200:
         return WireError(f"unexpected status {status}", kind=WireKind.PROTOCOL, sent=True)

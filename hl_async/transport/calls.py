@@ -1,8 +1,8 @@
-"""Internal. The loop between a typed call and the wire: govern, authorise, attempt, observe, decide, decode.
+"""Internal. The loop between a typed call and the wire.
 
-The order matters. The bearer is fetched after the wait for the rate budget, so that it cannot expire in the queue.
-The slot and the connection are released before a pause. With a free slot and a valid token, only the request itself
-suspends.
+Its steps: govern, authorise, attempt, observe, decide, decode. The order matters. The bearer is fetched after the
+wait for the rate budget, so that it cannot expire in the queue. The slot and the connection are released before a
+pause. With a free slot and a valid token, only the request itself suspends.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _call_ids = count(1)
 
 
 class Authority(Protocol):
-    """The part of credentials that the loop uses; see :class:`~hl_async.auth.Credentials`."""
+    """The part of :class:`~hl_async.auth.Credentials` that the loop uses."""
 
     def current(self, key: str) -> str | None: ...
 
@@ -101,7 +101,7 @@ class _Call:
 
 
 class Transport:
-    """Sends operations through the governor, the credentials and the wire. All resources share it.
+    """The path of all resources' operations through governor, credentials and wire.
 
     Args:
         config: The client's settings.
@@ -151,7 +151,7 @@ class Transport:
         return self._in_flight
 
     def account(self, key: str, principal: str) -> Account:
-        """Return the parts that all calls for ``key`` share. ``principal`` owns the rate budget."""
+        """Return what all calls for ``key`` share; ``principal`` owns the rate budget."""
         return Account(key, self._governor.scope((principal, key)), self._config, self._codings)
 
     def send(
@@ -195,7 +195,7 @@ class Transport:
         finish: Callable[[WireResponse], R],
         before_send: BeforeSend | None = None,
     ) -> R:
-        """Run the loop. ``finish`` turns a 2xx answer into the result or raises :class:`DecodeError`."""
+        """Run the loop; ``finish`` decodes a 2xx answer or raises :class:`DecodeError`."""
         self._guard()
         if self._closed:
             raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
@@ -240,7 +240,7 @@ class Transport:
                 )
 
     async def _acquire(self, scope: Scope, call: _Call) -> Permit:
-        """Wait for a slot within the deadline. After a 429, a wait that is too long raises that 429."""
+        """Wait for a slot within the deadline. After a 429, too long a wait raises it."""
         remaining = call.deadline - monotonic()
         try:
             return await scope.acquire(call.options.lane, None if math.isinf(remaining) else remaining)
@@ -380,7 +380,7 @@ class Transport:
         raise DeadlineExceeded(f"the total timeout passed {when}", reason=call.last)
 
     def _timeout(self, call: _Call) -> float | None:
-        """Return the seconds for this attempt, or None for the configured default, which costs nothing to start."""
+        """Return this attempt's seconds, or None for the default, which is free to start."""
         remaining = call.deadline - monotonic()
         if remaining <= 0:
             raise DeadlineExceeded("the total timeout passed before the request was sent", reason=call.last)
@@ -417,7 +417,7 @@ class Transport:
         self._interrupted = asyncio.get_running_loop().create_future()
 
     async def aclose(self, grace: float) -> None:
-        """Take no more calls; return when those on the wire have ended, or after ``grace`` seconds.
+        """Take no calls; return when those on the wire end, or after ``grace`` seconds.
 
         Calls that wait for the budget or pause before a retry fail at once with ClientClosed: nothing of
         theirs is on the wire.

@@ -20,12 +20,13 @@ _NO_TRACES: Final[list[aiohttp.tracing.Trace]] = []
 
 
 class WatchfulConnector(aiohttp.TCPConnector):
-    """A `TCPConnector` that reuses a connection only if nothing has arrived on it since its last answer.
+    """A `TCPConnector` that reuses a connection only if it is silent.
 
-    aiohttp reuses a connection unless the event loop has already read its end, and takes the first bytes on it for the
-    answer. While the loop is busy, a late answer or the end of the connection waits in the kernel. The next call would
-    then get another call's document, or send a request that no server reads. Before reuse, this pool therefore checks
-    both places that can hold such bytes: aiohttp's buffers and the kernel's.
+    Nothing may have arrived on it since its last answer. aiohttp reuses a connection unless the event loop has
+    already read its end, and takes the first bytes on it for the answer. While the loop is busy, a late answer or
+    the end of the connection waits in the kernel. The next call would then get another call's document, or send a
+    request that no server reads. Before reuse, this pool therefore checks both places that can hold such bytes:
+    aiohttp's buffers and the kernel's.
     """
 
     async def connect(
@@ -54,10 +55,11 @@ class WatchfulConnector(aiohttp.TCPConnector):
             connection.close()
 
     def take(self, key: ConnectionKey) -> ResponseHandler | None:
-        """Return an idle connection that is open and silent, or None. It goes back by `give_back`.
+        """Return an idle connection that is open and silent, or None.
 
-        It does what `connect` does for an idle connection, at a third of the cost: no coroutine, no `Connection`, and
-        the pool's key is made once per server. The pool keeps its own count, so both ways may be used together.
+        It goes back by `give_back`. It does what `connect` does for an idle connection, at a third of the cost: no
+        coroutine, no `Connection`, and the pool's key is made once per server. The pool keeps its own count, so
+        both ways may be used together.
         """
         idle = self._conns.get(key)
         if not idle:
@@ -88,7 +90,10 @@ class WatchfulConnector(aiohttp.TCPConnector):
         return protocol
 
     def give_back(self, key: ConnectionKey, protocol: ResponseHandler, *, close: bool) -> None:
-        """Return a connection to the pool, which closes it if asked, or if its answer was not read to the end."""
+        """Return a connection to the pool, which may close it.
+
+        The pool closes it if asked, or if the answer was not read to the end.
+        """
         self._release(key, protocol, should_close=close)
 
     async def _admit(self, protocol: ResponseHandler) -> None:

@@ -1,4 +1,4 @@
-"""Internal. Maps exceptions of aiohttp, the event loop and the operating system to ours."""
+"""Internal. Maps exceptions of aiohttp, the event loop and the system to ours."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -
 
 
 def aborted(*, sent: bool, answered: bool, closed: bool) -> WireError:
-    """Return the error for an attempt that ended because its time was up or the client was ``closed``."""
+    """Return the error for an attempt whose time was up or client was ``closed``."""
     if closed:
         return ConnectionLost(
             "the client was closed before the answer arrived", kind=WireKind.DISCONNECTED, sent=sent
@@ -98,7 +98,7 @@ def _connect_problem(error: Exception) -> tuple[WireKind | None, str] | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the reason of the system or the TLS library in words, without its numbers."""
+    """Return the system's or the TLS library's reason in words, without its numbers."""
     inner = getattr(error, "os_error", error)
     words = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
     code = getattr(inner, "errno", None)

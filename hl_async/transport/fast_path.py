@@ -1,8 +1,8 @@
-"""Internal. Writes requests directly to pooled connections of aiohttp, and reads answers from aiohttp's parser.
+"""Internal. Writes requests directly to pooled connections of aiohttp.
 
-It uses parts of aiohttp that are not documented: ``set_response_params`` and ``read`` of a connection's protocol, the
-buffer of a body, and the pool's lists of connections. The versions in :data:`KNOWN` have them. With any other version,
-requests are delegated to aiohttp.
+It reads answers from aiohttp's parser. It uses parts of aiohttp that are not documented: ``set_response_params``
+and ``read`` of a connection's protocol, the buffer of a body, and the pool's lists of connections. The versions in
+:data:`KNOWN` have them. With any other version, requests are delegated to aiohttp.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def is_unpatched(session: aiohttp.ClientSession) -> bool:
 
 
 def why_delegated(session: aiohttp.ClientSession, config: ClientConfig, *, given: bool) -> str:
-    """Return the reason why aiohttp makes the requests of `session`; empty if the fast path takes them."""
+    """Return why aiohttp makes the requests of `session`; empty for the fast path."""
     if given:
         return "a session was passed in; its pool may reuse a connection that holds a late answer"
     if config.proxy is not None:
@@ -98,7 +98,10 @@ class FastPath:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """Send one request and read its answer. Raises aiohttp's exceptions, and ValueError for an invalid header."""
+        """Send one request and read its answer.
+
+        Raises aiohttp's exceptions, and ValueError for an invalid header.
+        """
         slash = url.index("/", 8)  # the one behind https://host
         host, key, origin = self._origins.get(url[:slash]) or self._origin(url[:slash])
         if not isinstance(headers, Headers) or headers.written is None:
@@ -136,7 +139,10 @@ class FastPath:
         return message.code, message.headers, received, transport.abort
 
     async def _opened(self, origin: aiohttp.ClientRequest) -> ResponseHandler:
-        """Return an open connection without pending bytes, which would be taken for the next answer."""
+        """Return an open connection without pending bytes.
+
+        They would be taken for the next answer.
+        """
         try:
             return await self._connector.open(origin, self._timeout)
         except TimeoutError:

@@ -17,7 +17,7 @@ _SURELY_TAKEN: Final = 8 * 1024
 
 
 def arrivals(transport: asyncio.Transport) -> Callable[[], Any]:
-    """Return a function that checks for pending bytes, an end or an error of `transport`.
+    """Return a function that checks `transport` for pending bytes, end or error.
 
     It is prepared once per connection, which halves the cost of a call to about 1 µs.
     """
@@ -30,10 +30,11 @@ def arrivals(transport: asyncio.Transport) -> Callable[[], Any]:
 
 
 def may_hold_unsent(transport: asyncio.Transport, size: int, status: int) -> bool:
-    """Return whether a part of a request of `size` bytes may still be unsent after its answer.
+    """Return whether a part of a request may still be unsent after its answer.
 
-    A TLS transport does not count the bytes below the encryption. With TLS, an error status may have arrived before the
-    server read the body. After any other status, unsent bytes remain only while the kernel accepts no more.
+    The request has `size` bytes. A TLS transport does not count the bytes below the encryption. With TLS, an error
+    status may have arrived before the server read the body. After any other status, unsent bytes remain only while
+    the kernel accepts no more.
     """
     if transport.is_closing() or transport.get_write_buffer_size():
         # asyncio's TLS transport raises when it is asked for its buffer after its end

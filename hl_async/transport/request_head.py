@@ -1,4 +1,7 @@
-"""Internal. Encodes the head of a request, and refuses characters that HTTP does not allow."""
+"""Internal. Encodes the head of a request.
+
+It refuses characters that HTTP does not allow.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ def check_line(method: str, url: str) -> None:
 
 
 def check_fields(headers: Mapping[str, str]) -> None:
-    """Raise ValueError for a header field with a control character, which could inject another field."""
+    """Raise ValueError for a header field with a control character.
+
+    It could inject another field.
+    """
     for name, value in headers.items():
         if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
             raise ValueError(f"the header {name!r} contains a control character")

@@ -144,10 +144,11 @@ def error_from_response(
 
 
 def token_verdict(error: ApiError) -> TokenVerdict:
-    """Return the conclusion from an error about the token that was sent (docs/api-facts.md#api-401).
+    """Return the conclusion from an error about the token that was sent.
 
-    Errors about scopes, token types, version headers, a missing altId or suspended locations leave the token good, and
-    so does any error for a private integration token. A refresh would waste a single-use refresh token.
+    See docs/api-facts.md#api-401. Errors about scopes, token types, version headers, a missing altId or suspended
+    locations leave the token good, and so does any error for a private integration token. A refresh would waste a
+    single-use refresh token.
     """
     # Subclasses are about scopes, kinds of tokens and locations, which a new token would not change.
     if type(error) is not Unauthorized:
@@ -159,12 +160,15 @@ def token_verdict(error: ApiError) -> TokenVerdict:
 
 
 def is_token_bad(error: ApiError) -> bool:
-    """Return whether another token may help. After a 401 with an unknown message it may."""
+    """Return whether another token may help, as after a 401 with an unknown message."""
     return token_verdict(error) is not TokenVerdict.GOOD
 
 
 def error_facts(body: bytes) -> ErrorFacts:
-    """Read messages, code and trace id from an error body of any shape: JSON, HTML, text or empty."""
+    """Read messages, code and trace id from an error body of any shape.
+
+    It is JSON, HTML, text or empty.
+    """
     if not body:
         return _NO_FACTS
     try:
@@ -273,7 +277,10 @@ def undecodable(error: DecodeError, response: WireResponse | None) -> CallError:
 
 
 def _ends_with_its_connection(response: WireResponse) -> bool:
-    """Return whether only the end of the connection marks the body as complete. It may have broken instead."""
+    """Return whether only the end of the connection marks the body as complete.
+
+    The connection may have broken instead.
+    """
     return not ("Content-Length" in response.headers or "Transfer-Encoding" in response.headers)
 
 

@@ -1,6 +1,7 @@
-"""Internal. Decides whether and when a failed attempt is retried. Pure functions of the error and the operation.
+"""Internal. Decides whether and when a failed attempt is retried.
 
-The rules depend on the effect of sending the request twice (``Replay``):
+Pure functions of the error and the operation. The rules depend on the effect of sending the request twice
+(``Replay``):
 
 * Safe and idempotent operations are retried after connection errors, timeouts, truncated or malformed answers, 408 and
   5xx.
@@ -143,7 +144,9 @@ def decide(
     budget: RetryBudget,
     random: Callable[[], float],
 ) -> Decision:
-    """Decide the step after ``error``. Never raises. A retry draws on ``budget``, except after a 429.
+    """Decide the step after ``error``. Never raises.
+
+    A retry draws on ``budget``, except after a 429.
 
     Args:
         error: The failure of the last attempt.
@@ -188,7 +191,10 @@ def decide(
 
 
 def backoff(attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> float:
-    """Return the pause after the ``attempt``-th request: full jitter below an exponential ceiling."""
+    """Return the pause in seconds after the ``attempt``-th request.
+
+    It has full jitter below an exponential ceiling.
+    """
     ceiling: float = min(policy.base * 2.0 ** min(attempt - 1, 60), policy.cap)
     return random() * ceiling
 
@@ -204,7 +210,10 @@ def _throttled(error: RateLimited, throttles: int, policy: RetryPolicy) -> Decis
 
 
 def _hides_outcome(error: CallError) -> bool:
-    """Return whether the error leaves open if the server executed the request. Other errors are final."""
+    """Return whether the error leaves open if the server executed the request.
+
+    Other errors are final.
+    """
     if isinstance(error, WireError):
         # A redirect is an answer: the operation was not executed.
         return error.kind is not WireKind.REDIRECT

@@ -1,4 +1,4 @@
-"""Internal. The session manager: owns the connection pool and runs single attempts."""
+"""Internal. The session manager: the connection pool, and single attempts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - every POSIX system
 
 
 class SessionManager:
-    """Owns the connection pool of one client. Implements :class:`~hl_async.wire.Wire`.
+    """The connection pool of one client; implements :class:`~hl_async.wire.Wire`.
 
     Args:
         config: The client's settings.
@@ -75,7 +75,10 @@ class SessionManager:
         self._closed = False
 
     async def open(self) -> None:
-        """Create the pool in the running loop; the first request opens the first connection."""
+        """Create the pool in the running loop.
+
+        The first request opens the first connection.
+        """
         if self._closed:
             raise ClientClosed("this client was closed; make a new one")
         config = self._config
@@ -134,7 +137,7 @@ class SessionManager:
         max_body: int | None = None,
         fresh_connection: bool = False,
     ) -> WireResponse:
-        """Send one request; see :class:`~hl_async.wire.Wire`. ``url`` is used as it stands."""
+        """Send one request to ``url`` as it stands; see :class:`~hl_async.wire.Wire`."""
         session, watch, direct = self._session, self._watch, self._direct
         if session is None or watch is None:
             self.check_usable()

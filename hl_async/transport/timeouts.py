@@ -1,4 +1,7 @@
-"""Internal. Timeouts of attempts. One timer serves all attempts with the default timeout, which end in order."""
+"""Internal. Timeouts of attempts.
+
+One timer serves all attempts with the default timeout, which end in order.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Attempt:
         self.answered: bool = False
 
     def is_up(self) -> bool:
-        """Return whether the timeout alone caused the present cancellation, and take it back if so."""
+        """Return whether only the timeout caused this cancellation; take it back if so."""
         return self.expired and self.task.uncancel() <= self.cancelling
 
     def expire(self) -> None:
@@ -41,7 +44,7 @@ class Attempt:
 
 
 class AttemptTimeouts:
-    """Ends attempts after ``seconds`` or a time of their own, and all of them when it is closed."""
+    """Timers that end attempts after ``seconds`` or their own time; all on closing."""
 
     __slots__ = ("_loop", "_running", "_seconds", "_timed", "_timer")
 
@@ -76,7 +79,10 @@ class AttemptTimeouts:
             self._running.pop(attempt, None)
 
     def close(self) -> None:
-        """End all attempts now. A closed connection alone does not wake an attempt that reads a body."""
+        """End all attempts now.
+
+        A closed connection alone does not wake an attempt that reads a body.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

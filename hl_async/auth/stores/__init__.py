@@ -1,1 +1,1 @@
-"""Internal. Where tokens are kept: memory, SQLite, Postgres, encrypted at rest in any of them."""
+"""Internal. Stores of tokens: memory, SQLite, Postgres; encryption for each."""

@@ -1,8 +1,8 @@
-"""Internal. The protocol of token stores, which keep token sets between calls, processes and restarts.
+"""Internal. The protocol of token stores.
 
-A store keeps small opaque blobs under names and knows nothing of OAuth. The refresher builds on two promises: a write
-compares the version, and a lock holds for every process that shares the store.
-``hl_async.testing.stores.TokenStoreContract`` tests a store of your own.
+They keep token sets between calls, processes and restarts. A store keeps small opaque blobs under names and knows
+nothing of OAuth. The refresher builds on two promises: a write compares the version, and a lock holds for every
+process that shares the store. ``hl_async.testing.stores.TokenStoreContract`` tests a store of your own.
 """
 
 from __future__ import annotations

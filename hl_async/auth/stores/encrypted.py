@@ -1,4 +1,7 @@
-"""Internal. Encryption at rest for any store, with keys that rotate and entries that cannot be swapped."""
+"""Internal. Encryption at rest for any store.
+
+Keys rotate, and entries cannot be swapped.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ _KEY_BYTES: Final = 32
 
 
 class _Entry(msgspec.Struct, array_like=True):
-    """The plaintext. Fernet authenticates no associated data, so the entry's name is inside."""
+    """The plaintext of an entry, with the entry's name inside.
+
+    Fernet authenticates no associated data.
+    """
 
     name: str
     data: bytes

@@ -1,4 +1,7 @@
-"""Internal. One rate budget for several processes: slots reserved ahead from a shared store."""
+"""Internal. One rate budget for several processes.
+
+Slots are reserved ahead from a shared store.
+"""
 
 from __future__ import annotations
 

@@ -58,9 +58,10 @@ class Lease(msgspec.Struct, array_like=True):
 
 
 class Use(msgspec.Struct, array_like=True, order=True):
-    """A used slot that returns at ``ready``. ``before`` is when it returned from its previous use.
+    """A used slot that returns at ``ready``.
 
-    ``holder`` is recorded only for processes that own a share of the slots.
+    ``before`` is when it returned from its previous use. ``holder`` is recorded only for processes that own a share
+    of the slots.
     """
 
     ready: float
@@ -77,7 +78,10 @@ class Holder(msgspec.Struct, array_like=True):
 
 
 class SlotAllocator(msgspec.Struct, array_like=True):
-    """Slots of one scope. All moments belong to the clock whose time is passed to :meth:`exchange`."""
+    """Slots of one scope.
+
+    All moments belong to the clock whose time is passed to :meth:`exchange`.
+    """
 
     max: int
     interval: float
@@ -164,7 +168,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 lease.until += difference
 
     def _settle(self, now: float, request: ExchangeRequest) -> None:
-        """Take back released slots, and reservations that their holder does not know about."""
+        """Take back released slots, and reservations their holder does not know about."""
         ends = dict(request.releases)
         in_use, unused = set(request.in_use), set(request.unused)
         kept = []
@@ -323,7 +327,10 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return True
 
     def _allowed(self, now: float, request: ExchangeRequest) -> float | None:
-        """Return when the holder's share has room for one more slot, or None if that depends on its next report."""
+        """Return when the holder's share has room for one more slot.
+
+        None means that it depends on the holder's next report.
+        """
         if request.terms.share >= 1:
             return now
         limit = max(1, math.floor(request.terms.share * self.max))
@@ -349,7 +356,10 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return len(self.holders) > (request.holder in self.holders)
 
     def _pick(self, now: float, skip: int) -> float | None:
-        """Take the slot that is ready first after ``skip`` others, and return when it is ready, or None."""
+        """Take the slot that is ready first after ``skip`` others.
+
+        Return when it is ready, or None.
+        """
         back = bisect_right(self.uses, now, key=_ready)
         waiting = len(self.uses) - back
         free = self.max - waiting - len(self.leases)
@@ -381,7 +391,10 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     # ---------------------------------------------------------------------------------------- measuring
 
     def _lookahead(self, now: float, request: ExchangeRequest) -> int:
-        """Return how many bulk reservations a process should hold: many when alone, few beside others."""
+        """Return how many bulk reservations a process should hold.
+
+        They are many for one that is alone, and few beside others.
+        """
         others = [holder for name, holder in self.holders.items() if name != request.holder]
         if not others:
             return max(1, math.ceil(REACH_ALONE * self.max))

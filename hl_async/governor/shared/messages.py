@@ -21,7 +21,7 @@ class Release(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """A ``Remaining`` header, received ``age`` seconds ago after a round trip of ``trip`` seconds."""
+    """A ``Remaining`` header of ``age`` seconds ago; its round trip took ``trip``."""
 
     remaining: int
     age: float
@@ -116,7 +116,10 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reservation(NamedTuple):
-    """The right to send one request between ``delay`` seconds from now and ``ExchangeReply.window`` seconds later."""
+    """The right to send one request in a window of time.
+
+    The window is between ``delay`` seconds from now and ``ExchangeReply.window`` seconds later.
+    """
 
     lease: int
     delay: float

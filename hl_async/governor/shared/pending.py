@@ -1,4 +1,7 @@
-"""Internal. Slot releases that a process has still to report to the store. Pure, the clock is passed in."""
+"""Internal. Slot releases that a process has still to report to the store.
+
+Pure, the clock is passed in.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class _Ended(NamedTuple):
 
 
 class PendingReports:
-    """Slot releases that the store has not acknowledged. A failed exchange reports them again."""
+    """Slot releases the store has not acknowledged; a failed exchange repeats them."""
 
     __slots__ = ("_ended", "_sent", "_since", "_unreserved_uses", "_unused")
 
@@ -33,16 +36,22 @@ class PendingReports:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether other processes gain from an early report: slots they can use, or uses they must respect."""
+        """Whether an early report helps other processes: slots to use, uses to respect."""
         return bool(self._unused or self._unreserved_uses)
 
     def since(self, now: float) -> float:
-        """Return when the first pending report was noticed. The first call after a report notices it."""
+        """Return when the first pending report was noticed.
+
+        The first call after a report notices it.
+        """
         self._since = min(self._since, now)
         return self._since
 
     def ended(self, lease: int, now: float, linger: float) -> None:
-        """Record the end of a reserved request. The server may receive it until ``linger`` seconds from now."""
+        """Record the end of a reserved request.
+
+        The server may receive it until ``linger`` seconds from now.
+        """
         self._ended.append(_Ended(lease, now, linger))
 
     def unused(self, *leases: int) -> None:
@@ -50,7 +59,7 @@ class PendingReports:
         self._unused += leases
 
     def unreserved_uses(self, until: float) -> None:
-        """Record a request sent without a reservation. It occupies some slot until ``until``."""
+        """Record a request without a reservation, which holds some slot until ``until``."""
         self._unreserved_uses.append(until)
 
     def releases(self, now: float, interval: float) -> tuple[Release, ...]:

@@ -1,7 +1,8 @@
-"""Internal. Rate budgets in Postgres, shared by the processes of many hosts. Needs the extra ``postgres`` (asyncpg).
+"""Internal. Rate budgets in Postgres, shared by the processes of many hosts.
 
-One row per scope holds its allocator in an unlogged table. That saves the write-ahead log, and a crash of the server
-loses only what one interval makes known again. A logged table records that a budget existed before.
+Needs the extra ``postgres`` (asyncpg). One row per scope holds its allocator in an unlogged table. That saves the
+write-ahead log, and a crash of the server loses only what one interval makes known again. A logged table records
+that a budget existed before.
 
 An exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`,
 and writes the row if its version is unchanged. If another process wrote it meanwhile, the exchange starts over. A

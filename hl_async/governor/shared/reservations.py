@@ -1,8 +1,8 @@
-"""Internal. Slots of one scope that a process reserves ahead from a shared store. Pure, the clock is passed in.
+"""Internal. Slots of one scope that a process reserves ahead from a shared store.
 
-Each reservation is good for one request between its start and its end. This module decides how many to ask for, and
-which lane uses them: an interactive call takes a bulk reservation rather than wait. The store decides who gets them
-(:mod:`~hl_async.governor.shared.allocator`).
+Pure, the clock is passed in. Each reservation is good for one request between its start and its end. This module
+decides how many to ask for, and which lane uses them: an interactive call takes a bulk reservation rather than
+wait. The store decides who gets them (:mod:`~hl_async.governor.shared.allocator`).
 
 While the store is down, bulk waits. Interactive calls use an eighth of the slots, which are reported afterwards.
 """
@@ -43,7 +43,7 @@ class _Reserved(NamedTuple):
 
 
 class ReservedBudget:
-    """Slots of one scope, reserved from a store. Implements :class:`~hl_async.governor.slots.Slots`."""
+    """Slots of one scope from a store: :class:`~hl_async.governor.slots.Slots`."""
 
     __slots__ = (
         "_blocked_until", "_brake", "_bulk", "_bulk_at", "_calls", "_cap", "_cooling", "_exchanged_at",
@@ -111,7 +111,7 @@ class ReservedBudget:
         return 0
 
     def try_take_bulk(self, now: float, since: float) -> int:
-        """Use a bulk reservation. Return its ticket, or 0. The store has applied pace and reserve."""
+        """Use a bulk reservation, with the store's pace and reserve; return ticket or 0."""
         self._bulk_at = max(self._bulk_at, now)
         queue = self._bulk
         if not queue or queue[0].start > now or now < self._blocked_until:
@@ -134,14 +134,14 @@ class ReservedBudget:
         return self._ticket
 
     def is_bulk_overdue(self, now: float, since: float) -> bool:
-        """Return whether bulk got no slot for a whole interval, so that the next one is reserved for it."""
+        """Return whether the next slot is bulk's, as it got none for a whole interval."""
         return self._bulk_waited(now, since) >= self.interval
 
     def _bulk_waited(self, now: float, since: float) -> float:
         return now - max(self._takes[-1] if self._takes else -math.inf, since)
 
     def earliest(self, now: float, ahead: int, *, bulk: bool) -> float:
-        """Return the earliest time at which the ``ahead``-th waiter can be admitted, as far as is known here."""
+        """Return the earliest known admission time of the ``ahead``-th waiter."""
         queue = self._bulk if bulk else self._calls
         when = max(now, self._blocked_until)
         if ahead < len(queue):
@@ -217,7 +217,7 @@ class ReservedBudget:
         self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
-        """Record a 429: no process sends for ``seconds``, or for one interval. Return that time."""
+        """Record a 429: no process sends for ``seconds`` or one interval. Return it."""
         length = self.interval if seconds is None else seconds
         self._refusal = self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -267,7 +267,7 @@ class ReservedBudget:
     # -------------------------------------------------------------------------------- towards the store
 
     def next_exchange_at(self, now: float, calls: int, bulk: int) -> float:
-        """Return when the next exchange is due with these numbers of waiters, or infinity."""
+        """Return when an exchange is due for these numbers of waiters, or infinity."""
         if bulk:
             self._bulk_at = now
         if (
@@ -378,7 +378,7 @@ class ReservedBudget:
             )
 
     def _start_over(self) -> None:
-        """Drop all reservations of a store that lost them, and report the used ones again."""
+        """Drop all reservations of a store that lost them; report the used ones again."""
         self._calls.clear()
         self._bulk.clear()
         for ticket, (lease, taken) in self._held.items():
@@ -388,7 +388,7 @@ class ReservedBudget:
         self._reported_revision = -1 if self._limits_revision else 0
 
     def closing_request(self, now: float) -> ExchangeRequest | None:
-        """Return the last exchange, which gives back every reservation, or None if the store need not hear of it."""
+        """Return the last exchange, which gives back every reservation; None if needless."""
         self._drop(self._calls, 0)
         self._drop(self._bulk, 0)
         if self._reply is None and not self._pending:
@@ -401,7 +401,7 @@ class ReservedBudget:
         return 1 if self._reply is None else max(1, min(self._reply.lookahead, self._cap))
 
     def _wanted(self, bulk: int) -> int:
-        """Return how many bulk reservations to add: for the waiters, and for as many as were used lately."""
+        """Return how many bulk reservations to add, by waiters and by recent uses."""
         if self.braked:
             return 1 - len(self._bulk)
         return min(self._lookahead(), bulk + len(self._takes)) - len(self._bulk)
@@ -435,7 +435,7 @@ class ReservedBudget:
         del queue[keep:]
 
     def _learn(self, max_text: str, interval_text: str | None) -> None:
-        """Adopt Max and Interval of the headers for the next exchange. Invalid values are ignored."""
+        """Adopt valid Max and Interval headers for the next exchange."""
         self._max_text, self._interval_text = max_text, interval_text
         found, seconds = parse_limits(max_text, interval_text)
         limit, interval = found or self._full, seconds or self.interval

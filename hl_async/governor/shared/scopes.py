@@ -126,7 +126,10 @@ class SharedScopes:
         self._timer: asyncio.TimerHandle | None = None
 
     def scope(self, key: tuple[str, str]) -> SharedScope:
-        """Return a new scope. Its name is the same in every process and reveals nothing of the token."""
+        """Return a new scope.
+
+        Its name is the same in every process and reveals nothing of the token.
+        """
         principal, location = key
         # The name is stored in the database, so a token must not be part of it.
         who = hashlib.blake2b(principal.encode(), digest_size=8).hexdigest()
@@ -212,7 +215,7 @@ class SharedScopes:
         scope.pump()
 
     def _wait(self, scope: SharedScope) -> None:
-        """Let ``scope`` ask once the store is back. Its interactive calls continue without it."""
+        """Let ``scope`` ask once the store is back; its interactive calls go on without."""
         self._waiting[scope] = None
         if not scope.slots.is_store_down:
             scope.slots.failed()
@@ -255,7 +258,7 @@ class SharedScopes:
 
 
 def shared_scopes(store: BudgetStore, *, attempt_timeout: float = 30.0) -> Callable[[Governor], SharedScopes]:
-    """Return the ``scopes`` argument of a :class:`Governor` whose budgets are shared through ``store``.
+    """Return the ``scopes`` of a :class:`Governor` whose budgets ``store`` shares.
 
     Args:
         store: The slots of all processes; closed with the governor.

@@ -1,8 +1,9 @@
-"""Internal. Engines decide which process works on a lane next. The journal keeps the truth.
+"""Internal. Engines decide which process works on a lane next.
 
-A *slice* is one location for a bounded time. An engine has three verbs: :meth:`LaneEngine.submit` queues a slice,
-:meth:`LaneEngine.serve` works on slices, :meth:`LaneEngine.overview` reports their states. An engine may lose slices,
-run them twice or late: the lease in the journal alone decides which process holds a lane.
+The journal keeps the truth. A *slice* is one location for a bounded time. An engine has three verbs:
+:meth:`LaneEngine.submit` queues a slice, :meth:`LaneEngine.serve` works on slices, :meth:`LaneEngine.overview`
+reports their states. An engine may lose slices, run them twice or late: the lease in the journal alone decides
+which process holds a lane.
 """
 
 from __future__ import annotations

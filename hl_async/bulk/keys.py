@@ -1,4 +1,4 @@
-"""Internal. Puts an item's key into the body of a request, and reads it from a listed document.
+"""Internal. Puts keys into bodies of requests and reads them from documents.
 
 Whether the API returns ``meta`` in lists is unknown (docs/api-facts.md#api-meta). The canary finds out, and a run may
 choose another place.
@@ -23,7 +23,10 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class KeyCarrier(Protocol):
-    """A place for keys. ``name`` stands for it on the command line and in the journal."""
+    """A place for keys.
+
+    ``name`` stands for it on the command line and in the journal.
+    """
 
     name: str
 
@@ -41,19 +44,28 @@ class KeyCarrier(Protocol):
 
 
 def is_unique(keys: KeyCarrier) -> bool:
-    """Return whether only this run's requests can bring a key into a location. A hash that names the run can."""
+    """Return whether only this run's requests can bring a key into a location.
+
+    A hash that names the run can.
+    """
     return isinstance(keys, _HashedKey)
 
 
 class _HashedKey:
-    """A key that only this run makes. Its first half marks the source id, which other runs look for."""
+    """A key that only this run makes.
+
+    Its first half marks the source id, which other runs look for.
+    """
 
     def make(self, run: str, item: SourceItem, repetition: int) -> str:
         return source_mark(item.source_id) + make_key(f"{run}:{item.source_id}", repetition)[:MARK]
 
 
 class MetaKey(_HashedKey):
-    """``meta.hl_async`` holds the key (``k``) and the document's `Origin`; other members of ``meta`` are kept."""
+    """A key in ``meta.hl_async``: the key (``k``) and the document's `Origin`.
+
+    Other members of ``meta`` are kept.
+    """
 
     name = "meta"
 
@@ -74,10 +86,10 @@ class MetaKey(_HashedKey):
 
 
 class NumberKey:
-    """The document's own number: the first number plus the item's position in the source.
+    """The document's own number: the first one plus the item's position.
 
-    It serves accounts whose lists return no other key. Numbers of the source are replaced, because real exports repeat
-    numbers.
+    The position is that in the source. It serves accounts whose lists return no other key. Numbers of the source
+    are replaced, because real exports repeat numbers.
     """
 
     def __init__(self, first: int) -> None:
@@ -106,10 +118,10 @@ class NumberKey:
 
 
 class TextKey(_HashedKey):
-    """The key in brackets at the end of a text field (name, title, termsNotes), visible to customers.
+    """The key in brackets at the end of a text field, visible to customers.
 
-    A name or title is cut so that it has at most 40 characters with the key. One that is longer already stays whole,
-    because a plan lets it pass only where the limit is off.
+    The field is name, title or termsNotes. A name or title is cut so that it has at most 40 characters with the
+    key. One that is longer already stays whole, because a plan lets it pass only where the limit is off.
     """
 
     def __init__(self, field: str) -> None:
@@ -135,7 +147,10 @@ class TextKey(_HashedKey):
 
 
 class SourceKey:
-    """The key of invoices made from estimates: the estimate's id, which the invoice names as its source."""
+    """The key of invoices made from estimates: the estimate's id.
+
+    The invoice names it as its source.
+    """
 
     name = "source"
 

@@ -55,9 +55,10 @@ class Paused(BulkError):
 
 
 class LaneRunner:
-    """The running of one location, slice by slice. ``stop`` ends it after the requests in flight.
+    """The running of one location, slice by slice.
 
-    The stages ``before`` are done before the first document, those ``after`` begin when no document is left.
+    ``stop`` ends it after the requests in flight. The stages ``before`` are done before the first document, those
+    ``after`` begin when no document is left.
     """
 
     def __init__(
@@ -91,10 +92,11 @@ class LaneRunner:
         """Items that came to an end, over all slices."""
 
     async def work(self, lane: LaneJournal, seconds: float) -> SliceEnd:
-        """Work on a lane for a slice. Its lease is renewed meanwhile, and released with its next step.
+        """Work on a lane for a slice.
 
-        A journal that can't be written, such as on a full disk, ends the slice with the reason: nothing is sent that
-        is not written down. The lane is given back whatever happens, unless it is lost.
+        Its lease is renewed meanwhile, and released with its next step. A journal that can't be written, such as on
+        a full disk, ends the slice with the reason: nothing is sent that is not written down. The lane is given
+        back whatever happens, unless it is lost.
 
         Raises:
             LaneLost: Another process took the lane over.
@@ -179,7 +181,7 @@ class LaneRunner:
         return SliceEnd(False, 0.0, reason)
 
     async def _work_stages(self, stages: Sequence[LaneStage], until: float) -> SliceEnd:
-        """Work on stages in their order. Return the end of the first one that is not done."""
+        """Work on stages in their order; return the end of the first one not done."""
         for stage in stages:
             end = await stage.work(self._journal, until)
             if not end.done:
@@ -212,9 +214,10 @@ class LaneRunner:
             await self._reconciler.canary(self._journal)
 
     async def _send_all(self, until: float) -> None:
-        """Keep ``workers`` items in flight until nothing is planned, time is up, or too much is unclear.
+        """Keep ``workers`` items in flight to the end.
 
-        At the end, items that still wait for the rate budget are left as they are: nothing of theirs was written.
+        It ends when nothing is planned, time is up, or too much is unclear. At the end, items that still wait
+        for the rate budget are left as they are: nothing of theirs was written.
         """
         after = -1
         pending: set[_Sending] = set()
@@ -249,7 +252,7 @@ class LaneRunner:
         stopping: asyncio.Task[Any],
         until: float,
     ) -> set[_Sending]:
-        """Wait until one of ``pending`` ends, the stop, or the end of the slice; those that are left."""
+        """Wait for one of ``pending``, the stop, or the slice's end; return those left."""
         remaining = max(0.0, until - time.monotonic())
         done, _ = await asyncio.wait(
             {*pending, stopping}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED
@@ -341,7 +344,10 @@ class LaneRunner:
             )
 
     async def _without_an_answer(self) -> None:
-        """Settle requests whose outcome stays open: repeatable ones are planned again, the rest is held."""
+        """Settle requests whose outcome stays open.
+
+        Repeatable ones are planned again, the rest is held.
+        """
         for ordinal, _, attempt, *_ in await self._journal.ambiguous():
             if self._idempotent and attempt < _MAX_TRIES:
                 await self._journal.mark_planned(ordinal, attempt)

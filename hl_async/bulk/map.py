@@ -1,4 +1,4 @@
-"""Internal. A bounded concurrent map of a coroutine over an iterable, with flat memory."""
+"""Internal. A bounded concurrent map of a coroutine over items, with flat memory."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ async def bulk_map(
 
 
 class _Source(Generic[T]):
-    """The input, pulled by the workers in turn. ``failed`` is the exception that ended it early."""
+    """The input, pulled by the workers in turn.
+
+    ``failed`` is the exception that ended it early.
+    """
 
     def __init__(self, items: Iterable[T] | AsyncIterable[T]) -> None:
         self._plain = iter(items) if isinstance(items, Iterable) else None

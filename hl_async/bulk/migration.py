@@ -1,7 +1,8 @@
-"""Internal. The verbs of a migration: plan, migrate, verify, roll back. They do what the commands do.
+"""Internal. The verbs of a migration: plan, migrate, verify, roll back.
 
-`migrate` plans the source into a journal, sends each planned document exactly once, and writes the files of rejected
-and skipped documents. The same call resumes, continues a trial, and begins a new run after a rollback.
+They do what the commands do. `migrate` plans the source into a journal, sends each planned document exactly once,
+and writes the files of rejected and skipped documents. The same call resumes, continues a trial, and begins a new
+run after a rollback.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ async def plan(
 
 
 async def _checked(found: Plan, run: Run, hl: HighLevel, file: Path | None, beside: Path) -> Plan:
-    """Look up the customers of a plan, write the contacts file, and add both to the plan."""
+    """Look up a plan's customers, write the contacts file, and add both to the plan."""
     place = file or contacts_beside(await run.journal.header(), beside)
     check = await check_into(
         place, run.journal, run.customers, run.contact_policy, lambda one: LocationContacts(hl.location(one))

@@ -1,6 +1,7 @@
-"""Internal. Exactly once, without idempotency keys: what to do next, and nothing but that. Pure; times are passed in.
+"""Internal. Exactly once, without idempotency keys: what to do next.
 
-Everything that decides about the state of an item lives in this file.
+It does nothing but that. Pure; times are passed in. Everything that decides about the state of an item lives in
+this file.
 
 An item moves ``planned -> sent -> created | rejected | unknown``. *Sent* is durable before the first byte of the
 request; it means "may have happened". An item whose answer is missing stays *sent*, ambiguous, until it is
@@ -83,10 +84,11 @@ TERMINAL: Final = frozenset(
 
 
 class KnownItem(NamedTuple):
-    """What the journal knows of a key: its item, the document it made, and the requests that may have made one.
+    """The journal's knowledge of a key: its item, its document, and its requests.
 
-    ``possible`` bounds how many documents the requests of this item can have made. ``first_sent`` and ``last_sent``
-    are the times of the first and the last intent, in seconds.
+    The requests are those that may have made a document. ``possible`` bounds how many documents the requests of
+    this item can have made. ``first_sent`` and ``last_sent`` are the times of the first and the last intent, in
+    seconds.
     """
 
     ordinal: int
@@ -148,7 +150,10 @@ def judge(error: HighLevelError, *, addressed: bool = True) -> AttemptOutcome:
 
 
 def _refusal(error: ApiError, addressed: bool) -> AttemptOutcome:
-    """Only JSON of the API's shape is the API's word: a gateway's page says nothing about a document."""
+    """Return the outcome of an error: only JSON of the API's shape is its word.
+
+    A gateway's page says nothing about a document.
+    """
     if not (error.messages and error.body.lstrip().startswith("{")):
         return AttemptOutcome.AMBIGUOUS
     # A 404 to a creation is about the route or the location.
@@ -158,7 +163,7 @@ def _refusal(error: ApiError, addressed: bool) -> AttemptOutcome:
 
 
 def make_key(source_id: str, repetition: int = 0) -> str:
-    """Return the key of an item: the same whenever it is computed for the same document of the same run.
+    """Return the key of an item: always the same for a document of a run.
 
     The run is part of ``source_id``, so that migrating a file once more does not find, and sweep away, the documents
     of an earlier run. ``repetition`` tells apart documents that share a source id (real exports repeat numbers).
@@ -169,19 +174,25 @@ def make_key(source_id: str, repetition: int = 0) -> str:
 
 
 class Timing(NamedTuple):
-    """Seconds. ``attempt`` is the longest a request may be under way on our side, ``guard`` the longest between the
-    durable intent and the first byte."""
+    """Waits in seconds.
+
+    ``attempt`` is the longest a request may be under way on our side, ``guard`` the longest between the durable
+    intent and the first byte.
+    """
 
     settle: float = SETTLE
     attempt: float = 30.0
     guard: float = SEND_GUARD
 
     def settled_at(self, last_sent: float) -> float:
-        """Return from when on a listing shows the outcome of a request sent at ``last_sent``."""
+        """Return from when on listings show the outcome of a request of ``last_sent``."""
         return last_sent + self.attempt + self.settle
 
     def sweep_at(self, last_ambiguous: float) -> float:
-        """Return the time from which the sweep may run. ``last_ambiguous`` is the last send without an answer."""
+        """Return the time from which the sweep may run.
+
+        ``last_ambiguous`` is the last send without an answer.
+        """
         return last_ambiguous + self.attempt + 2 * self.settle
 
     def may_send(self, intended_at: float, now: float) -> bool:
@@ -227,7 +238,10 @@ class LaneDecision(NamedTuple):
 
 
 def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool = True) -> LaneDecision:
-    """Return the next step of a lane. ``answerable``: a listing can show whether an operation happened."""
+    """Return the next step of a lane.
+
+    ``answerable``: a listing can show whether an operation happened.
+    """
     waiting = facts.ambiguous > 0 and answerable and facts.last_ambiguous_sent is not None
     # Unanswered requests settle while others are sent, except in three cases: nothing is left to send, too many are
     # open, or no list has proven the keys.
@@ -248,12 +262,18 @@ def next_step(facts: LaneFacts, now: float, timing: Timing, *, answerable: bool 
 
 
 def after_listing(found: bool) -> State:
-    """Return the next state of an ambiguous, settled item, whose key a listing has or lacks."""
+    """Return the next state of an ambiguous, settled item after a listing.
+
+    The listing has or lacks its key.
+    """
     return State.CREATED if found else State.PLANNED
 
 
 class Control(NamedTuple):
-    """A document that the journal knows as created, so that a listing has to show it. ``sent_at`` is in seconds."""
+    """A document that the journal knows as created, so that a listing has to show it.
+
+    ``sent_at`` is in seconds.
+    """
 
     key: str
     document: str

@@ -1,6 +1,6 @@
-"""Internal. A whole run: plan, execute, verify, roll back. The journal is the truth throughout.
+"""Internal. A whole run: plan, execute, verify, roll back.
 
-`hl_async.bulk.migration` has the verbs that do this from end to end.
+The journal is the truth throughout. `hl_async.bulk.migration` has the verbs that do this from end to end.
 """
 
 from __future__ import annotations

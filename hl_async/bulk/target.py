@@ -1,4 +1,4 @@
-"""Internal. A location as the engine needs it: perform an item, list the documents, delete a draft."""
+"""Internal. A location for the engine: perform items, list and delete documents."""
 
 from __future__ import annotations
 
@@ -31,16 +31,22 @@ class Target(Protocol):
         ...
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
-        """Send one item and return the id of its document. ``intend`` is awaited before every request."""
+        """Send one item and return the id of its document.
+
+        ``intend`` is awaited before every request.
+        """
         ...
 
     def listing(self) -> AsyncGenerator[tuple[str | None, Copy], None]:
-        """Yield every document of the run's kind with its key, newest first as far as known."""
+        """Yield each document of the run's kind with its key, newest first if known."""
         ...
 
     @property
     def contacts(self) -> ContactBook | None:
-        """The contacts of the location. Without them, documents that lack a contact are not sent."""
+        """The contacts of the location.
+
+        Without them, documents that lack a contact are not sent.
+        """
         ...
 
     @property
@@ -54,7 +60,7 @@ class Target(Protocol):
         ...
 
     async def exists(self, document_id: str) -> bool | None:
-        """Return whether the location holds a document; None if the API has no call for that."""
+        """Return whether the location holds a document; None if no call can say it."""
         ...
 
     async def delete(self, document_id: str) -> bool:
@@ -174,7 +180,10 @@ class LocationTarget:
 
 
 def _content(document: Any) -> str:
-    """Return the part of a document that copies of one request share, and a person's copy or change does not."""
+    """Return the part of a document that copies of one request share.
+
+    A person's copy or change does not share it.
+    """
     lines = getattr(document, "invoice_items", None) or getattr(document, "items", None) or ()
     # Fields that estimates or invoices lack count as equal.
     parts = [getattr(document, name, None) for name in _COMPARED]

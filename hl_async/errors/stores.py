@@ -1,4 +1,4 @@
-"""Internal. Errors of stores that processes share, apart from tokens and journals."""
+"""Internal. Errors of shared stores, apart from those of tokens and journals."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The table of operations: one row per endpoint. Nothing about an endpoint stands anywhere else.
+"""The table of operations: one row per endpoint.
 
-Rows come from the official specifications (42 invoice operations, three of OAuth, those of a document's neighbours in
-``operations.neighbours``), corrected by facts of the live API (docs/api-facts.md). Transport, resources, sandbox, CLI
-and the contract test read the same rows.
+Nothing about an endpoint stands anywhere else. Rows come from the official specifications (42 invoice operations,
+three of OAuth, those of a document's neighbours in ``operations.neighbours``), corrected by facts of the live API
+(docs/api-facts.md). Transport, resources, sandbox, CLI and the contract test read the same rows.
 """
 
 from __future__ import annotations
@@ -342,7 +342,10 @@ def _spellings() -> Mapping[str, Operation[Any]]:
 
 
 def find_operation(spelling: str) -> Operation[Any] | None:
-    """Return the row of ``estimates.create``, ``create-new-estimate`` or ``CREATE_ESTIMATE``; None if it is unknown."""
+    """Return the row of a name, or None if it is unknown.
+
+    Names are ``estimates.create``, ``create-new-estimate`` and ``CREATE_ESTIMATE``.
+    """
     return _spellings().get(spelling)
 
 

@@ -1,4 +1,4 @@
-"""Internal. The type of a row in the operations table, and the paths built from it."""
+"""Internal. The type of a row in the operations table, and paths built from it."""
 
 from __future__ import annotations
 
@@ -189,15 +189,19 @@ class Operation(Generic[T]):
 
 
 def names_no_location(operation: Operation[Any], url: str, body: bytes | None) -> bool:
-    """Return whether a request to the invoices service lacks ``altId``, which the API answers with a misleading 401.
+    """Return whether a request to the invoices service lacks ``altId``.
 
-    The operations of this table always carry it; a row defined outside may lack it.
+    The API answers it with a misleading 401. The operations of this table always carry it; a row defined outside
+    may lack it.
     """
     return operation.path.startswith("/invoices") and "altId=" not in url and b'"altId"' not in (body or b"")
 
 
 def path_segment(field: str, value: str) -> str:
-    """Percent-encode one id, so that it can only be one segment of its path. Raises :class:`InvalidRequest`."""
+    """Percent-encode one id, so that it can only be one segment of its path.
+
+    Raises :class:`InvalidRequest`.
+    """
     if not isinstance(value, str):
         raise InvalidRequest(field, f"must be a string, got {type(value).__name__}")
     # The usual id: docs/api-facts.md#api-hosts. The same question asked of text takes five times as long.
@@ -218,7 +222,10 @@ def path_segment(field: str, value: str) -> str:
 
 
 def plain_id(field: str, value: str) -> str:
-    """Validate an id that is used outside of paths too: letters, digits and characters that URLs keep."""
+    """Validate an id that is used outside of paths too.
+
+    It has letters, digits and characters that URLs keep.
+    """
     if path_segment(field, value) != value:
         raise InvalidRequest(field, "contains characters that no id has (spaces, slashes, …)")
     return value

@@ -1,6 +1,6 @@
-"""Internal. Rows of the operations beside documents: contacts, users, products, payments and others.
+"""Internal. Rows of operations beside documents: contacts, users, products.
 
-Use them from ``operations``. Facts: docs/api-facts.md#api-contacts and below.
+Payments and others are here too. Use them from ``operations``. Facts: docs/api-facts.md#api-contacts and below.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""Internal. One class per resource, one short coroutine per endpoint; all of them speak through ``requesting``."""
+"""Internal. One class per resource, one short coroutine per endpoint.
+
+All of them speak through ``requesting``.
+"""

@@ -44,7 +44,7 @@ _CHECKED: Final = (*READS, "locations.readonly", "users.readonly")
 
 
 async def check_scopes(at: LocationRequester, scopes: tuple[str, ...]) -> None:
-    """Raise if the token of a location lacks a scope; see `hl_async.Location.check_scopes`."""
+    """Raise if a location's token lacks a scope; see `Location.check_scopes`."""
     for scope in scopes:
         if scope not in _CHECKED:
             hint = "writing would be needed to find out" if scope.endswith(".write") else "unknown scope"

@@ -33,7 +33,7 @@ class ListSource:
         self.name: str = f"{at.key}/{kind}/1"
 
     def rate(self) -> float:
-        """Return the location's rate budget in requests per second, as the server last stated it."""
+        """Return the location's budget in requests per second, as the server last said."""
         snapshot = self._at.budget()
         return snapshot.max / snapshot.interval
 

@@ -1,4 +1,4 @@
-"""Internal. The parts of a client: connections, governor, credentials, observers, memory."""
+"""Internal. A client's parts: pool, governor, credentials, observers, memory."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ClientCore:
         self.state = "open"
 
     async def aclose(self) -> None:
-        """Let the calls on the wire end, then close the parts, each one even if those before it failed."""
+        """Let the calls on the wire end, then close all parts, even if one of them fails."""
         self.session.check_loop()
         self.state = "closed"
         async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Internal. Makes the rate governor of a client, with a budget of its own or a shared one."""
+"""Internal. Makes a client's rate governor, with an own or a shared budget."""
 
 from __future__ import annotations
 

@@ -59,7 +59,10 @@ class Person(NamedTuple):
 
 
 def check_email(email: str) -> str:
-    """Return an e-mail address without surrounding spaces. Raises :class:`InvalidRequest` for other text."""
+    """Return an e-mail address without surrounding spaces.
+
+    Raises :class:`InvalidRequest` for other text.
+    """
     if not isinstance(email, str):
         raise InvalidRequest("email", f"takes text, got {type(email).__name__}")
     if not _EMAIL.fullmatch(email.strip()):
@@ -74,7 +77,10 @@ def person(
     external_id: CustomFieldInput | None,
     details: dict[str, Any],
 ) -> Person:
-    """Check the input of ``ensure``; raises :class:`InvalidRequest` before any request."""
+    """Check the input of ``ensure``.
+
+    Raises :class:`InvalidRequest` before any request.
+    """
     if not email and not phone and external_id is None:
         raise InvalidRequest("email", "is missing; give email, phone or external_id to know the contact by")
     if email is not None:
@@ -143,7 +149,7 @@ class Ensuring:
         return entries[0] if entries else None
 
     async def _remembered(self) -> tuple[Match | None, float | None]:
-        """Return the contact that the store knows, and when a creation without an answer was last sent."""
+        """Return the contact in the store, and when an unanswered creation was last sent."""
         sent: float | None = None
         for name in self._person.names:
             record = await self._at.keeper.load(f"{self._prefix}/{name}")
@@ -232,10 +238,10 @@ class Ensuring:
             await self._at.keeper.save(f"{self._prefix}/{name}", record)
 
     async def _is_refused_twice(self) -> bool:
-        """Return whether the API would refuse a second contact of this person, so that a creation may be repeated.
+        """Return whether the API would refuse a second contact of this person.
 
-        The location matches by e-mail, phone number or both, and does not say which: a person with both keys is matched
-        either way. False if the token may not read the location.
+        Then a creation may be repeated. The location matches by e-mail, phone number or both, and does not say
+        which: a person with both keys is matched either way. False if the token may not read the location.
         """
         if not self._person.email or not self._person.phone:
             return False

@@ -1,4 +1,7 @@
-"""Internal. Decides which contact a person is, and which of its fields may be written. Pure."""
+"""Internal. Decides which contact a person is, and which fields may be written.
+
+The functions are pure.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,10 @@ def update_of(plan: FillPlan) -> ContactUpdate:
 
 
 def check_replace(replace: Collection[str]) -> frozenset[str]:
-    """Return the fields that may be replaced; raises :class:`InvalidRequest` for names of no field."""
+    """Return the fields that may be replaced.
+
+    Raises :class:`InvalidRequest` for names of no field.
+    """
     if isinstance(replace, str):
         raise InvalidRequest("replace", "takes a collection of field names, not text")
     known = set(ContactUpdate.__struct_fields__) - {"extra"}
@@ -130,7 +136,10 @@ def _addresses(contact: ContactRecord) -> list[str]:
 
 
 def _names_differ(contact: ContactRecord, wanted: ContactDraft) -> bool:
-    """Return whether the contact has another name. Parts of two names must not be mixed."""
+    """Return whether the contact has another name.
+
+    Parts of two names must not be mixed.
+    """
     if contact.name and not contact.first_name and not contact.last_name:
         return True
     for part in ("first_name", "last_name"):

@@ -22,7 +22,7 @@ from hl_async.transport.calls import Transport
 
 
 class ClientMemory:
-    """Internal. State that the resources of one client share, with its clones and locations."""
+    """Internal. State shared by one client's resources, clones and locations."""
 
     __slots__ = ("contexts", "details", "keeper", "key_space", "reading", "rules")
 
@@ -40,7 +40,10 @@ class ClientMemory:
         self.reading: dict[str, asyncio.Lock] = {}
 
     def context(self, location_id: str) -> RequestContext:
-        """Return the facts that complete the requests of a location, shared by all its `Location` objects."""
+        """Return the facts that complete a location's requests.
+
+        All its `Location` objects share them.
+        """
         found = self.contexts.get(location_id)
         if found is None:
             found = self.contexts[location_id] = RequestContext(location_id, self.rules)
@@ -112,7 +115,7 @@ class LocationRequester(Requester):
 
 
 def patience_of(at: LocationRequester) -> float:
-    """Return how many seconds a call may look for the result of a request without an answer."""
+    """Return how many seconds a call may look for an unanswered request's result."""
     timeout = at.options.timeout
     patience = at.keeper.settings.patience
     # A call must not look longer than its own timeout.

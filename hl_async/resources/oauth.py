@@ -1,4 +1,4 @@
-"""Tokens and installations: the three operations of the OAuth API, in both API versions.
+"""Tokens and installations: three OAuth operations, in both API versions.
 
 The version decides paths and key cases: camelCase paths and snake_case keys with ``2021-07-28``, hyphenated paths and
 camelCase keys with ``v3`` (docs/api-facts.md#api-oauth-v3). Answers are read in both cases.

@@ -1,4 +1,7 @@
-"""Create once: locks, records and patience around a request that must not be repeated blindly."""
+"""Create once: locks, records and patience around a request.
+
+The request must not be repeated blindly.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,10 @@ class OnceCall(Generic[D]):
                 self._give_up(step, look, doubt)
 
     async def _attempt(self, record: OnceRecord) -> tuple[D | None, OnceRecord, Exception | None]:
-        """Send once; return the document, or the doubt about it. A refusal is raised and forgotten."""
+        """Send once; return the document, or the doubt about it.
+
+        A refusal is raised and forgotten.
+        """
         sent = record
 
         async def mark() -> None:
@@ -207,7 +210,10 @@ def _is_taken(error: BadRequest) -> bool:
 async def create_estimate_once(
     at: LocationRequester, draft: EstimateDraft, key: str, body: EstimateDraft
 ) -> Estimate:
-    """Create the estimate of a key. The caller's `draft` identifies the content; `body` is sent."""
+    """Create the estimate of a key.
+
+    The caller's `draft` identifies the content; `body` is sent.
+    """
     check_key(key)
     content = fingerprint(encode(draft))
     name = f"{at.key_space}/estimate/{key}"
@@ -258,9 +264,10 @@ async def create_estimate_once(
 
 
 async def _learn_meta(at: LocationRequester, made: Estimate, contact_id: str) -> None:
-    """Find out whether lists return `meta`, without which a key is lost with its process.
+    """Find out whether lists return `meta`.
 
-    Done once per client and location. A failure here does not fail the creation.
+    Without it, a key is lost with its process. Done once per client and location. A failure here does not fail the
+    creation.
     """
     pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact_id}, limit=10, offset=0)
     with suppress(HighLevelError):
@@ -276,7 +283,7 @@ async def _learn_meta(at: LocationRequester, made: Estimate, contact_id: str) ->
 async def create_invoice_once(
     at: LocationRequester, draft: InvoiceDraft, key: str, body: InvoiceDraft
 ) -> Invoice:
-    """Create the invoice of a key. Its number identifies it, because invoices have no `meta`."""
+    """Create the invoice of a key, identified by its number: invoices have no `meta`."""
     check_key(key)
     own_number = draft.invoice_number if draft.invoice_number is not UNSET else None
     if own_number is None and not at.keeper.is_shared:
@@ -330,7 +337,10 @@ async def create_invoice_once(
 
 
 async def _reserve_number(at: LocationRequester, name: str, tried: set[str]) -> str:
-    """Return the next invoice number that no other key has; `tried` holds those of this key so far."""
+    """Return the next invoice number that no other key has.
+
+    `tried` holds those of this key so far.
+    """
     candidate = str((await at.call(op.GENERATE_INVOICE_NUMBER)).invoice_number)
     for _ in range(_NUMBERS):
         # Generating a number does not reserve it, so two keys could get the same one.

@@ -1,4 +1,7 @@
-"""Internal. Which step creates a document once: pure decisions from a record, a look and the time."""
+"""Internal. Which step creates a document once.
+
+Pure decisions from a record, a look and the time.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def next_step(
 
 
 def suspicious_since(record: OnceRecord | None, now: float, settle: float) -> float:
-    """Return the earliest creation time of a document that could be the one of this key."""
+    """Return the earliest creation time of a document that could be this key's."""
     begun = now - settle if record is None or record.sent_at is None else record.sent_at
     # The time of creation is on the API's clock, the other time on ours.
     return begun - _CLOCK_SKEW
@@ -117,12 +120,12 @@ def number_after(number: str) -> str:
 
 
 def lines_of(items: Sequence[Any] | None) -> list[tuple[Any, Any, Any]]:
-    """Return name, unit price and quantity of each line, which identify the lines of a document."""
+    """Return name, unit price and quantity of each line, which identify the lines."""
     return [(one.name, one.amount, one.qty) for one in items or ()]
 
 
 def looks_like(document: Any, draft: Any) -> bool:
-    """Return whether a document has the name, the currency, the contact and the lines of a draft."""
+    """Return whether a document has a draft's name, currency, contact and lines."""
     contact = document.contact_details
     lines = getattr(document, "items", None) or getattr(document, "invoice_items", None)
     # The total is left out, because the API rounds and adds automatic taxes: docs/api-facts.md#api-totals

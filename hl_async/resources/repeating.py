@@ -1,4 +1,7 @@
-"""Internal. Repetitions and races: an answer that was lost, and a document that another client changed."""
+"""Internal. Repetitions and races.
+
+An answer was lost, or another client changed a document.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ T = TypeVar("T")
 
 
 async def deleted(call: Awaitable[T], gone: T) -> T:
-    """Await a deletion. Return ``gone`` if an earlier attempt of the call deleted the document.
+    """Await a deletion; return ``gone`` if an earlier attempt of the call deleted.
 
     Args:
         call: The call.
@@ -32,7 +35,9 @@ async def deleted(call: Awaitable[T], gone: T) -> T:
 
 
 async def reached(call: Awaitable[T], read: Callable[[], Awaitable[T]], is_there: Callable[[T], bool]) -> T:
-    """Await a change of state. Return the document if an earlier attempt of the call changed it.
+    """Await a change of state.
+
+    Return the document if an earlier attempt of the call changed it.
 
     Args:
         call: The call.

@@ -1,4 +1,7 @@
-"""Internal. Turns an endpoint method into a call: ids into the path, altId to its place, one encoding of the body."""
+"""Internal. Turns an endpoint method into a call.
+
+Ids go into the path, altId to its place, and the body is encoded once.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,7 @@ class Requester:
         return RULE_NAMES - self._context.rules
 
     def learn(self, answer: Located, *days: tuple[object, str | None]) -> None:
-        """Keep the location's side of the date line, if days that were sent and answered show it."""
+        """Keep the location's side of the date line, if sent and answered days show it."""
         if self._context.reading is None and (offset := learn_offset(answer, *days)):
             self._context.learned = offset
 
@@ -167,7 +170,10 @@ class Requester:
         ids: tuple[str, ...] = (),
         options: CallOptions | None = None,
     ) -> Pager[Any]:
-        """Return a pager over a list operation; ``filters`` in the wire's spelling, ``ids`` of its path."""
+        """Return a pager over a list operation.
+
+        ``filters`` are in the wire's spelling, ``ids`` are those of its path.
+        """
         kept = {name: value for name, value in filters.items() if value is not None}
         # A wrong filter is refused by this call, and not by the first page.
         encode_query(kept)
@@ -182,7 +188,10 @@ class Requester:
     def _prepare(
         self, operation: Operation[Any], ids: tuple[str, ...], body: Body, query: Query
     ) -> tuple[str, str, bytes | None]:
-        """Return path, query and encoded body. Everything that can be refused is refused here."""
+        """Return path, query and encoded body.
+
+        Everything that can be refused is refused here.
+        """
         account, context = self._account, self._context
         path = operation.expand(*ids)
         alt = operation.alt
@@ -221,7 +230,10 @@ def _check_identity(operation: Operation[Any], answer: object, asked: str, respo
 
 
 def encode_query(query: Mapping[str, Any]) -> str:
-    """Percent-encode query parameters; dates as ``YYYY-MM-DD``, booleans in lower case, None left out."""
+    """Percent-encode query parameters.
+
+    Dates become ``YYYY-MM-DD``, booleans lower case; None is left out.
+    """
     if not isinstance(query, Mapping):
         raise InvalidRequest("query", f"takes a mapping, got {type(query).__name__}")
     for name in query:
@@ -255,7 +267,10 @@ def _text(name: str, value: object) -> str:
 
 
 def with_number(answer: R, name: str, operation: Operation[R]) -> R:
-    """Return the answer of a number generator. Raises :class:`DecodeError` if it has no number."""
+    """Return the answer of a number generator.
+
+    Raises :class:`DecodeError` if it has no number.
+    """
     if getattr(answer, name) is None:
         raise DecodeError("the answer holds no number", operation=operation.at)
     return answer

@@ -1,4 +1,4 @@
-"""Taxes by name, read from the documents of a location: the API has no route that lists them."""
+"""Taxes by name, read from a location's documents: no route lists them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Internal. Locks between processes: one per file, held by the kernel, gone with the process that holds it.
+"""Internal. Locks between processes: one per file, held by the kernel.
 
-`filelock` knows how each system locks a descriptor, Windows among them. The descriptor stays ours, so that the file can
-name its holder. Windows locks the first byte against reading too: the name stands behind it.
+They are gone with the process that holds them. `filelock` knows how each system locks a descriptor, Windows among
+them. The descriptor stays ours, so that the file can name its holder. Windows locks the first byte against reading
+too: the name stands behind it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""One Postgres database for tokens, rate budgets, journals and cursors: connections, tables, repetitions.
+"""One Postgres database for tokens, budgets, journals and cursors.
 
-Every subject in it is a :class:`Tables`: a few tables in the schema ``hl_async`` with a version of their own. They are
-made and upgraded at their first use. Needs the extra ``postgres`` (asyncpg), which only this module imports.
+It has connections, tables and repetitions. Every subject in it is a :class:`Tables`: a few tables in the schema
+``hl_async`` with a version of their own. They are made and upgraded at their first use. Needs the extra
+``postgres`` (asyncpg), which only this module imports.
 """
 
 from __future__ import annotations
@@ -151,7 +152,10 @@ class Database:
         raise room.problem(f"the Postgres database {self.name} {problem}")
 
     async def side_pool(self, room: Tables, size: int) -> Any:
-        """Return a pool of its own for connections that are held for long; it is closed with the database."""
+        """Return a pool of its own for connections that are held for long.
+
+        It is closed with the database.
+        """
         await self.run(room, _nothing)
         pool = await self._new_pool(size)
         self._side_pools.append(pool)
@@ -186,7 +190,7 @@ class Database:
         return pool
 
     async def _set_up(self, connection: Any, room: Tables) -> None:
-        """Make or upgrade the tables of ``room``, in one transaction and one process at a time."""
+        """Make or upgrade ``room``'s tables, in one transaction, one process at a time."""
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _SETUP_LOCK)
             # existing tables are not touched: a process that uses them may have fewer rights than their maker
@@ -233,17 +237,20 @@ async def _nothing(_: Any) -> None:
 
 
 def database_of(place: Database | Secret | str) -> tuple[Database, bool]:
-    """Return a database for an address, and whether it was made here, so that the caller has to close it."""
+    """Return a database for an address, and whether it was made here.
+
+    The caller closes one that was made here.
+    """
     return (place, False) if isinstance(place, Database) else (Database(place), True)
 
 
 def changed_rows(status: str) -> int:
-    """Return how many rows a statement changed, or returned, from the driver's words for it."""
+    """Return how many rows a statement changed or returned, by the driver's words."""
     return int(status.rsplit(" ", 1)[-1])
 
 
 def plain_text(value: Any) -> Any:
-    """Return a text as Postgres can hold it: without NUL, without half a surrogate pair."""
+    """Return text as Postgres can hold it: no NUL, no half of a surrogate pair."""
     # most texts are printable, and that check is the fast one
     if isinstance(value, str) and ("\x00" in value or not value.isprintable()):
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

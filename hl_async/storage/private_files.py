@@ -1,8 +1,8 @@
-"""Internal. Files and folders that only their owner may read: tokens, documents, reports about them.
+"""Internal. Files and folders that only their owner may read.
 
-The mode is set when the file is created, never afterwards: a file that is readable for a moment can be opened in that
-moment and read for as long as the other process likes. Files and folders that exist keep their mode. Windows has no
-such modes; there the folder's access list decides.
+They hold tokens, documents, and reports about them. The mode is set when the file is created, never afterwards: a
+file that is readable for a moment can be opened in that moment and read for as long as the other process likes.
+Files and folders that exist keep their mode. Windows has no such modes; there the folder's access list decides.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def open_private(
 
 
 def create_private(path: str | os.PathLike[str]) -> None:
-    """Create an empty file with mode 0600 unless `path` exists, for a library that opens it by name."""
+    """Create an empty file with mode 0600 unless `path` exists.
+
+    It is for a library that opens it by name.
+    """
     os.close(_open(os.fspath(path), os.O_RDWR | os.O_CREAT))
 
 

@@ -1,6 +1,7 @@
-"""Internal. SQL statements in files of their own, each under a comment that names it: ``-- name: known_items``.
+"""Internal. SQL statements in files of their own.
 
-Values are named too, as in ``where location = :location``. Other whole-line comments are for readers and are dropped.
+Each is under a comment that names it: ``-- name: known_items``. Values are named too, as in ``where location =
+:location``. Other whole-line comments are for readers and are dropped.
 """
 
 from __future__ import annotations
@@ -62,5 +63,5 @@ class NumberedQueries(Queries):
             self._orders[name] = order
 
     def bind(self, name: str, /, **values: Any) -> tuple[Any, ...]:
-        """Return a statement and its values in their order; values that it does not use are left out."""
+        """Return a statement and its values in order, without those that it does not use."""
         return (self._texts[name], *(values[value] for value in self._orders[name]))

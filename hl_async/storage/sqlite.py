@@ -1,7 +1,8 @@
-"""Internal. A SQLite file and the thread that works on it: one way to open, one way to write, one way to fail.
+"""Internal. A SQLite file and the thread that works on it.
 
-Token stores, journals and the cursors of change feeds differ in their tables only. Each file has a thread of its own,
-so the event loop never waits for a disk. Jobs that wait at the same time share one transaction and one sync.
+There is one way to open, one way to write, one way to fail. Token stores, journals and the cursors of change feeds
+differ in their tables only. Each file has a thread of its own, so the event loop never waits for a disk. Jobs that
+wait at the same time share one transaction and one sync.
 """
 
 from __future__ import annotations
@@ -160,7 +161,10 @@ class SqliteFile:
         await self._queue(lambda db: db.execute(statement).fetchone(), Access.OUTSIDE)
 
     def submit(self, act: Callable[[], T]) -> Future[T]:
-        """Call a function without the connection in the file's thread, behind the jobs that wait."""
+        """Call a function without the connection in the file's thread.
+
+        It runs behind the jobs that wait.
+        """
         with self._mutex:
             return self._running().threads.submit(act)
 
@@ -322,7 +326,7 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a file for durable writes. Transactions are those of the caller, not the driver's."""
+    """Open a file for durable writes; the caller, not the driver, makes transactions."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         connection.execute("pragma synchronous = full")
@@ -333,7 +337,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def peek(path: Path, query: str) -> list[tuple[Any, ...]]:
-    """Read rows of a file that another process may use; empty if it is not a readable database."""
+    """Read rows of a file that another process may use.
+
+    They are empty if it is not a readable database.
+    """
     try:
         # as a URI, so that a name may contain any character
         with contextlib.closing(

@@ -1,4 +1,4 @@
-"""Events about calls, attempts, waiting and tokens, and the observers that receive them.
+"""Events about calls, attempts, waiting and tokens, and their observers.
 
 Events of calls are built only for an observer, or for the log at DEBUG: senders ask :meth:`Telemetry.wants_calls`
 first. Events never hold tokens, request bodies or query strings. ``hl_async.telemetry.otel`` has an observer for

@@ -1,4 +1,7 @@
-"""Internal. Events about calls, attempts, waiting and tokens, without tokens, bodies or query strings."""
+"""Internal. Events about calls, attempts, waiting and tokens.
+
+They hold no tokens, bodies or query strings.
+"""
 
 from __future__ import annotations
 

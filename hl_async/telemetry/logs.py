@@ -1,4 +1,7 @@
-"""Internal. Events as lines of the ``hl_async`` logger: trouble at WARNING, news at INFO, calls at DEBUG."""
+"""Internal. Events as lines of the ``hl_async`` logger.
+
+Trouble is at WARNING, news at INFO, calls at DEBUG.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,7 @@ _LINES: Final[dict[type[Event], _Line]] = {
 
 
 def write(event: Event, to: logging.Logger = logger) -> None:
-    """Log an event if its level is on. The event itself is on the record, as ``hl_event``."""
+    """Log an event if its level is on. It is on the record, as ``hl_event``."""
     level, text = _LINES[type(event)]
     if to.isEnabledFor(level):
         # reasons quote errors of other libraries, and those may quote a request
@@ -114,7 +117,10 @@ def write(event: Event, to: logging.Logger = logger) -> None:
 
 
 class StderrHandler(_StreamHandler):
-    """Prints records on the `sys.stderr` of the moment, which a progress bar replaces while it is drawn."""
+    """A handler that prints records on the `sys.stderr` of the moment.
+
+    A progress bar replaces it while it is drawn.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print ``record``; see :class:`logging.Handler`."""
@@ -123,7 +129,9 @@ class StderrHandler(_StreamHandler):
 
 
 def log_to_stderr(level: str, form: str = _FORM) -> None:
-    """Print the package's log on stderr from a level on; a second call changes level and form only.
+    """Print the package's log on stderr from a level on.
+
+    A second call changes level and form only.
 
     Args:
         level: debug, info, warning or error, in any case.

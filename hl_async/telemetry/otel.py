@@ -1,9 +1,10 @@
-"""Events as OpenTelemetry spans and metrics, after the semantic conventions of HTTP clients. Needs the extra ``otel``.
+"""Events as OpenTelemetry spans and metrics, by the HTTP semantic conventions.
 
-One client span per call, named ``METHOD /path/{template}``, a child of whatever span was current when the call began.
-Every attempt and every pause is an event of it. Two things differ from the conventions on purpose: ``url.full`` is left
-out, because paths and queries name customers' documents, and ``url.template`` stands in its place; attempts are events
-of one span instead of spans of their own, because nine of ten waits are the rate budget's and belong to the call.
+Needs the extra ``otel``. One client span per call, named ``METHOD /path/{template}``, a child of whatever span was
+current when the call began. Every attempt and every pause is an event of it. Two things differ from the conventions
+on purpose: ``url.full`` is left out, because paths and queries name customers' documents, and ``url.template``
+stands in its place; attempts are events of one span instead of spans of their own, because nine of ten waits are
+the rate budget's and belong to the call.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ class _Credentials(Protocol):
 
 
 class Watched(Protocol):
-    """The part of a client that :meth:`OpenTelemetryObserver.watch` reads: :class:`~hl_async.HighLevel` has it."""
+    """The part of a client that :meth:`OpenTelemetryObserver.watch` reads.
+
+    :class:`~hl_async.HighLevel` has it.
+    """
 
     @property
     def governor(self) -> Any: ...
@@ -208,10 +212,11 @@ class OpenTelemetryObserver:
         )
 
     def watch(self, client: Watched) -> None:
-        """Report the rate budgets of this client too: free slots, the limit, waiting calls, the rest of the day.
+        """Report the rate budgets of this client too.
 
-        A location is looked at when one of its calls begins or ends, at most once per second, in the event loop; a
-        location that was quiet for an interval is left out.
+        They are free slots, the limit, waiting calls, and the rest of the day. A location is looked at when one of
+        its calls begins or ends, at most once per second, in the event loop; a location that was quiet for an
+        interval is left out.
         """
         self._watched = client
 
@@ -338,7 +343,10 @@ class OpenTelemetryObserver:
         return {**attributes, "hl.location": scope} if self._by_location else attributes
 
     def _sample(self, location: str) -> None:
-        """Look at a location's budget here, in the event loop: metrics are collected in another thread."""
+        """Look at a location's budget here, in the event loop.
+
+        Metrics are collected in another thread.
+        """
         if self._watched is None:
             return
         now = self._clock()
@@ -383,5 +391,8 @@ class OpenTelemetryObserver:
 
 
 def _error_type(status: int, error: str) -> str:
-    """Return the status of an answer that was an error, else the name of the exception, as the conventions say."""
+    """Return the status of an error answer, else the name of the exception.
+
+    The conventions say so.
+    """
     return str(status) if status >= 400 else error

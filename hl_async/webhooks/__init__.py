@@ -1,4 +1,4 @@
-"""Webhooks of HighLevel: verify the sender, decode typed events, dispatch them to handlers.
+"""Webhooks: verify the sender, decode typed events, dispatch them to handlers.
 
 HighLevel signs the raw body only. The timestamp and the delivery's id are inside it, so the signature is verified
 before anything is read. A delivery that is not signed, fresh and new raises an error. Needs the extra ``webhooks``::

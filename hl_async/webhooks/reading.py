@@ -56,7 +56,7 @@ def json_body(body: bytes) -> dict[str, Any]:
 
 
 def check_unique(body: bytes) -> None:
-    """Raise :class:`DeliveryUnreadable` if the body names a field of the envelope twice.
+    """Raise :class:`DeliveryUnreadable` if the body names an envelope's field twice.
 
     JSON readers differ in which of the two they use, so a signed body could mean two things.
     """

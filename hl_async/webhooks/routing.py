@@ -1,4 +1,4 @@
-"""Internal. Dispatches each delivery once to its handlers, and chooses the HTTP status of the answer."""
+"""Internal. Dispatches each delivery once, and chooses the HTTP status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Internal. Signatures of deliveries: headers, encodings and keys. The first key loads cryptography."""
+"""Internal. Signatures of deliveries: headers, encodings and keys.
+
+The first key loads cryptography.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
 
 
 def _signature(headers: Headers, name: str) -> str | None:
-    """Return the value of a header, or None if it is missing, empty or the literal ``N/A``."""
+    """Return a header's value, or None if it is missing, empty or the text ``N/A``."""
     # a set: proxies repeat a header, and the same value twice contradicts nothing
     found: set[str] = set()
     for raw, value in _pairs(headers):
@@ -100,7 +103,7 @@ def _missing_header(headers: Headers, legacy_keys: Sequence[str]) -> str:
 
 
 def _decoded(text: str, length: int | None) -> bytes:
-    """Decode canonical base64 only, so that each signature has exactly one accepted spelling."""
+    """Decode canonical base64 only: each signature has exactly one accepted spelling."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -182,7 +185,7 @@ def _load(key: str) -> Any:
 
 
 def prepare(keys: Sequence[str], legacy_keys: Sequence[str]) -> None:
-    """Load the keys now, so that an invalid key fails at start-up and no request waits for an import."""
+    """Load the keys now: an invalid one fails at start-up, and no request waits."""
     try:
         for key in keys:
             _ed25519(key)

@@ -1,4 +1,7 @@
-"""Internal. Verifies that a delivery is signed by HighLevel and fresh. The signature is checked first."""
+"""Internal. Verifies that a delivery is signed by HighLevel and fresh.
+
+The signature is checked first.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Changes of documents since the last look: sent, viewed, accepted, paid, edited, deleted.
+"""Changes of documents since the last look.
 
-The API has no event for estimates. A :class:`ChangeFeed` reads lists within a stated share of the rate budget, compares
-each document with its last state, and yields the differences::
+Documents are sent, viewed, accepted, paid, edited, deleted. The API has no event for estimates. A
+:class:`ChangeFeed` reads lists within a stated share of the rate budget, compares each document with its last
+state, and yields the differences::
 
     async for change in shop.estimates.changes(cursor=SqliteCursors("watch.db")):
         print(change.kind, change.document_id)

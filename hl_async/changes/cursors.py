@@ -1,4 +1,7 @@
-"""Internal. Positions of feeds and the last states of documents, in memory or in a file that survives restarts."""
+"""Internal. Positions of feeds and the last states of documents.
+
+They are kept in memory, or in a file that survives restarts.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,14 @@ _STATEMENTS: Final = Queries(__name__, "sqlite.sql")
 
 @runtime_checkable
 class CursorStore(Protocol):
-    """Keeps the states of feeds. A feed's name holds its location, so a cursor never serves another one.
+    """A store of the states of feeds.
 
-    Errors are :class:`~hl_async.errors.CursorError`. Every method may be repeated.
+    A feed's name holds its location, so a cursor never serves another one. Errors are
+    :class:`~hl_async.errors.CursorError`. Every method may be repeated.
     """
 
     async def lease(self, feed: str, holder: str, seconds: float) -> bool:
-        """Hold the feed for `seconds`, or renew the hold; False while another holder has it."""
+        """Hold the feed for `seconds`, or renew the hold; False while another holds it."""
         ...
 
     async def release(self, feed: str, holder: str) -> None:
@@ -59,7 +63,9 @@ class CursorStore(Protocol):
 
 
 class MemoryCursors:
-    """Feeds of this process, which end with it. For tests, and for jobs that only look while they run.
+    """Feeds of this process, which end with it.
+
+    They are for tests, and for jobs that only look while they run.
 
     Args:
         wall: The time of day in seconds, by which leases end.

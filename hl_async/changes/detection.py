@@ -1,4 +1,7 @@
-"""Internal. How two looks at one document differ. Pure: no clock, no network, no store."""
+"""Internal. How two looks at one document differ.
+
+Pure: no clock, no network, no store.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,10 @@ def observe(document: Estimate | Invoice, passed: int) -> Seen:
 
 
 def is_stale(previous: Seen, current: Seen) -> bool:
-    """Return whether ``current`` was read from a copy older than ``previous``: lists may lag behind writes."""
+    """Return whether ``current`` was read from a copy older than ``previous``.
+
+    Lists may lag behind writes.
+    """
     return bool(previous.updated and current.updated and current.updated < previous.updated)
 
 
@@ -180,7 +186,7 @@ def change_of(
 
 
 def content_digest(document: Estimate | Invoice) -> str:
-    """Digest the fields that people edit; equal amounts are equal however they are written."""
+    """Digest the fields people edit; equal amounts give one digest in any spelling."""
     content = [_canonical(getattr(document, name, None)) for name in _CONTENT]
     return hashlib.blake2b(msgspec.json.encode(content), digest_size=12).hexdigest()
 

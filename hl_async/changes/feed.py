@@ -1,4 +1,7 @@
-"""Internal. The feed: reads pages within its share of the rate budget and yields the differences."""
+"""Internal. The feed: reads pages within its share of the rate budget.
+
+It yields the differences.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,7 @@ class FeedSource(Protocol):
 
 
 class ChangeFeed:
-    """The changes of a location's estimates or invoices, as an endless asynchronous iterator.
+    """The changes of a location's estimates or invoices, as an endless iterator.
 
     Get one from ``shop.estimates.changes()``. A document's changes are remembered when the next document's are asked
     for. What the reader did not finish is reported again after a restart, with the same ``Change.id``. Nothing is
@@ -166,9 +169,10 @@ class ChangeFeed:
         return self.seconds_per_pass
 
     def push(self, document: Estimate | Invoice) -> None:
-        """Feed a document that arrived by another way, such as a webhook. It is compared like one that was read.
+        """Feed a document that arrived by another way, such as a webhook.
 
-        Of more than 1,000 that wait, the oldest are dropped: the lists show them within a pass.
+        It is compared like one that was read. Of more than 1,000 that wait, the oldest are dropped: the lists show
+        them within a pass.
         """
         self._pushed.append(document)
         self._wake.set()
@@ -177,11 +181,17 @@ class ChangeFeed:
         return self.endless()
 
     def endless(self) -> AsyncGenerator[Change, None]:
-        """Iterate until :meth:`stop`; for ``contextlib.aclosing``, which releases the lease at once."""
+        """Iterate until :meth:`stop`.
+
+        ``contextlib.aclosing`` around it releases the lease at once.
+        """
         return self._run(once=False)
 
     def once(self) -> AsyncGenerator[Change, None]:
-        """Iterate until one pass is complete: for cron jobs, with a cursor that survives them."""
+        """Iterate until one pass is complete.
+
+        It is for cron jobs, with a cursor that survives them.
+        """
         return self._run(once=True)
 
     async def _run(self, *, once: bool) -> AsyncGenerator[Change, None]:
@@ -297,7 +307,7 @@ class ChangeFeed:
                 await self._leased()
 
     def _older(self, since: float) -> float:
-        """Return when an older copy was first read; 0 once it has been there for too long to be a lag."""
+        """Return when an older copy was first read; 0 if that is too long ago for a lag."""
         now = self._wall()
         return 0.0 if since and now - since >= self._policy.lag else since or now
 
@@ -313,7 +323,7 @@ class ChangeFeed:
         return look
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Make one request within the share; None, after a pause, if it failed temporarily."""
+        """Make one request within the share; None, after a pause, if it failed for now."""
         clock = asyncio.get_running_loop().time
         gap = 1 / (self._policy.share * self._source.rate())
         if self._next_request is None:
@@ -386,7 +396,10 @@ class _Verdict(NamedTuple):
 
 
 def _verdict(previous: Seen, current: Seen, older: Callable[[float], float]) -> _Verdict:
-    """Compare two looks. A copy with an older time is a list that lags behind, until it has lagged for too long."""
+    """Compare two looks.
+
+    A copy with an older time is a list that lags behind, until it has lagged for too long.
+    """
     if is_stale(previous, current):
         # An older copy would report a change backwards, and the next look would report it forwards again.
         since = older(previous.older)
@@ -404,7 +417,10 @@ def compared(
     is_pass: bool,
     older: Callable[[float], float],
 ) -> tuple[dict[str, list[Change]], dict[str, Seen]]:
-    """Compare a page with the last states; returns changes by document, the oldest first, and the rows to store."""
+    """Compare a page with the last states.
+
+    Returns changes by document, the oldest first, and the rows to store.
+    """
     found: dict[str, list[Change]] = {}
     rows: dict[str, Seen] = {}
     has_known_after = False

@@ -1,7 +1,8 @@
-"""Internal. Reading a list to its end while it shifts: the next page, and the end of a pass. Pure.
+"""Internal. Reading a list to its end while it shifts.
 
-Pages overlap. A document that is deleted while a pass runs moves all later ones up by one, so that the next offset
-would skip one; the overlap shows it, and the pass steps back until it meets a document that it knows.
+It finds the next page, and the end of a pass. Pure. Pages overlap. A document that is deleted while a pass runs
+moves all later ones up by one, so that the next offset would skip one; the overlap shows it, and the pass steps
+back until it meets a document that it knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Internal. Cursors in Postgres: one watch for the workers of many hosts. Needs the extra ``postgres`` (asyncpg)."""
+"""Internal. Cursors in Postgres: one watch for the workers of many hosts.
+
+Needs the extra ``postgres`` (asyncpg).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Internal. Cursors in a database, above the statements that differ between SQLite and Postgres."""
+"""Internal. Cursors in a database.
+
+They stand above the statements that differ between SQLite and Postgres.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,10 @@ def _by_id(rows: Sequence[Any]) -> dict[str, Seen]:
 
 
 def _read(decode: Callable[[bytes], T], stored: bytes) -> T:
-    """Decode a stored value. A new beginning in its place would lose changes without a word."""
+    """Decode a stored value.
+
+    A new beginning in its place would lose changes without a word.
+    """
     try:
         return decode(stored)
     except (msgspec.DecodeError, UnicodeDecodeError):

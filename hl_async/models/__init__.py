@@ -1,4 +1,4 @@
-"""Every struct of the package: requests are strict, answers are tolerant, money is Decimal."""
+"""Every struct of the package: strict requests, tolerant answers, Decimal money."""
 
 from __future__ import annotations
 

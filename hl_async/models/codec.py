@@ -1,4 +1,7 @@
-"""Internal. Decodes bytes to structs, with a tolerant second pass, and encodes bodies once per call."""
+"""Internal. Decodes bytes to structs, with a tolerant second pass.
+
+It encodes bodies once per call.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,14 @@ def encode(value: Any) -> bytes:
 
 
 def alt_prefix(location_id: str) -> bytes:
-    """Return the start of a JSON object that names the location, without its closing brace."""
+    """Return the start of a JSON object naming the location, without a closing brace."""
     return _encoder.encode({"altId": location_id, "altType": "location"})[:-1]
 
 
 def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix: bytes) -> bytes:
-    """Encode a request body once, with ``prefix`` (see :func:`alt_prefix`) in front of its members.
+    """Encode a request body once, with ``prefix`` in front of its members.
+
+    See :func:`alt_prefix`.
 
     Args:
         body: A struct, a mapping in the wire's spelling, or the text of a JSON object as bytes.
@@ -88,11 +93,12 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
 
 
 def decoder(response: type[T] | None) -> Callable[[bytes], T]:
-    """Return a decoder for ``response``. For None, the decoder accepts any body and returns None.
+    """Return a decoder for ``response``.
 
-    Well-formed answers take one exact pass. Others are decoded again tolerantly: numbers as text and the reverse, raw
-    control characters and half characters inside strings, broken timestamps as None. Amounts are never guessed. The
-    decoder raises :class:`DecodeError` with the path inside the document.
+    For None, the decoder accepts any body and returns None. Well-formed answers take one exact pass. Others are
+    decoded again tolerantly: numbers as text and the reverse, raw control characters and half characters inside
+    strings, broken timestamps as None. Amounts are never guessed. The decoder raises :class:`DecodeError` with the
+    path inside the document.
     """
     if response is None:
         return lambda body: None  # type: ignore[return-value]
@@ -135,7 +141,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:
-    """Return the documents under ``name`` in the answer of a list, like :func:`json_object`."""
+    """Return the documents under ``name`` in a list's answer, like `json_object`."""
     page = json_object(body).get(name or "") or []
     if isinstance(page, list) and all(isinstance(one, dict) for one in page):
         return page
@@ -162,7 +168,10 @@ def _whole_characters(escape: re.Match[bytes]) -> bytes:
 
 
 def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
-    """Run the tolerant second pass. Raises :class:`DecodeError` with the text of the last failure."""
+    """Run the tolerant second pass.
+
+    Raises :class:`DecodeError` with the text of the last failure.
+    """
     try:
         document = _document(body)
         reshape = getattr(response, "__reshape__", None)
@@ -189,12 +198,18 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
 
 @cache
 def _shape(kind: Any) -> inspect.Type:
-    """Return the structure of a type. It is cached, because the inspection takes longer than decoding a page."""
+    """Return the structure of a type.
+
+    It is cached, because the inspection takes longer than decoding a page.
+    """
     return inspect.type_info(kind)
 
 
 def _coerce(value: Any, kind: inspect.Type) -> Any:
-    """Adapt ``value`` to ``kind`` if nothing is lost. Other values stay unchanged, and ``convert`` refuses them."""
+    """Adapt ``value`` to ``kind`` if nothing is lost.
+
+    Other values stay unchanged, and ``convert`` refuses them.
+    """
     if isinstance(kind, inspect.UnionType):
         return _fit_union(value, kind)
     if isinstance(kind, inspect.StructType):
@@ -213,7 +228,10 @@ def _coerce(value: Any, kind: inspect.Type) -> Any:
 
 
 def _fit_entry(value: Any, kind: inspect.StructType) -> Any:
-    """Convert one document of a page. Most need no adaptation, and trying that first is ten times as fast."""
+    """Convert one document of a page.
+
+    Most need no adaptation, and trying that first is ten times as fast.
+    """
     try:
         return msgspec.convert(value, kind.cls, strict=False)
     except (msgspec.ValidationError, ValueError):

@@ -89,7 +89,7 @@ class BusinessDetails(Part):
 
 
 def declared_values(values: list[Any]) -> list[Any]:
-    """Return custom values as a request declares them: text (docs/api-facts.md#api-custom-fields).
+    """Return custom values as text for requests: docs/api-facts.md#api-custom-fields.
 
     Answers hold objects with a name, a key and a value; the value goes back.
     """

@@ -70,7 +70,10 @@ def _zone(name: str) -> tzinfo | None:
 
 
 def instant_of(text: str | None) -> datetime | None:
-    """Return the moment in a date-time of the API; None for a plain day, and for text that is neither."""
+    """Return the moment in a date-time of the API; None for any other text.
+
+    A plain day is not a moment.
+    """
     # A plain day has no zone, so it stays a day and is not turned into midnight in UTC.
     if not text or len(text) <= len("2026-01-01"):
         return None
@@ -136,7 +139,10 @@ def _local_day(moment: datetime, other: datetime | None, known: tzinfo | None) -
 
 
 def _day_start(utc: datetime) -> tuple[datetime, bool] | None:
-    """Return the midnight that `utc` is, or ends a day before, and which of the two; None if it is neither."""
+    """Return the midnight that `utc` is, or ends a day before, and which of the two.
+
+    None if it is neither.
+    """
     # The end of a day was measured with .999 milliseconds. A whole second before midnight is read as well.
     for ends, edge in ((False, utc), (True, utc + _TICK), (True, utc + timedelta(seconds=1))):
         edge = edge.replace(microsecond=edge.microsecond // 1000 * 1000)
@@ -146,7 +152,7 @@ def _day_start(utc: datetime) -> tuple[datetime, bool] | None:
 
 
 def _offsets(edge: datetime, other: datetime | None, known: tzinfo | None) -> tuple[timedelta, ...]:
-    """Return the offsets at which `edge` is a midnight, narrowed by all that is known."""
+    """Return the offsets at which `edge` is a midnight, narrowed by the known facts."""
     offsets = _BY_TIME.get(edge.hour * 3600 + edge.minute * 60, ())
     if len(offsets) < 2:
         return offsets
@@ -163,14 +169,17 @@ def _offsets(edge: datetime, other: datetime | None, known: tzinfo | None) -> tu
 
 
 def _bounds_a_day(local: datetime, utc: datetime, known: tzinfo) -> bool:
-    """Return whether a moment is the first or the last one of a local day, where a day may begin at 01:00."""
+    """Return whether a moment is the first or the last one of a local day.
+
+    A day may begin at 01:00.
+    """
     step = timedelta(seconds=1)
     day = local.date()
     return (utc - _TICK).astimezone(known).date() != day or (utc + step).astimezone(known).date() != day
 
 
 def readings(text: str) -> str:
-    """Return the offsets that an answer's date may have, or an empty text if it has one reading."""
+    """Return the offsets an answer's date may have; an empty text for one reading."""
     moment = instant_of(text)
     start = _day_start(moment.astimezone(UTC)) if moment is not None else None
     offsets = _offsets(start[0], None, None) if start is not None else ()
@@ -180,7 +189,10 @@ def readings(text: str) -> str:
 
 
 def offset_of(day: date, text: str | None) -> str | None:
-    """Return the offset, such as ``+13:00``, at which a date of an answer is the `day` that was sent."""
+    """Return the offset at which a date of an answer is the `day` that was sent.
+
+    It looks like ``+13:00``.
+    """
     moment = instant_of(text)
     bound = _day_start(moment.astimezone(UTC)) if moment is not None else None
     if bound is None or day == date.max:
@@ -195,14 +207,20 @@ def offset_of(day: date, text: str | None) -> str | None:
 
 
 def today(timezone: str | None, now: datetime) -> date:
-    """Return the location's today; without a time zone, the latest day that has begun everywhere."""
+    """Return the location's today.
+
+    Without a time zone, it is the latest day that has begun everywhere.
+    """
     known = _zone(timezone) if timezone else None
     # The API refuses an issue date in the future at the location: docs/api-facts.md#api-issue-date
     return now.astimezone(known).date() if known is not None else (now - _WEST).astimezone(UTC).date()
 
 
 def latest_today(timezone: str | None, now: datetime) -> date:
-    """Return the location's today; without a time zone, the latest day that has begun anywhere."""
+    """Return the location's today.
+
+    Without a time zone, it is the latest day that has begun anywhere.
+    """
     known = _zone(timezone) if timezone else None
     # A check that knew only UTC would refuse days that have begun in the east.
     return now.astimezone(known).date() if known is not None else (now + _EAST).astimezone(UTC).date()

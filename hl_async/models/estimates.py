@@ -113,7 +113,7 @@ class EstimateUpdate(EstimateDraft, frozen=True):
 
 
 class EstimateDraftChanges(TypedDict, total=False):
-    """Fields of a new estimate beside its expiry date, for ``template.to_estimate()``."""
+    """Fields of a new estimate beside its expiry date, for `template.to_estimate()`."""
 
     name: str
     currency: str

@@ -1,4 +1,4 @@
-"""Internal. Deposits and instalments: parts of a total that add up to it, to the cent."""
+"""Internal. Deposits and instalments: parts that add up to a total, to the cent."""
 
 from __future__ import annotations
 

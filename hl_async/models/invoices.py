@@ -41,7 +41,10 @@ else:
 
 
 def _number_text(value: str | float | None) -> str | None:
-    """Return a document number as text: ``19`` and ``19.0`` are "19", "000117" keeps its zeros."""
+    """Return a document number as text.
+
+    ``19`` and ``19.0`` are "19", "000117" keeps its zeros.
+    """
     if value is None or isinstance(value, str):
         return value
     # Answers declare a number and show text: docs/api-facts.md#api-number-types

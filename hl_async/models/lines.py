@@ -209,7 +209,10 @@ def _line_of(value: Any, path: str, *, attachments: bool) -> LineItem:
 
 
 def lines_for_request(lines: Any, currency: str, *, attachments: bool = False) -> Any:
-    """Return lines with those of answers converted for a request. Other types than lists are left to the check."""
+    """Return lines with those of answers converted for a request.
+
+    Other types than lists are left to the check.
+    """
     if not isinstance(lines, list | tuple):
         return lines
     return [

@@ -17,9 +17,10 @@ _TWICE: Final = frozenset(("09:59", "10:00", "10:59", "11:00"))
 
 
 class Located(Answer, kw_only=True):
-    """A document of one location. `timezone` is the location's, as far as the client knows it.
+    """A document of one location.
 
-    It is not part of the API: the client adds it, and an export keeps it as ``locationTimezone``.
+    `timezone` is the location's, as far as the client knows it. It is not part of the API: the client adds it, and
+    an export keeps it as ``locationTimezone``.
     """
 
     timezone: str | None = field(name="locationTimezone", default=None)
@@ -40,7 +41,7 @@ class Located(Answer, kw_only=True):
 
 
 def has_unread_date(document: Located) -> bool:
-    """Return whether a date of a document is ambiguous without the location's time zone."""
+    """Return whether a document's date is ambiguous without the location's time zone."""
     return any(
         getattr(document, f"{name}_date_text", None) and getattr(document, f"{name}_date", None) is None
         for name in ("issue", "expiry", "due")
@@ -48,7 +49,7 @@ def has_unread_date(document: Located) -> bool:
 
 
 def learn_offset(answer: Located, *days: tuple[object, str | None]) -> str | None:
-    """Return the location's offset, learned from days that were sent and the texts the API answered.
+    """Return the location's offset, learned from sent days and the API's texts.
 
     Only a text with several readings teaches something. The answer is read by the offset from then on.
     """

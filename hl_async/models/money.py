@@ -1,4 +1,4 @@
-"""Internal. Exact amounts: limits of a Decimal on the wire, and the rounding of a document's total.
+"""Internal. Exact amounts: limits of a Decimal on the wire, rounding of a total.
 
 Rules of the total: a line is ``amount * qty``, rounded half up to the currency's minor unit. The discount and each
 exclusive tax are rounded the same way, once, on the sum they apply to. The total is the sum of the rounded parts
@@ -51,9 +51,10 @@ def _unit(currency: str) -> Decimal:
 
 
 def is_sound(value: Decimal) -> bool:
-    """Return whether a number is finite, has at most 28 digits and a magnitude between 1e-12 and 1e16.
+    """Return whether a number is finite and has at most 28 digits.
 
-    Without this limit ``Decimal("1e999999")``, a few bytes on the wire, costs minutes of work in ``int()``.
+    Its magnitude must also be between 1e-12 and 1e16. Without these limits ``Decimal("1e999999")``, a few bytes on
+    the wire, costs minutes of work in ``int()``.
     """
     try:
         return _plus(value).is_finite()
@@ -65,9 +66,10 @@ _UNSOUND: Final = "is not finite, has more than 28 digits, or has an exponent ou
 
 
 def guard(*values: Decimal | None) -> None:
-    """Raise :class:`InvalidRequest`, a ValueError, for a Decimal that :func:`is_sound` refuses.
+    """Raise :class:`InvalidRequest` for a Decimal that :func:`is_sound` refuses.
 
-    Other types pass: floats and text of a caller are converted when the request is built.
+    The error is a ValueError. Other types pass: floats and text of a caller are converted when the request is
+    built.
     """
     if not _all_sound(values):
         raise InvalidRequest("number", _UNSOUND)
@@ -127,7 +129,7 @@ def guard_document(
 def _document_is_sound(
     items: Iterable[_Line] | None, discount: _Reduction | None, amounts: Iterable[Any]
 ) -> bool:
-    """Check a document without extra calls and lists. Every decoded document passes here."""
+    """Check a document without extra calls and lists: each decoded one passes here."""
     for value in amounts:
         if value is not None and not _plus(value).is_finite():
             return False
@@ -160,7 +162,10 @@ def rounded(value: Decimal, currency: str) -> Decimal:
 
 
 class PricedLine(Protocol):
-    """A line with unit price and quantity, as the total needs it. ``taxes`` with a percentage ``rate`` are optional."""
+    """A line with unit price and quantity, as the total needs it.
+
+    ``taxes`` with a percentage ``rate`` are optional.
+    """
 
     @property
     def amount(self) -> Any: ...

@@ -1,4 +1,7 @@
-"""Internal. Token grants and installed locations, under both API versions and both key cases."""
+"""Internal. Token grants and installed locations, in both API versions.
+
+They come in both key cases.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class TokenGrant(Answer, repr_omit_defaults=True):
 
     @staticmethod
     def __reshape__(document: Any) -> Any:
-        """Convert the snake_case keys of the older version to camelCase: docs/api-facts.md#api-oauth-v3."""
+        """Convert the snake_case keys of the older version to camelCase.
+
+        See docs/api-facts.md#api-oauth-v3.
+        """
         if not isinstance(document, dict):
             return document
         return {_camel(name): value for name, value in document.items()}

@@ -1,4 +1,7 @@
-"""Internal. Models as plain data: dictionaries, JSON and copies, for queues, logs and notebooks."""
+"""Internal. Models as plain data: dictionaries, JSON and copies.
+
+They are for queues, logs and notebooks.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Plain:
-    """Methods that all models share. Keys are spelled as on the wire, amounts stay exact."""
+    """Methods of all models. Keys are spelled as on the wire, amounts stay exact."""
 
     __slots__ = ()
 

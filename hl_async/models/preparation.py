@@ -1,7 +1,7 @@
-"""Internal. Completes and checks a request body before it is encoded, and binds it to its location.
+"""Internal. Completes and checks a body before it is encoded.
 
-Resources and bulk planning call the same function. Requirements that were measured on the live API are the rules in
-`hl_async.models.rules`. Each can be switched off.
+It binds the body to its location. Resources and bulk planning call the same function. Requirements that were
+measured on the live API are the rules in `hl_async.models.rules`. Each can be switched off.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def prepared(body: B, context: RequestContext, *, keep: bool = False) -> B:
 def check_location(
     members: Mapping[str, Any], context: RequestContext, path: str = "body"
 ) -> Collection[str]:
-    """Return the keys that name the location; refuse another location than the request's own."""
+    """Return the keys that name the location; refuse another than the request's own."""
     named = [name for name in _LOCATION_NAMES if name in members]
     for name in named:
         value = members[name]
@@ -159,7 +159,7 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
 
 
 def _with(body: B, **changes: Any) -> B:
-    """Return a copy without building it again: its fields were checked, and so are the changes."""
+    """Return a copy without building it again: fields and changes were checked."""
     # structs.replace() would run every check again.
     clone = copy.copy(body)
     for name, value in changes.items():
@@ -171,7 +171,7 @@ def _with(body: B, **changes: Any) -> B:
 
 
 def _estimate(body: EstimateDraft, context: RequestContext) -> EstimateDraft:
-    """Complete and check an estimate. Every call passes here, so cheap conditions are tested before the rules."""
+    """Complete and check an estimate. Cheap conditions are tested before the rules."""
     rules = context.rules
     changes: dict[str, Any] = {}
     name, title, issued = body.name, body.title, body.issue_date
@@ -316,7 +316,7 @@ def _attachments(body: Any, context: RequestContext) -> Any:
 
 
 def _tips(body: Any, context: RequestContext) -> Any:
-    """Write percentages of tips as text, as they are declared: docs/api-facts.md#api-open-shapes."""
+    """Write percentages of tips as text: docs/api-facts.md#api-open-shapes."""
     tips = body.tips_configuration
     if tips is UNSET or not tips.tips_percentage:
         return body
@@ -333,7 +333,7 @@ def _own_location(body: Any, context: RequestContext) -> Any:
 
 
 def _details(body: Any, context: RequestContext) -> Any:
-    """Add the location to the nested details, where the API requires it too: docs/api-facts.md#api-alt."""
+    """Add the location to nested details that need it: docs/api-facts.md#api-alt."""
     details = body.send_estimate_details
     if details is UNSET:
         return body
@@ -397,7 +397,7 @@ def _text(body: bytes, context: RequestContext, keep: bool) -> bytes:
 
 
 def _lacks_location(details: Mapping[str, Any], context: RequestContext) -> bool:
-    """Return whether nested details need the location, which the API requires there too: docs/api-facts.md#api-alt."""
+    """Return whether nested details need the location: docs/api-facts.md#api-alt."""
     return not check_location(details, context, f"body.{_NESTED}") and context.location_id is not None
 
 

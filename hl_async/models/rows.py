@@ -51,7 +51,7 @@ LINE_COLUMNS: Final[dict[str, type]] = {
 
 
 def columns_of(per: Literal["document", "line"]) -> dict[str, type]:
-    """Return the columns of rows per document or per line, with the type of their cells."""
+    """Return the columns of rows per document or line, with their cells' types."""
     return DOCUMENT_COLUMNS if per == "document" else {**DOCUMENT_COLUMNS, **LINE_COLUMNS}
 
 

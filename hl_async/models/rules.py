@@ -1,8 +1,8 @@
-"""Internal. Rules of the client that rest on observations of the live API, not on its specification.
+"""Internal. Rules that rest on observations of the live API.
 
-Each completes a request or refuses it before it is sent. When the API changes, a rule is switched off by name:
-``ClientConfig(rules_off={"name_at_most_40"})``, or ``HL_RULES_OFF=name_at_most_40`` in the environment. The sandbox has
-its own table with the same names.
+The specification does not state them. Each completes a request or refuses it before it is sent. When the API
+changes, a rule is switched off by name: ``ClientConfig(rules_off={"name_at_most_40"})``, or
+``HL_RULES_OFF=name_at_most_40`` in the environment. The sandbox has its own table with the same names.
 """
 
 from __future__ import annotations

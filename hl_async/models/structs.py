@@ -29,7 +29,7 @@ class Part(
 
 
 def typed_entries(entries: list[Any] | None, kind: type[Part]) -> list[Any] | None:
-    """Return a list in which each mapping that `kind` describes completely is a `kind`.
+    """Return a list in which each mapping that `kind` describes fully is a `kind`.
 
     Other entries stay unchanged.
     """

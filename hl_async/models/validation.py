@@ -1,9 +1,9 @@
-"""Internal. Strict requests: each field of a body is checked when it is built, before anything is sent.
+"""Internal. Strict requests: each field is checked when a body is built.
 
-A checker is compiled once per type, from its annotations. Amounts may be Decimal, int, numeric text or float; a float
-counts as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused, because its day depends on a time
-zone. Mappings are checked down to the last entry, and values without a form in JSON are refused. Errors name the field
-in the caller's spelling.
+Nothing is sent before. A checker is compiled once per type, from its annotations. Amounts may be Decimal, int,
+numeric text or float; a float counts as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused,
+because its day depends on a time zone. Mappings are checked down to the last entry, and values without a form in
+JSON are refused. Errors name the field in the caller's spelling.
 """
 
 from __future__ import annotations
@@ -131,7 +131,10 @@ UserId: TypeAlias = Annotated[str, Constraint(_user_id)]
 
 
 class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", repr_omit_defaults=True):
-    """A request body, or a part of one. Fields without a default are required by the API."""
+    """A request body, or a part of one.
+
+    Fields without a default are required by the API.
+    """
 
     _null_is_data: ClassVar[bool] = True
 
@@ -173,7 +176,10 @@ def _anything(value: Any, path: str) -> Any:
 
 
 def amount_of(value: Any, path: str) -> Decimal:
-    """Return an amount as a Decimal. Raises :class:`InvalidRequest` with `path` for another value."""
+    """Return an amount as a Decimal.
+
+    Raises :class:`InvalidRequest` with `path` for another value.
+    """
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -207,7 +213,7 @@ def _text(value: Any, path: str) -> Any:
 
 
 def check_text(value: str, path: str) -> None:
-    """Refuse text with half a character, such as text cut between the two UTF-16 halves of an emoji."""
+    """Refuse text with half a character, such as one UTF-16 half of an emoji."""
     try:
         if not value.isascii():
             value.encode()
@@ -239,7 +245,10 @@ def _moment(value: Any, path: str) -> Any:
 
 
 def check_mapping(value: Any, path: str) -> Any:
-    """Return ``value`` if it is a mapping that JSON can represent. The error names the place of a wrong value."""
+    """Return ``value`` if it is a mapping that JSON can represent.
+
+    The error names the place of a wrong value.
+    """
     if not isinstance(value, Mapping):
         raise InvalidRequest(path, f"takes a mapping, got {type(value).__name__}")
     _check_entry(value, path, set())
@@ -247,7 +256,10 @@ def check_mapping(value: Any, path: str) -> Any:
 
 
 def plain_form(value: Any) -> Any:
-    """Return a plain form of a type that the encoder does not know, such as a subclass or a mapping."""
+    """Return a plain form of a type that the encoder does not know.
+
+    It is a subclass or a mapping, for example.
+    """
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, str):
@@ -259,7 +271,7 @@ def plain_form(value: Any) -> Any:
 
 
 def _check_entry(value: Any, path: str, around: set[int]) -> None:
-    """Check a value inside a mapping; ``around`` holds the ids of the containers around it."""
+    """Check a value inside a mapping; ``around`` holds the ids of its containers."""
     if isinstance(value, str):
         check_text(value, path)
     elif isinstance(value, Mapping | list | tuple):
@@ -326,7 +338,10 @@ def _list_of(kind: Any) -> Check:
 
 
 def _struct_of(kind: type[msgspec.Struct]) -> Check:
-    """Return the checker of a struct. Requests are checked already; parts shared with answers are checked here."""
+    """Return the checker of a struct.
+
+    Requests are checked already; parts shared with answers are checked here.
+    """
     own = issubclass(kind, Request)
     article = "an" if kind.__name__[0] in "AEIO" else "a"
 
@@ -352,7 +367,7 @@ def _struct_of(kind: type[msgspec.Struct]) -> Check:
 
 
 def _is_empty_part(value: Any) -> bool:
-    """Tell whether `value` is a part of a document that says nothing, which goes out as ``{}``."""
+    """Return whether `value` is a part of a document without content, sent as ``{}``."""
     return (
         isinstance(value, msgspec.Struct) and value.__struct_config__.omit_defaults and value == type(value)()
     )

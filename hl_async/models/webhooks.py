@@ -143,7 +143,10 @@ class UnknownEvent(WebhookEvent, kw_only=True):
 # lenient where the events are strict: a delivery with one odd field is still acknowledged, or it would be sent again
 # for days
 class Envelope(msgspec.Struct, kw_only=True, frozen=True):
-    """The envelope of an event. Ids that are not text, and times that are not valid, count as missing."""
+    """The envelope of an event.
+
+    Ids that are not text, and times that are not valid, count as missing.
+    """
 
     type: str | None = None
     timestamp: Any = None
@@ -187,7 +190,10 @@ APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
 
 
 def moment(value: Any) -> datetime | None:
-    """Return a timestamp of the envelope: ISO 8601 (UTC without a zone), or seconds or milliseconds as a number."""
+    """Return a timestamp of the envelope.
+
+    It is ISO 8601 (UTC without a zone), or seconds or milliseconds as a number.
+    """
     # True is an int in Python, and would be the first second of 1970.
     if isinstance(value, bool):
         return None

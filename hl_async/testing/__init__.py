@@ -1,4 +1,4 @@
-"""For the tests of code that uses this package: pytest fixtures, builders, faults, signed webhook deliveries.
+"""Fixtures, builders, faults and signed deliveries for tests with this package.
 
 The fixtures come by themselves once the package is installed (see ``hl_async.testing.plugin``); the rest is imported:
 ``builders``, ``deliveries``, ``faults``, ``stores``.

@@ -1,4 +1,6 @@
-"""Realistic documents for tests, the same for the same seed: drafts to send, and documents as the API answers them.
+"""Realistic documents for tests, the same for the same seed.
+
+They are drafts to send, and documents as the API answers them.
 
 ::
 
@@ -58,7 +60,10 @@ _ID: Final = "0123456789abcdef"
 
 
 class Builder:
-    """Makes documents from a seed. ``today`` is the day they are made on; issue dates are never after it."""
+    """A maker of documents from a seed.
+
+    ``today`` is the day they are made on; issue dates are never after it.
+    """
 
     def __init__(self, seed: int = 0, *, today: date | None = None) -> None:
         self._dice = random.Random(seed)
@@ -69,7 +74,10 @@ class Builder:
     # ------------------------------------------------------------------------------ parts
 
     def contact(self, **changes: Any) -> ContactDetails:
-        """Return a customer with an id, a phone number in E.164 form and an address at ``example.com``."""
+        """Return a customer with an id, an E.164 phone number and an address.
+
+        The address is at ``example.com``.
+        """
         first, last = self._dice.choice(_FIRST), self._dice.choice(_LAST)
         values: dict[str, Any] = {
             "id": "".join(
@@ -83,7 +91,7 @@ class Builder:
         return ContactDetails(**{**values, **changes})
 
     def contact_draft(self, **changes: Any) -> ContactDraft:
-        """Return a new contact with a name, an e-mail address and a phone number in E.164 form."""
+        """Return a new contact with a name, an e-mail address and an E.164 phone number."""
         person = self.contact()
         first, _, last = person.name.partition(" ")
         values: dict[str, Any] = {
@@ -95,7 +103,10 @@ class Builder:
         return ContactDraft(**{**values, **changes})
 
     def contact_record(self, draft: ContactDraft | None = None, **changes: Any) -> ContactRecord:
-        """Return a contact as the API answers it; ``for_document()`` makes it the customer of a draft."""
+        """Return a contact as the API answers it.
+
+        ``for_document()`` makes it the customer of a draft.
+        """
         given = draft or self.contact_draft()
         # Through the wire's spelling and the decoder of answers, so that a change of the model is a change here.
         wire = msgspec.json.decode(encode(given)) | {"id": self.contact().id, "tags": []}
@@ -129,7 +140,10 @@ class Builder:
         return BusinessDetails(**{**values, **changes})
 
     def line(self, currency: str = "USD", *, tax: Decimal | None = None, **changes: Any) -> LineItem:
-        """Return a line with a price that has the currency's places; ``tax`` is a percentage added to it."""
+        """Return a line with a price that has the currency's places.
+
+        ``tax`` is a percentage added to it.
+        """
         name, description, low, high = self._dice.choice(_GOODS)
         places = minor_units(currency)
         # Whole units of the smallest coin: a random float would need rounding.
@@ -162,7 +176,10 @@ class Builder:
         discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> EstimateDraft:
-        """Return a new estimate; ``discount`` in percent, or a ``Discount``. Good for thirty days."""
+        """Return a new estimate, good for thirty days.
+
+        ``discount`` is in percent, or a ``Discount``.
+        """
         values = self._document(currency, lines, tax, discount, changes)
         values["contact_details"] = changes.get("contact_details") or self.contact()
         values["expiry_date"] = self._today + timedelta(days=30)
@@ -190,7 +207,10 @@ class Builder:
         return InvoiceDraft(**{**values, **changes})
 
     def estimate_answer(self, draft: EstimateDraft | None = None, **changes: Any) -> Estimate:
-        """An estimate as the API answers it: with id, number, status, total and timestamps; wire spelling decoded."""
+        """Return an estimate as the API answers it: wire spelling, decoded.
+
+        It has id, number, status, total and timestamps.
+        """
         given = draft or self.estimate()
         wire = self._answered(given, "items")
         wire |= {

@@ -1,5 +1,6 @@
-"""Internal. Fixtures for the tests of code that uses this package; pytest finds them by itself once the package is
-installed.
+"""Internal. Fixtures for the tests of code that uses this package.
+
+pytest finds them by itself once the package is installed.
 
 ``highlevel_sandbox``   a local HighLevel in a thread of its own, gone after the test; for sync and async tests
 ``highlevel``           an open client of it; for async tests, under pytest-asyncio (any mode) or anyio
@@ -65,7 +66,7 @@ def _client_fixtures(async_fixture: Callable[..., Any]) -> object:
 
         @async_fixture  # type: ignore[untyped-decorator, unused-ignore]
         async def highlevel_contact(self, highlevel: HighLevel) -> ContactRecord:
-            """A contact of the ready location, with a name, an e-mail address and a phone number."""
+            """A contact of the ready location, with name, e-mail address and phone number."""
             from hl_async.testing.builders import Builder
 
             return await highlevel.location().contacts.create(Builder(seed=1).contact_draft())

@@ -1,4 +1,7 @@
-"""Internal. A sandbox in a thread of its own: for sync code, and for tests under any async plugin or none."""
+"""Internal. A sandbox in a thread of its own.
+
+It is for sync code, and for tests under any async plugin or none.
+"""
 
 from __future__ import annotations
 

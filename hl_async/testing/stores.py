@@ -36,7 +36,10 @@ class TokenStoreContract:
         raise NotImplementedError("say how to open your store: override open_store")
 
     async def open_again(self) -> TokenStore | None:
-        """Another store on the data of the last ``open_store``; None when data isn't shared."""
+        """Another store on the data of the last ``open_store``.
+
+        None when data isn't shared.
+        """
         return None
 
     async def clear(self, store: TokenStore) -> None:

@@ -202,7 +202,7 @@ async def plan(
         options: See `PlanOptions`.
 
     Returns:
-        The plan: the forecast, the first document and the reasons of rejects.
+        The plan, with the forecast, the first document and the reasons of rejects.
 
     Raises:
         SourceError: The source as a whole cannot be read.

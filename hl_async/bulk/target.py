@@ -132,7 +132,7 @@ class LocationTarget:
         return self._states
 
     async def perform(self, ids: tuple[str, ...], body: bytes, intend: Callable[[], Awaitable[None]]) -> str:
-        """Send one item; see :meth:`Target.perform`.
+        """Send one item; see ``Target.perform``.
 
         Returns:
             The id of the document, or that of the estimate if the answer lacks the invoice made from it.

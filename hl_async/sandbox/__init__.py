@@ -1,4 +1,7 @@
-"""A stateful local HighLevel, for demos and tests: no account, no network, faults on request."""
+"""A stateful local HighLevel for demos and tests.
+
+It needs no account and no network, and has faults on request.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Internal. Decides which requests are answered: no other web site may reach a sandbox through the user's browser."""
+"""Internal. Decides which requests are answered.
+
+No other web site may reach a sandbox through the user's browser.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Internal. The sandbox's own arithmetic: sums of a document in whole minor units and exact fractions.
+"""Internal. The sandbox's own arithmetic of a document's sums.
 
-It shares no code with `hl_async.models.money`, so a total that both agree on is a check of both.
+It computes in whole minor units and exact fractions. It shares no code with `hl_async.models.money`, so a total
+that both agree on is a check of both.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _UNITS: Final = {10**digits: Decimal(1).scaleb(-digits) for digits in range(5)}
 
 
 class Sums(NamedTuple):
-    """The sums of a document. `taxes` are by name and rate, in the order of the lines."""
+    """The sums of a document; `taxes` by name and rate, in the order of the lines."""
 
     lines: tuple[Decimal, ...]
     subtotal: Decimal

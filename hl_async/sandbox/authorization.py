@@ -1,6 +1,7 @@
-"""Internal. The consent page of the sandbox: a person chooses who installs the app, then returns with a code.
+"""Internal. The consent page of the sandbox.
 
-It answers at the path of ``authorize_url`` on the live server, without a login: docs/api-facts.md#api-authorize.
+A person chooses who installs the app, then returns with a code. It answers at the path of ``authorize_url`` on the
+live server, without a login: docs/api-facts.md#api-authorize.
 """
 
 from __future__ import annotations

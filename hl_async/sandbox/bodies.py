@@ -1,4 +1,7 @@
-"""Internal. The bodies of requests as the specification declares them, corrected where observers measured otherwise."""
+"""Internal. The bodies of requests as the specification declares them.
+
+They are corrected where observers measured otherwise.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Internal. The control surface under ``/_sandbox/``, for other processes and languages. JSON, without a login."""
+"""Internal. The control surface under ``/_sandbox/``.
+
+It is for other processes and languages: JSON, without a login.
+"""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ _STATUS = {
 
 
 def invoice_payload(event_type: str, **changes: Any) -> dict[str, Any]:
-    """Return the flat invoice of a webhook as the documentation publishes it, with ``changes`` to its keys."""
+    """Return a webhook's flat invoice as documented, with ``changes`` to its keys."""
     paid = {"InvoicePaid": 999, "InvoicePartiallyPaid": 899}.get(event_type, 0)
     return {
         "_id": "6578278e879ad2646715ba9c",

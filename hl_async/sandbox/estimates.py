@@ -139,7 +139,7 @@ def _number(ledger: Ledger, place: LocationState, body: Document, own: int | Non
 
 
 def _check(ledger: Ledger, place: LocationState, body: Document) -> None:
-    """Check business rules, then the database's rules, which the validator does not know."""
+    """Check business rules, then the database's, which the validator does not know."""
     rules = ledger.rules
     # Compared on the location's clock, not in UTC: docs/api-facts.md#api-issue-date
     issued = body.get("issueDate")

@@ -1,4 +1,7 @@
-"""Internal. Faults: chooses which one the n-th request meets, by script or seed, and makes it on the socket."""
+"""Internal. Faults: chooses the one that the n-th request meets.
+
+A script or a seed chooses it, and it is made on the socket.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def send(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) 
 
 
 def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) -> Document:
-    """Record a payment outside the provider. Without an amount, the whole amount due is paid."""
+    """Record a payment outside the provider; by default, of the whole amount due."""
     document = find(place, invoice_id)
     if document["status"] == "void":
         raise bad_request("Can not record payment for void invoice")

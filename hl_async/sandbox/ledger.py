@@ -1,7 +1,7 @@
-"""Internal. The state of the sandbox: documents as plain JSON in the wire's own spelling. No HTTP.
+"""Internal. The sandbox's state: documents as plain JSON in the wire's spelling.
 
-Ids and numbers are deterministic. Each execution of an unsafe operation is counted when it is committed, under the key
-in the body's `meta`. So a test can assert how often an operation really happened.
+No HTTP. Ids and numbers are deterministic. Each execution of an unsafe operation is counted when it is committed,
+under the key in the body's `meta`. So a test can assert how often an operation really happened.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class LocationState:
         return self.estimate_number
 
     def next_invoice_number(self) -> str:
-        """Return the next number that was never used by an invoice: text with leading zeros."""
+        """Return the next number that no invoice ever used: text with leading zeros."""
         while f"{self.invoice_number:06d}" in self.invoice_numbers:
             self.invoice_number += 1
         # Live invoice numbers have leading zeros: docs/api-facts.md#api-number-types

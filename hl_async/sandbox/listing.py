@@ -55,7 +55,7 @@ def page(
     query: dict[str, str],
     known: tuple[str, ...],
 ) -> tuple[list[Document], int]:
-    """Return the page for a query, and the number of documents that match its filters.
+    """Return the page for a query, and how many documents match its filters.
 
     Args:
         ledger: The sandbox's state.

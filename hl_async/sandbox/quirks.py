@@ -1,4 +1,7 @@
-"""Internal. Choices that no source decides. `docs/unknowns.md` lists the evidence for each one."""
+"""Internal. Choices that no source decides.
+
+`docs/unknowns.md` lists the evidence for each one.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ class Window(Protocol):
     """Counts the requests of one budget. Times are in seconds."""
 
     def admit(self, now: float) -> bool:
-        """Count a request that arrives now. Return False to refuse it; refused requests are not counted."""
+        """Count a request that arrives now.
+
+        Return False to refuse it; refused requests are not counted.
+        """
         ...
 
     def remaining(self, now: float) -> int:
@@ -28,7 +31,10 @@ class Window(Protocol):
 
 
 class FixedWindow:
-    """``limit`` requests per interval. Intervals begin at multiples of the interval plus a phase."""
+    """``limit`` requests per interval.
+
+    Intervals begin at multiples of the interval plus a phase.
+    """
 
     def __init__(self, limit: int, interval: float, phase: float = 0.0) -> None:
         self._limit = limit
@@ -91,7 +97,10 @@ class SlidingLog:
 
 
 class SlidingCounter:
-    """Counts this window plus the previous one, weighted by the part of it that the interval still covers."""
+    """The count of this window plus a part of the previous one.
+
+    The part is that which the interval still covers.
+    """
 
     def __init__(self, limit: int, interval: float) -> None:
         self._limit = limit

@@ -1,4 +1,7 @@
-"""Internal. Records for the console: headers and bodies of the latest requests, and messages to customers."""
+"""Internal. Records for the console.
+
+They are headers and bodies of the latest requests, and messages to customers.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,7 @@ class Recorder:
     def operation_done(
         self, operation: str, at: str, location: str, body: Mapping[str, Any], answer: Any
     ) -> None:
-        """Keep the message that a successful operation would have sent to a customer, if any.
+        """Keep the message that an operation would have sent to a customer, if any.
 
         Args:
             operation: The operation's name.
@@ -93,7 +96,7 @@ class Recorder:
 def message_of(
     operation: str, at: str, location: str, body: Mapping[str, Any], answer: Any
 ) -> Message | None:
-    """Return the message of a successful operation; None for operations that send nothing.
+    """Return the message of a successful operation, or None if it sends nothing.
 
     Args:
         operation: The operation's name.

@@ -1,4 +1,7 @@
-"""Internal. The behaviour of each operation: check the body, change the ledger, answer. No HTTP."""
+"""Internal. Each operation's behaviour: check a body, change the ledger, answer.
+
+No HTTP.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class OperationContext(NamedTuple):
     body: Document
 
     def checked(self, shape: Shape) -> Document:
-        """Return the body as it is stored. Raises `Refusal` if it does not have this shape."""
+        """Return the body as it is stored; raise `Refusal` if it has another shape."""
         quirks = self.ledger.quirks
         strict = Strictness(self.ledger.rules.is_on, quirks.unknown_keys == "refused")
         body: Document = bodies.checked(
@@ -38,7 +41,10 @@ Kept = Callable[[LocationState], dict[str, Document]]
 
 
 class Route(NamedTuple):
-    """A row of the table, as the server matches it. Fixed paths come before paths with ids."""
+    """A row of the table, as the server matches it.
+
+    Fixed paths come before paths with ids.
+    """
 
     operation: Operation[Any]
     pattern: re.Pattern[str]

@@ -1,6 +1,6 @@
-"""Internal. Rules that rest on observations of the live API, not on its specification.
+"""Internal. Rules that rest on observations of the live API.
 
-Each can be switched off by name.
+The specification does not state them. Each can be switched off by name.
 """
 
 from __future__ import annotations

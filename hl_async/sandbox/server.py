@@ -1,7 +1,8 @@
-"""Internal. The sandbox as a server on loopback: HTTP around the ledger, rate limits, authorisation and faults.
+"""Internal. The sandbox as a server on loopback.
 
-It shares no code with the client's transport, because a fake that shared code would share bugs. It accepts and refuses
-as `docs/api-facts.md` says, so any client of the real API works against it.
+It has HTTP around the ledger, rate limits, authorisation and faults. It shares no code with the client's transport,
+because a fake that shared code would share bugs. It accepts and refuses as `docs/api-facts.md` says, so any client
+of the real API works against it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Internal. The state of a sandbox without HTTP, for handlers, console and control surface."""
+"""Internal. A sandbox's state without HTTP.
+
+It is for handlers, console and control surface.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Internal. Tokens and rights: private tokens, OAuth apps, codes, single-use refresh tokens. No HTTP.
+"""Internal. Tokens and rights: private tokens, apps, codes, refresh tokens.
 
-A spent refresh token is refused and counted: docs/api-facts.md#api-refresh-grace.
+Apps are OAuth apps; refresh tokens are good once. No HTTP. A spent refresh token is refused and counted:
+docs/api-facts.md#api-refresh-grace.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class IssuedToken:
 
 @dataclasses.dataclass(slots=True)
 class App:
-    """A marketplace app. Codes and refresh tokens map to the kind of token and the location."""
+    """A marketplace app.
+
+    Codes and refresh tokens map to the kind of token and the location.
+    """
 
     client_id: str
     client_secret: str
@@ -70,7 +74,10 @@ class App:
 
 
 class Tokens:
-    """All bearer tokens of the sandbox. ``lifetime`` is that of new access tokens, in seconds."""
+    """All bearer tokens of the sandbox.
+
+    ``lifetime`` is that of new access tokens, in seconds.
+    """
 
     def __init__(self, clock: Clock, company: str, quirks: Quirks | None = None) -> None:
         self._clock = clock

@@ -1,11 +1,11 @@
-"""Internal. The sandbox's webhooks: the event of a change, its payload, and its delivery with the documented retries.
+"""Internal. The sandbox's webhooks: a change's event, payload and delivery.
 
-Deliveries are signed with a key pair of the sandbox. Give the public half to the receiver:
-``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most six times. Other
-failures are retried with growing pauses, for up to three days (docs/api-facts.md#api-webhook-delivery). It is unknown
-how long the live pauses are, and whether a retry has a new timestamp. Here each pause is twice the one before. A retry
-has a new timestamp, because receivers refuse deliveries older than five minutes. Times are the sandbox's clock:
-``box.clock.advance(600)`` makes the next retry due.
+Deliveries are retried as documented. Deliveries are signed with a key pair of the sandbox. Give the public half to
+the receiver: ``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most
+six times. Other failures are retried with growing pauses, for up to three days
+(docs/api-facts.md#api-webhook-delivery). It is unknown how long the live pauses are, and whether a retry has a new
+timestamp. Here each pause is twice the one before. A retry has a new timestamp, because receivers refuse deliveries
+older than five minutes. Times are the sandbox's clock: ``box.clock.advance(600)`` makes the next retry due.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ EVENTS: Final = (*dict.fromkeys(_CAUSES.values()), "InvoicePartiallyPaid")
 
 @dataclasses.dataclass(slots=True)
 class WebhookDelivery:
-    """One event on its way to one receiver. ``statuses`` are its answers so far; 0 stands for no answer."""
+    """One event on its way to one receiver.
+
+    ``statuses`` are its answers so far; 0 stands for no answer.
+    """
 
     webhook_id: str
     type: str
@@ -95,7 +98,7 @@ def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
 def event_of(
     operation: str, body: Document, answer: Any, invoices: Mapping[str, Document]
 ) -> tuple[str, dict[str, Any]] | None:
-    """Return the event of a successful operation with its invoice; None for most operations.
+    """Return the event of a successful operation with its invoice, or None for most.
 
     Args:
         operation: The operation's name.
@@ -122,7 +125,7 @@ def event_of(
 
 
 def event_document(invoice: Document, kind: str) -> dict[str, Any]:
-    """Return an invoice in the form of webhooks: the address is text, and `delete` is a status."""
+    """Return an invoice in webhooks' form: text as address, `delete` as a status."""
     shown = {name: value for name, value in invoice.items() if name not in _LEFT_OUT}
     business = dict(shown.get("businessDetails") or {})
     # An object in answers, text in webhooks: docs/api-facts.md#api-webhook-payload

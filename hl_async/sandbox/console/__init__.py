@@ -1,7 +1,8 @@
-"""Internal. The sandbox's web console, at ``/_console/``: documents, requests, faults, webhooks, messages.
+"""Internal. The sandbox's web console, at ``/_console/``.
 
-Server-rendered, without scripts, on loopback alone. A web site that the developer visits could send forms here, so
-they carry a token of this sandbox, and only requests to a loopback name are answered.
+It shows documents, requests, faults, webhooks and messages. Server-rendered, without scripts, on loopback alone. A
+web site that the developer visits could send forms here, so they carry a token of this sandbox, and only requests
+to a loopback name are answered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Internal. What the console's forms do. Each returns the sentence to show; "Not done" begins a problem."""
+"""Internal. The actions of the console's forms.
+
+Each returns the sentence to show; "Not done" begins a problem.
+"""
 
 from __future__ import annotations
 

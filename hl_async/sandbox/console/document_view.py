@@ -1,5 +1,6 @@
-"""Internal. An estimate or invoice as a customer would see it: parties, lines, discount, taxes, total. Pure,
-exact, printable.
+"""Internal. An estimate or invoice as a customer would see it.
+
+It shows parties, lines, discount, taxes and total. Pure, exact, printable.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def document_counts(place: Any) -> dict[str, int]:
 
 
 def money(value: Any, currency: str) -> str:
-    """Return an amount such as ``1,234.50 GBP``, with the currency's own number of decimals."""
+    """Return an amount such as ``1,234.50 GBP``, with the currency's decimals."""
     digits = places(currency)
     # Through text: a float of the answer would bring its binary tail along.
     exact = Decimal(str(value or 0)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
@@ -52,7 +53,10 @@ def words(markup: Any) -> str:
 
 
 def sums(document: Document) -> list[tuple[str, Decimal]]:
-    """Return subtotal, discount and taxes by name, as they are rounded, without the document's own total."""
+    """Return subtotal, discount and taxes by name, as they are rounded.
+
+    The document's own total is not among them.
+    """
     added = reckon(document)
     found = [("Subtotal", added.subtotal)]
     if added.discount:

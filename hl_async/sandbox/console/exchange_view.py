@@ -1,4 +1,7 @@
-"""Internal. One request as its page shows it: facts, headers, bodies, and a curl line. Secrets are masked."""
+"""Internal. One request as its page shows it.
+
+The page has facts, headers, bodies, and a curl line. Secrets are masked.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def _masked(value: str) -> str:
 
 
 def body_text(raw: bytes) -> str:
-    """Return a body for reading: JSON indented, anything else as text; binary data by its size."""
+    """Return a body for reading: indented JSON, other text, or a binary body's size."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -52,7 +55,7 @@ def body_text(raw: bytes) -> str:
 
 
 def problem(exchange: Exchange | None, most: int = 4_000) -> str:
-    """Return the message of an error's answer, cut after ``most`` characters; "" without one."""
+    """Return an error's message, cut after ``most`` characters; "" without one."""
     if exchange is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Internal. The pages of what a location holds besides documents: contacts, users, products and the like."""
+"""Internal. Pages of a location's contacts, users, products and the like."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def counts(box: SandboxState, place: LocationState) -> dict[str, int]:
 
 
 def listing(box: SandboxState, place_id: str, kind: str, query: Mapping[str, str]) -> str | None:
-    """Show the entries of one kind, the newest first; None if location or kind is unknown."""
+    """Show entries of one kind, newest first; None for an unknown location or kind."""
     place = box.ledger.places.get(place_id)
     if place is None or kind not in NEIGHBOURS:
         return None
@@ -69,7 +69,7 @@ def listing(box: SandboxState, place_id: str, kind: str, query: Mapping[str, str
 
 
 def contact(box: SandboxState, place_id: str, contact_id: str) -> str | None:
-    """Show one contact with its documents, payments and opportunities; None when it is unknown."""
+    """Show a contact with documents, payments and opportunities; None if unknown."""
     place = box.ledger.places.get(place_id)
     found = None if place is None else _state(box, place).contacts.get(contact_id)
     if place is None or found is None:
@@ -101,7 +101,7 @@ def contact(box: SandboxState, place_id: str, contact_id: str) -> str | None:
 
 
 def contact_link(box: SandboxState, place: LocationState, document: Entry) -> dict[str, str] | None:
-    """Return the link from a document to its contact; None if the contact is unknown here."""
+    """Return the link from a document to its contact; None if that is unknown here."""
     contact_id = str((document.get("contactDetails") or {}).get("id"))
     found = _state(box, place).contacts.get(contact_id)
     if found is None:

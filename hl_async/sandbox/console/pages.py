@@ -31,7 +31,7 @@ _LOG_PROBLEM: Final = 160
 
 
 def overview(box: SandboxState) -> str:
-    """Show locations with what they hold, how the sandbox is set, and what to do next."""
+    """Show locations with their contents, the sandbox's settings, and next steps."""
     facts = {
         "Requests": f"{box.count:,}",
         "Refused (429)": f"{box.refused:,}",
@@ -73,7 +73,10 @@ def overview(box: SandboxState) -> str:
 
 
 def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str | None:
-    """Show the documents of one location, filtered, page by page; None if the location is unknown."""
+    """Show the documents of one location, filtered, page by page.
+
+    None if the location is unknown.
+    """
     place = box.ledger.places.get(place_id)
     kind = query.get("kind", "estimates")
     if place is None or kind not in KINDS:
@@ -113,7 +116,10 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
 def document(
     box: SandboxState, place_id: str, kind: str, document_id: str, token: str, said: str = ""
 ) -> str | None:
-    """Show one document as its customer would see it, with its history and JSON; None if it is unknown."""
+    """Show one document as its customer would see it, with its history and JSON.
+
+    None if it is unknown.
+    """
     place = box.ledger.places.get(place_id)
     found = _held(place, kind).get(document_id) if place is not None and kind in KINDS else None
     if found is None:
@@ -319,7 +325,7 @@ def _row(one: Mapping[str, Any]) -> dict[str, Any]:
 def _related(
     box: SandboxState, place: Any, base: str, kind: str, found: Mapping[str, Any]
 ) -> list[dict[str, str]]:
-    """Return the contact, and the estimate an invoice came from or the invoices an estimate was turned into."""
+    """Return the contact, and an invoice's estimate or an estimate's invoices."""
     contact = neighbour_pages.contact_link(box, place, found)
     links = [] if contact is None else [contact]
     if kind == "invoices":

@@ -1,4 +1,7 @@
-"""Internal. The console's templates: found beside this module, escaped by themselves, styled by one sheet."""
+"""Internal. The console's templates, which stand beside this module.
+
+They are escaped by themselves and styled by one sheet.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ _PLACES: Final = (
 
 
 def is_installed() -> bool:
-    """Return whether pages can be made: the template engine is an extra, the sandbox works without it."""
+    """Return whether pages can be made.
+
+    The template engine is an extra; the sandbox works without it.
+    """
     try:
         _environment()
     except ImportError:
@@ -70,7 +76,7 @@ def page(
 
 @cache
 def content_policy() -> str:
-    """Return the header that allows this style sheet and our own forms, and nothing else."""
+    """Return the header that allows only this style sheet and our own forms."""
     # By its hash: with 'unsafe-inline' a value that slipped through the escaping could style the page.
     digest = base64.b64encode(hashlib.sha256(_FILES["style.css"].encode()).digest()).decode()
     return (

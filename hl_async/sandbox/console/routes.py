@@ -80,7 +80,10 @@ def _page(box: SandboxState, parts: list[str], query: Mapping[str, str], token: 
 
 
 def _is_local(request: web.Request) -> bool:
-    """Return whether a request comes from this machine, and to a loopback name: DNS rebinding is refused."""
+    """Return whether a request comes from this machine, and to a loopback name.
+
+    DNS rebinding is refused.
+    """
     # a site may point a name of its own at 127.0.0.1: the peer is local then, the name is not
     peer = request.remote or ""
     name = urlsplit(f"//{request.host}").hostname or ""

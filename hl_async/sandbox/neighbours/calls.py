@@ -10,7 +10,10 @@ from hl_async.sandbox.neighbours.state import Entry, Neighbours, NeighbourState
 
 
 class NeighbourCall(NamedTuple):
-    """One request: `place` holds the location's documents, `state` its contacts and the rest."""
+    """One request.
+
+    `place` holds the location's documents, `state` its contacts and the rest.
+    """
 
     all: Neighbours
     place: LocationState

@@ -1,5 +1,6 @@
-"""Internal. Contacts: exact look-up, lagging search, creation with the location's rule about duplicates, upsert
-and tags.
+"""Internal. Contacts: exact look-up, lagging search, creation, upsert and tags.
+
+Creation follows the location's rule about duplicates.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ _MOST_BY_PAGE: Final = 10_000
 
 
 def find(call: NeighbourCall) -> Entry:
-    """Look a contact up: by e-mail, else by phone number. An unknown parameter, such as `phone`, is ignored."""
+    """Look a contact up: by e-mail, else by phone number.
+
+    An unknown parameter, such as `phone`, is ignored.
+    """
     lagging = call.all.quirks.lookup_lags
     # The e-mail address decides if both are given.
     for field, name in (("email", "email"), ("phone", "number")):
@@ -89,7 +93,7 @@ def get(call: NeighbourCall) -> Entry:
 
 
 def create(call: NeighbourCall) -> Entry:
-    """Create a contact, unless the location allows no duplicates and knows the person."""
+    """Create a contact, unless duplicates are forbidden and the person is known."""
     _check(call, _LOCATED, _CREATE)
     if not any(call.body.get(name) for name in ("email", "phone", "name", "firstName", "lastName")):
         raise unprocessable(["email, phone or name must be given"])

@@ -1,4 +1,7 @@
-"""Internal. From a matched request to its answer: location, scope, handler, status."""
+"""Internal. From a matched request to its answer.
+
+The steps are location, scope, handler, status.
+"""
 
 from __future__ import annotations
 

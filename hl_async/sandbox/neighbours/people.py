@@ -43,7 +43,7 @@ def search_users(call: NeighbourCall) -> Entry:
 
 
 def check_user(neighbours: Neighbours, place: LocationState, operation: str, body: Any) -> None:
-    """Refuse to send a document in the name of an unknown user, where the switch says so."""
+    """Refuse to send in the name of an unknown user, where the switch says so."""
     if not neighbours.quirks.users_looked_up or operation not in _SENDING or not isinstance(body, dict):
         return
     user_id = body.get("userId")

@@ -1,4 +1,7 @@
-"""Internal. Choices about contacts and their neighbours that a location, or the live API, may make either way."""
+"""Internal. Choices about contacts and their neighbours.
+
+A location, or the live API, may make each of them either way.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Internal. Contacts, users, products and opportunities of the locations: plain JSON in the wire's own spelling."""
+"""Internal. Contacts, users, products and opportunities of the locations.
+
+They are plain JSON in the wire's own spelling.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ STAGES: Final = ("stage000000000000001", "stage000000000000002")
 
 
 class NeighbourState:
-    """The contacts, users, products and opportunities of one location, in order of creation."""
+    """One location's contacts, users, products and opportunities, oldest first."""
 
     def __init__(self, location_id: str, company_id: str, timezone: str) -> None:
         self.contacts: dict[str, Entry] = {}

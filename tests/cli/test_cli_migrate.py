@@ -72,7 +72,7 @@ def test_a_mended_reject_file_is_the_next_input_in_the_same_encoding(
     assert run(["migrate", "t.csv", "--map", "m.toml", "--json"]) == ExitCode.REJECTS
     assert totals(capsys) == (6, 1, 4, 1)
     rejects = Path("t.rejects.csv").read_bytes().decode("cp1252")
-    assert "2,Café,-1,2,\"line 3, column 'Qty': -1 is negative\"\n" in rejects
+    assert "2,Café,-1,2,\"line 3, column 'Qty': -1 is negative; a credit note is" in rejects
     assert "3,Elm,1,line 7 has 3 fields where the header has 4\n" in rejects
     assert Path("t.skipped.csv").read_bytes() == b"No,Name,Qty,Price,reject_reason\nX,Oak,1,1,an example\n"
     mended = rejects.replace("Café,-1", "Café,1").replace("Elm,1,", "Elm,1,5,").replace("C1,", "4,")

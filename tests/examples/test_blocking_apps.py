@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import signal
@@ -28,6 +29,15 @@ from hl_async.testing.builders import Builder
 from hl_async.testing.serving import served
 
 MISSING = "0" * 24
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """Celery sets the level of the root logger, which other tests rely on."""
+    level, handlers = logging.root.level, list(logging.root.handlers)
+    yield
+    logging.root.setLevel(level)
+    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -187,6 +187,9 @@ def test_ctrl_c_ends_a_waiting_call_at_once_and_leaves_the_client_usable(box: Sa
     box.latency = 20.0
     main = threading.main_thread().ident
     assert main is not None
+    # A program that installs no handler; another test of this process may have left one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def interrupt() -> None:
         while box.count == 0:
@@ -200,6 +203,7 @@ def test_ctrl_c_ends_a_waiting_call_at_once_and_leaves_the_client_usable(box: Sa
         hl.location().invoices.get("64f0a1b2c3d4e5f6a7b8c9d0")
     assert time.monotonic() - started < 15, "it waited for the answer"
     sender.join()
+    signal.signal(signal.SIGINT, before)
     box.latency = 0.0
     assert hl.location().estimates.list().collect() == []
     assert hl.location().budget().in_flight == 0

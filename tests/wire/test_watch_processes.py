@@ -91,7 +91,7 @@ async def test_of_two_workers_one_is_killed_and_each_change_is_handled(
     first, second = await workers.start(), await workers.start()
     place = box.ledger.places[location]
     async with asyncio.timeout(60):
-        while sum(one.location == location and one.method == "GET" for one in box.requests) < 6:
+        while sum(one.location == location and one.method == "GET" for one in box.requests) < 12:
             await asyncio.sleep(0.05)  # the location is learnt
     for name in known[:20]:
         box.ledger.touch(place.estimates[name], estimateStatus="declined")

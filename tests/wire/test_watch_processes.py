@@ -83,7 +83,8 @@ async def test_of_two_workers_one_is_killed_and_each_change_is_handled(
     box: Sandbox, dsn: str, kills: int
 ) -> None:
     dice = random.Random(7)
-    location = box.add_location()
+    # A location of its own for each form: all forms share the database of cursors.
+    location = box.add_location(f"watched{kills}")
     async with HighLevel(box.token, base_url=box.url, location_id=location) as hl:
         estimates = hl.location().estimates
         known = [(await estimates.create(samples.estimate())).id for _ in range(25 + 20 * kills)]

@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from hl_async.bulk import Document, DocumentCustomer, DocumentLine, encode_document
 from hl_async.cli.signals import on_signal
 from hl_async.storage.locks import holder_of, is_locked, name_holder, try_lock, unlock
+from hl_async.testing.serving import served
 
 HIDDEN = """
 import sys
@@ -54,6 +57,45 @@ def test_a_command_in_a_sandbox_runs_without_posix_modules(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("http://127.0.0.1")
+
+
+COMMANDS = (
+    ("doctor",),
+    ("profiles",),
+    ("map", "quotes.csv"),
+    ("call", "estimates.list"),
+    ("migrate", "quotes.ndjson", "--dry-run", "--check-contacts"),
+    ("migrate", "quotes.ndjson"),
+    ("status", "quotes.ndjson", "--once"),
+    ("verify", "quotes.ndjson", "--report", "found.csv"),
+    ("rejects", "quotes.ndjson"),
+    ("export", "estimates", "all.csv"),
+    ("export", "estimates", "all.csv", "--refresh"),
+    ("receivables",),
+    ("reconcile",),
+    ("auth", "status"),
+    ("rollback", "quotes.ndjson", "--yes"),
+    ("--version",),
+)
+"""Every command that works on files, journals or the API and ends by itself."""
+
+
+def test_every_command_works_without_posix_modules(tmp_path: Path) -> None:
+    line = DocumentLine(name="Door", amount=Decimal(10))
+    document = Document(
+        source_id="1",
+        currency="USD",
+        customer=DocumentCustomer(name="Ada", email="ada@example.com"),
+        lines=[line],
+    )
+    (tmp_path / "quotes.ndjson").write_bytes(encode_document(document) + b"\n")
+    (tmp_path / "quotes.csv").write_text("No,Customer,Item,Price\n1,Ada,Door,10.00\n")
+    with served() as box:
+        env = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
+        ended = {" ".join(command): without_posix(tmp_path, *command, **env) for command in COMMANDS}
+    assert {name: done.returncode for name, done in ended.items()} == dict.fromkeys(ended, 0)
+    assert not [name for name, done in ended.items() if "Traceback" in done.stderr]
+    assert "deleted 1 draft" in ended["rollback quotes.ndjson --yes"].stdout
 
 
 async def test_a_signal_reaches_the_loop_where_the_loop_takes_no_handlers(

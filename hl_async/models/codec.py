@@ -18,6 +18,7 @@ from msgspec import UNSET, inspect
 
 from hl_async.errors import DecodeError, InvalidRequest, bounded_text
 from hl_async.models.money import is_sound
+from hl_async.models.type_info import lenient_decoder
 from hl_async.models.validation import check_mapping, plain_form
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
     if response is None:
         return lambda body: None  # type: ignore[return-value]
     # Not strict, because numbers arrive as text in places: docs/api-facts.md#api-answer-fields
-    decode = msgspec.json.Decoder(response, strict=False).decode
+    decode = lenient_decoder(response).decode
     whole: Callable[[Any], Any] | None = getattr(response, "__reshape__", None)
 
     def run(body: bytes) -> T:

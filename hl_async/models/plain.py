@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from hl_async.errors import InvalidRequest
+from hl_async.models.type_info import strict_decoder
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -56,7 +57,7 @@ class Plain:
             InvalidRequest: The text is not JSON, or not this model.
         """
         try:
-            return msgspec.json.decode(text, type=cls)
+            return strict_decoder(cls).decode(text)
         except msgspec.DecodeError as error:
             raise InvalidRequest("text", f"is not a valid {cls.__name__}: {error}") from None
 

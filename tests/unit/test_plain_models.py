@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import date
 from decimal import Decimal
 
@@ -119,3 +122,36 @@ def test_pandas_and_polars_take_the_rows_as_they_are() -> None:
     table = pl.DataFrame(list(to_rows(documents)), infer_schema_length=None)
     assert table.height == 5
     assert table["total"].dtype == pl.Decimal or table["total"].dtype.is_decimal()
+
+
+FIRST_USE = """
+import sys, threading
+import samples
+from hl_async.models import Estimate, EstimateDraft
+from hl_async.models.codec import decoder, encode
+
+sys.setswitchinterval(1e-6)
+text, body = samples.estimate().to_json(), encode(samples.estimate())
+barrier, failures = threading.Barrier(12), []
+
+def read(number):
+    barrier.wait()
+    try:
+        EstimateDraft.from_json(text) if number % 2 else decoder(EstimateDraft)(body)
+    except Exception as error:
+        failures.append(error)
+
+threads = [threading.Thread(target=read, args=(number,)) for number in range(12)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert not failures, failures
+"""
+
+
+@pytest.mark.untraced
+def test_a_model_may_be_read_by_many_threads_from_the_first_use_on() -> None:
+    for _ in range(6):
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_USE], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        )
+        assert done.returncode == 0, "the process died"

@@ -26,7 +26,7 @@ from hl_async.cli.sessions import Counting, draining
 
 _RATE_MAX = 60
 _RATE_INTERVAL = 2.0
-_SETTLE = 0.5
+_SETTLE = 0.3
 _KNOWN = ("Robin Hale", "Sam Ortiz", "Alex Marlow")
 """Customers of the export who are contacts of the location already."""
 _CONTACTS = ContactPolicy(index_delay=0.2)
@@ -62,7 +62,7 @@ async def _demo(folder: Path, *, kept: bool) -> ExitCode:
     source, mapping_file = folder / "export.csv", folder / "mapping.toml"
     mapping, mark = await asyncio.to_thread(_unpack, source, mapping_file)
     counting = Counting()
-    config = ClientConfig(timeouts=Timeouts(attempt=1.0))
+    config = ClientConfig(timeouts=Timeouts(attempt=0.8))
     async with Sandbox(
         rate_max=_RATE_MAX, rate_interval=_RATE_INTERVAL, window="sliding", latency=0.02
     ) as box:
@@ -91,7 +91,7 @@ async def _demo(folder: Path, *, kept: bool) -> ExitCode:
                 report = await run.execute(
                     lambda lane: run.target(hl, lane),
                     settle=_SETTLE,
-                    attempt_timeout=1.0,
+                    attempt_timeout=0.8,
                     on_progress=show,
                 )
             report = msgspec.structs.replace(report, requests=counting.requests, refused=counting.refused)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -19,11 +19,13 @@ from hl_async.bulk.ownership import Listed
 from hl_async.bulk.protocol import KnownItem, State
 from hl_async.bulk.source_identity import Origin, Relation, contents_mark_of, origin_of, relation
 from hl_async.config import Lane
-from hl_async.errors import ApiError, BulkError
+from hl_async.errors import ApiError, BulkError, NotFound
 from hl_async.operations import Operation
 
 if TYPE_CHECKING:
     from hl_async.client import Location
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 100
 _NEAREST: Final = (Relation.SAME, Relation.RENAMED, Relation.CHANGED, Relation.OTHER)
@@ -98,6 +100,16 @@ def is_said_by_api(error: ApiError) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return isinstance(body, dict) and bool(error.messages)
+
+
+async def found_or_none(answer: Awaitable[T]) -> T | None:
+    """Return an answer, or None if the API itself says that the record does not exist."""
+    try:
+        return await answer
+    except NotFound as error:
+        if not is_said_by_api(error):
+            raise
+        return None
 
 
 class LocationReading(NamedTuple):

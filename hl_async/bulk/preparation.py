@@ -225,6 +225,11 @@ async def retry_rejected(run: Run, options: MigrationSettings) -> int:
 
 async def _correct(run: Run, options: MigrationSettings) -> None:
     """Apply the options of a planned run to its customers and payments that are still open."""
+    if options.states is not None and options.states != run.state_policy:
+        # The steps are planned with the documents. Ignored, the option would promise what never happens.
+        raise BulkError(
+            f"{run.journal.name} is planned, and its states with it; begin a new run to change them"
+        )
     if options.payments is not None:
         run.payment_policy = options.payments
         await run.journal.note(payments=encode_policy(run.payment_policy))

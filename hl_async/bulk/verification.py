@@ -17,6 +17,7 @@ from hl_async.bulk.documents import (
     Documents,
     LocationReading,
     OpenRun,
+    is_said_by_api,
     nearest,
     read_location,
     require_listed,
@@ -240,7 +241,9 @@ class _LocationCheck:
             outcome = "deleted"
             try:
                 await repairing.delete(claim.listed.id)
-            except NotFound:
+            except NotFound as error:
+                if not is_said_by_api(error):
+                    raise
                 outcome = "gone"
             await self._run.journal.record_deletion_result(deletion, outcome)
             totals.repaired += 1

@@ -168,6 +168,8 @@ def migrate(**options: Any) -> int:
     arguments = _Arguments(**options, here=Path.cwd())
     if (arguments.source is None) == (arguments.resume is None):
         fail("give either a SOURCE or --resume JOURNAL")
+    if arguments.resume is not None and (way := arguments.reading.way):
+        fail(f"{way[0]} says how a SOURCE is read; --resume continues the run as it was planned")
     arguments.contacts.check(dry_run=arguments.dry_run, has_source=arguments.source is not None)
     by_workers = arguments.engine == "dbos"
     if by_workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -51,12 +50,6 @@ def source(folder: Path, *documents: Document, name: str = "books.ndjson") -> Pa
     path = folder / name
     path.write_bytes(b"".join(encode_document(one) + b"\n" for one in documents))
     return path
-
-
-@pytest.fixture
-async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
-    async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
-        yield client
 
 
 async def go(hl: HighLevel, path: Any, **options: Any) -> RunReport:

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -60,12 +60,6 @@ def used(box: Sandbox) -> dict[str, str]:
 
 def asked(box: Sandbox) -> Counter[str]:
     return Counter(one.operation for one in box.requests)
-
-
-@pytest.fixture
-async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
-    async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
-        yield client
 
 
 async def know(hl: HighLevel, **fields: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -47,12 +47,6 @@ def source(folder: Path, name: str, documents: Iterable[Document]) -> Path:
     path = folder / name
     path.write_bytes(b"".join(encode_document(one) + b"\n" for one in documents))
     return path
-
-
-@pytest.fixture
-async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
-    async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
-        yield client
 
 
 async def go(hl: HighLevel, path: Path, kind: Kind = "estimate", **options: Any) -> RunReport:
@@ -167,6 +161,19 @@ async def test_payments_of_a_third_export_count_those_of_both_runs_before(
     assert report.payments is not None and (report.payments.recorded, report.payments.rejected) == (0, 1)
     [invoice] = box.ledger.invoices()
     assert invoice["amountPaid"] == 5.5
+
+
+async def test_a_source_that_states_one_paid_sum_can_be_continued_again_and_again(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    before, after = {"amount_paid": Decimal(2)}, {"amount_paid": Decimal(5)}
+    await paid_and_paid_again(hl, box, tmp_path, before, after)
+    for name, paid, words in (("same", 5, "created already"), ("more", 9, "payments to record since: 1")):
+        path = source(tmp_path, f"{name}.ndjson", [document(1, kind="invoice", amount_paid=Decimal(paid))])
+        report = await go(hl, path, "invoice", continues=journal(tmp_path / "new.ndjson"))
+        assert words in Path(report.skipped_file).read_text("utf-8")
+        [invoice] = box.ledger.invoices()
+        assert invoice["amountPaid"] == paid
 
 
 @pytest.mark.parametrize(

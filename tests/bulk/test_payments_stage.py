@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from hl_async import HighLevel, bulk
 from hl_async.bulk.journals.postgres import PostgresJournals
@@ -58,12 +57,6 @@ def source(folder: Path, documents: Iterable[Document]) -> Path:
     path = folder / "invoices.ndjson"
     path.write_bytes(b"".join(encode_document(one) + b"\n" for one in documents))
     return path
-
-
-@pytest.fixture
-async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
-    async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
-        yield client
 
 
 async def go(hl: HighLevel, path: Path | None, **options: Any) -> RunReport:

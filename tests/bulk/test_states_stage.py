@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +25,7 @@ from hl_async.bulk.sources.opening import open_source
 from hl_async.bulk.stages.customers import ContactPolicy
 from hl_async.bulk.stages.payments import PaymentPolicy
 from hl_async.bulk.stages.states import StatePolicy
+from hl_async.errors import BulkError
 from hl_async.models import ContactDraft
 from hl_async.sandbox import Fault, Sandbox
 
@@ -45,12 +45,6 @@ def document(source_id: str, kind: Kind, status: str, **more: Any) -> Document:
         status=status,
         **more,
     )
-
-
-@pytest.fixture
-async def hl(box: Sandbox) -> AsyncIterator[HighLevel]:
-    async with HighLevel(box.token, base_url=box.url, location_id=box.location_id) as client:
-        yield client
 
 
 def source(folder: Path, *documents: Document) -> Path:
@@ -129,6 +123,18 @@ async def test_a_lost_answer_marks_no_invoice_twice(
     assert (report.state, statuses(box)) == ("done", {"Invoice 1": "void"})
     [invoice] = box.ledger.invoices()
     assert invoice["sentCount"] == 1
+
+
+async def test_states_of_a_planned_run_are_not_changed_in_silence(
+    hl: HighLevel, box: Sandbox, tmp_path: Path
+) -> None:
+    path = source(tmp_path, document("1", "invoice", "sent"))
+    await go(hl, path)
+    again = tmp_path / "books.ndjson.hl.db"
+    with pytest.raises(BulkError, match="is planned, and its states with it"):
+        await bulk.migrate(hl, None, journal=again, states=StatePolicy(sender=SENDER))
+    assert (await bulk.migrate(hl, None, journal=again, states=StatePolicy())).state == "done"
+    assert not asked(box)["send-invoice"]
 
 
 async def test_a_state_that_cannot_be_reached_becomes_a_tag_beside_those_that_are_there(

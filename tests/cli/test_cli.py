@@ -212,6 +212,11 @@ def test_a_table_needs_its_mapping_and_gives_its_rejects_back(
         (["migrate", "x.csv", "--location", "a"], "x.csv fits none of the profiles"),
         (["migrate", "x.ndjson", "--base-url", "http://example.com"], "plain http"),
         (["migrate", "--resume", "none.db"], "the journal none.db is missing"),
+        (
+            ["migrate", "--resume", "a.db", "--allow-sending", "u1"],
+            "--allow-sending says how a SOURCE is read",
+        ),
+        (["migrate", "--resume", "a.db", "--map", "m.toml"], "--map says how a SOURCE is read"),
         (["verify", "none.db"], "the journal none.db is missing"),
     ],
 )

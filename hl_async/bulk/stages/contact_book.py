@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from hl_async import operations as op
-from hl_async.bulk.documents import is_said_by_api
+from hl_async.bulk.documents import found_or_none, is_said_by_api
 from hl_async.config import CallOptions, Lane
 from hl_async.errors import BadRequest, DecodeError, NotFound, ScopeMissing
 from hl_async.models import ContactDraft, ContactFilter, ContactRecord, ContactUpdate
@@ -101,13 +101,8 @@ class LocationContacts:
             yield contact
 
     async def get(self, contact_id: str) -> ContactRecord | None:
-        try:
-            return await self._calm.contacts.get(contact_id)
-        except NotFound as error:
-            # A proxy's 404 proves nothing about a contact.
-            if not is_said_by_api(error):
-                raise
-            return None
+        # A proxy's 404 proves nothing about a contact.
+        return await found_or_none(self._calm.contacts.get(contact_id))
 
     async def create(self, draft: ContactDraft, intend: Callable[[], Awaitable[None]]) -> ContactRecord:
         # By the row of the table, because the resource has no hook before the request.

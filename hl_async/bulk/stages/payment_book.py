@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hl_async import operations as op
-from hl_async.bulk.documents import is_said_by_api
+from hl_async.bulk.documents import found_or_none
 from hl_async.config import CallOptions, Lane
-from hl_async.errors import DecodeError, NotFound
+from hl_async.errors import DecodeError
 from hl_async.resources.holder import requester_of
 
 if TYPE_CHECKING:
@@ -55,11 +55,8 @@ class LocationPayments:
         self._receipts: bool | None = None
 
     async def balance(self, invoice_id: str) -> InvoiceBalance | None:
-        try:
-            invoice = await self._at.call(op.GET_INVOICE, invoice_id, options=self._options)
-        except NotFound as error:
-            if not is_said_by_api(error):
-                raise
+        invoice = await found_or_none(self._at.call(op.GET_INVOICE, invoice_id, options=self._options))
+        if invoice is None:
             return None
         if invoice.total is None or invoice.amount_paid is None:
             # A missing sum is not zero: recording on a guess could pay an invoice twice.

@@ -172,9 +172,9 @@ def later_steps(
     recorded = sum((one.amount for one in earlier), Decimal(0))
     known = Counter(one.request for one in earlier)
     payments = payments_of(document, total)
-    if not document.payments and len(earlier) == len(payments) == 1:
-        # Such a source states one sum. The part of it that is not recorded is the new payment.
-        more = payments[0].amount - recorded
+    if not document.payments and earlier and payments:
+        # Such a source states one sum. The part of it that no earlier run planned is the new payment.
+        more = rounded(payments[0].amount, item.currency) - recorded
         payments = [msgspec.structs.replace(payments[0], amount=more)] if more else []
         known = Counter()
     steps = []

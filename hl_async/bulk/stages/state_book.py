@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from hl_async import operations as op
-from hl_async.bulk.documents import is_said_by_api
+from hl_async.bulk.documents import found_or_none
 from hl_async.config import CallOptions, Lane
-from hl_async.errors import DecodeError, NotFound
+from hl_async.errors import DecodeError
 from hl_async.resources.holder import requester_of
 
 if TYPE_CHECKING:
@@ -50,11 +50,8 @@ class LocationStates:
         self._at = requester_of(location)
 
     async def status(self, invoice_id: str) -> str | None:
-        try:
-            invoice = await self._at.call(op.GET_INVOICE, invoice_id, options=self._options)
-        except NotFound as error:
-            if not is_said_by_api(error):
-                raise
+        invoice = await found_or_none(self._at.call(op.GET_INVOICE, invoice_id, options=self._options))
+        if invoice is None:
             return None
         if not invoice.status:
             raise DecodeError("the invoice lacks its status", operation=op.GET_INVOICE.at)
@@ -67,11 +64,8 @@ class LocationStates:
         await self._at.call(op.VOID_INVOICE, invoice_id, options=self._options, before_send=intend)
 
     async def tags(self, contact_id: str) -> list[str] | None:
-        try:
-            answer = await self._at.call(op.GET_CONTACT, contact_id, options=self._options)
-        except NotFound as error:
-            if not is_said_by_api(error):
-                raise
+        answer = await found_or_none(self._at.call(op.GET_CONTACT, contact_id, options=self._options))
+        if answer is None:
             return None
         if answer.contact is None:
             raise DecodeError("the answer holds no contact", operation=op.GET_CONTACT.at)

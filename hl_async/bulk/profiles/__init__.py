@@ -1,8 +1,8 @@
-"""Internal. Profiles: one query per system, with a header of comments about its export.
+"""Internal. Profiles: one query per system, with a header about its export.
 
-Header lines are ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns that a file needs),
-``columns NAME`` (further columns, empty where the file lacks them), ``also NAME`` (other names of columns),
-``optional table NAME``, ``json NAME`` (keys of its records), ``iif NAME`` (columns of a type of record),
+The header lines are comments of the form ``-- key: value``: ``name``, ``export``, ``kind``, ``table NAME`` (columns
+that a file needs), ``columns NAME`` (further columns, empty where the file lacks them), ``also NAME`` (other names of
+columns), ``optional table NAME``, ``json NAME`` (keys of its records), ``iif NAME`` (columns of a type of record),
 ``nested NAME`` (columns with a table in each cell), ``records`` (their place inside JSON), ``key`` (the column of a
 document's name), ``set`` (a setting), ``left out``, ``seen`` (evidence for the columns), ``variant NAME`` (see
 :func:`parse_profiles`).
@@ -177,11 +177,11 @@ def parse_profile(name: str, text: str) -> Profile:
 
 
 def profile_of(name: str, path: Path | None = None) -> Profile:
-    """Return a profile by its id, or by the system's name and a file that shows which of its exports is meant.
+    """Return a profile by its id, or by the system's name and an exported file.
 
     Args:
         name: The id or the system's name.
-        path: The exported file.
+        path: The exported file, which shows which of the system's exports is meant.
 
     Raises:
         ConfigurationError: The profile is unknown, or the system has several exports. The message names the nearest.
@@ -238,7 +238,7 @@ def fits_of(path: Path) -> list[ProfileFit]:
 
 
 def detected(path: Path) -> Profile | None:
-    """Return the profile that a file fits completely; of several, the one with the most columns."""
+    """Return the profile with the most columns of those that a file fits completely."""
     complete = [fit for fit in fits_of(path) if fit.is_complete]
     # the profile with most columns knows most of the file
     return profiles()[max(complete, key=lambda fit: fit.found).profile] if complete else None

@@ -1,8 +1,8 @@
-"""Internal. DBOS as the engine: one durable queue in Postgres that the workers of many hosts take slices from.
+"""Internal. The engine on DBOS: one durable queue in Postgres for many hosts.
 
-A slice is one workflow without steps. Its id names lane and epoch, so submitting it twice makes one workflow. DBOS is
-used as a durable queue only. The lease in the journal decides about anything DBOS recovers, repeats or forgets.
-Executors need no fixed ids and none of DBOS's services. Needs the extra ``dbos``.
+Workers take slices from the queue. A slice is one workflow without steps. Its id names lane and epoch, so submitting
+it twice makes one workflow. DBOS is used as a durable queue only. The lease in the journal decides about anything
+DBOS recovers, repeats or forgets. Executors need no fixed ids and none of DBOS's services. Needs the extra ``dbos``.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class DbosEngine:
         )
 
     async def overview(self, slices: Iterable[Slice]) -> dict[Slice, SliceState]:
-        """Return the state of slices; see :meth:`LaneEngine.overview`. Waits until the engine serves."""
+        """Return the states of slices. Waits until the engine serves."""
         by_id = {_id_of(slice_): slice_ for slice_ in slices}
         found = dict.fromkeys(by_id.values(), SliceState.OVER)
         if by_id:

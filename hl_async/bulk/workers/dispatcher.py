@@ -1,8 +1,8 @@
-"""Internal. Finds the lanes that are due in a database, submits them to an engine, and replaces lost slices.
+"""Internal. The dispatcher, which submits due lanes and replaces lost slices.
 
-Any number of workers may do this at the same time: a slice submitted twice is one, and a lane is leased once per epoch.
-A slice that an engine lost, or that died with its worker, is found by its age. It is submitted again under the next
-epoch, which makes the old one void.
+It finds the lanes in one database and submits them to an engine. Any number of workers may do this at the same time:
+a slice submitted twice is one, and a lane is leased once per epoch. A slice that an engine lost, or that died with
+its worker, is found by its age. It is submitted again under the next epoch, which makes the old one void.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Dispatcher:
         self._suspects: dict[Slice, float] = {}
 
     async def dispatch(self, run: str, settings: RunSettings) -> None:
-        """Let workers take the lanes of a run, including lanes that were stopped for a person."""
+        """Let workers take the lanes of a run, also those that stopped for a person."""
         await self._change(
             "with mine as (update hl_async.run set dispatched = clock_timestamp(), settle = $2, attempt_timeout = $3,"
             " server = $4 where name = $1 returning id) update hl_async.lane set stopped = false,"
@@ -114,7 +114,11 @@ class Dispatcher:
         await self._change("update hl_async.run set dispatched = null where name = $1", run)
 
     async def settings(self, run: str) -> RunSettings:
-        """Return the settings that a run was dispatched with. Raises :class:`JournalMissing`."""
+        """Return the settings that a run was dispatched with.
+
+        Raises:
+            JournalMissing: The run is missing.
+        """
         rows = await self._rows("select settle, attempt_timeout from hl_async.run where name = $1", run)
         if not rows:
             raise JournalMissing(f"the run {run!r} is missing in {self._database.name}")

@@ -1,4 +1,4 @@
-"""Internal. The health page of a worker: alive, ready, and metrics in the text format of Prometheus."""
+"""Internal. The health page of a worker: alive, ready, and Prometheus metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal. The worker: takes slices from an engine and works on their lanes under leases."""
+"""Internal. The worker: takes slices from an engine and works on leased lanes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,10 @@ class Worker:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until the stop. Raises the engine's exception if it fails. Failures of items and lanes are logged."""
+        """Work until ``stop`` is set.
+
+        Failures of items and lanes are logged. If the engine fails, its exception is raised.
+        """
         # Creates missing tables, and fails before the engine takes a slice if the database is out of reach.
         await self._dispatch.workers()
         serving = asyncio.create_task(self._engine.serve(self._work, at_once=self.settings.lanes))
@@ -124,7 +127,7 @@ class Worker:
     # ------------------------------------------------------------------------------------- slices
 
     async def _work(self, slice_: Slice) -> Slice | None:
-        """Work on a slice, and on the lane's next ones while no other lane waits for its turn."""
+        """Work on a slice, and on the lane's next ones while no other lane is due."""
         if self.stop.is_set():
             # Otherwise the lane would wait until its slice counts as lost.
             with contextlib.suppress(HighLevelError):
@@ -150,7 +153,7 @@ class Worker:
         return None
 
     async def _slice(self, slice_: Slice) -> Slice | None:
-        """Work on a lane until its time is up. Return the next slice if it is due at once."""
+        """Work on a lane until its time is up. Return the next slice if due at once."""
         run = await self._run_of(slice_)
         lane = await run.journal.lease(slice_.location, epoch=slice_.epoch)
         if lane is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -48,30 +47,6 @@ def no_blocking_calls(blocking_guard: BlockBuster) -> BlockBuster:
     """Blocking the event loop fails the test that does it. A test that deactivates the guard does so for itself only."""
     blocking_guard.activate()
     return blocking_guard
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """``untraced`` marks simulations of many thousand steps: traced for coverage, they take four times as long."""
-    paused = []
-    coverage = sys.modules.get("coverage")  # there when something is traced
-    if coverage is not None and item.get_closest_marker("untraced") is not None:
-        while (tracing := coverage.Coverage.current()) is not None:
-            tracing.stop()
-            paused.append(tracing)
-    try:
-        return (yield)
-    finally:
-        for tracing in reversed(paused):
-            tracing.start()
-
-
-@pytest.fixture(autouse=True)
-def untraced_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an untraced test starts is not traced either."""
-    if request.node.get_closest_marker("untraced"):
-        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
@@ -117,15 +92,26 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         gc.freeze()
 
 
+# Programs and waits first: a worker with a slow test left, when the others are done, is waited for.
+_SLOW_FIRST = ("cli", "examples", "docs", "bulk", "wire")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with simulations and programs, so that no worker has a slow test left when the others are done."""
+    """Deal the modules out to the workers, each of which gets a part of the slow ones and begins with them."""
 
-    def is_quick(item: pytest.Item) -> bool:
-        marks = getattr(getattr(item, "function", None), "pytestmark", ())
-        return all(mark.name != "untraced" for mark in marks)
+    def order(item: pytest.Item) -> tuple[int, int]:
+        folder = item.path.parent.name
+        marked = item.get_closest_marker("untraced") is not None
+        return _SLOW_FIRST.index(folder) if folder in _SLOW_FIRST else len(_SLOW_FIRST), not marked
 
-    items.sort(key=is_quick)
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in sorted(items, key=order):
+        modules.setdefault(item.path, []).append(item)
+    groups = list(modules.values())
+    # the scheduler gives each worker one stretch of the list, and lets idle ones take from the ends of the others
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for worker in range(workers) for group in groups[worker::workers] for item in group]
 
 
 class MockableResponse(ClientResponse):

@@ -44,6 +44,7 @@ def without_posix(folder: Path, *arguments: str, **env: str) -> subprocess.Compl
     )
 
 
+@pytest.mark.long  # a move without them is among the commands below
 def test_the_demo_migrates_without_posix_modules(tmp_path: Path) -> None:
     done = without_posix(tmp_path, "demo", "--keep", "here")
     assert done.returncode == 0, done.stderr

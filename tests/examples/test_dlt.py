@@ -33,7 +33,7 @@ def asked(folder: Path, query: str) -> list[Any]:
         return found
 
 
-@pytest.mark.untraced
+@pytest.mark.long  # dlt itself takes seconds
 def test_a_second_night_loads_what_changed_and_nothing_twice(tmp_path: Path) -> None:
     with served() as box, HighLevel(box.token, base_url=box.url, location_id=box.location_id) as hl:
         shop = hl.location()

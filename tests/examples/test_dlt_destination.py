@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(find_spec("dlt") is None, reason="needs dlt")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dlt_destination.py"
 
 
-@pytest.mark.untraced
+@pytest.mark.long  # dlt itself takes seconds
 def test_what_dlt_loads_twice_is_created_once(tmp_path: Path) -> None:
     with served() as box, HighLevel(box.token, base_url=box.url, location_id=box.location_id) as hl:
         for _ in range(2):

@@ -1,1 +1,1 @@
-"""Internal. The durable record of a run: the protocol of journals, on SQLite and on Postgres."""
+"""Internal. The durable record of a run: its protocol, on SQLite and Postgres."""

@@ -1,4 +1,4 @@
-"""Internal. Clocks of journals, which do not move when the machine's clock is set."""
+"""Internal. Clocks of journals, which setting the machine's clock does not move."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SteadyClock:
 
 
 def boot_time() -> float:
-    """Return seconds since the start of the machine, time asleep included where the system counts it."""
+    """Return seconds since boot, time asleep included where the system counts it."""
     # Linux stops the monotonic clock while the machine sleeps; a request that was under way may still arrive meanwhile
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -74,7 +74,7 @@ class PostgresJournals:
         return await self._journal(make)
 
     async def open(self, *, watch: bool = False) -> PostgresJournal:
-        """See :meth:`JournalStore.open`. Other processes may work on the run, watched or not."""
+        """See :meth:`JournalStore.open`. Others may work on the run, watched or not."""
 
         async def find(connection: Any) -> int:
             run: int | None = await connection.fetchval(*self._bind("find_run"))
@@ -127,8 +127,7 @@ class PostgresJournals:
 
 
 class PostgresJournal(PostgresRun):
-    """A run in a database; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
-    :class:`PostgresJournals`."""
+    """A run in a database; see :class:`Journal`. :class:`PostgresJournals` opens it."""
 
     def __init__(
         self, database: Database, run: int, name: str, holder: str, lease: float, *, owns: bool

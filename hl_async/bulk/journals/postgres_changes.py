@@ -1,5 +1,6 @@
-"""Internal. Changes of items in Postgres. Those that wait at the same time share one statement, which checks every
-lease.
+"""Internal. Changes of items in Postgres.
+
+Changes that wait at the same time share one statement, which checks every lease.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from hl_async.errors import JournalError, LaneLost
 
 
 class ItemChange(NamedTuple):
-    """The change of one item from a state in ``origin`` to ``state``, after ``attempt`` requests.
+    """The change of one item to ``state``.
 
-    ``sent_at`` is the time of one more request. ``listed``: a listing lacks the document of the item.
+    The change expects the item in one of the states of ``origin``, with ``attempt`` requests. ``sent_at`` is the time
+    of one more request. ``listed``: a listing lacks the document of the item.
     """
 
     location: str
@@ -31,7 +33,7 @@ class ItemChange(NamedTuple):
 
 
 class Changes:
-    """The changes of items that wait for a statement. Each statement takes all that wait.
+    """The queue of item changes. Each statement takes all that wait, up to a batch.
 
     Args:
         query: Executes the statement ``change_items``.

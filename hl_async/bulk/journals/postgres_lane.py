@@ -1,4 +1,4 @@
-"""Internal. A lane in Postgres: the items of one location, under a lease that ends by itself."""
+"""Internal. A lane in Postgres: one location's items, under a lease that expires."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RENEWALS: Final = 4
 
 
 class PostgresLane(StoredLane):
-    """The items of one location under a lease; see :class:`~hl_async.bulk.journals.protocol.LaneJournal`.
+    """The items of one location under a lease; see :class:`LaneJournal`.
 
     Args:
         run: The run.

@@ -39,7 +39,7 @@ class StepDatabase(Protocol):
 
 
 class _Statements(StepStatements):
-    """Named statements of one run; before the tables are there, reading gives nothing."""
+    """Named statements of one run. Without the tables, they find and change nothing."""
 
     def __init__(self, journal: StepDatabase) -> None:
         self._journal = journal
@@ -151,7 +151,7 @@ class PostgresLaneSteps(_Statements, StoredLaneSteps):
 
 
 async def plan_steps_again(connection: Any, run: int, states: Sequence[str]) -> None:
-    """Plan the steps of every stage in these states again, within a transaction of the journal."""
+    """Plan every stage's steps in these states again, in the journal's transaction."""
     if await connection.fetchval(_SQL["has_steps"]):
         await connection.execute(*_SQL.bind("plan_again", run=run, stage=None, states=" ".join(states)))
 

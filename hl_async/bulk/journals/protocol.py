@@ -1,9 +1,8 @@
-"""Internal. The journal: the intents of a run, their results and the open questions. SQLite and Postgres implement
-it.
+"""Internal. The journal: a run's intents, their results and the open questions.
 
-Every method is durable when it returns. A journal belongs to one source, one operation and one set of locations.
-:class:`Journal` shows the whole run. A *lane* holds the items of one location. It changes only through the
-:class:`LaneJournal` that :meth:`Journal.lease` gives to one holder at a time.
+SQLite and Postgres implement it. Every method is durable when it returns. A journal belongs to one source, one
+operation and one set of locations. :class:`Journal` shows the whole run. A *lane* holds the items of one location. It
+changes only through the :class:`LaneJournal` that :meth:`Journal.lease` gives to one holder at a time.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class PlannedItem(NamedTuple):
 
 
 class SentItem(NamedTuple):
-    """An item that was sent and not answered. ``words`` say why, if the journal knows."""
+    """A sent item without an answer. ``words`` say why, if the journal knows."""
 
     ordinal: int
     key: str
@@ -100,7 +99,7 @@ class Deletion(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The number of items in each state, and the exact totals by state and currency if the caller asked for them."""
+    """Items in each state, and exact totals by state and currency if asked for."""
 
     by_state: dict[str, int]
     totals: dict[str, dict[str, Decimal]]
@@ -111,7 +110,7 @@ class Counts(NamedTuple):
 
     @property
     def ambiguous(self) -> int:
-        """The number of items that were sent and not answered, or whose answer is under way."""
+        """The number of sent items whose answer is missing or under way."""
         return self.of(State.SENT)
 
     @property
@@ -179,7 +178,7 @@ class LaneJournal(Protocol):
         ...
 
     def lasts(self, seconds: float) -> bool:
-        """Return whether this holder keeps the lane for so many seconds even if it cannot renew it."""
+        """Return whether the holder keeps the lane for ``seconds`` without a renewal."""
         ...
 
     async def renew(self, rate: float) -> bool:
@@ -195,7 +194,7 @@ class LaneJournal(Protocol):
         ...
 
     async def take(self, after: int, limit: int) -> list[PlannedItem]:
-        """Return the next planned items in the order of the source, behind the ordinal ``after``."""
+        """Return the next planned items in source order, behind the ordinal ``after``."""
         ...
 
     async def intend(self, ordinal: int, attempt: int, at: float) -> bool:
@@ -226,11 +225,11 @@ class LaneJournal(Protocol):
         ...
 
     async def mark_unknown(self, ordinal: int, attempt: int, reason: str) -> bool:
-        """Leave a sent item to a person: its result cannot be known, and it is never sent again."""
+        """Leave a sent item of unknown result to a person. It is never sent again."""
         ...
 
     async def adopt(self, ordinal: int, document: str) -> bool:
-        """Record a document that the sweep found, of an item that the journal took for refused."""
+        """Record that the sweep found the document of an item taken for refused."""
         ...
 
     async def note_ambiguous(self, at: float) -> None:
@@ -246,7 +245,7 @@ class LaneJournal(Protocol):
         ...
 
     async def controls(self, since: float | None, limit: int) -> list[Control]:
-        """Return the items created last, newest first, that were sent at ``since`` or later."""
+        """Return created items sent at ``since`` or later, the last sent first."""
         ...
 
     async def delete_intended(self, document: str, key: str, reason: str) -> int:
@@ -262,7 +261,7 @@ class LaneJournal(Protocol):
         ...
 
     async def note_copies(self, documents: Sequence[str]) -> None:
-        """Record the documents that carry a key of the run without a proof that the run made them.
+        """Record documents that carry the run's keys without proof that it made them.
 
         They replace those of an earlier sweep of the location.
         """
@@ -303,13 +302,13 @@ class Journal(Protocol):
         ...
 
     async def plan(self, records: Iterable[tuple[SourceItem, str, bytes] | Reject]) -> None:
-        """Add items, with key and final body, and rejects. Records that the journal holds stay as they are."""
+        """Add items, with key and final body, and rejects. Known records stay unchanged."""
         ...
 
     async def lease(
         self, location: str, *, epoch: int | None = None, state: RunState = RunState.RUNNING
     ) -> LaneJournal | None:
-        """Lease the lane of a location for this process alone, until it is released or not renewed.
+        """Lease a location's lane for this process alone, until release or expiry.
 
         Args:
             location: The location.
@@ -343,15 +342,15 @@ class Journal(Protocol):
         ...
 
     async def record_deletion_result(self, deletion: int, outcome: str) -> None:
-        """Record how a deletion ended: ``deleted``, ``gone``, or the words of the failure."""
+        """Record a deletion's end: ``deleted``, ``gone``, or the words of the failure."""
         ...
 
     async def deletions(self, *, after: int = 0, limit: int = BATCH) -> list[Deletion]:
-        """Return a batch of the deletions of the run in their order, behind the id ``after``."""
+        """Return a batch of the run's deletions in order, behind the id ``after``."""
         ...
 
     async def withdraw(self) -> list[str]:
-        """Keep workers from the next turn of this run; returns those in the middle of one."""
+        """Keep workers from this run's next turn. Return those in the middle of one."""
         ...
 
     async def retry_rejected(self) -> int:
@@ -362,7 +361,7 @@ class Journal(Protocol):
         ...
 
     async def reopen(self) -> int:
-        """Set the run to running, and plan again items that a rollback withdrew or deleted; returns how many."""
+        """Set the run to running and plan rolled-back items again. Return how many."""
         ...
 
     async def rolled_back(self, ordinal: int, document: str | None = None) -> bool:
@@ -375,7 +374,7 @@ class Journal(Protocol):
         ...
 
     async def locations(self) -> list[str]:
-        """Return the locations that have, or had, items to send, in the order of the source."""
+        """Return the locations that have or had items to send, in source order."""
         ...
 
     async def known(self, location: str) -> dict[str, KnownItem]:
@@ -387,7 +386,7 @@ class Journal(Protocol):
         ...
 
     async def foreign_copies(self) -> list[str]:
-        """Return the documents that the last sweep of each location found and kept, see `LaneJournal.note_copies`."""
+        """Return the documents of :meth:`LaneJournal.note_copies`, of all locations."""
         ...
 
     async def unswept(self) -> list[str]:
@@ -401,7 +400,7 @@ class Journal(Protocol):
     async def rows(
         self, *states: State, after: int = -1, limit: int = BATCH, bodies: bool = False
     ) -> list[ItemRow]:
-        """Return a batch of items in these states, in the order of the source, behind the ordinal ``after``."""
+        """Return a batch of items in these states, behind ``after``, in source order."""
         ...
 
     async def checkpoint(self) -> None:

@@ -57,7 +57,7 @@ def digest_of(key: str, location: str, ids: str, body: bytes) -> bytes:
 
 
 def columns_of(record: tuple[SourceItem, str, bytes] | Reject) -> ItemColumns:
-    """Return the columns of a record: an item is planned, a reject is rejected or skipped."""
+    """Return a record's columns: items are planned, rejects rejected or skipped."""
     # a reject has neither key nor location, so no lane ever takes it
     if isinstance(record, Reject):
         state = State.SKIPPED if record.skipped else State.REJECTED
@@ -78,7 +78,7 @@ DAMAGED: Final = "its request in the journal is damaged; it was not sent. Migrat
 
 
 def intact(rows: Iterable[Sequence[Any]]) -> tuple[list[PlannedItem], list[tuple[int, int]]]:
-    """Split the rows of the statement ``take`` into items to send, and damaged ones: (ordinal, attempt)."""
+    """Split rows of ``take`` into items to send and damaged (ordinal, attempt) pairs."""
     items: list[PlannedItem] = []
     damaged: list[tuple[int, int]] = []
     for ordinal, key, ids, body, attempt, location, digest in rows:
@@ -98,7 +98,7 @@ def known_items(rows: Iterable[Sequence[Any]]) -> dict[str, KnownItem]:
 
 
 def lane_facts(row: Sequence[Any]) -> LaneFacts:
-    """Return the row of the statement ``lane_facts``: counts, the last intent, the lane's marks, and its past."""
+    """Return the facts in a row of the statement ``lane_facts``."""
     # the note alone is not enough: a process may have died between an intent and its note
     planned, sent, last, proven, swept_at, noted, resumed, unclean = row
     ever = max((moment for moment in (last, noted) if moment is not None), default=None)
@@ -130,7 +130,7 @@ def lane_status(location: str, counts: dict[str, int], **more: Any) -> LaneStatu
 
 
 def add_up(sums: Iterable[Sequence[Any]]) -> dict[str, dict[str, Decimal]]:
-    """Add up the rows of the statement ``sums``: state, currency, total, and the number of items with it."""
+    """Add up rows of the statement ``sums`` into totals by state and currency."""
     totals: dict[str, dict[str, Decimal]] = {}
     for state, currency, total, number in sums:
         # in decimals: SQLite would add the texts up as binary fractions

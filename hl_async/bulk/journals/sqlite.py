@@ -1,4 +1,4 @@
-"""Internal. The embedded journal: SQLite in one file, durable, one writer, group commit.
+"""Internal. The embedded journal: one SQLite file with one writer.
 
 WAL and ``synchronous=FULL``: an awaited write is on disk. Writers that wait at the same time share one commit. The
 file belongs to one process at a time, so its lanes need no leases: the file's lock is the lease of them all.
@@ -46,7 +46,7 @@ class SqliteJournals(NamedTuple):
     path: Path
 
     async def create(self, header: dict[str, str]) -> SqliteJournal:
-        """See :meth:`JournalStore.create`. Also raises :class:`JournalLocked` and :class:`JournalCorrupt`."""
+        """See :meth:`JournalStore.create`; also raises JournalLocked and JournalCorrupt."""
         return await SqliteJournal.open_file(self.path, header)
 
     async def open(self, *, watch: bool = False) -> SqliteJournal:
@@ -73,8 +73,7 @@ class SqliteJournals(NamedTuple):
 
 
 class SqliteJournal(SqliteRun):
-    """A journal in one file; see :class:`~hl_async.bulk.journals.protocol.Journal`. Open it through
-    :class:`SqliteJournals`."""
+    """A run in one file; see :class:`Journal`. :class:`SqliteJournals` opens it."""
 
     def __init__(self, file: SqliteFile, lock: int | None, clock: SteadyClock, sending: str) -> None:
         super().__init__(file, clock, sending)

@@ -1,4 +1,4 @@
-"""Internal. The file of an embedded journal: its schema, its lock, its durability."""
+"""Internal. The file of an embedded journal: its schema, lock and durability."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def check_run(connection: sqlite3.Connection, path: Path, header: dict[str, str]
 
 
 def correct_future(connection: sqlite3.Connection, now: float) -> None:
-    """Set times that are still to come to `now`: the clock was set back since they were written."""
+    """Set future times to `now`: the clock was set back since they were written."""
     # in this order: the first intent is compared with the corrected last one
     for name in ("correct_sent", "correct_first_sent", "correct_ambiguous", "correct_swept"):
         connection.execute(STATEMENTS[name], {"now": now})
@@ -152,7 +152,7 @@ def remove_file(path: Path) -> None:
 
 
 def rename_file(path: Path, word: str) -> Path:
-    """Rename the journal and the files beside it to the first free ``NAME.word-N``; returns the new path."""
+    """Rename the journal's files to the first free ``NAME.word-N``. Return the path."""
     lock = lock_file(path)
     try:
         number = 1

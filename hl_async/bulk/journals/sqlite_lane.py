@@ -22,8 +22,7 @@ _SETTLING: Final = "settling"
 
 
 class SqliteLane(StoredLane):
-    """The items of one location of a run in a file; see
-    :class:`~hl_async.bulk.journals.protocol.LaneJournal`."""
+    """The items of one location of a run in a file; see :class:`LaneJournal`."""
 
     renew_every = _RENEW_EVERY
 

@@ -94,7 +94,7 @@ class SqliteRun(StoredRun):
                 self._announced = True
 
     def is_resumed(self, location: str) -> bool:
-        """Return whether an earlier process may have sent items, and the location was not listed since."""
+        """Return whether an earlier process may have sent items, with no listing since."""
         return self._resumed and location not in self._listed
 
     def note_listed(self, location: str) -> None:

@@ -36,7 +36,7 @@ class StepFile(Protocol):
 
 
 class _Statements(StepStatements):
-    """Named statements; before the tables are there, reading gives nothing and a change changes nothing."""
+    """Named statements. Without the tables, they find and change nothing."""
 
     def __init__(self, file: StepFile) -> None:
         self._file = file
@@ -75,7 +75,7 @@ class SqliteSteps(_Statements, StoredSteps):
 
 
 class SqliteLaneSteps(_Statements, StoredLaneSteps):
-    """See :class:`~hl_async.bulk.stages.steps.LaneSteps`. The file's lock is the lease."""
+    """See :class:`LaneSteps`. The file's lock is the lease."""
 
     def __init__(self, file: StepFile, stage: str, location: str) -> None:
         _Statements.__init__(self, file)
@@ -113,13 +113,13 @@ def _make_tables(db: sqlite3.Connection) -> None:
 
 
 def plan_steps_again(db: sqlite3.Connection, *states: str) -> None:
-    """Plan the steps of every stage in these states again, within a transaction of the journal."""
+    """Plan every stage's steps in these states again, in the journal's transaction."""
     if _has_tables(db):
         db.execute(_SQL["plan_again"], {"stage": None, "states": f" {' '.join(states)} "})
 
 
 def correct_future_steps(db: sqlite3.Connection, now: float) -> None:
-    """Move times that are still to come to ``now``: the clock was set back since they were written."""
+    """Set future times to ``now``: the clock was set back since they were written."""
     if _has_tables(db):
         for name in ("correct_sent", "correct_first_sent", "correct_ambiguous", "correct_swept"):
             db.execute(_SQL[name], {"now": now})

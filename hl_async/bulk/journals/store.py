@@ -37,11 +37,11 @@ class JournalStore(Protocol):
 
     @property
     def reference(self) -> str:
-        """The text under which :meth:`sibling` of a store in the same place finds the journal."""
+        """The text by which :meth:`sibling` of a store in this place finds the journal."""
         ...
 
     def sibling(self, reference: str) -> JournalStore:
-        """Return another journal of the same place: a file, or a run of the same database."""
+        """Return another journal of this place: a file, or a run of the same database."""
         ...
 
     async def exists(self) -> bool:
@@ -53,7 +53,10 @@ class JournalStore(Protocol):
         ...
 
     async def set_aside(self, word: str) -> str:
-        """Rename the journal, to ``NAME.word-1`` for example, to make room for another run; returns the new name."""
+        """Rename the journal to make room for another run. Return its new name.
+
+        The name becomes ``NAME.word-1``, for example.
+        """
         ...
 
 

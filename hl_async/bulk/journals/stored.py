@@ -1,4 +1,4 @@
-"""Internal. Runs and lanes of both journals, above the statements that differ between SQLite and Postgres."""
+"""Internal. Runs and lanes: code shared by SQLite and Postgres, above their SQL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COPIES: Final = "copies of others in "
 
 
 class StoredRun(ABC):
-    """A run whose rows named statements read and change; see :class:`~hl_async.bulk.journals.protocol.Journal`."""
+    """A run that named statements read and change; see :class:`Journal`."""
 
     @abstractmethod
     def now(self) -> float:
@@ -111,7 +111,7 @@ class StoredRun(ABC):
         return [document for documents in found for document in documents]
 
     async def lane_counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of items in each state, by location in the order of the source."""
+        """Return the number of items in each state, by location in source order."""
         counts: dict[str, dict[str, int]] = {}
         # the first row of a location is that of its earliest item, so the dict keeps the order of the source
         for location, state, number in await self.query("lane_counts"):
@@ -120,7 +120,7 @@ class StoredRun(ABC):
 
 
 class StoredLane(ABC):
-    """The items of one location of a run; see :class:`~hl_async.bulk.journals.protocol.LaneJournal`.
+    """The items of one location of a run; see :class:`LaneJournal`.
 
     Args:
         run: The run.
@@ -179,5 +179,5 @@ class StoredLane(ABC):
 
 
 def text_of(states: Sequence[StrEnum]) -> str:
-    """Return the states as statements take them: one text, so that their number is free."""
+    """Return the states as one text, so that statements take any number of them."""
     return f" {' '.join(state.value for state in states)} "

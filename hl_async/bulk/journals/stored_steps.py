@@ -1,4 +1,4 @@
-"""Internal. Steps of both journals, above the statements that differ between SQLite and Postgres."""
+"""Internal. Steps: code shared by SQLite and Postgres, above their SQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hl_async.bulk.stages.steps import (
 
 
 class StepStatements(ABC):
-    """Named statements about steps. The tables are created with the first step; until then, nothing is found."""
+    """Named statements on steps. They find nothing until a step creates the tables."""
 
     @abstractmethod
     async def query(self, name: str, **values: Any) -> Sequence[Any]:
@@ -68,7 +68,7 @@ class StoredSteps(StepStatements):
 
 
 class StoredLaneSteps(StepStatements, StepChanges):
-    """The steps of one stage in one location; see :class:`~hl_async.bulk.stages.steps.LaneSteps`."""
+    """The steps of one stage in one location; see :class:`LaneSteps`."""
 
     def __init__(self, stage: str, location: str) -> None:
         self._at = {"stage": stage, "location": location}

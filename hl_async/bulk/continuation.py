@@ -1,4 +1,4 @@
-"""Internal. A newer export of a source, continued from the journals of its earlier runs.
+"""Internal. Continuation of earlier runs with a newer export of their source.
 
 Documents of an earlier run are skipped if their contents are the same, and named if they have changed. The rest is
 planned. An earlier run may itself continue another one, so the chain of journals is followed.
@@ -55,7 +55,7 @@ class EarlierDocument(NamedTuple):
 
 
 class KnownDocument(Reject, frozen=True):
-    """A document that an earlier run created. It is skipped, and payments that a newer export adds are recorded."""
+    """A skipped document of an earlier run, and payments that a newer export adds."""
 
     payments: tuple[PlannedStep, ...] = ()
 
@@ -120,7 +120,7 @@ class EarlierRuns:
         return _address(kinds, kinds.lane_of(item.location or location, item.kind), item.source_id)
 
     def _later_payments(self, item: SourceItem, location: str, kinds: LaneKinds) -> list[PlannedStep] | None:
-        """Return the payments that a newer export adds; None if a person has to compare them."""
+        """Return the payments a newer export adds; None if a person has to compare them."""
         at = self._at(item, location, kinds)
         made = self._documents.get(at, ())
         if not made:
@@ -157,7 +157,7 @@ class EarlierRuns:
 
 
 class Continued:
-    """The records of a source without the documents of earlier runs. It keeps the facts that the source gathers."""
+    """The records of a source, with the documents of earlier runs marked as skipped."""
 
     def __init__(self, records: Iterable[Record], judge: Callable[[Record], Record]) -> None:
         self._records = records
@@ -207,7 +207,7 @@ async def read_earlier(place: Path | JournalStore, operation: str) -> EarlierRun
 
 
 async def _lanes(journal: Journal) -> list[str]:
-    """Return the lanes of a run; one that has none yet counts as a lane of its own kind."""
+    """Return the lanes of a run, or one of its own kind if it has none yet."""
     payments = [one.location for one in await journal.steps.counts(PAYMENTS)]
     return [*await journal.locations(), *payments] or [""]
 

@@ -1,4 +1,4 @@
-"""Internal. Lists, reads and deletes the documents of a location, for verification and rollback."""
+"""Internal. Access to a location's documents, for verification and rollback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEAREST: Final = (Relation.SAME, Relation.RENAMED, Relation.CHANGED, Relation.O
 
 
 class OpenRun(Protocol):
-    """The part of a run that verification and rollback use; `hl_async.bulk.run.Run` has it."""
+    """The part of `hl_async.bulk.run.Run` that verification and rollback use."""
 
     journal: Journal
     kinds: LaneKinds
@@ -46,7 +46,7 @@ class OpenRun(Protocol):
         ...
 
     async def lanes(self) -> list[str]:
-        """Return the lanes of the run, with those that have customers or payments and no document."""
+        """Return the run's lanes, including those with customers or payments only."""
         ...
 
 
@@ -58,7 +58,7 @@ class Documents(Protocol):
         ...
 
     async def see(self, document_id: str) -> Any | None:
-        """Return a document by its id; None if the API has no call for that. Raises `NotFound`."""
+        """Return a document by id; None if the API has no such call. Raises `NotFound`."""
         ...
 
     async def delete(self, document_id: str) -> None:
@@ -67,7 +67,7 @@ class Documents(Protocol):
 
 
 class LocationDocuments:
-    """The estimates or invoices of a :class:`Location`. Calls use the bulk lane and have no time limit."""
+    """The estimates or invoices of a :class:`Location`, called in the bulk lane."""
 
     def __init__(self, location: Location, operation: Operation[Any]) -> None:
         # A limit would turn a long wait for the bulk budget into a failed verification.
@@ -94,7 +94,8 @@ def require_listed(operation: Operation[Any], verb: str) -> None:
 
 
 def is_said_by_api(error: ApiError) -> bool:
-    """Return whether the API itself refused. A proxy's error page proves nothing about a document."""
+    """Return whether the API itself refused, and not a proxy with an error page."""
+    # A proxy's error page proves nothing about a document.
     try:
         body = msgspec.json.decode(error.body)
     except (msgspec.DecodeError, RecursionError):
@@ -103,7 +104,7 @@ def is_said_by_api(error: ApiError) -> bool:
 
 
 async def found_or_none(answer: Awaitable[T]) -> T | None:
-    """Return an answer, or None if the API itself says that the record does not exist."""
+    """Return an answer; None if the API itself says that the record does not exist."""
     try:
         return await answer
     except NotFound as error:
@@ -180,7 +181,7 @@ async def row_of(journal: Journal, ordinal: int) -> ItemRow:
 
 
 async def nearest(run: OpenRun, rows: Sequence[ItemRow], theirs: Origin) -> tuple[ItemRow, Relation]:
-    """Return the item that a document of another run is closest to, and their relation.
+    """Return the item closest to another run's document, and their relation.
 
     Args:
         run: This run.

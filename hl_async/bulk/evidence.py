@@ -1,8 +1,8 @@
 """Internal. What a listing of a location proves. Pure.
 
-That a document is missing is believed only of a listing that shows the *controls*: documents
-that the journal knows as created, with their keys. A listing that lags, leaves documents out or has lost the keys
-fails them, and proves nothing.
+A listing proves that a document is missing only if it shows the *controls*: documents that the journal knows as
+created, with their keys. A listing that lags, leaves documents out or has lost the keys fails them, and proves
+nothing.
 """
 
 from __future__ import annotations
@@ -95,10 +95,11 @@ class Scan:
         self._unmet = {one: control for one, control in self._unmet.items() if one not in documents}
 
     def drop_deleted(self, now: float, timing: Timing) -> None:
-        """Give up missing controls that must have been deleted, where the API has no call that tells.
+        """Give up missing controls that must have been deleted.
 
-        A list that lags lacks the newest documents. So a missing one was deleted if a later one is there, or if it
-        is far older than any lag. A list that shows no control at all vouches for nothing.
+        It decides where the API has no call that tells. A list that lags lacks the newest documents. So a missing one
+        was deleted if a later one is there, or if it is far older than any lag. A list that shows no control at all
+        vouches for nothing.
         """
         met = [control.sent_at for control in self._controls if control.document not in self._unmet]
         # without a control that was met, the list may be another location's, or empty
@@ -108,7 +109,7 @@ class Scan:
 
 
 def pauses(settle: float) -> tuple[float, ...]:
-    """Return the pauses between looks at a list that lags, in seconds: growing, and ``settle`` in all."""
+    """Return growing pauses for a list that lags, in seconds: ``settle`` in all."""
     return tuple(settle * part / 15 for part in (1, 2, 4, 8))
 
 
@@ -118,7 +119,7 @@ def is_server_error(words: str | None) -> bool:
 
 
 class Identical:
-    """A row of failures with the same words, which says more about the run than about its documents."""
+    """A row of failures with the same words: the run, not a document, may be wrong."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""Internal. Export of a location's documents into a file: repeatable and resumable.
+"""Internal. Repeatable and resumable export of a location's documents to a file.
 
 An offset list moves while it is read: creating or deleting a document shifts others across the edge of a page. So no
 document is written twice, and the list is read again until a pass finds nothing new. There are three passes at most;

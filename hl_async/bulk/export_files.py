@@ -1,9 +1,9 @@
-"""Internal. Writes an export: whole documents or flat rows, to a stream or into a file that is replaced at once.
+"""Internal. Files and streams of an export, as whole documents or flat rows.
 
-A file is collected in ``FILE.part``, one document per line as the API sent it, for every form. A part can therefore be
-resumed in any form, and a torn last line is the only damage a crash leaves. At the end ``FILE.new`` is written, the
-part removed and ``FILE`` replaced, in this order. A part that outlived its file would be resumed the next day, with old
-documents.
+A file is collected in ``FILE.part``, one document per line as the API sent it, for every form. A part can therefore
+be resumed in any form, and a torn last line is the only damage a crash leaves. At the end ``FILE.new`` is written,
+the part removed and ``FILE`` replaced, in this order. A part that outlived its file would be resumed the next day, with
+old documents.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class StreamSink:
 
 
 class FileSink:
-    """``FILE.part`` until every document is read, then ``FILE``. Only its owner may read either.
+    """``FILE.part`` until every document is read, then ``FILE``; both are private.
 
     Raises:
         InvalidRequest: Parquet needs an extra that is not installed.
@@ -293,7 +293,7 @@ def _cell(value: Any) -> str | None:
 
 
 def _exact_cells(row: dict[str, Any]) -> dict[str, str | None]:
-    """Return the texts of a row. Refuse an amount that the Parquet column would round."""
+    """Return a row's texts. Refuse an amount that the Parquet column would round."""
     for name, value in row.items():
         if isinstance(value, Decimal) and value != round(value, _DECIMALS):
             raise SourceError(

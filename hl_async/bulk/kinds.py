@@ -34,7 +34,7 @@ def location_of(lane: str) -> str:
 
 
 def kind_in(lane: str) -> str:
-    """Return the kind that a lane names, or an empty text in a lane of the run's own kind."""
+    """Return the kind that a lane names, or an empty text for the run's own kind."""
     return lane.partition(_SIGN)[2]
 
 
@@ -67,7 +67,7 @@ class LaneKinds:
         return location if is_own else f"{location}{_SIGN}{kind}"
 
     def kind_of(self, lane: str) -> str:
-        """Return the kind of document that a lane creates, or an empty text for another operation."""
+        """Return the kind of a lane's documents, or an empty text for other operations."""
         return kind_in(lane) or _KINDS.get(self._operation.name, "")
 
     def operation_of(self, lane: str) -> Operation[Any]:
@@ -94,7 +94,7 @@ def lane_kinds(header: dict[str, str]) -> LaneKinds:
 
 
 def with_base_lanes(lanes: Iterable[str], locations: Iterable[str]) -> list[str]:
-    """Return lanes in their order, those of other kinds behind the lane of their location.
+    """Return lanes in their order, those of the run's own kind first.
 
     Args:
         lanes: The lanes that have documents.

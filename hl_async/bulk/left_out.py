@@ -1,4 +1,4 @@
-"""Internal. Files of left-out documents: rejected ones, and those that the mapping skips on purpose.
+"""Internal. Files of left-out documents: rejected, or skipped by the mapping.
 
 They hold customers and amounts, so only their owner may read them.
 """
@@ -67,7 +67,7 @@ async def write_left_out(run: Run, journal: Path, rejects: Path | None) -> LeftO
 
 
 def reject_text(rows: list[ItemRow], header: dict[str, str]) -> Iterator[bytes]:
-    """Return the lines of a reject file, in the format that the journal's ``header`` names."""
+    """Return lines of a reject file, in the format that the journal's header names."""
     columns = msgspec.json.decode(header.get("columns", "null"))
     texts = ((row.raw, row.reason or "") for row in rows)
     return reject_lines(columns, texts, header.get("delimiter", ","), header.get("encoding", "utf-8"))
@@ -86,7 +86,8 @@ def check_rejects(path: Path, source: Path | None) -> None:
 
 
 def _beside(header: dict[str, str], journal: Path, kind: str) -> Path:
-    """Return ``orders.rejects.csv`` beside ``orders.csv``, or beside the journal if the source's folder is missing."""
+    """Return where a file of left-out documents goes: beside its source, if possible."""
+    # orders.csv gets orders.rejects.csv beside it, or beside the journal if its folder is missing.
     source = Path(header.get("source", str(journal)))
     folder = source.parent if source.parent.is_dir() else journal.parent
     # Rejects keep the form of their source, so that they can be corrected and migrated like it.

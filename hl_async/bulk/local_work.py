@@ -1,4 +1,4 @@
-"""Internal. The lanes of a run in this process: they take turns until none has anything left to do."""
+"""Internal. The lanes of a run in this process, which take turns until all end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LocalWork:
         await self._engine.serve(self._turn, at_once=_LANES_AT_ONCE)
 
     def waits_until(self) -> float | None:
-        """Return the time of day at which the next lane goes on, or None while a lane works."""
+        """Return the time of day at which the next lane goes on; None while one works."""
         return min(self._waits.values()) if self._waits and not self._working else None
 
     async def _turn(self, slice_: Slice) -> Slice | None:

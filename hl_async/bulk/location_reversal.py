@@ -1,4 +1,4 @@
-"""Internal. Take one location of a run back: see its documents, delete the provably own ones, wait, look again."""
+"""Internal. The rollback of one location: list, delete the run's own, look again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ReversalOptions(NamedTuple):
 
 
 class LocationEnd(NamedTuple):
-    """How a location ended: ``reason`` is empty when nothing of the run is left but ``kept``."""
+    """How a location ended; ``reason`` is empty if only ``kept`` is left of the run."""
 
     kept: list[Kept]
     open: int
@@ -161,7 +161,7 @@ class LocationReversal:
         return await self._left(words[0])
 
     async def _learn_deletions(self) -> None:
-        """Read the deletions of earlier processes: those without a result, and those whose item does not know it."""
+        """Read deletions of earlier processes, and complete the items of proven ones."""
         gone: set[str] = set()
         async for one in each_deletion(self._run):
             if one.location == self._lane.location and one.outcome not in GONE:
@@ -175,9 +175,9 @@ class LocationReversal:
                 await self._run.journal.rolled_back(item.ordinal, item.document)
 
     async def _see_all(self) -> None:
-        """List until every recorded document was seen, or the list vouches for the absence of the others.
+        """List until each recorded document is seen, or the list vouches for its absence.
 
-        Nothing is deleted meanwhile: what the list shows is the control for what it does not show.
+        Nothing is deleted meanwhile: the documents in a list are the control for those that it lacks.
         """
         waited = 0.0
         for look, pause in enumerate((*self._pauses, None)):
@@ -208,7 +208,7 @@ class LocationReversal:
             waited += pause
 
     async def _read(self) -> LocationReading:
-        """List the location, and ask for recorded documents that the list lacks, where the API has a call for that."""
+        """List the location, and ask the API for recorded documents that the list lacks."""
         known = await self._lane.known()
         reading = await read_location(self._documents, self._run.journal, self._keys, known)
         hidden = list(self._hidden(reading, known).items())
@@ -222,7 +222,7 @@ class LocationReversal:
         return reading
 
     async def _ask(self, item: KnownItem, document: str) -> Listed | str | None:
-        """Return a document as the API gives it, the word "gone", or None if the API does not tell."""
+        """Return a document as the API gives it, "gone", or None if it does not tell."""
         try:
             found = await self._documents.see(document)
         except NotFound as error:
@@ -248,7 +248,7 @@ class LocationReversal:
     def _is_doubtful(self, facts: LaneFacts, known: dict[str, KnownItem]) -> bool:
         """Return whether the location may hold documents whose ids the journal lacks.
 
-        Nothing but silence of the list shows that they are not there, so it is listed for as long as a list may lag.
+        Only the list's silence shows that they are not there. So it is listed for as long as a list may lag.
         """
         if facts.unclean:
             return True
@@ -287,7 +287,7 @@ class LocationReversal:
         return LocationEnd([*self._kept.values(), *self._unseen.values()], max(items, 1), reason, until)
 
     async def _pass(self) -> bool:
-        """List once and delete; returns whether the listing proves that nothing is left to delete.
+        """List once and delete. Return whether the listing proves that nothing is left.
 
         A deletion that succeeds shows that a document was there: if the listing did not have it, the listing lags
         and its silence about other documents means nothing. So a listing proves only what it shows after the last
@@ -326,7 +326,7 @@ class LocationReversal:
         return "deleted" not in outcomes and not self._failed and not is_waiting
 
     def _note_candidates(self, reading: LocationReading, known: dict[str, KnownItem]) -> set[str | None]:
-        """Note which unrecorded documents a listing shows for each key; returns the recorded ones.
+        """Note a listing's unrecorded documents by key, and return the recorded ids.
 
         A list that hides an original shows its copy as the oldest one. So who made an unrecorded document is decided
         only when two listings agree.
@@ -341,7 +341,7 @@ class LocationReversal:
         return recorded
 
     async def _may_delete_unseen(self, document: str, item: KnownItem) -> bool:
-        """Whether a document that the listing lacks may be deleted by its id. If not, it is kept, or left open."""
+        """Return whether an unlisted document may be deleted; else keep or leave it open."""
         if self._even_changed or document in self._absent or document in self._unproven:
             return True
         if document in self._last:
@@ -364,7 +364,7 @@ class LocationReversal:
     async def _keep_document(
         self, claim: Claim, reason: tuple[str, str], known: dict[str, KnownItem]
     ) -> None:
-        """Name a document that stays, and record it as its item's if it was found by its key."""
+        """Name a document that stays, and record it as its item's if a key led to it."""
         key = claim.key or claim.listed.key or ""
         row = await row_of(self._run.journal, known[key].ordinal)
         self._board.done.add(claim.listed.id)

@@ -1,4 +1,4 @@
-"""Internal. Find documents that other runs created of this run's source, before they are created again."""
+"""Internal. Search for documents that other runs already made of the source."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _JOURNALS: Final = 50
 class Earlier(NamedTuple):
     """A document of another run that has the source id of a planned one.
 
-    ``ordinal`` and ``source_id`` are those of the planned document, ``name`` is what the other run calls its source,
-    and empty if its documents do not tell. ``created`` is in seconds since the epoch.
+    ``ordinal`` and ``source_id`` are those of the planned document. ``name`` is the other run's name for its source;
+    it is empty if its documents do not say. ``created`` is in seconds since the epoch.
     """
 
     ordinal: int
@@ -46,7 +46,7 @@ class Earlier(NamedTuple):
 
 
 async def find_earlier(run: Run, hl: HighLevel) -> list[Earlier]:
-    """List the locations of a run, and return the documents of other runs that share a source id with a planned one.
+    """Return other runs' documents in the locations that have a planned source id.
 
     Args:
         run: A planned run.
@@ -176,7 +176,7 @@ def _when(found: Sequence[Earlier]) -> str:
 
 
 def _journals_of(folder: Path, runs: set[str]) -> dict[str, str]:
-    """Return the journal files of runs by the run's id, as far as they lie in ``folder``."""
+    """Return the journal files in ``folder`` by the id of the run that they hold."""
     found: dict[str, str] = {}
     # the folder may be a home directory: it is looked at for a hint, and not searched
     for path in sorted(folder.glob("*.db*"))[:_JOURNALS]:

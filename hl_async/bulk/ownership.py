@@ -1,4 +1,4 @@
-"""Internal. Which documents of a location a run made, and which of them a sweep or a rollback may delete. Pure.
+"""Internal. Which documents a run made, and which of them may be deleted. Pure.
 
 A key in a free field proves nothing by itself: people copy documents with everything in them, and a list may give a
 document its neighbour's fields. So every deletion needs a positive proof. A document without one is kept and named.
@@ -36,7 +36,7 @@ TOUCHED_AFTER: Final = 10.0
 
 
 class Ownership(NamedTuple):
-    """Of several documents with one key: the one that stands for the item, those to delete, those to report."""
+    """Documents with one key: the item's own, those to delete, those to report."""
 
     keep: Copy | None
     delete: list[Copy]
@@ -108,7 +108,7 @@ class Listed(NamedTuple):
 
     @property
     def touched(self) -> str:
-        """Why people seem to have changed the document since it was created; empty if they have not."""
+        """Why people seem to have changed the document since its creation, or empty."""
         if self.changes:
             return self.changes
         if self.created is not None and self.updated is not None:
@@ -160,7 +160,7 @@ def claims(
 def _unrecorded(
     key: str, item: KnownItem, candidates: list[Listed], timing: Timing, unique_keys: bool
 ) -> list[Claim]:
-    """Claim documents with an item's key that the journal does not know, oldest first."""
+    """Claim unrecorded documents with an item's key, oldest first."""
     # The recorded document used up one of the possible requests.
     room = item.possible - bool(item.document)
     needs_first = not item.document
@@ -189,7 +189,7 @@ def _in_time(created: float | None, item: KnownItem, timing: Timing) -> bool:
 def vouches(
     ours: float | None, others: float | None, sent_at: float | None, now: float, timing: Timing
 ) -> bool:
-    """Return whether a listing vouches for the absence of a recorded document that it lacks.
+    """Return whether a listing vouches for the absence of a recorded document.
 
     A list that lags lacks the newest documents. So it has to show a later one, or the document has to be far older than
     any lag. A list that shows nothing vouches for nothing.
@@ -211,7 +211,7 @@ def vouches(
 
 
 def reason_to_keep(claim: Claim, *, even_changed: bool) -> tuple[str, str] | None:
-    """Return why a rollback must not delete a document, as a kind and in words; None if it may."""
+    """Return why a rollback must keep a document, as a kind and in words, or None."""
     one = claim.listed
     if claim.key is None:
         return "copy", "carries a key of the run, but nothing proves that the run created it"

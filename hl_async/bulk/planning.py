@@ -1,4 +1,4 @@
-"""Internal. Write a source into a journal, and stop early when the mapping is probably wrong."""
+"""Internal. Writes a source into a journal, unless the mapping looks wrong."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ItemKeys(NamedTuple):
 
 
 class StepRules(NamedTuple):
-    """The steps that documents get: whether their payments are recorded, and which states are set."""
+    """The steps of documents: whether payments are recorded, which states are set."""
 
     payments: bool
     states: StatePolicy
@@ -83,7 +83,7 @@ async def write_plan(
     customers: CustomerBook,
     rules: StepRules,
 ) -> int:
-    """Write records into `journal`, with a step for each of their customers, payments and states.
+    """Write records into `journal`, with steps for customers, payments and states.
 
     Each item is written with its key and its body. See `Run.plan`.
 
@@ -153,7 +153,7 @@ class _PlanWriter:
         return record.reason
 
     def _planned(self, item: SourceItem) -> Reject | None:
-        """Plan a document, and the invoice that is made beside it. Return a reject if its customer is unknown."""
+        """Plan a document and its invoice. Return a reject if the customer is not usable."""
         own = [item] if item.invoice is None else [item, item.invoice]
         made = [self._keyed(one, self._repetitions) for one in own]
         try:
@@ -179,7 +179,8 @@ class _PlanWriter:
 
 
 async def _each(records: Records) -> AsyncIterator[SourceItem | Reject]:
-    """Yield one record after the other. A thread reads a plain iterable, because it usually reads a file."""
+    """Yield one record after the other."""
+    # A thread reads a plain iterable, because that usually reads a file.
     if isinstance(records, AsyncIterable):
         async for record in records:
             yield record

@@ -1,4 +1,4 @@
-"""Internal. Everything before the first request of a migration: read, check, plan, choose the journal."""
+"""Internal. A migration before its first request: source, checks, plan, journal."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ async def prepare(source: Source | None, options: MigrationSettings, hl: HighLev
 
 
 async def _records(found: _Found, options: MigrationSettings, run: Run) -> Records:
-    """Return the records of the source, without those that the continued run has created."""
+    """Return the source's records; those that the continued run created are skipped."""
     if options.continues is None:
         return found.read()
     earlier = await read_earlier(options.continues, run.operation.name)
@@ -214,7 +214,7 @@ async def _records(found: _Found, options: MigrationSettings, run: Run) -> Recor
 
 
 async def retry_rejected(run: Run, options: MigrationSettings) -> int:
-    """Plan rejected documents again, with their customers. Return the number of documents."""
+    """Plan rejected documents and their customers again. Return how many documents."""
     number = await run.journal.retry_rejected()
     # Payments whose invoice was not created wait for it again; refused ones get another try as well.
     for stage in (PAYMENTS, STATES):
@@ -224,7 +224,7 @@ async def retry_rejected(run: Run, options: MigrationSettings) -> int:
 
 
 async def _correct(run: Run, options: MigrationSettings) -> None:
-    """Apply the options of a planned run to its customers and payments that are still open."""
+    """Apply the options of a planned run to its open customers and payments."""
     if options.states is not None and options.states != run.state_policy:
         # The steps are planned with the documents. Ignored, the option would promise what never happens.
         raise BulkError(
@@ -246,7 +246,7 @@ async def _correct(run: Run, options: MigrationSettings) -> None:
 
 
 async def require_new(planned: Planned, hl: HighLevel, *, again: bool) -> None:
-    """Raise `AlreadyMigrated` if the run is new and other runs created its documents already."""
+    """Raise `AlreadyMigrated` if other runs created a new run's documents already."""
     if not planned.is_new or again:
         return
     try:
@@ -394,7 +394,7 @@ def _opened(source: Path | OpenedSource, options: MigrationSettings) -> OpenedSo
 
 
 async def _set_aside(place: JournalStore) -> None:
-    """Rename the journal of a run that was rolled back completely, so that a new run can begin in its place."""
+    """Rename the journal of a fully rolled-back run, to make room for a new one."""
     if not await place.exists():
         return
     journal = await place.open(watch=True)
@@ -411,7 +411,7 @@ async def _set_aside(place: JournalStore) -> None:
 
 
 async def _explained(found: _Found, error: JournalMismatch) -> JournalMismatch:
-    """Return an error that names the journal's run, its progress, and the ways to go on."""
+    """Return an error that names the journal's run, its progress and the ways on."""
     async with await Run.open(found.place, watch=True) as run:
         report = await run.report()
         header = run.header

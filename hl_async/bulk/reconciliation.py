@@ -1,8 +1,8 @@
-"""Internal. Look at a location and draw conclusions about the items of a run: canary, reconciling, resuming,
-sweeping.
+"""Internal. Conclusions about a run's items from the list of their location.
 
-The shell around ``evidence``. A listing that proves nothing is repeated after growing pauses; one that never proves
-anything ends the work on the lane with the reason, and leaves every item as it is.
+They serve canary, reconciling, resuming and sweeping. This is the shell around ``evidence``. A listing that proves
+nothing is repeated after growing pauses. If none proves anything, the work on the lane ends with the reason, and
+every item stays as it is.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Reconciler:
         )
 
     async def look(self, lane: LaneJournal, *, unclean: bool) -> None:
-        """List before the first send of a resumed run, and adopt what the journal has forgotten.
+        """List before a resumed run sends, and adopt documents that the journal forgot.
 
         Raises:
             Inconclusive: The list proves nothing.
@@ -170,7 +170,7 @@ class Reconciler:
         await lane.listed()
 
     async def sweep(self, lane: LaneJournal) -> None:
-        """List once more, late enough that nothing can be executed any more, and remove second copies.
+        """List when no request can be executed any more, and remove second copies.
 
         Raises:
             Inconclusive: The list proves nothing.
@@ -214,7 +214,7 @@ class Reconciler:
     # ------------------------------------------------------------------------------------------ listing
 
     async def _controlled(self, lane: LaneJournal, wanted: Container[str], since: float | None) -> Scan:
-        """List until the controls are met, with growing pauses; the last listing, whatever it proves."""
+        """List until the controls are met, with growing pauses. Return the last listing."""
         # Without younger documents, the newest of all at least shows that the list is not empty.
         controls = await lane.controls(since, _CONTROLS) or await lane.controls(None, 1)
         gone: set[str] = set()

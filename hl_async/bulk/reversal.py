@@ -1,7 +1,6 @@
-"""Internal. Take a run back: a durable state of the run, which ends when every document is proven gone or kept by
-name.
+"""Internal. Rollback of a run: each document ends proven gone or kept by name.
 
-The order of steps:
+It is a durable state of the run. The order of steps:
 
 1. The run is closed: no process sends any of its items from then on. Planned items are withdrawn.
 2. The location is listed until every recorded document was seen, because people may have changed one. A document
@@ -123,7 +122,7 @@ async def _close(journal: Journal) -> int:
 async def _all(
     reverse: Callable[[str], Coroutine[Any, Any, LocationEnd]], locations: list[str]
 ) -> list[LocationEnd]:
-    """Take locations back, several at once. A failure leaves its location open; a broken journal ends it all."""
+    """Take locations back, several at once; a failure leaves its location open."""
     ended: list[LocationEnd] = []
     async with bulk_map(reverse, locations, limit=_LOCATIONS_AT_ONCE) as outcomes:
         async for outcome in outcomes:
@@ -144,7 +143,7 @@ async def _size(run: OpenRun) -> int:
 
 
 async def _deletions(run: OpenRun) -> tuple[int, int]:
-    """Return how many documents this run's rollback deleted, and how many were gone before."""
+    """Return how many documents the rollback deleted, and how many were gone before."""
     outcomes: dict[str, str] = {}
     async for one in each_deletion(run):
         # A document that was deleted may be found gone later. It still counts as deleted.

@@ -1,4 +1,4 @@
-"""Internal. Decides whether a document in a location comes from the source of this run. Pure.
+"""Internal. Whether a document in a location is from this run's source. Pure.
 
 Source ids are not enough: two systems both number their documents 1, 2, 3. A file's fingerprint is too strict: the next
 export of the same system has another one. So every document carries three marks of its origin:
@@ -36,7 +36,7 @@ _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class Origin(NamedTuple):
-    """Marks of the source that a document was made from; a mark that it lacks is empty.
+    """The marks of a document's source; a mark that it lacks is empty.
 
     Attributes:
         mark: Stands for the source id.
@@ -52,7 +52,7 @@ class Origin(NamedTuple):
 
 
 class Relation(Enum):
-    """Relation between a document of this run's source and one in the location with the same source id."""
+    """Relation of a source document to one in the location with its source id."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -74,7 +74,7 @@ def relation(mine: Origin, theirs: Origin) -> Relation:
 
 
 def source_mark(source_id: str) -> str:
-    """Return the mark of a source id. It is the same in every run and for every file name."""
+    """Return the mark of a source id, the same in every run and for every file name."""
     return make_key(f"source:{source_id}")[:MARK]
 
 
@@ -99,10 +99,7 @@ def contents_mark_of(body: bytes) -> str:
 
 
 def origin_of(document: Any) -> Origin | None:
-    """Return the origin that a listed document carries, in any of the places for keys.
-
-    None if it carries none.
-    """
+    """Return the origin that a listed document carries in a place for keys, or None."""
     meta = getattr(document, "meta", None)
     marks = meta.get("hl_async") if isinstance(meta, dict) else None
     if isinstance(marks, dict):

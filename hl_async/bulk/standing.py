@@ -24,7 +24,7 @@ _NOT_TO_CREATE: Final = (State.REJECTED, State.SKIPPED, State.WITHDRAWN, State.D
 
 
 async def standing(journal: Journal, operation: Operation[Any], kinds: LaneKinds) -> RunReport:
-    """Report the standing of a run. It is done once the locations with unanswered requests are swept as well."""
+    """Report the standing of a run. Unswept locations keep it from being done."""
     counts = await journal.counts()
     beside = int((await journal.header()).get("beside", "0"))
     source: dict[str, Decimal] = {}
@@ -69,7 +69,7 @@ async def standing(journal: Journal, operation: Operation[Any], kinds: LaneKinds
 
 
 async def count_contacts(journal: Journal) -> ContactCounts | None:
-    """Count the customers of a run by their outcome. Return None if the source names no customers."""
+    """Count a run's customers by outcome. Return None if the source names none."""
     found = await journal.steps.counts(CONTACTS)
     if not found:
         return None
@@ -216,7 +216,7 @@ async def progress_since(
 
 
 def _waited_for(counts: Counts) -> str:
-    """Return what a run waits for while none of its locations has anything to do; see `Progress`."""
+    """Return what a run waits for while no location has work; see `Progress`."""
     if counts.ambiguous:
         return "settling"
     # documents that are planned wait for their customers

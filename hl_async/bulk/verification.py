@@ -1,4 +1,4 @@
-"""Internal. After a run: compare its requests with the documents of the locations."""
+"""Internal. Comparison of a run's requests with the documents of its locations."""
 
 from __future__ import annotations
 
@@ -67,10 +67,19 @@ class Difference(msgspec.Struct, frozen=True):
 class Verification(msgspec.Struct, frozen=True):
     """Requests and documents, compared; equal when ``differences`` is empty.
 
-    ``documents`` of the run were found, ``same`` of them as they were sent; ``compared`` names the compared fields.
-    ``state`` is that of the run: a run that was rolled back expects no documents, and ``deleted`` of its own are gone.
-    ``kept`` ones are there because the rollback left them. ``repaired`` second copies were deleted. The paid sums of
-    ``paid`` invoices were compared with the recorded payments. ``contacts`` that the run created or found are there.
+    Attributes:
+        documents: Documents of the run that were found.
+        total_source: The sums of the created items, by currency.
+        total_found: The sums of the documents that stand for items, by currency.
+        differences: The findings, without those of kind ``same``.
+        repaired: Second copies that were deleted.
+        same: Documents that are as they were sent.
+        compared: The names of the compared fields.
+        state: The state of the run. One that was rolled back expects no documents.
+        deleted: Documents of the run that are gone since its rollback.
+        locations: Locations that were compared.
+        paid: Invoices whose paid sum was compared with the recorded payments.
+        contacts: Contacts that the run created or found, and that were looked for.
     """
 
     documents: int
@@ -180,7 +189,7 @@ class _LocationCheck:
                 return
 
     async def compare(self, totals: _Totals, repairing: Documents | None) -> None:
-        """Compare each row with its documents; with ``repairing``, delete second copies of the run's own."""
+        """Compare rows with documents. If ``repairing``, delete the run's second copies."""
         first = {claim.key: claim.listed for claim in self._claims if claim.is_first}
         totals.documents += len(self._claims)
         for row in self._rows:
@@ -277,7 +286,11 @@ class _LocationCheck:
 
 
 def check_report(path: Path) -> None:
-    """Raise :class:`ConfigurationError` unless a report can be written to ``path``: .csv or .ndjson."""
+    """Refuse a report file that is not .csv or .ndjson, or whose folder is missing.
+
+    Raises:
+        ConfigurationError: It is refused.
+    """
     if path.suffix.lower() not in (".csv", ".ndjson", ".jsonl"):
         raise ConfigurationError("--report", f"{path.name} is neither .csv nor .ndjson")
     if not path.parent.is_dir():
@@ -285,7 +298,7 @@ def check_report(path: Path) -> None:
 
 
 def write_report(path: Path, findings: Iterable[Difference]) -> None:
-    """Write findings to a file that only its owner may read: .csv with a header, or one JSON object per line."""
+    """Write findings to a private file: .csv with a header, or one JSON line each."""
     check_report(path)
     rows = ({name: getattr(finding, name) for name in _COLUMNS} for finding in findings)
     # Reports name customers and amounts.

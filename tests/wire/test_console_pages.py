@@ -134,6 +134,9 @@ async def objections(tab: Tab, name: str) -> list[str]:
         await tab.show_at(width, dark=dark)
         if await tab.evaluate("document.documentElement.scrollWidth > innerWidth"):
             found.append(f"{look}: is wider than the screen")
+        rows = "new Set([...document.querySelectorAll('header nav a')].map(one => one.offsetTop)).size"
+        if await tab.evaluate(rows) > 1:
+            found.append(f"{look}: the navigation needs several rows")
         if await tab.evaluate("document.querySelectorAll('h1').length") != 1:
             found.append(f"{look}: has not one headline")
         if AXE:

@@ -1,4 +1,4 @@
-"""Internal. A forecast for the customers of a run: the look-ups of the contacts stage, and nothing else."""
+"""Internal. Forecast of a run's customers: the contacts stage's look-ups alone."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ class ContactBook(Protocol):
     """The contacts of one location."""
 
     async def find(self, kind: str, value: str) -> ContactRecord | None:
-        """Return the contact with exactly this e-mail address or phone number; ``kind`` is ``email`` or ``phone``."""
+        """Return the contact with exactly this ``email`` or ``phone``, named by ``kind``."""
         ...
 
     async def search(self, kind: str, value: str, field: str = "") -> list[ContactRecord]:
-        """Return the contacts that the index shows for a key: ``external``, ``email``, ``phone`` or ``name``."""
+        """Return contacts in the index by ``external``, ``email``, ``phone`` or ``name``."""
         ...
 
     async def count(self) -> int | None:
@@ -57,12 +57,12 @@ class ContactBook(Protocol):
         ...
 
     async def allows_duplicates(self) -> bool | None:
-        """Return whether the location takes a second contact of one person; None if the token may not know."""
+        """Return whether a person may have two contacts; None if the token may not know."""
         ...
 
 
 class LocationContacts:
-    """The contacts of a :class:`~hl_async.client.Location`, every call in the bulk lane."""
+    """The contacts of a :class:`~hl_async.client.Location`, called in the bulk lane."""
 
     def __init__(self, location: Location, *, attempt_timeout: float | None = None) -> None:
         # Without a time limit: a long wait for the bulk budget is not a failure.

@@ -1,7 +1,7 @@
-"""Internal. Find customers among a location's contacts, in the cheaper of two ways. Only reads.
+"""Internal. Look-up of customers among a location's contacts. Only reads.
 
-Few customers are looked up one by one; for many of them all contacts of the location are read once. Which is cheaper
-is a matter of counting requests.
+Few customers are looked up one by one. For many of them all contacts of the location are read once. The way with
+fewer requests is taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORTH_COUNTING: Final = 2
 
 
 class LookupPlan(NamedTuple):
-    """How customers are looked up, and the requests that it takes; ``contacts`` is how many the location has."""
+    """The way of a look-up, its requests, and the number of the location's contacts."""
 
     lists_all: bool
     requests: int
@@ -37,7 +37,7 @@ class ContactLookup:
         self._is_empty = False
 
     async def prepare(self, customers: Sequence[CustomerFacts]) -> LookupPlan:
-        """Choose the cheaper way for these customers, and read all contacts if that is the one."""
+        """Choose the cheaper way for customers, and read all contacts if that is it."""
         one_by_one = lookup_requests(customers, self._policy)
         given = {one.contact_id for one in customers if one.contact_id}
         # Counting is a request as well.
@@ -78,7 +78,7 @@ class ContactLookup:
         return decide(facts, {kind: await self._entries(kind, value) for kind, value in keys.items()})
 
     async def look_again(self, facts: CustomerFacts) -> ContactMatch:
-        """Look a customer up by the exact keys, right before a creation: a list may lag behind."""
+        """Look a customer up by exact keys right before a creation; a list may lag."""
         # Only look-ups that do not lag: an index may not show a contact that is seconds old.
         exact = {
             kind: value for kind, value in keys_of(facts, self._policy).items() if kind in ("email", "phone")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class _Use(NamedTuple):
-    """The contacts that documents of the location use; ``problem`` says why that is not known."""
+    """The contacts that documents use; ``problem`` says why they are unknown."""
 
     contacts: frozenset[str]
     problem: str = ""
@@ -196,7 +196,7 @@ async def contacts_in_use(location: Any) -> AsyncIterator[str]:
 
 
 class ContactsRun(Protocol):
-    """A run, as the rollback of its contacts needs it; `hl_async.bulk.run.Run` is one."""
+    """The part of `hl_async.bulk.run.Run` that the rollback of contacts needs."""
 
     journal: Journal
     contact_policy: ContactPolicy
@@ -209,7 +209,7 @@ class ContactsRun(Protocol):
 def contacts_back(
     run: ContactsRun, hl: HighLevel, *, even_changed: bool
 ) -> Callable[[LaneJournal], Awaitable[LocationEnd]]:
-    """Return the work that takes back the contacts of a location, once its documents are taken back."""
+    """Return the work that takes a location's contacts back, after its documents."""
 
     async def take_back(lane: LaneJournal) -> LocationEnd:
         location = hl.location(lane.location)

@@ -1,4 +1,4 @@
-"""Internal. Contacts that the run made and no document needs: found by their mark, and deleted with a proof."""
+"""Internal. Unneeded contacts of a run: found by mark, deleted with a proof."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hl_async.models import ContactRecord
 
 
 class ContactSweep:
-    """The last look for contacts that late requests made a second time; after the documents of the location."""
+    """The last look for second contacts of late requests, after the documents."""
 
     def __init__(
         self, book: ContactBook, policy: ContactPolicy, timing: Timing, *, stop: asyncio.Event
@@ -79,9 +79,10 @@ class ContactSweep:
 async def delete_contact(
     lane: LaneJournal, book: ContactBook, step: StageStep, contact_id: str, reason: str
 ) -> str:
-    """Delete a contact that the run made, written down before the request; returns ``gone`` once the API says so.
+    """Delete a contact of the run. Return ``gone`` if the API says so, or a problem.
 
-    An answer to the deletion is not the proof: only the API's word that it has no such contact is.
+    The deletion is written down before its request. An answer to it is not the proof: only the API's word that it has
+    no such contact is.
     """
     deletion = await lane.delete_intended(contact_id, DELETION + step.key, reason)
     outcome = "gone"

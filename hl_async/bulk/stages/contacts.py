@@ -1,4 +1,4 @@
-"""Internal. The contacts stage: the customers of one location become contacts before its documents are sent.
+"""Internal. The contacts stage: customers become contacts before the documents.
 
 A customer is matched by reading, and otherwise created. The request of a creation follows the protocol of
 documents: its intent is durable before the first byte. A request without a usable answer is settled, and then the
@@ -170,7 +170,8 @@ class ContactStage(StageWork):
             self._note_trouble(error)
 
     async def _may_be_hidden(self) -> bool:
-        """Return whether a contact that the list did not show could be created twice: the API refuses it elsewhere."""
+        """Return whether a contact that the list did not show could be created twice."""
+        # A location without duplicates refuses the second one.
         return self._lookup.has_read_all and await self._book.allows_duplicates() is not False
 
     async def _check_given(self, step: StageStep, facts: CustomerFacts) -> None:
@@ -225,7 +226,7 @@ class ContactStage(StageWork):
         await self._finish(step, facts, contact.id, "+".join(by))
 
     def _other_name(self, facts: CustomerFacts, contact_id: str, by: str) -> str:
-        """Return why a contact cannot be this customer: it stands for another name. Empty if it can."""
+        """Return why a contact with another name is not this customer, or an empty text."""
         other = self._names.get(contact_id, "")
         is_same = not other or not facts.known_as or plain_name(other) == plain_name(facts.known_as)
         if is_same or contact_id == self._policy.fallback:
@@ -236,7 +237,7 @@ class ContactStage(StageWork):
         )
 
     async def _fill(self, step: StageStep, facts: CustomerFacts, contact: ContactRecord) -> None:
-        """Fill the empty fields of a matched contact. Its other values stay, so a repetition changes nothing."""
+        """Fill the empty fields of a matched contact; a repetition changes nothing."""
         # The source would say that the run created the contact.
         wanted = msgspec.structs.replace(draft_of(step), source=msgspec.UNSET)
         plan = plan_fill(contact, wanted, frozenset())
@@ -292,7 +293,7 @@ class ContactStage(StageWork):
     # ------------------------------------------------------------------------------------------- asking
 
     async def _ask_all(self, steps: Sequence[StageStep]) -> None:
-        """Find the outcome of requests without a usable answer, once nothing of theirs can be under way."""
+        """Find the outcome of unanswered requests, once none of them can be under way."""
         # The list that was read is older than the requests that are asked about.
         self._lookup.forget()
         self._is_ready = False
@@ -335,7 +336,7 @@ class ContactStage(StageWork):
     # ---------------------------------------------------------------------------------------- finishing
 
     async def _finish(self, step: StageStep, facts: CustomerFacts, contact_id: str, how: str) -> None:
-        """Note the contact of a customer, and give it to the customer's documents, in one transaction."""
+        """Note a customer's contact and give it to the documents, in one transaction."""
         self._trouble = 0
         if not facts.is_fallback and contact_id != self._policy.fallback:
             self._names.setdefault(contact_id, facts.known_as)

@@ -1,7 +1,6 @@
-"""Internal. The contacts file: one row per customer, written by a dry run, and after a person edited it an input
-again.
+"""Internal. The contacts file, with one row per customer.
 
-It holds customers, so only its owner may read it.
+A dry run writes it. After a person edited it, a run reads it. It holds customers, so only its owner may read it.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def write_contacts(path: Path, rows: Iterable[CustomerRow]) -> None:
 
 
 def contacts_beside(header: dict[str, str], beside: Path) -> Path:
-    """Return ``orders.contacts.csv`` beside ``orders.csv``, or beside another path when the source is not a file."""
+    """Return ``orders.contacts.csv`` beside ``orders.csv``, or beside the given path."""
     source = Path(header.get("source", str(beside)))
     return source.with_name(f"{source.stem}.contacts.csv")
 

@@ -1,8 +1,8 @@
-"""Internal. Whom a run's documents are for: one customer per location, known by the strongest key that the source
-gives.
+"""Internal. The customers of a run's documents, by their strongest keys. Pure.
 
-Pure. The keys are, the strongest first: the contact id that the source names, the old system's id (where the run asks
-for it), the e-mail address, the phone number, and the name (where the run asks for it).
+Each location has customers of its own, known by the strongest key that the source gives. The keys are, the strongest
+first: the contact id that the source names, the old system's id (where the run asks for it), the e-mail address, the
+phone number, and the name (where the run asks for it).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def plain_email(text: str) -> str:
 
 
 def mark_of(run: str, location: str, key: str) -> str:
-    """Return what the contact of a customer carries as its ``source``, if the run creates it."""
+    """Return the ``source`` of a customer's contact, if the run creates it."""
     return MARK + make_key(f"{run}:{location}:{key}")
 
 
@@ -204,7 +204,7 @@ class CustomerBook:
         self._put((location, key), facts, item.ordinal)
 
     def _without_key(self, location: str, facts: CustomerFacts) -> tuple[str, CustomerFacts]:
-        """Return the stand-in for a customer without a key: a person's choice, or the fallback."""
+        """Return a keyless customer's stand-in: a person's choice, or the fallback."""
         key = keyless_key(facts)
         correction = self._corrections.get((location, key))
         if correction is not None and correction.contact_id:
@@ -220,7 +220,7 @@ class CustomerBook:
         )
 
     def steps(self) -> Iterator[PlannedStep]:
-        """Yield one step per customer. A phone number that belongs to one customer with more keys joins that one."""
+        """Yield one step per customer; a bare phone number joins its only owner."""
         owners: dict[tuple[str, str], list[str]] = {}
         for (location, key), facts in self._customers.items():
             # Customers who state only a number may be those who state an address as well.
@@ -255,7 +255,7 @@ class CustomerBook:
         self._documents.setdefault(at, []).append(ordinal)
 
     def _join(self, one: tuple[str, str], into: tuple[str, str]) -> bool:
-        """Give the documents of a customer to another one; two different names stay apart."""
+        """Give the documents of a customer to another one, unless their names differ."""
         name, other = self._customers[one].known_as, self._customers[into].known_as
         # A family or an office may share a number.
         if name and other and plain_name(name) != plain_name(other):
@@ -266,7 +266,7 @@ class CustomerBook:
 
 
 class Correction(msgspec.Struct, frozen=True):
-    """What a person changed of a customer in the contacts file; None keeps what the source says."""
+    """A person's changes in the contacts file; None keeps the value of the source."""
 
     contact_id: str | None = None
     name: str | None = None
@@ -280,7 +280,7 @@ Corrections: TypeAlias = Mapping[tuple[str, str], Correction]
 
 
 def check_names(facts: CustomerFacts, policy: ContactPolicy) -> str:
-    """Return why a contact id of the source cannot be used: it stands for several names. Empty if it can."""
+    """Return why a contact id of several names cannot be used; empty if it can."""
     if facts.contact_id == policy.fallback:
         return ""
     # A spelling in other letters is not another name.
@@ -371,7 +371,7 @@ def _draft(facts: CustomerFacts, policy: ContactPolicy, mark: str) -> ContactDra
 
 
 def with_contact(body: bytes, contact_id: str) -> bytes:
-    """Return the body of a document with the id of its contact; every number stays as it is."""
+    """Return a document's body with its contact's id; every number stays as it is."""
     document = _body_decoder.decode(body)
     # The only change after planning, so it leaves every other byte of meaning as it was.
     document["contactDetails"] = document.get("contactDetails", {}) | {"id": contact_id}

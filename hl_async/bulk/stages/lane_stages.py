@@ -59,7 +59,7 @@ class _Books(Protocol):
 
 
 class Stages(NamedTuple):
-    """The stages before the first document of a location, and those after the last one."""
+    """The stages before a location's first document, and those after the last one."""
 
     before: tuple[LaneStage, ...] = ()
     after: tuple[LaneStage, ...] = ()
@@ -86,7 +86,7 @@ def state_policy_of(header: dict[str, str]) -> StatePolicy:
 
 
 async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corrections: Corrections) -> None:
-    """Give customers that are planned, and never had a request, what a person corrected."""
+    """Apply a person's corrections to planned customers that never had a request."""
     after = -1
     while batch := await journal.steps.rows(CONTACTS, StepState.PLANNED, after=after):
         after = batch[-1].number
@@ -105,7 +105,7 @@ async def correct_steps(journal: Journal, run: str, policy: ContactPolicy, corre
 
 
 class CustomersElsewhere:
-    """Waits for the customers of a location, whose contacts are found and created in another lane."""
+    """The wait for a location's customers, whose contacts another lane resolves."""
 
     def __init__(self, journal: Journal, location: str) -> None:
         self._journal = journal

@@ -1,4 +1,4 @@
-"""Internal. Names the traces of a run that a rollback cannot take back: payments on older invoices, and tags."""
+"""Internal. Traces that a rollback leaves: payments on older invoices, and tags."""
 
 from __future__ import annotations
 

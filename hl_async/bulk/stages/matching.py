@@ -1,4 +1,4 @@
-"""Internal. Which contact a customer is: decisions about the contacts that were found. Pure."""
+"""Internal. Which of the contacts that were found a customer is. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE: Final = 500
 
 
 class ContactMatch(NamedTuple):
-    """What the keys of a customer lead to: one contact, several, or none of both for a new one."""
+    """The contacts that a customer's keys lead to: one, several, or none if new."""
 
     contact: ContactRecord | None = None
     by: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def _one_of(by_key: Mapping[str, Sequence[ContactRecord]]) -> ContactMatch:
 
 
 def _contradicts(contact: ContactRecord, facts: CustomerFacts) -> bool:
-    """Return whether a contact of the same name has another e-mail address: then it is another person."""
+    """Return whether a contact of this name is a person with another e-mail address."""
     return bool(facts.email and contact.email and contact.email.lower() != facts.email)
 
 
@@ -98,7 +98,7 @@ def listing_requests(contacts: int) -> int:
 
 
 def asked_at(step: StageStep, timing: Timing, policy: ContactPolicy) -> float:
-    """Return from when on the location tells the outcome of a request without a usable answer.
+    """Return when a location tells the outcome of a request without a usable answer.
 
     A refusal is an answer: nothing is under way any more, and only the search may be behind.
     """
@@ -127,7 +127,9 @@ class Copies(NamedTuple):
 def own_copies(
     step: StageStep, contacts: Sequence[ContactRecord], changes: Mapping[str, str], timing: Timing
 ) -> Copies:
-    """Say which contacts with a customer's mark the run made; the rules are those of `hl_async.bulk.ownership`.
+    """Return which contacts with a customer's mark the run made.
+
+    The rules are those of `hl_async.bulk.ownership`.
 
     Args:
         step: The customer's step.
@@ -164,7 +166,7 @@ def _seconds(moment: object) -> float | None:
 
 
 def written_changes(contact: ContactRecord, step: StageStep) -> str:
-    """Say in words what of a contact differs from what the run wrote; empty if nothing does."""
+    """Return in words how people changed a written contact; empty if they did not."""
     draft = draft_of(step)
     found = []
     for name in draft.__struct_fields__:

@@ -47,7 +47,7 @@ class PaymentBook(Protocol):
 
 
 class LocationPayments:
-    """The payments of a :class:`~hl_async.client.Location`, with every call in the bulk lane."""
+    """The payments of a :class:`~hl_async.client.Location`, called in the bulk lane."""
 
     def __init__(self, location: Location, *, attempt_timeout: float | None = None) -> None:
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)

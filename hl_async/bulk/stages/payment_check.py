@@ -1,4 +1,4 @@
-"""Internal. Compares the paid sums of invoices with the payments that a run recorded. Only reads."""
+"""Internal. Comparison of paid sums with a run's recorded payments. Only reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hl_async.bulk.verification import Difference, Verification
 
 
 class PaidInvoice(NamedTuple):
-    """An invoice with recorded payments: the sum of the run, and the one that the invoice shows."""
+    """An invoice with payments: the sum that the run recorded, and the sum it shows."""
 
     location: str
     invoice: str
@@ -62,7 +62,7 @@ async def with_payments(
     books: Callable[[str], PaymentBook | None],
     on_finding: Callable[[Difference], None],
 ) -> Verification:
-    """Add the invoices whose paid sums differ from the recorded payments to a verification."""
+    """Add invoices whose paid sums differ from the recorded ones to a verification."""
     invoices, differences = 0, list(found.differences)
     async for paid in check_payments(journal, books):
         invoices += 1

@@ -1,4 +1,4 @@
-"""Internal. The payments stage: payments are recorded on the invoices that the run created.
+"""Internal. The payments stage, which records payments on the run's invoices.
 
 Payments of one invoice are recorded one after the other, those of different invoices side by side. Each request follows
 the protocol of documents: its intent is durable before the first byte, together with the paid sum that the invoice
@@ -80,7 +80,7 @@ class PaymentStage(StageWork):
     # ---------------------------------------------------------------------------------------- recording
 
     async def _record_all(self, until: float) -> bool:
-        """Record the payments that are planned and have an invoice. Return whether any was tried."""
+        """Record planned payments that have an invoice. Return whether any was tried."""
         steps: list[StageStep] = []
         while batch := await self._steps.take(steps[-1].number if steps else -1, _TAKE, of_created=True):
             steps += batch
@@ -205,7 +205,7 @@ class PaymentStage(StageWork):
         return False
 
     async def _settle(self, step: StageStep, error: HighLevelError) -> bool:
-        """Write down the meaning of a failed request. Return whether the invoice's next payment may follow."""
+        """Note a failed request's meaning; return whether the next payment may follow."""
         outcome, words = judge(error), words_of(error)
         match outcome:
             case AttemptOutcome.REJECTED:
@@ -222,7 +222,7 @@ class PaymentStage(StageWork):
     # ------------------------------------------------------------------------------------------- asking
 
     async def _ask_all(self, steps: Sequence[StageStep]) -> None:
-        """Ask the invoices of requests without an answer, once none of these can be under way."""
+        """Ask the invoices of unanswered requests, once none can be under way."""
         for step in steps:
             if self._stop.is_set() or self._reason or not self._lane.lasts(self._timing.guard):
                 return
@@ -254,7 +254,7 @@ class PaymentStage(StageWork):
                 )
 
     async def _give_up(self) -> None:
-        """Reject the payments of invoices that were not created: nothing of the run is open any more."""
+        """Reject payments of invoices that were not created, once no item is open."""
         after = -1
         while batch := await self._steps.take(after, _TAKE):
             after = batch[-1].number

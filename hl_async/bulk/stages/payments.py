@@ -1,4 +1,4 @@
-"""Internal. Payments of a source: their steps, their requests, and the question whether one was recorded. Pure.
+"""Internal. Payments of a source: steps, requests, and how one is proven. Pure.
 
 A payment is a step of the invoice that it belongs to. The API has no key for payments, but an invoice tells how much
 of it is paid. As long as only the run records payments, that sum answers every question:
@@ -139,7 +139,7 @@ def payment_steps(item: SourceItem, key: str) -> Iterator[PlannedStep]:
 
 
 class EarlierPayment(NamedTuple):
-    """A payment that an earlier run planned: its request without marks, and its outcome."""
+    """A planned payment of an earlier run: its unmarked request, and its outcome."""
 
     request: bytes
     amount: Decimal
@@ -198,7 +198,7 @@ def later_steps(
 
 
 def _unmarked(body: bytes) -> bytes:
-    """Return a request without the marks of its run, so that requests of two runs can be compared."""
+    """Return a request without its run's marks, to compare requests of two runs."""
     request = _fields(body)
     request.pop("meta", None)
     return _body(request)
@@ -226,7 +226,7 @@ def _request(payment: DocumentPayment, amount: Decimal, key: str) -> RecordPayme
 
 
 def _noon(day: date) -> datetime:
-    """Return noon in UTC, which is on the same day in every zone from -12 to +11 hours."""
+    """Return noon in UTC, on the same day in every zone from -12 to +11 hours."""
     return datetime.combine(day, _NOON)
 
 
@@ -236,7 +236,7 @@ def _mode(words: str) -> Any:
 
 
 def refusal_of(facts: PaymentFacts, due: Decimal) -> str:
-    """Return why a payment cannot be recorded on an invoice with this due sum, or an empty text."""
+    """Return why an invoice with this due sum takes no such payment, or empty text."""
     if facts.amount <= 0:
         return (
             f"payment {facts.position} of {facts.source_id} is {facts.amount} {facts.currency}; the API records no "
@@ -259,6 +259,6 @@ def found_after(facts: PaymentFacts, paid: Decimal) -> PaymentAnswer:
 
 
 def asked_at(step: StageStep, timing: Timing) -> float:
-    """Return the time from which an invoice tells whether a request without an answer was executed."""
+    """Return when an invoice tells whether an unanswered request was executed."""
     assert step.sent_at is not None
     return timing.settled_at(step.sent_at)

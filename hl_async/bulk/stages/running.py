@@ -1,4 +1,4 @@
-"""Internal. A stage as a lane runs it, before or after the documents of its location."""
+"""Internal. A stage as a lane runs it, before or after its documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _MOST_TROUBLE: Final = 100
 
 
 class SliceEnd(NamedTuple):
-    """Why a slice ended: done, or go on at ``again`` (the lane's clock, seconds); ``reason`` when it can't go on."""
+    """The end of a slice: done, to go on at ``again``, or stopped for a ``reason``.
+
+    ``again`` is in seconds of the lane's clock.
+    """
 
     done: bool
     again: float = 0.0
@@ -30,7 +33,7 @@ class LaneStage(Protocol):
     """One stage in one location, slice by slice."""
 
     async def work(self, lane: LaneJournal, until: float) -> SliceEnd:
-        """Work until the monotonic time ``until``, or until there is nothing to do or to wait for."""
+        """Work until the monotonic time ``until``, or until it is done or has to wait."""
         ...
 
 
@@ -39,7 +42,7 @@ class StagePaused(BulkError):
 
 
 class Intent:
-    """The durable intent of one request, awaited by the request layer before the first byte.
+    """The durable intent of one request, awaited before its first byte is sent.
 
     Args:
         step: The step that the request is for.
@@ -94,7 +97,7 @@ class Intent:
 
 
 class StageWork:
-    """The part that all stages share: the slice, its limits, and the failures that end it.
+    """The part that stages share: the slice, its limits, and failures that end it.
 
     Args:
         journal: The journal of the run.
@@ -147,13 +150,13 @@ class StageWork:
             )
 
     def _note_trouble(self, error: HighLevelError) -> None:
-        """Count a failure that says nothing about its record. Too many in a row end the slice."""
+        """Count a failure that is not the record's. Too many in a row end the slice."""
         self._trouble += 1
         if judge(error) is AttemptOutcome.STOP or self._trouble > _MOST_TROUBLE:
             self._reason = self._reason or str(error)
 
     async def _note_not_executed(self, step: StageStep, error: HighLevelError) -> None:
-        """Plan a step again whose request was provably not executed, and pause before the next one."""
+        """Plan a step again that was provably not executed, and pause before the next."""
         if step.state is StepState.SENT:
             await self._steps.mark_planned(step, executed=False)
         self._note_trouble(error)
@@ -163,7 +166,7 @@ class StageWork:
 
 
 async def run_workers(worker: Callable[[], Awaitable[None]], count: int) -> None:
-    """Run a worker ``count`` times side by side. If one fails, the others are cancelled and awaited."""
+    """Run ``count`` workers side by side; if one fails, cancel and await the others."""
     tasks = [asyncio.ensure_future(worker()) for _ in range(count)]
     try:
         await asyncio.gather(*tasks)

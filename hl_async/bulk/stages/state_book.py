@@ -1,4 +1,4 @@
-"""Internal. The invoices and contacts of one location, as the states stage sees them."""
+"""Internal. The invoices and contacts of a location, for the states stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Intend = Callable[[], Awaitable[None]]
 
 
 class StateBook(Protocol):
-    """The states of invoices, and the tags of contacts. ``intend`` is awaited before every request that changes one."""
+    """The states of invoices and tags of contacts. Changes first await ``intend``."""
 
     async def status(self, invoice_id: str) -> str | None:
         """Return the status of an invoice, None if the API says that it does not exist."""
@@ -43,7 +43,7 @@ class StateBook(Protocol):
 
 
 class LocationStates:
-    """The states of a :class:`~hl_async.client.Location`, with every call in the bulk lane."""
+    """The states of a :class:`~hl_async.client.Location`, called in the bulk lane."""
 
     def __init__(self, location: Location, *, attempt_timeout: float | None = None) -> None:
         self._options = CallOptions(lane=Lane.BULK, timeout=math.inf, attempt_timeout=attempt_timeout)

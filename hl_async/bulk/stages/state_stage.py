@@ -1,4 +1,4 @@
-"""Internal. The states stage: tags of contacts, and invoices that are marked as sent or voided.
+"""Internal. The states stage: tags contacts, and marks invoices as sent or void.
 
 Each request follows the protocol of payments: its intent is durable before the first byte, and a read proves the
 result. After a lost answer the stage waits until nothing can be under way, and reads again before it sends again.
@@ -131,7 +131,7 @@ class StateStage(StageWork):
                 await self._steps.mark_planned(after, executed=True)
 
     async def _request(self, step: StageStep, subject: str, request: str) -> StageStep | None:
-        """Send one request. Return the step as the journal holds it after a success, otherwise None."""
+        """Send one request. After a success, return the step as the journal holds it."""
         # An invoice whose workflow undoes the state would otherwise be sent again and again.
         if step.attempt >= _MAX_TRIES:
             await self._steps.rejected(

@@ -1,4 +1,4 @@
-"""Internal. States of documents that a run sets after their creation: their steps, and how each is proven. Pure.
+"""Internal. States that a run gives its documents: steps, and proofs. Pure.
 
 A run creates drafts, and payments make invoices paid. Two kinds of steps go further, and only by request:
 
@@ -100,7 +100,7 @@ async def tags_of(journal: Journal) -> dict[str, set[str]]:
 
 
 def next_request(goal: Goal, status: str) -> Literal["send", "void"] | None:
-    """Return the request that brings an invoice closer to its goal, or None if its status has reached it."""
+    """Return the request that moves an invoice to its goal; None if it is reached."""
     if status == "draft":
         return "send"
     return "void" if goal == "void" and status != "void" else None

@@ -1,4 +1,4 @@
-"""Internal. The steps of a stage: durable rows beside the run's items, and the changes that they allow.
+"""Internal. The steps of a stage: durable rows beside items, and their changes.
 
 A *step* is one piece of work that is not a document: a contact to resolve, a payment to record, a state to set. It
 is known by its location, its stage and its key. It moves ``planned -> sent -> done | rejected | unknown | held``:
@@ -41,7 +41,7 @@ MADE: Final = "made"
 
 
 class StepState(StrEnum):
-    """Where a step stands; the values are what the journal holds."""
+    """The state of a step, with its value in the journal."""
 
     PLANNED = "planned"
     SENT = "sent"
@@ -151,7 +151,7 @@ class StepChange(NamedTuple):
 
 
 class DocumentChange(NamedTuple):
-    """What a step means for one of its documents, if that is still planned: another body, or a rejection."""
+    """A step's change of one planned document: another body, or a rejection."""
 
     ordinal: int
     body: bytes | None = None
@@ -166,7 +166,7 @@ class StepDocument(NamedTuple):
 
 
 class StepCount(NamedTuple):
-    """How many steps of a location stand so."""
+    """The number of a location's steps in one state, by their ``how``."""
 
     location: str
     state: StepState
@@ -192,21 +192,21 @@ class RunSteps(Protocol):
     """The steps of a whole run, to plan, count and look at."""
 
     async def plan(self, steps: Iterable[PlannedStep]) -> None:
-        """Add steps. One that is there keeps its place; while nothing was sent, it takes the new body and facts.
+        """Add steps; one that is there keeps its place.
 
-        A step that is done or rejected and gets another document is planned again, with its result, so that the
-        document learns of it.
+        While nothing of it was sent, it takes the new body and facts. A step that is done or rejected and gets
+        another document is planned again, with its result, so that the document learns of it.
         """
         ...
 
     async def rows(
         self, stage: str, *states: StepState, location: str | None = None, after: int = -1, limit: int = 2000
     ) -> list[StageStep]:
-        """Return a batch of steps in their order, behind the number ``after``; in any state if none is named."""
+        """Return steps in their order behind ``after``, in the named states or in any."""
         ...
 
     async def counts(self, stage: str) -> list[StepCount]:
-        """Return how many steps of a stage stand how, by location."""
+        """Return the numbers of a stage's steps by location, state and ``how``."""
         ...
 
     async def stages(self) -> list[str]:
@@ -214,7 +214,7 @@ class RunSteps(Protocol):
         ...
 
     async def unfinished(self) -> int:
-        """Return how many steps are planned or sent, and how many stages of locations are to be swept."""
+        """Return the number of planned or sent steps, plus the stages to be swept."""
         ...
 
     async def documents(self, step: StageStep) -> list[int]:
@@ -261,7 +261,7 @@ class LaneSteps(Protocol):
         ...
 
     async def suspects(self) -> list[StageStep]:
-        """Return the steps whose requests may have been executed more than once, for the sweep."""
+        """Return steps that may have been executed more than once, for the sweep."""
         ...
 
     async def documents(self, step: StageStep) -> list[StepDocument]:
@@ -271,7 +271,7 @@ class LaneSteps(Protocol):
     async def intend(
         self, step: StageStep, at: float, *, subject: str | None = None, facts: bytes | None = None
     ) -> bool:
-        """Planned (or a sent step's next request) becomes sent, before the first byte leaves.
+        """Mark a planned or sent step as sent, before the request's first byte leaves.
 
         Args:
             step: The step as it was taken.
@@ -290,7 +290,7 @@ class LaneSteps(Protocol):
         facts: bytes | None = None,
         documents: Sequence[DocumentChange] = (),
     ) -> bool:
-        """Mark a planned or sent step as done. Its documents change in the same transaction."""
+        """Mark a planned or sent step as done, in one transaction with its documents."""
         ...
 
     async def rejected(
@@ -302,7 +302,7 @@ class LaneSteps(Protocol):
         documents: Sequence[DocumentChange] = (),
         executed: bool = False,
     ) -> bool:
-        """Mark a planned or sent step as rejected. Its documents change in the same transaction.
+        """Mark a planned or sent step as rejected, in one transaction with its documents.
 
         Args:
             step: The step.
@@ -318,21 +318,21 @@ class LaneSteps(Protocol):
         ...
 
     async def mark_planned(self, step: StageStep, *, executed: bool) -> bool:
-        """Plan a sent step again; ``executed`` is False if the request provably was not executed."""
+        """Plan a sent step again; ``executed`` is False if the request provably was not."""
         ...
 
     async def mark_unknown(
         self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()
     ) -> bool:
-        """No answer would be certain: the step is left to a person, and never sent again."""
+        """Leave a step to a person, as no answer would be certain. It is not sent again."""
         ...
 
     async def hold(self, step: StageStep, reason: str, documents: Sequence[DocumentChange] = ()) -> bool:
-        """Something changed that the run did not change: a person has to look."""
+        """Hold a step for a person: something changed that the run did not change."""
         ...
 
     async def note_ambiguous(self, at: float) -> None:
-        """Remember that the stage had an unanswered request, so that it is swept at the end."""
+        """Remember an unanswered request of the stage, so that it is swept at the end."""
         ...
 
     async def swept(self, at: float) -> None:
@@ -341,7 +341,7 @@ class LaneSteps(Protocol):
 
 
 def stage_facts(rows: Sequence[Sequence[Any]]) -> StageFacts:
-    """Build the facts of a stage from the row that the statements of every journal read; without one, it is empty."""
+    """Build a stage's facts from a journal's row, or empty ones without a row."""
     if not rows:
         return StageFacts(0, 0, None, None, None)
     planned, waiting, last, noted, swept = rows[0]
@@ -370,7 +370,7 @@ def change_values(change: StepChange) -> dict[str, Any]:
 
 
 class StepChanges:
-    """The changes of :class:`LaneSteps`, each of them one :class:`StepChange`. Journals write these."""
+    """The changes of :class:`LaneSteps` as :class:`StepChange`; journals write them."""
 
     async def write_change(self, change: StepChange, documents: Sequence[DocumentChange] = ()) -> bool:
         """Write one change, with the changes of its documents, in one transaction."""

@@ -1,4 +1,4 @@
-"""Internal. What the stages of a run did, compared with the locations. Only reads."""
+"""Internal. Comparison of a run's stages with the locations. Only reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal. From a document to a request: pure, strict, the same for every source."""
+"""Internal. Documents into requests: pure, strict, the same for every source."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def compile_document(
 
 
 class _Origin(NamedTuple):
-    """The origin of a document, with the facts that all documents of its source share."""
+    """The origin of a document, with the facts that its whole source shares."""
 
     ordinal: int
     latest: date
@@ -204,14 +204,14 @@ def _compared(document: Document, settings: SourceSettings, currency: str) -> Pr
 
 
 def _settings_for(document: Document, settings: SourceSettings) -> SourceSettings:
-    """Return settings of the document's own kind, unless every document is converted to one kind."""
+    """Return settings of the document's own kind, unless all become one kind."""
     if settings.convert or document.kind in (None, settings.kind):
         return settings
     return msgspec.structs.replace(settings, kind=document.kind)
 
 
 def _customer(given: DocumentCustomer, settings: SourceSettings, contact: _Contact) -> DocumentCustomer:
-    """Return the customer with the phone number as it was read, and the id that the run gives it."""
+    """Return the customer with the phone number as read, and the run's contact id."""
     phone = contact.phone_no or ""
     if contact.id and contact.id == settings.contact_id:
         # one id for all customers says nothing about their names
@@ -279,7 +279,7 @@ def _currency_problem(currency: str) -> str:
 
 
 def _days(document: Document, settings: SourceSettings, latest: date, notes: list[str]) -> tuple[date, date]:
-    """Day of issue and last day."""
+    """Return the day of issue and the last day."""
     issued = document.issue_date
     if issued is None:
         # the day that has begun everywhere; the API refuses later ones (docs/api-facts.md#api-dates)

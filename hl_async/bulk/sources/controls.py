@@ -1,4 +1,4 @@
-"""Internal. Figures of the source beside the lines: its total, the sums paid and due.
+"""Internal. The source's figures beside the lines: its total, sums paid and due.
 
 A total that differs from ours makes a reject, because the document would be wrong. The sums paid
 and due do not change the document: they are only named where they contradict each other.
@@ -34,7 +34,7 @@ def compare_total(document: Document, total: Decimal, currency: str) -> None:
 
 
 def contradictions(document: Document, total: Decimal, currency: str) -> tuple[tuple[str, str], ...]:
-    """Return statements about payments that contradict each other: (the contradiction, its figures)."""
+    """Return contradictions between figures about payments, each with its figures."""
     if document.amount_paid is None and document.amount_due is None:
         return ()
     found = []

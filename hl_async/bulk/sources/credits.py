@@ -1,7 +1,7 @@
-"""Internal. Lines and charges below zero: refunds, credits, rounding. The API takes none of them.
+"""Internal. Lines and charges below zero, which the API does not take.
 
-Without taxes they become a discount. A tax of a rate has to meet the lower price, so that a credit then goes into the
-price of a line that is taxed alike.
+They are refunds, credits and roundings. Without taxes they become a discount. With a tax rate, a credit goes into the
+price of a line that is taxed alike, because the rate has to apply to the lower price.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ROUNDING: Final = Decimal(1)
 
 
 class BelowZero(InvalidRequest):
-    """A line or charge below zero, which has to be brought into another form before it can be priced."""
+    """A line or charge below zero, which cannot be priced in this form."""
 
 
 class _Credit(NamedTuple):
@@ -111,7 +111,7 @@ def _credit(line: DocumentLine, currency: str) -> _Credit:
 
 
 def _needs_no_rate(document: Document) -> bool:
-    """Return whether the total can be reached whatever the prices are: taxes are amounts of the document, if any."""
+    """Return whether all taxes are amounts of the document, whatever the prices are."""
     entries: list[DocumentLine | DocumentCharge] = [*document.lines, *document.charges]
     if any(one.taxes or one.tax_inclusive for one in entries):
         return False
@@ -121,7 +121,7 @@ def _needs_no_rate(document: Document) -> bool:
 def _discount(
     document: Document, lines: Sequence[DocumentLine], taken: Sequence[_Credit], currency: str
 ) -> DocumentDiscount:
-    """Return the document's own discount, taken from lines and their credits, and the credits themselves."""
+    """Return one fixed discount: the document's own one plus all credits."""
     below = sum((one.net for one in taken), _ZERO)
     if document.discount is None:
         return DocumentDiscount(value=below, type="fixed")

@@ -1,4 +1,4 @@
-"""Internal. The canonical document: what every source becomes, and what every request is made from.
+"""Internal. The canonical document: the form between any source and the request.
 
 Money, quantities and rates are ``Decimal``, in major units of the currency. Dates are calendar days of the source.
 """

@@ -1,4 +1,4 @@
-"""Internal. E-mail addresses as cells hold them: several in one, with names around them, or words instead of one."""
+"""Internal. E-mail addresses in cells: several, with names, or words instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLAIN: Final = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+\Z")
 
 
 def emails_in(text: str) -> tuple[str, list[str]]:
-    """Return the first address of a cell and the others; text without an address stays as it is."""
+    """Return a cell's first address and the others, or its text if it has none."""
     # links of web pages carry their scheme
     text = text.removeprefix("mailto:")
     # the usual case, before the search through the whole cell

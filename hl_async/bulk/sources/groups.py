@@ -1,11 +1,12 @@
-"""Internal. Rows that belong together: the rows of one document, whole or not at all.
+"""Internal. Groups of rows: all rows of one document, whole or not at all.
 
-Rows with the same key are one document. They usually stand together and are then read in one pass; those of a
-document that comes back later in the file are held in memory and given out, merged, at the end.
+Rows with the same key are one document. They usually stand together and are then read in one pass. The rows of a
+document that comes back later in the file are held in memory and yielded, merged, at the end.
 
-A row without a key follows the document above it (``fill_down``), or spoils it: exporters that write the key on the
-first row only mean that it belongs there. A row that does not fit the header spoils the document that it names. Where
-it names another document, or none, but stands between two rows of one document, that one is spoilt too.
+A row without a key belongs to the document above it with ``fill_down``, because exporters may write the key on the
+first row only. Without ``fill_down`` it spoils that document. A row that does not fit the header spoils the document
+that it names. If it names another document, or none, but stands between two rows of one document, it spoils that one
+too.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class RowGroups:
             yield row
 
     def _page(self, ordinal: int, row: TableRow) -> RowGroup:
-        """Return a header that stands at the top of a page, as a document that is left out."""
+        """Return a header at the top of a page as a document that is left out."""
         group = RowGroup(self._header[self._column], ordinal, row.number)
         group.rows, group.skipped = [row.cells], _AGAIN
         return group

@@ -1,4 +1,4 @@
-"""Internal. A guessed mapping, tried on the first rows of its table: how many documents come to their own totals."""
+"""Internal. A guessed mapping's trial on the first rows of its table."""
 
 from __future__ import annotations
 

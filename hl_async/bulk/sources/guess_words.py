@@ -1,4 +1,4 @@
-"""Internal. Names that exports give their columns, in several languages, and the keys of a mapping that they mean."""
+"""Internal. Column names of exports, in several languages, by mapping key."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ CURRENCY: Final = r"currency|w[äa]hrung|devise|moneda|valuta|moeda|\bdoc cur\b"
 
 @cache
 def spelled(name: str) -> str:
-    """Return a name with a space between its words: ``InvoiceNumber`` and ``invoice_number`` are ``Invoice Number``."""
+    """Return a name with spaces between its words, such as ``Invoice Number``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name)
 
 

@@ -1,4 +1,4 @@
-"""Internal. The contents of a column's cells, as far as they show: numbers, days, a currency."""
+"""Internal. The contents that a column's cells show: numbers, days, a currency."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_day(cell: str) -> bool:
 
 
 def day_words(cell: str) -> bool:
-    """Return whether a cell is a day with one reading: an ISO date, or a month with a name."""
+    """Return whether a cell is a day with one reading: ISO, or a month by name."""
     return _reads(cell, "%Y-%m-%d")
 
 
@@ -64,7 +64,7 @@ def _reads(cell: str, form: str) -> bool:
 
 
 def currency_of(cells: Iterable[str]) -> str:
-    """Return the one currency that signs or codes around amounts name, or an empty text."""
+    """Return the one currency that amounts name by sign or code, or an empty text."""
     found = set()
     for cell in cells:
         found |= {code for sign, code in _SIGNS.items() if sign in cell}

@@ -1,7 +1,7 @@
-"""Internal. A first mapping, guessed from a table's header and first rows; every guess is marked as one.
+"""Internal. A first mapping, guessed from a table's header and first rows.
 
-A name alone says little: a column is taken for an amount only if its cells are numbers, for a day only if they are
-days, and for a key only if they are stated.
+Every guess is marked as one. A name alone says little: a column is taken for an amount only if its cells are numbers,
+for a day only if they are days, and for a key only if they are stated.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Guess(msgspec.Struct, frozen=True):
 
 
 def guess_mapping(path: Path) -> str:
-    """Return a commented mapping file for a table, the best of several that were tried on its first rows.
+    """Return a commented mapping file, the best guess by trials on the first rows.
 
     Raises:
         SourceError: The file is not a readable table.
@@ -130,7 +130,7 @@ def _guessed(table: _Table) -> _Guess:
 
 
 def _variants(guess: _Guess) -> Iterator[_Guess]:
-    """Yield readings that no name tells apart: taxes inside, discounts as money, sums with tax."""
+    """Yield readings that no name tells: taxes inside, fixed discounts, taxed sums."""
     taxed = bool({"tax_rate", "tax_amount"} & set(guess.line))
     bases = [guess]
     if total := guess.line.get("total"):
@@ -227,7 +227,7 @@ class _Columns:
 
 
 def _settle(line: dict[str, str], document: dict[str, str], found: _Columns) -> bool:
-    """Tables without lines: the document's total is its one line. Returns whether this is one."""
+    """Use the total as the line where a table lacks lines. Return whether it does."""
     if "amount" in line:
         return False
     total = line.pop("total", "") or document.get("total", "")
@@ -246,7 +246,7 @@ def _settle(line: dict[str, str], document: dict[str, str], found: _Columns) -> 
 
 
 def _look(path: Path) -> _Table:
-    """Header and first values; the header is the first row that is as wide as most."""
+    """Return header and first values; the header is the first row as wide as most."""
     problem: SourceError | None = None
     for encoding in ENCODINGS:
         try:
@@ -301,7 +301,7 @@ def _looks_like_data(header: Sequence[str]) -> bool:
 
 
 def _rows_without_key(table: _Table, group: str) -> tuple[bool, str]:
-    """Return whether rows without a key belong to those above, and a column in which sums have a name."""
+    """Return whether rows without a key continue others, and the column of sums."""
     at = table.start.header.index(group)
     fills, sums = False, ""
     for cells in table.rows:

@@ -1,7 +1,8 @@
-"""Internal. QuickBooks Desktop's interchange format (IIF): one file with a table per type of record.
+"""Internal. QuickBooks Desktop's IIF: one file with a table per type of record.
 
-A line that begins with ``!`` declares the columns of a type; ``TRNS`` begins a document, ``SPL`` is a line of it,
-``ENDTRNS`` ends it. Each type becomes a table; ``_document`` is the number of the line that begins the document.
+IIF is its interchange format. A line that begins with ``!`` declares the columns of a type. ``TRNS`` begins a
+document, ``SPL`` is a line of it and ``ENDTRNS`` ends it. Each type becomes a table, where ``_document`` is the
+number of the line that begins the document.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _BEGIN, _LINE, _END = "TRNS", "SPL", "ENDTRNS"
 
 
 def iif_columns(path: Path, settings: SourceSettings) -> dict[str, list[str]]:
-    """Return the columns of each type of record, in lower case; all of them where a type is declared again."""
+    """Return the columns of each type of record, by the type in lower case."""
     found: dict[str, list[str]] = {}
     for row in table_rows(path, settings, "\t"):
         kind = row.cells[0].strip() if row.cells else ""
@@ -96,7 +97,7 @@ def _records(path: Path, settings: SourceSettings) -> Iterator[tuple[int, str, i
 
 
 def _problem(row: TableRow, kind: str, declared: dict[str, list[str]], document: int) -> str:
-    """Return the problem of a record, because of which a document would be made from a part of its lines."""
+    """Return the problem that would make a document from a part of its lines."""
     if kind not in declared:
         return f"line {row.number}: no line !{kind} above it declares the columns of {kind}"
     if len(row.cells) - 1 > len(declared[kind]) and any(

@@ -1,4 +1,4 @@
-"""Internal. The deposit or the schedule of a document, in percent or amounts that add up to its total."""
+"""Internal. The deposit or schedule of a document, which adds up to its total."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HUNDRED: Final = Decimal(100)
 
 
 def instalments_of(document: Document, total: Decimal, currency: str) -> dict[str, Any] | None:
-    """Return the ``paymentScheduleConfig`` of an estimate, or None without deposit and schedule.
+    """Return the ``paymentScheduleConfig`` of an estimate, or None if it has none.
 
     Raises:
         InvalidRequest: The parts do not add up to the document, or both a deposit and a schedule are stated.

@@ -1,4 +1,4 @@
-"""Internal. Where in a source a value stands that cannot be used, so that a reject names row and column."""
+"""Internal. Places of unusable values, so that a reject names row and column."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _MOST: Final = 3
 
 
 def at_cell(number: int, columns: Sequence[str], problem: str) -> str:
-    """``line 13, column 'Qty': …``."""
+    """Return a problem with its place, such as ``line 13, column 'Qty': …``."""
     word = "column" if len(columns) == 1 else "columns"
     return f"line {number}, {word} {' and '.join(map(repr, columns))}: {problem}"
 
 
 def line_of(field: str) -> tuple[int, str] | None:
-    """(index of the line, key) of a field such as ``line 2 qty``; None for a fact of the document."""
+    """Return (index, key) of a field like ``line 2 qty``; None for a document's fact."""
     found = _LINE.fullmatch(field)
     return (int(found.group(1)) - 1, found.group(2)) if found else None
 
@@ -63,7 +63,7 @@ def in_rows(error: InvalidRequest, header: Sequence[str], rows: Iterable[tuple[i
 
 
 def in_record(error: InvalidRequest, place: str, record: Any) -> str:
-    """Name the one key of a JSON record that holds the value of which an error speaks."""
+    """Name the one key of a JSON record that holds the value of an error."""
     shown = _shown(error.problem)
     if shown is None:
         return str(error)
@@ -72,7 +72,7 @@ def in_record(error: InvalidRequest, place: str, record: Any) -> str:
 
 
 def with_difference(error: InvalidRequest, cells: Iterable[tuple[str, str]]) -> str:
-    """Add to a total that differs where the difference stands, if it does: mostly in a column that is not used.
+    """Add the columns that hold the difference of two totals to an error's text.
 
     Args:
         error: The error.
@@ -83,6 +83,7 @@ def with_difference(error: InvalidRequest, cells: Iterable[tuple[str, str]]) -> 
         return str(error)
     stated, ours = Decimal(found.group(1)), Decimal(found.group(2))
     off = abs(stated - ours)
+    # the difference is mostly in a column that the mapping does not use
     names = dict.fromkeys(name for name, text in cells if is_money_column(name) and off in _readings(text))
     shown = " and ".join(map(repr, names)) if 0 < len(names) <= _MOST else ""
     return f"{error}; the difference, {off}, stands in {shown}" if shown else str(error)
@@ -97,7 +98,7 @@ def named_cells(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterato
 
 
 def _readings(text: str) -> set[Decimal]:
-    """Return the amounts that a cell may mean, with a point or a comma as its decimal sign."""
+    """Return the amounts that a cell may mean, with point or comma as decimal sign."""
     digits = re.sub(r"[^0-9.,]", "", text)
     texts = (digits.replace(",", ""), digits.replace(".", "").replace(",", "."))
     return {Decimal(one) for one in texts if re.fullmatch(r"[0-9]{1,15}(?:\.[0-9]{1,10})?", one)}

@@ -1,8 +1,8 @@
-"""Internal. A mapping file: which rows make a document, and which columns become which fields. TOML.
+"""Internal. A mapping file in TOML, which makes documents of a table's rows.
 
-Values are templates: ``{Column}`` stands for a column of the document's first row (of the row itself in ``[line]``),
-everything else for itself. A column whose name stands twice is ``{Name#1}`` and ``{Name#2}``. See
-``examples/online_retail.toml``.
+It says which rows make a document, and which columns become which fields. Values are templates: ``{Column}`` stands
+for a column of the document's first row (of the row itself in ``[line]``), everything else for itself. A column whose
+name stands twice is ``{Name#1}`` and ``{Name#2}``. See ``examples/online_retail.toml``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _LONGEST: Final = 36_500
 
 # unknown keys are refused in every section: a misspelled one would be a setting that silently does nothing
 class ExclusionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Leaves out documents (``skip``, ``reject``) or rows (``drop``) where a column matches a regular expression."""
+    """A rule on documents or rows where a column matches a regular expression.
+
+    ``skip`` and ``reject`` leave out documents, ``drop`` leaves out rows.
+    """
 
     column: str
     matches: str
@@ -35,9 +38,10 @@ class ExclusionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to read the file. A byte order mark and a line ``sep=;`` are always understood.
+    """The way to read the file.
 
-    The keys are those of :class:`~hl_async.bulk.sources.settings.SourceSettings`.
+    A byte order mark and a line ``sep=;`` are always understood. The keys are those of
+    :class:`~hl_async.bulk.sources.settings.SourceSettings`.
     """
 
     encoding: str = "utf-8"
@@ -88,7 +92,7 @@ class DocumentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The customer. ``id`` is the contact's id in the location; national phone numbers need ``region``."""
+    """The customer, by contact ``id``. National phone numbers need ``region``."""
 
     name: str
     id: str = ""
@@ -106,10 +110,10 @@ class ContactSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line item. Numbers are read with ``decimal`` as the decimal sign and ``thousands`` between groups.
+    """One line item.
 
-    Any other text is not a number: ``1.234`` may be a thousand or one and a quarter, so nothing is
-    guessed.
+    Numbers are read with ``decimal`` as the decimal sign and ``thousands`` between groups. Any other text is not a
+    number: ``1.234`` may be a thousand or one and a quarter, so nothing is guessed.
     """
 
     name: str
@@ -134,7 +138,7 @@ class LineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChargeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An amount of the whole document, such as shipping, that becomes a line of its own; empty or 0 is left out."""
+    """A document's charge, such as shipping: a line of its own unless empty or zero."""
 
     name: str
     amount: str
@@ -245,7 +249,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def columns(self) -> set[str]:
-        """Every column that the mapping uses."""
+        """Return every column that the mapping uses."""
         texts = [
             value
             for section in (self.document, self.contact, self.line, *self.charge)

@@ -1,6 +1,7 @@
-"""Internal. Small tables inside one cell: rows parted by ``;``, fields by ``,``, the first row names the fields.
+"""Internal. Small tables inside one cell.
 
-A quoted field can hold another such table. The cell becomes JSON, which a query opens with ``::JSON``.
+Rows are parted by ``;`` and fields by ``,``. The first row names the fields. A quoted field can hold another such
+table. The cell becomes JSON, which a query opens with ``::JSON``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Internal. Numbers, percentages and days as text. Strict: text with two readings is refused.
+"""Internal. A strict reading of numbers, percentages and days in text.
 
-A spreadsheet, a person and an exporter write the same amount in different ways. Every way beyond plain digits has to
-be declared.
+Text with two readings is refused. A spreadsheet, a person and an exporter write the same amount in different ways.
+Every way beyond plain digits has to be declared.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _COUNTED: Final = {
 
 
 class NumberFormat(NamedTuple):
-    """How amounts are written; see :class:`~hl_async.bulk.sources.settings.SourceSettings`."""
+    """The way amounts are written; see :class:`SourceSettings`."""
 
     decimal: str = "."
     thousands: str = ""
@@ -129,7 +129,7 @@ def read_number(field: str, text: str, how: NumberFormat = _DEFAULT, currency: s
 
 
 def _peeled(text: str, how: NumberFormat, currency: str) -> tuple[str, int]:
-    """Return a number without currency, parentheses and trailing minus, and how often these make it negative."""
+    """Return a number without signs around it, and how often these negate it."""
     # typographers' minus is what some programs and people write
     plain, minuses = text.strip().replace("\u2212", "-"), 0
     # twice: a currency stands inside or outside of parentheses, behind or before a minus
@@ -146,9 +146,10 @@ def _peeled(text: str, how: NumberFormat, currency: str) -> tuple[str, int]:
     return plain, minuses
 
 
+# prices and quantities repeat in every export
 @lru_cache(1 << 14)
 def plain_number(text: str) -> Decimal | None:
-    """Return a number written as in Python. Prices and quantities repeat in every export."""
+    """Return a number written as in Python, or None."""
     return Decimal(text) if _PLAIN.fullmatch(text) else None
 
 
@@ -166,7 +167,7 @@ def in_major_units(value: Decimal, currency: str) -> Decimal:
 
 
 def read_day(field: str, text: str, form: str = "%Y-%m-%d") -> date:
-    """Read a calendar day in ISO form, or in ``form``; the day is taken as written, whatever offset follows.
+    """Read a calendar day in ISO form or in ``form``, whatever offset follows it.
 
     Args:
         field: What the error names.
@@ -242,9 +243,10 @@ def _date_hint(text: str, form: str) -> str:
 
 
 def _without_sign(text: str, currency: str) -> str:
-    """Drop the currency around an amount; one that contradicts the document's is left and fails the pattern."""
+    """Drop the currency around an amount, unless it contradicts the document's."""
     minus = text[:1] if text[:1] in "+-" else ""
     plain = text[len(minus) :].strip(_SPACES)
+    # a currency that contradicts the document's stays, and then the text is not a number
     accepted = [currency] if currency else []
     accepted += _LOCAL.get(currency, ())
     accepted += (one for one in _SIGNS if currency in ("", _OWN.get(one, currency)))
@@ -260,13 +262,14 @@ def _without_sign(text: str, currency: str) -> str:
 
 @cache
 def _pattern(decimal: str, thousands: str) -> tuple[re.Pattern[str], str]:
-    """What a number looks like, and the characters to drop; the exponent is how sheets write very small ones."""
+    """Return the pattern of a number, and the characters to drop."""
     number, grouped = number_parts(decimal, thousands)
+    # sheets write very small numbers with an exponent
     return re.compile(rf"[+-]? ?(?:{number})(?:[eE][+-]?[0-9]{{1,3}})?", re.ASCII), grouped
 
 
 def number_parts(decimal: str, thousands: str) -> tuple[str, str]:
-    """Return a pattern of numbers without sign and exponent, and the characters between their groups."""
+    """Return a pattern of numbers without sign and exponent, and their group signs."""
     point, grouped = re.escape(decimal), thousands
     for alike in (_SPACES, _APOSTROPHES):
         if thousands and thousands in alike:
@@ -280,7 +283,7 @@ def number_parts(decimal: str, thousands: str) -> tuple[str, str]:
 
 
 def _problem(text: str, how: NumberFormat) -> str:
-    """Why a text is not a number, with the setting that would read it."""
+    """Return why a text is not a number, with the setting that would read it."""
     shown = f"{text[:40]!r} is not a number"
     if not any(map(str.isdigit, text)):
         is_dash = _without_any_sign(text) in ("-", "") and "-" in text

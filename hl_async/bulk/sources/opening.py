@@ -1,4 +1,7 @@
-"""Internal. What a command names, as one source: files with a mapping, a query or a profile, or documents as NDJSON."""
+"""Internal. The files that a command names, opened as one source.
+
+They come with a mapping, a query or a profile, or hold documents as NDJSON.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +144,7 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _advice(path: Path) -> str:
-    """What to do with a file that does not say what its columns mean."""
+    """Return advice on a file that does not say what its columns mean."""
     if path.suffix.lower() == ".parquet":
         return f"{path}: a Parquet file needs a query (--sql)"
     found = detected(path)
@@ -205,7 +208,7 @@ def _query_source(
 
 
 def _check_form(path: Path, profile: Profile) -> None:
-    """Refuse a file of another form than the profile reads, and records that hardly have its keys."""
+    """Refuse a file of another form than the profile's, or with few of its keys."""
     suffix, spec = path.suffix.lower(), profile.main
     # the database would speak of its own columns
     if path.is_file() and (suffix in JSON, suffix == IIF) != (spec.is_json, spec.is_iif):
@@ -232,7 +235,7 @@ def _named(text: str | Path) -> tuple[str, Path]:
 
 
 def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Path]:
-    """Return files by table name: the first one that is not named is a profile's main table."""
+    """Return files by table name. Files without one take the query's, in order."""
     expected = [spec.name for spec in query.tables]
     tables: dict[str, Path] = {}
     for given, path in named:
@@ -247,7 +250,7 @@ def _tables(named: Sequence[tuple[str, Path]], query: SqlQuery) -> dict[str, Pat
 def _reject_columns(
     path: Path, profile: Profile, settings: SourceSettings, *, is_alone: bool
 ) -> list[str] | None:
-    """Return the header of a reject file in the form of the source; None where rejects cannot have that form."""
+    """Return a reject file's header in the source's form; None if it has another."""
     if path.suffix.lower() in (*_JSON_ONLY, IIF) or not path.is_file():
         return None
     query = profile.query

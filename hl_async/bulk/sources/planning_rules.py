@@ -1,4 +1,4 @@
-"""Internal. The rules by which documents are completed and checked before their location is known."""
+"""Internal. Rules that complete and check documents without a known location."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _priced(document: Document, currency: str, notes: list[str]) -> Prices:
 
 
 def _rated(entries: list[DocumentLine | DocumentCharge], lines: list[RequestLine]) -> bool:
-    """Put taxes on the lines if all are plain rates, which need no arithmetic; the usual case."""
+    """Put taxes on the lines if all are plain rates. Return whether they are."""
     for entry in entries:
         for tax in entry.taxes:
             if entry.tax_inclusive or tax.amount is not None or not tax.rate:
@@ -163,7 +163,7 @@ def _line(entry: DocumentLine | DocumentCharge, currency: str, notes: list[str])
 
 
 def _agree(line: RequestLine, stated: Decimal) -> None:
-    """Take the source's sum of a line where only its rounding differs from ours; refuse any other difference."""
+    """Take the source's sum of a line if it differs by rounding only, else refuse it."""
     ours = rounded(line.amount * line.qty, line.currency)
     theirs = rounded(sound("total", stated), line.currency)
     if ours == theirs:
@@ -217,10 +217,10 @@ def _on_lines_only(
     currency: str,
     notes: list[str],
 ) -> PricedDiscount:
-    """Keep the discount away from shipping and other charges: the API takes it from all lines alike.
+    """Keep the discount from charges: the API would take it from all lines alike.
 
-    Without rates it becomes an amount. A rate has to meet the discounted price of its own line, so that the
-    discount then goes into the unit prices.
+    Without tax rates it becomes an amount. With a rate it goes into the unit prices, because the rate has to apply to
+    the discounted price of its own line.
     """
     count = len(document.lines)
     subtotal = sum(bare[:count], _ZERO)

@@ -1,7 +1,7 @@
-"""Internal. Sources: tables with a mapping, NDJSON without. Streamed; every document is accounted for once.
+"""Internal. Streamed sources: tables with a mapping, and NDJSON without.
 
-A document that cannot become a request is a reject with the reason; its neighbours are unaffected. A document is never
-made from a part of its rows.
+Every document is accounted for once. One that cannot become a request is a reject with the reason; its neighbours are
+unaffected. A document is never made from a part of its rows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NDJSON: Final = (".ndjson", ".jsonl")
 
 
 class SourceFacts(msgspec.Struct):
-    """What a source turned out to hold, known when it has been read.
+    """The contents of a source, known once it has been read.
 
     Attributes:
         documents: Documents that can become requests.
@@ -97,7 +97,7 @@ class Reading(Iterator[SourceItem | Reject]):
 
 
 def fingerprint(path: Path, *others: Path | None) -> str:
-    """Return the identity of a source: a hash of the file, and of its mapping or query."""
+    """Return a source's identity: a hash of the file and of its mapping or query."""
     digest = hashlib.blake2b(digest_size=16)
     for one in (path, *others):
         if one is not None:
@@ -157,7 +157,7 @@ def latest_day(today: date | None = None) -> date:
 
 
 def header_of(path: Path, mapping: Mapping) -> list[str]:
-    """Return the columns of a table; :class:`SourceError` if they are missing, or the mapping wants others."""
+    """Return a table's columns; raises SourceError if the mapping's are missing."""
     return _start(path, mapping, mapping.settings()).header
 
 
@@ -178,7 +178,7 @@ def read_table(
     settings: SourceSettings | None = None,
     rules: Collection[str] = RULE_NAMES,
 ) -> Reading:
-    """Return documents of a table; none is issued after ``latest``. The file is opened with the first document."""
+    """Return a lazy reading of a table's documents, none issued after ``latest``."""
     # filled while the documents are read, so that a file of any size is read once
     facts = SourceFacts()
     return Reading(_table_records(path, mapping, latest, mapping.settings(settings), facts, rules), facts)
@@ -211,7 +211,7 @@ def _table_records(
 def first_records(
     path: Path, mapping: Mapping, count: int, settings: SourceSettings
 ) -> list[SourceItem | Reject]:
-    """Return the documents of a table's first rows; the last one is left out where rows may follow.
+    """Return the documents of a table's first rows, without one that may be cut.
 
     Raises:
         SourceError: The file as a whole cannot be read.
@@ -231,7 +231,7 @@ def first_records(
 
 
 def _watching(reader: RowReader, facts: SourceFacts) -> Callable[[list[str]], None] | None:
-    """Looks for money in columns that the mapping leaves out."""
+    """Return a watch for money in columns that the mapping leaves out, or None."""
     columns = reader.unused_money
     if not columns:
         return None
@@ -331,11 +331,12 @@ def read_documents(
 def read_ndjson(
     path: Path, latest: date, settings: SourceSettings, context: RequestContext
 ) -> Iterator[SourceItem | Reject]:
-    """One canonical document per line, one estimate body in the wire's spelling, or documents as the API answers them.
+    """Yield an item or a reject for each line of documents or estimate bodies.
 
-    A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`.
-    ``sourceId`` names a body, else ``_id``, else its content; ``altId`` of a body names its location,
-    by default the run's. Any other line is a reject with its number.
+    A line with the key ``source_id`` is a :class:`~hl_async.bulk.sources.document.Document`. Any other object is an
+    estimate body in the wire's spelling, or a document as the API answers it. ``sourceId`` names a body, else
+    ``_id``, else its content. ``altId`` of a body names its location, by default the run's. Any other line is a
+    reject with its number.
     """
     number = ordinal = 0
     try:
@@ -402,7 +403,7 @@ def _item(
     context: RequestContext,
     total: Decimal | None = None,
 ) -> SourceItem:
-    """Make the request. `total` is the document's own in its source; without one it is computed where it can be."""
+    """Make the request, with the source's ``total`` or a computed one if possible."""
     if not draft.items:
         raise InvalidRequest("items", "is empty")
     if isinstance(draft.issue_date, date) and draft.issue_date > latest:
@@ -421,7 +422,7 @@ _ENVELOPE: Final = frozenset(("altId", "altType", "sourceId", REASON))
 
 
 def _draft_of(document: dict[str, Any], text: bytes) -> tuple[EstimateDraft, Decimal | None]:
-    """Return the draft, and the total that the API gave the document if it is an answer of the API."""
+    """Return the draft, and the API's total if the document is from the API."""
     if "_id" in document:
         estimate = _estimate(text)
         return draft_of_estimate(estimate), estimate.total
@@ -432,7 +433,7 @@ def _draft_of(document: dict[str, Any], text: bytes) -> tuple[EstimateDraft, Dec
 
 
 def draft_of_estimate(estimate: Estimate) -> EstimateDraft:
-    """Return a new draft with everything a copy of ``estimate`` can keep; its number and status are left behind."""
+    """Return a draft that copies ``estimate``, without its number and status."""
     update = estimate.to_update()
     values = {name: getattr(update, name) for name in EstimateDraft.__struct_fields__}
     # The number belongs to the original: docs/api-facts.md#api-validation

@@ -1,5 +1,6 @@
-"""Internal. Reject files: documents that a run left out, in the format of its input with the reason; corrected, a valid
-next input.
+"""Internal. Reject files: the documents that a run left out, with the reasons.
+
+A reject file has the format of the run's input. Once corrected, it is a valid next input.
 """
 
 from __future__ import annotations
@@ -51,17 +52,18 @@ def reject_lines(
 
 
 def _without_reason(row: list[str], columns: Sequence[str]) -> list[str]:
-    """Return the row without an earlier reason. A row that does not fit the header has it last, where we write it."""
+    """Return the row without an earlier reason."""
     # the first run of a file
     if REASON not in columns:
         return row
     if len(row) == len(columns):
         return [field for name, field in zip(columns, row, strict=True) if name != REASON]
+    # a row that does not fit the header has the reason last, where we write it
     return row[:-1] if columns[-1] == REASON else row
 
 
 def table_text(rows: Iterable[Sequence[str]], delimiter: str) -> str:
-    """Return rows as CSV that reads back as it was, carriage returns inside fields included."""
+    """Return rows as CSV that reads back the same, even carriage returns in fields."""
     delimiter = delimiter or ","
     return "".join([_row_text(row, delimiter) for row in rows])
 
@@ -82,7 +84,7 @@ def _row_text(row: Sequence[str], delimiter: str) -> str:
 
 
 def _with_reason(raw: bytes, reason: str) -> bytes:
-    """Return the line with the reason in it, when it is an object; a broken line stays as it is, to be corrected."""
+    """Return the line with the reason in its object. A broken line stays as it is."""
     try:
         document = msgspec.json.Decoder(float_hook=Decimal).decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

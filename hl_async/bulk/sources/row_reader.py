@@ -1,4 +1,4 @@
-"""Internal. From rows of a table to a document, by a mapping. Compiled once per file."""
+"""Internal. A mapping compiled once per file, which makes documents of rows."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class RowReader:
         return ""
 
     def excluded(self, rows: Sequence[Row]) -> tuple[ExclusionRule, bool] | None:
-        """(rule, skipped) when a rule leaves the document out."""
+        """Return (rule, skipped) when a rule leaves the document out."""
         for rule, skipped, index, pattern in self._rules:
             if any(pattern.search(row[index]) for row in rows):
                 return rule, skipped
@@ -184,7 +184,7 @@ class RowReader:
         )
 
     def columns_of(self, field: str) -> list[str]:
-        """Return the columns that make a field, named as in the text of an error: ``line 2 qty``, ``issue_date``."""
+        """Return the columns of a field such as ``line 2 qty``, as errors name it."""
         line = line_of(field)
         section: Any = self._mapping.document if line is None else self._mapping.line
         key = field if line is None else line[1]
@@ -192,9 +192,9 @@ class RowReader:
         return COLUMN.findall(template) if isinstance(template, str) else []
 
     def _check_agreement(self, rows: Sequence[Row]) -> None:
-        """Refuse rows that name two customers, currencies or totals: they are hardly one document.
+        """Refuse rows with two customers, currencies or totals for one document.
 
-        An empty cell agrees with everything; many exports state the document's facts on its first row only.
+        An empty cell agrees with everything: many exports state the document's facts on its first row only.
         """
         if len(rows) == 1:
             return

@@ -1,4 +1,4 @@
-"""Internal. What a run adds to a source: defaults of fields that the source lacks, and how its text is written."""
+"""Internal. Settings of a source: defaults of missing fields, and text formats."""
 
 from __future__ import annotations
 

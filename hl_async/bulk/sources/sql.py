@@ -1,7 +1,7 @@
-"""Internal. SQL as a source: a query over the files that a command names, its rows as documents.
+"""Internal. SQL as a source: the rows of a query over named files are documents.
 
-Text columns reach the query as text and leave it as text; numbers and dates are read by the same strict parsers as
-everywhere. The query sees the named files and nothing else: no other file, no network, no extension.
+Text columns reach the query as text and leave it as text. The usual strict parsers read their numbers and dates. The
+query sees the named files and nothing else: no other file, no network, no extension.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _first_line(error: Exception) -> str:
 def _load(
     connection: Any, query: SqlQuery, files: dict[str, Path], settings: SourceSettings, folder: Path
 ) -> list[StagedTable]:
-    """Make one table of each file, and empty ones of the optional files that are missing."""
+    """Make a table of each file, and empty ones for missing optional files."""
     specs = {spec.name: spec for spec in query.tables}
     tables: list[StagedTable] = []
     for name, path in files.items():
@@ -217,7 +217,7 @@ def _create(connection: Any, table: StagedTable, *, is_raw: bool) -> None:
 
 
 def _create_nested(connection: Any, table: StagedTable, name: str, base: str) -> None:
-    """A view with one column per key of the records, nested, every leaf as text."""
+    """Create a view with one nested column per key of the records, leaves as text."""
     (shape,) = connection.execute(f"SELECT json_group_structure({RECORD})::VARCHAR FROM {base}").fetchone()  # noqa: S608
     structure = _as_text(msgspec.json.decode(shape)) if shape else {}
     if shape is None:
@@ -300,7 +300,7 @@ class _Documents:
                     self._facts.unused_money[name] = (count, first)
 
     def records(self) -> Iterator[SourceItem | Reject]:
-        """Every document once, as an item or a reject."""
+        """Yield every document once, as an item or a reject."""
         self._watch()
         spoilt = {key: reason for table in self._tables for key, reason in table.spoilt.items()}
         if spoilt:
@@ -324,7 +324,7 @@ class _Documents:
                 ordinal += 1
 
     def _check_ids(self, spoilt: dict[str, str]) -> None:
-        """Refuse the file if the whole rows of a spoilt document would become a document by another name."""
+        """Refuse the file if a spoilt document's intact rows have another ``source_id``."""
         if self._keyed is None:
             return
         table, key = self._keyed
@@ -378,14 +378,14 @@ class _Documents:
             return self._rejected(ordinal, source_id, self._located(error, rows), rows)
 
     def _original(self, rows: list[tuple[Any, ...]]) -> bytes:
-        """Return the document's text in the source, as far as the rows of the query hold it."""
+        """Return the document's source text, as far as the query's rows hold it."""
         if self._has_rows:
             # a join repeats a row of the source
             return "".join(dict.fromkeys(row[-1] for row in rows if row[-1] is not None)).encode()
         return self._assembler.raw(rows) if self._has_raw else b""
 
     def _located(self, error: InvalidRequest, rows: list[tuple[Any, ...]]) -> str:
-        """Return the error with row and column, or key, of the file, where the value stands in one of them."""
+        """Return the error with the row and column, or the key, that holds the value."""
         if own := self._assembler.raw(rows):
             return in_record(error, self._assembler.place(rows), json_value(own))
         numbers = self._assembler.numbers(rows)
@@ -416,7 +416,7 @@ class _Documents:
         return Reject(ordinal, source_id, reason, raw, place, skipped, by_rule)
 
     def _raw(self, source_id: str, rows: list[tuple[Any, ...]]) -> bytes:
-        """Return the document as it stands in the source, if the query can tell; else the rows of the query."""
+        """Return the document's source text if the query can tell, else its rows."""
         if own := self._assembler.raw(rows):
             return own
         if self._keyed is not None:

@@ -1,4 +1,4 @@
-"""Internal. The canonical columns of a query, and how rows of it become a document."""
+"""Internal. The canonical columns of a query, and the documents of its rows."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class RowAssembler:
     # --------------------------------------------------------------------------------- control columns
 
     def verdict(self, rows: Sequence[Row]) -> tuple[str, bool] | None:
-        """(reason, skipped) when the query itself leaves the document out."""
+        """Return (reason, skipped) when the query itself leaves the document out."""
         for index, skipped in self._verdicts:
             for row in rows:
                 if row[index]:
@@ -114,7 +114,7 @@ class RowAssembler:
         return None
 
     def place(self, rows: Sequence[Row]) -> str:
-        """Where the document stands, by the query's column ``place``."""
+        """Return where the document stands, by the query's column ``place``."""
         index = self._place
         if index is None or not rows:
             return ""
@@ -128,7 +128,7 @@ class RowAssembler:
         return f"line {first}" if first == last else f"lines {first}-{last}"
 
     def numbers(self, rows: Sequence[Row]) -> list[int]:
-        """Return numbers of the document's rows in the file, by the query's column ``place``."""
+        """Return the document's row numbers in the file, by the column ``place``."""
         index = self._place
         return [] if index is None else [row[index] for row in rows if row[index].__class__ is int]
 
@@ -208,7 +208,7 @@ class RowAssembler:
         )
 
     def _scalars(self, facts: dict[str, Any], money: str) -> dict[str, Any]:
-        """Texts, days and amounts of the document."""
+        """Return the texts, days and amounts of the document."""
         values: dict[str, Any] = {}
         get, read = facts.get, self._values
         for name in self._texts:
@@ -223,7 +223,7 @@ class RowAssembler:
         return values
 
     def _agreed(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return the document's facts: what the first row that states one says; rows that disagree are refused."""
+        """Return each fact as the first row that states it; refuse rows that disagree."""
         first = rows[0]
         # one comparison per row: rows of a document repeat its facts in nearly every export
         if len(rows) > 1 and not self._same_facts(rows):

@@ -1,4 +1,4 @@
-"""Internal. ``number_of(text)`` of a query: numbers by the source's settings, for sums and comparisons inside SQL.
+"""Internal. ``number_of(text)`` in a query: numbers by the source's settings.
 
 The documents' own amounts leave the query as text and are read by the strict parsers. A query that adds or compares
 amounts has to know how they are written, and must not know it in another way than the parsers.
@@ -17,7 +17,7 @@ _ANY_SIGN: Final = r"[A-Za-z]{0,3}[.]?[$€£¥₹₩₽₺₫₴₪₱฿₦₡
 
 
 def number_macros(how: NumberFormat) -> str:
-    """Return the statements that make ``number_of``: a DECIMAL, or NULL where the parsers refuse the text."""
+    """Return the SQL of ``number_of``: a DECIMAL, or NULL for text parsers refuse."""
     text = "replace(trim(t::VARCHAR), chr(8722), '-')"
     for _ in range(2):
         if how.parentheses:

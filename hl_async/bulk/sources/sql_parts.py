@@ -1,4 +1,4 @@
-"""Internal. Lines, charges and payments of a query's rows: columns of a row, or structs inside a list column."""
+"""Internal. Lines, charges and payments in a query's rows and list columns."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _IDS: Final = ("product_id", "price_id")
 
 
 class LineShape(NamedTuple):
-    """Where the facts of a line stand among its values; -1, the empty value behind them, for those that are missing.
+    """The places of a line's facts among its values.
 
-    It is the same for all rows of a query, so it is found once.
+    A missing fact has the place -1, where an empty value stands. The shape is the same for all rows of a query, so it
+    is found once.
     """
 
     name: int
@@ -82,7 +83,7 @@ class PartReader:
         self._shapes: dict[tuple[str, ...], LineShape] = {}
 
     def lines(self, rows: Sequence[Row], currency: str) -> list[DocumentLine]:
-        """Return the lines: of each row that states a name or an amount one, then those of the list."""
+        """Return a line per row that states a name or amount, then those of the list."""
         found: list[DocumentLine] = []
         stated, shape, pick = self._stated, self._own_shape, self._pick_line
         for row in rows:
@@ -193,7 +194,7 @@ def _price_of(total: Decimal | None, qty: Decimal, currency: str) -> Decimal:
 
 
 def _picker(indexes: list[int]) -> Callable[[Row], Row]:
-    """Picks the values at some places of a row."""
+    """Return a picker of the values at some places of a row."""
     if len(indexes) > 1:
         return itemgetter(*indexes)
     return lambda row: [row[index] for index in indexes]

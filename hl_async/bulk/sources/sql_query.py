@@ -1,4 +1,4 @@
-"""Internal. A query before it runs: its tables, its settings, the columns that it mentions."""
+"""Internal. A query before it runs: its tables, settings and mentioned columns."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class SqlQuery(msgspec.Struct, kw_only=True):
 
 
 def without_text(query: str) -> str:
-    """Return a query without comments, texts and the names that it gives to its own columns."""
+    """Return a query without comments, texts and the names of its own columns."""
     # an apostrophe in a quoted name begins no text
     return _ALIAS.sub(" ", _TEXT.sub(lambda found: found.group(1) or " ", query))
 
 
 def mentions(bare: str, column: str) -> bool:
-    """Return whether a query mentions a column, in quotes or as a word; see `without_text`."""
+    """Return whether a query mentions a column; ``bare`` is from `without_text`."""
     quoted = '"' + column.replace('"', '""') + '"'
     if quoted.lower() in bare.lower():
         return True
@@ -79,12 +79,12 @@ def mentions(bare: str, column: str) -> bool:
 
 
 def names_its_rows(query: str) -> bool:
-    """Return whether a query has the column ``place``, by which the rows of a document are found in its table."""
+    """Return whether a query has the column ``place``, which finds a document's rows."""
     return re.search(r"(?<!\w)place(?!\w)", _TEXT.sub(" ", query), re.IGNORECASE) is not None
 
 
 def row_text(table: StagedTable, delimiter: str) -> str:
-    """Return the SELECT of every row's number and its text in the form of a table file."""
+    """Return the SELECT of every row's number and text, as in a table file."""
     sign = "'" + delimiter.replace("'", "''") + "'"
     names = ", ".join('"' + one.replace('"', '""') + '"' for one in table.columns)
     own = '"' + table.name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Internal. Values of a query's rows: text, exact numbers, days, taxes, discounts, ids and truth values."""
+"""Internal. Values of a query's rows, such as text, exact numbers and days."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MANY: Final = 1000
 
 
 def text_of(at: str, value: Any) -> str:
-    """Return a value as text; refuse errors of a spreadsheet and floating-point numbers."""
+    """Return a value as text; refuse spreadsheet errors and floating-point numbers."""
     if value is None:
         return ""
     if value.__class__ is str:
@@ -85,7 +85,7 @@ def one_of(at: str, value: Any, allowed: tuple[str, ...]) -> Any:
 
 
 class ValueReader:
-    """Reads values under one set of settings. Text is read by the strict parsers, numbers are taken as they are."""
+    """A reader of values by settings: strict parsers for text, numbers as they are."""
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings

@@ -1,5 +1,6 @@
-"""Internal. Files as tables of a database: every cell as text, every number of JSON as the text that stands in the
-file.
+"""Internal. Files as tables of a database.
+
+Every cell is text. So is every number of JSON, as it stands in the file.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class StagedTable(msgspec.Struct):
 
 
 def table_name(path: Path) -> str:
-    """Return the name of a file's table: ``Quotes 2024.csv`` is ``quotes_2024``, and so is its reject file."""
+    """Return a file's table name: ``Quotes 2024.csv`` is ``quotes_2024``."""
+    # a corrected reject file goes into the same query as its source
     name = re.sub(r"\W+", "_", path.stem.removesuffix(".rejects")).strip("_").lower() or "source"
     return name if name[0].isalpha() else f"t_{name}"
 
@@ -187,7 +189,7 @@ def _stage_rows(
 
 
 def _spoil(table: StagedTable, row: TableRow, key: int, above: str) -> None:
-    """Reject the documents that a broken row belongs to; without a key it may belong to any."""
+    """Reject the documents that a broken row may belong to; without a key, the file."""
     if key < 0:
         what = "correct the line, or name the column of the documents in the query: -- key: COLUMN"
         raise SourceError(f"{table.source}: {row.problem}; {what}", line=row.number)
@@ -198,7 +200,7 @@ def _spoil(table: StagedTable, row: TableRow, key: int, above: str) -> None:
 
 
 def _cut_rows(table: StagedTable, notes: Sequence[tuple[TableRow, str]]) -> Iterator[tuple[TableRow, str]]:
-    """Yield notes that may be the beginning of a row: their text begins others too, or the file ends inside them."""
+    """Yield notes that may be cut rows: others begin alike, or the file ends there."""
     texts = {row.cells[0].strip() for row, _ in notes}
     numbers = {str(row.number) for row, _ in notes}
     known: set[str] = set()
@@ -245,9 +247,9 @@ def _stage_records(table: StagedTable, records: Sequence[str]) -> None:
 
 
 def json_values(path: Path) -> Iterator[tuple[int, bytes, Any]]:
-    """Yield (number, text, value) of a JSON file or of each line of NDJSON; a broken line is NUL and the reason.
+    """Yield (number, text, value) of a JSON file, or of each line of NDJSON.
 
-    Numbers come as text.
+    Numbers inside a value come as text. The value of a broken line is NUL and the reason.
     """
     try:
         if path.suffix.lower() == ".json":
@@ -292,7 +294,7 @@ def _line_value(line: bytes, number: int) -> Any:
 
 
 def unwrapped(value: Any, records: Sequence[str]) -> Iterator[Any]:
-    """Yield the records inside a value: the elements of an array, or those of a wrapper at one of ``records``."""
+    """Yield the records in a value: those of an array, or at one of ``records``."""
     if isinstance(value, list):
         for one in value:
             yield from unwrapped(one, records)

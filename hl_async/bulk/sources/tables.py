@@ -1,7 +1,7 @@
-"""Internal. Rows of text tables and workbooks, every cell as the text that a person sees.
+"""Internal. Rows of text tables and workbooks, each cell as the text people see.
 
-A row is (number in the file, cells, problem). The problem makes the row unusable; the reader decides which
-document it spoils, because only that knows which rows belong together.
+A row is (number in the file, cells, problem). The problem makes the row unusable. The reader decides which document
+it spoils, because only the reader knows which rows belong together.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class TableRow(NamedTuple):
 
 
 class TableStart(NamedTuple):
-    """Where a table begins: the header with unique names, its row's number, and the delimiter of a text table."""
+    """The start of a table: header with unique names, its row, and the delimiter."""
 
     header: list[str]
     row: int
@@ -150,9 +150,10 @@ def _starts(
 
 
 def _without_header(path: Path, settings: SourceSettings, delimiter: str) -> TableStart | None:
-    """Return the start of a table whose first row is data; None for its reject file, which has a header."""
+    """Return the start of a table without a header; None for its reject file."""
     sign = delimiter if settings.delimiter else _widest(path, settings)
     row = next(_titles(path, settings, sign, []), None)
+    # a reject file has a header, whatever its source has
     if row is None or REASON in row.cells:
         return None
     return TableStart([f"column{number}" for number in range(1, len(row.cells) + 1)], 0, sign)
@@ -170,7 +171,7 @@ def _widest(path: Path, settings: SourceSettings) -> str:
 def _titles(
     path: Path, settings: SourceSettings, delimiter: str, problems: list[SourceError]
 ) -> Iterator[TableRow]:
-    """Yield the rows among which a header may be, as far as they can be read; the problem ends them."""
+    """Yield the rows that may be a header, up to the first that cannot be read."""
     last = max(_TITLES, settings.header_row)
     try:
         for row in table_rows(path, settings, delimiter):
@@ -203,13 +204,13 @@ def table_keys(path: Path, settings: SourceSettings, start: TableStart, column: 
 
 
 def renamed(name: str, renames: Mapping[str, str], header: Sequence[str]) -> str:
-    """Return the column that a name means; a name stays if the header has that column too."""
+    """Return the column that a name means, or the name if the header has both."""
     found = renames.get(name.lower(), name)
     return name if found in header else found
 
 
 def unique_names(cells: Sequence[str]) -> list[str]:
-    """Name columns uniquely: a name that stands twice becomes ``Name#1`` and ``Name#2``; empty names stay."""
+    """Return unique names: doubles become ``Name#1`` and ``Name#2``, empty ones stay."""
     # joined files carry a second mark in the middle
     names = [name.strip().replace("\ufeff", "") for name in cells]
     # sheets keep empty columns behind the last one
@@ -228,7 +229,7 @@ def unique_names(cells: Sequence[str]) -> list[str]:
 
 
 def fitted(row: TableRow, header: Sequence[str], *, pad: bool) -> TableRow:
-    """Bring a row to the header's width: empty cells beyond it are dropped; ``pad`` adds missing ones."""
+    """Bring a row to the header's width. ``pad`` adds the cells that are missing."""
     cells = row.cells
     # almost every row
     width = len(header)
@@ -245,7 +246,7 @@ def fitted(row: TableRow, header: Sequence[str], *, pad: bool) -> TableRow:
 
 
 def repeats_header(cells: Sequence[str], header: Sequence[str]) -> bool:
-    """Return whether a row is the header again, as at the top of every page of a printed report."""
+    """Return whether a row is the header again, as on every page of a report."""
     # one comparison for almost every row: data is hardly ever the name of its column
     for index, name in enumerate(header):
         if name:
@@ -259,7 +260,7 @@ def repeats_header(cells: Sequence[str], header: Sequence[str]) -> bool:
 
 
 def is_note(cells: Sequence[str], width: int) -> bool:
-    """Return whether a short row is one text, such as ``Page 1 of 2`` or the day of a report."""
+    """Return whether a short row is one text, such as ``Page 1 of 2`` or a day."""
     return (
         len(cells) < width
         and width >= _LEAST
@@ -269,7 +270,7 @@ def is_note(cells: Sequence[str], width: int) -> bool:
 
 
 def cell_problem(cell: str) -> str:
-    """Return the problem of a used cell: an error of a spreadsheet, or text written as a formula."""
+    """Return a cell's problem: a spreadsheet's error, or text written as a formula."""
     if cell[:1] == "#" and _ERROR.fullmatch(cell):
         if cell.startswith("#FORMULA!"):
             return (
@@ -298,7 +299,7 @@ def _sep(file: IO[str]) -> re.Match[str] | None:
 
 
 def encoding_of(path: Path, settings: SourceSettings) -> str:
-    """Return the encoding of a text file: a byte order mark wins over the declared one.
+    """Return a text file's encoding. A byte order mark wins over the declared one.
 
     Raises:
         SourceError: The file is not text, or surely of another encoding.
@@ -335,7 +336,7 @@ def encoding_of(path: Path, settings: SourceSettings) -> str:
 
 
 def _is_utf8(head: bytes) -> bool:
-    """Return whether bytes above ASCII are there, and all of them make sense as UTF-8."""
+    """Return whether there are bytes above ASCII, and all are valid UTF-8."""
     if head.isascii():
         return False
     try:
@@ -354,7 +355,7 @@ def _opened(path: Path, settings: SourceSettings) -> IO[str]:
 
 
 def _undecodable(path: Path, encoding: str, read: int) -> str:
-    """Name the line that can not be decoded; `read` rows were whole before it was reached."""
+    """Name the line that cannot be decoded, after ``read`` rows that could be."""
     if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):  # where a line ends with one byte
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -426,7 +427,7 @@ def _other(content: bytes, failed: str) -> str:
 
 
 def _swallowed(cells: Sequence[str], delimiter: str, width: int, first: int, last: int) -> str:
-    """Return the problem of a row whose quoted field holds whole rows: a quote is missing, and rows are lost in it."""
+    """Return the problem of a quoted field that swallowed rows for lack of a quote."""
     if width < 3:
         return ""
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Internal. Taxes of a document in the arithmetic of the API: exclusive, in percent, on each line."""
+"""Internal. A document's taxes as the API takes them: exclusive rates on lines."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ NO_DISCOUNT: Final = PricedDiscount(_ZERO, "percentage")
 
 @lru_cache(4096)
 def tax_of(name: str, rate: Decimal) -> PricedTax:
-    """Make a tax; its id is a hash of name and rate (`docs/api-facts.md#api-required-fields`)."""
-    # the same tax must get the same id in every document and every run
+    """Make a tax, with a hash of its name and rate as its id."""
+    # the API requires an id (docs/api-facts.md#api-required-fields), and the same tax must get the same one in every
+    # document and every run
     digest = hashlib.blake2b(f"{name}\x00{rate.normalize():f}".encode(), digest_size=12)
     return PricedTax(digest.hexdigest(), name, rate, "exclusive")
 
@@ -85,7 +86,7 @@ def unit_price(net: Decimal, qty: Decimal, currency: str, at: str) -> Decimal:
 
 
 class Taxing:
-    """Adds taxes to priced lines; amounts of the source become rates that give the same amounts."""
+    """The taxes of priced lines: the source's amounts become rates that give them."""
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class Taxing:
         raise InvalidRequest(at, f"no rate gives a tax of {amount} on {rounded(base, self.currency)}")
 
     def _spread(self, tax: DocumentTax, taxes: list[list[PricedTax]]) -> None:
-        """Put a tax of the whole document on its taxable lines; the sum is the source's amount to the cent."""
+        """Spread a tax of the document over its taxable lines, exact to the cent."""
         name = tax.name or "Tax"
         on = [i for i, one in enumerate(self.entries) if one.taxable and not one.taxes and self.bare[i]]
         bases = [self.bare[i] * self.share for i in on]
@@ -191,7 +192,7 @@ class Taxing:
                 taxes[index].append(tax_of(name, own))
 
     def _common(self, rate: Decimal | None, amount: Decimal, bases: list[Decimal]) -> tuple[Decimal, Decimal]:
-        """Return one rate for all bases, and by how much the sum of its rounded taxes misses ``amount``."""
+        """Return one rate for all bases, and how far its taxes together miss ``amount``."""
         exact = amount * _HUNDRED / sum(bases, _ZERO)
         best: tuple[Decimal, Decimal] | None = None
         candidates = [rate] if rate is not None else [exact.quantize(_ONE.scaleb(-n)) for n in _PLACES]
@@ -209,7 +210,7 @@ class Taxing:
         return best
 
     def _take_out(self, taxes: list[list[PricedTax]]) -> Decimal | None:
-        """Turn tax-inclusive prices into exclusive ones; returns the total that has to come out."""
+        """Turn tax-inclusive prices into exclusive ones. Return the total to reach."""
         inclusive = [i for i, one in enumerate(self.entries) if one.tax_inclusive and self.bare[i]]
         own = {i: self.entries[i].taxes for i in inclusive}
         if inclusive and self.spread:
@@ -269,7 +270,7 @@ class Taxing:
         return self._settled(base, rounded(tax.amount, self.currency), at)
 
     def _keep(self, wanted: Decimal) -> None:
-        """Put the cents that conversion lost into the largest taxed line, so that the total is the source's."""
+        """Put the cents lost in conversion on the largest taxed line, to keep the total."""
         # net prices of whole cents rarely give the gross total back
         missing = self._missing(wanted)
         if not missing:

@@ -1,4 +1,4 @@
-"""Internal. Words of the old system for kinds and states of documents, and the states that a run can reach. Pure.
+"""Internal. The old system's words for kinds and states of documents.
 
 A run creates drafts. Payments make an invoice paid or partially paid. Only the customer's page sets accepted and
 declined (docs/api-facts.md#api-estimate-status), so these states stay text. Marking an invoice as sent may reach the
@@ -55,7 +55,7 @@ def is_invoiced(document: Document, statuses: Collection[str]) -> bool:
 
 
 def invoice_of(document: Document) -> Document:
-    """Return the invoice of an estimate: the same customer and lines, without the estimate's number and title."""
+    """Return an estimate as an invoice, without its number and a title like Quote."""
     is_named_so = " ".join(document.title.split()).lower() in _ESTIMATES
     return msgspec.structs.replace(
         document,
@@ -71,7 +71,7 @@ def invoice_of(document: Document) -> Document:
 
 
 def invoice_goal(document: Document) -> Literal["sent", "void"] | None:
-    """Return the status that an invoice of the old system has beyond a draft and its payments, or None."""
+    """Return the status that an old invoice has beyond draft and payments, or None."""
     status = " ".join(document.status.split())
     if _VOID.fullmatch(status):
         return "void"

@@ -1,4 +1,4 @@
-"""Internal. Rows of a workbook. A cell becomes the text that the sheet shows, where its format changes the value."""
+"""Internal. Rows of a workbook, each cell as the text that the sheet shows."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _book(openpyxl: Any, path: Path, *, data_only: bool = False) -> Any:
 
 
 def _look(path: Path, settings: SourceSettings) -> tuple[set[int], bool]:
-    """Return numbers of hidden rows, and whether there are formulas: what the fast reader does not tell."""
+    """Return the numbers of hidden rows, and whether there are formulas."""
     hidden: set[int] = set()
     formulas = False
     with zipfile.ZipFile(path) as archive:
@@ -108,7 +108,7 @@ def _look(path: Path, settings: SourceSettings) -> tuple[set[int], bool]:
 
 
 def _hidden_of(path: Path, settings: SourceSettings) -> set[int]:
-    """Hidden rows of the one sheet that is read, in a workbook with several."""
+    """Return hidden rows of the sheet that is read, in a workbook with several."""
     import openpyxl
 
     book = openpyxl.load_workbook(path)
@@ -119,14 +119,14 @@ def _hidden_of(path: Path, settings: SourceSettings) -> set[int]:
 
 
 def _mark_uncomputed(cells: list[str], formula: Any) -> None:
-    """Mark formulas without a value: the program that wrote the file never computed them."""
+    """Mark formulas without a value, which the writing program never computed."""
     for index, source in enumerate(formula):
         if getattr(source, "data_type", "") == "f" and index < len(cells) and not cells[index]:
             cells[index] = f"#FORMULA! {str(source.value)[:40]}"
 
 
 def _shown(cell: Any, settings: SourceSettings) -> str:
-    """Return a cell as text: dates in the declared form, numbers with the declared decimal sign."""
+    """Return a cell as text: dates and decimal signs in their declared form."""
     value = cell.value
     if value is None:
         return ""
@@ -163,7 +163,7 @@ def _number_text(value: Any, form: str, decimal: str) -> str:
 
 @lru_cache(256)
 def _format_of(form: str) -> tuple[str, str, int]:
-    """How a number format changes the shown text: percent, or digits filled up with zeros behind a text."""
+    """Return (kind, prefix, width) of a number format: percent, zero-padded or plain."""
     first = form.partition(";")[0]
     if "%" in re.sub(r'"[^"]*"|\\.', "", first):
         return "percent", "", 0

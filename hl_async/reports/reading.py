@@ -1,4 +1,4 @@
-"""Internal. Reads lists to their end while they shift. A figure over a list that lost a document would be wrong."""
+"""Internal. Reads lists to their end while they shift, without losing a document."""
 
 from __future__ import annotations
 

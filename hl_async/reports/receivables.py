@@ -53,7 +53,7 @@ class Owed(msgspec.Struct, frozen=True):
 
     @property
     def is_known(self) -> bool:
-        """Whether the invoice adds to the sums: its amount, currency and due date are known."""
+        """Whether the sums contain the invoice: amount, currency and due date are known."""
         return self.amount_due is not None and bool(self.currency) and self.age != "unknown"
 
 
@@ -75,7 +75,7 @@ class Receivables(msgspec.Struct, frozen=True):
         return _summed((owed.currency, owed) for owed in self.invoices if owed.is_known)
 
     def by_customer(self) -> list[dict[str, Any]]:
-        """Sum the amounts due by customer: a row per customer and currency, the largest sum first."""
+        """Sum the amounts due by customer and currency, the largest of a currency first."""
         known = [owed for owed in self.invoices if owed.is_known]
         names = {(owed.location, owed.contact_id, owed.currency): owed.customer for owed in known}
         sums = _summed(((owed.location, owed.contact_id, owed.currency), owed) for owed in known)
@@ -94,14 +94,14 @@ class Receivables(msgspec.Struct, frozen=True):
 
     @property
     def unknown(self) -> tuple[Owed, ...]:
-        """Open invoices that no sum contains, because an amount, a currency or a date is unknown."""
+        """Open invoices outside all sums: an amount, currency or due date is unknown."""
         return tuple(owed for owed in self.invoices if not owed.is_known)
 
 
 async def receivables(
     hl: HighLevel, *, locations: Sequence[str] | None = None, as_of: date | None = None
 ) -> Receivables:
-    """Read all invoices and report those that are sent and not paid in full. Only reads.
+    """Report all invoices that are sent and not paid in full. Only reads.
 
     Args:
         hl: An open client.

@@ -64,7 +64,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
-    """The disagreements of one or more locations, and the number of compared documents.
+    """The disagreements in one or more locations, and how much was compared.
 
     Attributes:
         locations: The ids of the locations that were read.
@@ -89,7 +89,7 @@ _COUNTED: Final = _WENT_BACK | {"succeeded", "success", "paid", "completed"}
 
 
 async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) -> Reconciliation:
-    """Compare the paid amounts of invoices with the location's transactions. Only reads.
+    """Compare paid amounts of invoices with a location's transactions. Only reads.
 
     Needs the scope payments/transactions.readonly, and a location token. The transactions are read before and after the
     invoices. An invoice whose transactions changed meanwhile is read once more by itself.
@@ -114,7 +114,7 @@ async def reconcile(hl: HighLevel, *, locations: Sequence[str] | None = None) ->
 
 
 async def _reconciled(place: Location) -> tuple[list[Finding], int, int]:
-    """Return the findings of one location, and how many invoices and transactions it has."""
+    """Return one location's findings, and its numbers of invoices and transactions."""
     # Two lists are not read at one moment. A payment between them would look like a disagreement.
     before, _ = await _booked(place)
     findings: dict[str, Finding | None] = {}
@@ -131,7 +131,7 @@ async def _reconciled(place: Location) -> tuple[list[Finding], int, int]:
 
 
 async def _booked(place: Location) -> tuple[dict[str, list[Transaction]], int]:
-    """Read a location's transactions: those of invoices by invoice, and the number of all."""
+    """Return a location's transactions by invoice, and the number of all of them."""
     booked: dict[str, list[Transaction]] = {}
     count = 0
     async for one in every(lambda offset: place.transactions.list(offset=offset), "transactions"):
@@ -143,7 +143,7 @@ async def _booked(place: Location) -> tuple[dict[str, list[Transaction]], int]:
 
 
 async def _again(place: Location, invoice_id: str) -> Finding | None:
-    """Compare one invoice by itself: its transactions changed while the lists were read."""
+    """Compare one invoice whose transactions changed while the lists were read."""
     own = await place.transactions.list(invoice_id=invoice_id).collect()
     try:
         return compared(place.id, await place.invoices.get(invoice_id), own)

@@ -1,4 +1,4 @@
-"""A blocking client with the surface of the asynchronous one, for scripts, Django and Celery.
+"""A blocking twin of the asynchronous client, for scripts, Django and Celery.
 
 Every call runs on one background event loop, so pool, rate budget and tokens are shared by all threads::
 

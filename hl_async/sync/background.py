@@ -23,7 +23,7 @@ _Started = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
 class BackgroundLoop:
-    """Runs one client: opens it at the first call, closes it with :meth:`close` or at the end of the process."""
+    """The loop of one client, from its first call to :meth:`close` or process end."""
 
     __slots__ = ("__weakref__", "_client", "_is_closed", "_is_owned", "_lock", "_pid", "_started", "_thread")
 
@@ -154,7 +154,7 @@ def _waited(future: Future[T]) -> T:
 
 
 class _Call(Generic[T]):
-    """One call of another thread, which can be abandoned at any moment: before it started, too."""
+    """A call of another thread, which can be abandoned even before it started."""
 
     __slots__ = ("_function", "_is_abandoned", "_task")
 
@@ -182,7 +182,7 @@ class _Call(Generic[T]):
 
 
 def refuse_running_loop(what: str) -> None:
-    """Raise :class:`ClientStateError` in a thread whose event loop a blocking call would stop."""
+    """Raise :class:`ClientStateError` where a blocking call would stop a loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -216,7 +216,8 @@ _OPEN: Final[WeakSet[BackgroundLoop]] = WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Close what is open while the process ends: its threads still run, and connections end in good order."""
+    """Close each open loop while the process ends."""
+    # Its threads still run at this point, so connections end in good order.
     for loop in list(_OPEN):
         with suppress(Exception):
             loop.close()

@@ -1,4 +1,4 @@
-"""Internal. The blocking surface: proxies of the asynchronous one, made at each use."""
+"""Internal. The blocking surface: proxies of asynchronous objects, made at use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RESOURCES: Final = "hl_async.resources"
 
 
 class SyncPager(Generic[T]):
-    """A list that is fetched while it is read: iterate over it, or ask for its ``first`` page.
+    """A list that is fetched as it is read: by iteration, or by its ``first`` page.
 
     ``for item in pager`` gives every item, ``pager.pages()`` every page, ``pager.collect()`` a list.
     """
@@ -110,7 +110,7 @@ class HighLevel(_Proxy):
         return made
 
     def open(self) -> Self:
-        """Start the background loop and open the pool, before the first call would. Return the client itself."""
+        """Start the loop and open the pool before the first call. Return the client."""
         self._loop.open()
         return self
 
@@ -124,7 +124,7 @@ class HighLevel(_Proxy):
         return self._loop.is_closed
 
     def run(self, function: Callable[[AsyncHighLevel], Coroutine[Any, Any, T]]) -> T:
-        """Run an asynchronous function of the caller on the client's loop and return its result.
+        """Run an asynchronous function on the client's loop and return its result.
 
         Example:
             ``report = hl.run(lambda client: bulk.migrate(client, "orders.csv", mapping="orders.toml"))``
@@ -167,7 +167,7 @@ def _blocking(loop: BackgroundLoop, value: Any) -> Any:
 
 
 def _is_resource(kind: type) -> bool:
-    """Return whether ``kind`` holds endpoints: each such class has a module of its name."""
+    """Return whether ``kind`` holds endpoints: its module then has the same name."""
     room, _, stem = kind.__module__.rpartition(".")
     return room == _RESOURCES and kind.__name__.lower() == stem.replace("_", "")
 

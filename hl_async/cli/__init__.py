@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Entry point of the console script; without the extra it says in one line what to install."""
+    """Run the console script; without its extra, say in one line what to install."""
     try:
         import click  # noqa: F401
     # The package installs the script even without the extra that it needs.

@@ -1,4 +1,4 @@
-"""Internal. ``hl-async account``: several accounts in one private file, chosen with ``--profile``."""
+"""Internal. ``hl-async account``: accounts in a private file, by ``--profile``."""
 
 from __future__ import annotations
 

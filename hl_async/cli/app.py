@@ -1,4 +1,4 @@
-"""Internal. The command group: commands load when they are used, errors become one line and an exit code."""
+"""Internal. The command group: lazy commands, errors as a line and an exit code."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     "--proxy", metavar="URL", help="The proxy of every request, http://HOST:PORT; default HL_PROXY."
 )
 def app(profile: str | None, proxy: str | None) -> None:
-    """Estimates and invoices of the HighLevel API: migrate, export, call, and a local sandbox.
+    """Estimates and invoices of HighLevel: migrate, export, call, a local sandbox.
 
     The token is read from HL_TOKEN (or see: hl-async auth), the location from HL_LOCATION_ID, the server from
     HL_BASE_URL, the database of shared runs from HL_POSTGRES.
@@ -174,7 +174,7 @@ def app(profile: str | None, proxy: str | None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; no traceback ever reaches the terminal."""
+    """Run one command line and return its exit code. No traceback is ever printed."""
     try:
         words = None if arguments is None else list(arguments)
         outcome = app.main(args=words, prog_name="hl-async", standalone_mode=False)
@@ -285,13 +285,13 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 
 def say(text: str) -> None:
-    """Tell a person something: stderr, never mixed into data."""
+    """Print a message for people to stderr, apart from data."""
     # print() and not click.echo(), which writes past the stderr that a progress bar puts in place
     print(painted(_fitted(text, sys.stderr), sys.stderr), file=sys.stderr, flush=True)
 
 
 def tell(text: str) -> None:
-    """Print a result that is meant for people: stdout, wrapped between words on a terminal, as it is elsewhere."""
+    """Print a result for people to stdout, wrapped between words on a terminal."""
     click.echo(painted(_fitted(text, sys.stdout), sys.stdout))
 
 
@@ -321,7 +321,7 @@ def fail(text: str, code: ExitCode = ExitCode.USAGE) -> NoReturn:
 
 
 def run_async(main: Callable[[], Any], *, log: str = "error") -> Any:
-    """Run a coroutine function on a fresh loop: uvloop where it is installed, asyncio otherwise.
+    """Run a coroutine function on a fresh loop of uvloop, or else of asyncio.
 
     Args:
         main: The coroutine function.

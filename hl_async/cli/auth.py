@@ -1,4 +1,4 @@
-"""Internal. ``hl-async auth``: log an OAuth app in, list installations, renew, log out."""
+"""Internal. ``hl-async auth``: log an OAuth app in, list, renew, log out."""
 
 from __future__ import annotations
 
@@ -133,7 +133,10 @@ def login(
 @click.option("--all", "every", is_flag=True, help="Also tokens that were minted from an agency's.")
 @_as_json
 def status(every: bool, as_json: bool) -> int:
-    """Show who installed the app, until when the tokens live and what they may do; makes no request."""
+    """Show who installed the app, until when tokens live and what they may do.
+
+    Makes no request.
+    """
     found = Environment.read()
     if found.token is not None:
         say(
@@ -160,7 +163,7 @@ def status(every: bool, as_json: bool) -> int:
 @_base_url
 @_as_json
 def refresh(keys: tuple[str, ...], every: bool, base_url: str | None, as_json: bool) -> int:
-    """Renew the tokens of the locations or agencies ID now, also of those taken for lost."""
+    """Renew the tokens of locations or agencies ID now, even if taken for lost."""
 
     async def main() -> ExitCode:
         from hl_async.client import HighLevel
@@ -230,7 +233,7 @@ async def _each(
     as_json: bool,
     act: Callable[[str], Coroutine[Any, Any, Installation]],
 ) -> ExitCode:
-    """Do it for all, whatever happens to one; the exit code is the first failure's."""
+    """Act on each key, also after a failure. Return the first failure's exit code."""
     code = ExitCode.OK
     for key in await _chosen(app, keys, every):
         try:
@@ -273,7 +276,7 @@ def _state(one: Installation) -> str:
 
 
 class _Return:
-    """Waits on loopback for the browser to come back; answers nothing but the return with the right state."""
+    """A loopback server that waits for the browser's return with the right state."""
 
     def __init__(self, port: int | None) -> None:
         self._port = port or 0
@@ -312,7 +315,7 @@ class _Return:
         raise ConfigurationError("--listen", problem)
 
     async def wait(self, state: str) -> str:
-        """The address that was returned to."""
+        """Return the address that the browser came back to."""
         # Known only after the port: the redirect URI contains it.
         self._state = state
         assert self._found is not None
@@ -343,7 +346,7 @@ class _Return:
             writer.close()
 
     def _judge(self, line: str) -> tuple[str, str]:
-        """What to answer to a request line; the right one ends the wait."""
+        """Return the answer to a request line. The right one ends the wait."""
         method, _, rest = line.partition(" ")
         target = rest.partition(" ")[0]
         query = parse_qs(urlsplit(target).query)

@@ -1,4 +1,4 @@
-"""Internal. ``hl-async call``: every row of the operations table from the command line."""
+"""Internal. ``hl-async call``: the operations table on the command line."""
 
 from __future__ import annotations
 
@@ -222,7 +222,8 @@ def _check_arguments(row: Operation[Any], ids: tuple[str, ...], body: str | None
 
 
 def _fields(row: Operation[Any], needed: bool) -> list[str]:
-    """What the body of ``row`` holds, as the wire spells it; altId and altType are added by the client."""
+    """Return the names of a body's needed or optional fields, as the wire has them."""
+    # The client adds altId and altType.
     if row.body is None or not isinstance(row.body, type) or not issubclass(row.body, msgspec.Struct):
         return []
     return [field.encode_name for field in msgspec.structs.fields(row.body) if field.required is needed]

@@ -1,4 +1,4 @@
-"""Internal. Colours of errors and verdicts: on a terminal alone, and never with ``NO_COLOR``."""
+"""Internal. Colours of errors and verdicts, on terminals without ``NO_COLOR``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_coloured(stream: TextIO) -> bool:
 
 
 def painted(text: str, stream: TextIO) -> str:
-    """Return the text with the words that carry its verdict in colour, if the stream shows colours."""
+    """Return the text, its verdict in colour if the stream shows colours."""
     if not is_coloured(stream):
         return text
     return "\n".join(map(_painted_line, text.split("\n")))

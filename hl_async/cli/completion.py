@@ -1,4 +1,4 @@
-"""Internal. ``hl-async completion``: the script that a shell loads to complete commands and options."""
+"""Internal. ``hl-async completion``: a shell's script to complete a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal. The options that say how the customers of a migration become contacts."""
+"""Internal. The options for how the customers of a migration become contacts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def contact_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def policy_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that need no contacts file to a command, which gets them as ``contacts``."""
+    """Add the options that need no contacts file, as ``contacts``, to a command."""
     return _with_options(command, _POLICY)
 
 

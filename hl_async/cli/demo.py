@@ -1,4 +1,4 @@
-"""Internal. ``hl-async demo``: the main job on a sample, against a local HighLevel that misbehaves a little."""
+"""Internal. ``hl-async demo``: a sample migration into a local, faulty HighLevel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ _PAYMENTS = PaymentPolicy(allow_receipts=True)
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave export, journal and rejects here."
 )
 def demo(keep: Path | None) -> int:
-    """Migrate a sample export into a local sandbox, verify every field, and say how to do it for real.
+    """Migrate a sample export into a local sandbox, and verify every field.
+
+    At the end it says how to do it for real.
 
     \b
     hl-async demo
@@ -129,7 +131,7 @@ def _next_steps(kept: Path | None) -> list[str]:
 
 
 def _unpack(source: Path, mapping: Path) -> tuple[Mapping, str]:
-    """Write the sample where a user's own files would be; gives the mapping and the source's fingerprint."""
+    """Write the sample's files; return its mapping and the source's fingerprint."""
     for path in (source, mapping):
         path.write_bytes(files("hl_async.cli").joinpath("demo_data", path.name).read_bytes())
     return Mapping.load(mapping), fingerprint(source, mapping)

@@ -1,4 +1,4 @@
-"""Internal. ``hl-async doctor``: one look at settings, token, scopes, budget, clock and folder before a job."""
+"""Internal. ``hl-async doctor``: a check of account and machine before a job."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def folder_finding(folder: Path) -> CheckFinding:
 
 
 def settings_findings(found: Environment, base_url: str | None) -> tuple[list[CheckFinding], bool]:
-    """Describe the credentials in the environment; the flag says whether there are any."""
+    """Describe the credentials in the environment, and return whether there are any."""
     server = CheckFinding(
         "server", CheckVerdict.GOOD, base_url or found.base_url or "https://services.leadconnectorhq.com"
     )
@@ -207,7 +207,7 @@ async def _account(location: str | None, base_url: str | None) -> tuple[list[Che
 
 
 async def _named(shop: Location) -> tuple[CheckFinding, bool]:
-    """Name the location, as far as the token may read it; the flag says whether it may not be read at all."""
+    """Name the location, and return whether the token may not read it at all."""
     try:
         details = await shop.details()
     except ScopeMissing:
@@ -222,7 +222,7 @@ async def _named(shop: Location) -> tuple[CheckFinding, bool]:
 
 
 def _is_refused(error: CallError, is_forbidden: bool) -> bool:
-    """Return whether every read would be refused: a bad token, or a location that belongs to another account."""
+    """Return whether every read fails: a bad token, or another account's location."""
     if is_forbidden and isinstance(error, Forbidden):
         return True
     return isinstance(error, Unauthorized) and not isinstance(error, ScopeMissing)
@@ -245,7 +245,7 @@ def scope_finding(read: _Read) -> CheckFinding:
 
 
 def verdict_of(reads: list[_Read]) -> ExitCode:
-    """Choose the exit code: refused tokens before other failures, both only where the main job needs the read."""
+    """Return the exit code of needed reads: refused tokens before other failures."""
     errors = [read.error for read in reads if read.error is not None and read.needed]
     # A refused token explains all other failures.
     if any(isinstance(error, Unauthorized) for error in errors):
@@ -254,7 +254,7 @@ def verdict_of(reads: list[_Read]) -> ExitCode:
 
 
 def clock_finding(date: str | None, now: float) -> CheckFinding:
-    """Compare this clock with the ``Date`` header of an answer, which has whole seconds."""
+    """Compare this clock with an answer's ``Date`` header, which has whole seconds."""
     try:
         skew = now - parsedate_to_datetime(date or "").timestamp()
     except ValueError:

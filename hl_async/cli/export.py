@@ -116,7 +116,7 @@ def _form_of(file: Path, to_stdout: bool) -> Form:
 
 
 def moment_in(text: str, now: datetime) -> date | datetime:
-    """Read a day, a moment with its time zone, or a number of hours or days before `now`.
+    """Read a day, a moment with a time zone, or hours or days before `now`.
 
     Raises:
         InvalidRequest: The text is not a time.
@@ -174,15 +174,15 @@ def copy(
     as_json: bool,
     contacts: ContactChoice,
 ) -> int:
-    """Copy the estimates of one location into another, exactly once; the token must be good for both.
+    """Copy the estimates of one location into another, exactly once.
 
     \b
     hl-async copy --from ID --to ID
 
-    Customers are found in the other location by e-mail or phone number, or created: ids of contacts are not carried
-    over. Numbers and states are left behind; everything else the copy can hold is kept. Interrupted, the same command
-    continues. The live API makes invoices only from accepted estimates, and copies are drafts: so --with-invoices is
-    refused, unless HL_RULES_OFF names the rule accepted_first.
+    The token must be good for both. Customers are found in the other location by e-mail or phone number, or created:
+    ids of contacts are not carried over. Numbers and states are left behind; everything else the copy can hold is kept.
+    Interrupted, the same command continues. The live API makes invoices only from accepted estimates, and copies are
+    drafts: so --with-invoices is refused, unless HL_RULES_OFF names the rule accepted_first.
     """
     _check_copy(source, target, contacts)
     path = journal or Path(f"{source}-{target}.hl.db")
@@ -269,7 +269,7 @@ async def _invoices(
     created: list[ItemRow],
     execute: Callable[[Run], Awaitable[RunReport]],
 ) -> RunReport:
-    """A second run, with a journal of its own: invoices from the copies whose originals had one."""
+    """Make invoices from copies whose originals had one, in a run of their own."""
     # A journal holds one operation. The key of an invoice is the id of its estimate.
     second = path.with_name(path.name + ".invoices")
     items = [

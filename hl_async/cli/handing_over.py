@@ -55,7 +55,7 @@ async def hand_over(run: Run, to: Handover) -> RunReport | None:
 
 
 class _Following:
-    """Whether a run continues; says when the last worker is gone, or the first one comes."""
+    """The watch over a run, which says when the first worker comes or the last goes."""
 
     def __init__(self, dispatch: Dispatcher, run: str) -> None:
         self._dispatch = dispatch

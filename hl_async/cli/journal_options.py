@@ -1,4 +1,4 @@
-"""Internal. Where runs are kept: in a file, or in a database that many processes share."""
+"""Internal. The journals of runs: in files, or in a database for many processes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ else:
 
 
 class RunPlace(_Text):
-    """The text that names a run. A shell completes it with journals, and with sources that have one."""
+    """The text that names a run, completed with journals and sources that have one."""
 
     name = "path"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the journals and sources of the folder that was typed; any file if it has none."""
+        """Return the journals and sources of the typed folder, or any file if none."""
         from click.shell_completion import CompletionItem
 
         typed = Path(incomplete)
@@ -73,7 +73,7 @@ def postgres_of(given: str | None) -> Secret | None:
 
 
 def required_postgres(given: str | None) -> Secret:
-    """Return the address of the database; an error that says how to give it."""
+    """Return the address of the database, or fail with the way to give it."""
     found = postgres_of(given)
     if found is None:
         raise ConfigurationError("--postgres", f"is missing; {_GIVE_IT}")
@@ -84,7 +84,7 @@ def required_postgres(given: str | None) -> Secret:
 
 
 def store_of(journal: str, given: str | None) -> JournalStore:
-    """Return the run that ``journal`` names: a journal file, a source with a journal beside it, or a name.
+    """Return the run of a journal file, of a source beside one, or of a name.
 
     In a database a run has the name of its source, which may well lie in this folder without being a journal.
 
@@ -142,5 +142,5 @@ def run_name(text: str) -> str:
 
 
 def name_for(source: Path) -> str:
-    """Return the name that a run of ``source`` gets in a database unless it is given one."""
+    """Return the name that a run of ``source`` gets in a database by default."""
     return re.sub(r"[^A-Za-z0-9._:+@-]+", "-", source.name).lstrip("._:+@-")[:200] or "run"

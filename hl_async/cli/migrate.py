@@ -231,7 +231,7 @@ class _Arguments(msgspec.Struct):
         return self.reading.opened([self.source, *self.others])
 
     def store(self) -> JournalStore:
-        """Where the run is kept: in the database if that is named, or needed for workers. Blocking."""
+        """Return the journal's store: a database if named or for workers. Blocking."""
         if self.resume is not None:
             return store_of(self.resume, self.postgres)
         assert self.source is not None
@@ -266,7 +266,7 @@ class _Arguments(msgspec.Struct):
 
 
 async def _dry_run(arguments: _Arguments) -> ExitCode:
-    """Plan, or look at a journal; without a request unless the customers are to be looked up."""
+    """Plan, or look at a journal. No request is made unless customers are looked up."""
     found_source = await asyncio.to_thread(arguments.opened)
     if found_source is not None:
         chosen = arguments.contacts

@@ -12,7 +12,7 @@ from hl_async.bulk.stages.payments import PaymentPolicy
 
 
 def payment_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options to a command, which gets a policy as ``payments``, or None without any of them."""
+    """Add the options to a command, which gets a policy as ``payments``, or None."""
 
     @wraps(command)
     def packed(**options: Any) -> int:

@@ -1,4 +1,4 @@
-"""Internal. The private file of stored accounts: profiles by name, and a process that uses one."""
+"""Internal. The private file of stored accounts, and the use of one of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIABLES: Final = {
 
 
 def profile_file() -> Path:
-    """Return where profiles are kept: the platform's place for settings, or ``HL_PROFILES``."""
+    """Return the path of the profiles: ``HL_PROFILES``, or in the platform's place."""
     return Path(os.environ.get("HL_PROFILES") or Path(click.get_app_dir("hl-async")) / "profiles.toml")
 
 

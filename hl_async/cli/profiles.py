@@ -1,4 +1,4 @@
-"""Internal. ``hl-async profiles`` and ``hl-async map``: ways from a file to documents."""
+"""Internal. ``hl-async profiles`` and ``hl-async map``: from files to documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal. Progress on a terminal: a bar; lines elsewhere. It names each wait and its end."""
+"""Internal. Progress with each wait: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Show = Callable[[Progress], None]
 
 @contextmanager
 def progress(title: str, quiet: bool, counting: Counting | None = None) -> Iterator[Show | None]:
-    """Yield a callback for :class:`Progress`: a bar on a terminal, lines elsewhere, None if nothing is shown.
+    """Yield a callback that shows :class:`Progress`, or None if nothing is shown.
 
     Args:
         title: What the numbers count, such as ``done``.
@@ -54,12 +54,13 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
     from rich.text import Text
 
     class Screen(Bar):
-        """A bar, and below it a sentence as long as it has to be: a column would cut it at the screen's edge."""
+        """A bar with a sentence below it."""
 
         sentence = ""
 
         def get_renderables(self) -> Iterator[RenderableType]:
             yield from super().get_renderables()
+            # A column of the bar would cut the sentence at the screen's edge.
             if self.sentence:
                 yield Text(self.sentence)
 
@@ -78,7 +79,7 @@ def progress(title: str, quiet: bool, counting: Counting | None = None) -> Itera
 
 
 class Lines:
-    """Choose the next line of output that is not a terminal. Pure: times are passed in."""
+    """The choice of the next line without a terminal. Pure: times are passed in."""
 
     def __init__(self, title: str) -> None:
         self._title = title

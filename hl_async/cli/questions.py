@@ -1,4 +1,4 @@
-"""Internal. Questions to a person; without a terminal a command says which option answers them."""
+"""Internal. Questions to a person, or the option that answers without a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def confirmed(question: str, *, option: str = "--yes") -> bool:
 
 
 def secret_line(prompt: str, *, otherwise: str) -> str:
-    """Ask for a secret without showing it. Without a terminal, read the first line of stdin.
+    """Ask for a secret without showing it; without a terminal, read a line of stdin.
 
     Args:
         prompt: What the terminal shows.

@@ -1,4 +1,4 @@
-"""Internal. How runs look as text: reports, plans, verifications, rollbacks, locations."""
+"""Internal. Reports, plans, verifications, rollbacks and locations as text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def span(seconds: float | None) -> str:
 
 
 def report_lines(report: RunReport) -> list[str]:
-    """Return the report as text, one fact per line, with the commonest reasons of rejects."""
+    """Return a report's facts, one per line, with the commonest reasons of rejects."""
     lines = [
         f"source     {report.source:>8,} {'document' if report.source == 1 else 'documents'}",
         f"created    {report.created:>8,}   {_kinds(report.kinds)}{money(report.total_created)}",
@@ -130,7 +130,7 @@ def contacts_line(contacts: ContactCounts) -> str:
 
 
 def _payment_lines(payments: PaymentCounts) -> list[str]:
-    """Return the payments of a run by their outcome, with the reasons of those that were not recorded."""
+    """Return a run's payments by outcome, with reasons of those not recorded."""
     parts = (
         (payments.recorded, f"recorded, {money(payments.sums)}"),
         (payments.rejected, "not recorded"),
@@ -143,7 +143,7 @@ def _payment_lines(payments: PaymentCounts) -> list[str]:
 
 
 def _state_lines(states: StateCounts) -> list[str]:
-    """Return the states of a run by their outcome, with the reasons of those that were not reached."""
+    """Return a run's states by outcome, with reasons of those not reached."""
     words = {"tag": "tagged", "sent": "marked as sent", "void": "voided"}
     parts = (
         *((number, words[goal]) for goal, number in states.reached.items()),
@@ -337,7 +337,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def lane_lines(lanes: list[LaneStatus], *, rows: int) -> list[str]:
-    """A table of locations, those that are worked on first; nothing for a single one that no process works on."""
+    """Return a table of locations, worked-on ones first; none for a single idle one."""
     if len(lanes) == 1 and not lanes[0].holder and not lanes[0].reason:
         return []
     width = max((len(words_for(lane.location)) for lane in lanes), default=8)

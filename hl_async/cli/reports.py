@@ -1,4 +1,4 @@
-"""Internal. ``hl-async receivables`` and ``hl-async reconcile``: figures over invoices, for people and for programs."""
+"""Internal. ``hl-async receivables`` and ``reconcile``: figures over invoices."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _format_option = click.option(
 def receivables(
     locations: tuple[str, ...], company: str | None, as_of: Any, form: str, base_url: str | None
 ) -> int:
-    """Report who owes what and for how long: invoices that are sent and not paid in full.
+    """Report who owes what and for how long: sent invoices not paid in full.
 
     \b
     hl-async receivables
@@ -154,7 +154,7 @@ def _show_findings(findings: Sequence[Finding]) -> None:
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Align rows under a header; the first ``left`` columns to the left, amounts to the right."""
+    """Align rows under a header: ``left`` columns to the left, amounts to the right."""
     widths = [max(len(str(row[column])) for row in (header, *rows)) for column in range(len(header))]
     lines = []
     for row in (header, *rows):
@@ -178,7 +178,7 @@ def put_rows(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Return rows as CSV with a header, also without rows; a list becomes text with spaces between."""
+    """Return rows as CSV, always with a header; spaces separate a list's values."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -190,7 +190,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def plain(struct: msgspec.Struct) -> dict[str, Any]:
-    """Return a struct as plain data: amounts as text, dates as ISO 8601, unknown as null."""
+    """Return a struct as data: amounts as text, dates as ISO 8601, unknown as null."""
     found: dict[str, Any] = msgspec.to_builtins(struct)
     return found
 

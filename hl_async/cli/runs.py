@@ -86,7 +86,7 @@ def _still_open(left: RunReport) -> str:
 @run_argument
 @postgres_option
 def rejects(journal: str, postgres: str | None) -> int:
-    """Print the documents of JOURNAL that were rejected, in the format of the input, with the reason.
+    """Print JOURNAL's rejected documents with reasons, in the format of the input.
 
     \b
     hl-async rejects orders.csv > corrected.csv

@@ -1,4 +1,4 @@
-"""Internal. ``hl-async sandbox``: a local HighLevel for other processes and other languages."""
+"""Internal. ``hl-async sandbox``: a local HighLevel for programs of any language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal. Shared parts of commands that run something: client, counts, orderly stop, report."""
+"""Internal. Shared parts of commands that run: client, counts, stop, report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON lin
 
 
 class Trouble(msgspec.Struct):
-    """Attempts in a row that got no usable answer; ``next_at`` is a time of the monotonic clock, or None."""
+    """Attempts in a row without a usable answer; ``next_at`` is a monotonic time."""
 
     host: str
     words: str
@@ -46,7 +46,7 @@ _FAILURES: Final = {
 
 
 class Counting:
-    """Counts requests and refusals for the report, and remembers how the server fails."""
+    """The counts of requests and refusals for a report, and how the server fails."""
 
     def __init__(self) -> None:
         self.requests: int = 0
@@ -81,7 +81,7 @@ def client(
     attempt_timeout: float = 30.0,
     postgres: Database | Secret | None = None,
 ) -> HighLevel:
-    """The client of a command, from the environment; it shares its rate budgets, and OAuth tokens, in ``postgres``."""
+    """Return a client from the environment, with its budgets shared in ``postgres``."""
     from hl_async.client import HighLevel
     from hl_async.config import ClientConfig, Timeouts
     from hl_async.governor import GovernorPolicy
@@ -109,7 +109,7 @@ def client(
 def draining(
     stop: asyncio.Event, said: str = "stopping: requests in flight are finished first"
 ) -> Iterator[None]:
-    """Set ``stop`` on the first Ctrl-C or SIGTERM, and print ``said``. The second one cancels."""
+    """Set ``stop`` and print ``said`` on Ctrl-C or SIGTERM; a second one cancels."""
     main = asyncio.current_task()
     assert main is not None
 
@@ -126,7 +126,7 @@ def draining(
 
 
 def report_json(report: RunReport) -> dict[str, Any]:
-    """Return the report as one JSON object; a total is a plain number of text when there is one currency."""
+    """Return a report as JSON data; a total in one currency is its number as text."""
 
     def total(sums: dict[str, Any]) -> Any:
         return str(next(iter(sums.values()))) if len(sums) == 1 else {c: str(t) for c, t in sums.items()}

@@ -14,7 +14,7 @@ _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def on_signal(handler: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Call ``handler`` on the running loop for each SIGINT and SIGTERM until the block ends.
+    """Call ``handler`` on the running loop for each SIGINT and SIGTERM in the block.
 
     Event loops of Windows take no signal handlers; there the interpreter's own handler wakes the loop.
     """

@@ -15,7 +15,7 @@ from hl_async.bulk.stages.states import StatePolicy
 
 
 class SourceChoice(msgspec.Struct):
-    """What a person chose. `kind` is estimate or invoice, or None for the kinds of the source."""
+    """A person's choice. `kind` is estimate or invoice; None: the source's kinds."""
 
     profile: str | None = None
     sql: Path | None = None

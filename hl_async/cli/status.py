@@ -1,4 +1,4 @@
-"""Internal. ``hl-async status`` and ``hl-async pause``: a run, its locations, and who works on them."""
+"""Internal. ``hl-async status`` and ``pause``: a run, its locations and workers."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _EVERY: Final = 1.0
 @postgres_option
 @json_option
 def status(journal: str | None, once: bool, postgres: str | None, as_json: bool) -> int:
-    """Show how far the run JOURNAL has come, by location, also while others work on it; makes no request.
+    """Show how far the run JOURNAL has come, by location, even while others work.
 
     JOURNAL is a file, or the name of a run in a database; without it, the runs and workers of the database are
     listed. On a terminal it is shown while a process works on it, or until Ctrl-C. An unanswered document was
-    sent and has no answer yet.
+    sent and has no answer yet. The command makes no request.
 
     \b
     hl-async status orders.csv.hl.db
@@ -122,12 +122,13 @@ async def _show(place: JournalStore, *, as_json: bool, live: bool) -> ExitCode:
 
 
 def _is_worked_on(place: JournalStore) -> bool:
-    """Return whether a process may work on the run now: a file's lock tells, a database has workers of its own."""
+    """Return whether a process may work on the run now."""
+    # A file's lock tells. A database has workers of its own, which may come at any time.
     return not isinstance(place, SqliteJournals) or is_locked(place.path)
 
 
 async def _watch(run: Run, place: JournalStore) -> None:
-    """Redraw on the terminal until the run is complete, or the process that works on it ends; Ctrl-C ends it too."""
+    """Redraw the terminal until the run is complete, its process ends, or Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

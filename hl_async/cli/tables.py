@@ -23,7 +23,7 @@ _PIPED_WIDTH: Final = 10_000
 
 
 def columns_of(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the fields to show: the known ones that hold something, else the first plain ones."""
+    """Return the fields to show: known filled ones, or else the first plain ones."""
     filled: dict[str, None] = {
         name: None for one in documents for name, value in one.items() if is_plain(value) and value != ""
     }
@@ -55,7 +55,7 @@ def cell(value: object) -> str:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows on stdout, as wide as the terminal; numbers stand right, and nothing is cut in a pipe."""
+    """Print a table as wide as the terminal, or uncut in a pipe, with numbers right."""
     # Imported here: a command that prints JSON never needs it.
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Internal. ``hl-async watch``: changes of estimates or invoices, printed, piped into a program or posted."""
+"""Internal. ``hl-async watch``: changes of documents, printed, piped or posted."""
 
 from __future__ import annotations
 
@@ -72,10 +72,11 @@ def watch(
     base_url: str | None,
     as_json: bool,
 ) -> int:
-    """Print changes of estimates or invoices: sent, viewed, accepted, paid, edited, deleted.
+    """Print changes of estimates or invoices.
 
-    The first pass only learns the documents. A change is remembered once it is printed and COMMAND or URL took it. A
-    failing receiver is tried again and holds the later changes back.
+    Changes are: sent, viewed, accepted, paid, edited, deleted. The first pass only learns the documents. A change is
+    remembered once it is printed and COMMAND or URL took it. A failing receiver is tried again and holds the later
+    changes back.
 
     \b
     hl-async watch estimates
@@ -142,7 +143,8 @@ async def _read(
 
 
 async def _announce(feed: ChangeFeed, every: float) -> None:
-    """Say when the first pass is over: until then a watch of an unknown location prints nothing."""
+    """Say when the first pass is over."""
+    # Until then the watch of an unknown location prints nothing.
     seconds = await feed.first_pass() + every
     say(f"all documents are read; from now on a change is seen within about {seconds:,.0f} s")
 
@@ -169,7 +171,7 @@ def line_of(change: Change) -> str:
 
 
 def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Receiver:
-    """Return the receiver of the options; refuse a missing secret before the first request."""
+    """Return the receiver of the options. Refuse a missing secret before any request."""
     if command is not None:
         return lambda change: _until_taken(lambda: _run(command, change), f"{command} failed", stop)
     if url is not None:
@@ -190,13 +192,14 @@ def _receiver(command: str | None, url: str | None, stop: asyncio.Event) -> Rece
 
 
 async def _until_taken(take: Callable[[], Awaitable[str]], said: str, stop: asyncio.Event) -> bool:
-    """Repeat ``take`` with growing pauses until it reports no problem. A stop leaves the change for the next start."""
+    """Repeat ``take``, with growing pauses, until it succeeds or is stopped."""
     pause = 1.0
     while problem := await take():
         say(f"{said} ({problem}); trying again in {pause:g} s")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stop.wait()
+        # The change stays unread, and the next start begins with it.
         if stop.is_set():
             return False
         pause = min(_LONGEST_PAUSE, pause * 2)

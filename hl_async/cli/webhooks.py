@@ -1,4 +1,4 @@
-"""Internal. ``hl-async webhooks``: send signed test deliveries to a receiver, and receive deliveries on a terminal."""
+"""Internal. ``hl-async webhooks``: send signed test deliveries, receive any."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def send(event: str, url: str, data: str | None, key_file: Path | None) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print each body as one JSON line.")
 @_key_option
 def listen(port: int, keys: tuple[str, ...], count: int | None, as_json: bool, key_file: Path | None) -> int:
-    """Receive deliveries on 127.0.0.1, prove each signature, and print them until Ctrl-C.
+    """Print deliveries to 127.0.0.1 that have a proven signature, until Ctrl-C.
 
     HighLevel reaches it through a tunnel of yours. A delivery without an accepted signature gets 401.
 

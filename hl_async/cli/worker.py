@@ -1,4 +1,4 @@
-"""Internal. ``hl-async worker``: one of the processes that work on the runs of a database."""
+"""Internal. ``hl-async worker``: a process that works on a database's runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def worker(
     until_idle: bool,
     base_url: str | None,
 ) -> int:
-    """Work on the runs that were handed over in a database, beside other workers, until SIGTERM or Ctrl-C.
+    """Work on runs handed over in a database, until SIGTERM or Ctrl-C.
 
     Then requests in flight are finished, and others take the locations over at once. Rate budgets and OAuth tokens
     are shared with everything else that uses the database.

@@ -1,1 +1,1 @@
-"""Internal. What a run reads: files, the mapping of their columns, and rejects."""
+"""Internal. The input of a run: files, the mapping of their columns, and rejects."""

@@ -67,7 +67,7 @@ def scattered_keys(keys: Iterable[str]) -> set[str]:
 
 
 class RowGroups:
-    """Groups the rows of one table, given as often as it is asked for."""
+    """The grouping of one table's rows, which can be repeated."""
 
     def __init__(
         self, header: Sequence[str], column: int, rules: _RowRules, *, pad: bool, fill_down: bool

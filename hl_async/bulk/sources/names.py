@@ -16,7 +16,7 @@ _MEASURED: Final = "estimate"
 
 
 class Naming:
-    """How one document's names are fitted; `notes` gets a line for each that is cut."""
+    """The fitting of one document's names; `notes` gets a line for each that is cut."""
 
     __slots__ = ("_cut", "_kind", "_rules", "notes")
 

@@ -31,7 +31,7 @@ _JSON_ONLY: Final = (*JSON, ".parquet")
 
 
 class ReadSource(Protocol):
-    """Reads a source from the start."""
+    """A callable that reads a source from the start."""
 
     def __call__(self, *, rules_off: Collection[str] | None = None) -> Reading:
         """Return its documents; see `read_source`."""

@@ -15,12 +15,12 @@ class SourceItem(msgspec.Struct, frozen=True):
     ``ordinal`` counts documents of the source from 0. ``source_id`` is the source's key of the document, never
     assumed unique. ``ids`` fill the operation's path. ``location`` is empty when the run has one location. ``total``
     is the document's total under the documented rounding rule. ``place`` says where in the source it stands
-    (``lines 12-14``). ``raw`` is its original text, for the reject file. ``kind`` is estimate or invoice, or empty for
-    the run's own kind. ``is_compared`` is True if the source states a total of its own, which equals ``total``. ``notes``
-    names additions and conversions. ``document`` is the origin of the body. ``contradictions`` names figures about
-    payments that do not fit together: (what, the figures). ``customer`` is whom the contacts stage finds a contact
-    for, or whose contact id it checks; None leaves the body as it is. ``invoice`` is created beside an estimate that
-    the old system had invoiced. ``state`` is a status that becomes a tag of the contact.
+    (``lines 12-14``). ``raw`` is its original text, for the reject file. ``kind`` is estimate or invoice, or empty
+    for the run's own kind. ``is_compared`` is True if the source states a total of its own, which equals ``total``.
+    ``notes`` names additions and conversions. ``document`` is the origin of the body. ``contradictions`` names
+    figures about payments that do not fit together: (what, the figures). ``customer`` is whom the contacts stage
+    finds a contact for, or whose contact id it checks; None leaves the body as it is. ``invoice`` is created beside
+    an estimate that the old system had invoiced. ``state`` is a status that becomes a tag of the contact.
     """
 
     # bytes, not a struct: a journal of a million documents is read without decoding one

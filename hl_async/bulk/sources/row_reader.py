@@ -62,7 +62,7 @@ _ADDRESS: Final = {
 
 
 class RowReader:
-    """Reads documents out of rows with one header."""
+    """A reader of documents out of rows with one header."""
 
     def __init__(self, mapping: Mapping, header: Sequence[str], settings: SourceSettings) -> None:
         self.header: list[str] = list(header)

@@ -67,7 +67,7 @@ COLUMNS: Final[tuple[str, ...]] = (
 
 
 class RowAssembler:
-    """Makes documents of rows with one set of columns."""
+    """A maker of documents from rows with one set of columns."""
 
     def __init__(self, names: Sequence[str], settings: SourceSettings, label: str) -> None:
         self._settings = settings

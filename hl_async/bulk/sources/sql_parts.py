@@ -65,7 +65,7 @@ class LineShape(NamedTuple):
 
 
 class PartReader:
-    """Reads the parts of documents from rows with one set of columns."""
+    """A reader of documents' parts from rows with one set of columns."""
 
     def __init__(self, at: dict[str, int], values: ValueReader, settings: SourceSettings) -> None:
         self._values = values

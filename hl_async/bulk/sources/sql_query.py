@@ -14,7 +14,7 @@ _ALIAS: Final = re.compile(r"\bAS\s+(?:\"[^\"]*\"|[a-z_]\w*)", re.IGNORECASE)
 
 
 class TableSpec(msgspec.Struct, kw_only=True):
-    """What a query knows of one of its tables.
+    """The facts that a query knows of one of its tables.
 
     Attributes:
         name: The table's name in the query.

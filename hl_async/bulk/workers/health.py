@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HealthPage:
-    """Serves ``/live``, ``/ready`` and ``/metrics``.
+    """The pages ``/live``, ``/ready`` and ``/metrics`` of a worker.
 
     ``/ready`` answers 503 while the worker cannot reach its database, and once it drains. The page shows no secrets and
     changes nothing.

@@ -65,7 +65,7 @@ class WorkerSettings:
 
 
 class Worker:
-    """Works on all runs dispatched in a database, until ``stop`` is set.
+    """A worker on all runs dispatched in a database, until ``stop`` is set.
 
     Then requests in flight finish, every lane is released, and :meth:`run` returns.
 

@@ -61,7 +61,7 @@ class Scan:
         self._older = 0
 
     def see(self, key: str | None, copy: Copy) -> bool:
-        """Take in one document; False once the rest of the list cannot matter."""
+        """Take in one document. Return False once the rest of the list cannot matter."""
         self.documents += 1
         if key is not None and key in self._wanted:
             self.found.setdefault(key, []).append(copy)
@@ -127,7 +127,7 @@ class Identical:
         self._number = 0
 
     def failed(self, words: str) -> bool:
-        """Count a failure; whether the row is as long as the limit."""
+        """Count a failure. Return whether the row is as long as the limit."""
         self._number = self._number + 1 if words == self._words else 1
         self._words = words
         return self._number >= self._limit

@@ -137,7 +137,7 @@ class LaneRunner:
                 await lane.release(release)
 
     async def _keep(self, lane: LaneJournal) -> None:
-        """Renew the lease until cancelled; returns by raising :class:`LaneLost`."""
+        """Renew the lease until cancelled. Raise :class:`LaneLost` once it is lost."""
         before, since = self.finished, time.monotonic()
         while True:
             await asyncio.sleep(lane.renew_every)
@@ -359,7 +359,7 @@ class LaneRunner:
 
 
 def _ended(pending: set[_Sending], done: set[asyncio.Task[Any]]) -> set[_Sending]:
-    """``pending`` without those that are done; raises what one of them raised."""
+    """Return ``pending`` without ended tasks. Raise the error that one of them had."""
     for task in pending & done:
         if not task.cancelled():
             task.result()

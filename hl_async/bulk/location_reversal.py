@@ -271,7 +271,7 @@ class LocationReversal:
         return min(due - self._lane.now(), longest)
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait; returns whether the run was stopped meanwhile."""
+        """Wait. Return whether the run was stopped meanwhile."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._run.stop.wait()
@@ -380,7 +380,7 @@ class LocationReversal:
             await self._lane.adopt(row.ordinal, claim.listed.id)
 
     async def _delete(self, item: KnownItem, key: str, document: str) -> str:
-        """Delete one document; returns ``deleted``, ``gone`` or the words of the failure."""
+        """Delete a document. Return ``deleted``, ``gone`` or the words of the failure."""
         if not self._lane.lasts(self._timing.guard):
             raise LaneLost(f"another process may work on {self._lane.location} by now")
         # written down first: a process that dies now leaves a name for its successor to ask about

@@ -139,7 +139,7 @@ class _PlanWriter:
         return len(self._batch) >= _BATCH
 
     def add(self, record: SourceItem | Reject) -> str:
-        """Add a record; returns the reason of a reject, or an empty text."""
+        """Add a record. Return the reason of a reject, or an empty text."""
         self.seen += 1
         if not isinstance(record, Reject):
             found = self._planned(record)

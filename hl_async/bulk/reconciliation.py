@@ -241,7 +241,7 @@ class Reconciler:
         return scan
 
     async def _deleted(self, missing: Sequence[Control]) -> set[str]:
-        """Those of the missing controls that were deleted, as far as the API tells."""
+        """Return the missing controls that were deleted, as far as the API tells."""
         gone: set[str] = set()
         for control in missing[:_ASKED]:
             if await self._target.exists(control.document) is not False:
@@ -250,7 +250,7 @@ class Reconciler:
         return gone
 
     async def _pause(self, seconds: float, lane: LaneJournal) -> bool:
-        """Wait; False when the work is to end."""
+        """Wait. Return False if the work is to end."""
         await self._wait(seconds)
         return not self._stop.is_set() and lane.lasts(self._timing.guard)
 

@@ -105,7 +105,7 @@ async def rollback(
 
 
 async def _close(journal: Journal) -> int:
-    """Close a run, and withdraw its unsent items and steps; returns how many items."""
+    """Close a run and withdraw its unsent items and steps. Return how many items."""
     # before everything else: from here on no lane is leased to a process that sends
     await journal.set_run_state(RunState.ROLLING_BACK)
     if working := await journal.withdraw():

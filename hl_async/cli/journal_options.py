@@ -132,7 +132,7 @@ def _is_journal(path: Path) -> bool:
 
 
 def run_name(text: str) -> str:
-    """``text`` as the name of a run in a database."""
+    """Return ``text`` if it may name a run in a database, or fail."""
     if not _NAME.fullmatch(text):
         raise ConfigurationError(
             "run",

@@ -31,12 +31,12 @@ _MENTIONED: Final = 0.01
 
 
 def money(sums: dict[str, Decimal]) -> str:
-    """``12,345.60 GBP``, several joined."""
+    """Return sums as text, such as ``12,345.60 GBP``."""
     return ", ".join(f"{total:,} {currency}".strip() for currency, total in sorted(sums.items())) or "0"
 
 
 def span(seconds: float | None) -> str:
-    """``1:05`` or ``2:03:04``."""
+    """Return a duration as ``1:05`` or ``2:03:04``."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -156,7 +156,7 @@ def _state_lines(states: StateCounts) -> list[str]:
 
 
 def _check_lines(found: ContactCheck, here: Path) -> list[str]:
-    """Customers as the locations know them, and the file that lists them."""
+    """Return the customers as the locations know them, and the file that lists them."""
     by = ", ".join(f"{name} {number:,}" for name, number in found.by.items())
     parts = (
         (found.matched, f"there already ({by})"),
@@ -256,7 +256,7 @@ def rollback_lines(found: RollbackReport) -> list[str]:
 
 
 def forecast_line(forecast: Forecast) -> str:
-    """What a run would create and take."""
+    """Return the documents that a run would create, and its requests and time."""
     aside = "".join(
         f", {number:,} {word}"
         for number, word in ((forecast.rejected, "rejected"), (forecast.skipped, "skipped"))
@@ -321,7 +321,7 @@ def plan_lines(plan: Plan, here: Path) -> list[str]:
 
 
 def time_of_day(seconds: float) -> str:
-    """``06:33:20``, by the local clock, for seconds since the epoch."""
+    """Return seconds since the epoch as ``06:33:20`` by the local clock."""
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M:%S}"
 
 
@@ -332,7 +332,7 @@ def shown(path: str, here: Path) -> str:
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """``1 document``, ``2 documents``."""
+    """Return a number with its noun: ``1 document``, ``2 documents``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 

@@ -168,7 +168,7 @@ class _Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def receive(self, body: bytes, headers: Mapping[str, str]) -> int:
-        """Print a delivery that is proved; returns the status to answer."""
+        """Print a delivery if its signature is proved. Return the status to answer."""
         from hl_async.webhooks import status_for, verify
 
         try:

@@ -29,9 +29,9 @@ from hl_async.errors import ScopeMissing
 class ContactCheck(msgspec.Struct, frozen=True):
     """The locations' answers about a source's customers, before anything is created.
 
-    ``by`` counts the ``matched`` customers by what they were found by. ``new`` ones would be created. The documents of
-    ``ambiguous`` customers, of ``wrong`` contact ids and of customers ``without_key`` would be rejected.
-    ``file`` is the contacts file.
+    ``by`` counts the ``matched`` customers by the key that found them. ``new`` ones would be created. The documents
+    of ``ambiguous`` customers, of ``wrong`` contact ids and of customers ``without_key`` would be rejected. ``file``
+    is the contacts file.
     """
 
     customers: int

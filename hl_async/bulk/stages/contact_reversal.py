@@ -177,7 +177,7 @@ class ContactReversal:
         self._kept.append(Kept(kind, facts_of_customer(step).who, contact.id, lane.location, why))
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait; returns whether the rollback was stopped meanwhile."""
+        """Wait. Return whether the rollback was stopped meanwhile."""
         # a clock that was set back must not make the wait longer than it can have to be
         longest = self._timing.sweep_at(0.0) + self._policy.index_delay
         with contextlib.suppress(TimeoutError):

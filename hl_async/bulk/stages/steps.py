@@ -21,10 +21,9 @@ this::
             ...                                                # the request
             await steps.done(sent(step), result=invoice_id, how=MADE)
 
-`sent(step)` is the step as the journal holds it after the intent: every change names the state and the number of
-attempts that it expects, and returns False if the journal has another one. In Postgres a change also needs the lane's
-lease, and raises `LaneLost` without it. A step and the documents it speaks of change in one transaction: see
-`DocumentChange`.
+`sent(step)` is the step as the journal holds it after the intent. Every change names the state and the number of
+attempts that it expects, and returns False if the journal has others. In Postgres a change also needs the lane's lease,
+and raises `LaneLost` without it. A step changes in one transaction with its documents: see `DocumentChange`.
 """
 
 from __future__ import annotations
@@ -58,9 +57,9 @@ class StepState(StrEnum):
 class PlannedStep(NamedTuple):
     """A step as a source asks for it.
 
-    ``documents`` are the ordinals of the items that it belongs to, ``body`` is the request as far as it is known,
-    ``facts`` is JSON that the stage needs to decide. Both of them may be replaced while nothing was sent. ``subject``
-    is the id of the record that the request changes, if that exists already.
+    ``documents`` are the ordinals of the items that it belongs to. ``body`` is the request as far as it is known, and
+    ``facts`` is JSON that the stage needs to decide. Both ``body`` and ``facts`` may be replaced while nothing was
+    sent. ``subject`` is the id of the record that the request changes, if that exists already.
     """
 
     location: str
@@ -222,23 +221,23 @@ class RunSteps(Protocol):
         ...
 
     async def withdraw(self, stage: str) -> int:
-        """Turn planned steps into withdrawn ones, which are never sent; returns how many."""
+        """Withdraw planned steps, which are then never sent. Return how many."""
         ...
 
     async def undone(self, step: StageStep, reason: str) -> bool:
-        """Note that what a step did was undone by a rollback."""
+        """Note that a rollback undid the work of a step."""
         ...
 
     async def plan_again(self, stage: str, *states: StepState) -> int:
-        """Plan steps in these states again; returns how many."""
+        """Plan steps in these states again. Return how many."""
         ...
 
 
 class LaneSteps(Protocol):
-    """The steps of one stage in one location, in the hands of one holder.
+    """The steps of one stage in one location, for the process that holds its lane.
 
-    Changes return False when the step is not as the caller knows it, and raise `LaneLost` when the lane is leased to
-    another process by now; nothing was written then.
+    A change returns False if the step is not as the caller knows it. It raises `LaneLost` if the lane is leased to
+    another process by now. In both cases nothing is written.
     """
 
     async def facts(self) -> StageFacts:

@@ -93,15 +93,17 @@ async def write_plan(
     # Read first, so that a text that is not a limit fails before the first write.
     allowed = _allowance(max_rejects)
     writer = _PlanWriter(journal, keyed, customers, rules)
+    last = ""
     async for record in _each(records):
         # Rejected documents do not count against a trial's limit.
         if limit is not None and writer.items >= limit:
             break
-        reason = writer.add(record)
+        # The document that exceeds the limit may itself be fine.
+        last = writer.add(record) or last
         if allowed(writer.unexpected, writer.seen):
             raise TooManyRejects(
                 f"{writer.unexpected} of the first {writer.seen} documents were rejected, more than "
-                f"{max_rejects}: the mapping is probably wrong. The last reason: {reason} (--max-rejects allows more)"
+                f"{max_rejects}: the mapping is probably wrong. The last reason: {last} (--max-rejects allows more)"
             )
         if writer.is_full:
             await writer.flush()

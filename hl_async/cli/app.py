@@ -34,6 +34,7 @@ from hl_async.errors import (
     QuotaExhausted,
     ScopeMissing,
     SourceError,
+    TooManyRejects,
     Unauthorized,
     ValidationFailed,
     WebhookError,
@@ -261,6 +262,7 @@ _CODES: Final[tuple[tuple[type[HighLevelError], ExitCode], ...]] = (
     (AuthError, ExitCode.AUTH),
     (JournalError, ExitCode.USAGE),
     (AlreadyMigrated, ExitCode.USAGE),
+    (TooManyRejects, ExitCode.USAGE),  # planned only: there is nothing to resume
     (BulkError, ExitCode.STOPPED),
     (CallError, ExitCode.API),
     (ClientStateError, ExitCode.API),

@@ -304,6 +304,8 @@ async def test_a_wrong_mapping_is_noticed_early(tmp_path: Path) -> None:
     async with await Run.create(tmp_path / "run.db", fingerprint="f", location="loc") as run:
         with pytest.raises(TooManyRejects, match="no price"):
             await run.plan(rejects)
+        with pytest.raises(TooManyRejects, match=r"200 .* last reason: no price "):
+            await run.plan([*rejects[:199], *items(1)])
         with pytest.raises(TooManyRejects):
             await run.plan(rejects, max_rejects="5")
         with pytest.raises(InvalidRequest, match="max_rejects"):

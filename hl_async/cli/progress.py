@@ -136,8 +136,7 @@ def unreachable(trouble: Trouble | None, at: float) -> str:
         return ""
     due = "" if trouble.next_at is None else f", next in {max(0.0, trouble.next_at - at):.0f} s"
     return (
-        f"{trouble.host} {trouble.words}; trying again ({_ordinal(trouble.attempts)} time{due}); "
-        "Ctrl-C keeps finished work"
+        f"{trouble.words}; trying again ({_ordinal(trouble.attempts)} time{due}); Ctrl-C keeps finished work"
     )
 
 

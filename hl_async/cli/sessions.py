@@ -30,16 +30,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON lin
 
 
 class Trouble(msgspec.Struct):
-    """Attempts in a row without a usable answer; ``next_at`` is a monotonic time."""
+    """Attempts in a row without a usable answer; ``next_at`` is a monotonic time.
 
-    host: str
+    ``words`` say which server fails, and how.
+    """
+
     words: str
     attempts: int = 0
     next_at: float | None = None
 
 
 _FAILURES: Final = {
-    "ConnectFailed": "cannot be reached",
     "AttemptTimeout": "does not answer in time",
     "ConnectionLost": "breaks connections",
 }
@@ -65,10 +66,12 @@ class Counting:
         if 0 < event.status < 500:
             self.trouble = None
             return
-        words = f"answers {event.status}" if event.status else _FAILURES.get(event.error, "fails")
+        what = f"answers {event.status}" if event.status else _FAILURES.get(event.error, "fails")
+        # The reason of a failed connection names address and cause: it may be the proxy that refused.
+        words = event.reason if event.error == "ConnectFailed" else f"{event.host} {what}"
         # Another kind of failure is another trouble, counted from one.
         if self.trouble is None or self.trouble.words != words:
-            self.trouble = Trouble(event.host, words)
+            self.trouble = Trouble(words)
         # Counted over all calls: one failing call alone does not make an outage.
         self.trouble.attempts += 1
         self.trouble.next_at = None

@@ -40,7 +40,7 @@ class AttemptStarted(Event, frozen=True):
 class AttemptFinished(Event, frozen=True):
     """The end of one request.
 
-    ``status`` is 0 without an answer, and ``error`` names the failure.
+    ``status`` is 0 without an answer, and ``error`` names the failure; ``reason`` then says it in words.
     """
 
     call_id: int
@@ -51,6 +51,7 @@ class AttemptFinished(Event, frozen=True):
     error: str = ""
     method: str = ""
     host: str = ""
+    reason: str = ""
 
 
 class RetryScheduled(Event, frozen=True):

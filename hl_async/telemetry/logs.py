@@ -48,7 +48,7 @@ _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def _attempt_finished(event: AttemptFinished) -> str:
-    ended = f"status {event.status} in {event.elapsed:.3f} s" if event.status else event.error
+    ended = f"status {event.status} in {event.elapsed:.3f} s" if event.status else event.reason or event.error
     return f"{event.operation}: request {event.attempt}: {event.method} to {event.host}: {ended}"
 
 

@@ -292,7 +292,7 @@ class Transport:
             if 200 <= response.status < 300:
                 result = finish(response)
                 if call.observed:
-                    self._observe(call, response, "")
+                    self._observe(call, response)
                 return result
             asked = parse_retry_after(response.headers.get(RETRY_AFTER), time())
             located = not names_no_location(operation, url, body)
@@ -309,7 +309,7 @@ class Transport:
             permit.failed()  # bytes may have left; ignored if an answer has settled the permit
             raise
         if call.observed:
-            self._observe(call, response, type(failure).__name__)
+            self._observe(call, response, failure)
         raise failure
 
     async def _after(self, failure: CallError, call: _Call, account: Account) -> None:
@@ -389,7 +389,7 @@ class Transport:
             return None
         return min(own or self._config.timeouts.attempt, remaining)
 
-    def _observe(self, call: _Call, response: WireResponse | None, error: str) -> None:
+    def _observe(self, call: _Call, response: WireResponse | None, failure: CallError | None = None) -> None:
         operation = call.operation
         self._telemetry.emit(
             events.AttemptFinished(
@@ -398,9 +398,10 @@ class Transport:
                 call.attempts,
                 response.status if response else 0,
                 response.elapsed if response else 0.0,
-                error,
+                type(failure).__name__ if failure else "",
                 operation.method,
                 self._host,
+                failure.message if failure and not response else "",
             )
         )
 

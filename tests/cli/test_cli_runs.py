@@ -194,6 +194,28 @@ def test_a_source_without_a_journal_is_named_and_no_file_is_left(
 # ------------------------------------------------------------------------------------------- rollback
 
 
+def test_a_wrong_mapping_is_refused_with_a_reason_and_leaves_no_run_to_resume(
+    shop: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("b.csv").write_text(HEAD + "".join(f"B-{n},Door,{n % 4 or 'x'}\n" for n in range(1, 300)))
+    for more in (["--dry-run"], []):
+        assert run(["migrate", "b.csv", "--map", "m.toml", *more]) == ExitCode.USAGE
+        said = capsys.readouterr().err
+        assert "more than 10%: the mapping is probably wrong. The last reason: line " in said
+        assert "'x' is not a number" in said
+    assert not Path("b.csv.hl.db").exists()
+
+
+def test_a_run_that_created_nothing_has_nothing_to_compare(
+    shop: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("b.csv").write_text(HEAD + "B-1,Door,x\n")
+    assert run(["migrate", "b.csv", "--map", "m.toml"]) == ExitCode.USAGE
+    assert "hl-async verify" not in capsys.readouterr().err
+    assert run(MIGRATE) == ExitCode.OK
+    assert "hl-async verify a.csv.hl.db" in capsys.readouterr().err
+
+
 def test_a_rollback_without_a_terminal_needs_yes(shop: Served) -> None:
     assert run(MIGRATE) == ExitCode.OK
     shown = subprocess.run(
@@ -212,9 +234,7 @@ def test_a_rollback_keeps_and_names_what_people_changed_unless_told_otherwise(
     capsys.readouterr()
     assert run(["rollback", "a.csv", "--yes"]) == ExitCode.HELD
     out = capsys.readouterr().out
-    assert out.startswith(
-        "deleted 3 drafts\nkept 1 document: changed since they were created; --even-changed"
-    )
+    assert out.startswith("deleted 3 drafts\nkept 1 document: changed after the run; add --even-changed")
     assert f"{first['_id']} name: " in out
     assert names(shop) == ["Worked on"]
     assert run(["verify", "a.csv"]) == ExitCode.DIFFERS
@@ -339,9 +359,10 @@ def test_a_run_that_works_prints_its_numbers_every_five_seconds_and_at_its_end()
 
 def test_a_server_that_fails_is_named_with_the_attempt_and_the_time_of_the_next() -> None:
     lines = Lines("done")
-    trouble = Trouble("127.0.0.1:9", "cannot be reached", attempts=4, next_at=108.0)
+    trouble = Trouble("cannot connect to 127.0.0.1:9: connection refused", attempts=4, next_at=108.0)
     assert lines.next(now(0, 2), trouble, 100.0, 0.0) == (
-        "127.0.0.1:9 cannot be reached; trying again (4th time, next in 8 s); Ctrl-C keeps finished work"
+        "cannot connect to 127.0.0.1:9: connection refused; trying again (4th time, next in 8 s); "
+        "Ctrl-C keeps finished work"
     )
     assert lines.next(now(0, 2), trouble, 110.0, 0.0) == ""
     assert lines.next(now(0, 2), None, 111.0, 0.0) == "done 0/2 · 2.0/s · ETA 0:05"
@@ -349,17 +370,18 @@ def test_a_server_that_fails_is_named_with_the_attempt_and_the_time_of_the_next(
 
 def test_failed_attempts_are_counted_until_the_server_answers() -> None:
     counting = Counting()
+    refused = "cannot connect to example.com:443: connection refused"
 
     def attempt(status: int, error: str = "") -> AttemptFinished:
-        return AttemptFinished(1, "x", 1, status, 0.1, error, "GET", "example.com")
+        return AttemptFinished(1, "x", 1, status, 0.1, error, "GET", "example.com", refused)
 
     for _ in range(3):
         counting.on_event(attempt(0, "ConnectFailed"))
     counting.on_event(RetryScheduled(1, "x", 1, 8.0, "connect"))
     assert counting.trouble is not None
-    assert (counting.trouble.attempts, counting.trouble.words) == (3, "cannot be reached")
+    assert (counting.trouble.attempts, counting.trouble.words) == (3, refused)
     counting.on_event(attempt(502))
-    assert (counting.trouble.attempts, counting.trouble.words) == (1, "answers 502")
+    assert (counting.trouble.attempts, counting.trouble.words) == (1, "example.com answers 502")
     counting.on_event(attempt(429))
     assert counting.trouble is None
     assert (counting.requests, counting.refused) == (5, 1)

@@ -460,7 +460,9 @@ async def test_observers_learn_how_a_call_failed() -> None:
     with pytest.raises(OutcomeUnknown):
         await rig.create()
     assert rig.of(events.CallFinished)[0].outcome == "OutcomeUnknown"
-    assert rig.of(events.AttemptFinished)[0].status == 0
+    attempt = rig.of(events.AttemptFinished)[0]
+    assert (attempt.status, attempt.error) == (0, "ConnectionLost")
+    assert attempt.reason == "lost"
 
 
 async def test_cancelling_at_any_await_leaves_no_slot_and_no_call() -> None:

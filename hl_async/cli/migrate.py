@@ -423,7 +423,8 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
             # A journal does not hold how its source was read.
             again += " with the options of the first run" if arguments.source is None else ""
             click.echo(f"rejects    {file}   correct them, then: hl-async migrate {again}")
-        say(f"compare the documents with the location: hl-async verify {report.journal}")
+        if report.created:
+            say(f"compare the documents with the location: hl-async verify {report.journal}")
     payments, states = report.payments or PaymentCounts(), report.states or StateCounts()
     if report.unknown or payments.unknown or states.unknown:
         return ExitCode.HELD

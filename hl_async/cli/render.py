@@ -230,19 +230,19 @@ def rollback_lines(found: RollbackReport) -> list[str]:
     if found.gone:
         lines.append(f"{plural(found.gone, 'document')} had been deleted before")
     if found.withdrawn:
-        lines.append(f"{plural(found.withdrawn, 'document')} were never created and are withdrawn")
+        lines.append(f"withdrew {plural(found.withdrawn, 'document')}, never created")
     if found.contacts_deleted:
         lines.append(f"deleted {plural(found.contacts_deleted, 'contact')} that the run had created")
     reasons = {
         "not_draft": "no longer drafts",
-        "changed": "changed since they were created; --even-changed deletes them",
+        "changed": "changed after the run; add --even-changed to delete",
         "copy": "copies that the run did not provably make",
         "refused": "refused by the API",
-        "contact_changed": "changed since they were created; --even-changed deletes them",
+        "contact_changed": "changed after the run; add --even-changed to delete",
         "contact_used": "used by documents that stay",
         "payment": "recorded on invoices of an earlier run",
         "tag": "on contacts that were there before",
-        "unseen": "not in the list, so people may have changed them; --even-changed deletes them",
+        "unseen": "not in the list, so possibly changed after the run; add --even-changed to delete",
     }
     for kind, words in reasons.items():
         kept = [one for one in found.kept if one.kind == kind]

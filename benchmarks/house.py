@@ -24,6 +24,7 @@ from pathlib import Path
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 450
 MOST_COMPLEX = 15
+LONGEST_FIRST_LINE = 79
 PACKAGE = Path(__file__).parents[1] / "hl_async"
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt", "hl_async/SKILL.md", "docs/**/*.md")
 """The pages beside a package, as patterns. The changelog is a record and stays as it was written."""
@@ -151,6 +152,7 @@ class House:
     complex_functions: list[Function]
     comment_share: float
     docstring_share: float
+    long_first_lines: list[str]
     wording: dict[str, Wording]
     circles: list[list[str]]
     deferred_circles: list[list[str]]
@@ -259,6 +261,18 @@ def docstring_share(root: Path) -> float:
     return sum((node.end_lineno or node.lineno) - node.lineno + 1 for node in found) / sum(
         sizes(root).values()
     )
+
+
+def long_first_lines(root: Path) -> list[str]:
+    """Return the places of docstrings whose first line is longer than the limit, or not a whole sentence."""
+    found = []
+    for name, path in modules(root).items():
+        for node in (_tree(path), *_statements(_tree(path))):
+            if isinstance(node, (*_DEF, ast.ClassDef, ast.Module)):
+                first = (ast.get_docstring(node) or ".").split("\n")[0]
+                if len(first) > LONGEST_FIRST_LINE or not first.endswith((".", "?", "::")):
+                    found.append(f"{name}:{getattr(node, 'lineno', 1)}: {first}")
+    return found
 
 
 def wording(root: Path) -> dict[str, Wording]:
@@ -513,6 +527,7 @@ def measure(root: Path) -> House:
         complex_functions=[one for one in found if one.complexity > MOST_COMPLEX],
         comment_share=comment_share(root),
         docstring_share=docstring_share(root),
+        long_first_lines=long_first_lines(root),
         wording=wording(root),
         circles=circles(root),
         deferred_circles=circles(root, When.DEFERRED),
@@ -536,6 +551,7 @@ def report(house: House) -> str:
         *(f"  {one.module}:{one.line} {one.name} {one.complexity}" for one in house.complex_functions),
         f"comments {100 * house.comment_share:.2f} % of lines",
         f"docstrings {100 * house.docstring_share:.2f} % of lines",
+        f"first lines over {LONGEST_FIRST_LINE} characters {len(house.long_first_lines)}",
         "banned constructions per 10,000 words",
         *(f"  {kind} {_rates(one)}" for kind, one in house.wording.items()),
         *_groups("circles of imports", house.circles),

@@ -98,6 +98,13 @@ def test_directives_are_no_comments(tmp_path: Path) -> None:
     assert house.comment_share(root) == 1 / 3
 
 
+def test_a_first_line_that_is_long_or_no_sentence_is_found(tmp_path: Path) -> None:
+    package = tree(
+        tmp_path, a=f'"""{"Long " * 16}."""', b='"""Return the\ntotal."""', c='"""Return the total."""\nx = 1'
+    )
+    assert [one.partition(":")[0] for one in house.long_first_lines(package)] == ["pack.a", "pack.b"]
+
+
 def test_complexity_counts_branches_handlers_and_cases() -> None:
     source = "def f(x):\n if x:\n  pass\n elif x:\n  pass\n try:\n  pass\n except E:\n  pass\n match x:\n  case 1: pass\n  case _: pass\n"
     function = ast.parse(source).body[0]
@@ -126,6 +133,10 @@ def test_no_function_is_longer_or_more_complex_than_the_limit() -> None:
 
 def test_comments_do_not_become_rarer() -> None:
     assert house.comment_share(PACKAGE) >= FEWEST_COMMENTS
+
+
+def test_every_docstring_begins_with_a_short_sentence() -> None:
+    assert house.long_first_lines(PACKAGE) == []
 
 
 def test_banned_constructions_do_not_become_more() -> None:

@@ -28,8 +28,9 @@ from hl_async.models.invoices import Invoice
 from hl_async.models.lines import EstimateLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
+from hl_async.models.plain import check_names
 from hl_async.models.structs import Answer
-from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId, check_names
+from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId
 
 
 class EstimateSend(Request, frozen=True):

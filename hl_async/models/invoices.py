@@ -31,8 +31,9 @@ from hl_async.models.instalments import PaymentSchedule
 from hl_async.models.lines import BilledLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
+from hl_async.models.plain import check_names
 from hl_async.models.structs import Answer, Part
-from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId, check_names
+from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId
 
 if TYPE_CHECKING:
     _NumberText: TypeAlias = str

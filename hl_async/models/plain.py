@@ -5,6 +5,7 @@ They are for queues, logs and notebooks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
@@ -30,10 +31,7 @@ class Plain:
         Raises:
             InvalidRequest: A field is unknown, or its value is invalid.
         """
-        fields = self.__struct_fields__  # type: ignore[attr-defined]
-        for name in changes:
-            if name not in fields:
-                raise InvalidRequest(name, f"is not a field of {type(self).__name__}")
+        check_names(type(self), changes)  # type: ignore[arg-type]
         copy: Self = msgspec.structs.replace(self, **changes)  # type: ignore[type-var]
         return copy
 
@@ -86,3 +84,21 @@ def _without_none(value: Any) -> Any:
 def _short(value: Any) -> str:
     text = f"{value}" if isinstance(value, Decimal | str) else repr(value)
     return text if len(text) <= 200 else f"{text[:197]}…"
+
+
+def nearest(text: str, known: Sequence[str], number: int, cutoff: float = 0.6) -> list[str]:
+    """Return the known words closest to ``text``."""
+    from difflib import get_close_matches  # only errors need it
+
+    return get_close_matches(text, known, number, cutoff)
+
+
+def check_names(kind: type[msgspec.Struct], names: Iterable[str]) -> None:
+    """Refuse names that are not fields of `kind`, with the nearest ones."""
+    for name in names:
+        if name not in kind.__struct_fields__:
+            near = nearest(name, kind.__struct_fields__, 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            if name == "status":
+                hint = "; it changes by sending, by payments and by what the customer does, not by an update"
+            raise InvalidRequest(name, f"is not a field of {kind.__name__}{hint}")

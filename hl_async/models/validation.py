@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -33,7 +33,7 @@ from msgspec import UNSET, UnsetType
 
 from hl_async.errors import InvalidRequest
 from hl_async.models.money import CURRENCIES, is_sound
-from hl_async.models.plain import Plain
+from hl_async.models.plain import Plain, check_names, nearest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -103,13 +103,6 @@ def not_negative(value: Any, path: str) -> Any:
     if number < 0:
         raise InvalidRequest(path, f"{number} is negative")
     return number
-
-
-def nearest(text: str, known: Sequence[str], number: int, cutoff: float = 0.6) -> list[str]:
-    """Return the known words closest to ``text``."""
-    from difflib import get_close_matches  # only errors need it
-
-    return get_close_matches(text, known, number, cutoff)
 
 
 def choice(*values: str) -> Constraint:
@@ -408,14 +401,3 @@ def changed(update: T, **changes: Any) -> T:
     """
     check_names(type(update), changes)
     return msgspec.structs.replace(update, **changes)
-
-
-def check_names(kind: type[msgspec.Struct], names: Iterable[str]) -> None:
-    """Refuse names that are not fields of `kind`, with the nearest ones."""
-    for name in names:
-        if name not in kind.__struct_fields__:
-            near = nearest(name, kind.__struct_fields__, 3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            if name == "status":
-                hint = "; it changes by sending, by payments and by what the customer does, not by an update"
-            raise InvalidRequest(name, f"is not a field of {kind.__name__}{hint}")

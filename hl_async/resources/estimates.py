@@ -20,6 +20,7 @@ from hl_async.models import (
 )
 from hl_async.models.choices import EstimateStatus
 from hl_async.models.estimates import EstimateChanges
+from hl_async.models.plain import check_names
 from hl_async.models.preparation import refuse_status
 from hl_async.pagination import Pager
 from hl_async.resources.changes import ListSource, feed_of
@@ -200,6 +201,7 @@ class Estimates:
         """
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of EstimateUpdate")
+        check_names(EstimateUpdate, changes)  # before the reads, which may fail for another reason
         if "estimate_status" in changes and self._at.follows("status_read_only"):
             # The API answers 200 and ignores it: docs/api-facts.md#api-put-replaces
             refuse_status(changes["estimate_status"])

@@ -26,6 +26,7 @@ from hl_async.models import (
 )
 from hl_async.models.choices import InvoiceStatus, PaymentModeFilter, SortOrder
 from hl_async.models.invoices import InvoiceChanges
+from hl_async.models.plain import check_names
 from hl_async.pagination import Pager
 from hl_async.resources.changes import ListSource, feed_of
 from hl_async.resources.locations import LocationRequester
@@ -182,6 +183,7 @@ class Invoices:
         """
         if not changes:
             raise InvalidRequest("changes", "is empty; name at least one field of InvoiceUpdate")
+        check_names(InvoiceUpdate, changes)  # before the reads, which may fail for another reason
         before = await self.get(invoice_id)
         await self._at.read_dates(before)
         update = before.to_update(**changes)

@@ -64,7 +64,7 @@ def test_a_copy_with_other_values_is_checked_again() -> None:
     draft = samples.estimate()
     assert draft.replace(name="Bath").name == "Bath"
     assert draft.name != "Bath"
-    with pytest.raises(InvalidRequest, match="nam: is not a field of EstimateDraft"):
+    with pytest.raises(InvalidRequest, match="nam: is not a field of EstimateDraft; did you mean name"):
         draft.replace(nam="Bath")
     with pytest.raises(InvalidRequest, match="currency"):
         draft.replace(currency="usd")

@@ -44,6 +44,9 @@ async def test_a_keyboard_is_enough_and_nothing_comes_from_elsewhere(
             assert await tab.evaluate("document.documentElement.scrollWidth <= 390"), (
                 f"{path} is wider than a phone"
             )
+            if path == "requests":
+                table = "document.querySelector('.scroll')"
+                assert await tab.evaluate(f"{table}.scrollWidth <= {table}.clientWidth"), "columns are cut"
             assert await tab.evaluate(unlabelled) == 0
             assert await tab.evaluate("document.querySelectorAll('h1').length") == 1
         assert {url.startswith((box.url, "about:", "data:")) for url in tab.requests} == {True}

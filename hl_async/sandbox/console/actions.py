@@ -101,7 +101,8 @@ def _trigger(box: SandboxState, form: Form) -> str:
     if not box.webhooks.receivers:
         return "Not done: add a receiver first."
     box.webhooks.announce(kind, event_document(found, kind))
-    return f"{kind} is on its way to {len(box.webhooks.receivers)} receivers."
+    number = len(box.webhooks.receivers)
+    return f"{kind} is on its way to {number} receiver{'' if number == 1 else 's'}."
 
 
 def _resend(box: SandboxState, form: Form) -> str:

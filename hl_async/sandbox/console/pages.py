@@ -35,7 +35,7 @@ def overview(box: SandboxState) -> str:
     facts = {
         "Requests": f"{box.count:,}",
         "Refused (429)": f"{box.refused:,}",
-        "Rate limit": f"{box.rate_max:,} per {box.rate_interval:g} s",
+        "Rate limit": f"{box.rate_max:,} per {box.rate_interval:g}\N{NO-BREAK SPACE}s",
         "Window": box.window,
         "Sandbox time": _time(box.clock.timestamp()),
         "Connections open": box.connections,

@@ -1,19 +1,20 @@
 """Internal. Rules of a shared budget: which process gets which slot, and when.
 
-The code is pure: the store's clock is passed in, and every store runs the same rules. Slots are those of
+The code is pure: the store's clock is passed in, and every store runs the same rules. Slots behave as in
 :mod:`~hl_async.governor.budget`, but each use is *reserved* first. A reservation starts at a moment that the
 allocator chooses. The slot stays taken until its holder reports the end of the request, or until the request can no
 longer be on its way. The proof of one process therefore holds for all: two uses of one slot reach the server at least
 one interval apart.
 
 - A reservation starts at ``start`` on the store's clock. The holder learns of it later, so it sends later, never
-  earlier. The time since the holder asked is a lower bound for the age of the reservation.
+  earlier. A reservation is younger than the request for it, and the holder counts the window's end from that request.
+  So it stops early, never late.
 - The end of a use is reported as the remaining part of its interval. The store counts that part from the moment it
   receives the report, so the slot returns later, never earlier.
 - A holder that falls silent loses its slots once none of its requests can be on the way. That is after the window in
   which it may send, the lease and one interval.
-- A store that was recreated after a loss does not know the last interval. It reserves no bulk slots until one
-  interval has passed. Holders of the lost store drop their reservations and report what they used.
+- A store that was recreated after a loss knows no use of the last interval. It reserves no bulk slots until one
+  interval has passed. Holders of the lost store drop their reservations and report the slots they used.
 - Pace, reserve and the margin for other clients apply to reservations, so they hold over all processes.
 """
 
@@ -38,14 +39,14 @@ REACH_BESIDE_CALLS: Final = 0.05
 processes together while interactive calls are seen."""
 
 _FREE: Final = -math.inf
-_MOST_PER_EXCHANGE: Final = 4096
+_MOST_PER_EXCHANGE: Final = 4096  # a lease's id has 12 bits for its number within the exchange
 
 
 class Lease(msgspec.Struct, array_like=True):
     """A reserved slot.
 
     ``before`` is the moment at which the slot became ready. ``until`` is the moment at which it returns if its holder
-    never reports it.
+    never reports it. ``used`` says that the holder has reported the request as under way.
     """
 
     holder: str
@@ -122,7 +123,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         return book
 
     def exchange(self, now: float, request: ExchangeRequest) -> ExchangeReply:
-        """Apply the request of one process: first its reports, then its wishes."""
+        """Apply the reports of one process, then reserve the slots it asks for."""
         self._learn(request.terms)
         self._settle(now, request)
         self._hear(now, request)
@@ -168,7 +169,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 lease.until += difference
 
     def _settle(self, now: float, request: ExchangeRequest) -> None:
-        """Take back released slots, and reservations their holder does not know about."""
+        """Take back released slots, and reservations that never reached their holder."""
         ends = dict(request.releases)
         in_use, unused = set(request.in_use), set(request.unused)
         kept = []
@@ -192,7 +193,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
                 kept.append(lease)
                 continue
             else:
-                # The holder is silent for so long that no request of it can still arrive.
+                # The holder has been silent for so long that none of its requests can still arrive.
                 cool = lease.until - now
             if cool is not None:
                 # Only a process with a share has an account of its own uses.
@@ -241,6 +242,8 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         latest = now - seen.age
         # The server counted somewhere within the round trip. Two percent cover the drift of the window's edge.
         earliest = latest - seen.trip - 0.02 * self.interval
+        # A slot counts once, for its last use or the one before it. Two uses of a slot are an interval apart, so no
+        # window of the server holds both.
         ours = sum(
             (use.start <= latest and use.ready > earliest) or use.before > earliest for use in self.uses
         ) + sum(lease.start <= latest or lease.before > earliest for lease in self.leases)
@@ -291,7 +294,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
 
     def _book_call(self, now: float, request: ExchangeRequest, reservations: list[Reservation]) -> bool:
         """Reserve the slot that is ready first for an interactive call."""
-        # As in a single process: before the first answer, a burst of the default size may exceed the limit.
+        # As in `Budget`: before the first answer, a burst of the default size may exceed the real limit.
         if not self.warm and len(self.leases) >= request.terms.cold_interactive:
             return False
         allowed = self._allowed(now, request)
@@ -358,7 +361,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     def _pick(self, now: float, skip: int) -> float | None:
         """Take the slot that is ready first after ``skip`` others.
 
-        Return when it is ready, or None.
+        Return when it is ready: minus infinity for a free slot, None if too few slots are known to return.
         """
         back = bisect_right(self.uses, now, key=_ready)
         waiting = len(self.uses) - back
@@ -393,7 +396,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
     def _lookahead(self, now: float, request: ExchangeRequest) -> int:
         """Return how many bulk reservations a process should hold.
 
-        They are many for one that is alone, and few beside others.
+        A process alone reserves far ahead and makes few exchanges. Beside others, it leaves slots to them.
         """
         others = [holder for name, holder in self.holders.items() if name != request.holder]
         if not others:

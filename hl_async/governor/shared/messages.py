@@ -14,14 +14,20 @@ from hl_async.governor.policy import GovernorPolicy
 
 
 class Release(NamedTuple):
-    """A slot that returns ``cool`` seconds from now. None means that it was not used."""
+    """The end of a reservation: its slot is free again in ``cool`` seconds.
+
+    None means that the reservation was not used.
+    """
 
     lease: int
     cool: float | None
 
 
 class Observation(NamedTuple):
-    """A ``Remaining`` header of ``age`` seconds ago; its round trip took ``trip``."""
+    """A ``Remaining`` header that arrived ``age`` seconds ago.
+
+    ``trip`` is the round trip of its request in seconds.
+    """
 
     remaining: int
     age: float
@@ -32,15 +38,17 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Policy of one process, and the limits it knows.
 
     Attributes:
-        max: Requests per interval. It counts if ``learned``, or while no process has learned it.
-        interval: Seconds. It counts under the same condition.
+        max: Requests per interval. The store adopts it if ``learned`` is true, or if no process has learned the
+            limits yet.
+        interval: The interval in seconds, adopted under the same condition.
         learned: The limits come from the server's headers.
-        lease: Seconds after the last possible send in which a request may still be on its way.
-        pace: Part of the rate at which bulk is spread, None without pacing.
+        lease: Seconds for which a request may be on its way after it is sent: the attempt timeout plus the linger.
+        pace: Distance of two bulk requests in units of ``interval / max``. None lets bulk burst.
         reserve: Slots kept back for interactive calls.
-        external_margin: Part of other clients' use that is withheld in addition.
-        cold_interactive: Interactive calls in flight before the first answer.
-        share: Part of the slots that the process may use.
+        external_margin: Factor of the slots that bulk leaves free beyond other clients' use; see
+            :func:`~hl_async.governor.pacing.margin`.
+        cold_interactive: Most reservations at a time before the server's limits are known.
+        share: Part of the slots that the process may use, above 0 and at most 1.
     """
 
     max: int
@@ -55,7 +63,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, policy: GovernorPolicy, *, limit: int, interval: float, learned: bool, lease: float) -> Terms:
-        """Return the terms of a policy, with what the process knows of the budget."""
+        """Return the terms of ``policy`` with the limits that the process knows."""
         return cls(
             max=limit,
             interval=interval,
@@ -70,7 +78,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Half of an exchange that one process sends. All times are seconds.
+    """The reports of one process, and the slots it asks for. All times are seconds.
 
     Attributes:
         holder: Name of the process.
@@ -78,20 +86,21 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
         terms: Its policy and the limits it knows.
         interactive: Slots to reserve for interactive calls.
         bulk: Slots to reserve for bulk.
-        bulk_waited: Time for which bulk has got no slot.
-        ahead: Bulk reservations that the process holds.
+        bulk_waited: Time since bulk last got a slot, or since its oldest waiter arrived if that is later.
+        ahead: Bulk reservations that the process holds and has not used.
         in_use: Reservations whose requests are on their way.
-        unused: Reservations still to be used. A reservation in neither tuple was lost with a reply.
-        releases: Reservations that ended.
+        unused: Reservations still to be used.
+        releases: Reservations that ended. The store takes back a reservation that is in none of these three tuples:
+            its reply was lost.
         unreserved_uses: Requests sent without a reservation, as times until their slots return.
-        seen: The last ``Remaining`` header.
-        pause: Time for which a 429 forbids requests.
+        seen: The lowest ``Remaining`` header since the last exchange.
+        pause: Rest of the pause after a 429.
         refused: A 429 was received.
         since_interactive: Time since the last interactive call.
         warm: The server has stated its limits, or has answered a request with success.
-        limits_revision: Number of changed limits that the headers have shown.
+        limits_revision: Number of times that headers changed the limits.
         leaving: The process closes its scope.
-        generation: Generation of the store in its last reply.
+        generation: The store's generation in its last reply, None before the first.
     """
 
     holder: str
@@ -118,7 +127,7 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Reservation(NamedTuple):
     """The right to send one request in a window of time.
 
-    The window is between ``delay`` seconds from now and ``ExchangeReply.window`` seconds later.
+    The window opens ``delay`` seconds from now and lasts ``ExchangeReply.window`` seconds.
     """
 
     lease: int
@@ -127,23 +136,23 @@ class Reservation(NamedTuple):
 
 
 class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
-    """Half of an exchange that the store returns. All times are seconds.
+    """The store's answer to one exchange. All times are seconds.
 
     Attributes:
         max: Requests per interval.
         interval: The interval.
-        window: Time after its start in which a reservation may be used.
+        window: Time for which a reservation may be used after its start.
         reservations: The new reservations.
-        retry_interactive: Time after which asking again for interactive slots may succeed.
+        retry_interactive: Time to wait before the process asks again for interactive slots.
         retry_bulk: The same for bulk slots.
         blocked: Time for which no request may be sent.
-        lookahead: Bulk reservations that this process should hold.
+        lookahead: Most bulk reservations that this process should hold.
         others: Other processes that use the scope.
         external_use: Requests of other clients in the last interval.
-        free: Slots that no process has reserved.
+        free: Slots that are neither reserved nor cooling.
         gap: Distance between two bulk requests.
         warm: The server has stated its limits, or has answered a request with success.
-        generation: Identifies the store since its last loss.
+        generation: Creation time of the store on its own clock. It changes only after the store lost its data.
         lost: The request belongs to an earlier generation, whose reservations are gone.
     """
 
@@ -169,14 +178,14 @@ class BudgetStore(Protocol):
     """Keeps the slots of scopes for several processes.
 
     All rules are in ``hl_async.governor.shared.allocator``. A store needs one operation: to replace a value
-    atomically, as :class:`PostgresBudget` does. ``tests/contract/budgets.py`` tests the promises of every store.
+    atomically, as :class:`PostgresBudget` does. ``tests/contract/budgets.py`` tests any store against this contract.
     """
 
     async def exchange(self, scope: str, request: ExchangeRequest) -> ExchangeReply:
         """Apply ``request`` to the slots of ``scope``, atomically.
 
         Raises:
-            BudgetStoreError: The store cannot be used. The request may have been applied, or may be applied later.
+            BudgetStoreError: The store cannot be used. The request may have been applied, or may still be applied.
         """
         ...
 

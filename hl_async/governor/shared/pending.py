@@ -20,7 +20,10 @@ class _Ended(NamedTuple):
 
 
 class PendingReports:
-    """Slot releases the store has not acknowledged; a failed exchange repeats them."""
+    """Slot releases the store has not acknowledged.
+
+    The exchange after a failed one reports them again.
+    """
 
     __slots__ = ("_ended", "_sent", "_since", "_unreserved_uses", "_unused")
 
@@ -36,13 +39,16 @@ class PendingReports:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether an early report helps other processes: slots to use, uses to respect."""
+        """Whether other processes need the reports early.
+
+        They can use the unused slots, and must not use slots that are in use without a reservation.
+        """
         return bool(self._unused or self._unreserved_uses)
 
     def since(self, now: float) -> float:
-        """Return when the first pending report was noticed.
+        """Return since when reports are pending, in seconds of the caller's clock.
 
-        The first call after a report notices it.
+        It is the time of the first call since the last acknowledgement.
         """
         self._since = min(self._since, now)
         return self._since
@@ -64,24 +70,23 @@ class PendingReports:
 
     def releases(self, now: float, interval: float) -> tuple[Release, ...]:
         """Return all slot releases for the next exchange."""
+        # Reports recorded while the exchange is under way follow these in the lists, so `acknowledged` keeps them.
         self._sent = (len(self._ended), len(self._unused), len(self._unreserved_uses))
         # Remaining times instead of moments: the store has a clock of its own.
         ended = [Release(one.lease, one.at + interval + one.linger - now) for one in self._ended]
         return (*ended, *(Release(lease, None) for lease in self._unused))
 
     def cooling(self, now: float) -> tuple[float, ...]:
-        """Return the remaining seconds of slots that were used without a reservation."""
+        """Return, for each use without a reservation, the seconds until its slot returns."""
         return tuple(max(0.0, until - now) for until in self._unreserved_uses)
 
     def retell(self, cooling: Iterable[float]) -> None:
-        """Report every slot still in use again, because the store lost its reservations.
-
-        Uses that the last exchange already carried are known to the new store and are left out.
+        """Replace all reports by one use for each cooling slot, because the store lost its data.
 
         Args:
             cooling: Moments at which the used slots return.
         """
-        # The last exchange reported these to the new store already.
+        # The last exchange carried these uses to the new store already: it is the one that showed the loss.
         known = Counter(self._unreserved_uses[: self._sent[2]])
         self._ended, self._unused, self._unreserved_uses = [], [], []
         for until in cooling:
@@ -93,7 +98,7 @@ class PendingReports:
         self._since = math.inf
 
     def acknowledged(self) -> None:
-        """Drop the reports of the last exchange: the store has them."""
+        """Drop the reports of the last exchange: the store has applied them."""
         ended, unused, unreserved_uses = self._sent
         del self._ended[:ended], self._unused[:unused], self._unreserved_uses[:unreserved_uses]
         self._sent = (0, 0, 0)

@@ -1,8 +1,8 @@
 """Internal. Rate budgets in Postgres, shared by the processes of many hosts.
 
-Needs the extra ``postgres`` (asyncpg). One row per scope holds its allocator in an unlogged table. That saves the
-write-ahead log, and a crash of the server loses only what one interval makes known again. A logged table records
-that a budget existed before.
+Needs the extra ``postgres`` (asyncpg). One row per scope holds its allocator in an unlogged table, which costs no
+write-ahead log. A crash of the server empties it. After one interval the lost uses no longer matter, so a new store
+reserves no bulk before. A logged table records that a budget existed.
 
 An exchange reads the row and the database's clock, applies the rules of :mod:`~hl_async.governor.shared.allocator`,
 and writes the row if its version is unchanged. If another process wrote it meanwhile, the exchange starts over. A
@@ -119,7 +119,7 @@ async def _try(connection: Any, scope: str, request: ExchangeRequest) -> Exchang
         done = await connection.execute(_WRITE, scope, row["version"], _encoder.encode(book))
     else:
         born = await connection.fetchrow(_BORN)
-        # Another process inserts the row at this moment. It becomes visible to the next statement.
+        # Another process is inserting the row of `budget_born`. The next statement can read it.
         if born is None:
             return None
         book = SlotAllocator.opened(request.terms, born["moment"], now, lost=born["again"])

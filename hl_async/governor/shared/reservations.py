@@ -86,7 +86,7 @@ class ReservedBudget:
         self._late: list[float] = []
         self._takes: deque[float] = deque()
         self._cap = 1_000_000
-        """Bulk reservations that this process managed to use in time lately; it asks for no more."""
+        """Most bulk reservations to hold. It halves when one ends unused, and grows again with each reply."""
         self._bulk_at = -math.inf
         self._interactive_at = -math.inf
         self._brake = Brake()
@@ -111,7 +111,7 @@ class ReservedBudget:
         return 0
 
     def try_take_bulk(self, now: float, since: float) -> int:
-        """Use a bulk reservation, with the store's pace and reserve; return ticket or 0."""
+        """Use a bulk reservation; return its ticket, or 0 if none may start now."""
         self._bulk_at = max(self._bulk_at, now)
         queue = self._bulk
         if not queue or queue[0].start > now or now < self._blocked_until:
@@ -166,7 +166,7 @@ class ReservedBudget:
     def answered(self, now: float, status: int, headers: Mapping[str, str], ticket: int) -> None:
         """Record a complete answer. The slot returns after one interval."""
         lease, taken = self._held.pop(ticket)
-        # A gateway's page comes without limits: the server's are as unknown after it as before.
+        # A gateway's error page carries no limits, so after it the server's limits are still unknown.
         self.warm = self.warm or status < 300 or wire.RATE_LIMIT in headers
         if status >= 500:
             self._brake.failed(now)
@@ -217,7 +217,7 @@ class ReservedBudget:
         self._brake.failed(now)
 
     def pause(self, now: float, seconds: float | None) -> float:
-        """Record a 429: no process sends for ``seconds`` or one interval. Return it."""
+        """Record a 429: stop for ``seconds``, or for one interval. Return that time."""
         length = self.interval if seconds is None else seconds
         self._refusal = self._blocked_until = max(self._blocked_until, now + length)
         return length
@@ -301,7 +301,7 @@ class ReservedBudget:
         return max(when, now)
 
     def request(self, now: float, calls: int, bulk: int, since: float) -> ExchangeRequest:
-        """Return the next exchange. ``since`` is the arrival of the oldest bulk waiter."""
+        """Return the next request. ``since`` is the arrival of the oldest bulk waiter."""
         self._expire(now)
         self._advance(now)
         self._give_up(now, calls, bulk)
@@ -363,7 +363,8 @@ class ReservedBudget:
             if self._limits_revision != request.limits_revision:  # reserved under limits that changed since
                 self._pending.unused(lease)
                 continue
-            # Counting the start from the reply and the end from the request makes it neither early nor late.
+            # The store chose the window between request and reply. Counting its start from the reply and its end
+            # from the request keeps every use inside it, however long the exchange took.
             reserved = _Reserved(now + delay, sent + delay + reply.window, lease)
             insort(self._bulk if bulk else self._calls, reserved)
 
@@ -378,7 +379,7 @@ class ReservedBudget:
             )
 
     def _start_over(self) -> None:
-        """Drop all reservations of a store that lost them; report the used ones again."""
+        """Drop all reservations, because the store lost them; report the used slots again."""
         self._calls.clear()
         self._bulk.clear()
         for ticket, (lease, taken) in self._held.items():

@@ -1,8 +1,8 @@
 """Internal. Scopes that reserve their slots from a store.
 
-This is the asynchronous shell around :mod:`~hl_async.governor.shared.reservations`. Each scope has at most one
-exchange under way, which carries all its reports and wishes, and at most one timer. While the store is unreachable,
-one scope at a time probes it on behalf of all.
+This is the asynchronous shell around :mod:`~hl_async.governor.shared.reservations`. Each scope has at most one timer,
+and at most one exchange under way, which carries all its reports. While the store is unreachable, one scope at a time
+probes it on behalf of all.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ PATIENCE: Final = 1.0
 """Seconds that one exchange may take before interactive calls continue without the store."""
 
 _AT_ONCE: Final = 16
+"""Most exchanges of one client under way."""
+
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-_TIMER_SLACK: Final = 0.0005  # event loops may wake a timer slightly early
+"""Seconds between two probes of an unreachable store. The first pause doubles up to the longest."""
+
+_TIMER_SLACK: Final = 0.0005  # seconds; event loops may wake a timer slightly early
 
 
 class SharedScope(Scope):
@@ -54,7 +58,7 @@ class SharedScope(Scope):
         return permit
 
     def request(self, now: float) -> ExchangeRequest:
-        """Return the reports and wishes of this scope."""
+        """Return the next exchange: the scope's reports, and the slots it asks for."""
         bulk = self._bulk
         since = next(iter(bulk)).since if bulk else now
         return self.slots.request(now, len(self._interactive), len(bulk), since)
@@ -106,7 +110,14 @@ class SharedScope(Scope):
 
 
 class SharedScopes:
-    """The exchanges of all scopes of one governor with one store."""
+    """The exchanges of all scopes of one governor with one store.
+
+    Args:
+        governor: The governor of the scopes.
+        store: The slots of all processes.
+        lease: Seconds for which a request may be on its way after it is sent.
+        patience: Seconds that one exchange may take before interactive calls continue without the store.
+    """
 
     def __init__(
         self, governor: Governor, store: BudgetStore, *, lease: float, patience: float = PATIENCE
@@ -126,9 +137,9 @@ class SharedScopes:
         self._timer: asyncio.TimerHandle | None = None
 
     def scope(self, key: tuple[str, str]) -> SharedScope:
-        """Return a new scope.
+        """Return a new scope of (principal, location).
 
-        Its name is the same in every process and reveals nothing of the token.
+        Its name in the store is the same in every process and reveals nothing of the token.
         """
         principal, location = key
         # The name is stored in the database, so a token must not be part of it.
@@ -138,7 +149,7 @@ class SharedScopes:
         return scope
 
     def ask(self, scope: SharedScope) -> None:
-        """Start an exchange now, or once the store is reachable again."""
+        """Start an exchange now, or when the store is reachable again."""
         if self._away_since is not None:
             if self._prober is not None or self._timer is not None:
                 self._wait(scope)
@@ -165,7 +176,7 @@ class SharedScopes:
                 farewells = [
                     self._send_last(scope, request) for scope, request in requests if request is not None
                 ]
-                # Closing must not hang on a slow store. Leases that are not returned expire on their own.
+                # Closing must not hang on a slow store. Leases that are not returned expire by themselves.
                 try:
                     async with asyncio.timeout(2 * self._patience):
                         await asyncio.gather(*farewells)
@@ -215,7 +226,7 @@ class SharedScopes:
         scope.pump()
 
     def _wait(self, scope: SharedScope) -> None:
-        """Let ``scope`` ask once the store is back; its interactive calls go on without."""
+        """Let ``scope`` ask when the store is back. Until then, interactive calls go on."""
         self._waiting[scope] = None
         if not scope.slots.is_store_down:
             scope.slots.failed()

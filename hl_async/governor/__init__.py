@@ -1,7 +1,4 @@
-"""Internal. The rate governor: slots per location, lanes, requests in flight.
-
-The limit of requests in flight is adaptive.
-"""
+"""Internal. The rate governor: slots per location, lanes, requests in flight."""
 
 from __future__ import annotations
 

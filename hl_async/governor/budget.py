@@ -45,7 +45,7 @@ from hl_async.governor import pacing
 from hl_async.governor.headers import LARGEST_MAX, parse_count, parse_limits
 from hl_async.governor.policy import GovernorPolicy
 
-# A multidict folds the case of every plain string it is asked for. ``istr`` saves that on each answer.
+# A multidict folds the case of every plain ``str`` key at each look-up. ``istr`` keys are folded once.
 _RATE_LIMIT: Final = istr(wire.RATE_LIMIT)
 _RATE_INTERVAL_MS: Final = istr(wire.RATE_INTERVAL_MS)
 _RATE_REMAINING: Final = istr(wire.RATE_REMAINING)
@@ -82,7 +82,10 @@ class Budget:
         self.held: int = 0
         self.warm: bool = False
         self.expired: int = 1
-        """Slots that have returned so far, plus one. The difference of two values counts returns in between."""
+        """Slots that have returned so far, plus one: it serves as ticket, and ticket 0 means that no slot is free.
+
+        The difference of two values is the number of slots that returned in between.
+        """
         # Times at which used slots return. Answered ones return in order, abandoned ones need a heap.
         self._cooling: deque[float] = deque()
         self._late: list[float] = []
@@ -124,14 +127,14 @@ class Budget:
 
         Args:
             now: The current time.
-            since: Arrival of the oldest bulk waiter.
+            since: Arrival of the oldest bulk waiter, on the same clock.
         """
         if now < self._blocked_until or now < self._next_bulk:
             return 0
         if self._brake.holds(now):
             return 0
         self._advance(now)
-        # One request asks for the limits before bulk relies on the default ones.
+        # Bulk sends one request to learn the limits before it relies on the default ones.
         if not self.warm and self.held > 0:
             return 0
         external_use, withheld = self._withheld(now)
@@ -202,7 +205,7 @@ class Budget:
         request of another client.
         """
         self.held -= 1
-        # A gateway's page comes without limits: the server's are as unknown after it as before.
+        # A gateway's error page carries no limits, so after it the server's limits are still unknown.
         self.warm = self.warm or status < 300 or _RATE_LIMIT in headers
         # The interval starts with the end of the answer: the server received the request before it, never after.
         self._cooling.append(now + self.interval)
@@ -236,7 +239,8 @@ class Budget:
     def pause(self, now: float, seconds: float | None) -> float:
         """Record a 429: stop for ``seconds``, or for one interval. Return that time."""
         self._slowdown, self._slowed_at = pacing.slowed(now, self._slowdown, self._slowed_at, self.interval)
-        # Without Retry-After one interval is enough: no window of the server is longer.
+        # No public capture of a 429 shows a Retry-After (docs/api-facts.md#api-rate-window). One interval is enough
+        # without it: no window of the server is longer.
         length = self.interval if seconds is None else seconds
         self._blocked_until = max(self._blocked_until, now + length)
         return length

@@ -1,6 +1,6 @@
-"""Internal. Adaptive limit of bulk requests in flight.
+"""Internal. Adaptive limit of bulk requests in flight, learned from round trips.
 
-It is learned from the round trip. Pure, the clock is passed in.
+Pure, the clock is passed in.
 
 The signal is the mean round trip of a window of answers, compared with the best such mean of the last one to two
 minutes. Means are used because bulk mixes quick and slow operations.
@@ -10,9 +10,9 @@ minutes. Means are used because bulk mixes quick and slow operations.
 - Under overload (timeouts, lost connections, 5xx) the limit halves.
 - A 429 says nothing about the server's load. It is left to the slots.
 
-Two rules keep the best mean correct. Once a minute the limit dips for two windows, so that the best is measured
-without our own queue. If the round trip stays long although the limit fell to a quarter, the queue is not ours, and
-after a while the longer round trip becomes the new best.
+Two rules keep the best mean correct. Once a minute, if the limit holds bulk back, it is halved for two windows, so that
+the best is measured without our own queue. If the round trip stays long for 15 seconds although the limit fell to a
+quarter, the queue is not ours, and the longer round trip becomes the new best.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ _SLACK: Final = 0.025
 _GROW_BELOW: Final = 1.4
 _SHRINK_ABOVE: Final = 1.8
 _HALVE_ABOVE: Final = 4.0
+"""Ratios of a mean round trip to the best one. Between the first two, the limit stays."""
+
 _WINDOW: Final = 20
 """Answers per mean. A small limit uses fewer, but at least those of one round trip."""
 
 _BEST_FOR: Final = 60.0
+"""Seconds after which a best mean is measured again."""
+
 _ACCEPT_AFTER: Final = 15.0
+"""Seconds after which a long round trip at a low limit becomes the new best."""
+
 _DIP_WINDOWS: Final = 2
 
 
@@ -74,7 +80,7 @@ class ConcurrencyLimit:
     def try_enter(self) -> bool:
         """Enter if the limit allows it. Return False if it is reached."""
         if self.in_flight >= int(self._limit):
-            # A limit that nothing reaches was not tested, so it must not grow.
+            # Only a limit that was reached may grow: the measurements say nothing about a higher one.
             self._pressed = True
             return False
         self.in_flight += 1
@@ -103,7 +109,7 @@ class ConcurrencyLimit:
     def overloaded(self, now: float) -> bool:
         """Leave after a timeout, a lost connection or a 5xx.
 
-        Halve the limit, at most once per round trip.
+        Halve the limit, at most once per round trip. Return whether it changed.
         """
         self.in_flight -= 1
         # The failures of one round trip have one cause. Halving for each of them would end at the floor.

@@ -2,10 +2,10 @@
 
 Pure, the clocks are passed in.
 
-The moment at which the API's day begins is unknown (docs/api-facts.md#api-daily-quota). A reset header is believed,
-otherwise midnight in UTC is assumed. An exhausted day ends at the earliest of three events: that moment on the wall
-clock, the same span on the monotonic clock, or a header that shows a fresh quota. The monotonic clock guards against a
-wall clock that jumps back.
+The moment at which the API's day begins is unknown (docs/api-facts.md#api-daily-quota). It is the moment of the reset
+header, or midnight in UTC if there is none. An exhausted day ends at the earliest of three events: that moment on the
+wall clock, the same span on the monotonic clock, or a header that shows a fresh quota. The monotonic clock guards
+against a wall clock that is set back.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class DailyQuota:
             headers: All headers of the answer.
             now: The monotonic clock.
             wall: Reads the epoch time.
-            in_flight: Requests under way. An exhausted day is reopened only by a larger number, because answers may
-                overtake each other.
+            in_flight: Slots in use or cooling. An exhausted day is reopened only by a larger number, because answers
+                may overtake each other.
         """
         self.text = text
         remaining = parse_count(text, _LARGEST)
@@ -96,7 +96,8 @@ class DailyQuota:
         if self._wall_until == math.inf:
             # The reserve was reached, and no header named a reset.
             self._sleep(now, wall, None)
-        # Both clocks must agree: the wall clock may be set, and the monotonic one stops while a host sleeps.
+        # One clock that passed the reset is enough: the wall clock may be set back, and the monotonic one stops while
+        # a host sleeps.
         if wall < self._wall_until and now < self._monotonic_until:
             return True
         self.spent = self.low = False
@@ -123,11 +124,13 @@ def _until_midnight(wall: float) -> float:
 
 
 def _reset_in(text: str | None, wall: float) -> float | None:
-    """Return seconds from now for a reset header: milliseconds, a span or epoch time."""
+    """Return the seconds until the reset that a header names, or None."""
     milliseconds = parse_count(text, 10**14)
     if not milliseconds:
         return None
     seconds = milliseconds / 1000
+    # No source tells whether the header holds a span or a moment (docs/api-facts.md#api-rate-headers). A span is at
+    # most a day, and a moment is the epoch time in milliseconds.
     if seconds <= _DAY:
         return seconds
     return seconds - wall if 0 < seconds - wall <= 2 * _DAY else None

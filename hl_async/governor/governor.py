@@ -32,7 +32,7 @@ from hl_async.governor.snapshot import ScopeSnapshot
 from hl_async.telemetry import Telemetry
 
 _TOO_MANY: Final = 429
-_INTERACTIVE: Final = Lane.INTERACTIVE  # looked up through its class, it costs as much as three calls
+_INTERACTIVE: Final = Lane.INTERACTIVE  # a look-up through the enumeration costs as much as three calls
 _DAILY_REMAINING: Final = istr(wire.DAILY_REMAINING)
 _TIMER_SLACK: Final = 0.0005  # event loops may wake a timer slightly early
 
@@ -49,7 +49,7 @@ class Permit:
         self._open = True
 
     def answered(self, status: int, headers: Mapping[str, str], elapsed: float = 0.0) -> None:
-        """Settle with a complete answer of any status, after a trip of ``elapsed`` s."""
+        """Settle with a complete answer of any status, ``elapsed`` seconds after sending."""
         if self._open:
             self._open = False
             self._scope._answered(self, status, headers, elapsed)
@@ -67,7 +67,7 @@ class Permit:
             self._scope._returned(self)
 
     def connect_failed(self) -> None:
-        """Settle after a failed connection: the slot returns now, the brake counts it."""
+        """Settle after a failed connection. The slot returns now; the brake counts it."""
         if self._open:
             self._open = False
             self._scope._unreachable(self)
@@ -138,9 +138,9 @@ class Scope:
         """Wait for a permit, ``timeout`` seconds at most. A cancelled wait has no effect.
 
         Raises:
-            DeadlineExceeded: The wait would take longer. It is raised at once; ``needed`` is the wait in seconds.
-            QuotaExhausted: The quota of the day is exhausted.
-            ClientClosed: The client is closed.
+            DeadlineExceeded: The wait takes longer, raised at once if that is known. ``needed`` is in seconds.
+            QuotaExhausted: The daily quota is exhausted, or, for bulk, down to its reserve.
+            ClientClosed: The client is closed, or closes during the wait.
         """
         self._check(lane)
         now = self._governor.clock()
@@ -162,7 +162,7 @@ class Scope:
         try:
             return await future
         except BaseException:
-            # The permit may be granted in the turn that cancels the wait. Its caller is gone, so it is returned here.
+            # The loop turn that cancels the wait may also grant the permit. Its caller is gone, so it returns here.
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().unused()
             raise
@@ -360,7 +360,7 @@ class ScopeFactory(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Return unused slots and close their store."""
+        """Return the unused reservations and close the store."""
         ...
 
 

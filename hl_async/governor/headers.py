@@ -1,7 +1,4 @@
-"""Internal. Parsers of rate-limit headers: invalid values become None.
-
-They never raise.
-"""
+"""Internal. Parsers of rate-limit headers. Invalid values become None."""
 
 from __future__ import annotations
 
@@ -45,7 +42,8 @@ def parse_count(value: str | None, largest: int) -> int | None:
         value = value.strip()
         if not value.isdigit():
             return None
-    # int() of a hostile header with a million digits would block the event loop.
+    # int() of a hostile header with a million digits would block the event loop. isdigit() accepts characters such as
+    # a superscript two, at which int() raises.
     if len(value) > 15 or not value.isascii():
         return None
     number = int(value)
@@ -55,7 +53,7 @@ def parse_count(value: str | None, largest: int) -> int | None:
 def parse_limits(max_text: str | None, interval_text: str | None) -> tuple[int | None, float | None]:
     """Return the requests per interval and the interval in seconds.
 
-    None stands for a value that is not sensible.
+    A value is None if its header is missing, zero, not a number or too large.
     """
     milliseconds = parse_count(interval_text, _LARGEST_INTERVAL_MS)
     return parse_count(max_text, LARGEST_MAX) or None, milliseconds / 1000 if milliseconds else None

@@ -1,8 +1,8 @@
-"""Internal. The speed of bulk: its pace, margin, and the effect of failures.
+"""Internal. The speed of bulk: pace, slowdown, margin for other clients, brake.
 
-The margin is kept beside other clients. A process with slots of its own (:mod:`~hl_async.governor.budget`) and a
-store shared by several processes (:mod:`~hl_async.governor.shared.allocator`) apply these rules. They are pure:
-``now`` is the caller's clock, and all durations are seconds.
+A process with slots of its own (:mod:`~hl_async.governor.budget`) and a store shared by several processes
+(:mod:`~hl_async.governor.shared.allocator`) apply the same rules. They are pure: ``now`` is the caller's clock, and
+all times are seconds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ RELAX_AFTER: Final = 100
 """Intervals without a 429 after which the slowdown falls by one step."""
 
 MOST_SLOWDOWN: Final = 9
+"""Most steps of the slowdown. They set the pace to 1.1."""
 
 ExternalUse = list[tuple[float, int]]
-"""Observed use by other clients, as (moment, slots). The counts fall; the list is empty most of the time."""
+"""Observed use by other clients, as (moment, slots). Counts decrease along the list, which is mostly empty."""
 
 
 def margin(external_use: int, factor: float) -> int:
@@ -40,12 +41,12 @@ def gap(pace: float | None, interval: float, slots: int, slowdown: int) -> float
     Args:
         pace: The policy's pace; None lets bulk burst unless it was slowed down.
         interval: The budget's interval in seconds.
-        slots: The slots bulk may use, at least one is assumed.
-        slowdown: Steps from :func:`slowed`; the first one sets the pace to 1.02.
+        slots: The slots that bulk may use; less than one counts as one.
+        slowdown: Steps from :func:`slowed`. The first one raises the pace to 1.02, each further one by 0.01.
     """
     factor = pace or 0.0
     if slowdown:
-        # 1 is the exact limit: after a 429 bulk stays 2 to 10 percent below it, whatever its pace was.
+        # A pace of 1 is the exact limit. After a 429 bulk stays 2 to 10 percent below it, whatever its pace was.
         factor = max(factor, 1.01 + 0.01 * slowdown)
     return factor * interval / max(1, slots)
 
@@ -59,7 +60,7 @@ def next_start(earliest: float, start: float, distance: float) -> float:
 
 
 def slowed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
-    """Return the slowdown after a 429 and its start.
+    """Return the slowdown after a 429, and when it last changed.
 
     It grows by at most one step per interval.
     """
@@ -70,7 +71,7 @@ def slowed(now: float, slowdown: int, since: float, interval: float) -> tuple[in
 
 
 def relaxed(now: float, slowdown: int, since: float, interval: float) -> tuple[int, float]:
-    """Return the slowdown after a quiet time and its start."""
+    """Return the slowdown after a time without a 429, and when it last changed."""
     if slowdown and now - since > RELAX_AFTER * interval:
         return slowdown - 1, now
     return slowdown, since

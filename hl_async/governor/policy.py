@@ -16,12 +16,13 @@ class GovernorPolicy(msgspec.Struct, frozen=True, kw_only=True):
         max: Requests per interval until the server's headers name another number.
         interval: The interval until the headers name another one.
         pace: Spreads bulk: two bulk requests are at least ``pace * interval / max`` apart. None lets bulk burst.
-        share: Part of the budget that this client may use.
+        share: Part of the budget that this client may use, above 0 and at most 1.
         reserve: Slots kept from bulk if an interactive call was seen in the last two intervals.
         linger: Time for which an abandoned request may still be on its way.
-        daily_reserve: Part of the daily quota that bulk leaves to interactive calls.
-        cold_interactive: Interactive calls in flight before the first answer. Bulk sends one.
-        external_margin: Factor of the slots that bulk leaves free beyond other clients' use.
+        daily_reserve: Part of the daily quota that bulk leaves to interactive calls, from 0 to below 1.
+        cold_interactive: Most interactive calls in flight before the first answer. Bulk sends one.
+        external_margin: Factor of the slots that bulk leaves free beyond other clients' use. Bulk leaves
+            ``external_margin * sqrt(use) + 1`` slots.
     """
 
     max: int = 100

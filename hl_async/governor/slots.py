@@ -14,7 +14,8 @@ from typing import Protocol
 class Slots(Protocol):
     """Slots of one scope.
 
-    Taking one returns a *ticket* above 0, with which the slot is settled once.
+    Taking one returns a *ticket* above 0, with which the slot is settled once. ``now`` is a monotonic clock in
+    seconds. :class:`~hl_async.governor.budget.Budget` documents each method.
     """
 
     @property

@@ -9,15 +9,15 @@ class ScopeSnapshot(msgspec.Struct, frozen=True):
     """The state of a scope at one moment. Times are seconds.
 
     Attributes:
-        max: Requests per interval.
+        max: Requests per interval that this client may send.
         interval: The interval.
-        free: Slots that can be taken now.
+        free: Slots that are neither in use nor cooling. Use by other clients is not deducted.
         cooling: Slots that were used and have not returned.
         in_flight: Requests under way.
         waiting_interactive: Interactive calls that wait for a slot.
         waiting_bulk: Bulk calls that wait for a slot.
         external_use: Slots that other clients were seen to use.
-        daily_remaining: Rest of the daily quota, None if unknown.
+        daily_remaining: Rest of the daily quota in requests, None if unknown.
         braked: Bulk sends probes only, because the server failed repeatedly.
         pace: Time between two bulk requests, 0 if they may burst.
     """

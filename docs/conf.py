@@ -48,6 +48,7 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#5fd3a5", "color-brand-content": "#5fd3a5"},
 }
 myst_heading_anchors = 3
+smartquotes_action = "qe"  # quotes and dots only: a dash made of two hyphens would spoil options such as --map
 suppress_warnings = [
     "ref.python",  # "type" in a signature is the builtin, not one of the fields of that name
     "misc.highlighting_failure",  # the SQL of DuckDB has more than the lexer knows
@@ -185,9 +186,10 @@ def show_operation(app: Any, what: str, name: str, value: Any, options: Any, lin
 
 def link_pages(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Turn pages that docstrings name by their path, such as ``docs/money.md#section``, into links."""
+    root = "../" * app.env.docname.count("/")
     text = re.sub(
         r"(?<![\w`/])docs/([\w/-]+)\.md(#[\w-]+)?",
-        lambda found: f"`{found[1]} <../{found[1]}.html{found[2] or ''}>`__",
+        lambda found: f"`{found[1]} <{root}{found[1]}.html{found[2] or ''}>`__",
         "\n".join(lines),
     )
     lines[:] = text.split("\n")
@@ -203,6 +205,21 @@ def say_fields(app: Any, what: str, name: str, value: Any, options: Any, lines: 
     lines[:] = [re.sub(r"`([^`]+)`", r"``\1``", text), ""]
 
 
+def keep_blocks(app: Any, command: Any, lines: list[str]) -> None:
+    """Show the preformatted blocks of a help text as such, and their commands with a prompt, which is not copied."""
+    shown: list[str] = []
+    inside = False
+    for line in lines:
+        text = line.removeprefix("| ") if line.startswith("| ") else None
+        if text is None:
+            shown += ["", line] if inside else [line]
+        else:
+            shown += [] if inside else ["", ".. code-block:: console", ""]
+            shown.append(f"   $ {text}" if text.startswith("hl-async") else f"   {text}")
+        inside = text is not None
+    lines[:] = shown
+
+
 @cache
 def _examples() -> dict[str, operation_examples.Example]:
     return operation_examples.examples()
@@ -215,6 +232,7 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", link_pages, priority=950)
     app.connect("autodoc-process-signature", show_fields_once)
     app.connect("builder-inited", drop_marks)
+    app.connect("sphinx-click-process-description", keep_blocks)
     app.connect("missing-reference", find_short_names)
     app.connect("source-read", place_the_rest)
     app.connect("source-read", list_models)

@@ -23,7 +23,7 @@ import hl_async.webhooks
 from hl_async.operations import NEIGHBOURS
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs/reference").glob("*.md")))
+REFERENCE = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs/reference").rglob("*.md")))
 
 
 def _shown() -> set[int]:

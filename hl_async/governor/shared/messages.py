@@ -46,7 +46,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         pace: Distance of two bulk requests in units of ``interval / max``. None lets bulk burst.
         reserve: Slots kept back for interactive calls.
         external_margin: Factor of the slots that bulk leaves free beyond other clients' use; see
-            :func:`~hl_async.governor.pacing.margin`.
+            `hl_async.governor.pacing.margin`.
         cold_interactive: Most reservations at a time before the server's limits are known.
         share: Part of the slots that the process may use, above 0 and at most 1.
     """

@@ -81,7 +81,7 @@ class PendingReports:
         return tuple(max(0.0, until - now) for until in self._unreserved_uses)
 
     def retell(self, cooling: Iterable[float]) -> None:
-        """Replace all reports by one use for each cooling slot, because the store lost its data.
+        """Replace all reports by the cooling slots, because the store lost its data.
 
         Args:
             cooling: Moments at which the used slots return.

@@ -379,7 +379,7 @@ class ReservedBudget:
             )
 
     def _start_over(self) -> None:
-        """Drop all reservations, because the store lost them; report the used slots again."""
+        """Drop all reservations: the store lost them. Report the used slots again."""
         self._calls.clear()
         self._bulk.clear()
         for ticket, (lease, taken) in self._held.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
+from docutils import nodes
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
@@ -48,7 +49,9 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#5fd3a5", "color-brand-content": "#5fd3a5"},
 }
 myst_heading_anchors = 3
-smartquotes_action = "qe"  # quotes and dots only: a dash made of two hyphens would spoil options such as --map
+smartquotes_action = (
+    "qe"  # quotes and dots only: a dash in place of two hyphens would spoil options such as --map
+)
 suppress_warnings = [
     "ref.python",  # "type" in a signature is the builtin, not one of the fields of that name
     "misc.highlighting_failure",  # the SQL of DuckDB has more than the lexer knows
@@ -220,6 +223,13 @@ def keep_blocks(app: Any, command: Any, lines: list[str]) -> None:
     lines[:] = shown
 
 
+def set_dashes(app: Any, doctree: nodes.document) -> None:
+    """Set the dash between an argument and its description, which Sphinx writes as two hyphens."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+
+
 @cache
 def _examples() -> dict[str, operation_examples.Example]:
     return operation_examples.examples()
@@ -233,6 +243,7 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", show_fields_once)
     app.connect("builder-inited", drop_marks)
     app.connect("sphinx-click-process-description", keep_blocks)
+    app.connect("doctree-read", set_dashes)
     app.connect("missing-reference", find_short_names)
     app.connect("source-read", place_the_rest)
     app.connect("source-read", list_models)

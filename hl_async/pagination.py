@@ -39,8 +39,8 @@ class Page(Generic[T]):
 
     Attributes:
         items: The entries of the page.
-        offset: Their position in the list.
-        total: The length of the list that the server states, None if it states none.
+        offset: The position of the page in the list, from 0.
+        total: The length of the list as the server states it, None if it states none.
         has_more: Whether another page may follow.
     """
 
@@ -137,7 +137,7 @@ class Pager(Generic[T]):
     async def collect(self, at_most: int | None = None) -> list[T]:
         """Return all items, or the first ``at_most``, as a list in memory."""
         found: list[T] = []
-        # Asked for nothing: the loop below would fetch a page first.
+        # The loop below would fetch a page before it compares.
         if at_most is not None and at_most < 1:
             return found
         async for item in self:

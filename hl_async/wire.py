@@ -1,7 +1,7 @@
-"""The seam of the wire: header names, an attempt's answer, and the protocol.
+"""The interface to the network: header names, an answer, a sender's protocol.
 
-Rooms above (auth, transport) use the network through :class:`Wire` alone. So they import no HTTP library, and a test
-can pass in a wire of its own.
+``auth`` and the loop of ``transport`` use the network through :class:`Wire` alone. So they import no HTTP library, and
+a test can pass in a wire of its own.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ CLOUDFLARE_RAY: Final = "cf-ray"
 
 
 class Headers(dict[str, str]):
-    """Request headers that many requests share; unchanged after the first one.
+    """Request headers that many requests share.
 
-    ``written`` is kept for the wire, which notes there how they look when they are sent.
+    They must not change after the first request. The wire keeps their encoded lines in ``written``.
     """
 
     __slots__ = ("written",)
@@ -53,9 +53,9 @@ class Headers(dict[str, str]):
 class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One answer of the server, of any status, with its body read in full.
 
-    ``headers`` is case-insensitive. ``elapsed`` is in seconds, from handing the request to the pool to the
-    last byte of the body. ``discard`` closes the connection of the answer, so that no other call takes it; None if it
-    is closed.
+    ``headers`` is case-insensitive. ``elapsed`` is the time in seconds from the start of the attempt to the last byte
+    of the body, the wait for a connection included. ``discard`` closes the connection of the answer, so that no other
+    call uses it; None if the connection is closed already.
     """
 
     status: int
@@ -69,10 +69,7 @@ class WireResponse(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
 
 class Wire(Protocol):
-    """One attempt on the network: no retries, redirects or rate limit.
-
-    Any status is an answer.
-    """
+    """A sender of single requests: no retries, redirects or rate limit."""
 
     async def attempt(
         self,
@@ -87,7 +84,19 @@ class Wire(Protocol):
     ) -> WireResponse:
         """Send one request to the absolute, already percent-encoded ``url``.
 
-        ``timeout`` is in seconds and covers the whole attempt; ``max_body`` is in bytes, decoded. Raises a
-        :class:`~hl_async.errors.WireError` that says whether any byte of the request may have left.
+        Args:
+            method: The HTTP method.
+            url: The address.
+            headers: All headers except ``Host`` and ``Content-Length``.
+            body: The encoded body.
+            timeout: Limit of the whole attempt in seconds; None for the wire's default.
+            max_body: Most bytes of the decoded body; None for the wire's default.
+            fresh_connection: Use a new connection, which carries no other request.
+
+        Returns:
+            The answer, of any 2xx, 4xx or 5xx status.
+
+        Raises:
+            WireError: No usable answer arrived. ``sent`` says whether a byte of the request may have left.
         """
         ...

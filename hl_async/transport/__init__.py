@@ -13,10 +13,11 @@ Facts of aiohttp 3.14 behind this design:
 * It silently re-sends GET, PUT and DELETE once if the peer closes the connection. The fast path does not, and on the
   other path a middleware refuses the second pass. One attempt is therefore one request.
 * It takes the next bytes of a pooled connection for the answer, even if they arrived before the request.
-* Its timeouts cost a timer and several context managers per request. Attempts with the default timeout share a timer.
+* Its timeouts cost a timer and several context managers per request. Here, attempts with the default timeout share one
+  timer.
 * Its parser reports a broken response as status 400. Here that is a wire error, never an answer of the API.
-* Its exceptions contain the request's headers. Our errors are built inside ``except`` and raised after it, so that no
-  bearer is reachable through ``__context__``.
+* Its exceptions contain the request's headers. Our errors are built inside ``except`` and raised after it. So no
+  ``__context__`` leads to the bearer.
 * ``read()`` has no limit, and a redirect turns POST into GET and passes the bearer on. Bodies are therefore counted
   while they are read, and redirects are errors.
 """

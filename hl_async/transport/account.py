@@ -30,7 +30,7 @@ _HeaderKind: TypeAlias = tuple[str | None, bool, str | None]
 
 
 class Account:
-    """Parts that all calls for one sub-account or company share, prepared once.
+    """The parts that all calls for one sub-account or company share, prepared once.
 
     Attributes:
         key: The id under which credentials are looked up.
@@ -65,7 +65,7 @@ class Account:
     def masked(self, bearer: str) -> MaskedText:
         """Mask a header that the user's own credentials returned as plain text.
 
-        Each text has one object.
+        The same text gives the same object, because `headers` compares by identity.
         """
         if bearer is not self._plain:
             self._plain, self._masked = bearer, MaskedText(bearer)

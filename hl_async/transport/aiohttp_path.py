@@ -1,6 +1,6 @@
-"""Internal. Sends a request through aiohttp's ``ClientSession``.
+"""Internal. Sends a request once, through aiohttp's ``ClientSession``.
 
-It goes without aiohttp's hidden second try.
+aiohttp by itself sends some requests a second time after a lost connection.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class _Body(payload.BytesPayload):
 
 
 class _WireTap:
-    """A tap that passes one request, and fails aiohttp's hidden second try.
+    """A middleware that passes one request on and fails aiohttp's own second try.
 
-    The second try ends with the error of the first.
+    The second try raises the error of the first.
     """
 
     __slots__ = ("_error",)
@@ -83,7 +83,7 @@ class _WireTap:
 
 
 class AiohttpPath:
-    """A sender through any ``aiohttp.ClientSession``, without its own middlewares.
+    """A sender through any ``aiohttp.ClientSession``, without its middlewares.
 
     A middleware would run inside the attempt's timeout and could send the request again.
     """
@@ -108,7 +108,7 @@ class AiohttpPath:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """Send one request and read its answer.
+        """Send one request and read its answer, whose body may have ``limit`` bytes.
 
         Raises aiohttp's exceptions, and ValueError for an invalid header.
         """
@@ -117,7 +117,8 @@ class AiohttpPath:
             data: Any = _Body(body, attempt)
         else:
             data = None if body is None else BytesIO(body)
-            attempt.sent = True  # without a body of ours, the start of the writing is not seen
+            # Only `_Body` reports the start of the writing, so other requests count as sent from here.
+            attempt.sent = True
         try:
             response = await session.request(
                 method,

@@ -1,7 +1,4 @@
-"""Internal. Reads bodies of answers within a limit.
-
-It rejects answers that are not acceptable.
-"""
+"""Internal. Reads bodies of answers within a limit, and rejects unusable answers."""
 
 from __future__ import annotations
 
@@ -18,6 +15,8 @@ from hl_async.errors import ResponseTooLarge, WireError, WireKind
 from hl_async.wire import ACCEPT_ENCODING
 
 MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes that are read of an error body."""
+
 CODINGS: Final = aiohttp.ClientRequest.DEFAULT_HEADERS[istr(ACCEPT_ENCODING)]
 """Content encodings that aiohttp can decode here: ``br`` and ``zstd`` only if their packages are installed."""
 _KNOWN_ENCODINGS: Final = frozenset(("", "identity", *CODINGS.split(", ")))
@@ -29,15 +28,15 @@ _LOCATION: Final = istr("Location")
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes | None, Callable[[], None] | None]
 """Status, headers, body, and a function that closes the connection.
 
-A body of None is rejected; :func:`reject_response` names the reason.
+A body of None was not accepted; :func:`reject_response` names the reason.
 """
 
 
 def arrived_body(content: aiohttp.StreamReader, headers: Mapping[str, str], limit: int) -> bytes | None:
     """Return a body that arrived in one piece with its head, or None for `read_body`.
 
-    ``read_nowait`` lets the connection read on and the parser parse nothing. That costs a fifth of what parsing the
-    answer costs, and only a paused connection needs it.
+    aiohttp's ``read_nowait`` also resumes a paused connection and calls the parser. That costs a fifth of the time of
+    parsing the answer, and only a paused connection needs it.
     """
     if type(content) is not aiohttp.StreamReader or _CONTENT_ENCODING in headers:
         return None
@@ -89,8 +88,8 @@ async def read_on(
 ) -> bytes | None:
     """Read a body that is still arriving, like `read_body`.
 
-    aiohttp does not wake a reader when its parser gives up the body, and takes a body of unknown length for complete
-    when the connection is reset.
+    It makes up for two faults of aiohttp. A reader is not woken when the parser fails inside the body. A body of
+    unknown length counts as complete when the connection is reset.
     """
 
     def lost(closed: asyncio.Future[None]) -> None:
@@ -126,7 +125,7 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 def reject_response(answer: Answer, limit: int) -> WireError:
     """Return the error for an answer that is not accepted.
 
-    It has no final status, is a redirect, or its body was rejected.
+    Its status is not final, it is a redirect, or its body has another encoding or more than ``limit`` bytes.
     """
     status, headers, _, _ = answer
     if status < 200:

@@ -43,7 +43,7 @@ DEFAULT_OPTIONS: Final = CallOptions()
 BeforeSend: TypeAlias = Callable[[], Awaitable[None]]
 """Awaited before every request, for writes that must be durable before the first byte. An exception ends the call."""
 
-_INTERACTIVE: Final = Lane.INTERACTIVE  # looked up through its class, it costs as much as three calls
+_INTERACTIVE: Final = Lane.INTERACTIVE  # a look-up through the enumeration costs as much as three calls
 _call_ids = count(1)
 
 
@@ -58,7 +58,7 @@ class Authority(Protocol):
 
 
 class _Call:
-    """State of one call. Times belong to the monotonic clock."""
+    """State of one call. Times are seconds of the monotonic clock."""
 
     __slots__ = (
         "ambiguous", "attempts", "bearer", "before_send", "call_id", "deadline", "last", "observed", "operation",
@@ -151,7 +151,7 @@ class Transport:
         return self._in_flight
 
     def account(self, key: str, principal: str) -> Account:
-        """Return what all calls for ``key`` share; ``principal`` owns the rate budget."""
+        """Return the shared parts of calls for ``key``; ``principal`` owns the budget."""
         return Account(key, self._governor.scope((principal, key)), self._config, self._codings)
 
     def send(
@@ -178,6 +178,7 @@ class Transport:
         Raises:
             CallError: The call failed; subclasses say how.
             AuthError: No token could be obtained.
+            ClientStateError: The client cannot be used here; nothing was sent.
         """
         decode = operation.decode
         return self.send_with(
@@ -202,7 +203,7 @@ class Transport:
         total = options.timeout
         if total is None:
             total = self._config.timeouts.total if options.lane is _INTERACTIVE else math.inf
-        # asked once per call, so that a log that is off costs one look
+        # asked once per call, so that events without an observer cost one check
         observed = self._telemetry.wants_calls()
         call = _Call(operation, options, total, before_send, observed)
         url = f"{self._base_url}{path}?{query}" if query else self._base_url + path
@@ -240,7 +241,7 @@ class Transport:
                 )
 
     async def _acquire(self, scope: Scope, call: _Call) -> Permit:
-        """Wait for a slot within the deadline. After a 429, too long a wait raises it."""
+        """Wait for a slot within the deadline. If a 429 causes the wait, raise its error."""
         remaining = call.deadline - monotonic()
         try:
             return await scope.acquire(call.options.lane, None if math.isinf(remaining) else remaining)
@@ -349,7 +350,7 @@ class Transport:
             await self._pause(decision.delay)
 
     def _decide(self, failure: CallError, call: _Call) -> Decision:
-        # Neither a 429 nor a renewed token uses up an attempt: they do not mean that the server fails.
+        # Neither a 429 nor a renewed token uses up an attempt: the server did not fail.
         return decide(
             failure,
             call.operation.replay,
@@ -380,7 +381,7 @@ class Transport:
         raise DeadlineExceeded(f"the total timeout passed {when}", reason=call.last)
 
     def _timeout(self, call: _Call) -> float | None:
-        """Return this attempt's seconds, or None for the default, which is free to start."""
+        """Return this attempt's limit in seconds, or None for the cheap default."""
         remaining = call.deadline - monotonic()
         if remaining <= 0:
             raise DeadlineExceeded("the total timeout passed before the request was sent", reason=call.last)
@@ -414,14 +415,14 @@ class Transport:
     # ------------------------------------------------------------------------------------- life cycle
 
     def open(self) -> None:
-        """Take calls from now on; needs the running loop."""
+        """Accept calls from now on. Call it inside the running loop."""
         self._interrupted = asyncio.get_running_loop().create_future()
 
     async def aclose(self, grace: float) -> None:
-        """Take no calls; return when those on the wire end, or after ``grace`` seconds.
+        """Refuse new calls; wait for those on the wire, at most ``grace`` seconds.
 
-        Calls that wait for the budget or pause before a retry fail at once with ClientClosed: nothing of
-        theirs is on the wire.
+        Calls that wait for the rate budget or pause before a retry raise :class:`ClientClosed` at once: they have no
+        request on the wire.
         """
         self._closed = True
         if self._interrupted is not None and not self._interrupted.done():

@@ -35,7 +35,8 @@ class WatchfulConnector(aiohttp.TCPConnector):
         """Return an open and silent connection; see `aiohttp.BaseConnector.connect`.
 
         Raises:
-            aiohttp.ClientConnectionError: A new connection was closed at once, or the server spoke first.
+            aiohttp.ClientConnectionError: A new connection was closed at once, or the server sent bytes before any
+                request.
         """
         while True:
             connection = await super().connect(req, traces, timeout)
@@ -57,9 +58,9 @@ class WatchfulConnector(aiohttp.TCPConnector):
     def take(self, key: ConnectionKey) -> ResponseHandler | None:
         """Return an idle connection that is open and silent, or None.
 
-        It goes back by `give_back`. It does what `connect` does for an idle connection, at a third of the cost: no
-        coroutine, no `Connection`, and the pool's key is made once per server. The pool keeps its own count, so
-        both ways may be used together.
+        Return it with `give_back`. This checks an idle connection as `connect` does, at a third of the cost: no
+        coroutine, no `Connection`, and the pool's key is made once per server. The connection is registered in the
+        pool, so both ways may be used together.
         """
         idle = self._conns.get(key)
         if not idle:
@@ -81,11 +82,11 @@ class WatchfulConnector(aiohttp.TCPConnector):
         return None
 
     async def open(self, request: aiohttp.ClientRequest, timeout: aiohttp.ClientTimeout) -> ResponseHandler:
-        """Wait for a connection, like `connect`. It goes back by `give_back`."""
+        """Wait for a connection, like `connect`. Return it with `give_back`."""
         connection = await self.connect(request, _NO_TRACES, timeout)
         protocol = connection.protocol
         assert protocol is not None
-        # A connection that is collected with its protocol closes it.
+        # aiohttp's Connection closes its protocol when it is garbage-collected, so it must let go of it.
         connection._protocol = None  # noqa: SLF001
         return protocol
 

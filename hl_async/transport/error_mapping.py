@@ -66,7 +66,7 @@ def wire_error(error: Exception, *, sent: bool, answered: bool, url: str = "") -
 
 
 def aborted(*, sent: bool, answered: bool, closed: bool) -> WireError:
-    """Return the error for an attempt whose time was up or client was ``closed``."""
+    """Return the error of an attempt that its timeout or its client's closing ended."""
     if closed:
         return ConnectionLost(
             "the client was closed before the answer arrived", kind=WireKind.DISCONNECTED, sent=sent
@@ -75,9 +75,9 @@ def aborted(*, sent: bool, answered: bool, closed: bool) -> WireError:
 
 
 def _connect_problem(error: Exception) -> tuple[WireKind | None, str] | None:
-    """Return the reason why no connection was made, or None for a later failure.
+    """Return why no connection was made, as kind and words; None for a later failure.
 
-    A proxy that asks for a password gives no kind.
+    A proxy that asks for a password has the kind None: its words are the whole message.
     """
     # The order matters: failures of DNS and certificates are subclasses of the connector error at the end.
     if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -108,7 +108,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _wanted(error: Exception, url: str) -> str:
-    """Name the address that refused: the proxy's, if the connection failed there."""
+    """Return host and port of the failed connection, which may be the proxy's."""
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return f"the proxy {_bracketed(error.host)}:{error.port}"
     parts = urlsplit(url)

@@ -1,6 +1,6 @@
 """Internal. Writes requests directly to pooled connections of aiohttp.
 
-It reads answers from aiohttp's parser. It uses parts of aiohttp that are not documented: ``set_response_params``
+aiohttp's parser reads the answers. This path uses parts of aiohttp that are not documented: ``set_response_params``
 and ``read`` of a connection's protocol, the buffer of a body, and the pool's lists of connections. The versions in
 :data:`KNOWN` have them. With any other version, requests are delegated to aiohttp.
 """
@@ -43,7 +43,7 @@ def is_unpatched(session: aiohttp.ClientSession) -> bool:
     """Return whether no other library intercepts the requests of ``session``.
 
     aioresponses, VCR and some tracers replace methods of ``ClientSession``. Others add trace configurations to every
-    session. The fast path would bypass them, so it steps back.
+    session. The fast path would bypass them, so it is not used then.
     """
     kind = type(session)
     return (
@@ -98,7 +98,7 @@ class FastPath:
         body: bytes | None,
         limit: int,
     ) -> Answer:
-        """Send one request and read its answer.
+        """Send one request and read its answer, whose body may have ``limit`` bytes.
 
         Raises aiohttp's exceptions, and ValueError for an invalid header.
         """
@@ -129,7 +129,8 @@ class FastPath:
                     received = await read_body(content, message.code, message.headers, limit)
             else:
                 received = await read_on(protocol, content, message.code, message.headers, limit)
-            # Answered early, the next request would queue up behind the rest of this one.
+            # If the server answered early, the rest of this request is still to be sent, and the next request on the
+            # connection would wait behind it.
             unsent = body is not None and may_hold_unsent(transport, len(body), message.code)
         except BaseException:
             transport.abort()  # close() would first send the rest of the request
@@ -139,10 +140,7 @@ class FastPath:
         return message.code, message.headers, received, transport.abort
 
     async def _opened(self, origin: aiohttp.ClientRequest) -> ResponseHandler:
-        """Return an open connection without pending bytes.
-
-        They would be taken for the next answer.
-        """
+        """Return an open connection without pending bytes."""
         try:
             return await self._connector.open(origin, self._timeout)
         except TimeoutError:

@@ -1,7 +1,4 @@
-"""Internal. Encodes the head of a request.
-
-It refuses characters that HTTP does not allow.
-"""
+"""Internal. Encodes the head of a request and refuses forbidden characters."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ def check_line(method: str, url: str) -> None:
 def check_fields(headers: Mapping[str, str]) -> None:
     """Raise ValueError for a header field with a control character.
 
-    It could inject another field.
+    A line break in a value would start another field.
     """
     for name, value in headers.items():
         if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):

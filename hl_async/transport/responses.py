@@ -70,7 +70,8 @@ _BAD_TOKEN: Final = (
     "expired",
     "invalid access token",
 )
-# The database layer refused the document: nothing was stored, although the status is a 5xx.
+# The database layer refused the document: nothing was stored, although the status is a 5xx. It counts as a validation
+# error, or an unsafe call would end with an unknown outcome (docs/api-facts.md#api-validation).
 _VERDICT: Final = re.compile(r"\s*[\w -]{0,60}\bvalidation failed: \S", re.IGNORECASE)
 
 _UNAUTHORISED: Final[tuple[tuple[tuple[str, ...], type[ApiError]], ...]] = (
@@ -116,8 +117,8 @@ def error_from_response(
         operation: The operation's id.
         response: The answer.
         retry_after: The parsed ``Retry-After``, in seconds.
-        located: The request carried the altId that the operation needs. Without it, the API answers 401 "bad token"
-            although the token is good.
+        located: The request carried the altId that the operation needs. Without it, the API answers with the 401 of a
+            bad token although the token is good.
     """
     facts = error_facts(response.body)
     status = response.status
@@ -150,7 +151,7 @@ def token_verdict(error: ApiError) -> TokenVerdict:
     locations leave the token good, and so does any error for a private integration token. A refresh would waste a
     single-use refresh token.
     """
-    # Subclasses are about scopes, kinds of tokens and locations, which a new token would not change.
+    # Subclasses are about scopes, kinds of tokens and locations. A new token would be refused as well.
     if type(error) is not Unauthorized:
         return TokenVerdict.GOOD
     text = " ".join(error.messages).lower()
@@ -165,10 +166,7 @@ def is_token_bad(error: ApiError) -> bool:
 
 
 def error_facts(body: bytes) -> ErrorFacts:
-    """Read messages, code and trace id from an error body of any shape.
-
-    It is JSON, HTML, text or empty.
-    """
+    """Read messages, code and trace id from an error body: JSON, HTML, text or empty."""
     if not body:
         return _NO_FACTS
     try:
@@ -258,9 +256,9 @@ def _trace_header(headers: Mapping[str, str]) -> str | None:
 
 
 def undecodable(error: DecodeError, response: WireResponse | None) -> CallError:
-    """Return the error of an answer that is not the call's result.
+    """Return the error of a 2xx answer that does not decode.
 
-    A document that ends in the middle is an error of the wire: the connection closed early.
+    A document that ends in the middle is an error of the wire, which may be retried: the connection closed early.
     """
     if (
         response is not None

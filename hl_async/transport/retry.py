@@ -52,7 +52,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         base: The n-th pause is random between 0 and ``min(base * 2 ** (n - 1), cap)``.
         cap: Upper limit of a pause.
         max_retry_after: A longer ``Retry-After`` fails the call at once.
-        max_throttles: 429s per call.
+        max_throttles: The 429 of a call at which it fails, counted from 1.
         budget_ratio: Retries that each call adds to the client's budget.
         budget_float: Retries in the budget at the start.
         budget_cap: Most retries that the budget holds.
@@ -86,7 +86,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryBudget:
-    """The retries that the whole client may still make. It uses no clock."""
+    """The retries that the whole client may still make, earned by its calls."""
 
     __slots__ = ("_cap", "_ratio", "balance")
 
@@ -120,6 +120,7 @@ class Verdict(Enum):
     RENEW = "renew"
     """Get another token for later calls, and fail."""
     FAIL = "fail"
+    """Raise the error of the attempt."""
     UNKNOWN = "unknown"
     """Fail, and say that the operation may have been executed."""
 
@@ -146,7 +147,7 @@ def decide(
 ) -> Decision:
     """Decide the step after ``error``. Never raises.
 
-    A retry draws on ``budget``, except after a 429.
+    A retry takes one from ``budget``, except after a 429.
 
     Args:
         error: The failure of the last attempt.
@@ -165,7 +166,7 @@ def decide(
     if isinstance(error, ApiError) and not reauthorised:
         token = token_verdict(error)
         if token is TokenVerdict.UNCERTAIN and replay is Replay.UNSAFE:
-            # It may have been executed, so it is not sent again. Later calls profit from a new token.
+            # The request may have been executed, so it is not sent again. A new token helps later calls only.
             return Decision(Verdict.RENEW, 0.0, "a 401 of an unknown message")
         if token is not TokenVerdict.GOOD:
             return Decision(Verdict.REAUTHORISE, 0.0, "the token was refused")
@@ -176,7 +177,7 @@ def decide(
         return Decision(Verdict.UNKNOWN, 0.0, reason)
     if isinstance(error, WireError) and error.kind in _LASTING:
         return Decision(Verdict.FAIL, 0.0, reason)
-    # The server would send the same document again.
+    # A document that does not decode stays the same at the next attempt.
     if isinstance(error, DecodeError):
         return Decision(Verdict.FAIL, 0.0, reason)
     if attempt >= max_attempts:
@@ -205,14 +206,14 @@ def _throttled(error: RateLimited, throttles: int, policy: RetryPolicy) -> Decis
         return Decision(Verdict.FAIL, 0.0, f"refused by the rate limit {throttles} times")
     if asked > policy.max_retry_after:
         return Decision(Verdict.FAIL, 0.0, f"Retry-After of {asked:.0f} s is too long")
-    # No pause is needed here: the governor has emptied the scope and admits no call before it may.
+    # No pause is needed here: the governor admits no call of the scope before the time in Retry-After has passed.
     return Decision(Verdict.RETRY, 0.0, "rate limit")
 
 
 def _hides_outcome(error: CallError) -> bool:
-    """Return whether the error leaves open if the server executed the request.
+    """Return whether the error does not tell if the server executed the request.
 
-    Other errors are final.
+    Other errors are final. A connection that failed belongs here too; ``decide`` looks at ``sent``.
     """
     if isinstance(error, WireError):
         # A redirect is an answer: the operation was not executed.

@@ -112,7 +112,7 @@ class SessionManager:
         await asyncio.sleep(0)
 
     def check_usable(self) -> None:
-        """Raise a client-state error if the pool cannot be used here. Costs about 0.1 µs."""
+        """Raise a :class:`ClientStateError` if the pool cannot be used here (0.1 µs)."""
         if self._session is None:
             if self._closed:
                 raise ClientClosed("the client is closed; calls belong inside its 'async with' block")
@@ -137,7 +137,7 @@ class SessionManager:
         max_body: int | None = None,
         fresh_connection: bool = False,
     ) -> WireResponse:
-        """Send one request to ``url`` as it stands; see :class:`~hl_async.wire.Wire`."""
+        """Send one request to the encoded ``url``; see :meth:`Wire.attempt`."""
         session, watch, direct = self._session, self._watch, self._direct
         if session is None or watch is None:
             self.check_usable()
@@ -152,7 +152,7 @@ class SessionManager:
             if direct is not None and not (fresh_connection or large) and is_unpatched(session):
                 answer = await direct.exchange(attempt, method, url, headers, body, limit)
             else:
-                # A large body is sent in pieces. A pooled connection may break under it, so it gets a new one.
+                # A large body is sent in pieces. A pooled connection may close during that, so it gets a new one.
                 if fresh_connection or (large and direct is not None):
                     session = self._fresh_session()
                 answer = await self._delegated.exchange(session, attempt, method, url, headers, body, limit)

@@ -44,7 +44,7 @@ class Attempt:
 
 
 class AttemptTimeouts:
-    """Timers that end attempts after ``seconds`` or their own time; all on closing."""
+    """Timers that end attempts after ``seconds``, or after their own time."""
 
     __slots__ = ("_loop", "_running", "_seconds", "_timed", "_timer")
 
@@ -56,7 +56,7 @@ class AttemptTimeouts:
         self._timer: asyncio.Handle | None = None
 
     def begin(self, seconds: float | None = None) -> Attempt:
-        """Start to time the running task."""
+        """Start to time the running task; ``seconds`` replaces the default time."""
         task = asyncio.current_task()
         assert task is not None
         if seconds is not None:

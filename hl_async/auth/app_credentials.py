@@ -1,4 +1,4 @@
-"""Internal. What a client asks of an OAuth app."""
+"""Internal. The credentials of an OAuth app, as one client uses them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class AppCredentials:
     async def reject(self, key: str, sent: str) -> bool:
         """Drop the header ``sent``, which the server refused.
 
-        Return False if another one would fail as well.
+        Return False if a renewed one was refused too, within ``RefreshPolicy.rejection_pause``.
         """
         return self._refresher.reject(key, sent)
 
@@ -61,7 +61,7 @@ class AppCredentials:
     ) -> None:
         """Start to work for a client.
 
-        Raises :class:`ClientStateError` while another one uses the app.
+        Raises :class:`ClientStateError` while another client uses the app.
         """
         if self._refresher.is_open:
             raise ClientStateError("this OAuthApp belongs to another open client; share that client")

@@ -19,9 +19,12 @@ from hl_async.config import base_url
 from hl_async.errors import ConfigurationError, RefreshRejected, StateMismatch
 from hl_async.secret import MaskedText, redact
 
+# Hosts of the consent page: docs/api-facts.md#api-authorize
 CONSENT_HOST: Final = "marketplace.gohighlevel.com"
 WHITE_LABEL_HOST: Final = "marketplace.leadconnectorhq.com"
+
 STATE_LIFE: Final = 600.0
+"""Seconds for which a state is valid."""
 
 DEFAULT_SCOPES: Final = (
     "invoices.readonly",
@@ -43,7 +46,7 @@ _OURS: Final = frozenset(("response_type", "client_id", "redirect_uri", "scope",
 class Consent(NamedTuple):
     """The consent page's URL, and the state to bind to the browser.
 
-    A cookie binds it: HttpOnly, Secure, SameSite=Lax.
+    Set the state as a cookie with HttpOnly, Secure and SameSite=Lax.
     """
 
     url: str
@@ -137,7 +140,11 @@ def authorize_url(
 
 
 def check_redirect(redirect_uri: str | None) -> str:
-    """Return the redirect URI if its form is valid: https, or http on loopback."""
+    """Return the redirect URI if its form is valid: https, or http on loopback.
+
+    Raises:
+        ConfigurationError: It is missing, or its form is not valid.
+    """
     if not redirect_uri:
         raise ConfigurationError("redirect_uri", "is missing; give the one that is registered with the app")
     _address("redirect_uri", redirect_uri.partition("?")[0])
@@ -172,7 +179,8 @@ class ConsentFlow:
     async def begin(self, **options: Unpack[ConsentOptions]) -> Consent:
         """Create a state and the URL that carries it.
 
-        ``options`` are those of :meth:`OAuthApp.authorize_url`.
+        ``options`` are those of :meth:`OAuthApp.authorize_url`. Raises its errors, and :class:`TokenStoreError` if the
+        state cannot be stored.
         """
         # The time in front lets expired states be removed without reading them.
         state = f"{int(self._wall()):x}-{secrets.token_urlsafe(32)}"
@@ -198,6 +206,8 @@ class ConsentFlow:
                 used.
             RefreshRejected: The user declined, or the server refused the code.
             RefreshUnavailable: The server gave no usable answer.
+            TokenStoreError: The store failed. See :meth:`OAuthApp.exchange_code` for a failure after the exchange.
+            InvalidRequest: The return has no code.
         """
         query = _query(returned)
         state = query.get("state", "")
@@ -213,7 +223,7 @@ class ConsentFlow:
         if kept is None:
             raise StateMismatch("the return's state is unknown or was used already; start again")
         known = msgspec.json.decode(kept, type=_State)
-        # The process that began may have a clock that is a minute ahead.
+        # The clock of the process that created the state may be a minute ahead.
         if not 0 <= self._wall() - known.created + 60 <= self._life + 60:
             raise StateMismatch(f"the consent took longer than {self._life:.0f} s; start again")
         # Read after the checks: anyone can forge a return with an error.

@@ -38,7 +38,8 @@ class Credentials(Protocol):
     async def bearer(self, key: str) -> str:
         """Return the header after loading, refreshing or minting it.
 
-        Raises subclasses of :class:`AuthError`.
+        Raises:
+            AuthError: No token could be obtained; subclasses say why.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Internal. OAuth apps: their installation, and valid tokens for each of them."""
+"""Internal. OAuth apps: their installations, and valid tokens for each of them."""
 
 from __future__ import annotations
 
@@ -59,15 +59,16 @@ class OAuthApp:
         async with HighLevel(app) as hl:
             await hl.location(location_id).invoices.list()
 
-    Tokens are renewed in the background from half of their life on: once for all tasks and, through the store, once for
-    all processes. A new pair is durable before it is used. A call without a usable token raises
+    Tokens are renewed in the background from about half of their life on (``RefreshPolicy.refresh_at``). One renewal
+    serves all tasks and, through the store, all processes. A new pair is durable before it is used. A call without a
+    usable token raises
     :class:`TokenMissing`, :class:`GrantLost`, :class:`RefreshRejected`, :class:`RefreshUnavailable` or
     :class:`TokenStoreError`.
 
     Args:
         client_id: The app's client id.
         client_secret: The app's secret.
-        store: Keeps the tokens. The default forgets them at the end of the process.
+        store: Keeps the tokens. The default keeps them in memory, until the process ends.
         redirect_uri: The URI registered with the app, character by character.
         company_id: The agency whose token mints tokens for locations without their own: an id, or a function from a
             location id to one. The default is the only company in the store.
@@ -278,7 +279,22 @@ class OAuthApp:
         return found
 
     async def refresh(self, key: str) -> Installation:
-        """Renew the token of a location or company now, even after a final refusal."""
+        """Renew the token of a location or company now, even after a final refusal.
+
+        Args:
+            key: The id of the location or company.
+
+        Returns:
+            Facts about the installation, with the new expiry.
+
+        Raises:
+            TokenMissing: No token is stored for it.
+            GrantLost: The server refused the refresh token for good.
+            RefreshRejected: The server refused for another reason.
+            RefreshUnavailable: The server gave no usable answer.
+            TokenStoreError: The store failed.
+            NotEntered: No client that uses the app is open.
+        """
         await self._refresher.renew(key)
         found = await self._repository.find(key)
         if found is None:
@@ -288,8 +304,8 @@ class OAuthApp:
     async def forget(self, key: str) -> bool:
         """Remove the tokens of a location or company from the store.
 
-        Return False if none were stored. Use it when a user logs out, and for the UNINSTALL webhook. A company's
-        minted tokens are removed too. No request is made: the API cannot revoke a token.
+        Return False if none were stored. Call it when a user logs out, and for the UNINSTALL webhook. Tokens that were
+        minted from a company's are removed with it. No request is made: the API has no route that revokes a token.
         """
         removed = False
         for kind in (LOCATION, COMPANY):
@@ -335,7 +351,8 @@ class OAuthApp:
     async def aclose(self) -> None:
         """See :meth:`Credentials.aclose`.
 
-        Waits for the refreshes under way, at most twice ``timeout``.
+        Waits for the refreshes under way. Their requests end within twice ``RefreshPolicy.timeout``; writing the new
+        tokens to the store may take longer.
         """
         await self._credentials.aclose()
 
@@ -347,7 +364,7 @@ class OAuthApp:
 
 
 def _company_of(company_id: str) -> CompanyOf:
-    """Return the agency of every location, where there is one agency only."""
+    """Return a function that names the same agency for every location."""
     return lambda key: company_id
 
 

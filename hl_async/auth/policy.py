@@ -18,7 +18,8 @@ from hl_async.errors import ConfigurationError, GrantLost, RefreshRejected, Refr
 
 # A token with a short life must not count as expired from its first second.
 _SKEW_SHARE: Final = 0.1
-# Refusals that a person can end in the app's settings. The refresh token stays good.
+# Refusals whose cause is in the app's settings or the account. The refresh token stays valid.
+# (docs/api-facts.md#api-oauth-errors)
 _OPERATOR_WORDS: Final = ("client credentials", "invalid_client", "not active", "invalid client")
 
 
@@ -27,14 +28,15 @@ class RefreshPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         refresh_at: Part of a token's life after which it is renewed in the background.
-        jitter: Random deviation from ``refresh_at``, as part of the life.
-        skew: Time before its end at which a token counts as expired.
+        jitter: Largest random deviation from ``refresh_at``, as part of the life.
+        skew: Time before its end at which a token counts as expired, at most a tenth of its life.
         attempts: Tries of one renewal while no answer arrives.
-        backoff: First pause between two failed renewals.
-        max_backoff: Longest pause between two failed renewals.
+        backoff: First pause after a failure, doubled by each further one. A pause is random between half of that and
+            all of it.
+        max_backoff: Longest pause after a failure.
         rejection_pause: A token that replaced a refused one and is refused within this time is not renewed again.
             The cause lies elsewhere, and each renewal costs a refresh token.
-        timeout: Limit of one request.
+        timeout: Limit of one request. After this time, a renewal without an answer starts no further try.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -52,7 +54,7 @@ class RefreshPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not 0 < self.refresh_at < 1:
             raise ConfigurationError(
-                "refresh_at", f"{self.refresh_at} is not a share of a life between 0 and 1"
+                "refresh_at", f"{self.refresh_at} is not a part of a life between 0 and 1"
             )
         if not 0 <= self.jitter < min(self.refresh_at, 1 - self.refresh_at):
             raise ConfigurationError("jitter", f"{self.jitter} would put a refresh outside the token's life")
@@ -87,7 +89,9 @@ class RefreshStep(Enum):
     REFRESH = "refresh"
     MINT = "mint"
     LOST = "lost"
+    """The server refused the refresh token for good."""
     STUCK = "stuck"
+    """The token cannot be used, and a refresh token is missing."""
 
 
 def next_step(
@@ -98,7 +102,7 @@ def next_step(
     Args:
         grant: The stored token set.
         policy: The rules for renewal.
-        wall: The epoch time.
+        wall: The epoch time in seconds.
         unwanted: A header that was refused by the server, or is due for renewal. Any other valid header is used,
             even if another process obtained it.
         force: Renew in any case, and try a lost token set once more.
@@ -109,7 +113,7 @@ def next_step(
         return RefreshStep.MINT
     if grant.refresh_token is None:
         return RefreshStep.STUCK
-    # Compared with the token: after a new login, the verdict on the old one means nothing.
+    # Compared by fingerprint: after a new consent, the refusal of the old token means nothing.
     if grant.lost == fingerprint(grant.refresh_token) and not force:
         return RefreshStep.LOST
     return RefreshStep.REFRESH

@@ -1,9 +1,8 @@
-"""Internal. One valid token per location, obtained once for all who need it.
+"""Internal. One valid token per location, shared by all tasks and processes.
 
-These are any number of calls, tasks and processes. The current token lives in memory. The store is read if no token
-is loaded, if it is due for renewal, or if the server refused it. One task per key, owned by the refresher, does
-this work, and callers wait behind ``asyncio.shield``. Cancelling any or all of them never interrupts a refresh
-between the server's rotation and the write of the new pair.
+The current token is in memory. The store is read if no token is loaded, if it is due for renewal, or if the server
+refused it. One task per key does this work. It belongs to the refresher, and callers wait behind ``asyncio.shield``:
+a cancelled caller never interrupts a refresh between the server's rotation and the write of the new pair.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class _Entry:
 
 
 class Refresher:
-    """The tokens of one app, kept valid; a location's come from its ``company_of``."""
+    """Keeps the tokens of one app valid. ``company_of`` returns the minting company."""
 
     def __init__(
         self,
@@ -104,7 +103,7 @@ class Refresher:
         self._closing = False
 
     async def aclose(self) -> None:
-        """Wait for the refreshes under way, so that a rotated pair is stored at the end."""
+        """Wait for the refreshes under way, and store pairs that are not stored yet."""
         self._closing = True
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -124,7 +123,7 @@ class Refresher:
 
     @property
     def server(self) -> TokenEndpoint:
-        """The authorisation server. Outside the client's block: :class:`NotEntered`."""
+        """The authorisation server. Raises :class:`NotEntered` outside the block."""
         if self._server is None:
             raise NotEntered(
                 "this OAuthApp is not in use yet; enter 'async with HighLevel(app) as hl:' first"
@@ -284,7 +283,7 @@ class Refresher:
     async def _obtain(
         self, server: TokenEndpoint, key: str, entry: _Entry, unwanted: str | None, force: bool
     ) -> tuple[TokenSet, bool]:
-        """Return a token set with a header not ``unwanted``, and whether it is renewed."""
+        """Return a token set whose header is not ``unwanted``, and whether it is new."""
         found = await self._repository.find(key)
         step = RefreshStep.MINT if found is None else self._step(found.grant, unwanted, force)
         if found is not None and step is RefreshStep.USE:
@@ -300,7 +299,7 @@ class Refresher:
     async def _refresh(
         self, server: TokenEndpoint, name: str, entry: _Entry, unwanted: str | None, force: bool
     ) -> tuple[TokenSet, bool]:
-        """Use the refresh token under the store's lock, unless another process just did."""
+        """Use the refresh token under the store's lock, unless it is used already."""
         async with self._repository.locked(name):
             for _ in range(_RACES):
                 found = await self._repository.load(name)
@@ -393,7 +392,7 @@ class Refresher:
     async def _ask(self, send: Callable[[], Awaitable[Reply]]) -> tuple[Reply, bool]:
         """Send until the server answers, within ``attempts`` and ``timeout``.
 
-        A quick retry is right for a refresh too: any grace is short (docs/api-facts.md#api-refresh-grace).
+        A used refresh token works again for seconds only, if at all (docs/api-facts.md#api-refresh-grace).
         Returns the reply, and whether an earlier request may have been executed without an answer.
         """
         started = self._monotonic()
@@ -414,7 +413,7 @@ class Refresher:
     async def _keep(
         self, entry: _Entry, name: str, grant: TokenSet, version: int, spent: str
     ) -> tuple[TokenSet, bool]:
-        """Make a new pair durable before its use. A failing store is tried again later."""
+        """Store a new pair before its use, in three tries; later calls try again."""
         entry.unsaved = (name, grant, spent)
         failure: TokenStoreError | None = None
         for attempt in range(1, _SAVES + 1):

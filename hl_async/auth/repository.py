@@ -1,6 +1,6 @@
-"""Internal. Token sets in a store: entry names, blobs, one error type.
+"""Internal. Token sets in a store: names of entries, encoding, compare and swap.
 
-Every failure of a store becomes that type.
+Every failure of a store becomes a :class:`TokenStoreError`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TokenRepository:
         return await self.load(self.name_of(LOCATION, key)) or await self.load(self.name_of(COMPANY, key))
 
     async def save(self, name: str, grant: TokenSet, version: int) -> bool:
-        """Write if the entry is still at ``version``; True means written durably."""
+        """Write durably if the entry is still at ``version``; else return False."""
         data = encode_grant(grant)
         return await self._guarded(grant.key, "written", partial(self._save, name, data, version))
 
@@ -81,14 +81,15 @@ class TokenRepository:
                 return None
             if fingerprint(found.grant.refresh_token) not in (spent, ours):
                 return found.grant
-            # The lock may have been lost. The only valid pair must be stored all the same, so try again.
+            # Another process wrote the same token's entry: the lock was lost. This pair is the only valid one, so it is
+            # written over that entry.
             version = found.version
         raise contended(grant.key)
 
     async def put(self, name: str, grant: TokenSet) -> None:
-        """Overwrite the entry with a token set of a new consent.
+        """Overwrite the entry with the token set of a new consent.
 
-        It is newer than any stored one.
+        A consent is newer than any stored token set.
         """
         data = encode_grant(grant)
         # A refresh that runs at the same time must not win, so the write is repeated until it holds.
@@ -132,7 +133,7 @@ class TokenRepository:
             await self._guarded(key, "unlocked", lambda: lock.__aexit__(None, None, None))
 
     async def remember(self, state: str, data: bytes) -> None:
-        """Store ``data`` under a one-time name."""
+        """Store ``data`` under a one-time name, for one :meth:`recall`."""
         name = self.name_of(_STATE, state)
         if not await self._guarded("", "written", lambda: self._store.save(name, data, 0)):
             raise TokenStoreError("a random name came up twice; is the random source broken?")
@@ -159,7 +160,7 @@ class TokenRepository:
     async def _guarded(self, key: str, verb: str, act: Callable[[], Awaitable[T]]) -> T:
         """Turn every failure of a store into a :class:`TokenStoreError`.
 
-        The error holds no references to the store's objects.
+        Its traceback is dropped: the frames may show tokens.
         """
         try:
             return await act()

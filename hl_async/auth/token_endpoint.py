@@ -52,7 +52,7 @@ class Issued(msgspec.Struct, frozen=True):
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """The server refused, with ``messages``.
+    """The server refused, for the reasons in ``messages``.
 
     ``token_bad`` means that it refused the bearer.
     """
@@ -66,9 +66,10 @@ class Denied(msgspec.Struct, frozen=True):
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
-    """No usable answer.
+    """No usable answer arrived.
 
-    ``sent`` is False when the server provably did not act on the request.
+    ``sent`` is False when the server provably did not act on the request. ``retry_after`` is the pause in seconds that
+    the server asked for.
     """
 
     reason: str
@@ -146,7 +147,7 @@ class TokenEndpoint:
         operation = op.GET_ACCESS_TOKEN
         reply = self._reply(operation, await self._send(operation, "", self._form(fields)))
         secrets = (self._client_secret.masked(), fields.get("code"), fields.get("refresh_token"))
-        # A shorter text would be found inside ordinary words.
+        # A shorter secret could be part of an ordinary word of the message.
         return _without(reply, [secret for secret in secrets if secret and len(secret) >= 8])
 
     def _form(self, fields: dict[str, str | None]) -> MaskedBytes:
@@ -181,7 +182,8 @@ class TokenEndpoint:
             headers[AUTHORIZATION] = bearer
         path = operation.path_v3 if self._version == V3 else operation.path
         try:
-            # A pooled connection may break under the request, and then it is unknown whether the token was used up.
+            # A pooled connection may close under the request. Then it would be unknown whether the refresh token was
+            # used up, so each token request gets a new connection.
             return await self._wire.attempt(
                 operation.method,
                 f"{self._base_url}{path}",

@@ -22,10 +22,10 @@ COMPANY: Final = "Company"
 LOCATION: Final = "Location"
 
 DEFAULT_LIFE: Final = 3600.0
-"""Assumed lifetime in seconds if the server names none. A 401 corrects it."""
+"""Assumed lifetime in seconds if the server names none. If it is too long, a 401 leads to a renewal."""
 
 LONGEST_LIFE: Final = 86_400.0
-"""Longest lifetime accepted, in seconds: the documented one (docs/api-facts.md#api-token-lifetimes)."""
+"""The documented lifetime in seconds (docs/api-facts.md#api-token-lifetimes). It replaces an absurd one."""
 
 _ABSURD: Final = 7 * LONGEST_LIFE
 _FORMAT: Final = 1
@@ -34,7 +34,7 @@ _FORMAT: Final = 1
 class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The tokens of one company or location.
 
-    Times are epoch seconds, ``life`` is a number of seconds.
+    Times are epoch seconds; ``life`` is the access token's lifetime in seconds.
 
     Attributes:
         minted: Made from the company's token. It can be made again and has no refresh token.
@@ -69,11 +69,11 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def expires_at(self) -> float:
-        """End of the token's life in epoch seconds, by the clock that it was obtained by."""
+        """End of the access token's life in epoch seconds."""
         return self.obtained_at + self.life
 
     def remaining(self, wall: float) -> float:
-        """Return the seconds left at ``wall``, at most ``life`` if the clock went back."""
+        """Return the seconds left at ``wall``, in epoch seconds; negative after the end."""
         # a clock that was set back must not lengthen the life of a token
         return self.life - max(wall - self.obtained_at, 0.0)
 
@@ -145,9 +145,9 @@ def fingerprint(secret: Secret | None) -> str:
 
 
 def believed_life(expires_in: object) -> float:
-    """Return a lifetime in seconds for an ``expires_in`` of any type and value.
+    """Return the lifetime in seconds that an ``expires_in`` of any type stands for.
 
-    It may be invalid.
+    An invalid one stands for :data:`DEFAULT_LIFE`, one of more than a week for :data:`LONGEST_LIFE`.
     """
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str | Decimal):
         return DEFAULT_LIFE
@@ -157,7 +157,7 @@ def believed_life(expires_in: object) -> float:
         return DEFAULT_LIFE
     if not math.isfinite(seconds) or seconds <= 0:
         return DEFAULT_LIFE
-    # Such a number is in other units, or a moment, and says nothing about the life.
+    # Such a number has another unit, or is a moment: it says nothing about the life.
     return LONGEST_LIFE if seconds > _ABSURD else seconds
 
 
@@ -174,7 +174,7 @@ def grant_from_answer(answer: TokenGrant, wall: float, previous: TokenSet | None
     """
     access = answer.access_token
     assert access is not None
-    # The answer of a refresh may leave out unchanged facts.
+    # The answer to a refresh may leave out unchanged facts.
     location = answer.location_id or (previous.location_id if previous else None)
     company = answer.company_id or (previous.company_id if previous else None)
     kind = answer.user_type or (previous.kind if previous else None)

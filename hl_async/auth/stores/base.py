@@ -1,7 +1,7 @@
 """Internal. The protocol of token stores.
 
-They keep token sets between calls, processes and restarts. A store keeps small opaque blobs under names and knows
-nothing of OAuth. The refresher builds on two promises: a write compares the version, and a lock holds for every
+They keep token sets between calls, processes and restarts. A store keeps small opaque blobs under names and has no
+code about OAuth. The refresher relies on two promises: a write compares the version, and a lock holds for every
 process that shares the store. ``hl_async.testing.stores.TokenStoreContract`` tests a store of your own.
 """
 
@@ -32,7 +32,7 @@ class TokenStore(Protocol):
     """
 
     async def load(self, name: str) -> Stored | None:
-        """Return the entry as any process's last finished ``save`` left it, or None."""
+        """Return the entry that the last finished ``save`` of any process wrote, or None."""
         ...
 
     async def save(self, name: str, data: bytes, version: int) -> bool:
@@ -60,8 +60,8 @@ class TokenStore(Protocol):
     def locked(self, name: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock of ``name`` against every task and process that shares the store.
 
-        The lock must end with its process, and ``load``, ``save`` and ``delete`` must work inside. It saves requests
-        and refresh tokens. Correctness rests on the comparison in ``save``.
+        The lock must end with its process, and ``load``, ``save`` and ``delete`` must work inside. It spares requests
+        and refresh tokens; the comparison in ``save`` keeps tokens correct.
         """
         ...
 

@@ -1,7 +1,4 @@
-"""Internal. Encryption at rest for any store.
-
-Keys rotate, and entries cannot be swapped.
-"""
+"""Internal. Encryption at rest for any token store."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ Key: TypeAlias = bytes | str | Secret
 
 KeySource: TypeAlias = Sequence[Key] | Callable[[], Sequence[Key] | Awaitable[Sequence[Key]]]
 
-# before each entry: one that was stored in plain has no mark, and is recognized without a key
+# in front of each encrypted entry: one that was stored in plain has no mark, and is recognized without a key
 _MARK: Final = b"fernet:"
 _KEY_BYTES: Final = 32
 
@@ -34,7 +31,7 @@ _KEY_BYTES: Final = 32
 class _Entry(msgspec.Struct, array_like=True):
     """The plaintext of an entry, with the entry's name inside.
 
-    Fernet authenticates no associated data.
+    Fernet authenticates no associated data, so the name has to be part of the plaintext.
     """
 
     name: str

@@ -10,7 +10,7 @@ from hl_async.auth.stores.base import Stored
 
 
 class MemoryStore:
-    """A store for one process, which ends with it: for tests and minted tokens."""
+    """Keeps tokens in memory, for one process: for tests, and for minted tokens."""
 
     __slots__ = ("_entries", "_locks")
 

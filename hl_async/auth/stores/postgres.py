@@ -1,6 +1,6 @@
 """Internal. Tokens in Postgres, shared by the processes of many hosts.
 
-The lock around a refresh is an advisory lock of a session. It ends with the connection, and so with its process; no
+The lock around a refresh is an advisory lock of a session. It ends with the connection, and so with its process. No
 time to live has to be guessed. Locks have connections of their own, so that their holders can always read and write.
 Needs the extra ``postgres`` (asyncpg).
 """
@@ -30,8 +30,8 @@ class PostgresTokenStore:
     an :class:`EncryptedStore`.
 
     Args:
-        database: An address or a :class:`~hl_async.storage.postgres.Database`, which is then not closed with the store.
-        locks: The most connections for locks, which are opened when they are needed.
+        database: An address, or a :class:`~hl_async.storage.postgres.Database`, which stays open when the store closes.
+        locks: The most connections for locks. They are opened when they are needed.
         lock_timeout: Seconds to wait for another process's refresh.
 
     Raises:
@@ -66,7 +66,7 @@ class PostgresTokenStore:
                 "update hl_async.token set version = version + 1, data = $2 where name = $1 and version = $3"
             )
             done = await self._changed(query, name, data, version)
-        # A write that is repeated after a lost connection may find its own first execution.
+        # The database repeats work after a lost connection, so this write may find its own first execution.
         return done or await self.load(name) == Stored(version + 1, data)
 
     async def delete(self, name: str, version: int) -> bool:

@@ -227,7 +227,7 @@ def set_dashes(app: Any, doctree: nodes.document) -> None:
     """Set the dash between an argument and its description, which Sphinx writes as two hyphens."""
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":
-            text.parent.replace(text, nodes.Text(" – "))
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
 
 
 @cache

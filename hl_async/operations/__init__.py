@@ -1,8 +1,8 @@
 """The table of operations: one row per endpoint.
 
-Nothing about an endpoint stands anywhere else. Rows come from the official specifications (42 invoice operations,
-three of OAuth, those of a document's neighbours in ``operations.neighbours``), corrected by facts of the live API
-(docs/api-facts.md). Transport, resources, sandbox, CLI and the contract test read the same rows.
+No other module describes an endpoint. The rows come from the official specifications: 42 operations on invoices,
+three of OAuth, and those in ``operations.neighbours``. Facts of the live API correct them (docs/api-facts.md).
+Transport, resources, sandbox, CLI and the contract test read the same rows.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _SCHEDULE_READ = "invoices/schedule.readonly"
 _FILTERS = ("status", "startAt", "endAt", "search", "paymentMode")
 _PAGE = ("limit", "offset")
 
-# A table is read by rows.
+# A row stays on few lines here, so that rows can be compared; the formatter would give each argument its own line.
 # fmt: off
 
 # --------------------------------------------------------------------------------------------- invoices
@@ -100,7 +100,7 @@ SEND_INVOICE = Operation(
     identity="invoice.id",
 )
 RECORD_PAYMENT = Operation(
-    # A repetition would book the money twice.
+    # Sending it twice would record the payment twice.
     "record-invoice", "POST", "/invoices/{invoiceId}/record-payment", m.PaymentRecorded,
     at="invoices.record_payment", scope=_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.RecordPayment,
     identity="invoice.id",
@@ -117,12 +117,12 @@ GENERATE_INVOICE_NUMBER = Operation(
     at="invoices.generate_number", scope=_READ, alt=Alt.QUERY, replay=Replay.SAFE,
 )
 TOUCH_INVOICE: Operation[None] = Operation(
-    # Declared without the location, and needs it all the same: docs/api-facts.md#api-alt
+    # The specification declares no altId here; the API requires it: docs/api-facts.md#api-alt
     "update-invoice-last-visited-at", "PATCH", "/invoices/stats/last-visited-at", None,
     at="invoices.touch_last_visited", scope=None, alt=Alt.QUERY, replay=Replay.IDEMPOTENT, body=m.InvoiceVisit,
 )
 TEXT2PAY = Operation(
-    # Creates, updates and sends, depending on its body: never repeated. docs/api-facts.md#api-text2pay
+    # It creates, updates or sends, depending on its body, so it is never repeated: docs/api-facts.md#api-text2pay
     "text2pay-invoice", "POST", "/invoices/text2pay", m.Text2PayResult, at="invoices.text2pay",
     scope=_WRITE, alt=Alt.BODY, replay=Replay.UNSAFE, body=m.Text2Pay,
 )
@@ -198,7 +198,7 @@ DELETE_INVOICE_SCHEDULE = Operation(
     at="invoice_schedules.delete", scope=_SCHEDULE_WRITE, alt=Alt.QUERY, replay=Replay.IDEMPOTENT,
 )
 UPDATE_AND_SCHEDULE = Operation(
-    # The specification gives it neither body nor altId; altId is needed at run time: docs/api-facts.md#api-alt
+    # The specification declares neither body nor altId; the API requires altId: docs/api-facts.md#api-alt
     "update-and-schedule-invoice-schedule", "POST", "/invoices/schedule/{scheduleId}/updateAndSchedule",
     m.InvoiceSchedule, at="invoice_schedules.update_and_schedule", scope=_SCHEDULE_WRITE, alt=Alt.QUERY,
     replay=Replay.UNSAFE, body=m.InvoiceScheduleUpdate,
@@ -300,12 +300,12 @@ PREVIEW_ESTIMATE_TEMPLATE = Operation(
 # ------------------------------------------------------------------------------------------------ oauth
 
 GET_ACCESS_TOKEN = Operation(
-    # Refresh tokens are single-use, so a sent token request is never repeated: docs/api-facts.md#api-refresh-grace
+    # Refresh tokens are single-use, so only the refresher sends one again: docs/api-facts.md#api-refresh-grace
     "get-access-token", "POST", "/oauth/token", m.TokenGrant, at="oauth.token",
     authorised=False, scope=None, alt=Alt.NONE, replay=Replay.UNSAFE, form=True,
 )
 GET_LOCATION_TOKEN = Operation(
-    # Minting is repeatable: every call gives another valid token
+    # Safe to repeat: every call returns another valid token
     "get-location-access-token", "POST", "/oauth/locationToken", m.TokenGrant, at="oauth.location_token",
     scope="oauth.write", alt=Alt.NONE, replay=Replay.IDEMPOTENT, form=True, path_v3="/oauth/location-token",
 )
@@ -332,7 +332,7 @@ OPERATIONS: Final[Mapping[str, Operation[Any]]] = MappingProxyType(
         )
     }
 )
-"""Every row by its operationId: invoices and OAuth in the order above, then the neighbours."""
+"""Every row by its operationId: the rows above in their order, then those of ``operations.neighbours``."""
 
 
 @cache
@@ -342,22 +342,22 @@ def _spellings() -> Mapping[str, Operation[Any]]:
 
 
 def find_operation(spelling: str) -> Operation[Any] | None:
-    """Return the row of a name, or None if it is unknown.
+    """Return the row with a name, or None if the name is unknown.
 
-    Names are ``estimates.create``, ``create-new-estimate`` and ``CREATE_ESTIMATE``.
+    A row has three names, such as ``estimates.create``, ``create-new-estimate`` and ``CREATE_ESTIMATE``.
     """
     return _spellings().get(spelling)
 
 
 def operation_named(spelling: str, field: str = "operation") -> Operation[Any]:
-    """Return the row that a person names, in any of its spellings.
+    """Return the row with a name; raise if the name is unknown.
 
     Args:
         spelling: ``estimates.create``, the specification's ``create-new-estimate``, or ``CREATE_ESTIMATE``.
-        field: The argument that held it, for the error.
+        field: The caller's argument that holds the name, for the error.
 
     Raises:
-        InvalidRequest: The operation is unknown; the error names the nearest ones.
+        InvalidRequest: The operation is unknown; the error suggests similar names.
     """
     row = find_operation(spelling)
     if row is not None:

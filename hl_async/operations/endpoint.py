@@ -13,15 +13,18 @@ from hl_async.models.validation import check_text
 
 T = TypeVar("T")
 
-# The API's ids have 24 characters at most. A longer text is a mistake, such as a whole document.
+# The API's ids have at most 24 characters: docs/api-facts.md#api-hosts. A text longer than this limit is a mistake,
+# such as a whole document.
 MAX_ID: Final = 128
 
 
 class Alt(Enum):
-    """The place of the location in a request: docs/api-facts.md#api-alt.
+    """Where a request names the location: docs/api-facts.md#api-alt.
 
-    ``QUERY``, ``BODY`` and ``BOTH`` carry ``altId`` and ``altType``. ``LOCATION_QUERY`` and ``LOCATION_BODY`` carry
-    ``locationId``, ``SNAKE_QUERY`` carries ``location_id``. ``NONE``: the location is in the path, or missing.
+    - ``QUERY``, ``BODY`` and ``BOTH``: as ``altId`` and ``altType``.
+    - ``LOCATION_QUERY`` and ``LOCATION_BODY``: as ``locationId``.
+    - ``SNAKE_QUERY``: as ``location_id`` in the query.
+    - ``NONE``: in the path, or not at all.
     """
 
     QUERY = "query"
@@ -39,9 +42,9 @@ class Replay(Enum):
     SAFE = "safe"
     """No effect: it only reads."""
     IDEMPOTENT = "idempotent"
-    """The same effect as once: it replaces or deletes."""
+    """The same effect as sending it once: it replaces or deletes."""
     UNSAFE = "unsafe"
-    """Twice the effect: it creates, sends or pays. Never repeated after a byte has left."""
+    """Twice the effect: it creates, sends or pays. It is never repeated once a byte was sent."""
 
 
 class Operation(Generic[T]):
@@ -49,21 +52,26 @@ class Operation(Generic[T]):
 
     Attributes:
         name: The specification's operationId.
-        at: The coroutine, such as ``estimates.create``: its ``resource`` and its ``call``.
-        path: A template with one ``{parameter}`` per id.
-        path_v3: The template under version v3.
-        items: The key of the list in a list's envelope.
-        total: The key of the total beside it.
-        query: Filters of the endpoint, in the wire's spelling.
-        form: Whether the body is form-encoded.
-        authorised: Whether a token is sent.
-        identity: Path of the requested id in the answer, such as ``invoice.id``.
-        alt: The place of the location.
-        replay: The effect of a repetition.
-        scope: The scope that a token needs; None if none is declared.
-        body: The struct of the request.
-        response: The struct of the answer.
+        at: The coroutine of a location, such as ``estimates.create``.
+        resource: The part of ``at`` before the dot.
+        call: The part of ``at`` after the dot.
         method: The HTTP method.
+        path: A template with one ``{parameter}`` per id.
+        path_v3: The template under API version v3; equal to ``path`` unless v3 renamed the route.
+        params: The names of the parameters in ``path``.
+        segments: The fixed texts of ``path`` around its parameters.
+        query: The query parameters that the endpoint takes, spelled as on the wire.
+        alt: Where the request names the location.
+        body: The struct of the request; None if it has none of its own.
+        form: Whether the body is form-encoded instead of JSON.
+        authorised: Whether the request carries a token.
+        scope: The OAuth scope that the token needs; None if the specification declares none.
+        replay: The effect of sending the request twice.
+        response: The struct of the answer; None if the answer's body is ignored.
+        items: For lists, the key of the entries in the answer.
+        total: For lists, the key of the number of entries in all pages.
+        identity: The attributes that lead from the answer to its id: ``("invoice", "id")``. Empty if it is not
+            compared with the requested id.
     """
 
     alt: Alt
@@ -131,15 +139,15 @@ class Operation(Generic[T]):
         self.authorised = authorised
         self.identity = tuple(identity.split(".")) if identity else ()
         self.params = tuple(part.partition("}")[0] for part in path.split("{")[1:])
-        # "/a/{x}/b" becomes ("/a/", "/b"), so that expanding is one join around the quoted ids.
+        # "/a/{x}/b" becomes ("/a/", "/b"): every call expands its path, and parsing the template again takes longer.
         self.segments = tuple(part.rpartition("}")[2] for part in path.split("{"))
 
     def decode(self, body: bytes) -> T:
-        """Decode an answer's body. Raises `DecodeError`."""
+        """Return the body of an answer as the struct ``response``. Raises `DecodeError`."""
         decode = self._decode
         if decode is None:
-            # A decoder takes as long to build as twenty rows, and most programs call few operations. A `__getattr__`
-            # that builds it would slow down every look at every attribute.
+            # Built at the first answer: a decoder costs as much as twenty rows, and most programs call few operations.
+            # A `__getattr__` that builds it would slow down every attribute access.
             decode = self._decode = decoder(self.response)
         return decode(body)
 
@@ -147,8 +155,7 @@ class Operation(Generic[T]):
         """Return the path with ``ids`` filled in, each percent-encoded.
 
         Raises:
-            InvalidRequest: An id is empty (the path would be the list's), is ``.`` or ``..``, has control characters,
-                or more than 128 characters. Or their number is wrong.
+            InvalidRequest: The path takes another number of ids, or an id is one that `path_segment` refuses.
         """
         segments = self.segments
         if len(ids) != len(segments) - 1:
@@ -161,9 +168,9 @@ class Operation(Generic[T]):
         return path
 
     def check_identity(self, answer: object, asked: str, body: bytes) -> None:
-        """Refuse a document with another id than the requested one.
+        """Raise if the answer has another id than the requested one.
 
-        Such an answer belongs to another call.
+        Such an answer belongs to another call, for example because a proxy mixed two answers up.
 
         Args:
             answer: The decoded answer.
@@ -176,7 +183,7 @@ class Operation(Generic[T]):
         found: object = answer
         for name in self.identity:
             found = getattr(found, name, None)
-        # An answer without an id proves nothing, and answers may lack fields.
+        # An answer without an id proves nothing, and answers lack fields: docs/api-facts.md#api-answer-fields
         if isinstance(found, str) and found != asked:
             raise WrongDocument(
                 f"the answer is the document {found!r}, not the requested {asked!r}",
@@ -191,40 +198,49 @@ class Operation(Generic[T]):
 def names_no_location(operation: Operation[Any], url: str, body: bytes | None) -> bool:
     """Return whether a request to the invoices service lacks ``altId``.
 
-    The API answers it with a misleading 401. The operations of this table always carry it; a row defined outside
-    may lack it.
+    The API answers such a request with a misleading 401 (docs/api-facts.md#api-alt). Rows of this table always send
+    it; an `Operation` that a user defines may not.
     """
     return operation.path.startswith("/invoices") and "altId=" not in url and b'"altId"' not in (body or b"")
 
 
 def path_segment(field: str, value: str) -> str:
-    """Percent-encode one id, so that it can only be one segment of its path.
+    """Percent-encode an id, so that it stays one segment of its path.
 
-    Raises :class:`InvalidRequest`.
+    Args:
+        field: The name of the id, for the error.
+        value: The id.
+
+    Raises:
+        InvalidRequest: The id is not text, is empty or blank, is ``.`` or ``..`` (encoded or not), has more than 128
+            characters, or holds a control character or a lone surrogate.
     """
     if not isinstance(value, str):
         raise InvalidRequest(field, f"must be a string, got {type(value).__name__}")
-    # The usual id: docs/api-facts.md#api-hosts. The same question asked of text takes five times as long.
+    # The usual id: docs/api-facts.md#api-hosts. `isalnum` is more than twice as fast on bytes as on text.
     if value.isascii() and value.encode().isalnum() and len(value) <= MAX_ID:
         return value
     if not value or value.isspace():
         raise InvalidRequest(field, "is empty; an empty id would address the list instead")
     if len(value) > MAX_ID:
         raise InvalidRequest(field, f"has {len(value)} characters; ids have at most {MAX_ID}")
-    # A proxy may decode %2e%2e and resolve it, which would address another route.
+    # A proxy may decode %2e%2e and resolve it, and the request would reach another route.
     if value in (".", "..") or unquote(value) in (".", ".."):
         raise InvalidRequest(field, "is a relative path segment, not an id")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
         raise InvalidRequest(field, "contains control characters")
     check_text(value, field)
-    # quote() leaves dots and other unreserved characters, and escapes the rest.
+    # quote() keeps ``_.-~`` and escapes every other character that is not a letter or digit.
     return quote(value, safe="")
 
 
 def plain_id(field: str, value: str) -> str:
-    """Validate an id that is used outside of paths too.
+    """Return an id that needs no encoding, for uses outside of paths.
 
-    It has letters, digits and characters that URLs keep.
+    It consists of letters, digits and ``_.-~``.
+
+    Raises:
+        InvalidRequest: The id has another character, or is one that `path_segment` refuses.
     """
     if path_segment(field, value) != value:
         raise InvalidRequest(field, "contains characters that no id has (spaces, slashes, …)")

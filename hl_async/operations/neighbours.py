@@ -1,6 +1,7 @@
-"""Internal. Rows of operations beside documents: contacts, users, products.
+"""Internal. Rows of the operations beside invoices and estimates.
 
-Payments and others are here too. Use them from ``operations``. Facts: docs/api-facts.md#api-contacts and below.
+They concern contacts, locations, users, products, prices, payments and opportunities. Import the rows from
+``hl_async.operations``. Facts: docs/api-facts.md#api-contacts and docs/api-facts.md#api-products.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ _OPPORTUNITIES_WRITE = "opportunities.write"
 
 _PAGE = ("limit", "offset")
 
-# A table is read by rows.
+# A row stays on few lines here, so that rows can be compared; the formatter would give each argument its own line.
 # fmt: off
 
 # --------------------------------------------------------------------------------------------- contacts
 
 FIND_CONTACT = Operation(
-    # The parameter is "number", and an unknown person is a null: docs/api-facts.md#api-contacts
+    # The parameter is "number", and the answer for an unknown person is null: docs/api-facts.md#api-contacts
     "get-duplicate-contact", "GET", "/contacts/search/duplicate", m.ContactAnswer, at="contacts.find",
     scope=_CONTACTS_READ, alt=Alt.LOCATION_QUERY, replay=Replay.SAFE, query=("number", "email"),
 )
 SEARCH_CONTACTS = Operation(
-    # A POST that only reads, so repeating it is safe.
+    # A POST, but it only reads, so repeating it is safe.
     "search-contacts-advanced", "POST", "/contacts/search", m.ContactList, at="contacts.search",
     scope=_CONTACTS_READ, alt=Alt.LOCATION_BODY, replay=Replay.SAFE, body=m.ContactSearch, items="contacts",
 )
@@ -83,7 +84,7 @@ SEARCH_USERS = Operation(
 # ---------------------------------------------------------------------------------- products and prices
 
 LIST_PRODUCTS = Operation(
-    # The specification calls it list-invoices, which is taken
+    # The specification calls it list-invoices, like the list of invoices; names are unique here
     "list-products", "GET", "/products/", m.ProductList, at="products.list",
     scope=_PRODUCTS_READ, alt=Alt.LOCATION_QUERY, replay=Replay.SAFE, items="products",
     query=("search", "collectionIds", "collectionSlug", "expand", "productIds", "storeId", "includedInStore",

@@ -1,1 +1,1 @@
-"""Internal. Databases under token stores, budgets and journals."""
+"""Internal. The databases of token stores, rate budgets, journals and feed cursors."""

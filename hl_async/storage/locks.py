@@ -1,8 +1,8 @@
 """Internal. Locks between processes: one per file, held by the kernel.
 
-They are gone with the process that holds them. `filelock` knows how each system locks a descriptor, Windows among
-them. The descriptor stays ours, so that the file can name its holder. Windows locks the first byte against reading
-too: the name stands behind it.
+The kernel releases a lock when its process ends. `filelock` makes the system call of each platform, Windows included.
+This module keeps the descriptor, to write the holder's process id into the file. Windows also refuses reads of the
+locked first byte, so the id begins at the second.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from pathlib import Path
 from typing import Final
 
 _TRIES: Final = 5
-_PAUSE: Final = 0.05
+_PAUSE: Final = 0.05  # seconds
 
 
 def try_lock(path: Path, *, tries: int = _TRIES) -> int | None:
-    """Lock a file, made with mode 0600 if it is missing.
+    """Lock a file; create it with mode 0600 if it is missing.
+
+    The call may block its thread for the pauses between attempts.
 
     Args:
         path: The file; its folder has to exist.
-        tries: Attempts, 0.05 s apart: :func:`is_locked` of another process holds the lock for an instant.
+        tries: The number of attempts, 0.05 s apart. More than one is needed because :func:`is_locked` in another
+            process takes the lock for a moment.
 
     Returns:
-        The descriptor that holds the lock until :func:`unlock`, or None while another process has it.
+        The descriptor that holds the lock until :func:`unlock`, or None if another process has it.
 
     Raises:
         OSError: The file cannot be opened or locked.
     """
     from filelock import lock_descriptor
 
-    # not inherited: a child process that outlives this one would keep the lock
+    # not inherited: a child process that outlives this one would go on holding the lock
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         for attempt in range(tries):
@@ -49,21 +52,25 @@ def try_lock(path: Path, *, tries: int = _TRIES) -> int | None:
 
 def unlock(descriptor: int | None) -> None:
     """Release a lock; do nothing for None."""
-    # the lock is the kernel's and ends with the descriptor; the file stays, for others may wait for it
+    # Closing releases the kernel's lock. The file stays: if it were deleted, a process that has it open and one that
+    # creates it again would both hold "the" lock.
     if descriptor is not None:
         os.close(descriptor)
 
 
 def name_holder(descriptor: int) -> None:
     """Write this process's id into a locked file, for :func:`holder_of`."""
-    # cut first: the id of an earlier holder may be longer
+    # cut first, because the id of an earlier holder may be longer
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, f"\n{os.getpid()}".encode())
 
 
 def holder_of(path: Path) -> str:
-    """Return the id of the last process that named itself, or an empty text."""
+    """Return the process id that :func:`name_holder` wrote last, or an empty text.
+
+    The process may have ended since.
+    """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -75,7 +82,10 @@ def holder_of(path: Path) -> str:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock now."""
+    """Return whether a process holds the lock now; False if the file cannot be opened.
+
+    The answer may be outdated at once. The check itself takes a free lock for a moment.
+    """
     if not path.exists():
         return False
     try:

@@ -1,8 +1,8 @@
-"""One Postgres database for tokens, budgets, journals and cursors.
+"""One Postgres database for tokens, rate budgets, journals and cursors.
 
-It has connections, tables and repetitions. Every subject in it is a :class:`Tables`: a few tables in the schema
-``hl_async`` with a version of their own. They are made and upgraded at their first use. Needs the extra
-``postgres`` (asyncpg), which only this module imports.
+:class:`Database` pools connections and repeats work after a lost connection. Each store declares its :class:`Tables`
+in the schema ``hl_async``, with a version of their own. The database creates and upgrades them at their first use.
+Needs the extra ``postgres`` (asyncpg), which only this module imports.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from hl_async.secret import Secret
 
 T = TypeVar("T")
 
-# "hl_a"; processes that start at the same time make the tables one after the other
+# The advisory lock of setting up ("hl_a" in ASCII): concurrent `create table if not exists` can fail in Postgres.
 _SETUP_LOCK: Final = 0x686C5F61
+# Seconds between repetitions.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
@@ -30,9 +31,12 @@ create table if not exists hl_async.format (room text primary key, version integ
 
 
 class Tables(NamedTuple):
-    """The tables of one subject.
+    """The tables of one store.
 
-    ``steps[n]`` is the SQL that takes them from version ``n`` to ``n + 1``. ``problem`` is the error of a failure.
+    Attributes:
+        name: The store's name in the table of versions.
+        steps: ``steps[n]`` is the SQL that upgrades the tables from version ``n`` to ``n + 1``.
+        problem: The type of the error that a failure raises.
     """
 
     name: str
@@ -43,14 +47,14 @@ class Tables(NamedTuple):
 class Database:
     """A database, shared by all stores of this process that use it.
 
-    It belongs to one event loop at a time. It opens at its first use, and again after :meth:`aclose`. A lost
-    connection is made again and its work repeated, so all work has to be repeatable.
+    It belongs to one event loop at a time. It opens at its first use, and again after :meth:`aclose`. After a lost
+    connection, the work is repeated on a new one, so all work has to be repeatable.
 
     Args:
         dsn: The address, ``postgresql://…``.
-        connections: The most connections of the pool, which opens them when they are needed.
-        patience: Seconds for which work is repeated after lost connections.
-        statement_timeout: The most seconds of one statement.
+        connections: The largest number of connections in the pool, which opens them on demand.
+        patience: Seconds during which work is repeated after lost connections.
+        statement_timeout: Seconds that one statement may take. A statement that takes longer is not repeated.
 
     Raises:
         ConfigurationError: The extra ``postgres`` is missing, or ``dsn`` is not a ``postgresql://`` address.
@@ -88,7 +92,8 @@ class Database:
             asyncpg.InterfaceError,
             # asyncpg's state machine raises it when a connection ends in the middle of a message
             asyncpg.InternalClientError,
-            # shutting down, crashed, starting up; a fail-over that made this server read-only
+            # the server shuts down, crashed or starts up; a fail-over made it read-only; a deadlock or a conflict of
+            # serializable transactions rolled the work back
             asyncpg.exceptions.OperatorInterventionError,
             asyncpg.exceptions.ReadOnlySQLTransactionError,
             asyncpg.exceptions.TransactionRollbackError,
@@ -113,15 +118,16 @@ class Database:
         """Run work on a connection, and repeat it while connections are lost.
 
         Args:
-            room: The tables that the work needs; they are made or upgraded first.
-            act: The work. It may run more than once.
-            patience: Seconds of repetition; None for those of the database.
+            room: The tables that the work needs; they are created or upgraded first.
+            act: The work. It gets a connection, and may run more than once.
+            patience: Seconds during which the work is repeated; None for the database's own number.
 
         Returns:
             The result of `act`.
 
         Raises:
-            HighLevelError: ``room.problem``: the database stays out of reach, is too slow, or refuses.
+            HighLevelError: An error of the type ``room.problem``: the database cannot be reached, is too slow, or
+                refused a statement, or a later version of this package wrote the tables.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._patience if patience is None else patience)
@@ -141,7 +147,7 @@ class Database:
             except TimeoutError:
                 problem = f"took longer than {self._statement_timeout:g} s"
             except self._lost as error:
-                # the first repetition, without a pause, is for a pooled connection that died unseen
+                # the first repetition comes without a pause: a pooled connection may have died while it was idle
                 if pause and loop.time() + pause > until:
                     problem = f"can't be reached: {_why(error)}"
             except self._driver.PostgresError as error:
@@ -152,9 +158,16 @@ class Database:
         raise room.problem(f"the Postgres database {self.name} {problem}")
 
     async def side_pool(self, room: Tables, size: int) -> Any:
-        """Return a pool of its own for connections that are held for long.
+        """Open a separate pool, for connections that are held for long.
 
-        It is closed with the database.
+        In the common pool they would leave none for `run`. The database closes the new pool with itself.
+
+        Args:
+            room: The tables that are used over it; they are created or upgraded first.
+            size: The largest number of its connections.
+
+        Returns:
+            The asyncpg pool.
         """
         await self.run(room, _nothing)
         pool = await self._new_pool(size)
@@ -162,7 +175,7 @@ class Database:
         return pool
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections; a later use opens new ones."""
         pools = [*self._side_pools, *([] if self._pool is None else [self._pool])]
         self._pool = None
         self._side_pools = []
@@ -190,10 +203,11 @@ class Database:
         return pool
 
     async def _set_up(self, connection: Any, room: Tables) -> None:
-        """Make or upgrade ``room``'s tables, in one transaction, one process at a time."""
+        """Create or upgrade ``room``'s tables, in one transaction, one process at a time."""
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _SETUP_LOCK)
-            # existing tables are not touched: a process that uses them may have fewer rights than their maker
+            # No `if not exists` on existing ones: it needs the right to create, which a process may lack that only
+            # uses the tables.
             if await connection.fetchval("select to_regclass('hl_async.format')") is None:
                 await connection.execute(_FORMAT)
             version = await connection.fetchval(
@@ -223,8 +237,8 @@ class Database:
 
 
 def _why(error: Exception) -> str:
-    """Return the reason of a lost connection in words."""
-    # the driver's own words for these are the name of a class, or empty
+    """Return the reason of a lost connection as text for a message."""
+    # the text of these errors is a number, the name of a class, or empty
     if isinstance(error, socket.gaierror):
         return "its name is unknown"
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
@@ -233,25 +247,28 @@ def _why(error: Exception) -> str:
 
 
 async def _nothing(_: Any) -> None:
-    """Do nothing: the tables are made on the way here."""
+    """Do nothing; `Database.run` creates the tables before it calls this."""
 
 
 def database_of(place: Database | Secret | str) -> tuple[Database, bool]:
-    """Return a database for an address, and whether it was made here.
+    """Return the database of an address, and whether this call created it.
 
-    The caller closes one that was made here.
+    The caller closes a database that this call created. A `Database` is returned unchanged.
     """
     return (place, False) if isinstance(place, Database) else (Database(place), True)
 
 
 def changed_rows(status: str) -> int:
-    """Return how many rows a statement changed or returned, by the driver's words."""
+    """Return the number of rows in asyncpg's status text, such as 3 for ``UPDATE 3``."""
     return int(status.rsplit(" ", 1)[-1])
 
 
 def plain_text(value: Any) -> Any:
-    """Return text as Postgres can hold it: no NUL, no half of a surrogate pair."""
-    # most texts are printable, and that check is the fast one
+    """Return a text that Postgres can store, and any other value unchanged.
+
+    It stores neither NUL, which becomes U+FFFD, nor lone surrogates, which become ``?``.
+    """
+    # most texts are printable, and `isprintable` is faster than encoding
     if isinstance(value, str) and ("\x00" in value or not value.isprintable()):
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     return value

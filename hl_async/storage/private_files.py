@@ -1,8 +1,8 @@
 """Internal. Files and folders that only their owner may read.
 
 They hold tokens, documents, and reports about them. The mode is set when the file is created, never afterwards: a
-file that is readable for a moment can be opened in that moment and read for as long as the other process likes.
-Files and folders that exist keep their mode. Windows has no such modes; there the folder's access list decides.
+process that opens the file before its mode changes can go on reading it. Files and folders that exist keep their
+mode. Windows has no such modes; there the access list of the folder decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def open_private(
     encoding: str | None = None,
     newline: str | None = None,
 ) -> IO[Any]:
-    """Open a file like `open`, and create a missing one with mode 0600.
+    """Return an open file, as `open` does; create a missing one with mode 0600.
 
     Args:
         path: The file; its folder has to exist.
@@ -41,7 +41,7 @@ def open_private(
 def create_private(path: str | os.PathLike[str]) -> None:
     """Create an empty file with mode 0600 unless `path` exists.
 
-    It is for a library that opens it by name.
+    Call it before a library opens the file by its name, as sqlite3 does.
     """
     os.close(_open(os.fspath(path), os.O_RDWR | os.O_CREAT))
 
@@ -49,7 +49,7 @@ def create_private(path: str | os.PathLike[str]) -> None:
 def make_private_folder(path: str | os.PathLike[str]) -> None:
     """Create a folder and its missing parents, each with mode 0700.
 
-    `Path.mkdir(parents=True)` gives the mode to the last folder only; the parents get the umask's.
+    `Path.mkdir(parents=True)` would give the mode to the last folder only, and the umask's mode to its parents.
     """
     folder = Path(path).absolute()
     for part in (*reversed(folder.parents), folder):

@@ -1,7 +1,7 @@
-"""Internal. SQL statements in files of their own.
+"""Internal. SQL statements that are read from ``.sql`` files.
 
-Each is under a comment that names it: ``-- name: known_items``. Values are named too, as in ``where location =
-:location``. Other whole-line comments are for readers and are dropped.
+A comment above each statement gives it a name: ``-- name: known_items``. Parameters have names too, as in ``where
+location = :location``. Other comments on lines of their own are dropped.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any, Final
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n?", re.MULTILINE)
-# the second colon of a cast, as in ``::float8``, does not begin a name
+# the lookbehind skips casts: the second colon of ``::float8`` does not begin a parameter
 _VALUE: Final = re.compile(r"(?<!:):([a-z_]+)")
 
 
 class Queries:
-    """The statements of one file, as SQLite takes them.
+    """The statements of one file, with named parameters, as SQLite takes them.
 
     Args:
-        module: ``__name__`` of a module beside the file.
-        file: Its name.
+        module: ``__name__`` of a module in the folder of the file.
+        file: The name of the file.
 
     Raises:
         ValueError: The file names a statement twice, or holds text before the first name.
@@ -30,7 +30,7 @@ class Queries:
     __slots__ = ("_texts",)
 
     def __init__(self, module: str, file: str) -> None:
-        # through the package's loader: the package may lie in an archive
+        # through the package's loader, because the package may be a zip archive
         data = pkgutil.get_data(module.rpartition(".")[0], file)
         start, *parts = _NAME.split((data or b"").decode())
         names = parts[::2]
@@ -49,7 +49,7 @@ class Queries:
 
 
 class NumberedQueries(Queries):
-    """The statements of one file with numbered values, as Postgres takes them."""
+    """The statements of one file, with numbered parameters, as Postgres takes them."""
 
     __slots__ = ("_orders",)
 
@@ -63,5 +63,8 @@ class NumberedQueries(Queries):
             self._orders[name] = order
 
     def bind(self, name: str, /, **values: Any) -> tuple[Any, ...]:
-        """Return a statement and its values in order, without those that it does not use."""
+        """Return a statement, followed by the values of its parameters ``$1``, ``$2``, ….
+
+        Values that the statement does not use are left out.
+        """
         return (self._texts[name], *(values[value] for value in self._orders[name]))

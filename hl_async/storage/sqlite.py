@@ -1,8 +1,8 @@
 """Internal. A SQLite file and the thread that works on it.
 
-There is one way to open, one way to write, one way to fail. Token stores, journals and the cursors of change feeds
-differ in their tables only. Each file has a thread of its own, so the event loop never waits for a disk. Jobs that
-wait at the same time share one transaction and one sync.
+Token stores, journals and the cursors of change feeds open files, write and report failures in the same way. They
+differ in their tables and in their :class:`SqliteRules`. Each file has a thread of its own, so the event loop never
+waits for a disk. Jobs that are queued at the same time share one transaction and one fsync.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ from hl_async.errors import HighLevelError
 T = TypeVar("T")
 
 BUSY_TIMEOUT: Final = 10.0
-"""Seconds that a statement waits for a lock of another program."""
+"""Seconds that a statement waits for another program to release its lock."""
 
 _LARGEST_BATCH: Final = 2000
-"""The most jobs of one transaction."""
+"""The largest number of jobs in one transaction."""
 
 
 class Access(Enum):
-    """How a job uses the file; the value is the verb of its failure."""
+    """How a job uses the file. The value completes "could not be …" in an error."""
 
     READ = "read"
     WRITE = "written"
     OUTSIDE = "flushed"
-    """The job runs outside a transaction."""
+    """The job runs outside a transaction, as a checkpoint has to."""
 
 
 class SqliteTrouble(Enum):
-    """Kinds of failures that ask for different remedies."""
+    """The kinds of failures that have different remedies.
+
+    The value completes "it …" in an error.
+    """
 
     LOCKED = f"has been locked by another program for {BUSY_TIMEOUT:.0f} s"
     READ_ONLY = "is read-only"
@@ -71,14 +74,16 @@ class SqliteRules:
     """How one kind of file is opened, and how its failures read.
 
     Attributes:
-        noun: The name of the file's kind in messages.
-        problem: The error of a failure; takes the message alone.
-        damaged: The error of a damaged file; None for `problem`.
-        advice: Advice that differs from the usual one, by trouble.
-        is_wal: Readers go on while another process writes, and the file has a ``-wal`` beside it.
-        overwrites: Deleted content is overwritten in the file.
-        reopens: A failure, and closing, make the next job open the file again. Otherwise the first failed write ends
-            all writing, so that later writes do not stand behind a gap, and closing is final.
+        noun: The kind of file, for messages, such as "the journal".
+        problem: The type of the error that a failure raises. Its only argument is the message.
+        damaged: The type of the error for a damaged file; None for `problem`.
+        advice: Advice that replaces the usual one, by kind of failure.
+        is_wal: Whether the file uses write-ahead logging: others can read while one process writes, and a ``-wal``
+            file lies beside it.
+        overwrites: Whether SQLite overwrites deleted content with zeros.
+        reopens: Whether the next job opens the file again after a failure and after closing. If not, closing is
+            final, and the first failed write ends all writing: a later write must not be stored when an earlier one
+            is missing.
     """
 
     noun: str
@@ -90,7 +95,13 @@ class SqliteRules:
     reopens: bool = True
 
     def failure(self, path: Path, verb: str, error: Exception) -> HighLevelError:
-        """Return the error for a failed job; errors of this package stay as they are."""
+        """Return the error for a failed job; an error of this package is returned unchanged.
+
+        Args:
+            path: The file.
+            verb: Completes "could not be …".
+            error: The exception that the job raised.
+        """
         if isinstance(error, HighLevelError):
             return error
         kind = self.problem
@@ -105,7 +116,7 @@ class SqliteRules:
         return kind(f"{self.noun} {path} could not be {verb}: it {words}")
 
     def explain(self, error: sqlite3.Error) -> str:
-        """Return what a failure of SQLite means, and what to do about it."""
+        """Return the meaning of a failure and the advice for it, as text that follows "it"."""
         trouble = trouble_of(error)
         words = f"{trouble.value}: {error}" if trouble is SqliteTrouble.OTHER else trouble.value
         return f"{words}; {self.advice.get(trouble, _ADVICE[trouble])}"
@@ -113,18 +124,19 @@ class SqliteRules:
 
 def trouble_of(error: sqlite3.Error) -> SqliteTrouble:
     """Return the kind of a failure."""
-    # the low byte is the primary code, the others say more about it
+    # an extended code keeps the primary one in its low byte
     return _BY_CODE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, SqliteTrouble.OTHER)
 
 
 class SqliteFile:
-    """A file and its thread. It opens with the first job.
+    """A file and its thread. The first job opens it.
 
     Args:
         path: The file.
         rules: The rules of its kind.
-        prepare: Called in the thread before the file is opened, to make it or to refuse it.
-        check: Called with the new connection, to make, upgrade or refuse its tables.
+        prepare: Called in the thread before the file is opened. It creates the file, or raises to refuse it.
+        check: Called in the thread with the new connection. It creates or upgrades the tables, or raises to refuse
+            them.
     """
 
     __slots__ = ("_check", "_failed", "_mutex", "_prepare", "_worker", "is_closed", "path", "rules")
@@ -145,25 +157,35 @@ class SqliteFile:
         self._worker: _Worker | None = None
         self._failed = ""
         self.is_closed: bool = False
-        """Whether no job opens the file any more."""
+        """Whether the file was closed for good: a further job raises."""
 
     async def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a job that only reads."""
+        """Run a job that only reads, in the file's thread, and return its result.
+
+        Raises:
+            HighLevelError: The file could not be opened or read; see `SqliteRules.problem`.
+        """
         return await self._queue(job, Access.READ)
 
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a job in a transaction, and return its result once it is on disk."""
+        """Run a job in a transaction, and return its result once it is on disk.
+
+        A cancelled caller does not stop the job.
+
+        Raises:
+            HighLevelError: Nothing was written; see `SqliteRules.problem`.
+        """
         return await self._queue(job, Access.WRITE)
 
     async def checkpoint(self) -> None:
-        """Move the content of the ``-wal`` into the file, and empty it."""
+        """Move the content of the ``-wal`` file into the database, and empty it."""
         statement = "pragma wal_checkpoint(truncate)"
         await self._queue(lambda db: db.execute(statement).fetchone(), Access.OUTSIDE)
 
     def submit(self, act: Callable[[], T]) -> Future[T]:
-        """Call a function without the connection in the file's thread.
+        """Call a function in the file's thread, after the queued jobs.
 
-        It runs behind the jobs that wait.
+        The function does not get the connection.
         """
         with self._mutex:
             return self._running().threads.submit(act)
@@ -174,7 +196,7 @@ class SqliteFile:
         return bool(self._failed)
 
     async def aclose(self) -> None:
-        """Finish the jobs that wait, close the file and end the thread."""
+        """Finish the queued jobs, close the file and end the thread."""
         with self._mutex:
             worker, self._worker = self._worker, None
             self.is_closed = not self.rules.reopens
@@ -193,7 +215,7 @@ class SqliteFile:
             if not worker.is_draining:
                 worker.is_draining = True
                 worker.threads.submit(self._drain, worker)
-        # A queued job is executed in any case: a caller that is cancelled must not undo a write.
+        # A queued job runs even if its caller is cancelled: it may share a transaction with the jobs of others.
         return await asyncio.shield(future)
 
     def _running(self) -> _Worker:
@@ -207,6 +229,7 @@ class SqliteFile:
 
     def _drain(self, worker: _Worker) -> None:
         while batch := self._next_batch(worker):
+            # a checkpoint cannot run inside a transaction, so it follows the transaction of its batch
             for outside in (False, True):
                 if jobs := [job for job in batch if (job.access is Access.OUTSIDE) is outside]:
                     self._commit(worker, jobs)
@@ -218,9 +241,9 @@ class SqliteFile:
         return batch
 
     def _commit(self, worker: _Worker, jobs: Sequence[_Job]) -> None:
-        """Run all jobs in one transaction; when it fails, none of them happened."""
+        """Run the jobs in one transaction; if one of them fails, none is stored."""
         if self._failed:
-            # these were queued before the failure was known, and must not be written behind the gap
+            # These were queued before the failure was known. An earlier write is missing, so they must not be stored.
             refused = [job for job in jobs if job.access is not Access.READ]
             _answer(refused, [], self.rules.problem(self._failed))
             jobs = [job for job in jobs if job.access is Access.READ]
@@ -240,8 +263,9 @@ class SqliteFile:
             results.extend(job.work(connection) for job in jobs)
             if connection.in_transaction:
                 connection.execute("commit")
-        except Exception as error:  # noqa: BLE001 - every waiting job has to hear of it
+        except Exception as error:  # noqa: BLE001 - every waiting job gets the error
             problem = self.rules.failure(self.path, verb, error)
+            # a file that reopens gets a new connection for the next job, which may find the trouble gone
             worker.undo(is_final=self.rules.reopens)
             if not self.rules.reopens and isinstance(error, sqlite3.Error) and Access.WRITE in accesses:
                 self._failed = str(problem)
@@ -251,11 +275,11 @@ class SqliteFile:
         self._prepare(self.path)
         connection = connect(self.path)
         try:
-            # before anything is written: it holds for this connection from here on
+            # before the first write, because it applies to later writes of this connection only
             if self.rules.overwrites:
                 connection.execute("pragma secure_delete = on")
             self._check(connection, self.path)
-            # after the check: a file of another program keeps its mode
+            # after the check, because the journal mode is stored in the file, and another program's stays unchanged
             if self.rules.is_wal:
                 connection.execute("pragma journal_mode = wal")
         except BaseException:
@@ -280,14 +304,14 @@ class _Worker:
     __slots__ = ("connection", "is_draining", "jobs", "threads")
 
     def __init__(self, name: str) -> None:
-        # an executor finishes its jobs before the interpreter exits; a daemon thread would drop them
+        # the interpreter waits for an executor's jobs before it exits; it would stop a daemon thread amid a write
         self.threads = ThreadPoolExecutor(1, thread_name_prefix=f"hl_async-{name}")
         self.connection: sqlite3.Connection | None = None
         self.jobs: deque[_Job] = deque()
         self.is_draining = False
 
     def undo(self, *, is_final: bool) -> None:
-        """Roll back, and close the connection if it is not to be used again."""
+        """Roll the transaction back, and close the connection if `is_final`."""
         if self.connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("rollback")
@@ -302,7 +326,8 @@ class _Worker:
 
 
 def _answer(jobs: Sequence[_Job], results: Sequence[Any], problem: HighLevelError | None) -> None:
-    """Give each loop the results of its jobs."""
+    """Pass the results, or the error, to the event loops that wait for them."""
+    # one wake-up per loop, not per job: waking a loop writes to a socket
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for number, job in enumerate(jobs):
         by_loop.setdefault(job.loop, []).append((job.future, None if problem else results[number]))
@@ -318,7 +343,7 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
         if problem is None:
             future.set_result(result)
         else:
-            # each waiter gets an error of its own: raising one adds frames to it
+            # each waiter gets a copy: raising an exception appends to its traceback
             future.set_exception(type(problem)(str(problem)))
 
 
@@ -326,23 +351,24 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a file for durable writes; the caller, not the driver, makes transactions."""
+    """Return a connection with durable writes; the caller begins and ends transactions."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
+        # a commit returns after the fsync, so that it survives a power failure
         connection.execute("pragma synchronous = full")
-    except BaseException:  # the first statement shows that a file is not a database
+    except BaseException:  # SQLite opens any file; the first statement fails if it is not a database
         connection.close()
         raise
     return connection
 
 
 def peek(path: Path, query: str) -> list[tuple[Any, ...]]:
-    """Read rows of a file that another process may use.
+    """Return the rows of a query, from a file that another process may be using.
 
-    They are empty if it is not a readable database.
+    The list is empty if the file is not a readable database.
     """
     try:
-        # as a URI, so that a name may contain any character
+        # Read-only, so that it never creates or changes the file. That needs a URI, in which the name is escaped.
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
@@ -359,22 +385,23 @@ def apply_steps(
     *,
     application: int = 0,
 ) -> None:
-    """Make the tables of a new file, or bring those of an older version up to date.
+    """Create the tables of a new file, or upgrade those of an older version.
 
     Args:
         connection: The file, outside a transaction.
-        path: Its name for messages.
-        steps: Step ``n`` takes the tables from version ``n`` to ``n + 1``.
-        problem: The error to raise.
-        application: The mark of the file's kind in its header.
+        path: The name of the file, for messages.
+        steps: Step ``n`` upgrades the tables from version ``n`` to ``n + 1``.
+        problem: The type of the error to raise.
+        application: SQLite's ``application_id`` for this kind of file; 0 sets none.
 
     Raises:
-        HighLevelError: `problem`: another program, or a later version, wrote the file.
+        HighLevelError: An error of the type `problem`: another program, or a later version of this package, wrote
+            the file.
     """
     if version_of(connection) == len(steps):
         return
     connection.execute("begin immediate")
-    version = version_of(connection)  # another process may have made the tables in the meantime
+    version = version_of(connection)  # read again under the lock: another process may have created the tables
     if version > len(steps):
         raise problem(f"{path} was written by a later version of hl_async; upgrade it")
     if version == 0 and table_count(connection):
@@ -389,19 +416,22 @@ def apply_steps(
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of the tables; 0 for a file without any."""
+    """Return the version of the tables; 0 for a file without tables."""
     (version,) = connection.execute("pragma user_version").fetchone()
     return int(version)
 
 
 def table_count(connection: sqlite3.Connection) -> int:
-    """Return the number of tables and indexes."""
+    """Return the number of tables, indexes, views and triggers."""
     (number,) = connection.execute("select count(*) from sqlite_master").fetchone()
     return int(number)
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script: `executescript` would commit the transaction that surrounds it."""
+    """Yield the statements of a script.
+
+    `executescript` would commit the surrounding transaction.
+    """
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -1,4 +1,7 @@
-"""Every struct of the package: strict requests, tolerant answers, Decimal money."""
+"""Every struct of requests and answers, and the arithmetic of amounts.
+
+Requests are checked strictly when they are built. Answers are decoded tolerantly. Amounts are Decimal.
+"""
 
 from __future__ import annotations
 

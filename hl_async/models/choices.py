@@ -1,8 +1,8 @@
-"""Internal. Words the API knows, as types.
+"""Internal. The enumerations of the API, as types.
 
-Type checkers see the values the specification lists. At run time an answer may hold any text, because the API adds
-values without notice; a request is checked against the list where the API refuses everything else
-(docs/api-facts.md#api-enums).
+Type checkers see the values that the specification lists. At run time an answer may hold any text, because the API
+adds values without notice (docs/api-facts.md#api-enums). A field of a request is checked against the list only if the
+API refuses every other value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     PaymentMode: TypeAlias = Literal["cash", "card", "cheque", "bank_transfer", "other"]
     SendAction: TypeAlias = Literal["sms_and_email", "send_manually", "email", "sms"]
     Text2PayAction: TypeAlias = Literal["draft", "send"]
-    # for neighbours of documents, the server has the last word
+    # These belong to contacts, products and opportunities: the client takes any text, and the API decides.
     OpportunityState: TypeAlias = Literal["open", "won", "lost", "abandoned"]
     PriceType: TypeAlias = Literal["one_time", "recurring"]
     ProductType: TypeAlias = Literal["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"]

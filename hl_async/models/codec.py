@@ -1,6 +1,6 @@
-"""Internal. Decodes bytes to structs, with a tolerant second pass.
+"""Internal. The JSON codec: structs to request bodies, answers to structs.
 
-It encodes bodies once per call.
+A body is encoded once per call. An answer that the first, exact pass refuses gets a second, tolerant one.
 """
 
 from __future__ import annotations
@@ -26,37 +26,38 @@ T = TypeVar("T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=plain_form)
 _exact: Final = msgspec.json.Decoder(float_hook=Decimal)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|[\t\n\r]")
-# ValueError covers text that is not UTF-8, and moments after the year 9999.
+# ValueError covers text that is not UTF-8, and date-times after the year 9999.
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError)
 _BOM: Final = b"\xef\xbb\xbf"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-# Matches both halves of a surrogate pair, half of one (the group), or any other escape.
+# Matches a whole surrogate pair, a lone surrogate (the group), or any other escape.
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
 
 def encode(value: Any) -> bytes:
-    """Encode as JSON, with Decimals as numbers (docs/api-facts.md#api-money)."""
+    """Return a value as JSON, Decimals as numbers (docs/api-facts.md#api-money)."""
     return _encoder.encode(value)
 
 
 def alt_prefix(location_id: str) -> bytes:
-    """Return the start of a JSON object naming the location, without a closing brace."""
+    """Return the start of a JSON object that names the location, without closing it."""
     return _encoder.encode({"altId": location_id, "altType": "location"})[:-1]
 
 
 def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix: bytes) -> bytes:
-    """Encode a request body once, with ``prefix`` in front of its members.
+    """Return a request body as JSON, with ``prefix`` in front of its members.
 
-    See :func:`alt_prefix`.
+    The prefix saves a copy of the body with the location in it.
 
     Args:
-        body: A struct, a mapping in the wire's spelling, or the text of a JSON object as bytes.
-        prefix: The start of the object, or empty.
+        body: A struct, a mapping in the wire's spelling, or the text of a JSON object as bytes. None is an empty
+            object.
+        prefix: The start of the object, from :func:`alt_prefix`, or empty.
 
     Raises:
-        InvalidRequest: The body has another type, or a value that JSON cannot represent.
+        InvalidRequest: The body has another type, or holds a value that JSON cannot represent.
     """
     if body is None:
         return prefix + b"}" if prefix else b"{}"
@@ -65,7 +66,7 @@ def encode_body(body: msgspec.Struct | Mapping[str, Any] | bytes | None, prefix:
     except InvalidRequest:
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        # The body was valid when it was built, but a list or mapping inside it was changed since.
+        # The body was valid when it was built, but the caller has changed a list or mapping inside it since.
         raise InvalidRequest("body", f"has a value that JSON cannot represent: {error}") from None
     return _joined(prefix, text) if prefix else text
 
@@ -76,8 +77,8 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
         # The usual case, without a copy.
         if extra is UNSET:
             return _encoder.encode(body)
-        check_mapping(extra, "extra")  # checked again, because the mapping may have been changed since
-        # Encoded apart, because the struct's encoder would nest the extra keys under the name extra.
+        check_mapping(extra, "extra")  # checked again: the caller may have changed the mapping since
+        # Encoded separately, because the struct's encoder would nest the keys under the name "extra".
         bare = copy.copy(body)
         msgspec.structs.force_setattr(bare, "extra", UNSET)
         known = _encoder.encode(bare)
@@ -94,12 +95,12 @@ def _text_of(body: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
 
 
 def decoder(response: type[T] | None) -> Callable[[bytes], T]:
-    """Return a decoder for ``response``.
+    """Return a function that decodes a body as ``response``.
 
-    For None, the decoder accepts any body and returns None. Well-formed answers take one exact pass. Others are
-    decoded again tolerantly: numbers as text and the reverse, raw control characters and half characters inside
-    strings, broken timestamps as None. Amounts are never guessed. The decoder raises :class:`DecodeError` with the
-    path inside the document.
+    For None it accepts any body and returns None. Well-formed answers take one exact pass. Other answers get a second
+    pass, which accepts numbers as text and the reverse, and raw control characters and lone surrogates inside
+    strings. It reads an optional field of a wrong type, such as a malformed timestamp, as None. It never guesses
+    amounts. The function raises :class:`DecodeError` with the path inside the document.
     """
     if response is None:
         return lambda body: None  # type: ignore[return-value]
@@ -127,9 +128,9 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Decode an answer of unknown shape as a JSON object, with numbers as Decimal.
+    """Return an answer of unknown shape as a dictionary, with fractions as Decimal.
 
-    It is as tolerant of text as :func:`decoder`. Raises :class:`DecodeError`.
+    It repairs the text as :func:`decoder` does. Raises :class:`DecodeError`.
     """
     try:
         document = _document(body)
@@ -142,7 +143,10 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:
-    """Return the documents under ``name`` in a list's answer, like `json_object`."""
+    """Return the documents under ``name`` in the answer of a list, as dictionaries.
+
+    The list is empty if the key is missing. Raises :class:`DecodeError`.
+    """
     page = json_object(body).get(name or "") or []
     if isinstance(page, list) and all(isinstance(one, dict) for one in page):
         return page
@@ -150,10 +154,10 @@ def json_page(body: bytes, name: str | None) -> list[dict[str, Any]]:
 
 
 def _document(body: bytes) -> Any:
-    """Decode JSON, repairing its text if needed.
+    """Decode JSON, and repair its text if that fails.
 
-    Repairs are: a byte order mark, raw control characters inside strings (docs/api-facts.md#api-error-bodies), and the
-    escape of half a character, which JavaScript writes for text that was cut inside an emoji.
+    It drops a byte order mark and replaces raw control characters (docs/api-facts.md#api-error-bodies). It replaces
+    escapes of lone surrogates, which JavaScript writes for text that was cut inside an emoji.
     """
     try:
         return _exact.decode(body)
@@ -169,9 +173,18 @@ def _whole_characters(escape: re.Match[bytes]) -> bytes:
 
 
 def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
-    """Run the tolerant second pass.
+    """Decode an answer tolerantly, after the exact pass has failed.
 
-    Raises :class:`DecodeError` with the text of the last failure.
+    Args:
+        response: The struct to decode.
+        body: The answer's body.
+        failure: The failure of the exact pass.
+
+    Returns:
+        The struct.
+
+    Raises:
+        DecodeError: This pass fails too. The text is that of its failure, or of `failure` for an empty body.
     """
     try:
         document = _document(body)
@@ -180,11 +193,11 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
             document = reshape(document)
         return msgspec.convert(_coerce(document, _shape(response)), response, strict=False)  # type: ignore[arg-type]
     except (*_BROKEN, AttributeError) as error:
-        # Of an empty body, the first error says more: there is nothing to repair.
+        # For an empty body the first error is the clearer one, because there was nothing to repair.
         failure = error if body else failure
     message, _, path = str(failure).partition(" - at `")
     path = path.rstrip("`") or "$"
-    # The structs' own checks know the field, the decoder knows only the path of the struct.
+    # A check in a struct knows the field; the decoder knows only the path to the struct.
     if isinstance(failure.__cause__, InvalidRequest):
         path = f"{path}.{failure.__cause__.field}"
     raise DecodeError(
@@ -199,17 +212,17 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
 
 @cache
 def _shape(kind: Any) -> inspect.Type:
-    """Return the structure of a type.
+    """Return msgspec's description of a type.
 
-    It is cached, because the inspection takes longer than decoding a page.
+    It is cached, because describing a type takes longer than decoding a page.
     """
     return inspect.type_info(kind)
 
 
 def _coerce(value: Any, kind: inspect.Type) -> Any:
-    """Adapt ``value`` to ``kind`` if nothing is lost.
+    """Return ``value`` converted to ``kind`` if the conversion loses nothing.
 
-    Other values stay unchanged, and ``convert`` refuses them.
+    Other values are returned unchanged; ``convert`` refuses them later.
     """
     if isinstance(kind, inspect.UnionType):
         return _fit_union(value, kind)
@@ -218,7 +231,8 @@ def _coerce(value: Any, kind: inspect.Type) -> Any:
     if isinstance(kind, inspect.ListType) and isinstance(value, list):
         item = kind.item_type
         if isinstance(item, inspect.DecimalType):
-            # Percentages of tips: an entry that is not a number is dropped, so that the answer still decodes.
+            # Only tips have lists of numbers: docs/api-facts.md#api-open-shapes. An entry that is not a number is
+            # dropped, so that the answer still decodes.
             return [number for entry in value if (number := _percentage(entry)) is not None]
         if isinstance(item, inspect.StructType):
             return [_fit_entry(entry, item) for entry in value]
@@ -231,7 +245,7 @@ def _coerce(value: Any, kind: inspect.Type) -> Any:
 def _fit_entry(value: Any, kind: inspect.StructType) -> Any:
     """Convert one document of a page.
 
-    Most need no adaptation, and trying that first is ten times as fast.
+    Most documents fit as they are, and trying that first is ten times as fast.
     """
     try:
         return msgspec.convert(value, kind.cls, strict=False)
@@ -250,7 +264,7 @@ def _fit_struct(value: Any, kind: inspect.StructType) -> Any:
             continue
         fitting = _coerce(entry, field.type)
         if fitting is None and not _allows_none(field.type) and not field.required:
-            continue  # null for a field with a default gives the default
+            continue  # null for a field that has a default and takes no None: the default applies
         fitted[name] = fitting
     return fitted
 
@@ -268,7 +282,7 @@ def _fit_union(value: Any, kind: inspect.UnionType) -> Any:
         return value
     if any(isinstance(member, inspect.StrType) for member in kinds):
         return _number_text(value) if isinstance(value, int | float | Decimal) else value
-    # An optional part of a wrong type becomes None, unless it is an amount: a lost amount would be a wrong one.
+    # An optional field of a wrong type becomes None. An amount does not: the caller would take None for "no amount".
     numeric = any(isinstance(member, inspect.DecimalType) for member in kinds)
     return value if numeric or not _allows_none(kind) else None
 
@@ -325,7 +339,7 @@ def _number_text(value: float | Decimal) -> Any:
         return "true" if value else "false"
     number = Decimal(str(value))
     if not is_sound(number):
-        return value  # as text it may have a million digits
+        return value  # written out, 1e1000000 would have a million digits
     return format(number.to_integral_value() if number == number.to_integral_value() else number, "f")
 
 

@@ -24,21 +24,21 @@ _NO_DISCOUNT: Final[Any] = ZERO
 
 
 class Address(Part):
-    """``country_code`` is ISO 3166 alpha-2 in settings, free text elsewhere."""
+    """A postal address; the form of ``country_code`` varies."""
 
     address_line1: str | None = None
     address_line2: str | None = None
     city: str | None = None
     state: str | None = None
-    # Two letters in the settings, USA in examples elsewhere: docs/api-facts.md#api-addresses
+    # ISO 3166 alpha-2 in the settings, USA in examples elsewhere: docs/api-facts.md#api-addresses
     country_code: str | None = None
     postal_code: str | None = None
 
 
 class BusinessDetails(Part):
-    """The issuer of the document.
+    """The issuer of a document.
 
-    ``address`` may be read as text; it is sent as an object.
+    ``address`` may be text in answers. Requests send an :class:`Address`.
     """
 
     logo_url: str | None = None
@@ -51,9 +51,9 @@ class BusinessDetails(Part):
 
     @classmethod
     def of(cls, location: LocationDetails) -> BusinessDetails:
-        """Return the business details and logo of a location from ``shop.details()``.
+        """Return the issuer for documents of a location, from ``shop.details()``.
 
-        The location's business goes before the location's own fields.
+        A field of the location's business wins over the location's field of the same name.
         """
         business = location.business
         found = {
@@ -76,7 +76,7 @@ class BusinessDetails(Part):
         )
 
     def for_request(self) -> BusinessDetails:
-        """Return a copy the API accepts: an address as an object, custom values as text."""
+        """Return the details for a request: address as object, custom values as text."""
         # Requests take an object, webhooks and examples show text: docs/api-facts.md#api-addresses
         address, values = self.address, self.custom_values
         if isinstance(address, str):
@@ -91,7 +91,7 @@ class BusinessDetails(Part):
 def declared_values(values: list[Any]) -> list[Any]:
     """Return custom values as text for requests: docs/api-facts.md#api-custom-fields.
 
-    Answers hold objects with a name, a key and a value; the value goes back.
+    Answers hold objects with a name, a key and a value. A request sends the value.
     """
     texts = (one.get("value") if isinstance(one, dict) else one for one in values)
     return [text if isinstance(text, str) else str(text) for text in texts if text is not None]
@@ -104,7 +104,7 @@ class AdditionalEmail(Part):
 
 
 class Contact(Part):
-    """The customer as answers hold them. ``custom_fields`` are objects or text."""
+    """The customer of a document in an answer."""
 
     id: str | None = None
     name: str | None = None
@@ -117,7 +117,7 @@ class Contact(Part):
     custom_fields: list[Any] | None = None
 
     def for_request(self) -> ContactDetails:
-        """Return the contact as a request needs it: the phone number without separators."""
+        """Return the contact for a request: phone number without separators."""
         address = Address(address_line1=self.address) if isinstance(self.address, str) else self.address
         phone = self.phone_no
         # Answers hold separators that the API refuses in requests: docs/api-facts.md#api-contact
@@ -138,8 +138,8 @@ class Contact(Part):
 class ContactDetails(Request, frozen=True):
     """The customer of a new document; `id` is the contact's id.
 
-    `phone_no` (in E.164 form, ``+12145596993``) and `email` may be left out of estimates. The specification wants
-    both on invoices, so there they are sent empty (docs/api-facts.md#api-contact).
+    `phone_no` is in E.164 form, such as ``+12145596993``. Estimates may omit it and `email`. The specification
+    requires both on invoices, so the client sends empty text for a missing one (docs/api-facts.md#api-contact).
     """
 
     id: str
@@ -152,12 +152,12 @@ class ContactDetails(Request, frozen=True):
     custom_fields: list[Any] | UnsetType = UNSET
 
 
-# Not a Part: the API requires value and type, so that defaults must be sent too. docs/api-facts.md#api-round-trip
+# Not a Part, because a Part omits defaults: the API requires value and type. docs/api-facts.md#api-required-fields
 class Discount(msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, repr_omit_defaults=True):
     """A discount on the whole document.
 
-    ``value`` is in percent, or an amount with type "fixed". ``valid_on_product_ids`` is a list; one example of the
-    API holds the text of a list instead.
+    ``value`` is in percent. With type "fixed" it is an amount in major units of the document's currency.
+    ``valid_on_product_ids`` is a list; in one example of the API it is text that holds a list.
     """
 
     value: NullableAmount = _NO_DISCOUNT
@@ -165,7 +165,7 @@ class Discount(msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, re
     valid_on_product_ids: list[str] | str | UnsetType | None = UNSET
 
     def for_request(self) -> Discount:
-        """Return a copy that the API accepts: nothing null, product ids as a list."""
+        """Return the discount for a request: no field is null, product ids are a list."""
         ids = self.valid_on_product_ids
         return Discount(
             value=ZERO if self.value is None else self.value,
@@ -179,7 +179,7 @@ _SEPARATORS: Final = re.compile(r"[\s().-]+")
 
 
 class SentTo(Part):
-    """The receivers of a document: addresses by field, phone numbers in E.164 form."""
+    """The recipients of a document: e-mail addresses, phone numbers in E.164 form."""
 
     email: list[str] | None = None
     email_cc: list[str] | None = None
@@ -188,7 +188,7 @@ class SentTo(Part):
 
 
 class Attachment(Part):
-    """A file; ``size`` in bytes."""
+    """A file of a document; ``size`` in bytes."""
 
     id: str | None = None
     name: str | None = None
@@ -198,9 +198,9 @@ class Attachment(Part):
 
 
 class TipsConfiguration(Part):
-    """Settings of tips. ``tips_percentage`` is in percent.
+    """The tips that a customer can choose; ``tips_percentage`` in percent.
 
-    The API declares text and shows numbers; both are read as numbers. Invalid entries of an answer are left out.
+    Entries of an answer may be text or numbers. Both are read as numbers, and an entry that is neither is dropped.
     """
 
     # Declared as text, shown as numbers: docs/api-facts.md#api-open-shapes
@@ -209,9 +209,9 @@ class TipsConfiguration(Part):
 
 
 class LateFeesFrequency(Part):
-    """The frequency of a late fee.
+    """How often a late fee is added: every ``interval_count`` units of ``interval``.
 
-    It is added every ``interval_count`` minute, hour, day, week, month, or one_time.
+    ``interval`` is minute, hour, day, week or month; one_time adds the fee once.
     """
 
     interval_count: NullableAmount = NOTHING
@@ -219,14 +219,14 @@ class LateFeesFrequency(Part):
 
 
 class LateFeesGrace(Part):
-    """Days (``interval`` "day") before the first late fee."""
+    """The time before the first late fee, in days: ``interval`` is "day"."""
 
     interval_count: NullableAmount = NOTHING
     interval: str | None = None
 
 
 class LateFeesMaximum(Part):
-    """The limit of late fees; ``type`` is "fixed"."""
+    """The largest sum of late fees: ``value`` in major units, ``type`` "fixed"."""
 
     type: str | None = None
     value: NullableAmount = NOTHING
@@ -236,7 +236,7 @@ class LateFeesMaximum(Part):
 
 
 class LateFeesConfiguration(Part):
-    """Late fees: ``value`` in percent, or an amount with type "fixed"."""
+    """Late fees: ``value`` in percent, or in major units with type "fixed"."""
 
     enable: bool | None = None
     value: NullableAmount = NOTHING
@@ -250,7 +250,7 @@ class LateFeesConfiguration(Part):
 
 
 class StripePaymentMethod(Part):
-    """Stripe's choices for the customer."""
+    """The payment methods that Stripe offers the customer."""
 
     enable_bank_debit_only: bool | None = None
 
@@ -274,9 +274,9 @@ class PaidCharge(Part):
 
 
 class Charge(Part):
-    """A processing fee; `charge` is a percentage or an amount, which is disputed.
+    """A processing fee.
 
-    See docs/api-facts.md#api-open-shapes.
+    It is disputed whether `charge` is a percentage or an amount (docs/api-facts.md#api-open-shapes).
     """
 
     id: str | None = field(name="_id", default=None)
@@ -290,9 +290,9 @@ class Charge(Part):
 
 
 class MiscellaneousCharges(Part):
-    """Processing fees; `charges` holds `Charge` objects.
+    """The processing fees of a document; `charges` holds `Charge` objects.
 
-    An entry of an answer with other keys stays a mapping.
+    An entry of an answer with keys that `Charge` lacks stays a mapping.
     """
 
     charges: list[Any] | None = None
@@ -307,7 +307,8 @@ class MiscellaneousCharges(Part):
 class RecurrenceRule(Part):
     """The rule of a recurring invoice.
 
-    It takes dates, and text like 2026-12-31; it holds text. Times are ``HH:mm:ss``.
+    `start_date` and `end_date` accept dates and text like 2026-12-31, and are stored as text. `start_time` and
+    `end_time` are text like ``HH:mm:ss``.
     """
 
     interval_type: str | None = None
@@ -326,7 +327,7 @@ class RecurrenceRule(Part):
     end_type: str | None = None
 
     def __post_init__(self) -> None:
-        """Hold dates as the text that the API wants, and whole numbers as Decimal.
+        """Store dates as text, in the API's form, and whole numbers as Decimal.
 
         Raises:
             InvalidRequest: A date is a datetime, whose day depends on a time zone.
@@ -344,28 +345,28 @@ class RecurrenceRule(Part):
 
 
 class ScheduleOptions(Part):
-    """Once at ``execute_at``, or by a recurrence rule."""
+    """When a document is created: once at ``execute_at``, or by a recurrence rule."""
 
     execute_at: str | None = None
     rrule: RecurrenceRule | None = None
 
 
-# Not a Part: the settings are required for one-off estimates as well. docs/api-facts.md#api-frequency-settings
+# Not a Part, which omits defaults: one-off estimates need `enabled`. docs/api-facts.md#api-frequency-settings
 class FrequencySettings(
     msgspec.Struct, Plain, kw_only=True, rename="camel", gc=False, repr_omit_defaults=True
 ):
-    """Whether the document recurs. The API requires it for every document."""
+    """Whether an estimate recurs; the API requires it for one-off estimates too."""
 
     enabled: bool | None = False
     schedule: ScheduleOptions | UnsetType | None = UNSET
 
     def for_request(self) -> FrequencySettings:
-        """Return a copy with the parts that the specification requires."""
+        """Return the settings in the form of a request: `schedule` is always present."""
         return FrequencySettings(enabled=bool(self.enabled), schedule=self.schedule or ScheduleOptions())
 
 
 class AutoInvoicing(Part):
-    """Whether an accepted estimate becomes an invoice by itself."""
+    """Whether the API turns an accepted estimate into an invoice."""
 
     enabled: bool | None = None
     direct_payments: bool | None = None
@@ -387,9 +388,9 @@ class Card(Part):
 
 # No renaming: these keys alone are snake case on the wire. docs/api-facts.md#api-field-names
 class BankAccount(msgspec.Struct, Plain, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A bank account of any of the four debit schemes.
+    """A bank account of one of the four debit schemes.
 
-    It is the only part with snake_case on the wire.
+    Its keys are in snake_case on the wire, unlike those of all other parts.
     """
 
     bank_name: str | None = None
@@ -430,7 +431,7 @@ class TotalSummary(Part):
 
 
 class Deleted(Answer):
-    """The answer to a deletion that returns no document."""
+    """The answer to deleting an invoice template or a schedule."""
 
     # Estimates and invoices answer their document instead: docs/api-facts.md#api-delete-answer
     success: bool | None = None

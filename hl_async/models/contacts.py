@@ -36,7 +36,7 @@ class CustomFieldValue(Answer):
 
 
 class ContactBody(Request, frozen=True):
-    """Fields of new contacts and of changes."""
+    """The fields that new contacts and changes have in common."""
 
     first_name: str | UnsetType = UNSET
     last_name: str | UnsetType = UNSET
@@ -64,7 +64,7 @@ class ContactBody(Request, frozen=True):
 class ContactDraft(ContactBody, frozen=True):
     """A new contact. The client adds the location.
 
-    ``phone`` is in E.164 form. ``tags`` become the contact's tags. The API refuses unknown keys
+    ``phone`` is in E.164 form. The API refuses keys in ``extra`` that it does not declare
     (docs/api-facts.md#api-contacts).
     """
 
@@ -76,15 +76,18 @@ class ContactDraft(ContactBody, frozen=True):
 class ContactUpdate(ContactBody, frozen=True):
     """Changes of a contact. Fields left out keep their values.
 
-    ``tags`` and ``email`` replace the present ones.
+    ``tags`` replaces the whole list, ``email`` the first address.
     """
 
 
 class ContactUpsert(ContactDraft, frozen=True):
-    """The body of an upsert. It needs an e-mail or phone, by which the API matches.
+    """Body of ``contacts.upsert``; the API matches by ``email`` or ``phone``.
 
     ``tags`` replaces the list of an existing contact (docs/api-facts.md#api-contacts). The specification's
-    ``createNewIfDuplicateAllowed`` is missing on purpose: a repetition would create another contact.
+    ``createNewIfDuplicateAllowed`` is missing on purpose: with it, a retry would create another contact.
+
+    Raises:
+        InvalidRequest: Both ``email`` and ``phone`` are missing, or ``extra`` has ``createNewIfDuplicateAllowed``.
     """
 
     def __post_init__(self) -> None:
@@ -107,7 +110,7 @@ class TagsChange(Request, frozen=True):
 class ContactFilter(Request, frozen=True):
     """A condition of a search.
 
-    ``operator`` is eq, not_eq, contains, exists, range and others.
+    ``operator`` is eq, not_eq, contains, exists, range or another one that the API knows.
     """
 
     field: NonEmptyStr
@@ -116,14 +119,17 @@ class ContactFilter(Request, frozen=True):
 
 
 class ContactSort(Request, frozen=True):
-    """An order of a search; ``direction`` is asc or desc."""
+    """A sort order of a search; ``direction`` is asc or desc."""
 
     field: NonEmptyStr
     direction: SortDirection = "asc"
 
 
 class ContactSearch(Request, frozen=True):
-    """Body of a contact search; ``search_after`` goes beyond 10,000 contacts."""
+    """Body of a contact search.
+
+    ``page_limit`` is at most 500. ``search_after`` continues after a contact, also beyond 10,000 of them.
+    """
 
     page_limit: int
     page: int | UnsetType = UNSET
@@ -180,15 +186,18 @@ class ContactRecord(Answer):
 
     @property
     def full_name(self) -> str:
-        """The name, or first and last name together if the API gives none."""
+        """The name, or first and last name if the API left the name out."""
         return self.name or " ".join(part for part in (self.first_name, self.last_name) if part)
 
     def for_document(self) -> ContactDetails:
-        """Return this contact as the customer of a new estimate or invoice."""
+        """Return this contact as the customer of a new estimate or invoice.
+
+        A contact without a name is named by its company, e-mail or phone number.
+        """
         return ContactDetails(
             id=self.id,
             name=self.full_name or self.company_name or self.email or self.phone or "-",
-            # Empty text, because the invoice routes refused documents without: docs/api-facts.md#api-contact
+            # Empty instead of missing: invoice routes refused documents without them. docs/api-facts.md#api-contact
             phone_no=self.phone or "",
             email=self.email or "",
             company_name=UNSET if self.company_name is None else self.company_name,
@@ -202,8 +211,9 @@ class EnsuredContact(msgspec.Struct, Plain, frozen=True, kw_only=True, repr_omit
         contact: The contact.
         created: Whether this call created it.
         matched_by: external_id, email or phone; "duplicate" if the API refused a duplicate; empty for a new contact.
-        filled: Fields that were written.
-        kept: Fields with another value in the contact, and that value.
+        filled: Fields that this call wrote.
+        kept: Fields in which the contact differs from the call's values, with the contact's values. They were not
+            changed.
     """
 
     contact: ContactRecord
@@ -224,7 +234,7 @@ class ContactAnswer(Answer):
 
 
 class ContactDeleted(Answer):
-    """The answer to the deletion of a contact."""
+    """The answer to deleting a contact."""
 
     # The wire misspells the key.
     succeeded: bool | None = field(name="succeded", default=None)

@@ -1,10 +1,11 @@
-"""Internal. Calendar days of a location, read from the instants in answers.
+"""Internal. Calendar days of a location, read from the date-times in answers.
 
-Answers give a day by its bounds in the location's time zone, written in UTC: an issue date is a local midnight, an
-expiry or due date the last local millisecond of a day (docs/api-facts.md#api-dates). The day follows from the zone,
-or without one from the time of day: midnight at UTC-6 is 06:00 in UTC. Two times of day have two readings, one on
-each side of the date line: 10:00 is midnight at UTC-10 and at UTC+14, 11:00 at UTC-11 and at UTC+13. Such a day is
-unknown until a zone is known; it is never guessed.
+Answers state a day by one of its ends in the location's time zone, written in UTC. An issue date is the first local
+moment of the day, an expiry or due date its last local millisecond (docs/api-facts.md#api-dates). A known time zone
+gives the day. Without one, the time of day reveals the offset: midnight at UTC-6 is 06:00 in UTC.
+
+Two times of day have two readings, one on each side of the date line. 10:00 is midnight at UTC-10 and at UTC+14,
+11:00 at UTC-11 and at UTC+13. Such a day stays unknown until the zone is known. It is never guessed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from hl_async.errors import InvalidRequest
 
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
+# Seconds: offsets of land are multiples of a quarter of an hour, so a local midnight falls on one in UTC.
 _QUARTER: Final = 15 * 60
 _TICK: Final = timedelta(milliseconds=1)
 _OFFSET: Final = re.compile(r"([+-])(\d\d):([0-5]\d)")
 
-# Minutes east of UTC that clocks on land show, summer time included
+# The offsets from UTC that are in use on land, in minutes to the east, summer time included.
 _MINUTES: Final = (
     -660, -600, -570, -540, -480, -420, -360, -300, -240, -210, -180, -150, -120, -60, 0,
     60, 120, 180, 210, 240, 270, 300, 330, 345, 360, 390, 420, 480, 525, 540, 570, 600, 630, 660, 720, 765, 780,
@@ -39,10 +41,10 @@ _EAST: Final = timedelta(hours=14)
 
 
 def check_zone(name: str) -> None:
-    """Check a time zone: an IANA name, or an offset such as ``-06:00``.
+    """Raise unless `name` is an IANA time zone, or an offset such as ``-06:00``.
 
     Raises:
-        InvalidRequest: The zone is unknown.
+        InvalidRequest: The zone is unknown, or the offset is above 14 hours.
     """
     if not isinstance(name, str) or _zone(name) is None:
         raise InvalidRequest(
@@ -52,7 +54,7 @@ def check_zone(name: str) -> None:
 
 
 def is_zone(name: str) -> bool:
-    """Return whether `name` is a known time zone."""
+    """Return whether `name` is an IANA time zone, or an offset such as ``-06:00``."""
     return _zone(name) is not None
 
 
@@ -61,7 +63,7 @@ def _zone(name: str) -> tzinfo | None:
     if fixed := _OFFSET.fullmatch(name):
         offset = timedelta(hours=int(fixed[2]), minutes=int(fixed[3]))
         return timezone(-offset if fixed[1] == "-" else offset) if offset <= _EAST else None
-    from zoneinfo import ZoneInfo  # most clients use no zone, and save the import
+    from zoneinfo import ZoneInfo  # imported here, because most clients never name a zone
 
     try:
         return ZoneInfo(name)
@@ -70,11 +72,11 @@ def _zone(name: str) -> tzinfo | None:
 
 
 def instant_of(text: str | None) -> datetime | None:
-    """Return the moment in a date-time of the API; None for any other text.
+    """Return the date-time in a text of the API; None for any other text.
 
-    A plain day is not a moment.
+    A date-time without a zone counts as UTC. A date without a time gives None.
     """
-    # A plain day has no zone, so it stays a day and is not turned into midnight in UTC.
+    # A date has no zone: as midnight in UTC it would become the day before for a location in the west.
     if not text or len(text) <= len("2026-01-01"):
         return None
     try:
@@ -86,11 +88,12 @@ def instant_of(text: str | None) -> datetime | None:
 
 @lru_cache(maxsize=4096)
 def day_of(text: str | None, other: str | None = None, timezone: str | None = None) -> date | None:
-    """Return the location's calendar day that a date of an answer stands for.
+    """Return the location's calendar day that a date of an answer means.
 
     Args:
         text: The date as the API wrote it.
-        other: The document's other date. Its offset, at most an hour away, helps to read `text`.
+        other: The document's other date. The offsets of the two differ by at most an hour of summer time, so it can
+            decide between two readings of `text`.
         timezone: The location's time zone, if it is known; see `check_zone`.
 
     Returns:
@@ -105,7 +108,7 @@ def day_of(text: str | None, other: str | None = None, timezone: str | None = No
     try:
         return _local_day(moment, instant_of(other), known)
     except (OverflowError, ValueError):
-        return None  # the first and the last day of the calendar have no neighbours
+        return None  # a conversion left the years 1 to 9999
 
 
 def _plain(text: str) -> date | None:
@@ -131,7 +134,7 @@ def _local_day(moment: datetime, other: datetime | None, known: tzinfo | None) -
         return None if len(offsets) > 1 else day - _DAY if ends else day
     if known is not None:
         return utc.astimezone(known).date()
-    # A moment inside a day. Only the document's other date can reveal the offset.
+    # Neither the start nor the end of a day. Only the document's other date can reveal the offset.
     neighbour = _day_start(other.astimezone(UTC)) if other is not None else None
     around = _offsets(neighbour[0], None, None) if neighbour is not None else ()
     days = {(utc + offset).date() for offset in around}
@@ -139,11 +142,11 @@ def _local_day(moment: datetime, other: datetime | None, known: tzinfo | None) -
 
 
 def _day_start(utc: datetime) -> tuple[datetime, bool] | None:
-    """Return the midnight that `utc` is, or ends a day before, and which of the two.
+    """Return the midnight that `utc` marks, and whether `utc` ends the day before it.
 
-    None if it is neither.
+    A day starts at midnight and ends a millisecond or a second before it. None if `utc` is neither.
     """
-    # The end of a day was measured with .999 milliseconds. A whole second before midnight is read as well.
+    # The measured ends of days are .999 of a second; whole seconds are accepted too. docs/api-facts.md#api-dates
     for ends, edge in ((False, utc), (True, utc + _TICK), (True, utc + timedelta(seconds=1))):
         edge = edge.replace(microsecond=edge.microsecond // 1000 * 1000)
         if not edge.microsecond and (edge.minute * 60 + edge.second) % _QUARTER == 0:
@@ -152,12 +155,16 @@ def _day_start(utc: datetime) -> tuple[datetime, bool] | None:
 
 
 def _offsets(edge: datetime, other: datetime | None, known: tzinfo | None) -> tuple[timedelta, ...]:
-    """Return the offsets at which `edge` is a midnight, narrowed by the known facts."""
+    """Return the offsets from UTC at which `edge` is midnight.
+
+    The other date of the document, or a known zone, excludes offsets if there are several.
+    """
     offsets = _BY_TIME.get(edge.hour * 3600 + edge.minute * 60, ())
     if len(offsets) < 2:
         return offsets
     if known is not None:
-        # The zone's rules changed since. The location is still on the same side of the date line.
+        # The zone's rules have changed since the API wrote the date, else the day would be known by now. The location
+        # is still on the same side of the date line.
         near = known.utcoffset(edge.astimezone(known).replace(tzinfo=None)) or timedelta()
         return (min(offsets, key=lambda offset: abs(offset - near)),)
     neighbour = _day_start(other.astimezone(UTC)) if other is not None else None
@@ -171,7 +178,7 @@ def _offsets(edge: datetime, other: datetime | None, known: tzinfo | None) -> tu
 def _bounds_a_day(local: datetime, utc: datetime, known: tzinfo) -> bool:
     """Return whether a moment is the first or the last one of a local day.
 
-    A day may begin at 01:00.
+    The neighbouring moments decide, not the clock: where summer time starts at midnight, the day begins at 01:00.
     """
     step = timedelta(seconds=1)
     day = local.date()
@@ -179,7 +186,10 @@ def _bounds_a_day(local: datetime, utc: datetime, known: tzinfo) -> bool:
 
 
 def readings(text: str) -> str:
-    """Return the offsets an answer's date may have; an empty text for one reading."""
+    """Return the readings of an ambiguous date, such as ``UTC-10 or UTC+14``.
+
+    The text is empty if the date has one reading or none.
+    """
     moment = instant_of(text)
     start = _day_start(moment.astimezone(UTC)) if moment is not None else None
     offsets = _offsets(start[0], None, None) if start is not None else ()
@@ -189,9 +199,14 @@ def readings(text: str) -> str:
 
 
 def offset_of(day: date, text: str | None) -> str | None:
-    """Return the offset at which a date of an answer is the `day` that was sent.
+    """Return the offset from UTC, such as ``+13:00``, at which `text` means `day`.
 
-    It looks like ``+13:00``.
+    Args:
+        day: The day that a request sent.
+        text: The same date in the answer.
+
+    Returns:
+        The offset, or None if `text` is neither the start nor the end of a day, or no offset of land fits.
     """
     moment = instant_of(text)
     bound = _day_start(moment.astimezone(UTC)) if moment is not None else None
@@ -207,9 +222,9 @@ def offset_of(day: date, text: str | None) -> str | None:
 
 
 def today(timezone: str | None, now: datetime) -> date:
-    """Return the location's today.
+    """Return the current day at the location.
 
-    Without a time zone, it is the latest day that has begun everywhere.
+    Without a time zone, it is the latest day that has begun everywhere on earth.
     """
     known = _zone(timezone) if timezone else None
     # The API refuses an issue date in the future at the location: docs/api-facts.md#api-issue-date
@@ -217,10 +232,10 @@ def today(timezone: str | None, now: datetime) -> date:
 
 
 def latest_today(timezone: str | None, now: datetime) -> date:
-    """Return the location's today.
+    """Return the current day at the location.
 
-    Without a time zone, it is the latest day that has begun anywhere.
+    Without a time zone, it is the latest day that has begun anywhere on earth.
     """
     known = _zone(timezone) if timezone else None
-    # A check that knew only UTC would refuse days that have begun in the east.
+    # Today in UTC would be too early: a check against it would refuse days that have begun in the east.
     return now.astimezone(known).date() if known is not None else (now + _EAST).astimezone(UTC).date()

@@ -34,14 +34,14 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request, UserId
 
 
 class EstimateSend(Request, frozen=True):
-    """The sending of an estimate.
+    """Body of ``estimates.send``.
 
-    ``action`` is sms_and_email, send_manually, email or sms. ``user_id`` is a user of the location, in whose name
-    it goes; it cannot be derived from the token.
+    ``action`` is sms_and_email, send_manually, email or sms. ``user_id`` is the user of the location who appears as
+    the sender. The client cannot derive it from the token.
     """
 
     action: SendAction
-    # The API cannot derive the sender from a token: docs/api-facts.md#api-sender
+    # Required, and not derivable from a token: docs/api-facts.md#api-sender
     user_id: UserId
     live_mode: bool = True
     sent_from: SenderConfiguration | UnsetType = UNSET
@@ -53,7 +53,7 @@ class EstimateSend(Request, frozen=True):
 
 
 class EstimateBody(Request, frozen=True):
-    """Fields of estimates and of their templates."""
+    """The fields that estimates and their templates have in common."""
 
     # Fields without a default are those that the live validator requires: docs/api-facts.md#api-required-fields
     name: NonEmptyStr
@@ -78,10 +78,10 @@ class EstimateBody(Request, frozen=True):
 class EstimateDraft(EstimateBody, kw_only=True, frozen=True):
     """A new estimate.
 
-    `name` and `title` have at most 40 characters (docs/api-facts.md#api-names-40). When the estimate is sent, a
-    missing title is taken from the name, and a missing issue date is the location's today
-    (docs/api-facts.md#api-required-fields). `meta` is the caller's and comes back with the estimate. `extra` holds
-    undeclared keys in the wire's spelling, at the caller's own risk.
+    `name` and `title` have at most 40 characters (docs/api-facts.md#api-names-40). Before the request is sent, the
+    client completes it: a missing title is the name, a missing issue date is the current day at the location
+    (docs/api-facts.md#api-required-fields). `meta` holds data of the caller, which the API returns with the estimate.
+    `extra` holds undeclared keys in the wire's spelling, at the caller's own risk.
     """
 
     if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class EstimateUpdate(EstimateDraft, frozen=True):
 
 
 class EstimateDraftChanges(TypedDict, total=False):
-    """Fields of a new estimate beside its expiry date, for `template.to_estimate()`."""
+    """Fields of a new estimate except its expiry date, for `template.to_estimate()`."""
 
     name: str
     currency: str
@@ -149,7 +149,10 @@ class EstimateChanges(EstimateDraftChanges, total=False):
 
 
 class InvoiceFromEstimate(Request, frozen=True):
-    """``version`` ("v1", "v2") is not the API's version; its meaning is undocumented."""
+    """Body of ``estimates.create_invoice``.
+
+    ``version`` is "v1" or "v2", without relation to the version of the API. Its meaning is undocumented.
+    """
 
     mark_as_invoiced: bool
     # The difference of the two values is unknown: docs/api-facts.md#api-estimate-to-invoice
@@ -171,10 +174,10 @@ class EstimateConfiguration(Answer):
 class Estimate(Located):
     """An estimate as the API answers it.
 
-    `status` reads the wire's ``estimateStatus``; only the customer's page changes it. `issue_date` and `expiry_date`
-    are calendar days of the location. The texts they come from stay in `issue_date_text` and `expiry_date_text`, the
-    moments in `issue_instant` and `expiry_instant` (docs/api-facts.md#api-dates). `estimate_action_history` holds
-    local times without a zone: don't read them as UTC.
+    `status` is ``estimateStatus`` on the wire; updates cannot change it. `issue_date` and `expiry_date` are calendar
+    days of the location. `issue_date_text` and `expiry_date_text` are the texts of the API, `issue_instant` and
+    `expiry_instant` the date-times in them (docs/api-facts.md#api-dates). `estimate_action_history` holds local times
+    without a zone: don't read them as UTC.
     """
 
     id: str = field(name="_id")
@@ -228,45 +231,46 @@ class Estimate(Located):
 
     @property
     def issue_date(self) -> date | None:
-        """The location's day of issue.
+        """The day of issue at the location.
 
-        None if the text has several readings and the time zone is unknown.
+        None if the text is missing, or has several readings and the time zone is unknown.
         """
         return day_of(self.issue_date_text, self.expiry_date_text, self.timezone)
 
     @property
     def expiry_date(self) -> date | None:
-        """The location's last day of validity.
+        """The last day of validity at the location.
 
-        None if the text has several readings and the time zone is unknown.
+        None if the text is missing, or has several readings and the time zone is unknown.
         """
         return day_of(self.expiry_date_text, self.issue_date_text, self.timezone)
 
     @property
     def issue_instant(self) -> datetime | None:
-        """The moment at which the day of issue begins; None if the API gave a plain day."""
+        """The moment at which the day of issue begins; None if the text has no time."""
         return instant_of(self.issue_date_text)
 
     @property
     def expiry_instant(self) -> datetime | None:
-        """The moment at which the last day ends; None if the API gave a plain day."""
+        """The moment at which the last day ends; None if the text has no time."""
         return instant_of(self.expiry_date_text)
 
     def to_update(self, **changes: Unpack[EstimateChanges]) -> EstimateUpdate:
-        """Return a body that replaces this estimate by itself.
+        """Return the body of an update that leaves this estimate unchanged.
 
-        Change it, then call ``estimates.update(id, body)``. Dates are the location's days, the discount is always
-        there, every field that an update can hold is carried over. Empty parts and the status, which the API
-        ignores, are left out.
+        Pass `changes`, then send it with ``estimates.update(id, body)``. Dates are days of the location, and a
+        discount is always present. The body carries every other field that an update can hold. It omits empty parts,
+        and the status, which the API ignores. A missing expiry date becomes the issue date, or the day of creation.
 
         Args:
-            changes: Fields of `EstimateUpdate` to replace.
+            changes: Fields of `EstimateUpdate` with new values.
 
         Raises:
-            InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
+            InvalidRequest: A date without a new value is not readable or has several readings, or a name in `changes`
+                is unknown.
         """
         check_names(EstimateUpdate, changes)
-        # Lines of an answer are accepted as they are, although a request needs them in another form.
+        # Callers may pass lines of an answer. A request has them in another form, so they are converted.
         if "items" in changes:
             currency = changes.get("currency") or self.currency or "USD"
             changes["items"] = lines_for_request(changes["items"], currency, attachments=True)
@@ -275,7 +279,7 @@ class Estimate(Located):
         values: dict[str, Any] = {
             name: value for name in _CARRIED if (value := getattr(self, name)) is not None
         }
-        # Requests take a number only, so other text is left out: docs/api-facts.md#api-number-types
+        # Answers may hold text here, requests take a number: docs/api-facts.md#api-number-types
         if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()):
             values["estimate_number"] = int(number)
         if "issue_date" not in changes and self.issue_date_text:
@@ -286,7 +290,7 @@ class Estimate(Located):
                 if self.expiry_date_text
                 else values.get("issue_date") or changes.get("issue_date") or _created_day(self.created_at)
             )
-        # Required by the API even where the answer lacks them: docs/api-facts.md#api-round-trip
+        # The API requires these fields, and its answers may lack them: docs/api-facts.md#api-required-fields
         values |= {
             "name": self.name or "-",
             "currency": currency,
@@ -330,9 +334,9 @@ else:
 
 
 class EstimateNumber(Answer):
-    """The next number; the API gives a number, text is tolerated.
+    """The next number of an estimate.
 
-    ``generate_number()`` refuses an answer without one.
+    The API returns a number; text is accepted. ``generate_number()`` raises if the answer has none.
     """
 
     # A number here, while invoices have text: docs/api-facts.md#api-number-types
@@ -341,9 +345,9 @@ class EstimateNumber(Answer):
 
 
 class InvoiceFromEstimateResult(Answer):
-    """The invoice made from an estimate.
+    """The answer to creating an invoice from an estimate.
 
-    Live answers may lack ``invoice`` although it was created.
+    A live answer lacked ``invoice`` although it was created (docs/api-facts.md#api-estimate-to-invoice).
     """
 
     estimate: Estimate | None = None
@@ -351,10 +355,9 @@ class InvoiceFromEstimateResult(Answer):
 
     @staticmethod
     def __reshape__(document: Any) -> Any:
-        """Move an answer that is the invoice itself to ``invoice``."""
+        """Put an answer that is the invoice itself under the key ``invoice``."""
         if not isinstance(document, dict) or "invoice" in document:
             return document
-        # Both forms of the answer are read, because a live one lacked the key:
-        # docs/api-facts.md#api-estimate-to-invoice
+        # Both forms are read, because a live answer lacked the key: docs/api-facts.md#api-estimate-to-invoice
         is_invoice = "invoiceNumber" in document or "invoiceItems" in document
         return {"invoice": document} if is_invoice else document

@@ -1,8 +1,8 @@
 """Internal. Types of request fields that accept more types than they store.
 
 A field may store a `Decimal` and accept int or text, store a date and accept text, or store lines of requests and
-accept lines of answers. The value is converted when the request is built. Type checkers see a descriptor with both
-types; at run time each name is the stored type.
+accept lines of answers. Building the request converts the value. Type checkers see a descriptor with both types. At
+run time each name below is the stored type.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from msgspec import UNSET, UnsetType
 from hl_async.models.validation import Constraint, not_negative
 
 Number: TypeAlias = Decimal | int | str
-"""An amount, a quantity or a rate as callers may give it."""
+"""An amount, a quantity or a rate, as callers may pass it."""
 
 Day: TypeAlias = date | str
-"""A calendar day as callers may give it; text is of the form 2026-12-31."""
+"""A calendar day, as callers may pass it; text is of the form 2026-12-31."""
 
 ABSENT: Final[Any] = UNSET
-"""The default of a field that is left out, for fields of the types below."""
+"""UNSET, the default of an optional field; typed as Any, because the types below are not unions of it."""
 
 NOTHING: Final[Any] = None
-"""The default of a field that holds None, for fields of the types below."""
+"""None, the default of a nullable field; typed as Any, because the types below are not unions of it."""
 
 if TYPE_CHECKING:
     _Held = TypeVar("_Held", covariant=True)
     _Given = TypeVar("_Given", contravariant=True)
 
     class Accepts(Generic[_Held, _Given]):
-        """A field that holds the one type and takes the other."""
+        """A field that stores one type and accepts another."""
 
         def __get__(self, instance: object, owner: Any = None) -> _Held: ...
         def __set__(self, instance: object, value: _Given) -> None: ...

@@ -1,4 +1,4 @@
-"""Internal. Deposits and instalments: parts that add up to a total, to the cent."""
+"""Internal. Deposits and instalments, whose amounts add up exactly to the total."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _PLACES: Final = Decimal("0.0001")
 
 
 class Instalment(Part):
-    """One instalment: `value` in percent with up to four decimals, or an amount.
+    """One instalment of a document.
 
-    See docs/api-facts.md#api-open-shapes.
+    `value` is a percentage with up to four decimals, or an amount in major units, by the `type` of the schedule
+    (docs/api-facts.md#api-open-shapes).
     """
 
     value: NullableAmount = NOTHING
@@ -29,17 +30,17 @@ class Instalment(Part):
 
 
 class PaymentScheduleDates(Part):
-    """The events from which the dates of instalments follow."""
+    """The events that set the dates of the deposit and of the instalments."""
 
     deposit_date_type: str | None = None
     schedule_date_type: str | None = None
 
 
 class PaymentScheduleConfig(Part):
-    """Instalments of an estimate; `deposit` and `instalments` make one.
+    """The instalments of an estimate; build it with `deposit` or `instalments`.
 
-    `schedules` holds `Instalment` objects. An entry of an answer with keys beyond `value` stays a mapping, so that a
-    read, change, write does not lose them.
+    `schedules` holds `Instalment` objects. An entry of an answer with other keys than `value` stays a mapping, so that
+    an update sends those keys back.
     """
 
     type: str | None = None
@@ -51,7 +52,10 @@ class PaymentScheduleConfig(Part):
 
 
 class PaymentSchedule(Part):
-    """Instalments of an invoice; the unknown shape of `schedules` is passed through."""
+    """The instalments of an invoice.
+
+    The shape of `schedules` is unknown, so its entries pass through unchanged.
+    """
 
     type: str | None = None
     schedules: list[Any] | None = None
@@ -60,15 +64,16 @@ class PaymentSchedule(Part):
 def deposit(
     percent: Decimal | int | str, *, total: Decimal | int | str | None = None, currency: str = "USD"
 ) -> PaymentScheduleConfig:
-    """Ask for a deposit of `percent` and the rest later.
+    """Return a schedule of two instalments: a deposit of `percent`, and the rest.
 
     Args:
         percent: The deposit in percent, above 0 and below 100, with up to four decimals.
-        total: The document's total. With it, both parts are whole minor units that add up to the total.
+        total: The document's total in major units. With it, the two amounts, each rounded to the minor unit, add up
+            to the total.
         currency: The currency of `total`.
 
     Returns:
-        The schedule, for the field `payment_schedule` of a draft.
+        The schedule, for the field `payment_schedule_config` of an estimate.
 
     Raises:
         InvalidRequest: The percentage is out of range, or the total is too large for four decimals.
@@ -82,20 +87,21 @@ def deposit(
 def instalments(
     *percents: Decimal | int | str, total: Decimal | int | str | None = None, currency: str = "USD"
 ) -> PaymentScheduleConfig:
-    """Split a document into instalments that add up to 100 percent.
+    """Return a schedule of instalments that add up to 100 percent.
 
     Args:
-        percents: Each instalment in percent, with up to four decimals. A single whole number above 1 asks for so
-            many equal instalments.
-        total: The document's total. With it, each percentage is moved within its four decimals so that the
-            instalments, each rounded to the minor unit, add up to the total exactly.
+        percents: Each instalment in percent, with up to four decimals. A single whole number from 2 to 100 is the
+            number of equal instalments.
+        total: The document's total in major units. With it, the percentages are adjusted in their four decimals, so
+            that the amounts, each rounded to the minor unit, add up to the total.
         currency: The currency of `total`.
 
     Returns:
-        The schedule, for the field `payment_schedule` of a draft.
+        The schedule, for the field `payment_schedule_config` of an estimate.
 
     Raises:
-        InvalidRequest: The percentages do not add up to 100, or the total is too large for four decimals.
+        InvalidRequest: A percentage is not above 0 or has more than four decimals, they do not add up to 100, or the
+            total is too large for four decimals.
     """
     shares = (
         _equal(percents[0])
@@ -104,7 +110,7 @@ def instalments(
     )
     if len(shares) < 2:
         raise InvalidRequest("percents", "needs at least two instalments, or the number of equal ones")
-    # exact, without a tolerance: the rest would be missing from the last instalment or be paid twice
+    # exact, without a tolerance: with 99.99 percent the customer would never pay the rest
     if sum(shares) != _HUNDRED:
         raise InvalidRequest("percents", f"add up to {sum(shares)}, not to 100")
     if total is not None:
@@ -113,15 +119,15 @@ def instalments(
 
 
 def instalment_amounts(config: PaymentScheduleConfig, total: Decimal, currency: str = "USD") -> list[Decimal]:
-    """Return the amount of each instalment, rounded to the minor unit.
+    """Return the amount of each instalment in major units, rounded to the minor unit.
 
     Args:
-        config: Instalments as an estimate holds them.
-        total: The document's total.
+        config: The instalments of an estimate.
+        total: The document's total in major units.
         currency: The document's currency.
 
     Raises:
-        InvalidRequest: An entry has no value.
+        InvalidRequest: An entry has no value, or a value that is not a number.
     """
     amounts = []
     for index, entry in enumerate(config.schedules or ()):
@@ -137,7 +143,7 @@ def _share(value: Decimal | int | str, index: int) -> Decimal:
     share = amount_of(value, f"percents[{index}]")
     if share <= 0:
         raise InvalidRequest(f"percents[{index}]", f"{share} is not above 0")
-    # the API would cut the further decimals, and the parts would no longer come to 100
+    # the API keeps four decimals, and the cut percentages would not add up to 100
     if share != share.quantize(_PLACES, ROUND_HALF_UP):
         raise InvalidRequest(f"percents[{index}]", f"{share} has more than four decimals")
     return share
@@ -147,7 +153,7 @@ def _equal(count: Decimal | int | str) -> list[Decimal]:
     number = amount_of(count, "percents")
     if number != int(number) or not 2 <= number <= 100:
         raise InvalidRequest("percents", f"{number} is not a number of equal instalments from 2 to 100")
-    # The API keeps four decimals, so a third is 33.3333 and the last instalment takes the rest.
+    # The API keeps four decimals, so a third is 33.3333, and the last instalment is 33.3334.
     share = (_HUNDRED / number).quantize(_PLACES, ROUND_HALF_UP)
     return [share] * (int(number) - 1) + [_HUNDRED - share * (int(number) - 1)]
 
@@ -159,12 +165,12 @@ def _exact(shares: Sequence[Decimal], total: Decimal, currency: str) -> list[Dec
     unit = Decimal(1).scaleb(-minor_units(currency))
     amounts = [rounded(total * share / _HUNDRED, currency) for share in shares]
     short = int((total - sum(amounts)) / unit)
-    # A unit more or less changes the largest instalments least.
+    # The largest instalments change least, relative to their amount.
     for index in sorted(range(len(amounts)), key=lambda one: -amounts[one])[: abs(short)]:
         amounts[index] += unit if short > 0 else -unit
     exact = [(amount * _HUNDRED / total).quantize(_PLACES, ROUND_HALF_UP) for amount in amounts]
     rest = _HUNDRED - sum(exact, Decimal(0))
-    # Each percentage has room to move while its rounded amount stays the same.
+    # The rounding left a rest of a few ten-thousandths. Percentages take it where their amount rounds as before.
     step = _PLACES if rest > 0 else -_PLACES
     for index, amount in enumerate(amounts):
         while rest and rounded(total * (exact[index] + step) / _HUNDRED, currency) == amount:

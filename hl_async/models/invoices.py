@@ -44,7 +44,7 @@ else:
 def _number_text(value: str | float | None) -> str | None:
     """Return a document number as text.
 
-    ``19`` and ``19.0`` are "19", "000117" keeps its zeros.
+    ``19`` and ``19.0`` become "19". "000117" is unchanged.
     """
     if value is None or isinstance(value, str):
         return value
@@ -53,7 +53,7 @@ def _number_text(value: str | float | None) -> str | None:
 
 
 class InvoiceBody(Request, frozen=True):
-    """Fields of new invoices and of replacements."""
+    """The fields that new invoices and updates have in common."""
 
     name: NonEmptyStr
     currency: Currency
@@ -75,7 +75,7 @@ class InvoiceBody(Request, frozen=True):
 class InvoiceDraft(InvoiceBody, kw_only=True, frozen=True):
     """A new invoice.
 
-    ``live_mode`` False makes it a test document. ``invoice_number`` is text.
+    With ``live_mode`` False it is a test document. ``invoice_number`` is text.
     """
 
     if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class InvoiceUpdate(InvoiceBody, kw_only=True, frozen=True):
         # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
         issue_date: RequiredDay
 
-    # Named items in every other request: docs/api-facts.md#api-field-names
+    # Every other request calls the lines `items`: docs/api-facts.md#api-field-names
     invoice_items: BilledLines
     due_date: RequiredDay
     description: str | UnsetType | None = UNSET
@@ -142,10 +142,10 @@ class InvoiceChanges(TypedDict, total=False):
 
 
 class InvoiceSend(Request, frozen=True):
-    """The sending of an invoice.
+    """Body of ``invoices.send``.
 
-    ``action`` is sms_and_email, send_manually, email or sms. ``user_id`` is the user of the location who sends it.
-    ``auto_payment`` may charge the customer.
+    ``action`` is sms_and_email, send_manually, email or sms. ``user_id`` is the user of the location who appears as
+    the sender. ``auto_payment`` may charge the customer.
     """
 
     user_id: UserId
@@ -163,15 +163,15 @@ class Cheque(Part):
 
 
 class RecordPayment(Request, frozen=True):
-    """A payment made outside the API.
+    """Body of ``invoices.record_payment``, for a payment made outside the API.
 
-    ``mode`` is cash, card, cheque, bank_transfer or other. The specification requires ``card``, ``cheque`` and
-    ``notes`` for every mode, which looks like a mistake. It is unknown whether a cash payment without them is
-    accepted, so the caller decides (docs/api-facts.md#api-record-payment).
+    ``amount`` is in major units. ``mode`` is cash, card, cheque, bank_transfer or other. The specification requires
+    ``card``, ``cheque`` and ``notes`` for every mode, which looks like a mistake. It is unknown whether the API accepts
+    a payment without them, so ``card`` and ``cheque`` are optional here (docs/api-facts.md#api-record-payment).
     """
 
     mode: PaymentMode
-    # Required for every mode: docs/api-facts.md#api-record-payment
+    # Sent even if empty, because it is required for every mode: docs/api-facts.md#api-record-payment
     notes: str = ""
     amount: OptionalQuantity = ABSENT
     card: Card | UnsetType = UNSET
@@ -183,9 +183,9 @@ class RecordPayment(Request, frozen=True):
 
 
 class Text2Pay(Request, frozen=True):
-    """An invoice that is created and sent in one step.
+    """Body of ``invoices.text2pay``: creates an invoice and sends it in one call.
 
-    ``action`` is "draft" or "send". With ``id`` it is an update.
+    ``action`` is "send", or "draft" to send nothing. With ``id``, the call updates that invoice instead.
     """
 
     name: NonEmptyStr
@@ -223,7 +223,7 @@ class InvoiceVisit(Request, frozen=True):
 
 
 class CurrencyOptions(Answer):
-    """How an invoice's currency is written."""
+    """The code and the symbol of an invoice's currency."""
 
     code: str | None = None
     symbol: str | None = None
@@ -233,8 +233,8 @@ class Invoice(Located):
     """An invoice as the API answers it.
 
     The lines are ``invoice_items``, as on the wire. ``invoice_number`` is always text. ``issue_date`` and
-    ``due_date`` are calendar days of the location; the texts they come from stay beside them. An invoice made from
-    an estimate has ``source`` "estimate" and the estimate's id as ``source_id``.
+    ``due_date`` are calendar days of the location; ``issue_date_text`` and ``due_date_text`` are the texts of the API.
+    An invoice made from an estimate has ``source`` "estimate" and the estimate's id as ``source_id``.
     """
 
     id: str = field(name="_id")
@@ -304,44 +304,46 @@ class Invoice(Located):
 
     @property
     def issue_date(self) -> date | None:
-        """The location's day of issue.
+        """The day of issue at the location.
 
-        None if the text has several readings and the time zone is unknown.
+        None if the text is missing, or has several readings and the time zone is unknown.
         """
         return day_of(self.issue_date_text, self.due_date_text, self.timezone)
 
     @property
     def due_date(self) -> date | None:
-        """The location's day of payment.
+        """The last day to pay, at the location.
 
-        None if the text has several readings and the time zone is unknown.
+        None if the text is missing, or has several readings and the time zone is unknown.
         """
         return day_of(self.due_date_text, self.issue_date_text, self.timezone)
 
     @property
     def issue_instant(self) -> datetime | None:
-        """The moment at which the day of issue begins; None if the API gave a plain day."""
+        """The moment at which the day of issue begins; None if the text has no time."""
         return instant_of(self.issue_date_text)
 
     @property
     def due_instant(self) -> datetime | None:
-        """The moment at which payment is due; None if the API gave a plain day."""
+        """The moment at which the last day to pay ends; None if the text has no time."""
         return instant_of(self.due_date_text)
 
     def to_update(self, **changes: Unpack[InvoiceChanges]) -> InvoiceUpdate:
-        """Return a body that replaces this invoice by itself.
+        """Return the body of an update that leaves this invoice unchanged.
 
-        Change it, then call ``invoices.update(id, body)``. Dates are the location's days, the discount is always
-        there, every field that an update can hold is carried over. Empty parts are left out.
+        Pass `changes`, then send it with ``invoices.update(id, body)``. Dates are days of the location, and a
+        discount is always present. The body carries every other field that an update can hold, and omits empty parts.
+        A missing issue date becomes the day of creation, a missing due date the issue date.
 
         Args:
-            changes: Fields of `InvoiceUpdate` to replace.
+            changes: Fields of `InvoiceUpdate` with new values.
 
         Raises:
-            InvalidRequest: A date that is not replaced has several readings, or a name in `changes` is unknown.
+            InvalidRequest: A date without a new value is not readable or has several readings, or a name in `changes`
+                is unknown.
         """
         check_names(InvoiceUpdate, changes)
-        # Lines of an answer are accepted as they are, although a request needs them in another form.
+        # Callers may pass lines of an answer. A request has them in another form, so they are converted.
         if "invoice_items" in changes:
             currency = changes.get("currency") or self.currency or "USD"
             changes["invoice_items"] = lines_for_request(changes["invoice_items"], currency)
@@ -351,7 +353,7 @@ class Invoice(Located):
         }
         if self.contact_details is not None:
             values["contact_details"] = self.contact_details.for_request()
-            # The update has the contact's id in two places: docs/api-facts.md#api-round-trip
+            # an update has the contact's id in two places, here and inside contactDetails
             if self.contact_details.id:
                 values["contact_id"] = self.contact_details.id
         if self.business_details is not None:
@@ -364,7 +366,7 @@ class Invoice(Located):
                 if self.created_at
                 else date(1970, 1, 1)
             )
-        # An update requires a due date, although an invoice may lack it.
+        # The specification requires a due date in an update, and lets an invoice lack it.
         if "due_date" not in changes:
             values["due_date"] = (
                 self._day("due_date", self.due_date, self.due_date_text)
@@ -401,9 +403,9 @@ class InvoiceList(Answer):
 
 
 class InvoiceNumber(Answer):
-    """The next number as text, with leading zeros.
+    """The next number of an invoice, as text with leading zeros.
 
-    ``generate_number()`` refuses an answer without one.
+    ``generate_number()`` raises if the answer has none.
     """
 
     # Live numbers have leading zeros, which a number would lose: docs/api-facts.md#api-number-types
@@ -416,26 +418,26 @@ class InvoiceNumber(Answer):
 
 
 class InvoiceSent(Answer):
-    """An invoice that was sent.
+    """The answer to sending an invoice.
 
-    The shapes of ``sms_data`` and ``email_data`` depend on the action.
+    The shapes of ``sms_data`` and ``email_data`` are unknown.
     """
 
     invoice: Invoice | None = None
-    # The shapes of both are unknown: docs/api-facts.md#api-open-shapes
+    # Both pass through undecoded: docs/api-facts.md#api-open-shapes
     sms_data: Any = None
     email_data: Any = None
 
 
 class PaymentRecorded(Answer):
-    """A recorded payment, with the invoice after it."""
+    """The answer to recording a payment; ``invoice`` includes the payment."""
 
     success: bool | None = None
     invoice: Invoice | None = None
 
 
 class Text2PayResult(Answer):
-    """An invoice and the page on which the customer pays it."""
+    """An invoice, and the address of the page on which the customer pays it."""
 
     invoice: Invoice | None = None
     # The only declared link that can be paid: docs/api-facts.md#api-text2pay

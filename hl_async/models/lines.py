@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class ItemTax(Part):
     """A tax of a line; `rate` in percent, `calculation` "exclusive".
 
-    The API requires an `id` and takes any text (docs/api-facts.md#api-required-fields). A line of a request that
-    holds a tax without one makes it from name and rate: the same tax gets the same id everywhere.
+    The API requires an `id` and accepts any text (docs/api-facts.md#api-required-fields). :class:`LineItem` derives a
+    missing one from name and rate, so that the same tax has the same id in all documents.
     """
 
     id: str | None = field(name="_id", default=None)
@@ -39,7 +39,7 @@ class ItemTax(Part):
 
 
 def tax_id(name: str, rate: Decimal) -> str:
-    """Return an id for a tax, the same for the same name and rate everywhere."""
+    """Return an id for a tax, derived from its name and rate."""
     # The API takes any id and looks none up, so it only has to be stable: docs/api-facts.md#api-required-fields
     text = f"{name}\x00{rate.normalize():f}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
@@ -53,7 +53,7 @@ def _with_id(tax: ItemTax) -> ItemTax:
 
 
 class LineChanges(TypedDict, total=False):
-    """Fields of a line that :meth:`LineItem.of` can set otherwise."""
+    """Fields of a line that :meth:`LineItem.of` can replace."""
 
     name: str
     currency: str
@@ -70,9 +70,9 @@ class LineChanges(TypedDict, total=False):
 class LineItem(Request, frozen=True):
     """A line of a request.
 
-    `amount` is the unit price in major units of `currency`, `qty` may be fractional. `description` is rendered as
-    HTML. `attachments` exist on estimates only. With automatic taxes, `taxes` is ignored and
-    `automatic_tax_category_id` decides (docs/api-facts.md#api-automatic-taxes).
+    `amount` is the unit price in major units of `currency`; `qty` may be fractional. The API renders `description` as
+    HTML. Only lines of estimates have `attachments`. With automatic taxes, the API ignores `taxes`, and
+    `automatic_tax_category_id` exempts the line (docs/api-facts.md#api-automatic-taxes).
     """
 
     name: NonEmptyStr
@@ -85,23 +85,23 @@ class LineItem(Request, frozen=True):
     taxes: list[ItemTax] | UnsetType = UNSET
     automatic_tax_category_id: str | UnsetType | None = UNSET
     is_setup_fee_item: bool | UnsetType = UNSET
-    # A line without a type is a 500 of the database layer: docs/api-facts.md#api-required-fields
+    # A line without a type gets a 500 from the API: docs/api-facts.md#api-required-fields
     type: ItemType | UnsetType = "one_time"
     tax_inclusive: bool | UnsetType = UNSET
     attachments: list[Any] | UnsetType = UNSET
 
     @classmethod
     def of(cls, product: Product, price: Price, qty: Number = 1, **changes: Unpack[LineChanges]) -> LineItem:
-        """Return the line of a product at one of its prices; it carries both ids.
+        """Return the line of a product at one of its prices, with the ids of both.
 
         Args:
-            product: The product, as ``shop.products.list()`` gives it.
-            price: One of its prices.
-            qty: How many.
-            changes: Fields of the line to set otherwise, such as `description` or `taxes`.
+            product: The product, from ``shop.products.list()``.
+            price: One of its prices, from ``shop.products.prices(product.id)``.
+            qty: The quantity.
+            changes: Fields of the line with other values, such as `description` or `taxes`.
 
         Raises:
-            InvalidRequest: The price is of another product, or has no amount.
+            InvalidRequest: The price belongs to another product, or has no amount or currency.
         """
         if price.product is not None and price.product != product.id:
             raise InvalidRequest(
@@ -153,11 +153,13 @@ class Item(Answer, gc=False):
     item_unit_discount: Decimal | None = None
 
     def for_request(self, currency: str, *, attachments: bool = False) -> LineItem:
-        """Return the same line as a request needs it.
+        """Return this line in the form of a request.
+
+        A missing name becomes ``-``, a missing amount or quantity 0.
 
         Args:
-            currency: The document's currency, for lines without one.
-            attachments: Whether the document's lines may have attachments: those of estimates do.
+            currency: The document's currency, for a line without one.
+            attachments: Whether the line keeps its attachments. Only lines of estimates may have them.
         """
         kept = {name: value for name in _KEPT if (value := getattr(self, name)) is not None}
         if attachments and self.attachments is not None:
@@ -209,9 +211,9 @@ def _line_of(value: Any, path: str, *, attachments: bool) -> LineItem:
 
 
 def lines_for_request(lines: Any, currency: str, *, attachments: bool = False) -> Any:
-    """Return lines with those of answers converted for a request.
+    """Return lines for a request: each :class:`Item` becomes a :class:`LineItem`.
 
-    Other types than lists are left to the check.
+    A value that is not a list is returned unchanged; the request's own check refuses it.
     """
     if not isinstance(lines, list | tuple):
         return lines
@@ -222,7 +224,7 @@ def lines_for_request(lines: Any, currency: str, *, attachments: bool = False) -
 
 
 GivenLines: TypeAlias = list[LineItem] | list[Item] | list[LineItem | Item] | tuple[LineItem | Item, ...]
-"""Lines as callers may give them."""
+"""Lines, as callers may pass them."""
 
 if TYPE_CHECKING:
     EstimateLines: TypeAlias = Accepts[list[LineItem], GivenLines]

@@ -12,21 +12,21 @@ from hl_async.errors import InvalidRequest
 from hl_async.models.dates import offset_of, readings
 from hl_async.models.structs import Answer
 
-# The times of day with two readings, and the last minutes of the days before: see `hl_async.models.dates`.
+# The times of day with two readings, and the minutes before them, in which a day ends: see `hl_async.models.dates`.
 _TWICE: Final = frozenset(("09:59", "10:00", "10:59", "11:00"))
 
 
 class Located(Answer, kw_only=True):
     """A document of one location.
 
-    `timezone` is the location's, as far as the client knows it. It is not part of the API: the client adds it, and
-    an export keeps it as ``locationTimezone``.
+    `timezone` is the location's, or None if the client does not know it. The API does not send it: the client adds
+    it, and an export stores it as ``locationTimezone``.
     """
 
     timezone: str | None = field(name="locationTimezone", default=None)
 
     def _day(self, field: str, day: date | None, text: str) -> date:
-        """Return `day`, or refuse to send back a date with several readings."""
+        """Return `day`; raise if it is unknown, because a guess might be wrong."""
         if day is not None:
             return day
         several = readings(text)
@@ -41,7 +41,7 @@ class Located(Answer, kw_only=True):
 
 
 def has_unread_date(document: Located) -> bool:
-    """Return whether a document's date is ambiguous without the location's time zone."""
+    """Return whether a date of a document has a text, but no day yet."""
     return any(
         getattr(document, f"{name}_date_text", None) and getattr(document, f"{name}_date", None) is None
         for name in ("issue", "expiry", "due")
@@ -49,12 +49,20 @@ def has_unread_date(document: Located) -> bool:
 
 
 def learn_offset(answer: Located, *days: tuple[object, str | None]) -> str | None:
-    """Return the location's offset, learned from sent days and the API's texts.
+    """Return the location's offset from UTC if the answer to a creation reveals it.
 
-    Only a text with several readings teaches something. The answer is read by the offset from then on.
+    A text with two readings reveals it, because the request sent the day that the text means. The answer's `timezone`
+    is set to the offset.
+
+    Args:
+        answer: The created document.
+        days: Pairs of a day that was sent, and the API's text for it.
+
+    Returns:
+        An offset such as ``+13:00``, or None.
     """
     for day, text in days:
-        # Every creation passes here. The time of day alone rules out most texts cheaply.
+        # Every creation passes here, and the time of day rules out most texts cheaply.
         if not text or text[11:16] not in _TWICE or not isinstance(day, date):
             continue
         if readings(text) and (offset := offset_of(day, text)):
@@ -64,7 +72,7 @@ def learn_offset(answer: Located, *days: tuple[object, str | None]) -> str | Non
 
 
 def with_timezone(answer: Any, timezone: str) -> None:
-    """Note the location's time zone on every document in an answer."""
+    """Set the location's time zone on every document in an answer."""
     if isinstance(answer, Located):
         answer.timezone = timezone
         return

@@ -22,9 +22,9 @@ class LocationBusiness(Answer):
 
 
 class LocationSettings(Answer):
-    """Switches of a location.
+    """Settings of a location.
 
-    The order of its match fields is not among them (docs/api-facts.md#api-contacts).
+    They do not include the order in which contacts are matched (docs/api-facts.md#api-contacts).
     """
 
     allow_duplicate_contact: bool | None = None
@@ -76,5 +76,5 @@ class LocationList(Answer):
 
     @property
     def total(self) -> int | None:
-        """Always None: the API does not tell."""
+        """None: the API does not send the number of locations."""
         return None

@@ -1,8 +1,8 @@
 """Internal. Exact amounts: limits of a Decimal on the wire, rounding of a total.
 
-Rules of the total: a line is ``amount * qty``, rounded half up to the currency's minor unit. The discount and each
-exclusive tax are rounded the same way, once, on the sum they apply to. The total is the sum of the rounded parts
-(docs/api-facts.md#api-money).
+A line is ``amount * qty``, rounded half up to the currency's minor unit. The discount on the sum of the lines, and
+each exclusive tax of each line, are rounded the same way. The total is the sum of the rounded parts. The API's own
+rounding is known for few cases (docs/api-facts.md#api-totals).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, Final, Protocol
 from hl_async.errors import InvalidRequest
 
 MAX_DIGITS: Final = 28
-# This context traps amounts that would be rounded, or are too large or too small.
+# This context raises for an amount that it would have to round, and for one that is too large or too small.
 _EXACT: Final = Context(
     prec=MAX_DIGITS, Emax=15, Emin=-12, traps=[Inexact, InvalidOperation, Overflow, Subnormal]
 )
 _plus: Final = _EXACT.plus
-# Two numbers of 28 digits multiply to 56, so intermediate results stay exact.
+# The product of two numbers of 28 digits has at most 56, so that products stay exact.
 _ROOMY: Final = Context(prec=80)
 
 # Active codes of ISO 4217, by the decimal places of the minor unit.
@@ -51,10 +51,10 @@ def _unit(currency: str) -> Decimal:
 
 
 def is_sound(value: Decimal) -> bool:
-    """Return whether a number is finite and has at most 28 digits.
+    """Return whether a number is finite, of at most 28 digits and of usual size.
 
-    Its magnitude must also be between 1e-12 and 1e16. Without these limits ``Decimal("1e999999")``, a few bytes on
-    the wire, costs minutes of work in ``int()``.
+    It is 0, or its magnitude is at least 1e-12 and below 1e16. Without these limits ``Decimal("1e999999")``, a few
+    bytes on the wire, would keep ``int()`` busy for minutes.
     """
     try:
         return _plus(value).is_finite()
@@ -66,10 +66,12 @@ _UNSOUND: Final = "is not finite, has more than 28 digits, or has an exponent ou
 
 
 def guard(*values: Decimal | None) -> None:
-    """Raise :class:`InvalidRequest` for a Decimal that :func:`is_sound` refuses.
+    """Raise unless :func:`is_sound` accepts every Decimal.
 
-    The error is a ValueError. Other types pass: floats and text of a caller are converted when the request is
-    built.
+    Other types pass: building a request converts and checks the caller's floats and text.
+
+    Raises:
+        InvalidRequest: A Decimal is out of the limits. As a ValueError, it makes msgspec refuse an answer.
     """
     if not _all_sound(values):
         raise InvalidRequest("number", _UNSOUND)
@@ -111,13 +113,13 @@ def guard_document(
 ) -> None:
     """Check all amounts of a document like :func:`guard`. The error names the line.
 
-    It is one pass over the whole document: checks in each line and tax took a fifth of the decoding time.
+    One pass covers the document, because a check in each line and tax took a fifth of the time of decoding.
     """
     try:
         if _document_is_sound(items, discount, amounts):
             return
     except (ArithmeticError, TypeError):
-        pass  # an amount is unsound, or has a wrong type in a document that was not decoded
+        pass  # an amount is out of the limits, or a caller built the document with another type
     if discount is not None:
         amounts = (*amounts, discount.value)
     for index, item in enumerate(items or ()):
@@ -129,7 +131,10 @@ def guard_document(
 def _document_is_sound(
     items: Iterable[_Line] | None, discount: _Reduction | None, amounts: Iterable[Any]
 ) -> bool:
-    """Check a document without extra calls and lists: each decoded one passes here."""
+    """Return whether all amounts are sound.
+
+    Written without calls and lists, because every decoded document passes here.
+    """
     for value in amounts:
         if value is not None and not _plus(value).is_finite():
             return False
@@ -152,19 +157,19 @@ def _document_is_sound(
 
 
 def minor_units(currency: str) -> int:
-    """Return the decimal places of a currency, 2 if it is unknown."""
+    """Return the decimal places of a currency's minor unit; 2 if it is unknown."""
     return CURRENCIES.get(currency.upper(), 2)
 
 
 def rounded(value: Decimal, currency: str) -> Decimal:
-    """Round ``value`` half up to the currency's minor unit."""
+    """Return ``value`` rounded half up to the currency's minor unit."""
     return value.quantize(_UNITS.get(currency) or _unit(currency), ROUND_HALF_UP, _ROOMY)
 
 
 class PricedLine(Protocol):
-    """A line with unit price and quantity, as the total needs it.
+    """A line that :func:`document_total` can add up: unit price and quantity.
 
-    ``taxes`` with a percentage ``rate`` are optional.
+    It may have ``taxes``, each with a ``rate`` in percent.
     """
 
     @property
@@ -175,7 +180,7 @@ class PricedLine(Protocol):
 
 
 def line_total(line: PricedLine, currency: str) -> Decimal:
-    """Return the rounded sum of one line without tax."""
+    """Return the price of one line without tax, rounded to the minor unit."""
     return _line_sum(line, _UNITS.get(currency) or _unit(currency))
 
 
@@ -187,13 +192,13 @@ def _line_sum(line: PricedLine, unit: Decimal) -> Decimal:
 
 
 def document_total(items: Iterable[PricedLine], currency: str, discount: Any = None) -> Decimal:
-    """Return a document's total, at least 0.
+    """Return a document's total in major units, at least 0.
 
     Args:
         items: The lines.
-        currency: ISO 4217 code.
-        discount: Has ``value`` and ``type`` (percentage or fixed). It lowers the sum before tax, and each line's tax
-            in proportion.
+        currency: The ISO 4217 code, in capitals.
+        discount: An object with ``value`` and ``type`` (percentage or fixed). It lowers the sum before tax, and each
+            line's tax in proportion.
     """
     unit = _UNITS.get(currency) or _unit(currency)
     lines = list(items)
@@ -218,13 +223,13 @@ def document_total(items: Iterable[PricedLine], currency: str, discount: Any = N
 
 
 def expected_total(document: Any) -> Decimal | None:
-    """Return the total that a document to be created should have.
+    """Return the total that a new document should have, by the rules of this package.
 
     Args:
         document: A request with items, currency and discount.
 
     Returns:
-        The total, or None with automatic taxes, whose amount is unknown in advance
+        The total in major units. None with automatic taxes, which only the API knows
         (docs/api-facts.md#api-automatic-taxes).
     """
     if getattr(document, "automatic_taxes_enabled", False) is True:
@@ -233,7 +238,7 @@ def expected_total(document: Any) -> Decimal | None:
 
 
 def discount_amount(subtotal: Decimal, discount: Any, currency: str) -> Decimal:
-    """Return the rounded discount on ``subtotal``, 0 without a discount."""
+    """Return the discount on ``subtotal``, rounded; 0 without one."""
     value = getattr(discount, "value", None)
     if not value:
         return rounded(Decimal(0), currency)

@@ -1,6 +1,6 @@
-"""Internal. Token grants and installed locations, in both API versions.
+"""Internal. Answers of the OAuth routes: tokens and installed locations.
 
-They come in both key cases.
+Both API versions are read, with keys in snake case and in camel case (docs/api-facts.md#api-oauth-v3).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from hl_async.models.structs import Answer
 
 
 class TokenGrant(Answer, repr_omit_defaults=True):
-    """A token endpoint's answer, in either key case. Tokens never show in the repr.
+    """An answer of the token endpoint. Its repr shows no token.
 
-    ``expires_in`` is in seconds as the server states it, unchecked. ``scope`` is separated by spaces. Only sub-account
-    tokens have a ``location_id``.
+    ``expires_in`` is the server's value, in seconds and unchecked. ``scope`` holds scopes separated by spaces. Only
+    tokens of sub-accounts have a ``location_id``.
     """
 
-    # Optional, because auth judges an incomplete answer and names what it lacks.
+    # Optional here, because `auth` checks the answer and names the missing field.
     access_token: str | None = None
     token_type: str | None = None
     expires_in: Any = None
@@ -43,17 +43,14 @@ class TokenGrant(Answer, repr_omit_defaults=True):
 
     @staticmethod
     def __reshape__(document: Any) -> Any:
-        """Convert the snake_case keys of the older version to camelCase.
-
-        See docs/api-facts.md#api-oauth-v3.
-        """
+        """Return the document with its keys in camelCase: docs/api-facts.md#api-oauth-v3."""
         if not isinstance(document, dict):
             return document
         return {_camel(name): value for name, value in document.items()}
 
     def __repr__(self) -> str:
         return (
-            # Fields are chosen one by one, so that a field with a secret cannot show by default.
+            # An explicit list, so that a new field with a secret does not appear in logs.
             f"TokenGrant(user_type={self.user_type!r}, location_id={self.location_id!r}, "
             f"company_id={self.company_id!r}, expires_in={self.expires_in!r}, scope={self.scope!r})"
         )
@@ -72,7 +69,7 @@ class InstalledLocation(Answer):
 
 
 class PageInfo(Answer):
-    """Paging of v3: by token instead of offset."""
+    """The place of a page in v3, which pages by token instead of offset."""
 
     total_records: int | None = None
     has_next_page: bool | None = None
@@ -86,7 +83,7 @@ class PageInfo(Answer):
 class InstalledLocationList(Answer):
     """A page of installed locations.
 
-    It is ``{locations, count}``, or v3's ``{items, pagination}``.
+    Dated versions send ``locations`` and ``count``, v3 sends ``items`` and ``pagination``.
     """
 
     locations: list[InstalledLocation] | None = None
@@ -99,12 +96,12 @@ class InstalledLocationList(Answer):
 
     @property
     def entries(self) -> list[InstalledLocation]:
-        """The page's locations, under either version."""
+        """The page's locations, under either version's key."""
         return self.locations or self.items or []
 
     @property
     def total(self) -> int | None:
-        """Number of locations, if the server tells."""
+        """The number of locations in all pages; None if the answer lacks it."""
         if self.count is not None or self.pagination is None:
             return self.count
         return self.pagination.total_records

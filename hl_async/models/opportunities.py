@@ -96,7 +96,7 @@ class OpportunityAnswer(Answer):
 
 
 class OpportunityMeta(Answer):
-    """The start of the next page of a search."""
+    """The place of a page among the results of a search."""
 
     total: int | None = None
     next_page_url: str | None = None
@@ -121,7 +121,7 @@ class OpportunityList(Answer):
 
     @property
     def total(self) -> int | None:
-        """Number of opportunities that match."""
+        """The number of opportunities in all pages; None if the answer lacks it."""
         return self.meta.total if self.meta is not None else None
 
 

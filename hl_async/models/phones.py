@@ -14,16 +14,17 @@ _SEPARATORS: Final = re.compile(r"[\s().\-/]+")
 def e164(field: str, number: str, region: str | None = None) -> str:
     """Return `number` in E.164 form, such as ``+12145596993``.
 
-    A number with its country code needs no library. A national number needs `region` and the extra ``phone``.
+    A number that begins with ``+`` and its country code needs no library. A national number needs `region` and the
+    extra ``phone``.
 
     Args:
         field: The name of the field, for the error.
-        number: The number as it was entered.
+        number: The number as a person typed it.
         region: ISO 3166 alpha-2 code of the country of a national number, such as ``DE``.
 
     Raises:
-        InvalidRequest: The number is not valid, or national without a region.
-        ConfigurationError: The number is national and phonenumberslite is not installed.
+        InvalidRequest: The number is not a phone number, the region is unknown, or a national number has no region.
+        ConfigurationError: The number is national, and phonenumberslite is not installed.
     """
     if not isinstance(number, str):
         raise InvalidRequest(field, f"takes text, got {type(number).__name__}")
@@ -41,7 +42,7 @@ def e164(field: str, number: str, region: str | None = None) -> str:
 
 def _national(field: str, number: str, region: str) -> str:
     try:
-        # An extra: numbers with a country code need no table of countries.
+        # An optional dependency, because only national numbers need its tables of countries.
         import phonenumbers
     except ImportError:
         phonenumbers = None  # type: ignore[assignment, unused-ignore]
@@ -55,7 +56,7 @@ def _national(field: str, number: str, region: str) -> str:
     except library.NumberParseException:
         parsed = None
     text = ""
-    # Only the length is judged: tables of valid ranges lag behind the numbers in use.
+    # `is_possible_number` checks the length only: the library's tables of valid numbers lag behind those in use.
     if parsed is not None and library.is_possible_number(parsed):
         text = library.format_number(parsed, library.PhoneNumberFormat.E164)
     if not _E164.fullmatch(text):

@@ -1,7 +1,4 @@
-"""Internal. Models as plain data: dictionaries, JSON and copies.
-
-They are for queues, logs and notebooks.
-"""
+"""Internal. Models as plain data, for queues, logs and notebooks."""
 
 from __future__ import annotations
 
@@ -18,41 +15,41 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Plain:
-    """Methods of all models. Keys are spelled as on the wire, amounts stay exact."""
+    """The methods of all models: copies, dictionaries and JSON."""
 
     __slots__ = ()
 
     _null_is_data: ClassVar[bool] = False
-    """Whether None is a value: requests send it as null. In answers it means that the field was missing."""
+    """Whether None is a value. In requests it is, and is sent as null. In answers it marks a missing field."""
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values for some fields; requests are checked again.
+        """Return a copy with new values for some fields; requests are checked again.
 
         Raises:
-            InvalidRequest: A field is unknown, or its value is invalid.
+            InvalidRequest: A field is unknown, or its value is not valid.
         """
         check_names(type(self), changes)  # type: ignore[arg-type]
         copy: Self = msgspec.structs.replace(self, **changes)  # type: ignore[type-var]
         return copy
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the model as a dictionary in the wire's spelling.
+        """Return the model as a dictionary, with keys spelled as on the wire.
 
-        Amounts are `Decimal`, dates are text.
+        Amounts are `Decimal`, dates are ISO 8601 text. Fields that an answer lacks are left out.
         """
         found: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(Decimal,))
         return found if self._null_is_data else _without_none(found)
 
     def to_json(self) -> str:
-        """Return the model as JSON text in the wire's spelling, amounts as exact numbers."""
+        """Return :meth:`to_dict` as JSON text; amounts are exact numbers."""
         return _encoder.encode(self.to_dict()).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read the text of :meth:`to_json`, amounts exactly.
+        """Return the model that :meth:`to_json` wrote; amounts are exact.
 
         Raises:
-            InvalidRequest: The text is not JSON, or not this model.
+            InvalidRequest: The text is not JSON, or not valid for this model.
         """
         try:
             return strict_decoder(cls).decode(text)
@@ -61,7 +58,7 @@ class Plain:
 
     def _repr_html_(self) -> str:
         """Show the model as a table in a notebook."""
-        from html import escape  # a millisecond, which only notebooks need
+        from html import escape  # takes a millisecond to import, and only notebooks need it
 
         fields: tuple[str, ...] = self.__struct_fields__  # type: ignore[attr-defined]
         known = ((name, getattr(self, name)) for name in fields)

@@ -1,7 +1,8 @@
-"""Internal. Completes and checks a body before it is encoded.
+"""Internal. The completion and the checks of a body before it is encoded.
 
-It binds the body to its location. Resources and bulk planning call the same function. Requirements that were
-measured on the live API are the rules in `hl_async.models.rules`. Each can be switched off.
+:func:`prepared` also removes the location that a body names, or refuses another one. Resources and bulk planning both
+call it. Requirements that rest on observations of the live API are the rules of `hl_async.models.rules`; each of them
+can be switched off.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LONGEST_NAME: Final = 40
 _MOST_ATTACHMENTS: Final = 10
 _HUNDRED: Final = Decimal(100)
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-# UTC-12 is the last zone in which a day begins.
+# Seconds. UTC-12 is the last zone in which a day begins.
 _SAFE_LAG: Final = 12 * 3600
 _LOCATION_NAMES: Final = ("altId", "altType", "locationId", "location_id")
 _NESTED: Final = "sendEstimateDetails"
@@ -42,8 +43,15 @@ _RAW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class RequestContext:
     """The facts that complete the requests of one location.
 
-    `timezone` is the location's, given or read from its details, None while it is unknown. `learned` is the offset of a
-    day that was sent and answered. It may change with summer time, so it only tells the side of the date line.
+    Attributes:
+        location_id: The location; None for requests of an agency.
+        rules: The names of the rules in force.
+        timezone: The location's time zone, configured or read from its details; None if it is unknown.
+        learned: The offset from UTC that an answer revealed. Summer time may change it, so it only decides between
+            two readings of a date.
+        clock: Returns the seconds since 1970.
+        begun: The ordinal of a day that has begun everywhere. Issue dates up to it are accepted without asking the
+            clock.
     """
 
     __slots__ = ("begun", "clock", "learned", "location_id", "rules", "timezone")
@@ -61,15 +69,14 @@ class RequestContext:
         self.learned: str | None = None
         self.clock: Callable[[], float] = clock
         self.begun: int = 0
-        """A day, as an ordinal, that has begun everywhere: days up to it need no look at the clock."""
 
     @property
     def reading(self) -> str | None:
-        """The zone by which days of answers are read."""
+        """The time zone that turns dates of answers into days."""
         return self.timezone or self.learned
 
     def now(self) -> datetime:
-        """Return the time."""
+        """Return the current time in UTC."""
         return datetime.fromtimestamp(self.clock(), UTC)
 
 
@@ -77,18 +84,18 @@ Step: TypeAlias = Callable[[Any, RequestContext], Any]
 
 
 def prepared(body: B, context: RequestContext, *, keep: bool = False) -> B:
-    """Return a request body as it can be sent by `context`'s location.
+    """Return a request body, completed and checked for the location of `context`.
 
-    A struct is completed and checked. A mapping, bytes and ``extra`` may name the location: the same location is
-    dropped, because the client names it; another one is refused.
+    Structs are completed and checked by the rules. A mapping, bytes and ``extra`` may name the location. Its own
+    location is removed, because the client adds it elsewhere. Another location is refused.
 
     Args:
         body: A request struct, a mapping in the wire's spelling, or the bytes of a JSON object.
         context: The location and the rules in force.
-        keep: Leave the location where it stands in a mapping or bytes: no other part of the request names it.
+        keep: Whether a mapping or bytes keep the location, because no other part of the request names it.
 
     Raises:
-        InvalidRequest: A field breaks a rule, a key stands there twice, or another location is named.
+        InvalidRequest: A field breaks a rule, bytes hold a key twice, or the body names another location.
     """
     if body is None:
         return body
@@ -111,7 +118,11 @@ def prepared(body: B, context: RequestContext, *, keep: bool = False) -> B:
 def check_location(
     members: Mapping[str, Any], context: RequestContext, path: str = "body"
 ) -> Collection[str]:
-    """Return the keys that name the location; refuse another than the request's own."""
+    """Return the keys of a body that name the location.
+
+    Raises:
+        InvalidRequest: A key names another location than the request's own.
+    """
     named = [name for name in _LOCATION_NAMES if name in members]
     for name in named:
         value = members[name]
@@ -131,7 +142,7 @@ def check_location(
     return named
 
 
-# Compiled once per type, because every call looks here.
+# Collected once per type of body, because every call needs them.
 _STEPS: Final[dict[type[Any], tuple[Step, ...]]] = {}
 
 
@@ -139,7 +150,7 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
     fields = kind.__struct_fields__
     steps: list[Step] = []
     if issubclass(kind, EstimateDraft):
-        # One step instead of five, because programs that create many documents send these bodies.
+        # One step instead of five is faster, and programs that create many documents send these bodies.
         return (_estimate_update if issubclass(kind, EstimateUpdate) else _estimate,)
     if issubclass(kind, InvoiceDraft | InvoiceUpdate | Text2Pay | InvoiceScheduleUpdate):
         steps.append(_invoice_contact)
@@ -159,8 +170,8 @@ def _steps(kind: type[msgspec.Struct]) -> tuple[Step, ...]:
 
 
 def _with(body: B, **changes: Any) -> B:
-    """Return a copy without building it again: fields and changes were checked."""
-    # structs.replace() would run every check again.
+    """Return a copy with changes, without running the checks of the struct again."""
+    # structs.replace() would run them, although both the fields and the changes are checked.
     clone = copy.copy(body)
     for name, value in changes.items():
         msgspec.structs.force_setattr(clone, name, value)  # type: ignore[arg-type]
@@ -171,7 +182,7 @@ def _with(body: B, **changes: Any) -> B:
 
 
 def _estimate(body: EstimateDraft, context: RequestContext) -> EstimateDraft:
-    """Complete and check an estimate. Cheap conditions are tested before the rules."""
+    """Return an estimate, completed and checked; the cheapest conditions come first."""
     rules = context.rules
     changes: dict[str, Any] = {}
     name, title, issued = body.name, body.title, body.issue_date
@@ -209,7 +220,7 @@ def _title(body: EstimateDraft, rules: frozenset[str], changes: dict[str, Any]) 
         if "title_at_most_40" in rules:
             _too_long("title", body.title, "title_at_most_40")
     elif "title_required" in rules:
-        # The API requires a title and takes at most 40 characters: docs/api-facts.md#api-names-40
+        # The name may be longer if its rule is off; the title stays within the limit: docs/api-facts.md#api-names-40
         changes["title"] = body.name[:LONGEST_NAME].strip()
 
 
@@ -220,7 +231,7 @@ def _estimate_update(body: EstimateUpdate, context: RequestContext) -> EstimateD
 
 
 def refuse_status(value: object) -> NoReturn:
-    """Raise the error for an attempt to write an estimate's status."""
+    """Raise the error of writing a status: docs/api-facts.md#api-put-replaces."""
     raise InvalidRequest(
         "estimate_status",
         f"{value!r} can not be written: the API answers 200 and ignores it. Only the customer's page accepts or "
@@ -240,7 +251,7 @@ def _not_future(day: date, context: RequestContext) -> None:
     ordinal = day.toordinal()
     if ordinal <= context.begun:
         return
-    # Remembered, so that most documents are accepted without a look at the clock.
+    # Remembered, so that most documents are accepted without reading the clock.
     context.begun = _EPOCH + int((context.clock() - _SAFE_LAG) // 86_400)
     if ordinal <= context.begun:
         return
@@ -288,7 +299,7 @@ def _phone(body: Any, context: RequestContext) -> Any:
     if contact is UNSET:
         return body
     phone = contact.phone_no
-    # The usual form passes without a regular expression. An empty text stands for a missing number.
+    # The usual form passes without a regular expression. Empty text is how a request says "no number".
     if not phone or (
         phone[0] == "+"
         and 8 <= len(phone) <= 16
@@ -305,7 +316,7 @@ def _phone(body: Any, context: RequestContext) -> Any:
 
 
 def _attachments(body: Any, context: RequestContext) -> Any:
-    # The limit of the official docs: docs/api-facts.md#api-attachments
+    # The limit is from the official docs: docs/api-facts.md#api-attachments
     files = body.attachments
     if files and len(files) > _MOST_ATTACHMENTS and "attachments_at_most_10" in context.rules:
         raise InvalidRequest(
@@ -316,7 +327,7 @@ def _attachments(body: Any, context: RequestContext) -> Any:
 
 
 def _tips(body: Any, context: RequestContext) -> Any:
-    """Write percentages of tips as text: docs/api-facts.md#api-open-shapes."""
+    """Return a body with tip percentages as text: docs/api-facts.md#api-open-shapes."""
     tips = body.tips_configuration
     if tips is UNSET or not tips.tips_percentage:
         return body
@@ -341,7 +352,7 @@ def _details(body: Any, context: RequestContext) -> Any:
     if context.location_id is not None:
         details = _with(details, alt_id=context.location_id, alt_type="location")
     if details.extra is not UNSET:
-        # The keys of a nested ``extra`` belong beside the declared ones, as those of the whole body do.
+        # Encoded here: the codec merges ``extra`` into the keys of the outermost struct only.
         details = msgspec.Raw(encode_body(details, b""))
     return _with(body, send_estimate_details=details)
 
@@ -383,7 +394,7 @@ def _mapping(body: Mapping[str, Any], context: RequestContext, keep: bool) -> Ma
 
 
 def _text(body: bytes, context: RequestContext, keep: bool) -> bytes:
-    """Read the members, refuse a key that stands there twice, and drop the location."""
+    """Return a JSON object without the location; refuse a key that occurs twice."""
     members = _members(body)
     named = check_location(members, context)
     details = members.get(_NESTED)
@@ -407,7 +418,7 @@ def _location(context: RequestContext) -> dict[str, Any]:
 
 def _members(body: bytes) -> dict[str, Any]:
     try:
-        # The standard parser, because it reports every pair: a key given twice must not be decided by the receiver.
+        # Python's parser, because it reports every pair. With a key twice, the receiver would choose one of the values.
         document = json.loads(
             body, object_pairs_hook=_once, parse_float=_ignore, parse_int=_ignore, parse_constant=_constant
         )

@@ -18,7 +18,7 @@ from hl_async.models.validation import Currency, NonEmptyStr, Request
 class PriceRecurrence(Part):
     """The interval of a recurring price.
 
-    It is every ``interval_count`` day, week, month or year.
+    The price is due every ``interval_count`` units of ``interval``, which is day, week, month or year.
     """
 
     interval: str | None = None
@@ -82,7 +82,7 @@ class PriceDraft(Request, frozen=True):
 
 
 class Product(Answer):
-    """A product. Its prices are a list of their own."""
+    """A product. Its prices have a route of their own."""
 
     id: str = field(name="_id")
     location_id: str | None = None
@@ -145,9 +145,9 @@ class ProductList(Answer):
 
     @property
     def total(self) -> int | None:
-        """Number of products that match, if the answer tells."""
+        """The number of products in all pages; None if the answer lacks it."""
         found = self.totals[0] if isinstance(self.totals, list) and self.totals else self.totals
-        # Lenient, because the page is complete without it.
+        # Another shape is ignored, because the page is complete without a total.
         number = found.get("total") if isinstance(found, dict) else found
         return number if isinstance(number, int) and not isinstance(number, bool) else None
 

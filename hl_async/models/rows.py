@@ -35,7 +35,7 @@ DOCUMENT_COLUMNS: Final[dict[str, type]] = {
     "updated_at": datetime,
     "live_mode": bool,
 }
-"""The columns of a row per document, with the type of their cells."""
+"""The columns of a row per document, each with the type of its cells."""
 
 LINE_COLUMNS: Final[dict[str, type]] = {
     "line": int,
@@ -47,11 +47,11 @@ LINE_COLUMNS: Final[dict[str, type]] = {
     "line_product_id": str,
     "line_tax_rate": Decimal,
 }
-"""The columns that a row per line has as well."""
+"""The further columns of a row per line, each with the type of its cells."""
 
 
 def columns_of(per: Literal["document", "line"]) -> dict[str, type]:
-    """Return the columns of rows per document or line, with their cells' types."""
+    """Return the columns of rows, each with the type of its cells."""
     return DOCUMENT_COLUMNS if per == "document" else {**DOCUMENT_COLUMNS, **LINE_COLUMNS}
 
 
@@ -60,16 +60,17 @@ def to_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield flat rows of estimates or invoices.
 
-    Each row has the same columns, each cell one value. Amounts are `Decimal`, days are `date`, and moments are
-    `datetime` in UTC. ``None`` marks unknown values. Frames accept the rows directly:
+    All rows have the same columns. A cell is one value: amounts are `Decimal` in major units, days are `date`, times
+    are `datetime` in UTC. ``None`` marks unknown values. Data frames accept the rows:
     ``pandas.DataFrame(to_rows(estimates))``, ``polars.DataFrame(list(to_rows(estimates)))``.
 
     Args:
         documents: Estimates or invoices, such as a collected pager.
-        per: ``document`` for a row each, ``line`` for a row per line, with the document's columns repeated.
+        per: ``document`` for one row per document, ``line`` for one row per line, which repeats the document's
+            columns. A document without lines then has no row.
 
     Raises:
-        InvalidRequest: `per` has another value.
+        InvalidRequest: `per` has another value. It is raised by the first row, not by the call.
 
     Example:
         ``rows = list(to_rows(await shop.invoices.list().collect(), per="line"))``
@@ -103,7 +104,7 @@ def _document_row(document: Estimate | Invoice) -> dict[str, Any]:
         "kind": "estimate" if isinstance(document, Estimate) else "invoice",
         "id": document.id,
         "location_id": document.alt_id,
-        # Prefix and number together are what the customer reads on the document.
+        # The document shows the customer prefix and number together.
         "number": None if number is None else f"{prefix or ''}{number}",
         "status": None if document.status is None else str(document.status),
         "name": document.name,
@@ -140,10 +141,10 @@ def _line_row(number: int, line: Item) -> dict[str, Any]:
 
 
 def _tax_rate(line: Item) -> Decimal | None:
-    """Add the rates of a line's taxes up; None if one of them is unknown."""
+    """Return the sum of a line's tax rates in percent; None if one is unknown."""
     if line.taxes is None:
         return None
     rates = [tax.rate for tax in line.taxes]
     known = [rate for rate in rates if isinstance(rate, Decimal)]
-    # A sum over known rates only would be too small, and look exact.
+    # The sum of the known rates alone would be too small, and look exact.
     return sum(known, start=Decimal(0)) if len(known) == len(rates) else None

@@ -1,7 +1,7 @@
 """Internal. Rules that rest on observations of the live API.
 
-The specification does not state them. Each completes a request or refuses it before it is sent. When the API
-changes, a rule is switched off by name: ``ClientConfig(rules_off={"name_at_most_40"})``, or
+Most of them are not in the specification. Each completes a request, or refuses it before it is sent. If the API
+changes, a rule can be switched off by name: ``ClientConfig(rules_off={"name_at_most_40"})``, or
 ``HL_RULES_OFF=name_at_most_40`` in the environment. The sandbox has its own table with the same names.
 """
 
@@ -17,10 +17,10 @@ class ClientRule(NamedTuple):
     """A rule of the client.
 
     Attributes:
-        name: Its name.
-        says: Its effect.
-        evidence: The kind of source.
-        anchor: The fact in docs/api-facts.md.
+        name: The name that switches it off.
+        says: Its effect, as a sentence for tables.
+        evidence: The kinds of evidence, in the words of docs/api-facts.md.
+        anchor: The anchor of the fact in docs/api-facts.md.
     """
 
     name: str
@@ -100,7 +100,7 @@ CLIENT_RULES: Final = (
         "attachments_at_most_10", "more than 10 attachments are refused", "official docs", "api-attachments"
     ),
 )
-"""Every rule of the client, in the order in which they are applied."""
+"""Every rule of the client. The order has no meaning."""
 
 RULE_NAMES: Final = frozenset(rule.name for rule in CLIENT_RULES)
 
@@ -112,9 +112,9 @@ def rules_without(off: Iterable[str]) -> frozenset[str]:
         off: Names of rules to switch off.
 
     Raises:
-        ConfigurationError: No rule has one of these names.
+        ConfigurationError: A name is unknown.
     """
-    # A single name is a string, whose letters would otherwise be taken for names.
+    # A string is one name; iterating over it would give its letters.
     if isinstance(off, str):
         off = (off,)
     switched = frozenset(off)

@@ -50,7 +50,7 @@ class InvoiceScheduleUpdate(Request, frozen=True):
 
 
 class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
-    """A new schedule. It creates no invoice before it is started."""
+    """A new schedule. It creates no invoices until ``invoice_schedules.start``."""
 
     if TYPE_CHECKING:
         # mypy gives an inherited field of a frozen class the type that it accepts; this restores the one it stores.
@@ -64,9 +64,9 @@ class InvoiceScheduleDraft(InvoiceScheduleUpdate, frozen=True):
 
 
 class ScheduleStart(Request, frozen=True):
-    """The start of a schedule.
+    """Body of ``invoice_schedules.start``.
 
-    ``live_mode`` False makes test invoices; ``auto_payment`` charges the customer.
+    With ``live_mode`` False the invoices are test documents. ``auto_payment`` may charge the customer.
     """
 
     live_mode: bool
@@ -74,7 +74,7 @@ class ScheduleStart(Request, frozen=True):
 
 
 class ScheduleAutoPayment(Request, frozen=True):
-    """The automatic payment of a schedule.
+    """Body of ``invoice_schedules.set_auto_payment``.
 
     ``id`` repeats the schedule's id (docs/api-facts.md#api-schedules).
     """
@@ -86,7 +86,7 @@ class ScheduleAutoPayment(Request, frozen=True):
 class InvoiceSchedule(Answer):
     """A schedule as the API answers it, with its invoices.
 
-    ``status`` is open text (docs/api-facts.md#api-enums).
+    ``status`` may be any text (docs/api-facts.md#api-enums).
     """
 
     id: str = field(name="_id")
@@ -118,16 +118,16 @@ class InvoiceSchedule(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceScheduleUpdate:
-        """Return a body that replaces this schedule by itself.
+        """Return the body of an update that leaves this schedule unchanged.
 
-        Every field of an update is carried over.
+        It carries every field that an update can hold.
         """
         currency = self.currency or "USD"
-        # Left out rather than sent as null, which would delete them.
+        # A field that the answer lacks is left out: as null, the update would delete it.
         names = ("terms_notes", "title", "attachments", "miscellaneous_charges")
         kept: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         return InvoiceScheduleUpdate(
-            # Required in a request, optional in an answer: docs/api-facts.md#api-answer-fields
+            # Requests require these fields, and answers may lack them: docs/api-facts.md#api-answer-fields
             name=self.name or "-",
             contact_details=(self.contact_details or Contact()).for_request(),
             schedule=self.schedule or ScheduleOptions(),

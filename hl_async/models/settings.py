@@ -16,7 +16,7 @@ from hl_async.models.structs import Answer
 
 
 class Notification(Answer):
-    """One message of the location, with its templates."""
+    """One kind of message that the location sends, with its templates."""
 
     enabled: bool | None = None
     email_template: str | None = None
@@ -28,7 +28,7 @@ class Notification(Answer):
 
 
 class Notifications(Answer):
-    """The location's messages on invoices and estimates, to customers and the team."""
+    """The messages about invoices and estimates, to customers and to the team."""
 
     customer_send_invoice: Notification | None = None
     team_payment_success: Notification | None = None
@@ -51,7 +51,7 @@ class Notifications(Answer):
 
 
 class Reminder(Answer):
-    """A reminder.
+    """A reminder of an unpaid invoice.
 
     ``start_time`` and ``end_time`` look like "9:00 AM", ``timezone`` like "businessTZ".
     """
@@ -87,11 +87,14 @@ class ProductSettings(Answer):
 
 
 class InvoiceSettings(Answer):
-    """All settings; "terms note" is singular: docs/api-facts.md#api-field-names."""
+    """The settings of a location for invoices and estimates.
+
+    ``minimum_percentage_partial_payment`` is in percent.
+    """
 
     alt_id: str | None = None
     alt_type: str | None = None
-    # Documents say termsNotes: docs/api-facts.md#api-field-names
+    # Singular here, termsNotes in documents: docs/api-facts.md#api-field-names
     terms_note: str | None = None
     estimates_terms_note: str | None = None
     title: str | None = None

@@ -74,17 +74,17 @@ class EstimateTemplate(Answer):
         expiry_date: Day | UnsetType = UNSET,
         **changes: Unpack[EstimateDraftChanges],
     ) -> EstimateDraft:
-        """Return a draft from this template, for one contact.
+        """Return a new estimate for one contact, with the content of this template.
 
-        It has the template's lines, terms and business details.
+        `meta` and the attachments of lines are not copied.
 
         Args:
             contact: The customer, such as ``contact.for_document()``.
-            expiry_date: The last day of the offer.
-            changes: Fields of the draft to set otherwise, such as `name` or `items`.
+            expiry_date: The last day of the offer. Creating an estimate without one is refused.
+            changes: Fields of the estimate with other values, such as `name` or `items`.
 
         Raises:
-            InvalidRequest: A change names no field of `EstimateDraft`.
+            InvalidRequest: A change is not a field of `EstimateDraft`, or a value is not valid.
         """
         names = (
             "live_mode", "terms_notes", "title", "automatic_taxes_enabled", "estimate_number_prefix",
@@ -105,9 +105,9 @@ class EstimateTemplate(Answer):
         return changed(draft, **changes)
 
     def to_update(self) -> EstimateTemplateDraft:
-        """Return a body that replaces this template by itself.
+        """Return the body of an update that leaves this template unchanged.
 
-        Every known field is carried over.
+        It carries every field that an update can hold.
         """
         currency = self.currency or "USD"
         names = (
@@ -140,9 +140,9 @@ class EstimateTemplateList(Answer):
 
 
 class InvoiceTemplateUpdate(Request, frozen=True):
-    """The replacement of an invoice template.
+    """The complete replacement of an invoice template.
 
-    Late fees and payment methods have calls of their own.
+    ``update_late_fees`` and ``update_payment_methods`` change the other settings of a template.
     """
 
     name: NonEmptyStr
@@ -158,9 +158,9 @@ class InvoiceTemplateUpdate(Request, frozen=True):
 
 
 class InvoiceTemplateDraft(InvoiceTemplateUpdate, frozen=True):
-    """A new invoice template. ``attachments`` are addresses here, objects elsewhere.
+    """A new invoice template.
 
-    See docs/api-facts.md#api-attachments.
+    ``attachments`` holds addresses; in other documents it holds objects (docs/api-facts.md#api-attachments).
     """
 
     if TYPE_CHECKING:
@@ -206,9 +206,9 @@ class InvoiceTemplate(Answer):
         guard_document(self.items, self.discount, self.total)
 
     def to_update(self) -> InvoiceTemplateUpdate:
-        """Return a body that replaces this template by itself.
+        """Return the body of an update that leaves this template unchanged.
 
-        Every field of an update is carried over.
+        It carries every field that an update can hold.
         """
         currency = self.currency or "USD"
         names = ("internal", "terms_notes", "title", "miscellaneous_charges")

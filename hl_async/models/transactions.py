@@ -1,4 +1,4 @@
-"""Internal. Payments as they were taken: transactions and orders."""
+"""Internal. Payments that customers made: transactions and orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal. Users, in whose name documents are sent."""
+"""Internal. Users of a location, who appear as senders of documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UserRole(Answer):
 
 
 class User(Answer):
-    """A user of a location or an agency; ``id`` is the ``user_id`` of sending."""
+    """A user of a location or an agency; ``id`` is the ``user_id`` of a sender."""
 
     id: str
     name: str | None = None
@@ -47,5 +47,5 @@ class UserList(Answer):
 
     @property
     def total(self) -> int | None:
-        """Number of users that match."""
+        """The number of users in all pages; None if the answer lacks it."""
         return self.count

@@ -1,9 +1,9 @@
-"""Internal. Strict requests: each field is checked when a body is built.
+"""Internal. Strict requests: building a body checks each of its fields.
 
-Nothing is sent before. A checker is compiled once per type, from its annotations. Amounts may be Decimal, int,
-numeric text or float; a float counts as it prints (``0.1`` is one tenth). Dates are dates: a datetime is refused,
-because its day depends on a time zone. Mappings are checked down to the last entry, and values without a form in
-JSON are refused. Errors name the field in the caller's spelling.
+The checkers of a type are built once, from its annotations. Amounts may be Decimal, int, numeric text or float; a
+float counts as Python prints it (``0.1`` is one tenth). A datetime is refused as a date, because its day depends on a
+time zone. Mappings are checked at every depth, and values that JSON cannot represent are refused. Errors name the
+field in the caller's spelling.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from hl_async.models.plain import Plain, check_names, nearest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-# The encoder recurses into values, so deeper ones would end in a RecursionError while a request is built.
+# The encoder recurses into values, and far deeper ones would raise a RecursionError.
 _MAX_DEPTH: Final = 100
 _MAX_EXPONENT: Final = 400
 _COMMA_AMOUNT: Final = re.compile(r"[+-]?[0-9]{1,20}\.[0-9]{1,8}")
 
 Check: TypeAlias = Callable[[Any, str], Any]
-"""Takes a value and its path. Returns the value to keep, or raises InvalidRequest."""
+"""Takes a value and its path. Returns the value to store, or raises InvalidRequest."""
 
 
 class Constraint:
-    """An annotation that narrows a plain type."""
+    """An annotation that restricts or converts the values of a type."""
 
     __slots__ = ("check",)
 
@@ -81,7 +81,7 @@ def _user_id(value: Any, path: str) -> Any:
 
 
 def _day(value: Any, path: str) -> Any:
-    # A datetime is a date as well, and its day depends on the zone.
+    # `datetime` is a subclass of `date`, and its day depends on a time zone.
     if isinstance(value, datetime):
         raise InvalidRequest(
             path, "takes a date, not a datetime; give value.date() in the location's time zone"
@@ -98,7 +98,7 @@ def _day(value: Any, path: str) -> Any:
 
 
 def not_negative(value: Any, path: str) -> Any:
-    """Return an amount from 0 as a Decimal."""
+    """Return an amount as a Decimal. Raises `InvalidRequest` if it is negative."""
     number = amount_of(value, path)
     if number < 0:
         raise InvalidRequest(path, f"{number} is negative")
@@ -106,7 +106,7 @@ def not_negative(value: Any, path: str) -> Any:
 
 
 def choice(*values: str) -> Constraint:
-    """Return the constraint of text that is one of `values`."""
+    """Return a constraint that accepts these values only, and suggests the nearest."""
 
     def check(value: Any, path: str) -> Any:
         if _text(value, path) not in values:
@@ -127,6 +127,9 @@ class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", 
     """A request body, or a part of one.
 
     Fields without a default are required by the API.
+
+    Raises:
+        InvalidRequest: A field has a value that the API would refuse; the error names it.
     """
 
     _null_is_data: ClassVar[bool] = True
@@ -137,8 +140,7 @@ class Request(msgspec.Struct, Plain, kw_only=True, frozen=True, rename="camel", 
             if value is not UNSET:
                 kept = check(value, name)
                 if kept is not value:
-                    # Requests are frozen for users. Here the field still holds the caller's type, such as text for a
-                    # date.
+                    # Requests are frozen, but here the field still holds the caller's type, such as text for a date.
                     msgspec.structs.force_setattr(self, name, kept)
 
 
@@ -150,7 +152,7 @@ def _checks(kind: type[msgspec.Struct]) -> tuple[tuple[str, Check], ...]:
 
 
 def checker_for(kind: Any) -> Check:
-    """Return the checker for an annotation."""
+    """Return the checker of a type, built from its annotation."""
     origin = get_origin(kind)
     if origin is Annotated:
         mark = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Constraint)), None)
@@ -169,9 +171,10 @@ def _anything(value: Any, path: str) -> Any:
 
 
 def amount_of(value: Any, path: str) -> Decimal:
-    """Return an amount as a Decimal.
+    """Return a Decimal, int, float or numeric text as a Decimal.
 
-    Raises :class:`InvalidRequest` with `path` for another value.
+    Raises:
+        InvalidRequest: The value is of another type, or is not a number within the limits of `is_sound`.
     """
     if isinstance(value, Decimal):
         number = value
@@ -181,7 +184,7 @@ def amount_of(value: Any, path: str) -> Decimal:
         )
     else:
         try:
-            # The shortest text of a float. Decimal(0.1) would be the binary fraction with 55 digits.
+            # The shortest text of a float: Decimal(0.1) would be a binary fraction with 55 digits.
             number = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         except InvalidOperation:
             number = Decimal("NaN")
@@ -191,7 +194,7 @@ def amount_of(value: Any, path: str) -> Decimal:
 
 
 def _why_not(value: Any) -> str:
-    """Return a hint for a text that looks like an amount, or the rule for amounts."""
+    """Return the end of an error: a hint for a decimal comma, else the limits."""
     pointed = str(value).strip().replace(",", ".")
     if "," in str(value) and _COMMA_AMOUNT.fullmatch(pointed):
         return f" (use a point: {pointed})"
@@ -206,7 +209,11 @@ def _text(value: Any, path: str) -> Any:
 
 
 def check_text(value: str, path: str) -> None:
-    """Refuse text with half a character, such as one UTF-16 half of an emoji."""
+    """Refuse text with a lone surrogate, such as one half of an emoji in UTF-16.
+
+    Raises:
+        InvalidRequest: The text has no UTF-8 form.
+    """
     try:
         if not value.isascii():
             value.encode()
@@ -223,7 +230,7 @@ def _truth(value: Any, path: str) -> Any:
 
 
 def _whole(value: Any, path: str) -> Any:
-    # True is an int.
+    # `bool` is a subclass of `int`.
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequest(path, f"takes a whole number, got {type(value).__name__}")
     return value
@@ -240,7 +247,8 @@ def _moment(value: Any, path: str) -> Any:
 def check_mapping(value: Any, path: str) -> Any:
     """Return ``value`` if it is a mapping that JSON can represent.
 
-    The error names the place of a wrong value.
+    Raises:
+        InvalidRequest: It is not; the error names the path of the wrong value.
     """
     if not isinstance(value, Mapping):
         raise InvalidRequest(path, f"takes a mapping, got {type(value).__name__}")
@@ -249,9 +257,12 @@ def check_mapping(value: Any, path: str) -> Any:
 
 
 def plain_form(value: Any) -> Any:
-    """Return a plain form of a type that the encoder does not know.
+    """Return a value of a type that msgspec cannot encode as one of a built-in type.
 
-    It is a subclass or a mapping, for example.
+    Such types are subclasses of str, int, float and Decimal, and mappings other than dict.
+
+    Raises:
+        TypeError: The type has no form in JSON.
     """
     if isinstance(value, Mapping):
         return dict(value)
@@ -268,7 +279,7 @@ def _check_entry(value: Any, path: str, around: set[int]) -> None:
     if isinstance(value, str):
         check_text(value, path)
     elif isinstance(value, Mapping | list | tuple):
-        # A mapping that holds itself would send the encoder into an endless recursion.
+        # A container that holds itself would never end in the encoder.
         if id(value) in around or len(around) >= _MAX_DEPTH:
             raise InvalidRequest(
                 path.partition(".")[0], f"is nested more than {_MAX_DEPTH} deep, or holds itself"
@@ -333,14 +344,14 @@ def _list_of(kind: Any) -> Check:
 def _struct_of(kind: type[msgspec.Struct]) -> Check:
     """Return the checker of a struct.
 
-    Requests are checked already; parts shared with answers are checked here.
+    A request was checked when it was built. A part of a document was not, because answers have it too.
     """
     own = issubclass(kind, Request)
     article = "an" if kind.__name__[0] in "AEIO" else "a"
 
     def check(value: Any, path: str) -> Any:
         if not isinstance(value, kind):
-            # The usual mistake is to pass a part of an answer, so the error names its conversion.
+            # Callers often pass a part of an answer, so the error names the conversion.
             answered = own and isinstance(value, msgspec.Struct) and not isinstance(value, Request)
             hint = "; the document's to_update() converts it" if answered else ""
             raise InvalidRequest(path, f"takes {article} {kind.__name__}, got {type(value).__name__}{hint}")
@@ -360,7 +371,7 @@ def _struct_of(kind: type[msgspec.Struct]) -> Check:
 
 
 def _is_empty_part(value: Any) -> bool:
-    """Return whether `value` is a part of a document without content, sent as ``{}``."""
+    """Return whether `value` is a part without content, which is sent as ``{}``."""
     return (
         isinstance(value, msgspec.Struct) and value.__struct_config__.omit_defaults and value == type(value)()
     )
@@ -379,7 +390,7 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
         if value is UNSET or (value is None and nullable):
             return value
         if optional and "." not in path and _is_empty_part(value):
-            # The API answers {} for missing parts, and refuses that in a request: docs/api-facts.md#api-round-trip
+            # The API answers {} for missing parts, and refuses {} in a request: docs/api-facts.md#api-round-trip
             return UNSET
         refused: InvalidRequest | None = None
         for one in checks:
@@ -394,10 +405,11 @@ def _one_of(kinds: tuple[Any, ...]) -> Check:
 
 
 def changed(update: T, **changes: Any) -> T:
-    """Return a copy of a request with some fields replaced.
+    """Return a copy of a request with new values for some fields.
 
     Raises:
-        InvalidRequest: A name is not a field of the request; the message has the nearest ones.
+        InvalidRequest: A name is not a field of the request, and the error suggests similar ones; or a value is not
+            valid.
     """
     check_names(type(update), changes)
     return msgspec.structs.replace(update, **changes)

@@ -1,8 +1,8 @@
 """Events that HighLevel posts to a webhook: one struct per event.
 
-Payloads declare no field as required, so everything but the invoice's own id is optional
+The specification declares no field as required, so every field but the id of the invoice is optional
 (docs/api-facts.md#api-webhook-payload). The names end in ``Event``, because ``InvoiceUpdate`` and ``InvoiceSent`` are
-documents of the API.
+structs of the API.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _MILLISECONDS_FROM: Final = 10_000_000_000  # as seconds this would be the year 
 
 
 class WebhookEvent(Answer, kw_only=True):
-    """The root of all events: the envelope, every part of which may be missing.
+    """The base of all events. Any of its fields may be missing.
 
-    ``type`` is the event's name on the wire, empty if the delivery has none. ``timestamp`` is aware. ``webhook_id``
-    names the delivery and is the same in its retries.
+    ``type`` is the event's name on the wire, empty if the delivery has none. ``timestamp`` has a time zone.
+    ``webhook_id`` names the delivery and is the same in its retries.
     """
 
     type: str = ""
@@ -42,10 +42,11 @@ class WebhookEvent(Answer, kw_only=True):
 
 
 class InvoiceEvent(WebhookEvent, kw_only=True):
-    """Any event of an invoice; this very class if the delivery names no event.
+    """Any event of an invoice; its instances are deliveries that name no event.
 
-    ``invoice`` is the document after the change. It is flat on the wire and differs from the API's in parts: the
-    business's address is text, ``total_summary`` has no tax, ``status`` may be "delete".
+    ``invoice`` is the document after the change. On the wire its fields stand beside those of the envelope. They
+    differ from the API's: the address of the business is text, ``total_summary`` has no tax, ``status`` may be
+    "delete" (docs/api-facts.md#api-webhook-payload).
     """
 
     invoice: Invoice
@@ -100,9 +101,9 @@ class WhitelabelDetails(Answer, kw_only=True):
 
 
 class InstallEvent(WebhookEvent, kw_only=True):
-    """The app was installed, in a location or, without ``location_id``, in an agency.
+    """The app was installed in a location, or, without ``location_id``, in an agency.
 
-    ``user_id`` and ``company_id`` may be missing. The token may not work yet when this arrives: retry after some
+    ``user_id`` and ``company_id`` may be missing. The event can arrive before the token works: retry after some
     seconds (docs/api-facts.md#api-app-lifecycle).
     """
 
@@ -120,9 +121,9 @@ class UninstallEvent(WebhookEvent, kw_only=True):
 
 
 class PlanChangeEvent(WebhookEvent, kw_only=True):
-    """A change of the app's plan in an installation.
+    """An installation changed to another plan of the app.
 
-    No sample is published; ``data`` keeps the whole body.
+    HighLevel has published no sample, so ``data`` holds the whole body.
     """
 
     user_id: str | None = None
@@ -140,12 +141,12 @@ class UnknownEvent(WebhookEvent, kw_only=True):
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-# lenient where the events are strict: a delivery with one odd field is still acknowledged, or it would be sent again
-# for days
+# Tolerant, unlike the events: a delivery with one odd field must be acknowledged, or HighLevel retries it for days.
+# docs/api-facts.md#api-webhook-delivery
 class Envelope(msgspec.Struct, kw_only=True, frozen=True):
-    """The envelope of an event.
+    """The fields that identify a delivery.
 
-    Ids that are not text, and times that are not valid, count as missing.
+    Ids that are not text, and timestamps that are not readable, count as missing.
     """
 
     type: str | None = None
@@ -186,20 +187,20 @@ APP_EVENTS: Final[Mapping[str, type[WebhookEvent]]] = {
     "UNINSTALL": UninstallEvent,
     "PLAN_CHANGE": PlanChangeEvent,
 }
-"""The events of the app's own life."""
+"""The events of an app's installations (docs/api-facts.md#api-app-lifecycle)."""
 
 
 def moment(value: Any) -> datetime | None:
-    """Return a timestamp of the envelope.
+    """Return a timestamp of a delivery, or None if the value is not readable.
 
-    It is ISO 8601 (UTC without a zone), or seconds or milliseconds as a number.
+    Text is ISO 8601, in UTC unless it names a zone. A number is in seconds or in milliseconds since 1970.
     """
-    # True is an int in Python, and would be the first second of 1970.
+    # `bool` is a subclass of `int`, so True would be the first second of 1970.
     if isinstance(value, bool):
         return None
     try:
         if isinstance(value, int | float | Decimal):
-            # no source states the unit of a number: read as seconds, today in milliseconds would be in a far century
+            # no source states the unit: milliseconds of today, read as seconds, would be a date in a far century
             seconds = float(value)
             return datetime.fromtimestamp(seconds / 1000 if seconds >= _MILLISECONDS_FROM else seconds, UTC)
         if isinstance(value, str):

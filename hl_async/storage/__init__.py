@@ -1,1 +1,1 @@
-"""Internal. The databases of token stores, rate budgets, journals and feed cursors."""
+"""Internal. Databases of token stores, rate budgets, journals and feed cursors."""

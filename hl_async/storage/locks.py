@@ -82,9 +82,10 @@ def holder_of(path: Path) -> str:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock now; False if the file cannot be opened.
+    """Return whether a process holds the lock now.
 
-    The answer may be outdated at once. The check itself takes a free lock for a moment.
+    It is False if the file cannot be opened. The answer may be outdated at once. The check itself takes a free lock
+    for a moment.
     """
     if not path.exists():
         return False

@@ -95,7 +95,9 @@ class SqliteRules:
     reopens: bool = True
 
     def failure(self, path: Path, verb: str, error: Exception) -> HighLevelError:
-        """Return the error for a failed job; an error of this package is returned unchanged.
+        """Return the error for a failed job.
+
+        An error of this package is returned unchanged.
 
         Args:
             path: The file.
@@ -116,7 +118,7 @@ class SqliteRules:
         return kind(f"{self.noun} {path} could not be {verb}: it {words}")
 
     def explain(self, error: sqlite3.Error) -> str:
-        """Return the meaning of a failure and the advice for it, as text that follows "it"."""
+        """Return a failure's meaning and advice, as text that follows "it"."""
         trouble = trouble_of(error)
         words = f"{trouble.value}: {error}" if trouble is SqliteTrouble.OTHER else trouble.value
         return f"{words}; {self.advice.get(trouble, _ADVICE[trouble])}"
@@ -351,7 +353,7 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection with durable writes; the caller begins and ends transactions."""
+    """Return a connection with durable writes, which begins no transactions itself."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         # a commit returns after the fsync, so that it survives a power failure

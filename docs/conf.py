@@ -22,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 import operation_examples
 
 import hl_async.models
+import hl_async.webhooks
 from hl_async import __version__
 
 FIELDS = tomllib.loads(Path(__file__).with_name("fields.toml").read_text("utf-8"))
@@ -99,6 +100,9 @@ def show_fields_once(
     """A struct's fields stand below it one by one: its signature would only repeat them."""
     if what == "class" and hasattr(value, "__struct_fields__"):
         return "(…)", None
+    # Resources are attributes of a client or a location, so no caller needs their arguments.
+    if what == "class" and {"_at", "_principal", "_by_name"} & set(getattr(value, "__slots__", ())):
+        return "", None
     if signature is None:
         return None
     return _plain(signature), None if returns is None else _plain(returns)
@@ -162,15 +166,19 @@ def list_models(app: Any, page: str, source: list[str]) -> None:
 
     def entries(match: re.Match[str]) -> str:
         room = f"hl_async.models.{match[1]}"
-        found = ["```{eval-rst}", ".. currentmodule:: hl_async.models", ""]
-        for name in hl_async.models.__all__:
-            if getattr(getattr(hl_async.models, name), "__module__", "") == room:
-                if isinstance(getattr(hl_async.models, name), type):
+        # Events are imported from where deliveries are verified, and share one envelope that is shown once.
+        are_events = match[1] == "webhooks"
+        home = hl_async.webhooks if are_events else hl_async.models
+        inherited = ":show-inheritance:" if are_events else f":inherited-members: {_BASES}"
+        found = ["```{eval-rst}", f".. currentmodule:: {home.__name__}", ""]
+        for name in home.__all__:
+            if getattr(getattr(home, name), "__module__", "") == room:
+                if isinstance(getattr(home, name), type):
                     found += [
                         f".. autoclass:: {name}",
                         "   :members:",
                         "   :undoc-members:",
-                        f"   :inherited-members: {_BASES}",
+                        f"   {inherited}",
                         "",
                     ]
                 else:
@@ -200,11 +208,10 @@ def link_pages(app: Any, what: str, name: str, value: Any, options: Any, lines: 
 
 def say_fields(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Give each field of a public model its sentence, unless its docstring says something already."""
-    package, _, rest = name.rpartition("hl_async.models.")
-    if what != "attribute" or package or any(map(str.strip, lines)):
+    found = re.fullmatch(r"hl_async\.(?:models|webhooks)\.((\w+)\.(\w+))", name)
+    if what != "attribute" or found is None or any(map(str.strip, lines)):
         return
-    model, _, field = rest.partition(".")
-    text = FIELDS.get(f"{model}.{field}") or FIELDS.get(field, "")
+    text = FIELDS.get(found[1]) or FIELDS.get(found[3], "")
     lines[:] = [re.sub(r"`([^`]+)`", r"``\1``", text), ""]
 
 

@@ -1,4 +1,4 @@
 """Internal. One class per resource, one short coroutine per endpoint.
 
-All of them speak through ``requesting``.
+``requesting`` turns their arguments into calls.
 """

@@ -13,7 +13,7 @@ from hl_async.resources.locations import LocationRequester
 from hl_async.resources.users import Users
 
 _PAGE: Final = {"limit": "1", "offset": "0"}
-# An id of no product: the API judges the token before it looks the product up.
+# The id of a product that does not exist: the API checks the token before it looks the product up.
 _NO_PRODUCT: Final = "000000000000000000000000"
 
 
@@ -47,7 +47,7 @@ async def check_scopes(at: LocationRequester, scopes: tuple[str, ...]) -> None:
     """Raise if a location's token lacks a scope; see `Location.check_scopes`."""
     for scope in scopes:
         if scope not in _CHECKED:
-            hint = "writing would be needed to find out" if scope.endswith(".write") else "unknown scope"
+            hint = "only a write would show it" if scope.endswith(".write") else "unknown scope"
             raise InvalidRequest(
                 "scopes", f"{scope!r} can't be checked: {hint}; known are {', '.join(_CHECKED)}"
             )
@@ -58,6 +58,6 @@ async def check_scopes(at: LocationRequester, scopes: tuple[str, ...]) -> None:
             await Users(at).search(limit=1).collect(1)
         else:
             read = READS[scope]
-            # The API judges the token first, so an error about the document means that the scope is there.
+            # The API checks the token first, so an error about the document proves that the token has the scope.
             with suppress(NotFound, BadRequest):
                 await at.call(read.operation, *read.ids, query=read.query, body=read.body)

@@ -28,7 +28,7 @@ class ListSource:
         self._at = at
         self._list = listing
         self._get = get
-        # A feed waits behind interactive calls, and longer than their timeout allows.
+        # Behind many interactive calls, a feed may wait longer than the default timeout of a call.
         self._options = CallOptions(lane=Lane.BULK, timeout=120)
         self.name: str = f"{at.key}/{kind}/1"
 
@@ -39,7 +39,7 @@ class ListSource:
 
     async def page(self, offset: int, limit: int) -> Sequence[Estimate | Invoice]:
         """Read one page of the list, with documents of any status."""
-        # Without a filter for the status: a document that changes it would leave the list.
+        # No filter by status: a document would leave the filtered list with its next status.
         query = {"limit": limit, "offset": offset}
         envelope = await self._at.call(self._list, query=query, options=self._options)
         entries: Sequence[Estimate | Invoice] = envelope.entries
@@ -50,8 +50,8 @@ class ListSource:
 
         Args:
             document_id: The document.
-            contact_id: Its contact; without it, an estimate cannot be looked for.
-            offset: Where the page of the contact's documents begins.
+            contact_id: Its contact. Without it, an estimate cannot be looked for.
+            offset: Offset of the page of the contact's documents.
         """
         from hl_async.changes.feed import Look
 

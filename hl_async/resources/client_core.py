@@ -71,7 +71,7 @@ class ClientCore:
                 telemetry=self.telemetry,
                 governor=self.governor,
             )
-        # The credentials failed, so no block is entered whose end would close the connections.
+        # The `async with` block is not entered if this raises, so nothing else closes the connections.
         except BaseException:
             await self.session.aclose()
             raise

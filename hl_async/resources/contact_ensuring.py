@@ -52,7 +52,7 @@ class Person(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The keys as the store names them."""
+        """Names of the keys in the store: hashes, so that it holds no addresses."""
         external = None if self.external is None else f"{self.external.id}={self.external.field_value}"
         keys = {"external": external, "email": self.email, "phone": self.phone}
         return [f"{kind}/{fingerprint(key.encode())}" for kind, key in keys.items() if key]
@@ -82,7 +82,7 @@ def person(
     Raises :class:`InvalidRequest` before any request.
     """
     if not email and not phone and external_id is None:
-        raise InvalidRequest("email", "is missing; give email, phone or external_id to know the contact by")
+        raise InvalidRequest("email", "is missing; give email, phone or external_id to identify the contact")
     if email is not None:
         # The API compares addresses without case, and the key of the store must be the same.
         email = check_email(email).lower()
@@ -149,7 +149,7 @@ class Ensuring:
         return entries[0] if entries else None
 
     async def _remembered(self) -> tuple[Match | None, float | None]:
-        """Return the contact in the store, and when an unanswered creation was last sent."""
+        """Return the contact in the store, and the time of an unanswered creation."""
         sent: float | None = None
         for name in self._person.names:
             record = await self._at.keeper.load(f"{self._prefix}/{name}")
@@ -157,7 +157,8 @@ class Ensuring:
                 continue
             now, settle = time.time(), self._at.keeper.settings.settle
             if record.document is not None and now < (record.sent_at or 0.0) + settle:
-                # The look-up may lag and not show it yet (docs/api-facts.md#api-contacts). Later the look-up is right.
+                # The look-up may lag behind the creation (docs/api-facts.md#api-contacts), so until it has settled the
+                # store knows better.
                 try:
                     answer = await self._at.call(op.GET_CONTACT, record.document)
                 except NotFound:
@@ -228,7 +229,7 @@ class Ensuring:
             raise
         if answer.contact is None:
             return None, DecodeError("the answer holds no contact", operation=op.CREATE_CONTACT.at)
-        # The contact exists without the record.
+        # The contact was created, so a store that fails now must not fail the call.
         with suppress(TokenStoreError):
             await self._note(OnceRecord("", sent_at=time.time(), document=answer.contact.id))
         return EnsuredContact(contact=answer.contact, created=True), None
@@ -240,8 +241,9 @@ class Ensuring:
     async def _is_refused_twice(self) -> bool:
         """Return whether the API would refuse a second contact of this person.
 
-        Then a creation may be repeated. The location matches by e-mail, phone number or both, and does not say
-        which: a person with both keys is matched either way. False if the token may not read the location.
+        If it would, a creation may be repeated. The location matches by e-mail, phone number or both, and no route
+        says which (docs/api-facts.md#api-contacts). So the person needs both keys. The result is False if the token
+        may not read the location.
         """
         if not self._person.email or not self._person.phone:
             return False

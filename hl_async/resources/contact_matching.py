@@ -1,7 +1,4 @@
-"""Internal. Decides which contact a person is, and which fields may be written.
-
-The functions are pure.
-"""
+"""Internal. Pure decisions: which contact a person is, and which fields to write."""
 
 from __future__ import annotations
 
@@ -113,7 +110,7 @@ def update_of(plan: FillPlan) -> ContactUpdate:
 def check_replace(replace: Collection[str]) -> frozenset[str]:
     """Return the fields that may be replaced.
 
-    Raises :class:`InvalidRequest` for names of no field.
+    Raises :class:`InvalidRequest` for an unknown name.
     """
     if isinstance(replace, str):
         raise InvalidRequest("replace", "takes a collection of field names, not text")

@@ -126,7 +126,7 @@ class Contacts:
         cursors: dict[int, list[Any]] = {}
 
         async def fetch(start: int, size: int) -> ContactList:
-            # pages end at 10,000 contacts; beyond them only the cursor of the last entry leads on
+            # Page numbers end at 10,000 contacts. Beyond them, the last entry's cursor asks for the next page.
             place: dict[str, Any] = {"page": start // size + 1}
             if start in cursors:
                 place = {"search_after": cursors[start]}
@@ -170,6 +170,7 @@ class Contacts:
             AmbiguousContact: The keys belong to different contacts.
             ContactIncomplete: The contact exists, but writing its other fields failed.
             OutcomeUnknown: The answer is missing, so the contact may exist. Call again.
+            TokenStoreError: The client's store of ``Once`` failed.
             ScopeMissing: The token lacks contacts.readonly or contacts.write.
 
         Example::
@@ -212,8 +213,8 @@ class Contacts:
     async def upsert(self, contact: ContactUpsert) -> ContactAnswer:
         """Create a contact, or overwrite the one that matches.
 
-        Safe to retry, but it may lose data. The API overwrites the tags of an existing contact and may drop a
-        further e-mail address. :meth:`ensure` does neither.
+        Safe to retry, but it may lose data (docs/api-facts.md#api-contacts). The API overwrites the tags of an existing
+        contact and may drop one of its e-mail addresses. :meth:`ensure` does neither.
 
         Args:
             contact: The values to write, with an e-mail or a phone number to match by.

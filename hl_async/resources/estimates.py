@@ -65,7 +65,10 @@ class Estimates:
             BadRequest: The API rejected the document.
             OutcomeUnknown: The answer is missing, so the estimate may exist.
             KeyReused: The key belongs to an estimate with another content.
+            NotFound: The estimate of the key was deleted.
             OnceUndecided: An estimate with the same content exists, and lists return no `meta`.
+            InvalidRequest: The key is not valid, or needs a store because lists return no `meta`.
+            TokenStoreError: The store of keys failed. Nothing was sent.
 
         Example::
 
@@ -134,7 +137,7 @@ class Estimates:
             The estimate, or None if it is not in the list.
 
         Raises:
-            InvalidRequest: Neither or both of id and number are given.
+            InvalidRequest: Neither or both of id and number are given, or the id is not valid.
 
         Example::
 
@@ -256,6 +259,8 @@ class Estimates:
         Raises:
             OutcomeUnknown: The answer is missing, so the message may have been sent.
             NotFound: The estimate is not in this location.
+            KeyReused: With `once`, the estimate was sent with another message.
+            TokenStoreError: With `once`, the store of keys failed. Nothing was sent.
 
         Example::
 
@@ -291,6 +296,8 @@ class Estimates:
 
         Raises:
             BadRequest: The estimate is not accepted.
+            NotFound: With `once`, the estimate is not in this location.
+            KeyReused: With `once`, the invoice was created with other arguments.
             OutcomeUnknown: The answer is missing, so the invoice may exist.
 
         Example::
@@ -374,7 +381,7 @@ class Estimates:
 
         Args:
             cursor: Stores the feed's position, so that a restart continues. By default it is lost with the process.
-            share: Part of the location's rate budget that the feed may use.
+            share: Part of the location's rate budget that the feed may use, above 0 and at most 1.
             every: Seconds between two reads of the newest documents.
             lease: Seconds after which another process takes over from one that died.
 

@@ -64,7 +64,9 @@ class Invoices:
             BadRequest: The API rejected the document.
             OutcomeUnknown: The answer is missing, so the invoice may exist.
             KeyReused: The key or the number belongs to an invoice with another content.
-            InvalidRequest: `once` is given with neither a number nor a store.
+            NotFound: The invoice of the key was deleted.
+            InvalidRequest: The key is not valid, or `once` is given with neither a number nor a store.
+            TokenStoreError: The store of keys failed. Nothing was sent.
 
         Example::
 
@@ -279,15 +281,15 @@ class Invoices:
 
     async def touch_last_visited(self, invoice_id: str) -> None:
         """Record that the customer viewed the invoice now."""
-        # The id travels in the body here, where a malformed one would not be noticed.
+        # The id is in the body here, and the API may accept any text there.
         op.path_segment("invoice_id", invoice_id)
         await self._at.call(op.TOUCH_INVOICE, body=InvoiceVisit(invoice_id=invoice_id))
 
     async def text2pay(self, request: Text2Pay) -> Text2PayResult:
         """Create an invoice, or update the one with ``request.id``.
 
-        With action "send" it goes to the customer. The operation needs a location token. A second call without an
-        id creates a second invoice.
+        With action "send" the API sends it to the customer. The operation needs a location token. A second call
+        without an id creates a second invoice.
 
         Returns:
             The invoice, and in ``invoice_url`` the page on which the customer pays.
@@ -319,7 +321,7 @@ class Invoices:
 
         Args:
             cursor: Stores the feed's position, so that a restart continues. By default it is lost with the process.
-            share: Part of the location's rate budget that the feed may use.
+            share: Part of the location's rate budget that the feed may use, above 0 and at most 1.
             every: Seconds between two reads of the newest documents.
             lease: Seconds after which another process takes over from one that died.
 

@@ -31,7 +31,8 @@ class ClientMemory:
     ) -> None:
         self.keeper: KeyKeeper = KeyKeeper(once)
         server = urlsplit(base_url)
-        # A restarted sandbox has other documents under the same location id, and usually another port.
+        # A restarted sandbox has other documents under the same location id, and usually another port. So the keys of
+        # a local server contain its address.
         local = is_loopback(server.hostname or "")
         self.key_space: str = f"once/{server.netloc}" if local else "once"
         self.rules: frozenset[str] = rules
@@ -68,7 +69,7 @@ class LocationRequester(Requester):
 
     @property
     def options(self) -> CallOptions:
-        """The options of calls that bring none of their own."""
+        """The options of calls without options of their own."""
         return self._options
 
     @property
@@ -91,7 +92,7 @@ class LocationRequester(Requester):
         memory, key = self._memory, self._account.key
         if not fresh and key in memory.details:
             return memory.details[key]
-        # One read per location, also if many tasks ask at once.
+        # One read per location, even if many tasks ask at once.
         async with memory.reading.setdefault(key, asyncio.Lock()):
             if fresh or key not in memory.details:
                 memory.details[key] = details = (await self.call(op.GET_LOCATION, key)).location

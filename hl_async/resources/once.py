@@ -1,7 +1,4 @@
-"""Create once: locks, records and patience around a request.
-
-The request must not be repeated blindly.
-"""
+"""Create once: locks, records and pauses around a request that is never repeated."""
 
 from __future__ import annotations
 
@@ -62,10 +59,13 @@ class Once(msgspec.Struct, frozen=True):
     Attributes:
         store: Where locks and keys are kept: `SqliteStore` for the processes of a host, `PostgresTokenStore` for
             several hosts. It is closed with the client.
-        settle: Seconds after which a request without an answer can't take effect any more. Proxies cut at 100 to
-            120 seconds while the server may go on.
-        patience: Seconds that one call looks for the result of a request without an answer.
-        depth: How many of the contact's newest documents one look reads.
+        settle: Seconds after which a request without an answer can no longer take effect. Proxies end a request
+            after 100 to 120 seconds, and the server may go on.
+        patience: Seconds for which one call looks for the result of a request without an answer.
+        depth: Number of the contact's newest documents that one look reads.
+
+    Raises:
+        ConfigurationError: A value is out of range, or the store has no locks.
     """
 
     store: OnceStore | None = None
@@ -110,7 +110,7 @@ class KeyKeeper:
         Raises:
             TokenStoreError: The store can't be reached. Nothing was sent.
         """
-        # One task per process asks the store, so that waiting tasks occupy none of its connections.
+        # One task per process waits at the store, so that waiting tasks occupy none of its connections.
         async with self._local.locked(f"queue/{name}"):
             lock = self._store.locked(name)
             with _store_errors():
@@ -154,7 +154,8 @@ class KeyKeeper:
         Args:
             name: The claimed thing, such as an invoice number.
             owner: The name of a key.
-            take_over: Take it from a key whose request was refused, unless the name was made for that key.
+            take_over: Take the name from a key whose request was refused. A number that was generated for that key
+                stays with it.
         """
         # Another process may write between load and save. Its version differs then, and the loop reads again.
         mine = _encoder.encode(OnceRecord(owner))
@@ -168,7 +169,7 @@ class KeyKeeper:
             holder = _decoder.decode(stored.data).content
             if holder == owner:
                 return True
-            # A name may be taken from a key that never sent anything.
+            # Only a key without a request, a document and a generated number may lose the name.
             record = await self.load(holder) if take_over else None
             if record is None or record.sent_at or record.document or record.number:
                 return False

@@ -151,9 +151,9 @@ class OnceCall(Generic[D]):
                 self._give_up(step, look, doubt)
 
     async def _attempt(self, record: OnceRecord) -> tuple[D | None, OnceRecord, Exception | None]:
-        """Send once; return the document, or the doubt about it.
+        """Send once. Return the document, or the error that hides whether it exists.
 
-        A refusal is raised and forgotten.
+        A refusal frees the key and is raised.
         """
         sent = record
 
@@ -264,9 +264,9 @@ async def create_estimate_once(
 
 
 async def _learn_meta(at: LocationRequester, made: Estimate, contact_id: str) -> None:
-    """Find out whether lists return `meta`.
+    """Find out whether lists return `meta`, once per client and location.
 
-    Without it, a key is lost with its process. Done once per client and location. A failure here does not fail the
+    If they do not, a key is lost with its process (docs/api-facts.md#api-meta). A failure here does not fail the
     creation.
     """
     pager = at.paginate(op.LIST_ESTIMATES, {"contactId": contact_id}, limit=10, offset=0)
@@ -321,7 +321,7 @@ async def create_invoice_once(
 
     async def send(record: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice:
         async def reserve() -> None:
-            # Durable first: a claim without the mark would belong to a request that nothing knows of.
+            # The mark is written first: after a crash, a claim whose key has no record could never be taken over.
             await mark()
             place = f"{at.key_space}/number/{own_number}"
             if own_number is not None and not await at.keeper.claim(place, name, take_over=True):
@@ -371,7 +371,7 @@ async def invoice_estimate_once(
     async def send(_: OnceRecord, mark: Callable[[], Awaitable[None]]) -> Invoice | None:
         nonlocal answer
         answer = await at.call(op.CREATE_INVOICE_FROM_ESTIMATE, estimate.id, body=body, before_send=mark)
-        # A live answer lacked the invoice. The next look finds it then: docs/api-facts.md#api-estimate-to-invoice
+        # A live answer lacked the invoice. Then the next look finds it: docs/api-facts.md#api-estimate-to-invoice
         return answer.invoice
 
     invoice: Invoice = await OnceCall(

@@ -1,7 +1,4 @@
-"""Internal. Which step creates a document once.
-
-Pure decisions from a record, a look and the time.
-"""
+"""Internal. Pure decisions about the next step of creating a document once."""
 
 from __future__ import annotations
 
@@ -19,13 +16,15 @@ MARK: Final = "hl_async"
 """The member of `meta` that holds our key; other members belong to the caller."""
 
 _CLOCK_SKEW: Final = 60.0
+"""Seconds by which the API's clock may be behind ours."""
 
 
 class OnceRecord(msgspec.Struct, frozen=True):
     """The record of one key in a store.
 
-    `sent_at` is the time of the last request in seconds since the epoch, None before the first one. `document` is
-    the id of the created document, None until an answer names it. `number` is that of a sent invoice.
+    `content` is the digest of the caller's document. `sent_at` is the time of the last request in epoch seconds, None
+    before the first one. `document` is the id of the created document, None until an answer or a list names it.
+    `number` is the invoice number that was generated for the key.
     """
 
     content: str
@@ -44,9 +43,9 @@ class OnceStep(Enum):
     WAIT = "wait"
     """A request may still create it; look again."""
     UNDECIDED = "undecided"
-    """Something that looks like it is there, without a key."""
+    """A document with the same content exists and carries no key."""
     GONE = "gone"
-    """It was created and is not there any more."""
+    """It was created and no longer exists."""
 
 
 def next_step(
@@ -55,20 +54,20 @@ def next_step(
     """Decide the next step.
 
     Args:
-        record: What the store remembers of the key.
+        record: The key's record in the store, if there is one.
         found: The look found the document.
         suspects: The look found documents of the same content without any key.
-        now: Seconds since the epoch.
-        settle: Seconds after which a request without an answer can't create any more.
+        now: The epoch time in seconds.
+        settle: Seconds after which a request without an answer can no longer create the document.
     """
     if found:
         return OnceStep.RETURN
-    # Never created a second time, because a person may have deleted it.
+    # A person may have deleted it, so it is not created again.
     if record is not None and record.document is not None:
         return OnceStep.GONE
     if suspects:
         return OnceStep.UNDECIDED
-    # Before that, a slow proxy may still deliver the last request.
+    # Before the settle time is over, a slow proxy may still deliver the last request.
     if record is None or record.sent_at is None or now >= record.sent_at + settle:
         return OnceStep.CREATE
     return OnceStep.WAIT
@@ -82,7 +81,7 @@ def suspicious_since(record: OnceRecord | None, now: float, settle: float) -> fl
 
 
 def check_key(key: str) -> str:
-    """Return a valid key. Raises :class:`InvalidRequest` for any other."""
+    """Return the key. Raises :class:`InvalidRequest` if it is not valid."""
     if not isinstance(key, str):
         raise InvalidRequest("once", f"takes text, got {type(key).__name__}")
     if not key.strip() or len(key) > 128 or not key.isprintable():

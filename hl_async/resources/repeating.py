@@ -1,7 +1,4 @@
-"""Internal. Repetitions and races.
-
-An answer was lost, or another client changed a document.
-"""
+"""Internal. Results of repeated calls, and conflicts with other clients' writes."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ async def deleted(call: Awaitable[T], gone: T) -> T:
 
     Args:
         call: The call.
-        gone: Stands for the answer that was lost.
+        gone: The result if the answer to the earlier attempt was lost.
 
     Raises:
         NotFound: The document was not there before the call.
@@ -68,7 +65,7 @@ def check_unchanged(
     Args:
         name: The document, for the message.
         now: The document's time of change, as it was just read.
-        expected: The times of change that the write rests on. None expects nothing.
+        expected: The times of change that the write is based on. None is not compared.
         operation: The write.
 
     Raises:

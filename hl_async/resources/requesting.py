@@ -36,7 +36,7 @@ Query: TypeAlias = Mapping[str, Any] | None
 """Query parameters in the wire's spelling; None values are left out."""
 
 
-# A member that is looked up through its class costs as much as three calls, and every call compares with most of them.
+# A look-up through the enumeration costs as much as three calls, and every call compares with most members.
 _QUERY: Final = Alt.QUERY
 _BODY: Final = Alt.BODY
 _BOTH: Final = Alt.BOTH
@@ -68,7 +68,7 @@ class Requester:
 
     @property
     def key(self) -> str:
-        """The id that the calls are authorised and counted by."""
+        """The id under which the calls are authorised and counted."""
         return self._account.key
 
     def budget(self) -> ScopeSnapshot:
@@ -107,7 +107,7 @@ class Requester:
         timezone = self._context.reading
         if not asked and not timezone:
             return self._transport.send(operation, self._account, path, text, content, options, before_send)
-        # The usual call has no such duty and takes the shorter way above.
+        # Most calls check no id and set no time zone: they take the shorter path above.
         decode = operation.decode
 
         def finish(response: WireResponse) -> R:
@@ -132,7 +132,10 @@ class Requester:
         return RULE_NAMES - self._context.rules
 
     def learn(self, answer: Located, *days: tuple[object, str | None]) -> None:
-        """Keep the location's side of the date line, if sent and answered days show it."""
+        """Keep the location's UTC offset if sent and answered days show it.
+
+        See docs/api-facts.md#api-dates: answers carry instants, from which one day can mean two.
+        """
         if self._context.reading is None and (offset := learn_offset(answer, *days)):
             self._context.learned = offset
 
@@ -175,7 +178,7 @@ class Requester:
         ``filters`` are in the wire's spelling, ``ids`` are those of its path.
         """
         kept = {name: value for name, value in filters.items() if value is not None}
-        # A wrong filter is refused by this call, and not by the first page.
+        # An invalid filter is refused now, not at the first page.
         encode_query(kept)
 
         def fetch(start: int, size: int) -> Coroutine[Any, Any, ListEnvelope[Any]]:
@@ -224,7 +227,7 @@ def _check_identity(operation: Operation[Any], answer: object, asked: str, respo
         operation.check_identity(answer, asked, response.body)
     except WrongDocument:
         if response.discard is not None:
-            # One answer behind, the connection would give every later call its predecessor's document.
+            # The connection is one answer behind: each later call would get the document of the call before it.
             response.discard()
         raise
 
@@ -254,7 +257,7 @@ def _text(name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         if abs(value) > _LARGEST:
-            raise InvalidRequest(name, "is not a number that a server could read")
+            raise InvalidRequest(name, "is a number of more than 64 bits")
         # The number of an enum, not its name.
         return int.__repr__(value)
     if isinstance(value, datetime):

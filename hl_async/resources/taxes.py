@@ -18,7 +18,7 @@ class TaxNames:
     __slots__ = ("_by_name",)
 
     def __init__(self, taxes: Iterable[ItemTax]) -> None:
-        """Collect taxes, the newest first; of equal name and rate, the first one counts."""
+        """Collect taxes, the newest first; the first of equal name and rate is kept."""
         self._by_name: dict[str, dict[Any, ItemTax]] = {}
         for tax in taxes:
             if tax.name and tax.rate is not None:

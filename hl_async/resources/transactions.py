@@ -1,4 +1,4 @@
-"""Payments of one location as they were taken."""
+"""Payments and orders of one location."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ async def test_a_scope_that_can_not_be_checked_is_refused_before_any_request(
     shop: Location, box: Sandbox
 ) -> None:
     before = box.count
-    for scope, hint in (("contacts.write", "writing would be needed"), ("contacts", "unknown scope")):
+    for scope, hint in (("contacts.write", "only a write would show it"), ("contacts", "unknown scope")):
         with pytest.raises(InvalidRequest, match=f"'{scope}' can't be checked: {hint}"):
             await shop.check_scopes("contacts.readonly", scope)
     assert box.count == before

@@ -79,13 +79,13 @@ class HighLevel:
         config: All settings.
         base_url, api_version: Replace these two settings.
         location_id: The location of :meth:`location` without an id.
-        governor: A governor that clients share, or rules for a new one.
+        governor: Rules for the rate governor, or a governor. The client closes it, for all clients that share it.
         retry: Rules for repeating requests.
         observers: Receive the events of ``hl_async.telemetry``.
         session: An aiohttp session of your own, which is used and never closed.
         ssl: TLS settings of the connections.
         budget: A :class:`PostgresBudget`, in which processes share their rate budgets. Closed with the client.
-        once: Where the keys of documents that are created once are kept. Closed with the client.
+        once: The store and the times of :class:`Once`. Its store is closed with the client.
     """
 
     __slots__ = ("_core", "_location_id", "_options", "_owner")
@@ -126,10 +126,10 @@ class HighLevel:
     ) -> Self:
         """Return a client with the settings of the ``HL_`` environment variables.
 
-        Reads ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``; fallbacks are the names of other
-        tools: ``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL`` and ``GHL_API_VERSION``. Without a token, an OAuth
-        app from ``HL_CLIENT_ID`` and its companions: see :meth:`OAuthApp.from_env`. ``HL_PROXY`` and ``HL_RULES_OFF``
-        hold where ``config`` names neither.
+        Reads ``HL_TOKEN``, ``HL_LOCATION_ID``, ``HL_BASE_URL`` and ``HL_API_VERSION``, else the names of other tools:
+        ``GHL_API_KEY``, ``GHL_LOCATION_ID``, ``GHL_BASE_URL`` and ``GHL_API_VERSION``. Without a token, the client uses
+        the OAuth app of ``HL_CLIENT_ID``; see :meth:`OAuthApp.from_env`. ``HL_PROXY`` and ``HL_RULES_OFF`` apply if
+        ``config`` does not set them.
 
         Args:
             environ: Variables to read instead of the process environment.
@@ -154,7 +154,7 @@ class HighLevel:
             )
         values: dict[str, Any] = {**found.client_settings(), **settings}
         values["config"] = found.completed(values.get("config"))
-        # It holds the token as text, and this frame would be in the traceback of an error of the constructor.
+        # It holds the token as text, and an error of the constructor would show the variables of this frame.
         del environ
         return cls(credentials, **values)
 
@@ -191,7 +191,7 @@ class HighLevel:
         def __exit__(self, *_: object) -> None: ...
 
     async def aclose(self) -> None:
-        """Close within ``config.close_grace`` seconds and a little. Safe to repeat."""
+        """Close; calls on the wire get ``config.close_grace`` seconds. Safe to repeat."""
         core = self._core
         if not self._owner or core.state == "closed":
             return
@@ -213,8 +213,8 @@ class HighLevel:
 
         Args:
             location_id: Its id; without one, the one given at construction or in ``HL_LOCATION_ID``.
-            timezone: Its time zone, an IANA name such as ``America/Denver``. It tells the calendar days of dates in
-                answers, and which day is today. The client remembers it; `Location.details` finds it out.
+            timezone: Its time zone, an IANA name such as ``America/Denver``. It decides the calendar days of dates in
+                answers, and which day is today. The client keeps it. `Location.details` reads it from the API.
 
         Raises:
             InvalidRequest: The id is missing, or the time zone is unknown.
@@ -297,12 +297,12 @@ class HighLevel:
 
     @property
     def governor(self) -> Governor:
-        """The rate governor, for looking at it."""
+        """The rate governor, with the rate budgets of all locations."""
         return self._core.governor
 
     @property
     def credentials(self) -> Credentials:
-        """What the client authorises with."""
+        """The credentials that authorise the client's calls."""
         return self._core.credentials
 
     def __repr__(self) -> str:
@@ -330,14 +330,14 @@ class Location(RequesterHolder):
     def timezone(self) -> str | None:
         """The location's time zone; None while it is unknown.
 
-        Given to `HighLevel.location`, or read by `details`. It tells the days of dates in answers, and today's.
+        It is given to `HighLevel.location` or read by `details`. It decides the days of dates in answers, and today's.
         """
         return self._at.timezone
 
     async def details(self, *, fresh: bool = False) -> LocationDetails:
         """Return the location's name, time zone, business, logo and address.
 
-        The client keeps the first answer. From then on, the location's time zone decides the days of dates.
+        The client keeps the first answer. Its time zone decides the days of dates from then on, unless one was given.
 
         Args:
             fresh: Read the location again.
@@ -421,7 +421,7 @@ class Location(RequesterHolder):
 
     @property
     def transactions(self) -> Transactions:
-        """Payments as they were taken, and orders."""
+        """Recorded payments, and orders."""
         return Transactions(self._at)
 
     @property

@@ -32,10 +32,13 @@ _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]+")
 
 
 def base_url(value: str, *, insecure: bool = False) -> str:
-    """Validate and normalise a base URL (no trailing slash).
+    """Validate a base URL and return it without a trailing slash.
 
-    Plain ``http`` is for loopback addresses alone, unless ``insecure``: a bearer token would cross the
+    Plain ``http`` is for loopback addresses alone, unless ``insecure`` is true: a bearer token would cross the
     network in the clear.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
     """
     field = "base_url"
     parts = split_address(field, value, "https://host")
@@ -44,13 +47,13 @@ def base_url(value: str, *, insecure: bool = False) -> str:
             field,
             "must start with https:// and name a host; http:// is for loopback, such as http://127.0.0.1:8080",
         )
-    # paths of operations are appended to this text: a query or fragment would swallow them, and a user's name would
-    # be sent with every request
+    # Paths of operations are appended to this text: after a "?" or "#" they would not be paths. A name before "@" would
+    # be sent with every request.
     if "?" in value or "#" in value or "@" in value:
         raise ConfigurationError(field, "must not carry user information, a query or a fragment")
     if not _VISIBLE_ASCII.fullmatch(value) or "\\" in value:
         raise ConfigurationError(field, "must be plain visible ASCII without backslashes")
-    # port 0 means "any" to a server, and a connection to it fails with words that do not name the setting
+    # A server takes port 0 for "any port". A connection to it would fail with an error that does not name the setting.
     if parts.port == 0:
         raise ConfigurationError(field, "port 0 cannot be connected to")
     # a proxy or a typo would see the bearer in the clear
@@ -121,20 +124,25 @@ def positive_seconds(field: str, value: float) -> float:
 
 
 class Lane(Enum):
-    """Which of the two queues in front of the rate budget a call waits in."""
+    """The queue in which a call waits for the rate budget."""
 
     INTERACTIVE = "interactive"
-    """A user waits for the answer. Admitted before bulk, never paced."""
+    """For calls whose answer a user waits for. Admitted before bulk, never paced."""
     BULK = "bulk"
-    """Migration and mass work. Spread evenly over the interval, bounded in flight."""
+    """For migrations and mass work. Spread evenly over the interval, with a limit of requests in flight."""
 
 
 class Timeouts(msgspec.Struct, frozen=True):
     """Time limits of connecting, of one request and of the whole call, in seconds.
 
-    ``connect`` is for TCP + TLS with one address, ``attempt`` for one request, ``total`` for the whole call.
-    ``total`` covers waiting for the rate budget, refreshing a token, all attempts and the pauses between them. Bulk
-    calls have no total unless one is given: they wait for the budget for as long as it takes.
+    Attributes:
+        connect: For TCP and TLS with one address.
+        attempt: For one request and its answer, connecting included.
+        total: For the whole call: the wait for the rate budget, the renewal of a token, all attempts and the pauses
+            between them. Bulk calls have no total unless :class:`CallOptions` gives one.
+
+    Raises:
+        ConfigurationError: A value is not a positive number.
     """
 
     connect: float = 5.0
@@ -142,7 +150,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     total: float = 60.0
 
     def __post_init__(self) -> None:
-        # a timeout of 0 or nan would fail every call, or let it wait for good, long after the mistake
+        # A timeout of 0 would fail every call, and nan would never end one.
         for name in self.__struct_fields__:
             positive_seconds(f"timeouts.{name}", getattr(self, name))
 
@@ -158,10 +166,19 @@ class CallChanges(TypedDict, total=False):
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call, or every call of ``with_options()``, does differently.
+    """Options of one call, or of every call after ``with_options()``.
 
-    ``timeout`` replaces the total timeout in seconds (``math.inf``: none), ``attempt_timeout`` the timeout
-    of one request, ``api_version`` the ``Version`` header, ``max_attempts`` the retry policy's number.
+    None keeps the client's setting.
+
+    Attributes:
+        timeout: The total timeout in seconds; ``math.inf`` for none.
+        attempt_timeout: The timeout of one request in seconds.
+        lane: The queue in which the call waits for the rate budget.
+        api_version: The ``Version`` header.
+        max_attempts: The most requests of the call, 429s not counted.
+
+    Raises:
+        ConfigurationError: A value is not valid.
     """
 
     timeout: float | None = None
@@ -171,7 +188,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
 
     def __post_init__(self) -> None:
-        # infinity is allowed here alone: a single attempt without an end would hold a connection for good
+        # Infinity is allowed for the total alone: an attempt without an end would hold its connection forever.
         if self.timeout is not None and self.timeout != math.inf:
             positive_seconds("timeout", self.timeout)
         if self.attempt_timeout is not None:
@@ -202,7 +219,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(name, f"is not an option; {hint}") from None
 
 
-# configurations end up in logs and in reports of errors, and people put the proxy's password into its address
+# Configurations are printed in logs and error reports, and the proxy's password is a part of its address.
 class _WithoutProxy(msgspec.Struct, frozen=True):
     """Settings whose repr leaves out the proxy: its address may hold a password."""
 
@@ -215,14 +232,29 @@ class _WithoutProxy(msgspec.Struct, frozen=True):
 
 
 class ClientConfig(_WithoutProxy, frozen=True, kw_only=True):
-    """Everything about the client that is not a credential or a policy.
+    """Settings of the client, apart from credentials and policies.
 
-    ``max_connections`` is the pool's size and the ceiling of the concurrency limit. ``keep_alive`` is how
-    many seconds an idle connection is kept: below the server's own idle timeout, so that a request never
-    meets a connection that is being closed. ``max_body`` and ``max_list_body`` bound decoded response
-    bodies in bytes. ``close_grace`` is how many seconds leaving ``async with`` waits for calls in flight.
-    ``rules_off`` names rules of ``hl_async.models.rules`` to switch off: they complete and check requests on the word
-    of observers of the live API.
+    Attributes:
+        base_url: The server, without a trailing slash.
+        api_version: The ``Version`` header.
+        timeouts: Time limits of calls.
+        max_connections: Size of the connection pool, and ceiling of bulk requests in flight.
+        keep_alive: Seconds for which an idle connection is kept. It should be less than the server's own idle timeout,
+            or a request meets a connection that is being closed.
+        dns_ttl: Seconds for which an address of the server is kept.
+        max_body: Largest decoded body of an answer in bytes.
+        max_list_body: The same for a page of a list.
+        close_grace: Seconds for which leaving ``async with`` waits for requests on the wire.
+        user_agent: The ``User-Agent`` header.
+        allow_insecure_http: Accept a ``base_url`` with http beyond loopback. The token crosses the network in the
+            clear.
+        proxy: Address of an HTTP proxy.
+        compress: Ask for compressed lists.
+        rules_off: Names of rules of ``hl_async.models.rules`` to switch off. The rules complete and check requests
+            after observations of the live API.
+
+    Raises:
+        ConfigurationError: A value is not valid.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -241,13 +273,13 @@ class ClientConfig(_WithoutProxy, frozen=True, kw_only=True):
     rules_off: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        # normalised once: two spellings of one server would otherwise be two budgets and two runs
+        # Two spellings of one server would be two budgets and two runs.
         force_setattr(self, "base_url", base_url(self.base_url, insecure=self.allow_insecure_http))
         api_version(self.api_version)
         header_text("user_agent", self.user_agent)
         positive_seconds("keep_alive", self.keep_alive)
         positive_seconds("dns_ttl", self.dns_ttl)
-        # 0 is allowed: who leaves wants no waiting at all
+        # 0 is allowed: the client then closes without waiting.
         if self.close_grace < 0 or not math.isfinite(self.close_grace):
             raise ConfigurationError("close_grace", f"{self.close_grace} is not a number of seconds from 0")
         if self.proxy is not None:
@@ -271,7 +303,7 @@ def use_proxy(address: str) -> None:
         ConfigurationError: It is not the address of an HTTP proxy.
     """
     web_address("--proxy", address, "http://HOST:PORT")
-    # in the environment rather than in a variable: worker processes of this one inherit it
+    # Worker processes inherit the environment, not a variable of this process.
     os.environ["HL_PROXY"] = address
 
 
@@ -313,7 +345,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
         store_key = first("HL_STORE_KEY")
         postgres = first("HL_POSTGRES")
         watch_secret = first("HL_WATCH_SECRET")
-        # workers of one database share its tokens: a file would be a second truth
+        # Workers of one database share its tokens. A file would hold other ones.
         in_a_file = None if postgres else _state_path(first("XDG_STATE_HOME"), first("HOME"))
         return cls(
             token=Secret(token) if token else None,
@@ -337,7 +369,7 @@ class Environment(_WithoutProxy, frozen=True, kw_only=True):
     def completed(self, config: ClientConfig | None) -> ClientConfig:
         """Return ``config`` with the environment's proxy and switched off rules.
 
-        They hold where it names none.
+        A proxy or rules of ``config`` win.
         """
         given = config or ClientConfig()
         return msgspec.structs.replace(

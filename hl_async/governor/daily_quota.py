@@ -3,9 +3,9 @@
 Pure, the clocks are passed in.
 
 The moment at which the API's day begins is unknown (docs/api-facts.md#api-daily-quota). It is the moment of the reset
-header, or midnight in UTC if there is none. An exhausted day ends at the earliest of three events: that moment on the
-wall clock, the same span on the monotonic clock, or a header that shows a fresh quota. The monotonic clock guards
-against a wall clock that is set back.
+header, or else midnight in UTC. An exhausted day ends at the earliest of three events: that moment on the wall clock,
+the same span on the monotonic clock, or a header that shows a fresh quota. The monotonic clock guards against a wall
+clock that is set back.
 """
 
 from __future__ import annotations

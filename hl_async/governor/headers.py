@@ -53,7 +53,7 @@ def parse_count(value: str | None, largest: int) -> int | None:
 def parse_limits(max_text: str | None, interval_text: str | None) -> tuple[int | None, float | None]:
     """Return the requests per interval and the interval in seconds.
 
-    A value is None if its header is missing, zero, not a number or too large.
+    None stands for a header that is missing, zero, not a number or too large.
     """
     milliseconds = parse_count(interval_text, _LARGEST_INTERVAL_MS)
     return parse_count(max_text, LARGEST_MAX) or None, milliseconds / 1000 if milliseconds else None

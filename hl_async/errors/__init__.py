@@ -186,7 +186,7 @@ __all__ = [
     "bounded_text",
 ]
 
-# The modules are a matter of order in this room: reports, logs and pickles name ``hl_async.errors``.
+# Tracebacks, logs and pickles name ``hl_async.errors``, so that the modules of this room can change.
 for _name in __all__:
     _value = globals()[_name]
     if callable(_value):

@@ -12,10 +12,10 @@ class ApiError(CallError):
 
     Attributes:
         status: The HTTP status.
-        messages: The server's own words: a 422 has one per violation.
+        messages: The server's messages: a 422 has one per violation.
         code: The server's error code, if there is one.
-        trace_id: The number that HighLevel's support asks for.
-        ray: The number of the request at Cloudflare.
+        trace_id: The request's trace id, for which HighLevel's support asks.
+        ray: The request's id at Cloudflare, the header ``cf-ray``.
         body: The raw body, cut to 2 KB and redacted.
         retry_after: The wait in seconds that the server asked for, if it did.
     """
@@ -46,7 +46,7 @@ class ApiError(CallError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        # One number is enough for the support, and the first one is theirs.
+        # One id is enough for HighLevel's support, and the trace id is their own.
         if self.trace_id:
             text += f" [trace {self.trace_id}]"
         elif self.ray:
@@ -93,7 +93,8 @@ class WrongTokenType(Unauthorized):
 class MissingAlt(Unauthorized):
     """401 for a request that named no location or had a wrong ``Version`` header.
 
-    The invoices service answers 401 instead of 400 or 422. The client is at fault, not the token.
+    The invoices service answers 401 instead of 400 or 422 (docs/api-facts.md#api-alt). The request is at fault, not the
+    token.
     """
 
 
@@ -110,19 +111,17 @@ class Conflict(ApiError):
 
 
 class ValidationFailed(ApiError):
-    """422: the document was refused field by field.
+    """422: the API refused fields of the document.
 
-    ``messages`` has one line per violation.
-
-    A 5xx whose message is a verdict of the database layer ("estimates validation failed: …") is one too: nothing was
-    stored (docs/api-facts.md#api-validation).
+    ``messages`` has one message per violation. A 5xx with a message of the database layer ("estimates validation
+    failed: …") raises this error too: nothing was stored (docs/api-facts.md#api-validation).
     """
 
 
 class RateLimited(ApiError):
-    """429 whose wait exceeds the call's deadline or the retry policy.
+    """429: the rate limit refused the request, which was not executed.
 
-    The request was not executed.
+    Calls wait and try again. They raise this error if the wait exceeds their deadline or the retry policy.
     """
 
 

@@ -29,7 +29,7 @@ class RefreshRejected(AuthError):
 
     Attributes:
         status: The HTTP status.
-        messages: The server's own words.
+        messages: The server's messages.
     """
 
     def __init__(self, message: str, *, key: str = "", status: int = 0, messages: Sequence[str] = ()) -> None:
@@ -60,8 +60,14 @@ class RefreshUnavailable(AuthError):
 
 
 class TokenStoreError(AuthError):
-    """The token store is locked, read-only, corrupt or was written with another key."""
+    """The token store, or the store of ``once`` keys, cannot be used.
+
+    It is locked, read-only, corrupt, unreachable or encrypted with another key.
+    """
 
 
 class StateMismatch(AuthError):
-    """The ``state`` of the consent page is missing, unknown, expired or used already."""
+    """The ``state`` of the consent page is missing, unknown, expired or used already.
+
+    Or it belongs to another browser.
+    """

@@ -6,9 +6,9 @@ from hl_async.errors.root import HighLevelError
 
 
 class BulkError(HighLevelError):
-    """A bulk run could not start or go on.
+    """A bulk run could not start or continue.
 
-    The journal holds everything that was done.
+    The journal holds all finished work.
     """
 
 
@@ -35,14 +35,14 @@ class JournalCorrupt(JournalError):
 class LaneLost(JournalError):
     """Another process took this location over.
 
-    The write that noticed it was not made.
+    The journal refused the write that raises this error.
     """
 
 
 class CanaryFailed(BulkError):
     """The first document is listed without its key, so resuming would not be safe.
 
-    Choose another key place.
+    Choose another key location.
     """
 
 

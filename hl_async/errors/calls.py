@@ -10,21 +10,21 @@ from hl_async.secret import redact
 
 
 class CallError(HighLevelError):
-    """One call of one operation did not give its result.
+    """A call of an operation failed.
 
     Attributes:
         operation: The operation's name.
         attempts: Requests of the call.
         elapsed: Seconds from the start of the call.
-        ambiguous: Whether an earlier attempt of the same call got no answer and may have been executed: a NotFound
-            after that may mean that the deletion had worked.
+        ambiguous: An earlier attempt of the same call may have been executed, because its answer is missing. A
+            :class:`NotFound` of a deletion may then mean that the earlier attempt deleted the document.
     """
 
     ambiguous = False
 
     def __init__(self, message: str, *, operation: str = "", attempts: int = 0, elapsed: float = 0.0) -> None:
         super().__init__(message)
-        # kept apart from the text: callers that log fields of their own want it without the operation
+        # Without the operation, for callers that log it as a field of its own.
         self.message = message
         self.operation = operation
         self.attempts = attempts
@@ -32,7 +32,7 @@ class CallError(HighLevelError):
 
     def __str__(self) -> str:
         text = f"{self.operation}: {self.message}" if self.operation else self.message
-        # One attempt is the normal case, and not worth the words.
+        # One attempt is the normal case and not mentioned.
         if self.attempts > 1:
             text += f" ({self.attempts} attempts in {self.elapsed:.1f} s)"
         return text
@@ -58,8 +58,8 @@ class WireError(CallError):
 
     Attributes:
         kind: The kind of the failure.
-        sent: False only when provably no byte of the request reached the server's application, because the connection
-            was never established.
+        sent: False only if provably no byte of the request was written: the connection was not established, or the
+            request was not valid.
         cause: The text of the underlying error, redacted.
     """
 
@@ -93,18 +93,18 @@ class AttemptTimeout(WireError):
 
 
 class ConnectionLost(WireError):
-    """The connection broke between sending the request and the end of the answer."""
+    """The connection broke before the answer was complete."""
 
 
 class ResponseTooLarge(WireError):
-    """The body grew past the limit; the connection was dropped."""
+    """The answer's body is larger than the limit. The connection was closed."""
 
 
 class OutcomeUnknown(CallError):
     """An operation that must not be repeated was sent, and its outcome is unknown.
 
-    No answer says whether it was executed. It was not sent again. Look the document up before you repeat the call,
-    or let the bulk engine do so.
+    It may have been executed, and was not sent again. Look the document up before you repeat the call, or use ``once``
+    or the bulk engine, which do so.
 
     Attributes:
         reason: The error that hid the outcome.
@@ -122,13 +122,13 @@ class OutcomeUnknown(CallError):
     ) -> None:
         super().__init__(message, operation=operation, attempts=attempts, elapsed=elapsed)
         self.reason = reason
-        # a lost answer has neither; a program that logs both need not look at the reason first
+        # Copied, so that a program that logs both need not look at the reason. A lost answer has neither.
         self.status: int = getattr(reason, "status", 0)
         self.body: str = getattr(reason, "body", "")
 
 
 class OnceUndecided(OutcomeUnknown):
-    """Documents look like the one to create, but carry no key that decides it.
+    """Documents look like the one to create, but carry no key that would decide.
 
     Nothing was created.
 
@@ -138,7 +138,7 @@ class OnceUndecided(OutcomeUnknown):
 
     def __init__(self, message: str, *, candidates: Sequence[str], operation: str = "") -> None:
         super().__init__(message, operation=operation)
-        # a tuple: an error travels through handlers that must not change each other's view
+        # A tuple, because several handlers may see the error and none may change it.
         self.candidates: tuple[str, ...] = tuple(candidates)
 
 
@@ -168,15 +168,17 @@ class DecodeError(CallError):
 class WrongDocument(DecodeError):
     """A document with another id than the requested one: the answer to another call.
 
-    Its connection holds answers to requests that have ended already.
+    An earlier call left its answer on the connection, which is closed.
     """
 
 
 class QuotaExhausted(CallError):
-    """The location's budget for the day is spent; no request was made.
+    """The location's daily quota is exhausted. No request was made.
+
+    Bulk calls fail earlier, when the rest is reserved for interactive calls.
 
     Attributes:
-        resets_in: Seconds until the next budget, None if unknown.
+        resets_in: Seconds until the next quota, None if unknown.
     """
 
     def __init__(self, message: str, *, resets_in: float | None = None, operation: str = "") -> None:
@@ -190,7 +192,7 @@ class DeadlineExceeded(CallError):
     Raised at once, without waiting, when the wait is known to be too long.
 
     Attributes:
-        needed: The length of that wait in seconds, if it was the cause.
+        needed: The length of the wait in seconds, if the wait is the cause.
         reason: The error of the last attempt, if there was one.
     """
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from hl_async.secret import redact
 
 MAX_KEPT_BODY: Final = 2048
+"""Characters that an error keeps of a body."""
 
 _Error = TypeVar("_Error", bound="HighLevelError")
 
@@ -28,8 +29,8 @@ class HighLevelError(Exception):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception calls the class with ``args`` alone, which fails where a keyword is required. Pools of processes
-        # and task queues pickle errors.
+        # Pools of processes and task queues pickle errors. The default calls the class with ``args`` alone, which fails
+        # where a keyword is required.
         return _restored, (type(self), self.args), self.__dict__
 
 
@@ -40,8 +41,8 @@ def _restored(kind: type[_Error], args: tuple[Any, ...]) -> _Error:
 class InvalidRequest(HighLevelError, ValueError):
     """Input that was refused before any request was made.
 
-    ``field`` names the argument or the path inside the body. ``problem`` states the fault of its value and what to give
-    instead.
+    ``field`` names the argument, or the path inside the body. ``problem`` says why its value was refused and which
+    values are valid.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -60,7 +61,7 @@ class ConfigurationError(InvalidRequest):
 class AmbiguousContact(InvalidRequest):
     """The given e-mail, phone number and external id belong to different contacts.
 
-    Nothing was written. ``candidates`` maps the id of each contact to the fields that it was found by.
+    Nothing was written. ``candidates`` maps the id of each contact to the fields that found it.
     """
 
     def __init__(self, field: str, problem: str, candidates: Mapping[str, Sequence[str]]) -> None:
@@ -73,7 +74,7 @@ class AmbiguousContact(InvalidRequest):
 class KeyReused(InvalidRequest):
     """A ``once`` key that made another document before.
 
-    Nothing was created; ``document`` is the other one's id.
+    Nothing was created. ``document`` is the id of that document, None if unknown.
     """
 
     def __init__(self, problem: str, document: str | None) -> None:

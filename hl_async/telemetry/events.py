@@ -15,7 +15,7 @@ class Event(msgspec.Struct, frozen=True, tag=True):
 class CallStarted(Event, frozen=True):
     """The start of a call; its attempts and its end carry the same ``call_id``.
 
-    ``path`` is the template, without ids.
+    ``scope`` is the id of the location or company. ``path`` is the template, without ids.
     """
 
     call_id: int
@@ -28,7 +28,7 @@ class CallStarted(Event, frozen=True):
 class AttemptStarted(Event, frozen=True):
     """The start of a call's request, after it was admitted and authorised.
 
-    The first ``attempt`` is 1.
+    The first ``attempt`` is 1. ``waited`` is the time since the start of the call, earlier attempts included.
     """
 
     call_id: int
@@ -40,7 +40,8 @@ class AttemptStarted(Event, frozen=True):
 class AttemptFinished(Event, frozen=True):
     """The end of one request.
 
-    ``status`` is 0 without an answer, and ``error`` names the failure; ``reason`` then says it in words.
+    ``status`` is 0 and ``elapsed`` 0.0 if no answer arrived. ``error`` is the name of the exception, empty after a
+    success. ``reason`` describes a failure without an answer.
     """
 
     call_id: int
@@ -55,7 +56,10 @@ class AttemptFinished(Event, frozen=True):
 
 
 class RetryScheduled(Event, frozen=True):
-    """A call waits before its next request."""
+    """A call sends another request, after ``delay`` seconds and the wait for a slot.
+
+    ``attempt`` is the number of the failed request, and ``reason`` says why it is repeated.
+    """
 
     call_id: int
     operation: str
@@ -65,7 +69,11 @@ class RetryScheduled(Event, frozen=True):
 
 
 class CallFinished(Event, frozen=True):
-    """``outcome`` is ``ok`` or the name of the exception the caller saw."""
+    """The end of a call.
+
+    ``outcome`` is ``ok`` or the name of the exception that it raised. ``attempts`` counts its requests. ``elapsed`` is
+    the time since its start.
+    """
 
     call_id: int
     operation: str
@@ -76,7 +84,7 @@ class CallFinished(Event, frozen=True):
 
 
 class RateLimitLearned(Event, frozen=True):
-    """The server named another budget than the one in use."""
+    """The server's headers changed the rate budget to ``max`` per ``interval``."""
 
     scope: str
     max: int
@@ -91,9 +99,9 @@ class Throttled(Event, frozen=True):
 
 
 class BudgetStoreLost(Event, frozen=True):
-    """The loss of the store of the shared rate budget.
+    """The store of the shared rate budget cannot be used; ``error`` says why.
 
-    Until it can be used again, bulk waits and interactive calls have an eighth of the budget. ``error`` says why.
+    Until it can be used again, bulk waits, and interactive calls of each process have an eighth of the budget.
     """
 
     error: str
@@ -113,7 +121,10 @@ class ConcurrencyChanged(Event, frozen=True):
 
 
 class TokenRefreshed(Event, frozen=True):
-    """The tokens of ``key`` were renewed; ``background`` when no call waited for it."""
+    """The tokens of ``key``, a location or company, were renewed.
+
+    ``background`` is true if the renewal began before the old token expired, without a waiting call.
+    """
 
     key: str
     elapsed: float
@@ -121,7 +132,7 @@ class TokenRefreshed(Event, frozen=True):
 
 
 class TokenRefreshFailed(Event, frozen=True):
-    """The tokens of ``key`` could not be renewed; ``error`` names why."""
+    """The tokens of ``key`` could not be renewed. ``error`` is the exception's name."""
 
     key: str
     error: str

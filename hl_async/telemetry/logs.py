@@ -1,6 +1,6 @@
 """Internal. Events as lines of the ``hl_async`` logger.
 
-Trouble is at WARNING, news at INFO, calls at DEBUG.
+Problems are logged at WARNING, learned limits and renewed tokens at INFO, calls at DEBUG.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _retry(event: RetryScheduled) -> str:
 
 
 def _call_finished(event: CallFinished) -> str:
-    # A call that was refused before its first request has none, and the plural says so.
+    # A call that was refused before its first request has 0 requests.
     requests = "1 request" if event.attempts == 1 else f"{event.attempts} requests"
     return f"{event.operation}: {event.outcome} after {requests}, {event.elapsed:.3f} s, for {event.scope}"
 
@@ -109,17 +109,17 @@ _LINES: Final[dict[type[Event], _Line]] = {
 
 
 def write(event: Event, to: logging.Logger = logger) -> None:
-    """Log an event if its level is on. It is on the record, as ``hl_event``."""
+    """Log an event if its level is on. The record carries it as ``hl_event``."""
     level, text = _LINES[type(event)]
     if to.isEnabledFor(level):
-        # reasons quote errors of other libraries, and those may quote a request
+        # Reasons quote errors of other libraries, and these may quote a request.
         to.log(level, "%s", redact(text(event)), extra={"hl_event": event})
 
 
 class StderrHandler(_StreamHandler):
-    """A handler that prints records on the `sys.stderr` of the moment.
+    """A handler that prints records on the current `sys.stderr`.
 
-    A progress bar replaces it while it is drawn.
+    A progress bar replaces `sys.stderr` while it is drawn.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -131,11 +131,11 @@ class StderrHandler(_StreamHandler):
 def log_to_stderr(level: str, form: str = _FORM) -> None:
     """Print the package's log on stderr from a level on.
 
-    A second call changes level and form only.
+    A second call changes level and form only. If the root logger has handlers, nothing is printed here.
 
     Args:
         level: debug, info, warning or error, in any case.
-        form: How a record looks, as for :class:`logging.Formatter`.
+        form: The format of a record, as for :class:`logging.Formatter`.
 
     Raises:
         ConfigurationError: The level is unknown.
@@ -143,12 +143,12 @@ def log_to_stderr(level: str, form: str = _FORM) -> None:
     number = LEVELS.get(level.lower())
     if number is None:
         raise ConfigurationError("HL_LOG", f"{level!r} is not a level; use {', '.join(LEVELS)}")
-    # A level above WARNING is the handler's business: handlers of the application still get warnings.
+    # A level above WARNING is set on our handler only: handlers of the application still get warnings.
     if number < logging.WARNING:
         logger.setLevel(number)
     handler = next((one for one in logger.handlers if isinstance(one, StderrHandler)), None)
     if handler is None:
-        # an application that set up logging prints our records already: a second handler would double them
+        # An application that set up logging prints our records already. A second handler would print them twice.
         if logging.getLogger().handlers:
             return
         handler = StderrHandler()
@@ -158,7 +158,7 @@ def log_to_stderr(level: str, form: str = _FORM) -> None:
 
 
 def log_as_asked() -> bool:
-    """Print the log on stderr if `HL_LOG` names a level; tell whether it does."""
+    """Print the log on stderr if `HL_LOG` names a level. Return whether it does."""
     level = log_level()
     if level:
         log_to_stderr(level)
@@ -168,7 +168,7 @@ def log_as_asked() -> bool:
 class LoggingObserver:
     """An observer that writes events to a logger of yours.
 
-    The logger ``hl_async`` needs none: the client writes to it by itself.
+    The logger ``hl_async`` needs no observer: the client writes to it by itself.
     """
 
     def __init__(self, to: logging.Logger = logger) -> None:

@@ -1,4 +1,4 @@
-"""Internal. The protocol of observers, and the hub that hands them events."""
+"""Internal. The protocol of observers, and the distributor of events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hl_async.telemetry.logs import LoggingObserver, logger, write
 class Observer(Protocol):
     """A receiver of every event, called synchronously in the event loop.
 
-    Return quickly, never block.
+    It must return quickly and never block.
     """
 
     def on_event(self, event: Event) -> None: ...
@@ -44,7 +44,7 @@ class Telemetry:
         """Deliver ``event``; never raises."""
         if self._writes:
             write(event)
-        # A copy: an observer that raises is removed while the others are still called.
+        # A copy, because an observer that raises is removed during the loop.
         for observer in tuple(self._observers):
             try:
                 observer.on_event(event)

@@ -1,10 +1,11 @@
 """Events as OpenTelemetry spans and metrics, by the HTTP semantic conventions.
 
-Needs the extra ``otel``. One client span per call, named ``METHOD /path/{template}``, a child of whatever span was
-current when the call began. Every attempt and every pause is an event of it. Two things differ from the conventions
-on purpose: ``url.full`` is left out, because paths and queries name customers' documents, and ``url.template``
-stands in its place; attempts are events of one span instead of spans of their own, because nine of ten waits are
-the rate budget's and belong to the call.
+Needs the extra ``otel``. Each call is one client span, named ``METHOD /path/{template}``. It is a child of the span
+that is current when the call begins. Every attempt and every pause is an event of it. Two things differ from the
+conventions:
+
+- ``url.template`` replaces ``url.full``, because paths and queries name customers' documents.
+- Attempts are events of one span instead of spans, because most waits are for the rate budget and belong to the call.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.37.0"
 SAMPLE_EVERY: Final = 1.0
 """Seconds between two looks at one location's budget."""
 
-# The conventions' boundaries for http.client.request.duration, and on to the minutes that bulk work waits.
+# The conventions' boundaries for http.client.request.duration in seconds, and longer ones for the waits of bulk work.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _WAITS: Final = (0.001, *_SECONDS, 30.0, 60.0, 300.0, 1800.0)
 
@@ -80,7 +81,7 @@ class Watched(Protocol):
 
 
 class _Call:
-    """The running facts of one call."""
+    """State of one call under way. Times are seconds of the observer's clock."""
 
     __slots__ = ("attempt_open", "attributes", "host", "ready_at", "scope", "sent_at", "span", "status")
 
@@ -96,10 +97,16 @@ class _Call:
 
 
 class OpenTelemetryObserver:
-    """Give it to the client: ``HighLevel(…, observers=[OpenTelemetryObserver()])``.
+    """An observer that makes OpenTelemetry spans and metrics of events.
 
-    ``tracer_provider`` and ``meter_provider`` default to the global ones. ``location_attribute=False`` keeps location
-    ids out of the metrics, where each one is a time series of its own; spans always have it. ``clock`` is monotonic.
+    Give it to the client: ``HighLevel(…, observers=[OpenTelemetryObserver()])``.
+
+    Args:
+        tracer_provider: The source of the tracer; by default the global one.
+        meter_provider: The source of the meter; by default the global one.
+        location_attribute: Add location ids to the metrics, where each one is a time series of its own. Spans always
+            have it.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -214,8 +221,8 @@ class OpenTelemetryObserver:
     def watch(self, client: Watched) -> None:
         """Report the rate budgets of this client too.
 
-        They are free slots, the limit, waiting calls, and the rest of the day. A location is looked at when one of
-        its calls begins or ends, at most once per second, in the event loop; a location that was quiet for an
+        The gauges are free slots, the limit, waiting calls and the rest of the daily quota. A location is sampled in
+        the event loop when one of its calls begins or ends, at most once per second. A location without calls for an
         interval is left out.
         """
         self._watched = client
@@ -237,7 +244,7 @@ class OpenTelemetryObserver:
             attributes["http.request.method"] = event.method
             attributes["url.template"] = event.path
             name = f"{event.method} {event.path}"
-        # Not made current: the observer is called outside the caller's frame, and could not reset it.
+        # Not made the current span: the observer could not reset that in the caller's context.
         span = self._tracer.start_span(
             name, kind=SpanKind.CLIENT, attributes={**attributes, "hl.location": event.scope}
         )
@@ -266,7 +273,7 @@ class OpenTelemetryObserver:
         # The counter goes down before anything below can raise.
         self._close_attempt(call)
         call.host, call.status = event.host, event.status
-        # an attempt without an answer has no round trip of its own
+        # An attempt without an answer has no round trip in its event.
         elapsed = event.elapsed if event.status else self._clock() - call.sent_at
         found: Attributes = {"hl.attempt": event.attempt, "hl.attempt.duration": round(elapsed, 6)}
         outcome: Attributes = {}
@@ -283,7 +290,7 @@ class OpenTelemetryObserver:
         call = self._calls.get(event.call_id)
         if call is None:
             return
-        # The pause is not waiting for the budget, and is not counted as such.
+        # The pause is not part of the wait for the rate budget.
         call.ready_at = self._clock() + event.delay
         self._retries.add(1, {**call.attributes, "hl.retry.reason": event.reason})
         call.span.add_event(
@@ -331,7 +338,7 @@ class OpenTelemetryObserver:
         self._throttles.add(1, self._located({}, event.scope))
 
     def _token_refreshed(self, event: TokenRefreshed) -> None:
-        # A background refresh delays no call; the two must not share a histogram.
+        # A background refresh delays no call, so an attribute separates the two.
         attributes: Attributes = {"hl.token.background": event.background}
         self._refreshes.add(1, attributes)
         self._refresh_duration.record(event.elapsed, attributes)
@@ -343,10 +350,7 @@ class OpenTelemetryObserver:
         return {**attributes, "hl.location": scope} if self._by_location else attributes
 
     def _sample(self, location: str) -> None:
-        """Look at a location's budget here, in the event loop.
-
-        Metrics are collected in another thread.
-        """
+        """Sample a location's budget in the event loop, for metrics of another thread."""
         if self._watched is None:
             return
         now = self._clock()
@@ -354,7 +358,7 @@ class OpenTelemetryObserver:
         if known is not None and now - known[0] < SAMPLE_EVERY:
             return
         scope: _Scope = self._watched.governor.scope((self._watched.credentials.principal, location))
-        # Put at the end again: the order of the dictionary is the order of age.
+        # Inserted at the end again, so that the oldest sample is always first.
         self._samples.pop(location, None)
         self._samples[location] = (now, scope.snapshot())
         while self._samples:  # the oldest come first
@@ -393,6 +397,6 @@ class OpenTelemetryObserver:
 def _error_type(status: int, error: str) -> str:
     """Return the status of an error answer, else the name of the exception.
 
-    The conventions say so.
+    The conventions ask for it.
     """
     return str(status) if status >= 400 else error

@@ -58,12 +58,12 @@ def json_body(body: bytes) -> dict[str, Any]:
 def check_unique(body: bytes) -> None:
     """Raise :class:`DeliveryUnreadable` if the body names an envelope's field twice.
 
-    JSON readers differ in which of the two they use, so a signed body could mean two things.
+    Some JSON readers take the first of the two, others the last, so a signed body could mean two things.
     """
     pairs: list[tuple[str, Any]] = []
 
     def keep(found: list[tuple[str, Any]]) -> None:
-        pairs[:] = found  # the outermost object comes last
+        pairs[:] = found  # the hook is called last for the outermost object
 
     try:
         json.loads(body, object_pairs_hook=keep, parse_int=str, parse_float=str, parse_constant=str)
@@ -87,7 +87,7 @@ def _event(body: bytes, document: dict[str, Any], hint: str | None) -> WebhookEv
     if kind is not None:
         return kind(type=name, invoice=_decode(_invoice, body, name), **shared)
     if name in _app:
-        # The envelope's fields are read leniently. The strict decoder of the event must not refuse them again.
+        # The envelope has read its fields leniently, so the strict decoder of the event does not see them.
         rest = {key: value for key, value in document.items() if key not in _ENVELOPE_NAMES and key != "data"}
         event: WebhookEvent = _decode(_app[name], msgspec.json.encode(rest), name)
         event.type = name

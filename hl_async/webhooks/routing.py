@@ -21,14 +21,15 @@ from hl_async.webhooks.signatures import HIGHLEVEL_ED25519, Headers, prepare
 from hl_async.webhooks.verification import MAX_AGE, MAX_BODY, Delivery, verify
 
 RETENTION: Final = 4 * 86_400.0
-"""Seconds for which accepted deliveries are remembered. Retries go on for up to three days."""
+"""Seconds for which accepted deliveries are remembered. HighLevel repeats them for up to three days
+(docs/api-facts.md#api-webhook-delivery)."""
 
 E = TypeVar("E", bound=WebhookEvent)
 Handler = Callable[[E], Awaitable[None]]
 
 
 class SeenStore(Protocol):
-    """Remembers deliveries, in memory or for several processes.
+    """A memory of accepted deliveries, for one process or several.
 
     ``SET key 1 NX EX ttl`` in Redis and ``INSERT … ON CONFLICT`` in SQL implement it.
     """
@@ -63,7 +64,7 @@ class MemorySeenStore:
             # A released key may have been claimed again, with a later end.
             if self._ends.get(old) == end:
                 del self._ends[old]
-        # expired keys behind a later end are still in the dictionary
+        # Keys with different lifetimes may expire out of order, so an expired one can still be in the dictionary.
         if self._ends.get(key, now) > now:
             return False
         end = now + ttl
@@ -85,15 +86,15 @@ class Router:
     Args:
         keys: Ed25519 public keys, as in :func:`verify`.
         legacy_keys: RSA public keys, as in :func:`verify`.
-        max_age: Seconds that a timestamp may differ from the clock.
+        max_age: Most seconds by which a timestamp may differ from the clock.
         require_timestamp: Refuse deliveries without a timestamp.
         max_body: Largest body in bytes.
-        seen: Remembers accepted deliveries for four days, or twice ``max_age`` if longer. Share one between
-            processes.
+        seen: Remembers accepted deliveries for four days, or twice ``max_age`` if that is longer. Processes that
+            receive the same deliveries need a common one. By default it is a :class:`MemorySeenStore`.
         wall: Reads the epoch time in seconds.
 
     Raises:
-        ConfigurationError: A key is invalid, or the package ``cryptography`` is missing.
+        ConfigurationError: A setting or a key is not valid, or the package ``cryptography`` is missing.
     """
 
     def __init__(
@@ -108,14 +109,14 @@ class Router:
         wall: Callable[[], float] = time.time,
     ) -> None:
         for name, value in (("keys", keys), ("legacy_keys", legacy_keys)):
-            # one text would come apart into characters, and every delivery would be refused
+            # Text is a sequence of characters too: each would be taken for a key.
             if isinstance(value, str):
                 raise ConfigurationError(name, "must be a sequence of keys, not one text")
         if not keys and not legacy_keys:
             raise ConfigurationError("keys", "is empty; give at least one public key")
         if not max_age > 0:
             raise ConfigurationError("max_age", "must be a positive number of seconds")
-        # a wrong key shows at start-up, not with the first delivery of the night
+        # An invalid key fails at start-up, not at the first delivery.
         prepare(keys, legacy_keys)
         self._keys = tuple(keys)
         self._legacy_keys = tuple(legacy_keys)
@@ -137,8 +138,8 @@ class Router:
         """Decorate an async handler of events of ``kind``.
 
         Args:
-            kind: A class, which includes its subclasses: ``InvoiceEvent`` is all seven, ``WebhookEvent`` every event.
-                Or the event's name on the wire, for events without a class (``"ContactCreate"``).
+            kind: An event class, or the event's name on the wire for events without a class (``"ContactCreate"``). A
+                class includes its subclasses: ``InvoiceEvent`` is all seven, ``WebhookEvent`` every event.
 
         Returns:
             The decorator. It returns the handler unchanged.
@@ -156,9 +157,9 @@ class Router:
         return register
 
     def accept(self, body: bytes, headers: Headers) -> Delivery:
-        """Call :func:`verify` with this router's settings.
+        """Verify a delivery with this router's settings; see :func:`verify`.
 
-        No handler runs and nothing is remembered.
+        No handler runs, and the delivery is not remembered.
         """
         return verify(
             body,
@@ -175,7 +176,8 @@ class Router:
         """Verify, decode and remember one delivery, then await its handlers in turn.
 
         If a handler raises or is cancelled, the delivery is forgotten, so that its repetition is accepted. The
-        handlers before the failing one then run twice. :func:`status_for` gives the status to answer with.
+        handlers before the failing one then run twice. The handler's exception is raised unchanged.
+        :func:`status_for` returns the status to answer with.
 
         Args:
             body: The raw body.
@@ -187,6 +189,7 @@ class Router:
 
         Raises:
             WebhookError: The delivery was not accepted. No handler ran.
+            InvalidRequest: The body is not bytes, or the headers have an unknown form.
         """
         delivery = self.accept(body, headers)
         # Before the claim: a body that cannot be read must not be remembered as handled.
@@ -195,10 +198,10 @@ class Router:
         if not await self._seen.claim(delivery.key, self._retention):
             raise DeliveryReplayed(f"the delivery {delivery.key} was accepted before")
         try:
-            # one after the other: a handler may rely on those that were registered before it
+            # In turn: a handler may rely on those that were registered before it.
             for handler in self._wanting(event):
                 await handler(event)
-        # a cancelled handler has not handled the event either
+        # BaseException: a cancelled handler has not handled the event either.
         except BaseException:
             await self._seen.release(delivery.key)
             raise
@@ -213,11 +216,15 @@ class Router:
 
 
 def status_for(error: BaseException | None) -> int:
-    """Return the HTTP status of a delivery by its ``error``: None if it was handled.
+    """Return the HTTP status to answer a delivery with.
 
-    A failed handler gives 429, because HighLevel repeats deliveries after a 429
-    (docs/api-facts.md#api-webhook-delivery). A repeated delivery gives 200. One that can never be accepted gives 400,
-    401 or 413.
+    Args:
+        error: The exception of :meth:`Router.dispatch`, None if it returned.
+
+    Returns:
+        200 for a delivery that was handled, now or before. 429 after a failed handler, because HighLevel repeats
+        deliveries after a 429 (docs/api-facts.md#api-webhook-delivery). 400, 401 or 413 for one that can never be
+        accepted.
     """
     if error is None or isinstance(error, DeliveryReplayed):
         return 200

@@ -1,6 +1,6 @@
 """Internal. Signatures of deliveries: headers, encodings and keys.
 
-The first key loads cryptography.
+The package cryptography is imported with the first key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hl_async.errors import (
 )
 
 HIGHLEVEL_ED25519: Final = "MCowBQYDK2VwAyEAi2HR1srL4o18O8BRa7gVJY7G7bupbN3H9AwJrHCDiOg="
-"""HighLevel's public key for ``X-GHL-Signature``."""
+"""HighLevel's public key for ``X-GHL-Signature`` (docs/api-facts.md#api-webhook-signature)."""
 
 HIGHLEVEL_RSA: Final = (
     "MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAokvo/r9tVgcfZ5DysOSCFrm602qYV0MaAiNnX9O8KxMbiyRKWeL9JpCpVpt4XHIc"
@@ -32,7 +32,8 @@ HIGHLEVEL_RSA: Final = (
     "ZBlQAF9Ntd03rfadZ+yDiOXCCs9FkHibELhCHULgCsnuDJHcrGNd5/Ddm5hxGQ0ASitgHeMZ0kcIOwKDOzOU53lDza6/Y09T7sYJPQe7z0cv"
     "j7aE4B+Ax1ZoZGPzpJlZtGXCsu9aTEGEnKzmsFqwcSsnw3JB31IGKAykT1hhTiaCeIY/OwwwNUY2yvcCAwEAAQ=="
 )
-"""HighLevel's public key for the legacy header ``X-WH-Signature``, which HighLevel has announced to drop."""
+"""HighLevel's public key for the legacy header ``X-WH-Signature``. HighLevel has announced its end
+(docs/api-facts.md#api-webhook-legacy-signature)."""
 
 _CURRENT: Final = "x-ghl-signature"
 _LEGACY: Final = "x-wh-signature"
@@ -57,7 +58,8 @@ def check_signature(body: bytes, headers: Headers, keys: Sequence[str], legacy_k
 
 def _signature(headers: Headers, name: str) -> str | None:
     """Return a header's value, or None if it is missing, empty or the text ``N/A``."""
-    # a set: proxies repeat a header, and the same value twice contradicts nothing
+    # A missing signature may appear as "N/A": docs/api-facts.md#api-webhook-checks. A set, because proxies may repeat a
+    # header, and the same value twice does no harm.
     found: set[str] = set()
     for raw, value in _pairs(headers):
         key = _text(raw, "a name")
@@ -72,7 +74,7 @@ def _signature(headers: Headers, name: str) -> str | None:
 
 def _pairs(headers: Headers) -> Iterable[tuple[Any, Any]]:
     pairs: Any = headers.items() if isinstance(headers, Mapping) else headers
-    # Text would come apart into characters.
+    # Text can be iterated too, and would give characters.
     if not isinstance(pairs, str | bytes):
         with suppress(TypeError, ValueError):
             return [(name, value) for name, value in pairs]
@@ -103,7 +105,7 @@ def _missing_header(headers: Headers, legacy_keys: Sequence[str]) -> str:
 
 
 def _decoded(text: str, length: int | None) -> bytes:
-    """Decode canonical base64 only: each signature has exactly one accepted spelling."""
+    """Decode canonical base64 only, so that each signature has one accepted spelling."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -117,7 +119,7 @@ def _decoded(text: str, length: int | None) -> bytes:
 
 def _check_ed25519(body: bytes, text: str, keys: Sequence[str]) -> None:
     signature = _decoded(text, _ED25519_LENGTH)
-    # several keys are valid while one replaces another
+    # While one key replaces another, both are valid.
     for key in keys:
         if _ed25519(key)(signature, body):
             return
@@ -174,7 +176,7 @@ def _load(key: str) -> Any:
     from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
     try:
-        # both forms are in use: documentation shows PEM, settings hold one line
+        # Both forms are in use: the documentation shows PEM, environment variables hold one line.
         if "-----BEGIN" in key:
             return load_pem_public_key(key.strip().encode())
         return load_der_public_key(base64.b64decode("".join(key.split()), validate=True))
@@ -185,13 +187,17 @@ def _load(key: str) -> Any:
 
 
 def prepare(keys: Sequence[str], legacy_keys: Sequence[str]) -> None:
-    """Load the keys now: an invalid one fails at start-up, and no request waits."""
+    """Load the keys, so that an invalid one fails now and no delivery waits.
+
+    Raises:
+        ConfigurationError: A key is not valid, or the package ``cryptography`` is missing.
+    """
     try:
         for key in keys:
             _ed25519(key)
         for key in legacy_keys:
             _rsa(key)
-    # an extra, because most programs of this package receive no webhooks
+    # The package is an extra, because most programs receive no webhooks.
     except ImportError:
         raise ConfigurationError(
             "webhooks", "verifying needs the package cryptography: pip install 'hl-async[webhooks]'"

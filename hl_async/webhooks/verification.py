@@ -1,7 +1,4 @@
-"""Internal. Verifies that a delivery is signed by HighLevel and fresh.
-
-The signature is checked first.
-"""
+"""Internal. Verifies the signature of a delivery first, and then its timestamp."""
 
 from __future__ import annotations
 
@@ -27,13 +24,14 @@ MAX_BODY: Final = 1024 * 1024
 """Largest body in bytes. HighLevel's deliveries have a few KB."""
 
 MAX_AGE: Final = 300.0
-"""Seconds a delivery's timestamp may differ from the clock, in either direction."""
+"""Most seconds by which a delivery's timestamp may differ from the clock, in either direction
+(docs/api-facts.md#api-webhook-checks)."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
     """A delivery with a verified signature and time.
 
-    Repetitions of a delivery have the same ``key``.
+    ``key`` is the delivery's id, or a digest of its body if it has no id. Repetitions have the same one.
     """
 
     body: bytes
@@ -62,10 +60,10 @@ def verify(
     Args:
         body: The raw bytes of the request, before any parsing.
         headers: The request's headers. If ``X-GHL-Signature`` is present, it alone decides.
-        keys: Ed25519 public keys, PEM or base64. Any of them may have signed; pass both while a key is replaced.
-        legacy_keys: RSA public keys for deliveries that have only ``X-WH-Signature``. Without keys these are refused
-            (``HIGHLEVEL_RSA`` is HighLevel's).
-        max_age: Seconds that the timestamp may differ from the clock, in both directions.
+        keys: Ed25519 public keys, PEM or base64. One of them must have signed. Pass both while a key is replaced.
+        legacy_keys: RSA public keys for deliveries that have only ``X-WH-Signature``, such as ``HIGHLEVEL_RSA``. By
+            default, these deliveries are refused.
+        max_age: Most seconds by which the timestamp may differ from the clock, in both directions.
         require_timestamp: Refuse deliveries without a timestamp.
         max_body: Largest body in bytes.
         now: The epoch time in seconds. The default is the system clock.
@@ -74,7 +72,7 @@ def verify(
         The verified delivery.
 
     Raises:
-        WebhookError: One of its eight subclasses names the reason.
+        WebhookError: Its subclass names the reason: any but :class:`DeliveryReplayed`.
         InvalidRequest: The body is not bytes, or the headers have an unknown form.
         ConfigurationError: A key is invalid, or the package ``cryptography`` is missing.
     """
@@ -87,12 +85,12 @@ def verify(
         raise DeliveryTooLarge(f"the body has {len(body)} bytes, more than {max_body}")
     prepare(keys, legacy_keys)
     check_signature(body, headers, keys, legacy_keys)
-    # The body is read after its signature was verified, never before.
+    # Only a body with a valid signature is parsed.
     document = json_body(body)
     check_unique(body)
     envelope = Envelope.of(document)
     _check_time(envelope, max_age, require_timestamp, time.time() if now is None else now)
-    # The body's own digest recognises a replay of a delivery that has no id.
+    # Without an id, the digest of the body still recognises a replay.
     name = envelope.webhook_id or f"sha256:{hashlib.sha256(body).hexdigest()}"
     return Delivery(body, envelope, name)
 

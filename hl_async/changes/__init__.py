@@ -1,13 +1,12 @@
-"""Changes of documents since the last look.
+"""Changes of documents: created, sent, viewed, accepted, paid, edited, deleted.
 
-Documents are sent, viewed, accepted, paid, edited, deleted. The API has no event for estimates. A
-:class:`ChangeFeed` reads lists within a stated share of the rate budget, compares each document with its last
-state, and yields the differences::
+The API has no webhook for estimates (docs/api-facts.md#api-webhook-events). A :class:`ChangeFeed` reads lists within a
+given share of the rate budget, compares each document with its last state, and yields the differences::
 
     async for change in shop.estimates.changes(cursor=SqliteCursors("watch.db")):
         print(change.kind, change.document_id)
 
-Every difference is reported at least once; ``Change.id`` is the same when one is repeated after a crash.
+Every difference is reported at least once. A repetition after a crash has the same ``Change.id``.
 """
 
 from __future__ import annotations

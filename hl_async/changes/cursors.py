@@ -1,7 +1,4 @@
-"""Internal. Positions of feeds and the last states of documents.
-
-They are kept in memory, or in a file that survives restarts.
-"""
+"""Internal. Stores of feeds' positions and documents' states: memory, SQLite."""
 
 from __future__ import annotations
 
@@ -27,12 +24,12 @@ _STATEMENTS: Final = Queries(__name__, "sqlite.sql")
 class CursorStore(Protocol):
     """A store of the states of feeds.
 
-    A feed's name holds its location, so a cursor never serves another one. Errors are
-    :class:`~hl_async.errors.CursorError`. Every method may be repeated.
+    The name of a feed contains its location, so two locations never share a cursor. Every method may be repeated, and
+    raises :class:`~hl_async.errors.CursorError` if the store cannot be used.
     """
 
     async def lease(self, feed: str, holder: str, seconds: float) -> bool:
-        """Hold the feed for `seconds`, or renew the hold; False while another holds it."""
+        """Hold the feed for `seconds` from now. Return False while another holder has it."""
         ...
 
     async def release(self, feed: str, holder: str) -> None:
@@ -44,17 +41,17 @@ class CursorStore(Protocol):
         ...
 
     async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
-        """Return the last states of these documents, without the unknown ones."""
+        """Return the last states of these documents, by id; unknown ones are left out."""
         ...
 
     async def unseen(self, feed: str, before: int, limit: int) -> dict[str, Seen]:
-        """Return up to `limit` documents whose last pass is older than `before`."""
+        """Return up to `limit` documents whose last pass is below `before`, oldest first."""
         ...
 
     async def save(
         self, feed: str, state: FeedState, rows: Mapping[str, Seen], gone: Sequence[str] = ()
     ) -> None:
-        """Store state and rows and forget `gone`, all in one transaction."""
+        """Store the state and the rows and forget `gone`, in one transaction."""
         ...
 
     async def aclose(self) -> None:
@@ -63,12 +60,12 @@ class CursorStore(Protocol):
 
 
 class MemoryCursors:
-    """Feeds of this process, which end with it.
+    """Keeps the states of feeds in memory, until the process ends.
 
-    They are for tests, and for jobs that only look while they run.
+    It is for tests, and for programs that watch only while they run.
 
     Args:
-        wall: The time of day in seconds, by which leases end.
+        wall: Reads the epoch time in seconds, by which leases end.
     """
 
     def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
@@ -79,7 +76,7 @@ class MemoryCursors:
 
     async def lease(self, feed: str, holder: str, seconds: float) -> bool:
         """See :meth:`CursorStore.lease`."""
-        # the holder renews its own lease also after it ended: no other process took it meanwhile
+        # An expired lease that no other holder took is still its owner's.
         owner, until = self._leases.get(feed, (holder, 0.0))
         if owner != holder and until > self._wall():
             return False
@@ -122,11 +119,13 @@ class MemoryCursors:
 
 
 class SqliteCursors(StoredCursors):
-    """Feeds in one SQLite file, which several processes of one host may share.
+    """Keeps the states of feeds in a SQLite file.
+
+    Processes of one host may share it.
 
     Args:
-        path: The file; made with mode 0600.
-        wall: The time of day in seconds, by which leases end.
+        path: The file, created with mode 0600.
+        wall: Reads the epoch time in seconds, by which leases end.
 
     Raises:
         CursorError: The file is not one of this package, or cannot be used.
@@ -146,14 +145,14 @@ class SqliteCursors(StoredCursors):
         return await self._file.read(lambda db: db.execute(_STATEMENTS[name], values).fetchall())
 
     async def _change(self, name: str, /, **values: Any) -> int:
-        # the time is read in the thread: a job may wait, and a lease counts from its write
+        # The time is read in the file's thread: a job may wait there, and a lease counts from its write.
         return await self._file.write(
             lambda db: db.execute(_STATEMENTS[name], {**values, "now": self._wall()}).rowcount
         )
 
     async def _load(self, feed: str, ids: Sequence[str]) -> Sequence[Any]:
         def read(db: sqlite3.Connection) -> list[Any]:
-            # one look-up per id: a list in the statement would be bounded by SQLite's number of values
+            # One look-up per id: SQLite limits the number of values in a statement.
             found = (db.execute(_STATEMENTS["load"], {"feed": feed, "id": one}).fetchone() for one in ids)
             return [row for row in found if row is not None]
 

@@ -1,4 +1,4 @@
-"""Internal. How two looks at one document differ.
+"""Internal. Differences between two looks at one document.
 
 Pure: no clock, no network, no store.
 """
@@ -35,13 +35,13 @@ class ChangeKind(StrEnum):
     DECLINED = "declined"
     INVOICED = "invoiced"
     PARTIALLY_PAID = "partially_paid"
-    """A payment was recorded and an amount is still due; again for each further payment."""
+    """The amount paid grew and an amount is still due. Each further payment is reported."""
     PAID = "paid"
     VOID = "void"
     EDITED = "edited"
     DELETED = "deleted"
     STATUS = "status"
-    """A status without a name in this version, or a step back to draft; see ``Change.status``."""
+    """A status that this version has no kind for, or a step back to draft; see ``Change.status``."""
 
 
 _KINDS: Final = {
@@ -67,7 +67,7 @@ class Seen(msgspec.Struct, array_like=True, frozen=True):
         contact: The contact's id, which narrows a second look.
         passed: The number of the last complete pass that met the document.
         missing: The number of complete passes since then without it.
-        older: When a copy with an older time was first read, in seconds of our clock; 0 if none was.
+        older: Epoch time in seconds at which a copy with an older time was first read; 0 without such a copy.
     """
 
     status: str
@@ -90,7 +90,7 @@ class Change(msgspec.Struct, frozen=True):
         document_id: The document's id.
         previous_status: The status at the last look; None for a document that was not known.
         status: The status now.
-        at: The server's time of the document's last update.
+        at: The server's time of the document's last update, in UTC; None if unknown.
         document: The document as it was read; None when it is deleted.
     """
 
@@ -118,7 +118,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def observe(document: Estimate | Invoice, passed: int) -> Seen:
-    """Return the state of a document."""
+    """Return the state of a document, as read in the pass with the number ``passed``."""
     contact = document.contact_details
     paid = getattr(document, "amount_paid", None)
     return Seen(
@@ -142,10 +142,10 @@ def is_stale(previous: Seen, current: Seen) -> bool:
 def differences(previous: Seen | None, current: Seen) -> tuple[ChangeKind, ...]:
     """Return the changes between two looks, in the order in which they are reported.
 
-    A status that a document passed between two looks is not invented: draft, then accepted, is ``ACCEPTED`` alone.
+    A status between two looks is not guessed: draft, then accepted, is ``ACCEPTED`` alone.
     """
     if previous is None:
-        # a document that is first seen beyond draft was created and changed since the last look
+        # A document that is beyond draft when it is first seen was created and changed since the last look.
         started = current.status in ("", "draft")
         return (ChangeKind.CREATED,) if started else (ChangeKind.CREATED, _kind_of(current.status))
     found = []
@@ -153,7 +153,7 @@ def differences(previous: Seen | None, current: Seen) -> tuple[ChangeKind, ...]:
         found.append(ChangeKind.EDITED)
     if current.status != previous.status:
         found.append(_kind_of(current.status))
-    # one report per look: a status that names the payment already stands for it
+    # A change of status is reported alone: the status names the payment already.
     elif current.paid and Decimal(current.paid) > Decimal(previous.paid or 0):
         found.append(ChangeKind.PARTIALLY_PAID)
     return tuple(found)
@@ -170,7 +170,7 @@ def change_of(
     """Describe one difference under an id that a repetition shares."""
     look = current or previous
     assert look is not None
-    # from the content alone, without time or counter: a repetition after a crash has to get the same id
+    # Made from the content, without a clock or a counter: a repetition after a crash must have the same id.
     parts = (feed, document_id, kind.value, look.updated, look.digest, look.status, look.paid)
     name = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=12).hexdigest()
     return Change(
@@ -192,7 +192,7 @@ def content_digest(document: Estimate | Invoice) -> str:
 
 
 def _kind_of(status: str) -> ChangeKind:
-    # the API may add a status at any time
+    # The API has statuses beyond the declared ones: docs/api-facts.md#api-enums
     return _KINDS.get(status, ChangeKind.STATUS)
 
 
@@ -206,7 +206,7 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, Decimal):
         return _plain(value)
     if isinstance(value, msgspec.Struct):
-        # absent, null and empty are one content: a field that turns from one to another is not an edit
+        # Missing, null and empty are one content: a field that changes from one to another is not an edit.
         fields = ((name, _canonical(getattr(value, name))) for name in value.__struct_fields__)
         return {name: found for name, found in fields if found not in (None, [], {})}
     if isinstance(value, dict):

@@ -1,7 +1,4 @@
-"""Internal. The feed: reads pages within its share of the rate budget.
-
-It yields the differences.
-"""
+"""Internal. The feed: reads lists within its share of the budget, yields changes."""
 
 from __future__ import annotations
 
@@ -40,21 +37,24 @@ _LONGEST_PAUSE: Final = 60.0
 _MOST_PUSHED: Final = 1_000
 _CHECKED_AT_ONCE: Final = 20
 _MISSED_PASSES: Final = 2
-"""Complete passes, and as many lists of its contact, that lack a document before it counts as deleted."""
+"""Complete passes without a document before it counts as deleted. After each, its contact's list lacks it too."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FeedPolicy:
-    """How a feed reads.
+    """Rules for reading a feed.
 
     Attributes:
-        share: The part of the location's rate budget that it may use, above 0 to 1. It is the feed's own: two feeds of
-            0.2 use 0.4.
+        share: Part of the location's rate budget that the feed may use, above 0 and at most 1. Two feeds of 0.2 use
+            0.4 together.
         every: Seconds between two looks at the newest documents, and at least between two passes.
-        limit: Documents per page.
+        limit: Documents per page, from 21 to 100.
         lease: Seconds after which another process takes over from one that died.
         lag: Seconds for which a copy with an older time counts as a list that lags behind. Afterwards it counts as a
             change that a server with a slower clock wrote.
+
+    Raises:
+        ConfigurationError: A value is out of range.
     """
 
     share: float = 0.2
@@ -76,12 +76,12 @@ class FeedPolicy:
 
 
 class Look(NamedTuple):
-    """The answer to "is this document still there?".
+    """The result of looking for one document.
 
     Attributes:
-        document: The document, if it is still there.
-        is_proof: Its absence is proved, not only likely.
-        following: The offset of the next page to look at; None after the last.
+        document: The document, None if it was not found.
+        is_proof: If the document was not found, it certainly does not exist.
+        following: Offset of the next page to look at; None after the last.
     """
 
     document: Estimate | Invoice | None
@@ -94,7 +94,7 @@ class FeedSource(Protocol):
 
     @property
     def name(self) -> str:
-        """Location, kind and format, to which a cursor belongs."""
+        """Location, kind and format of the documents: the name of the feed in a store."""
         ...
 
     def rate(self) -> float:
@@ -113,9 +113,9 @@ class FeedSource(Protocol):
 class ChangeFeed:
     """The changes of a location's estimates or invoices, as an endless iterator.
 
-    Get one from ``shop.estimates.changes()``. A document's changes are remembered when the next document's are asked
-    for. What the reader did not finish is reported again after a restart, with the same ``Change.id``. Nothing is
-    read ahead of a slow reader, and its lease is renewed meanwhile.
+    Get one from ``shop.estimates.changes()``. The changes of a document are stored as reported when the reader asks for
+    the next document's. Changes that were not stored are reported again after a restart, with the same ``Change.id``.
+    The feed does not read ahead of a slow reader, and renews its lease meanwhile.
 
     The first pass over an unknown location only learns its documents. A change is seen within one pass. With
     the usual budget and a fifth of it, a pass takes about 620 s for 100,000 documents: documents ÷ 90 ÷ (share x
@@ -145,7 +145,7 @@ class ChangeFeed:
         self._wall = wall
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
-        # bounded: a reader that stands still must not collect webhooks without end; a pass finds dropped ones
+        # Bounded: a slow reader must not collect webhooks without end. A pass finds the dropped documents.
         self._pushed: deque[Estimate | Invoice] = deque(maxlen=_MOST_PUSHED)
         self._next_request: float | None = None
         self._newest_at = 0.0
@@ -169,10 +169,10 @@ class ChangeFeed:
         return self.seconds_per_pass
 
     def push(self, document: Estimate | Invoice) -> None:
-        """Feed a document that arrived by another way, such as a webhook.
+        """Add a document from another source, such as a webhook.
 
-        It is compared like one that was read. Of more than 1,000 that wait, the oldest are dropped: the lists show
-        them within a pass.
+        It is compared like one that the feed read. If more than 1,000 wait, the oldest are dropped. The next pass reads
+        them.
         """
         self._pushed.append(document)
         self._wake.set()
@@ -183,14 +183,14 @@ class ChangeFeed:
     def endless(self) -> AsyncGenerator[Change, None]:
         """Iterate until :meth:`stop`.
 
-        ``contextlib.aclosing`` around it releases the lease at once.
+        Leave the loop inside ``contextlib.aclosing``, so that the lease is released at once.
         """
         return self._run(once=False)
 
     def once(self) -> AsyncGenerator[Change, None]:
-        """Iterate until one pass is complete.
+        """Iterate until one pass is complete, for cron jobs with a stored cursor.
 
-        It is for cron jobs, with a cursor that survives them.
+        Raises :class:`CursorError` if another process holds the lease.
         """
         return self._run(once=True)
 
@@ -205,7 +205,7 @@ class ChangeFeed:
                             yield change
                     finally:
                         keeping.cancel()
-                        await asyncio.wait([keeping])  # it may be using the store
+                        await asyncio.wait([keeping])  # it may be in the middle of a write to the store
                     if once:
                         return
                 elif once:
@@ -220,7 +220,7 @@ class ChangeFeed:
         name, store = self._source.name, self._store
         state = await store.state(name) or FeedState()
         clock = asyncio.get_running_loop().time
-        self._pass_began = clock()  # of a pass that another process began, only the rest is timed
+        self._pass_began = clock()  # if another process began the pass, only the rest of it is timed
         while not self._stop.is_set() and await self._leased():
             reading = await self._read(state)
             if reading is None:
@@ -235,11 +235,11 @@ class ChangeFeed:
                 # The reader may have taken long: another process that took over has newer rows.
                 if not await self._leased():
                     return
-                # after the yields: a crash before this line repeats the changes, one after it would lose them
+                # After the yields: a crash before this line repeats the changes. A write before them could lose some.
                 await store.save(name, state, {document_id: rows.pop(document_id)})
             await store.save(name, reading.following, rows)
             if reading.is_complete:
-                # a first pass has nothing to miss
+                # Before the first pass no document was known, so none can be missing.
                 if not state.is_baseline:
                     async for change in self._missing(reading.following):
                         yield change
@@ -253,7 +253,7 @@ class ChangeFeed:
     async def _read(self, state: FeedState) -> _Reading | None:
         """Take a pushed document, or read the newest page, or the next page of the pass."""
         if self._pushed:
-            # one by one: two versions of a document are two changes
+            # One by one, because two versions of a document are two changes.
             return _Reading([self._pushed.popleft()], state, is_pass=False, is_complete=False)
         clock = asyncio.get_running_loop().time
         if not state.offset:
@@ -289,7 +289,7 @@ class ChangeFeed:
                     kept[document_id] = verdict.row
                     for kind in verdict.kinds:
                         yield change_of(name, kind, document_id, row, verdict.row, look.document)
-                # lists may lag: without a proof, absence counts only when it is seen twice
+                # Lists may lag, so without a proof a document must be missing twice.
                 elif look.is_proof or row.missing + 1 >= _MISSED_PASSES:
                     yield change_of(name, ChangeKind.DELETED, document_id, row, None, None)
                     gone.append(document_id)
@@ -303,11 +303,11 @@ class ChangeFeed:
         """Renew the lease while the reader takes its time over a change."""
         while True:
             await asyncio.sleep(self._policy.lease / 3)
-            with contextlib.suppress(CursorError):  # the reading itself meets the same store, and reports it
+            with contextlib.suppress(CursorError):  # `_hold` uses the same store and raises it
                 await self._leased()
 
     def _older(self, since: float) -> float:
-        """Return when an older copy was first read; 0 if that is too long ago for a lag."""
+        """Return when an older copy was first read, or 0 if that was over ``lag`` s ago."""
         now = self._wall()
         return 0.0 if since and now - since >= self._policy.lag else since or now
 
@@ -327,12 +327,12 @@ class ChangeFeed:
         clock = asyncio.get_running_loop().time
         gap = 1 / (self._policy.share * self._source.rate())
         if self._next_request is None:
-            # a feed that is started again and again keeps to its share too
+            # The first request waits too: a feed that is restarted often must keep to its share.
             self._next_request = clock() + gap
         await self._wait(self._next_request - clock())
         if self._stop.is_set():
             return None
-        # counted from now after an idle time: unused share is not saved up for a burst
+        # Counted from now after an idle time, so that unused share does not become a burst.
         self._next_request = max(clock(), self._next_request) + gap
         try:
             answer = await ask()
@@ -353,7 +353,7 @@ class ChangeFeed:
         if now - self._renewed_at < self._policy.lease / 3:
             return True
         if not await self._store.lease(self._source.name, self._holder, self._policy.lease):
-            # ask again at the next call, however long the loop slept
+            # The store is asked again at the next call.
             self._renewed_at = -1e9
             return False
         self._renewed_at = now
@@ -380,7 +380,7 @@ class ChangeFeed:
 
 
 class _Reading(NamedTuple):
-    """Documents to compare, and where the feed stands after them."""
+    """Documents to compare, and the position of the feed after them."""
 
     documents: Sequence[Estimate | Invoice]
     following: FeedState
@@ -389,7 +389,7 @@ class _Reading(NamedTuple):
 
 
 class _Verdict(NamedTuple):
-    """What a look at a known document means, and the row to store."""
+    """The changes that a look at a known document shows, and the row to store."""
 
     kinds: tuple[ChangeKind, ...]
     row: Seen
@@ -398,10 +398,10 @@ class _Verdict(NamedTuple):
 def _verdict(previous: Seen, current: Seen, older: Callable[[float], float]) -> _Verdict:
     """Compare two looks.
 
-    A copy with an older time is a list that lags behind, until it has lagged for too long.
+    For ``FeedPolicy.lag`` seconds, a copy with an older time is taken for a list that lags behind.
     """
     if is_stale(previous, current):
-        # An older copy would report a change backwards, and the next look would report it forwards again.
+        # An older copy would be reported as a change back, and the next look as a change forth.
         since = older(previous.older)
         if since:
             return _Verdict((), met(previous, current.passed, older=since))
@@ -419,7 +419,7 @@ def compared(
 ) -> tuple[dict[str, list[Change]], dict[str, Seen]]:
     """Compare a page with the last states.
 
-    Returns changes by document, the oldest first, and the rows to store.
+    Returns the changes by document, the oldest document first, and the rows to store.
     """
     found: dict[str, list[Change]] = {}
     rows: dict[str, Seen] = {}
@@ -445,5 +445,5 @@ def compared(
 
 
 def met(row: Seen, passed: int, missing: int = 0, older: float = 0.0) -> Seen:
-    """Return the row with another pass on it."""
+    """Return the row with the number of another pass."""
     return Seen(row.status, row.paid, row.updated, row.digest, row.contact, passed, missing, older)

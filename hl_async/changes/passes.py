@@ -1,8 +1,7 @@
-"""Internal. Reading a list to its end while it shifts.
+"""Internal. Pages of a pass, which reads a list to its end while the list shifts.
 
-It finds the next page, and the end of a pass. Pure. Pages overlap. A document that is deleted while a pass runs
-moves all later ones up by one, so that the next offset would skip one; the overlap shows it, and the pass steps
-back until it meets a document that it knows.
+Pure. Pages overlap. A document that is deleted during a pass moves all later ones up by one, so that the next offset
+skips one. The overlap shows that, and the pass steps back until it meets a document of its last page.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ class FeedState(msgspec.Struct, frozen=True):
     Attributes:
         number: The pass that is under way, from 1.
         offset: The offset of its next page.
-        tail: The last ids of its latest page, which the next page has to meet.
-        is_baseline: No document is known yet: the first pass only learns them.
+        tail: The last ids of its latest page. The next page must contain one of them.
+        is_baseline: The first pass, which learns the documents and reports no changes.
     """
 
     number: int = 1
@@ -33,11 +32,11 @@ class FeedState(msgspec.Struct, frozen=True):
 
 
 class PassStep(msgspec.Struct, frozen=True):
-    """The result of a page for its pass.
+    """The position of a pass after a page.
 
     Attributes:
-        state: The position of the feed after it.
-        is_complete: The pass met its end: a document that it did not meet is missing.
+        state: The position of the feed.
+        is_complete: The pass has reached the end of the list. A document that it did not meet is missing.
     """
 
     state: FeedState
@@ -45,7 +44,7 @@ class PassStep(msgspec.Struct, frozen=True):
 
 
 def advance(state: FeedState, ids: Sequence[str], limit: int) -> PassStep:
-    """Decide after a page of a pass.
+    """Return the next step of a pass after a page.
 
     Args:
         state: The position of the feed at the request.
@@ -62,11 +61,11 @@ def advance(state: FeedState, ids: Sequence[str], limit: int) -> PassStep:
         return PassStep(msgspec.structs.replace(state, offset=back, tail=tail), is_complete=False)
     end = state.offset + len(ids)
     # A short page may be a server's smaller page size, and a total may be wrong, both at once too
-    # (docs/api-facts.md#api-pagination). Only a page that holds nothing but the previous one's end is the end.
+    # (docs/api-facts.md#api-pagination). So the list ends only with a page that has no new document.
     if set(ids) <= set(state.tail):
         finished = FeedState(number=state.number + 1, is_baseline=False)
         return PassStep(finished, is_complete=True)
-    # at most half a page: a small page has to advance the offset, too
+    # At most half a page, so that a small page advances the offset too.
     overlap = min(OVERLAP, len(ids) // 2)
     tail = tuple(ids[len(ids) - overlap :])
     return PassStep(msgspec.structs.replace(state, offset=end - overlap, tail=tail), is_complete=False)

@@ -1,4 +1,4 @@
-"""Internal. Cursors in Postgres: one watch for the workers of many hosts.
+"""Internal. Cursors in Postgres, shared by the workers of many hosts.
 
 Needs the extra ``postgres`` (asyncpg).
 """
@@ -19,15 +19,16 @@ _CURSORS: Final = Tables("changes", (_STATEMENTS["tables"],), CursorError)
 
 
 class PostgresCursors(StoredCursors):
-    """Feeds in a database, whose workers take over from each other when a lease ends.
+    """Keeps the states of feeds in a Postgres database.
+
+    Workers that share it take over a feed when the lease of another one ends.
 
     Args:
-        database: An address (``postgresql://…``) or a :class:`~hl_async.storage.postgres.Database`, which is then not
-            closed with the store.
+        database: An address, or a :class:`~hl_async.storage.postgres.Database`, which stays open when the store closes.
 
     Raises:
-        ConfigurationError: The extra ``postgres`` is not installed, or the address is not one.
-        CursorError: The database stays out of reach or refuses.
+        ConfigurationError: The extra ``postgres`` is missing, or the address is not a ``postgresql://`` address.
+        CursorError: On use: the database is unreachable or refuses.
     """
 
     __slots__ = ("_database", "_owns")

@@ -1,7 +1,4 @@
-"""Internal. Cursors in a database.
-
-They stand above the statements that differ between SQLite and Postgres.
-"""
+"""Internal. The common part of cursors in SQLite and Postgres."""
 
 from __future__ import annotations
 
@@ -41,11 +38,11 @@ class StoredCursors(ABC):
 
     @abstractmethod
     async def _change(self, name: str, /, **values: Any) -> int:
-        """Execute a statement; returns how many rows it changed."""
+        """Execute a statement. Return the number of rows it changed."""
 
     @abstractmethod
     async def _load(self, feed: str, ids: Sequence[str]) -> Sequence[Any]:
-        """Return id and stored row of those documents that are there."""
+        """Return id and stored row of the documents that have one."""
 
     @abstractmethod
     async def _save(self, feed: str, state: bytes, rows: Sequence[SeenRow], gone: Sequence[str]) -> None:
@@ -62,7 +59,7 @@ class StoredCursors(ABC):
     async def state(self, feed: str) -> FeedState | None:
         """See :meth:`CursorStore.state`."""
         rows = await self._query("state", feed=feed)
-        # a feed that was leased before its first page has a row without a state
+        # A feed that was leased before its first page has a row without a state.
         return _read(_state, rows[0][0]) if rows and rows[0][0] else None
 
     async def load(self, feed: str, ids: Sequence[str]) -> dict[str, Seen]:
@@ -78,7 +75,7 @@ class StoredCursors(ABC):
     ) -> None:
         """See :meth:`CursorStore.save`."""
         stored = [SeenRow(name, row.passed, _encode(row)) for name, row in rows.items()]
-        # state and rows together: a state ahead of its rows would skip changes, one behind would repeat them
+        # In one transaction: a state ahead of its rows would skip changes, one behind them would repeat changes.
         await self._save(feed, _encode(state), stored, gone)
 
 
@@ -89,7 +86,7 @@ def _by_id(rows: Sequence[Any]) -> dict[str, Seen]:
 def _read(decode: Callable[[bytes], T], stored: bytes) -> T:
     """Decode a stored value.
 
-    A new beginning in its place would lose changes without a word.
+    An unreadable one is an error: an empty cursor in its place would silently lose changes.
     """
     try:
         return decode(stored)

@@ -1,5 +1,5 @@
 """Fixtures, builders, faults and signed deliveries for tests with this package.
 
-The fixtures come by themselves once the package is installed (see ``hl_async.testing.plugin``); the rest is imported:
+pytest finds the fixtures once the package is installed (see ``hl_async.testing.plugin``). Import the rest:
 ``builders``, ``deliveries``, ``faults``, ``stores``.
 """

@@ -1,6 +1,6 @@
 """Realistic documents for tests, the same for the same seed.
 
-They are drafts to send, and documents as the API answers them.
+A :class:`Builder` makes drafts to send, and documents as the API answers them.
 
 ::
 
@@ -9,8 +9,8 @@ They are drafts to send, and documents as the API answers them.
     invoice = build.invoice(name="Kitchen")              # InvoiceDraft
     answered = build.estimate_answer(status="accepted")  # Estimate, as a list would hold it
 
-Keywords replace fields. Amounts are Decimals with the currency's places, totals follow the documents' rule
-(``hl_async.models.expected_total``): with automatic taxes the total is missing, unless ``total`` is given.
+Keywords replace fields. Amounts are Decimals with the currency's decimal places. Totals are those of
+``hl_async.models.expected_total``: with automatic taxes the total is missing unless ``total`` is given.
 """
 
 from __future__ import annotations
@@ -62,21 +62,23 @@ _ID: Final = "0123456789abcdef"
 class Builder:
     """A maker of documents from a seed.
 
-    ``today`` is the day they are made on; issue dates are never after it.
+    Args:
+        seed: The seed. Two builders with the same seed and `today` make the same documents in the same order.
+        today: The day on which documents are created and issued; the current day in UTC by default.
     """
 
     def __init__(self, seed: int = 0, *, today: date | None = None) -> None:
         self._dice = random.Random(seed)
-        # Given by tests that compare dates: midnight may pass while they run.
+        # Tests that compare dates pass it, because midnight may pass while they run.
         self._today = today or datetime.now(UTC).date()
         self._count = 0
 
     # ------------------------------------------------------------------------------ parts
 
     def contact(self, **changes: Any) -> ContactDetails:
-        """Return a customer with an id, an E.164 phone number and an address.
+        """Return a customer with an id, a name, a phone number and an e-mail address.
 
-        The address is at ``example.com``.
+        The phone number is in E.164 form, the e-mail address is at ``example.com``.
         """
         first, last = self._dice.choice(_FIRST), self._dice.choice(_LAST)
         values: dict[str, Any] = {
@@ -84,7 +86,7 @@ class Builder:
                 self._dice.choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=20)
             ),
             "name": f"{first} {last}",
-            # Numbers 555-0100 to 555-0199 are reserved for fiction and reach no telephone.
+            # The numbers 555-0100 to 555-0199 are reserved for fiction, so a test reaches no telephone.
             "phone_no": f"+1202555{self._dice.randrange(100, 200):04d}",
             "email": f"{first}.{last}@example.com".lower(),
         }
@@ -105,10 +107,14 @@ class Builder:
     def contact_record(self, draft: ContactDraft | None = None, **changes: Any) -> ContactRecord:
         """Return a contact as the API answers it.
 
-        ``for_document()`` makes it the customer of a draft.
+        Its ``for_document()`` returns it as the customer of a draft.
+
+        Args:
+            draft: The body of its creation; a new one by default.
+            changes: Fields with other values.
         """
         given = draft or self.contact_draft()
-        # Through the wire's spelling and the decoder of answers, so that a change of the model is a change here.
+        # Through the wire's spelling and the decoder of answers, so that changes of the models apply here too.
         wire = msgspec.json.decode(encode(given)) | {"id": self.contact().id, "tags": []}
         wire["dateAdded"] = f"{self._today}T09:00:00.000Z"
         return msgspec.structs.replace(decoder(ContactRecord)(encode(wire)), **changes)
@@ -120,8 +126,8 @@ class Builder:
         return ProductDraft(**{**values, **changes})
 
     def price(self, currency: str = "USD", **changes: Any) -> PriceDraft:
-        """Return a new price with the currency's places."""
-        # A line's price already has the places of the currency; yen has none, dinar three.
+        """Return a new price, with the decimal places of its currency."""
+        # The price of a line has the decimal places of the currency: yen has none, dinar three.
         amount = self.line(currency).amount
         values: dict[str, Any] = {
             "name": "Standard",
@@ -132,7 +138,7 @@ class Builder:
         return PriceDraft(**{**values, **changes})
 
     def business(self, **changes: Any) -> BusinessDetails:
-        """Who issues the documents."""
+        """Return the issuer of documents."""
         address = Address(
             address_line1="12 Harbour Road", city="Bristol", country_code="GB", postal_code="BS1 4XX"
         )
@@ -140,29 +146,29 @@ class Builder:
         return BusinessDetails(**{**values, **changes})
 
     def line(self, currency: str = "USD", *, tax: Decimal | None = None, **changes: Any) -> LineItem:
-        """Return a line with a price that has the currency's places.
+        """Return a line, with a price that has the decimal places of its currency.
 
-        ``tax`` is a percentage added to it.
+        ``tax`` adds an exclusive tax, in percent.
         """
         name, description, low, high = self._dice.choice(_GOODS)
         places = minor_units(currency)
-        # Whole units of the smallest coin: a random float would need rounding.
+        # Whole minor units, because a random float would have to be rounded.
         units = self._dice.randrange(low * 10**places, high * 10**places)
         values: dict[str, Any] = {
             "name": name,
             "description": description,
             "currency": currency,
             "amount": Decimal(units).scaleb(-places),
-            # Fractions are among them, because totals of whole quantities hide rounding errors.
+            # Some are fractions, because totals of whole quantities hide rounding errors.
             "qty": Decimal(self._dice.choice(("1", "1", "2", "3", "4", "2.5", "7.25"))),
         }
-        # The API refuses a tax without an id.
+        # The API refuses a tax without an id: docs/api-facts.md#api-required-fields
         if tax is not None:
             values["taxes"] = [ItemTax(id=self._id(), name="VAT", rate=tax, calculation="exclusive")]
         return LineItem(**{**values, **changes})
 
     def lines(self, count: int, currency: str = "USD", *, tax: Decimal | None = None) -> list[LineItem]:
-        """Several lines."""
+        """Return ``count`` lines; ``tax`` as for `line`."""
         return [self.line(currency, tax=tax) for _ in range(count)]
 
     # ------------------------------------------------------------------------------ documents
@@ -176,9 +182,14 @@ class Builder:
         discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> EstimateDraft:
-        """Return a new estimate, good for thirty days.
+        """Return a new estimate that expires after 30 days.
 
-        ``discount`` is in percent, or a ``Discount``.
+        Args:
+            currency: The ISO 4217 code.
+            lines: The number of lines.
+            tax: An exclusive tax on each line, in percent.
+            discount: A discount in percent, or a `Discount`.
+            changes: Fields of the draft with other values.
         """
         values = self._document(currency, lines, tax, discount, changes)
         values["contact_details"] = changes.get("contact_details") or self.contact()
@@ -194,7 +205,15 @@ class Builder:
         discount: Decimal | Discount | None = None,
         **changes: Any,
     ) -> InvoiceDraft:
-        """Return a new invoice of today; ``discount`` as there. Due in two weeks."""
+        """Return a new invoice, issued today and due in 14 days.
+
+        Args:
+            currency: The ISO 4217 code.
+            lines: The number of lines.
+            tax: An exclusive tax on each line, in percent.
+            discount: A discount in percent, or a `Discount`.
+            changes: Fields of the draft with other values.
+        """
         values = self._document(currency, lines, tax, discount, changes)
         contact = changes.get("contact_details") or self.contact()
         values |= {
@@ -207,9 +226,11 @@ class Builder:
         return InvoiceDraft(**{**values, **changes})
 
     def estimate_answer(self, draft: EstimateDraft | None = None, **changes: Any) -> Estimate:
-        """Return an estimate as the API answers it: wire spelling, decoded.
+        """Return an estimate as the API answers it, with id, number, total and times.
 
-        It has id, number, status, total and timestamps.
+        Args:
+            draft: The body of its creation; a new one by default.
+            changes: Fields with other values, such as `status`, which is draft by default.
         """
         given = draft or self.estimate()
         wire = self._answered(given, "items")
@@ -222,13 +243,18 @@ class Builder:
         return msgspec.structs.replace(decoder(Estimate)(encode(wire)), **changes)
 
     def invoice_answer(self, draft: InvoiceDraft | None = None, **changes: Any) -> Invoice:
-        """Return an invoice as the API answers it: nothing paid, everything due."""
+        """Return an invoice as the API answers it: a draft without payments.
+
+        Args:
+            draft: The body of its creation; a new one by default.
+            changes: Fields with other values.
+        """
         given = draft or self.invoice()
         wire = self._answered(given, "items")
         wire |= {
             "invoiceNumber": str(self._count),
             "status": "draft",
-            # Answers call the lines of an invoice differently than requests: docs/api-facts.md#api-field-names
+            # Requests call the lines of an invoice `items`: docs/api-facts.md#api-field-names
             "invoiceItems": wire.pop("items"),
             "amountPaid": Decimal(0),
             "amountDue": wire["total"],
@@ -252,7 +278,7 @@ class Builder:
             "currency": currency,
             "business_details": self.business(),
         }
-        # Lines that are replaced anyway would use up dice, and change everything after them.
+        # No lines are made if the caller replaces them: they would use random numbers, and change all later documents.
         if "items" not in changes:
             values["items"] = self.lines(lines, currency, tax=tax)
         if discount is not None:
@@ -264,7 +290,7 @@ class Builder:
 
     def _answered(self, draft: EstimateDraft | InvoiceDraft, items: str) -> dict[str, Any]:
         self._count += 1
-        # Without the hook, amounts would pass through binary fractions.
+        # The hook keeps amounts exact: without it they would become floats.
         wire: dict[str, Any] = msgspec.json.Decoder(float_hook=Decimal).decode(encode(draft))
         for item in wire[items]:
             item["_id"] = self._id()
@@ -272,7 +298,7 @@ class Builder:
         return wire | {
             "_id": self._id(),
             "altType": "location",
-            # Reckoned as the API does it: docs/api-facts.md#api-totals
+            # By the rules of this package; the API's rounding is partly unknown: docs/api-facts.md#api-totals
             "total": expected_total(draft),
             "createdAt": moment,
             "updatedAt": moment,

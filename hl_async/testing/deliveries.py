@@ -1,4 +1,4 @@
-"""Signed webhook deliveries, for the tests of a receiver: those of the sandbox."""
+"""Signed webhook deliveries for tests of a receiver, as the sandbox makes them."""
 
 from __future__ import annotations
 

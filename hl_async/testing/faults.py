@@ -1,10 +1,10 @@
-"""Faults of an API, as blocks of a test::
+"""Faults of the sandbox for the length of a block::
 
     with lost_answers(box, "estimates.create"):
         ...                                        # the estimate is created, its answer is lost
 
-``operation`` is an operation of the table in any spelling (``hl-async call --list``); ``*`` stands for any. When a
-block ends, the faults that were in force before are back.
+``operation`` is an operation by any of its names (``hl-async call --list`` prints them), or ``*`` for any. The end of a
+block restores the faults from before, and drops those of the block that no request has met.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from hl_async.sandbox import Fault, Sandbox
 
 @contextmanager
 def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
-    """Let every request meet `fault`; with the default one nothing is executed."""
-    # A copy: use() replaces what the plan holds.
+    """Let every request meet `fault`. With the default, no request is executed."""
+    # A copy, because use() replaces the rates of the plan.
     before = dict(box.faults.rates)
     box.faults.use({fault: 1.0})
     try:
@@ -30,9 +30,9 @@ def outage(box: Sandbox, fault: Fault = Fault.HTML_503) -> Iterator[None]:
 
 @contextmanager
 def slow(box: Sandbox, seconds: float) -> Iterator[None]:
-    """Let every answer take `seconds` longer."""
+    """Delay every answer by `seconds`."""
     before = box.latency
-    # Added, so that blocks can be nested.
+    # Added to the present delay, so that blocks can be nested.
     box.latency = before + seconds
     try:
         yield
@@ -42,14 +42,14 @@ def slow(box: Sandbox, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def unreachable_next(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
-    """Cut the next `times` requests off before they are executed."""
+    """Reset the connection of the next `times` requests before they are executed."""
     with _scripted(box, operation, Fault.RESET_BEFORE_COMMIT, times):
         yield
 
 
 @contextmanager
 def lost_answers(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
-    """Execute the next `times` requests, and lose their answers on the way."""
+    """Execute the next `times` requests, and reset the connection without an answer."""
     with _scripted(box, operation, Fault.RESET_AFTER_COMMIT, times):
         yield
 
@@ -58,7 +58,10 @@ def lost_answers(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator
 def throttled(
     box: Sandbox, operation: str = "*", times: int = 1, *, retry_after: float = 0.05
 ) -> Iterator[None]:
-    """Answer the next `times` requests with 429 and `Retry-After`, in seconds."""
+    """Answer the next `times` requests with a 429, without executing them.
+
+    `retry_after` is the value of `Retry-After`, in seconds.
+    """
     before = box.faults.times.retry_after
     box.faults.times.retry_after = retry_after
     try:
@@ -70,7 +73,7 @@ def throttled(
 
 @contextmanager
 def refused_tokens(box: Sandbox, operation: str = "*", times: int = 1) -> Iterator[None]:
-    """Answer the next `times` requests with the 401 that means "token bad"."""
+    """Answer the next `times` requests with the 401 of an expired token."""
     with _scripted(box, operation, Fault.UNAUTHORISED, times):
         yield
 
@@ -79,13 +82,13 @@ def refused_tokens(box: Sandbox, operation: str = "*", times: int = 1) -> Iterat
 def gateway_timeouts(
     box: Sandbox, operation: str = "*", times: int = 1, *, executed: bool = True
 ) -> Iterator[None]:
-    """Answer the next `times` requests with the 401 that is a gateway's time-out.
+    """Answer the next `times` requests with the 401 of a gateway's timeout.
 
     Args:
         box: The sandbox.
         operation: An operation, or `*` for any.
-        times: How many requests meet it.
-        executed: Whether they take effect nevertheless.
+        times: The number of requests.
+        executed: Whether the requests are executed nevertheless.
     """
     fault = Fault.TIMED_OUT_AFTER if executed else Fault.TIMED_OUT_BEFORE
     with _scripted(box, operation, fault, times):
@@ -100,5 +103,5 @@ def _scripted(box: Sandbox, operation: str, fault: Fault, times: int) -> Iterato
     try:
         yield
     finally:
-        # Faults that were announced and not met would hit the next test.
+        # Faults that no request has met would hit the next test.
         box.faults.unscript(operation, fault)

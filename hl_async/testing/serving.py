@@ -1,6 +1,6 @@
 """Internal. A sandbox in a thread of its own.
 
-It is for sync code, and for tests under any async plugin or none.
+It serves sync code, and tests under any async plugin or none.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from hl_async.sandbox import Sandbox
 def served(**settings: Any) -> Iterator[Sandbox]:
     """Serve a sandbox at `box.url` until the block ends.
 
-    Args:
-        settings: Those of :class:`~hl_async.sandbox.Sandbox`. Without ``timezone``, ``HL_SANDBOX_TIMEZONE`` names the
-            time zone of its locations, so that a whole suite can run in another one. The default here is UTC, which
-            suits code that reads the sandbox's own documents.
+    The default rate limit is so high that no test meets it. Other threads may read the sandbox's documents, and change
+    its settings and faults between requests.
 
-    Its rate limit is out of the way unless ``rate_max`` is given. What it holds may be read from the test's thread; its
-    settings and faults may be changed between requests.
+    Args:
+        settings: Those of :class:`~hl_async.sandbox.Sandbox`. Without ``timezone``, the environment variable
+            ``HL_SANDBOX_TIMEZONE`` names the zone of its locations, so that a whole suite can run in another one. The
+            default is UTC, so that a program that reads the sandbox's documents finds the days it sent.
     """
-    # Tests are about code, not about waiting: the rate limit must never slow one down.
+    # Tests check code, so the rate limit must not make one wait.
     settings = {"rate_max": 100_000, "rate_interval": 1.0, **settings}
     settings.setdefault("timezone", Environment.read().sandbox_timezone or "UTC")
     box = Sandbox(**settings)
     loop = asyncio.new_event_loop()
-    # A daemon, so that a test that is killed in its block does not keep the process alive.
+    # A daemon thread, so that it does not keep the process alive if the block never ends.
     thread = threading.Thread(target=loop.run_forever, name="hl_async-sandbox", daemon=True)
     thread.start()
     try:
-        # Entered in its own loop: the server's sockets belong to the loop that opens them.
+        # Opened in its own loop, because the server's sockets belong to the loop that opens them.
         asyncio.run_coroutine_threadsafe(box.__aenter__(), loop).result(60)
         try:
             yield box
         finally:
             asyncio.run_coroutine_threadsafe(box.__aexit__(None, None, None), loop).result(60)
     finally:
-        # stop() from another thread is not seen until the loop wakes up for something else.
+        # Threadsafe, because a loop that waits does not notice a stop() from another thread.
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)
         loop.close()

@@ -1,13 +1,13 @@
-"""The promises of a token store as tests, for a store of your own.
+"""The contract of a token store as tests, for a store of your own.
 
-Subclass :class:`TokenStoreContract` in a test module, say how to open your store, and run pytest::
+Subclass :class:`TokenStoreContract` in a test module, define ``open_store``, and run pytest::
 
     class TestMyStore(TokenStoreContract):
         async def open_store(self):
             return MyStore(await connect(DATABASE_URL))
 
-Every test opens stores in an event loop of its own, so drivers that belong to one loop are fine, and no asyncio
-plugin is needed.
+Every test opens stores in an event loop of its own. So drivers that belong to one loop work, and no asyncio plugin is
+needed.
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ OTHER = "app/location/6578278e879ad2646715ba9c"
 class TokenStoreContract:
     """One test per promise of :class:`~hl_async.auth.TokenStore`.
 
-    ``open_store`` is called at least once per test and gives an open, empty store the first time; ``open_again``
-    opens another one on the same data, as another process would, or returns None when that cannot be.
-    ``clear`` is called after each test, while its store is still open.
+    Each test calls ``open_store`` once and expects an empty store. Some also call ``open_again``, for another store on
+    the same data. ``clear`` runs at the end of a test that passed, while its store is still open.
     """
 
     async def open_store(self) -> TokenStore:
-        """Return an open, empty store."""
-        raise NotImplementedError("say how to open your store: override open_store")
+        """Return an open, empty store. Override it."""
+        raise NotImplementedError("override open_store, and return an open, empty store")
 
     async def open_again(self) -> TokenStore | None:
-        """Another store on the data of the last ``open_store``.
+        """Return another store on the data of the last ``open_store``.
 
-        None when data isn't shared.
+        It stands for another process. None, the default, skips these checks for stores that share no data.
         """
         return None
 
     async def clear(self, store: TokenStore) -> None:
-        """Remove what a test left behind."""
+        """Delete all entries of a store."""
         for name in await store.names(""):
             entry = await store.load(name)
             if entry is not None:
@@ -62,7 +61,7 @@ class TokenStoreContract:
 
     def test_an_entry_comes_back_byte_for_byte_and_counts_its_writes(self) -> None:
         async def check(store: TokenStore) -> None:
-            # Token sets may be encrypted bytes: a store that takes them for text would damage them.
+            # Entries may be encrypted bytes, which a store that decodes text would damage.
             for version, data in enumerate((b"", b"\x00\xff\n", b"x" * 20_000)):
                 assert await store.save(NAME, data, version) is True
                 assert await store.load(NAME) == Stored(version + 1, data)
@@ -71,7 +70,7 @@ class TokenStoreContract:
 
     def test_a_write_that_names_another_version_changes_nothing(self) -> None:
         async def check(store: TokenStore) -> None:
-            # A lost update would overwrite the only valid refresh token.
+            # Otherwise an outdated write would overwrite the only valid refresh token.
             assert await store.save(NAME, b"one", 1) is False
             assert await store.load(NAME) is None
             assert await store.save(NAME, b"one", 0)
@@ -83,7 +82,7 @@ class TokenStoreContract:
 
     def test_of_many_writers_at_once_one_wins(self) -> None:
         async def check(store: TokenStore) -> None:
-            # After an expiry, several processes refresh at the same moment.
+            # When a token expires, several processes may refresh it at the same moment.
             for version in (0, 1):
                 wins = await asyncio.gather(*(store.save(NAME, b"%d" % n, version) for n in range(20)))
                 assert sum(wins) == 1
@@ -95,7 +94,7 @@ class TokenStoreContract:
     def test_a_delete_names_the_version_too(self) -> None:
         async def check(store: TokenStore) -> None:
             assert await store.save(NAME, b"one", 0)
-            # A logout must not remove the tokens of a login that came in between.
+            # A logout must not remove the tokens of a login that happened in between.
             assert not await store.delete(NAME, 0)
             assert not await store.delete(NAME, 2)
             assert await store.load(NAME) == Stored(1, b"one")
@@ -138,7 +137,7 @@ class TokenStoreContract:
     def test_the_lock_lets_one_in_at_a_time(self) -> None:
         async def check(store: TokenStore) -> None:
             async with self._another() as second:
-                # A refresh token is valid once: two refreshes side by side would lose the installation.
+                # A refresh token is valid once, so two refreshes at the same time could lose the installation.
                 inside = most = 0
 
                 async def enter(which: TokenStore) -> None:
@@ -156,7 +155,7 @@ class TokenStoreContract:
 
     def test_entries_can_be_used_inside_the_lock_also_by_others(self) -> None:
         async def check(store: TokenStore) -> None:
-            # The refresher reads and writes inside the lock, and so do refreshes of other entries.
+            # The refresher reads and writes while it holds the lock, and others use other entries meanwhile.
             async with store.locked(NAME):
                 assert await store.save(NAME, b"one", 0)
                 assert await store.load(NAME) == Stored(1, b"one")
@@ -173,7 +172,7 @@ class TokenStoreContract:
             try:
                 async with store.locked(NAME):
                     await store.save(NAME, b"kept", 0)
-                    # The server has rotated the token by then: undoing the write would bring back a spent one.
+                    # The server has rotated the token by now, so undoing the write would restore a spent one.
                     raise LookupError
             except LookupError:
                 pass

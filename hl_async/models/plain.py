@@ -84,14 +84,14 @@ def _short(value: Any) -> str:
 
 
 def nearest(text: str, known: Sequence[str], number: int, cutoff: float = 0.6) -> list[str]:
-    """Return the known words closest to ``text``."""
+    """Return at most ``number`` known words like ``text``, the most similar first."""
     from difflib import get_close_matches  # only errors need it
 
     return get_close_matches(text, known, number, cutoff)
 
 
 def check_names(kind: type[msgspec.Struct], names: Iterable[str]) -> None:
-    """Refuse names that are not fields of `kind`, with the nearest ones."""
+    """Raise unless all names are fields of `kind`; the error suggests similar names."""
     for name in names:
         if name not in kind.__struct_fields__:
             near = nearest(name, kind.__struct_fields__, 3)

@@ -1,6 +1,6 @@
 """A stateful local HighLevel for demos and tests.
 
-It needs no account and no network, and has faults on request.
+It needs no account and no network, and injects faults on request.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Internal. Decides which requests are answered.
+"""Internal. The check of where a request comes from.
 
-No other web site may reach a sandbox through the user's browser.
+It keeps other web sites from using a sandbox through the developer's browser.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ _READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def admit(request: web.Request, *, host: str, allow_remote: bool) -> None:
-    """Admit a request that this machine's own programs and pages may have sent.
+    """Raise unless a program, or a page of the sandbox, may have sent a request.
 
-    A name that was pointed here from elsewhere (DNS rebinding) is refused, and so is a change that another site's page
-    requests. A sandbox that may be remote also answers to its addresses and to names without a dot.
+    Two kinds of requests are refused: those to a foreign host name that resolves to this machine (DNS rebinding), and
+    changes that a page of another site requests.
+
+    Args:
+        request: The request.
+        host: The address that the sandbox listens on.
+        allow_remote: Whether IP addresses, the machine's name and names without a dot count as the sandbox's own.
 
     Raises:
         Refusal: A 403 that names the header.
     """
     if not _is_own_name(request.host, host, allow_remote=allow_remote):
         raise Refusal(403, f"Host {request.host[:80]!r} is not a name of this sandbox", "Forbidden")
-    # A page of another site may send a reading request, but the browser does not let it read the answer.
+    # The browser lets a page of another site send a GET, but not read its answer.
     if request.method in _READING:
         return
     # Programs send neither header. Browsers send Origin with every change, and a page cannot forge it.
@@ -62,7 +67,7 @@ def _is_address(name: str) -> bool:
 
 
 def is_local(request: web.Request) -> bool:
-    """Return whether a request comes from this machine and to a loopback name."""
+    """Return whether a request comes from this machine and names a loopback host."""
     try:
         name = urlsplit(f"//{request.host}").hostname or ""
     except ValueError:

@@ -1,7 +1,7 @@
 """Internal. The sandbox's own arithmetic of a document's sums.
 
-It computes in whole minor units and exact fractions. It shares no code with `hl_async.models.money`, so a total
-that both agree on is a check of both.
+It computes in whole minor units and exact fractions. It shares no code with `hl_async.models.money`, so equal totals
+check both.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _WITHOUT_CENTS: Final = frozenset(_NONE.split())
 _THOUSANDTHS: Final = frozenset(_THREE.split())
 _TEN_THOUSANDTHS: Final = frozenset(_FOUR.split())
 ISO_4217: Final = frozenset(_TWO.split()) | _WITHOUT_CENTS | _THOUSANDTHS | _TEN_THOUSANDTHS
-"""Active currency codes."""
+"""The active currency codes of ISO 4217."""
 
 Minor: TypeAlias = int | Fraction
-"""An amount in minor units: an int once it is rounded."""
+"""An amount in minor units of a currency; an int after rounding."""
 
 _HALF: Final = Fraction(1, 2)
 # Amounts have up to 40 digits and lines multiply two of them, so the default 28 digits would round.
@@ -38,7 +38,7 @@ _UNITS: Final = {10**digits: Decimal(1).scaleb(-digits) for digits in range(5)}
 
 
 class Sums(NamedTuple):
-    """The sums of a document; `taxes` by name and rate, in the order of the lines."""
+    """The sums of a document in major units; `taxes` by name and rate."""
 
     lines: tuple[Decimal, ...]
     subtotal: Decimal
@@ -49,7 +49,7 @@ class Sums(NamedTuple):
 
 
 def places(currency: str) -> int:
-    """Return the decimal places of a currency's minor unit, 2 if it is unknown."""
+    """Return the decimal places of a currency's minor unit; 2 if it is unknown."""
     if currency in _WITHOUT_CENTS:
         return 0
     if currency in _THOUSANDTHS:
@@ -64,13 +64,13 @@ def reckon(
     by_product: bool = False,
     automatic_rate: Decimal = Decimal(0),
 ) -> Sums:
-    """Add a document up.
+    """Return the sums of a document.
 
     Args:
         document: Lines under `items` or `invoiceItems`, with `currency`, `discount` and `automaticTaxesEnabled`.
-        rounding: `parts` rounds every line, the discount and every tax; `total` rounds the sum alone.
-        by_product: Whether `discount.validOnProductIds` narrows the discount.
-        automatic_rate: Percentage of tax on documents with automatic taxes, whose lines' taxes are ignored.
+        rounding: `parts` rounds every line, the discount and every tax; `total` rounds only the results.
+        by_product: Whether a percentage discount applies only to the products in `discount.validOnProductIds`.
+        automatic_rate: The tax in percent on a document with automatic taxes, in place of its lines' taxes.
     """
     scale = 10 ** places(str(document.get("currency") or "USD"))
     each = rounding == "parts"
@@ -87,8 +87,7 @@ def reckon(
         meant = zip(lines, amounts, strict=True)
         base = sum(amount for line, amount in meant if line.get("productId") in only)
     off = _discount(discount, base, scale, each=each)
-    # The discount is spread over the lines in proportion, so that tax is due on the rest:
-    # docs/api-facts.md#api-totals
+    # The discount lowers every line in proportion, and tax is due on the rest: docs/api-facts.md#api-totals
     rest = Fraction(subtotal - off) / subtotal if off and subtotal else 1
     taxes: dict[str, Minor] = {}
     # Automatic taxes replace those of the lines: docs/api-facts.md#api-automatic-taxes
@@ -113,7 +112,7 @@ def reckon(
 
 
 def _exclusive(line: Mapping[str, Any]) -> list[tuple[str, Fraction]]:
-    """Return the taxes that are added to a line, with their names."""
+    """Return the names and rates in percent of the taxes that are added to a line."""
     if line.get("taxInclusive") is True:
         return []
     return [
@@ -132,7 +131,7 @@ def _discount(discount: Mapping[str, Any], base: Minor, scale: int, *, each: boo
 def _exact(value: Any) -> Fraction:
     if value is None:
         return Fraction(0)
-    # str() is the shortest text of a float, so 0.1 counts as a tenth and not as its binary neighbour.
+    # str() is the shortest text of a float, so 0.1 counts as one tenth, not as the nearest binary fraction.
     return Fraction(str(value)) if isinstance(value, float) else Fraction(value)
 
 

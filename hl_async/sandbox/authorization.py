@@ -1,7 +1,7 @@
 """Internal. The consent page of the sandbox.
 
-A person chooses who installs the app, then returns with a code. It answers at the path of ``authorize_url`` on the
-live server, without a login: docs/api-facts.md#api-authorize.
+A person chooses the agency or a location, and the browser returns to the app with a code. The page has the path of the
+live consent page, and asks for no login: docs/api-facts.md#api-authorize.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ code {{ overflow-wrap: anywhere }}
 
 
 async def handle(box: SandboxState, request: web.Request) -> web.Response:
-    """Show the page, or send the browser back with a code or an error."""
+    """Return the page, or the redirect to the app with a code or an error."""
     query = request.query
     app = box.tokens.apps.get(query.get("client_id", ""))
     back = query.get("redirect_uri", "")
-    # A wrong client must not become a redirect: the page would send codes to any address that a link names.
+    # An unknown client gets an error, not a redirect: a link could make this page send a code to any address.
     if app is None or query.get("response_type") != "code" or urlsplit(back).scheme not in ("http", "https"):
         return web.Response(
             status=400, text="error.noversionid: client_id, redirect_uri or response_type is wrong"
@@ -61,7 +61,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
         answer = {"code": box.authorise(app.client_id, chosen or None)}
     if "state" in query:
         answer["state"] = query["state"]
-    # A registered URI may have a query of its own (RFC 6749, 3.1.2).
+    # The redirect URI of an app may have a query of its own (RFC 6749, section 3.1.2).
     sign = "&" if urlsplit(back).query else "?"
     return web.Response(status=302, headers={"Location": f"{back}{sign}{urlencode(answer)}"})
 
@@ -73,6 +73,6 @@ def _page(box: SandboxState, client_id: str, scope: str) -> web.Response:
         f'<button name="location" value="{escape(value)}">{escape(text)}</button>' for value, text in choices
     )
     text = _PAGE.format(client=escape(client_id), scope=escape(scope), buttons=buttons)
-    # No other page may frame this one and lead a click onto its buttons.
+    # Against clickjacking: no other page may show this one in a frame.
     policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
     return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})

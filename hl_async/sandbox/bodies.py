@@ -1,6 +1,6 @@
-"""Internal. The bodies of requests as the specification declares them.
+"""Internal. The shapes of request bodies, as the specification declares them.
 
-They are corrected where observers measured otherwise.
+Measurements of the live API correct the specification.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ESTIMATE_CONTACT: Final = _ANY_CONTACT.and_also(
 CONTACT: Final = _ANY_CONTACT.and_also(
     phoneNo=need(phone, "invoice_contact_complete"), email=need(text, "invoice_contact_complete")
 )
-# Any id passes, a missing one does not: docs/api-facts.md#api-required-fields
+# The API accepts any id, and refuses a tax without one: docs/api-facts.md#api-required-fields
 TAX: Final = Shape(
     _id=need(filled, "tax_id_required"), name=need(filled), rate=need(number),
     calculation=may(one_of("exclusive")), description=may(text), taxId=may(text),
@@ -152,7 +152,7 @@ ESTIMATE: Final = ESTIMATE_TEMPLATE.and_also(
     userId=may(text), autoInvoice=may(Shape(enabled=need(truth), directPayments=may(truth))),
     paymentScheduleConfig=may(INSTALMENTS),
 )  # fmt: skip
-# Accepted in a PUT and ignored: docs/api-facts.md#api-put-replaces
+# A PUT accepts estimateStatus and ignores it: docs/api-facts.md#api-put-replaces
 ESTIMATE_UPDATE: Final = ESTIMATE.and_also(estimateStatus=may(enum("all", *ESTIMATE_STATES)))
 _BILL: Final = _CORE.and_also(
     name=need(at_most(40, "invoice_names_at_most_40", filled)),
@@ -201,7 +201,14 @@ NOTHING: Final = ALT
 def checked(
     body: dict[str, Any], shape: Shape, strict: Strictness, *, unknown_keys: str, keep_nulls: bool
 ) -> Any:
-    """Return a body as it is stored.
+    """Return the members of a body that the sandbox stores.
+
+    Args:
+        body: The body of a request.
+        shape: The declared members.
+        strict: The rules in force.
+        unknown_keys: `Quirks.unknown_keys`; with ``kept``, undeclared members are stored.
+        keep_nulls: Whether null is stored; else a member with null counts as missing.
 
     Raises:
         Refusal: A 422 with every violation.

@@ -1,4 +1,4 @@
-"""Internal. The time of the sandbox: real, or moved by a test."""
+"""Internal. The time of the sandbox, which a test can move."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from hl_async.sandbox.zones import instant
 
 
 class Clock:
-    """The real clock, with an offset that a test may move. Seconds."""
+    """The real clock plus an offset, which a test can change. Times are in seconds."""
 
     def __init__(self) -> None:
         self._offset = 0.0
 
     def monotonic(self) -> float:
-        """Return the seconds that windows and latencies use."""
+        """Return monotonic seconds, for rate limits, durations and retries."""
         return time.monotonic() + self._offset
 
     def wall(self) -> float:
-        """Return the seconds since the epoch, for timestamps and expiry."""
-        # The offset is common to both clocks, so that a moved token expires when its window has moved on too.
+        """Return the seconds since 1970, for timestamps and the expiry of tokens."""
+        # Both clocks have the same offset, so that tokens and rate limits see the same time pass.
         return time.time() + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Move both clocks."""
+        """Move both clocks forward by some seconds, or back by negative ones."""
         self._offset += seconds
 
     def timestamp(self) -> str:
-        """Return the moment in the API's form: RFC 3339 with milliseconds and Z."""
+        """Return the current time in the API's form: RFC 3339, UTC with milliseconds."""
         return instant(datetime.fromtimestamp(self.wall(), UTC))
 
     def today(self, zone: tzinfo = UTC) -> str:
-        """Return the day in a zone, `YYYY-MM-DD`."""
+        """Return the current day in a zone, as `YYYY-MM-DD`."""
         return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%d")
 
     def local(self, zone: tzinfo) -> str:
-        """Return the local time without a zone, the form of action histories."""
+        """Return the current local time without a zone, the form of action histories."""
         return datetime.fromtimestamp(self.wall(), zone).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,6 +1,6 @@
-"""Internal. The control surface under ``/_sandbox/``.
+"""Internal. The control routes under ``/_sandbox/``: JSON, without a token.
 
-It is for other processes and languages: JSON, without a login.
+They are for other processes and for other languages.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ Action = Callable[[SandboxState, dict[str, Any], dict[str, str]], Any]
 
 
 async def handle(box: SandboxState, request: web.Request) -> web.Response:
-    """Answer one control request; a 404 lists the known ones."""
+    """Return the answer to one control request; a 404 lists the known routes."""
     name = request.path.removeprefix("/_sandbox").strip("/") or "state"
     action = _ACTIONS.get((request.method, name))
     if action is None:
-        # Found by asking: another language has no help for these paths.
+        # The answer lists the routes, because programs in other languages have no other help.
         return _json({"error": "unknown", "known": [f"{m} /_sandbox/{n}" for m, n in _ACTIONS]}, 404)
     raw = await request.read()
     if raw and request.content_type != "application/json":
-        # Any web page may send text or a form across sites. For JSON its browser asks first, and gets no consent.
+        # A page of any site may send a form or plain text here. Before JSON, its browser sends a preflight request, and
+        # the sandbox does not grant it.
         return _json({"error": f"Content-Type is {request.content_type!r}; send application/json"}, 415)
     try:
         body = _decoder.decode(raw) if raw else {}
         return _json(action(box, body if isinstance(body, dict) else {}, dict(request.query)))
-    # A body of the wrong form is the caller's mistake, so it is a 400 with the reason instead of a 500.
+    # A body of another form is the caller's mistake, so the answer is a 400 with the reason, not a 500.
     except (ValueError, KeyError, TypeError, HighLevelError) as error:
         problem = f"{type(error).__name__}: {error}"
     return _json({"error": problem}, 400)
@@ -75,7 +76,7 @@ def _state(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> An
 
 def _requests(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
     since = int(query.get("since", "0"))
-    # By number, so that a poller gets each record once.
+    # By number, so that a program that polls gets each record once.
     return [dataclasses.asdict(record) for record in box.requests if record.number > since]
 
 
@@ -107,10 +108,10 @@ def _put_faults(box: SandboxState, body: dict[str, Any], query: dict[str, str]) 
     if "rates" in body:
         box.faults.use({Fault(name): float(rate) for name, rate in body["rates"].items()}, body.get("seed"))
     for operation, names in (body.get("script") or {}).items():
-        # A script goes before chance: its faults meet the next requests in this order.
+        # A script wins over rates: its faults meet the next requests of the operation, in this order.
         box.faults.script(operation, *(Fault(name) for name in names))
     for name, seconds in (body.get("times") or {}).items():
-        # A slotted class: an unknown name raises, and the caller gets the 400.
+        # The class has slots, so an unknown name raises, and the caller gets a 400.
         setattr(box.faults.times, name, float(seconds))
     return _get_faults(box, body, query)
 
@@ -135,7 +136,7 @@ def _add_app(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> 
 
 
 def _authorise(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
-    # Stands for the person who would install the app in a browser.
+    # In place of a person who installs the app in a browser.
     return {"code": box.authorise(body["client_id"], body.get("location_id"))}
 
 

@@ -1,4 +1,4 @@
-"""Internal. Acts as the customer: no route of the API accepts, declines or pays."""
+"""Internal. The customer's actions, for which the API has no routes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Customer:
         box.customer.accept(made.id)
         await shop.estimates.create_invoice(made.id, mark_as_invoiced=True)
 
-    Every method takes the id alone; `location_id` narrows the search. It may be called from any thread between
-    requests, and raises `InvalidRequest` where the customer's page would not offer the action.
+    Every method finds the document by its id; `location_id` restricts the search to one location. Methods may be called
+    from any thread, but not while a request is being answered. They raise `InvalidRequest` if the customer's page would
+    not offer the action.
     """
 
     def __init__(self, ledger: Ledger, webhooks: Webhooks) -> None:
@@ -38,21 +39,21 @@ class Customer:
 
         Args:
             document_id: The estimate or invoice.
-            location_id: The document's location.
+            location_id: The document's location; any by default.
 
         Raises:
-            InvalidRequest: The document is unknown, or it is a draft.
+            InvalidRequest: The document or the location is unknown, or the document is a draft.
         """
         place, document = self._find(document_id, location_id)
         if document.get("estimateStatus", document.get("status")) == "draft":
             raise InvalidRequest("document_id", f"{document_id} is a draft; send it first")
         document["lastVisitedAt"] = self._ledger.clock.timestamp()
-        # An answered estimate that is opened again keeps its answer.
+        # An estimate that the customer has answered keeps its state.
         if document.get("estimateStatus") == "sent":
             estimates.move(self._ledger, place, document, "viewed")
 
     def accept(self, estimate_id: str, *, location_id: str | None = None) -> None:
-        """Accept an estimate. With `autoInvoice` enabled, its invoice is made and sent.
+        """Accept an estimate. With `autoInvoice`, its invoice is created and sent.
 
         Raises:
             InvalidRequest: The estimate is unknown, or it is not open.
@@ -61,7 +62,7 @@ class Customer:
         estimates.move(self._ledger, place, document, "accepted")
         if (document.get("autoInvoice") or {}).get("enabled") is not True:
             return
-        # Both events go out, because receivers see the invoice created and sent by one click.
+        # Two events for one click, because the invoice is both created and sent.
         invoice = estimates.invoice_of(self._ledger, place, document)
         estimates.move(self._ledger, place, document, "invoiced")
         self._webhooks.operation_done("create-invoice-from-estimate", {}, {"invoice": invoice}, place)
@@ -69,7 +70,7 @@ class Customer:
         self._webhooks.operation_done("send-invoice", {}, {"invoice": invoice}, place)
 
     def accept_if_open(self, estimate_id: str, *, location_id: str) -> None:
-        """Accept an estimate that has no answer yet."""
+        """Accept an estimate if it is sent or viewed; otherwise do nothing."""
         document = self._find(estimate_id, location_id)[1]
         if document.get("estimateStatus") in ("sent", "viewed"):
             self.accept(estimate_id, location_id=location_id)
@@ -88,11 +89,12 @@ class Customer:
 
         Args:
             invoice_id: The invoice.
-            amount: In the invoice's currency; by default the whole amount due.
-            location_id: The invoice's location.
+            amount: In major units of the invoice's currency; by default the whole amount due.
+            location_id: The invoice's location; any by default.
 
         Raises:
-            InvalidRequest: The invoice is unknown or not open, or `amount` exceeds the amount due.
+            InvalidRequest: The invoice is unknown, a draft, void or paid. Or `amount` is not above 0, exceeds the
+                amount due, or has more decimals than the currency.
         """
         place, document = self._find(invoice_id, location_id)
         status = document.get("status")
@@ -109,29 +111,29 @@ class Customer:
         paid = Decimal(str(paid))
         if round(paid, places(document["currency"])) != paid:
             raise InvalidRequest("amount", f"{amount} has more decimals than {document['currency']}")
-        # A payment through a provider must be refunded before the invoice can be voided; see `invoices.void`.
+        # The provider matters: such a payment must be refunded before the invoice can be voided (`invoices.void`).
         invoices.pay(self._ledger, place, document, {"amount": paid, "mode": "card", "provider": "sandbox"})
         self._webhooks.operation_done("record-invoice", {}, {"invoice": document}, place)
 
     def refund(self, invoice_id: str, amount: Decimal, *, location_id: str | None = None) -> None:
-        """Refund money of an invoice's latest payment, as the seller at the provider.
+        """Refund a part of an invoice's latest payment, as the seller at the provider.
 
-        The transaction shows it. The invoice stays unchanged, because how the API changes it is unknown.
+        The transaction shows the refund. The invoice stays unchanged, because the API's change of it is unknown.
 
         Args:
             invoice_id: The invoice.
-            amount: At most the payment.
-            location_id: The invoice's location.
+            amount: In major units, above 0. All refunds together are at most the payment.
+            location_id: The invoice's location; any by default.
 
         Raises:
-            InvalidRequest: The invoice has no payment, or `amount` exceeds it.
+            InvalidRequest: The invoice is unknown or has no payment, or `amount` is out of range.
         """
         place, document = self._find(invoice_id, location_id)
         payments = place.payments.get(document["_id"], [])
         if not payments:
             raise InvalidRequest("invoice_id", f"{invoice_id} has no payment")
         payment = payments[-1]
-        # Refunds add up, and all of them together cannot exceed the payment.
+        # Earlier refunds count: all of them together cannot exceed the payment.
         back = payment.get("refunded", Decimal(0)) + amount
         if not amount > 0 or back > payment["amount"]:
             raise InvalidRequest(
@@ -148,8 +150,8 @@ class Customer:
         Args:
             action: One of `ACTIONS`.
             document_id: The estimate or invoice.
-            amount: The amount of `pay`; by default the whole amount due.
-            location_id: The document's location.
+            amount: The amount of `pay`, in major units; by default the whole amount due.
+            location_id: The document's location; any by default.
 
         Returns:
             The document afterwards.
@@ -169,7 +171,7 @@ class Customer:
         places_held = self._ledger.places
         if location_id is not None and location_id not in places_held:
             raise InvalidRequest("location_id", f"unknown location {location_id!r}")
-        # A customer follows a link, which names no location.
+        # All locations, because a customer follows a link that names none.
         searched = places_held.values() if location_id is None else [places_held[location_id]]
         for place in searched:
             document = place.locate(document_id)

@@ -1,6 +1,6 @@
-"""Webhook deliveries as HighLevel makes them, signed with a key of your own.
+"""Webhook deliveries in HighLevel's form, signed with a key of your own.
 
-Give the public half to the receiver under test: ``Router(keys=(sender.public_key,))``. Needs the extra ``webhooks``.
+Give the public key to the receiver under test: ``Router(keys=(sender.public_key,))``. Needs the extra ``webhooks``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class SignedDelivery(NamedTuple):
 
 
 class WebhookSender:
-    """Makes signed deliveries.
+    """A sender of signed deliveries.
 
     Args:
-        seed: 32 bytes that make the key the same in every run; by default the key is random.
-        wall: Reads the epoch time in seconds, which dates the deliveries.
+        seed: The private key, as 32 bytes; by default the key is random.
+        wall: Returns the seconds since 1970, for the timestamps of deliveries.
 
     Raises:
         ConfigurationError: The package ``cryptography`` is missing, or the seed does not have 32 bytes.
@@ -48,7 +48,7 @@ class WebhookSender:
             ) from None
         if seed is not None and len(seed) != 32:
             raise ConfigurationError("seed", "must have 32 bytes")
-        # A key of the sandbox's own: the real one is HighLevel's secret.
+        # A key of its own, because HighLevel's private key is secret.
         private = Ed25519PrivateKey.generate() if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
         self._sign = private.sign
         self._wall = wall
@@ -59,7 +59,7 @@ class WebhookSender:
         """For ``Router(keys=…)``."""
 
     def sign(self, body: bytes) -> dict[str, str]:
-        """Return the headers of a delivery of exactly these bytes."""
+        """Return the headers of a delivery, with the signature of its body."""
         return {
             "Content-Type": "application/json",
             CURRENT_HEADER: base64.b64encode(self._sign(body)).decode(),
@@ -68,14 +68,14 @@ class WebhookSender:
     def deliver(
         self, event_type: str, document: Mapping[str, Any] | None = None, **changes: Any
     ) -> SignedDelivery:
-        """Return a signed delivery.
+        """Return a signed delivery with a new id and the current time.
 
         Args:
-            event_type: The event's name.
-            document: The body; by default an invoice in the state of the event.
-            changes: Keys of the body to replace, in the wire's spelling; None removes a key.
+            event_type: The event's name, such as ``InvoicePaid``.
+            document: The body without type, time and id; by default an invoice in the state of the event.
+            changes: Keys of the body with other values, in the wire's spelling; None removes a key.
         """
-        # Counted, so that each delivery has an id of its own and none counts as a replay.
+        # A new id each time, because receivers refuse a repeated one as a replay.
         self._count += 1
         content: dict[str, Any] = {
             "type": event_type,
@@ -84,7 +84,7 @@ class WebhookSender:
             **(invoice_payload(event_type) if document is None else document),
             **changes,
         }
-        # A null takes a key out, for receivers that meet incomplete bodies.
+        # A key with None is left out, to test receivers against incomplete bodies.
         body = _encoder.encode({name: value for name, value in content.items() if value is not None})
         return SignedDelivery(body, self.sign(body))
 
@@ -101,7 +101,7 @@ _STATUS = {
 
 
 def invoice_payload(event_type: str, **changes: Any) -> dict[str, Any]:
-    """Return a webhook's flat invoice as documented, with ``changes`` to its keys."""
+    """Return the invoice of a published webhook sample, with ``changes`` to its keys."""
     paid = {"InvoicePaid": 999, "InvoicePartiallyPaid": 899}.get(event_type, 0)
     return {
         "_id": "6578278e879ad2646715ba9c",

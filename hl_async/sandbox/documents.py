@@ -1,4 +1,4 @@
-"""Internal. Makes documents, as answers show them, from the bodies of requests."""
+"""Internal. Builds the documents of answers from the bodies of requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hl_async.sandbox.ledger import COMPANY, Document, Ledger, LocationState
 from hl_async.sandbox.refusals import bad_request
 from hl_async.sandbox.zones import day_after, day_begins, day_ends
 
-# The location is stored once, as the server sees it, whatever the body says.
+# Not taken from the body: the server knows the location of a request.
 _ENVELOPE: Final = frozenset(("altId", "altType"))
 _NOT_STORED: Final = {
     "estimate": _ENVELOPE | {"sendEstimateDetails", "estimateStatus", "userId"},
@@ -23,20 +23,20 @@ _SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 def plain(
     ledger: Ledger, place: LocationState, body: Document, without: frozenset[str] = _ENVELOPE
 ) -> Document:
-    """Make what all kinds share: fields, ids of lines, total, time of change."""
-    # A body may be stored, changed and sent again by a test, so the ledger keeps a copy.
+    """Return the fields that all kinds share: the body's, ids of lines, total, times."""
+    # A copy, because a test may change the body and send it again.
     document: Document = copy.deepcopy({key: value for key, value in body.items() if key not in without})
     for name in ("items", "invoiceItems"):
         if name in document:
             document[name] = [{"_id": ledger.new_id()} | line for line in document[name]]
-    # The API computes the total, whatever a body says: docs/api-facts.md#api-totals
+    # The API computes the total and ignores one in the body: docs/api-facts.md#api-totals
     document["total"] = sums_of(ledger, document).total
     moment = ledger.clock.timestamp()
     return {"altId": place.id, "altType": "location"} | document | {"updatedAt": moment}
 
 
 def sums_of(ledger: Ledger, document: Document) -> Sums:
-    """Add a document up as the quirks say.
+    """Return the sums of a document, rounded by the quirks.
 
     Raises:
         Refusal: The discount is above the subtotal.
@@ -54,7 +54,7 @@ def sums_of(ledger: Ledger, document: Document) -> Sums:
 
 
 def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Make an estimate without the fields that come from its history."""
+    """Return an estimate without number, state and history."""
     document = plain(ledger, place, body, _NOT_STORED["estimate"])
     # Defaults of a measured answer: docs/api-facts.md#api-answer-fields
     document["items"] = [
@@ -68,8 +68,7 @@ def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
         "companyId": COMPANY,
         # Undeclared, seen in live answers: docs/api-facts.md#api-totals
         "configuration": {"precision": 4},
-        # Answers carry instants: local midnight, and the last millisecond of the last day:
-        # docs/api-facts.md#api-dates
+        # Answers state the first instant of a day, or its last millisecond: docs/api-facts.md#api-dates
         "issueDate": day_begins(issued, place.zone),
         "expiryDate": day_ends(until, place.zone),
         "estimateNumberPrefix": body.get("estimateNumberPrefix", "EST-"),
@@ -79,7 +78,7 @@ def estimate(ledger: Ledger, place: LocationState, body: Document) -> Document:
 
 
 def invoice(ledger: Ledger, place: LocationState, body: Document, lines: list[Document]) -> Document:
-    """Make an invoice without the fields that come from its history."""
+    """Return an invoice without number, state and payments."""
     document = plain(ledger, place, body | {"invoiceItems": lines}, _NOT_STORED["invoice"])
     document["invoiceItems"] = [{"taxes": []} | line for line in document["invoiceItems"]]
     sums = sums_of(ledger, document)
@@ -111,7 +110,7 @@ def _currency(code: str) -> Document:
 
 
 def template(ledger: Ledger, place: LocationState, body: Document, *, of_estimates: bool) -> Document:
-    """Make a template. One of estimates also shows fields that were not sent."""
+    """Return a template. An estimate template also has fields that were not sent."""
     document = plain(ledger, place, body)
     if of_estimates:
         document.pop("sendEstimateDetails", None)
@@ -126,7 +125,7 @@ def template(ledger: Ledger, place: LocationState, body: Document, *, of_estimat
 
 
 def schedule(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Make a schedule without the fields that come from its history."""
+    """Return a schedule without state and invoices."""
     document = plain(ledger, place, body)
     document["termsNotes"] = document["compiledTermsNotes"] = body.get("termsNotes") or ""
     document["title"] = body.get("title") or place.settings["title"]
@@ -134,5 +133,5 @@ def schedule(ledger: Ledger, place: LocationState, body: Document) -> Document:
 
 
 def paid_down(document: Document) -> Any:
-    """Return the amount still due of an invoice."""
+    """Return the amount of an invoice that is still due, in major units."""
     return document["total"] - document["amountPaid"]

@@ -17,9 +17,9 @@ _TAKEN_OVER: Final = (
 
 
 def create(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Store a new estimate."""
+    """Store a new estimate and return it."""
     _check(ledger, place, body)
-    # Checked before anything is stored: a refused request leaves no trace.
+    # Before anything is stored, so that a refused request changes nothing.
     number = _number(ledger, place, body)
     if number is None:
         number = place.next_estimate_number()
@@ -32,14 +32,14 @@ def create(ledger: Ledger, place: LocationState, body: Document) -> Document:
         "estimateActionHistory": [],
     }
     place.estimate_numbers.add(number)
-    # Later numbers follow the highest one, so that assigned and given numbers do not meet.
+    # The next number follows the highest one, so that assigned and requested numbers never collide.
     place.estimate_number = max(place.estimate_number, number + 1)
     place.estimates[document["_id"]] = document
     return document
 
 
 def update(ledger: Ledger, place: LocationState, estimate_id: str, body: Document) -> Document:
-    """Replace an estimate."""
+    """Replace an estimate and return it."""
     old = held(place.estimates, estimate_id, "estimate")
     _check(ledger, place, body)
     number = _number(ledger, place, body, old["estimateNumber"])
@@ -50,7 +50,7 @@ def update(ledger: Ledger, place: LocationState, estimate_id: str, body: Documen
         document["estimateNumber"] = number
         place.estimate_numbers.add(number)
     document["__v"] = old["__v"] + 1
-    # Ignored by the live API although the answer is 200: docs/api-facts.md#api-put-replaces
+    # The live API ignores the field and answers 200: docs/api-facts.md#api-put-replaces
     status = body.get("estimateStatus")
     if status not in (None, "all") and not ledger.rules.is_on("status_read_only"):
         move(ledger, place, document, status)
@@ -67,7 +67,7 @@ def delete(ledger: Ledger, place: LocationState, estimate_id: str) -> Document:
 
 
 def send(ledger: Ledger, place: LocationState, estimate_id: str, body: Document) -> Document:
-    """Mark an estimate as sent. One that its customer has answered keeps its state."""
+    """Mark an estimate as sent, unless its customer has answered it, and return it."""
     document = held(place.estimates, estimate_id, "estimate")
     if document["estimateStatus"] in ("draft", "sent", "viewed"):
         move(ledger, place, document, "sent")
@@ -79,9 +79,9 @@ def send(ledger: Ledger, place: LocationState, estimate_id: str, body: Document)
 
 
 def make_invoice(ledger: Ledger, place: LocationState, estimate_id: str, body: Document) -> Document:
-    """Make an invoice from an estimate."""
+    """Create an invoice from an estimate, and return the answer with both."""
     estimate = held(place.estimates, estimate_id, "estimate")
-    # A repetition makes another invoice, so an invoiced estimate passes: docs/api-facts.md#api-estimate-to-invoice
+    # A second call creates another invoice, so "invoiced" passes: docs/api-facts.md#api-estimate-to-invoice
     if ledger.rules.is_on("accepted_first") and estimate["estimateStatus"] not in ("accepted", "invoiced"):
         raise bad_request(
             "Estimate needs to be accepted before it can be invoiced", code="estimate_not_accepted"
@@ -97,7 +97,7 @@ def make_invoice(ledger: Ledger, place: LocationState, estimate_id: str, body: D
 
 
 def invoice_of(ledger: Ledger, place: LocationState, estimate: Document) -> Document:
-    """Make the invoice: the estimate's content under a title and dates of its own."""
+    """Store and return the invoice of an estimate, with a title and dates of its own."""
     taken = (*_TAKEN_OVER, *ledger.quirks.carried_over)
     source = {name: estimate[name] for name in taken if name in estimate}
     source["items"] = [
@@ -113,12 +113,12 @@ def invoice_of(ledger: Ledger, place: LocationState, estimate: Document) -> Docu
 
 
 def visit(ledger: Ledger, place: LocationState, estimate_id: str) -> None:
-    """Record a visit."""
+    """Record a visit of the customer's page."""
     held(place.estimates, estimate_id, "estimate")["lastVisitedAt"] = ledger.clock.timestamp()
 
 
 def move(ledger: Ledger, place: LocationState, document: Document, status: str) -> None:
-    """Change an estimate's state, and record it in its history."""
+    """Change an estimate's state, and record the change in its history."""
     document["estimateStatus"] = status
     # Local time without a zone, as measured: docs/api-facts.md#api-dates
     entry = {"estimateStatus": status, "updatedAt": ledger.clock.local(place.zone)}
@@ -139,9 +139,9 @@ def _number(ledger: Ledger, place: LocationState, body: Document, own: int | Non
 
 
 def _check(ledger: Ledger, place: LocationState, body: Document) -> None:
-    """Check business rules, then the database's, which the validator does not know."""
+    """Check the rules of the business layer, then those of the database layer."""
     rules = ledger.rules
-    # Compared on the location's clock, not in UTC: docs/api-facts.md#api-issue-date
+    # Compared with the day at the location, not in UTC: docs/api-facts.md#api-issue-date
     issued = body.get("issueDate")
     if issued and issued > ledger.clock.today(place.zone) and rules.is_on("issue_date_not_future"):
         raise bad_request("Issue date cannot be in the future", code="estimate_date_invalid")

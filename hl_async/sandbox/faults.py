@@ -1,6 +1,6 @@
-"""Internal. Faults: chooses the one that the n-th request meets.
+"""Internal. Faults: the choice of the one that a request meets, and its effect.
 
-A script or a seed chooses it, and it is made on the socket.
+A script or a seed chooses the fault. Its effect is made in the answer, or on the socket.
 """
 
 from __future__ import annotations
@@ -22,46 +22,80 @@ from aiohttp import web
 from hl_async.operations import operation_named
 
 _JSON: Final = "application/json; charset=utf-8"
-# The gateway reports a timeout of its own as 401: docs/api-facts.md#api-401
+# The live gateway reports its own timeout as a 401: docs/api-facts.md#api-401
 _TIMED_OUT: Final = "Command timed out"
 _BIG: Final = 50 * 1024 * 1024
 
 
 @unique
 class Fault(Enum):
-    """A fault of a request. *Commit* is the moment an operation takes effect."""
+    """A fault of a request. *Commit* is the moment an operation takes effect.
+
+    A fault executes the operation unless its line says "not executed". Durations are those of :class:`FaultTimes`.
+    """
 
     LATENCY = "latency"
+    """The operation is executed after a pause of ``latency``."""
     STALL = "stall"
+    """Not executed: a reset of the connection after ``stall``."""
     RESET_BEFORE_COMMIT = "reset_before_commit"
+    """Not executed: a reset of the connection."""
     RESET_AFTER_COMMIT = "reset_after_commit"
+    """A reset of the connection instead of the answer."""
     LATE_COMMIT = "late_commit"
+    """The operation is executed after a pause of ``late``, also if the client has given up by then."""
     LATE_ANSWER = "late_answer"
+    """The operation is executed at once, and answered after a pause of ``late``."""
     SLOW_DRIP = "slow_drip"
+    """The body arrives in about five pieces, with a pause of ``drip`` after each."""
     TRUNCATED = "truncated"
+    """Half of the body, under the Content-Length of the whole."""
     TRUNCATED_CHUNKED = "truncated_chunked"
+    """Half of a chunk, then the end of the connection."""
     TRUNCATED_CLOSE = "truncated_close"
+    """Half of a body without a length, then the end of the connection."""
     LONGER_BODY = "longer_body"
+    """A body that is longer than its Content-Length."""
     HTML_502 = "html_502"
+    """Not executed: a 502 with an HTML page."""
     HTML_503 = "html_503"
+    """Not executed: a 503 with an HTML page."""
     RETRY_503 = "retry_503"
+    """Not executed: a 503 with Retry-After."""
     ERROR_500_BEFORE = "error_500_before"
+    """Not executed: a 500 in JSON."""
     ERROR_500_AFTER = "error_500_after"
+    """The same 500, although the operation was executed."""
     CONTROL_CHARACTERS = "control_characters"
+    """A body with raw control characters inside a string."""
     THROTTLE = "throttle"
+    """Not executed: a 429 without Retry-After."""
     THROTTLE_SECONDS = "throttle_seconds"
+    """Not executed: a 429 with Retry-After in seconds."""
     THROTTLE_DATE = "throttle_date"
+    """Not executed: a 429 with Retry-After as a date."""
     UNAUTHORISED = "unauthorised"
+    """Not executed: the 401 of an expired token."""
     TIMED_OUT_BEFORE = "timed_out_before"
+    """Not executed: the 401 of a gateway's timeout."""
     TIMED_OUT_AFTER = "timed_out_after"
+    """The same 401, although the operation was executed."""
     IDLE_CLOSE = "idle_close"
+    """The connection ends a millisecond after a normal answer."""
     BIG_BODY = "big_body"
+    """A body of 50 MiB."""
     GZIP_BOMB = "gzip_bomb"
+    """A small gzip body that unpacks to 50 MiB."""
     HEADER_FLOOD = "header_flood"
+    """A header of 5,000 more lines."""
     GARBAGE = "garbage"
+    """Bytes that are not HTTP."""
     DUPLICATE_LENGTH = "duplicate_length"
+    """Two Content-Length headers that differ."""
     REDIRECT = "redirect"
+    """Not executed: a 307 to another host."""
     NO_INVOICE_KEY = "no_invoice_key"
+    """An answer without its key ``invoice``."""
 
 
 PROFILES: Final[dict[str, dict[Fault, float]]] = {
@@ -104,13 +138,13 @@ PROFILES: Final[dict[str, dict[Fault, float]]] = {
         Fault.TIMED_OUT_AFTER: 0.005,
     },
 }
-# Capped, because the rates of one plan may add up to 1 at most.
+# Capped at 0.15 each, because the rates of a plan add up to at most 1.
 PROFILES["storm"] = {fault: min(3 * rate, 0.15) for fault, rate in PROFILES["rough"].items()}
 
 
 @dataclasses.dataclass(slots=True)
 class FaultTimes:
-    """Durations in seconds, short so that tests are fast."""
+    """The durations of faults in seconds; short, so that tests are fast."""
 
     latency: float = 0.2
     stall: float = 30.0
@@ -120,14 +154,17 @@ class FaultTimes:
 
 
 class FaultPlan:
-    """Chooses the fault of each request.
+    """The choice of the fault that each request meets.
 
-    Scripted faults come first, in order. Then one die is thrown per request, from ``seed`` and the request's number, so
-    that a run can be repeated.
+    Scripted faults come first, in order. Other requests meet a fault at random, by ``seed`` and the number of the
+    request. So the same seed repeats a run.
 
     Args:
-        profile: A profile's name, or a rate per fault.
-        seed: Decides which request meets which fault.
+        profile: The name of a profile, or a rate (0 to 1) per fault.
+        seed: The seed of the choice.
+
+    Raises:
+        ValueError: The profile is unknown, or the rates add up to more than 1.
     """
 
     def __init__(self, profile: str | dict[Fault, float] = "none", seed: int = 0) -> None:
@@ -139,7 +176,11 @@ class FaultPlan:
         self.use(profile)
 
     def use(self, profile: str | dict[Fault, float], seed: int | None = None) -> None:
-        """Use the rates of a named profile, or other rates.
+        """Replace the rates; scripted faults stay.
+
+        Args:
+            profile: The name of a profile, or a rate (0 to 1) per fault.
+            seed: A new seed; None keeps the present one.
 
         Raises:
             ValueError: The profile is unknown, or the rates add up to more than 1.
@@ -160,7 +201,7 @@ class FaultPlan:
         Args:
             operation: An operation, such as `estimates.create` or `create-new-estimate`, or `*` for any.
             faults: The faults, in order.
-            times: How often the whole list is used.
+            times: The number of times that the whole list is used.
 
         Raises:
             InvalidRequest: The operation is unknown.
@@ -168,20 +209,24 @@ class FaultPlan:
         self._scripts.setdefault(_scripted_name(operation), deque()).extend(list(faults) * times)
 
     def unscript(self, operation: str, fault: Fault) -> None:
-        """Remove the scripted faults of this kind that have not happened yet."""
+        """Remove an operation's scripted faults of a kind that have not happened yet.
+
+        Raises:
+            InvalidRequest: The operation is unknown.
+        """
         name = _scripted_name(operation)
         queue = self._scripts.get(name)
         if queue is not None:
             self._scripts[name] = deque(entry for entry in queue if entry is not fault)
 
     def clear(self) -> None:
-        """Remove all faults."""
+        """Remove all rates and all scripted faults."""
         self.rates = {}
         self._scripts.clear()
 
     def take(self, operation: str, number: int) -> Fault | None:
-        """Return the fault for request `number` (from 1), if any."""
-        # The script wins, so that a test of one fault may run under a profile of many.
+        """Return the fault for request `number` (from 1), or None, and count it."""
+        # The script wins, so that a test can script one fault under a profile of many.
         fault = self._scripted(operation) or self._thrown(number)
         if fault is not None:
             self.injected[fault] = self.injected.get(fault, 0) + 1
@@ -197,11 +242,11 @@ class FaultPlan:
     def _thrown(self, number: int) -> Fault | None:
         if not self.rates:
             return None
-        # A hash of the number, not a sequence of random numbers: concurrent requests then meet the same faults in any
-        # order.
+        # A hash of the request's number instead of the next random number: then requests without a fault of their own
+        # do not shift the faults of later ones.
         digest = hashlib.sha256(f"{self.seed}:{number}".encode()).digest()
         die = int.from_bytes(digest[:8], "big") / 2**64
-        # One die for all faults, so that their rates add up and a request meets one fault at most.
+        # One number decides about all faults, so that their rates add up and a request meets at most one.
         for fault, rate in self.rates.items():
             if die < rate:
                 return fault
@@ -220,12 +265,11 @@ def _html(status: int, title: str) -> web.Response:
 
 def _throttled(times: FaultTimes, form: str) -> web.Response:
     headers = {}
-    # No public capture of a 429 has a Retry-After, so the plain form has none either:
-    # docs/api-facts.md#api-rate-window
+    # The plain form has no Retry-After, because no public capture has one: docs/api-facts.md#api-rate-window
     if form == "seconds":
         headers["Retry-After"] = f"{times.retry_after:g}"
     elif form == "date":
-        # A date has whole seconds. One second more keeps it in the future.
+        # A date has whole seconds only; one second more keeps it in the future.
         headers["Retry-After"] = formatdate(time() + times.retry_after + 1, usegmt=True)
     body = '{"statusCode":429,"message":"Too Many Requests"}'
     return web.Response(status=429, text=body, headers=headers, content_type="application/json")
@@ -237,7 +281,7 @@ def _error(status: int, message: str) -> web.Response:
 
 
 def _instead(fault: Fault | None, times: FaultTimes) -> web.StreamResponse | None:
-    """Return an answer of the gateway, without reaching the operation."""
+    """Return the answer of a gateway that does not execute the operation, or None."""
     match fault:
         case Fault.HTML_502:
             return _html(502, "Bad Gateway")
@@ -271,7 +315,7 @@ async def before(fault: Fault | None, times: FaultTimes, request: web.Request) -
             await asyncio.sleep(times.latency)
         case Fault.STALL:
             await asyncio.sleep(times.stall)
-            # A proxy in front of the API gives up in the same way: no answer, and the operation never began.
+            # A proxy in front of the API may time out in this way, before it passes the request on.
             return _hang_up(request)
         case Fault.LATE_COMMIT:
             await asyncio.sleep(times.late)
@@ -294,7 +338,7 @@ async def after(
             return _hang_up(request)
         case Fault.LATE_ANSWER:
             await asyncio.sleep(times.late)
-        # The two that look alike to a client: the change was made, and the answer denies it.
+        # The next two were executed, and look to a client like the two that were not.
         case Fault.ERROR_500_AFTER:
             return _error(500, "Internal server error")
         case Fault.TIMED_OUT_AFTER:
@@ -303,12 +347,12 @@ async def after(
             # Live answers were seen with raw control characters inside strings: docs/api-facts.md#api-error-bodies
             content = content.replace(b'":"', b'":"\x0b\t', 1)
         case Fault.IDLE_CLOSE:
-            # After the answer, while the client takes the connection for reusable.
+            # Soon after the answer, when the client believes that it can use the connection again.
             asyncio.get_running_loop().call_later(0.001, _close, request)
         case Fault.SLOW_DRIP:
             return await _drip(request, times, status, content, headers)
         case Fault.GZIP_BOMB:
-            # Small on the wire, so that only a bound on the decoded size can stop it.
+            # Small on the wire, so that only a limit on the decoded size can stop it.
             packed = gzip.compress(b" " * _BIG)
             return web.Response(
                 status=status,
@@ -326,8 +370,8 @@ async def after(
 
 
 def _raw(fault: Fault | None, status: int, content: bytes) -> bytes | None:
-    """Return the bytes of an answer that no HTTP server would send on purpose."""
-    # Written by hand, because aiohttp refuses to send a message that contradicts its own header.
+    """Return an answer that violates HTTP as bytes, or None for other faults."""
+    # Written by hand, because aiohttp sends no message that contradicts its own header.
     line = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n" % status
     half = content[: len(content) // 2]
     match fault:
@@ -354,7 +398,7 @@ async def _drip(
     response = web.StreamResponse(status=status, headers=headers | {"Content-Type": _JSON})
     response.content_length = len(content)
     await response.prepare(request)
-    # Each piece comes within a read timeout; only the total of the attempt can end a body that drips.
+    # Each piece arrives within a read timeout, so that only a total timeout can end the attempt.
     step = max(1, len(content) // 5)
     for start in range(0, len(content), step):
         await response.write(content[start : start + step])
@@ -374,14 +418,15 @@ def _hang_up(request: web.Request, *, politely: bool = False) -> web.StreamRespo
     transport = request.transport
     if transport is not None:
         if politely:
+            # FIN after the written bytes; a reset could discard them before the client reads them
             transport.close()
         else:
             connection = transport.get_extra_info("socket")
             if connection is not None:
-                # With a linger time of 0, close sends RST as a crashed server or a middlebox does, not FIN.
+                # With a linger time of 0, closing sends RST instead of FIN, as a crashed server or a middlebox does.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
-    # Never written, because the connection is gone. A handler has to return a response.
+    # Never sent, because the connection is closed; aiohttp requires that a handler returns a response.
     return web.Response(status=499)
 
 

@@ -16,7 +16,7 @@ _KEPT: Final = (
 
 
 def create(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Store a new invoice."""
+    """Store a new invoice and return it."""
     number = body.get("invoiceNumber")
     if number is None:
         number = place.next_invoice_number()
@@ -39,7 +39,7 @@ def find(place: LocationState, invoice_id: str) -> Document:
     """Return an invoice by its id.
 
     Raises:
-        Refusal: A 400, not a 404.
+        Refusal: The invoice is unknown: a 400, not a 404.
     """
     document = place.invoices.get(invoice_id)
     if document is None:
@@ -49,7 +49,7 @@ def find(place: LocationState, invoice_id: str) -> Document:
 
 
 def update(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) -> Document:
-    """Replace an invoice."""
+    """Replace an invoice and return it."""
     old = find(place, invoice_id)
     if old["status"] in ("void", "paid"):
         raise bad_request(f"Can not update {old['status']} invoice")
@@ -62,7 +62,7 @@ def update(ledger: Ledger, place: LocationState, invoice_id: str, body: Document
     document = documents.invoice(ledger, place, body, body["invoiceItems"])
     document |= {name: old[name] for name in _KEPT if name in old}
     document["invoiceNumber"] = number
-    # Payments stay with a replaced invoice, so the amount due follows the new total.
+    # The payments of a replaced invoice stay, so the amount due follows the new total.
     document["amountDue"] = documents.paid_down(document)
     place.invoice_numbers.add(number)
     place.invoices[invoice_id] = document
@@ -80,7 +80,7 @@ def delete(place: LocationState, invoice_id: str) -> Document:
 
 
 def void(ledger: Ledger, place: LocationState, invoice_id: str) -> Document:
-    """Void an invoice that was sent."""
+    """Void an invoice that is not a draft, and return it."""
     document = find(place, invoice_id)
     if document["status"] == "draft":
         raise bad_request("Can not void draft invoice. You can delete draft invoice!")
@@ -93,7 +93,7 @@ def void(ledger: Ledger, place: LocationState, invoice_id: str) -> Document:
 
 
 def mark_sent(ledger: Ledger, document: Document, user_id: str) -> Document:
-    """Mark an invoice as sent."""
+    """Mark an invoice as sent and return it."""
     if document["status"] == "draft":
         document["status"] = "sent"
     count = document.get("sentCount", 0) + 1
@@ -101,7 +101,7 @@ def mark_sent(ledger: Ledger, document: Document, user_id: str) -> Document:
 
 
 def send(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) -> Document:
-    """Send an invoice."""
+    """Mark an invoice as sent, and return the answer of the route."""
     document = find(place, invoice_id)
     if document["status"] == "void":
         raise bad_request("Can not send void invoice")
@@ -117,7 +117,7 @@ def send(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) 
 
 
 def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: Document) -> Document:
-    """Record a payment outside the provider; by default, of the whole amount due."""
+    """Record a payment made outside the provider; by default the whole amount due."""
     document = find(place, invoice_id)
     if document["status"] == "void":
         raise bad_request("Can not record payment for void invoice")
@@ -131,7 +131,7 @@ def record_payment(ledger: Ledger, place: LocationState, invoice_id: str, body: 
 
 
 def pay(ledger: Ledger, place: LocationState, document: Document, payment: Document) -> None:
-    """Book a payment of at most the amount due."""
+    """Add a payment to an invoice. The caller has checked the amount."""
     place.payments.setdefault(document["_id"], []).append(payment)
     paid = document["amountPaid"] + payment["amount"]
     due = document["total"] - paid
@@ -140,8 +140,8 @@ def pay(ledger: Ledger, place: LocationState, document: Document, payment: Docum
 
 
 def text2pay(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Create or replace an invoice, and send it if `action` says so."""
-    # Optional in this body, and part of every stored invoice: docs/api-facts.md#api-text2pay
+    """Create or replace an invoice, and mark it as sent if `action` is ``send``."""
+    # Optional in this body only, and part of every stored invoice: docs/api-facts.md#api-text2pay
     source = {"businessDetails": {}, "discount": {"value": 0, "type": "percentage"}} | body
     if body.get("id"):
         lines = {"invoiceItems": body["items"], "dueDate": body.get("dueDate") or body["issueDate"]}
@@ -154,7 +154,7 @@ def text2pay(ledger: Ledger, place: LocationState, body: Document) -> Document:
 
 
 def visit(ledger: Ledger, place: LocationState, invoice_id: str) -> None:
-    """Record a visit."""
+    """Record a visit of the customer's page."""
     find(place, invoice_id)["lastVisitedAt"] = ledger.clock.timestamp()
 
 

@@ -1,7 +1,7 @@
 """Internal. The sandbox's state: documents as plain JSON in the wire's spelling.
 
-No HTTP. Ids and numbers are deterministic. Each execution of an unsafe operation is counted when it is committed,
-under the key in the body's `meta`. So a test can assert how often an operation really happened.
+Ids and numbers are deterministic. Each executed unsafe operation is counted under the key in the `meta` of its body,
+so that a test can assert how often it was executed.
 """
 
 from __future__ import annotations
@@ -70,29 +70,29 @@ class LocationState:
 
     @property
     def timezone(self) -> str:
-        """IANA name of the location's time zone."""
+        """The IANA name of the location's time zone."""
         return self.zone.key
 
     def next_estimate_number(self) -> int:
-        """Return the next number that was never used by an estimate."""
+        """Return the next number that no estimate has ever had."""
         while self.estimate_number in self.estimate_numbers:
             self.estimate_number += 1
         return self.estimate_number
 
     def next_invoice_number(self) -> str:
-        """Return the next number that no invoice ever used: text with leading zeros."""
+        """Return the next number that no invoice has ever had, with leading zeros."""
         while f"{self.invoice_number:06d}" in self.invoice_numbers:
             self.invoice_number += 1
         # Live invoice numbers have leading zeros: docs/api-facts.md#api-number-types
         return f"{self.invoice_number:06d}"
 
     def locate(self, document_id: str) -> Document | None:
-        """Return the estimate or invoice with an id."""
+        """Return the estimate or invoice with an id; None if it is unknown."""
         return self.estimates.get(document_id) or self.invoices.get(document_id)
 
 
 class Ledger:
-    """All locations of the sandbox."""
+    """All locations of the sandbox, and the counts of executed operations."""
 
     def __init__(
         self,
@@ -117,7 +117,12 @@ class Ledger:
         return f"{self._base_url()}/_console/location/{place.id}/{kind}/{document_id}"
 
     def add(self, location_id: str, timezone: str | None = None) -> LocationState:
-        """Open a location. One that is open stays unchanged."""
+        """Return a location; create it if it is new.
+
+        Args:
+            location_id: The location's id.
+            timezone: The IANA name of a new location's time zone; the ledger's by default.
+        """
         place = self.places.get(location_id)
         if place is None:
             place = self.places[location_id] = LocationState(location_id, timezone or self._timezone)
@@ -130,7 +135,7 @@ class Ledger:
         return f"65a0{self._serial:020x}"
 
     def estimates(self, location_id: str = DEFAULT_LOCATION) -> list[Document]:
-        """Return the estimates of a location in order of creation, deleted ones left out."""
+        """Return the estimates of a location in order of creation, without deleted ones."""
         return list(self.places[location_id].estimates.values())
 
     def invoices(self, location_id: str = DEFAULT_LOCATION) -> list[Document]:
@@ -138,7 +143,7 @@ class Ledger:
         return list(self.places[location_id].invoices.values())
 
     def count_commit(self, operation: str, body: Any, target: str = "") -> None:
-        """Count one execution, under the body's own key or the document's id.
+        """Count one execution under the key in the body, or the document's id.
 
         Args:
             operation: The operation's name.
@@ -152,7 +157,7 @@ class Ledger:
         self.commits[f"{operation}:{key or target}"] += 1
 
     def touch(self, document: Document, **changes: Any) -> Document:
-        """Change a document and its time of change."""
+        """Change fields of a document and its `updatedAt`, and return it."""
         document |= changes
         document["updatedAt"] = self.clock.timestamp()
         return document

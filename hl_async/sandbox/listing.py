@@ -1,4 +1,4 @@
-"""Internal. Lists: chooses and orders the documents of a query."""
+"""Internal. The documents of a list: filters, order and pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ _NO_FILTERS: Final = frozenset(("limit", "offset", "sortField", "sortOrder"))
 
 
 def check_query(ledger: Ledger, query: dict[str, str], known: tuple[str, ...], *, of_estimates: bool) -> None:
-    """Check the filters that a list knows. It ignores others.
+    """Check the filters of a list, and ignore those that it does not know.
+
+    Args:
+        ledger: The sandbox's state.
+        query: The request's query.
+        known: The filters that the list knows.
+        of_estimates: Whether the list is one of estimates.
 
     Raises:
         Refusal: A 422 with every violation.
@@ -55,23 +61,23 @@ def page(
     query: dict[str, str],
     known: tuple[str, ...],
 ) -> tuple[list[Document], int]:
-    """Return the page for a query, and how many documents match its filters.
+    """Return the page for a query, and the number of documents that match.
 
     Args:
         ledger: The sandbox's state.
         place: The location.
         documents: All documents of the list.
         query: The request's query.
-        known: Filters that the list knows.
+        known: The filters that the list knows.
     """
     quirks = ledger.quirks
     asked = {name: value for name, value in query.items() if name in known and value}
     if asked.keys() <= _NO_FILTERS:
-        # Without filters no document is inspected, so that paging through 100,000 documents stays fast.
+        # Without filters no document is inspected, so that paging through 100,000 documents is fast.
         found = list(documents)
     else:
         found = [document for document in documents if _fits(document, asked, place, quirks.default_mode)]
-    # One source sees the newest document first, the order is otherwise unknown: docs/api-facts.md#api-pagination
+    # One source saw the newest document first; nothing else is known: docs/api-facts.md#api-pagination
     if quirks.newest_first:
         found.reverse()
     if "sortField" in asked or "sortOrder" in asked:

@@ -1,4 +1,4 @@
-"""Internal. Key cases and lists of the OAuth routes."""
+"""Internal. Forms, key cases and lists of the OAuth routes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def camel_case(answer: dict[str, Any]) -> dict[str, Any]:
 def installed_locations(
     places: Collection[str], installed: Collection[str], query: dict[str, str], version: str
 ) -> dict[str, Any]:
-    """Return one page of an agency's locations.
+    """Return one page of an agency's locations, in the form of an API version.
 
     Args:
-        places: All locations.
-        installed: Locations with the app.
+        places: The ids of all locations.
+        installed: The ids of locations with the app.
         query: The request's query.
-        version: The request's version.
+        version: The request's Version header.
     """
     found: list[dict[str, Any]] = [
         {"_id": one, "name": f"Location {one}", "address": "1 Main Street", "isInstalled": one in installed}
@@ -73,10 +73,10 @@ def _snake(name: str) -> str:
 
 
 def _count(query: dict[str, str], name: str, default: int) -> int:
-    """Return a whole number of a query.
+    """Return a whole number from a query.
 
     Raises:
-        Refusal: The text is not a number, or exceeds the length of any list.
+        Refusal: The text is not a number, or has more than nine digits.
     """
     text = query.get(name)
     if text is None:

@@ -1,6 +1,6 @@
-"""Internal. Choices that no source decides.
+"""Internal. Switches for unknown behaviour of the live API.
 
-`docs/unknowns.md` lists the evidence for each one.
+`docs/unknowns.md` lists the evidence for each.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class Quirks:
     """Behaviour of the live API that is unknown or disputed; every field is a switch.
 
     Attributes:
-        meta_in_lists: Lists return `meta`.
-        invoice_in_answer: Creating an invoice from an estimate returns the invoice.
-        newest_first: Lists start with the newest document.
-        largest_page: The most documents of a page, also if `limit` is larger.
-        honest_total: Lists state the number of documents.
+        meta_in_lists: Whether lists return `meta`.
+        invoice_in_answer: Whether creating an invoice from an estimate returns the invoice.
+        newest_first: Whether lists start with the newest document.
+        largest_page: The largest number of documents in a page, also if `limit` is larger.
+        honest_total: Whether lists state the number of documents; else they have no total.
         unknown_keys: Undeclared keys of a body are `ignored`, `kept` (stored and returned) or `refused` (422).
-        keep_nulls: A null for an optional field is stored and returned; else it counts as missing.
-        rounding: Lines, discount and taxes are rounded each (`parts`), or only the sum (`total`).
-        discount_by_product: `discount.validOnProductIds` narrows the discount to these products.
-        automatic_tax_rate: Percentage that automatic taxes add to a document.
-        invoice_instants: Invoices answer their dates as instants, as estimates do; else as plain days.
-        default_due_date: An invoice without a due date gets one from the settings.
-        carried_over: Further fields of an estimate that its invoice takes over.
-        put_keeps_parties: PUT of an invoice without contact or business details keeps the old ones.
-        empty_last_visited: The last-visited routes answer 200 without a body; else with `{}`.
-        status_all: The estimate filter knows `all`, as the specification says.
-        default_mode: What `paymentMode=default` selects: `all` documents, or `live` ones.
-        refresh_grace: Seconds in which a used refresh token returns its successor again.
+        keep_nulls: Whether null for an optional field is stored and returned; else the field counts as missing.
+        rounding: `parts` rounds each line, the discount and each tax; `total` rounds only the results.
+        discount_by_product: Whether a percentage discount applies only to `discount.validOnProductIds`.
+        automatic_tax_rate: The tax in percent that automatic taxes add to a document.
+        invoice_instants: Whether invoices answer their dates as date-times, as estimates do; else as plain days.
+        default_due_date: Whether an invoice without a due date gets one from the settings.
+        carried_over: Further fields of an estimate that its invoice takes over, in the wire's spelling.
+        put_keeps_parties: Whether a PUT of an invoice without contact or business details keeps the old ones.
+        empty_last_visited: Whether the last-visited routes answer without a body; else with `{}`.
+        status_all: Whether the estimate filter knows `all`, as the specification says.
+        default_mode: The documents that `paymentMode=default` selects: `all` or `live`.
+        refresh_grace: Seconds during which a used refresh token returns its successor again.
     """
 
     meta_in_lists: bool = True
@@ -70,7 +70,7 @@ class Quirks:
 
     @classmethod
     def sternest(cls) -> Self:
-        """Return the choices that leave a client the least to rely on."""
+        """Return the switches set so that a client can rely on the least."""
         return cls(
             meta_in_lists=False,
             invoice_in_answer=False,

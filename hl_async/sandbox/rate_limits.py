@@ -1,6 +1,6 @@
-"""Internal. Rate limits: four kinds of window, exact, with the clock passed in.
+"""Internal. Rate limits: four ways to count requests, with the clock passed in.
 
-The API's kind is unknown (docs/api-facts.md#api-rate-window), so the sandbox offers all of them.
+The API's way is unknown (docs/api-facts.md#api-rate-window), so the sandbox offers all of them.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import Final, Protocol
 
 
 class Window(Protocol):
-    """Counts the requests of one budget. Times are in seconds."""
+    """A counter of the requests of one budget. Times are in seconds."""
 
     def admit(self, now: float) -> bool:
-        """Count a request that arrives now.
+        """Count a request that arrives now, and return True; False refuses it.
 
-        Return False to refuse it; refused requests are not counted.
+        Refused requests are not counted.
         """
         ...
 
     def remaining(self, now: float) -> int:
-        """Return how many more requests would be admitted now."""
+        """Return the number of further requests that would be admitted now."""
         ...
 
     def wait(self, now: float) -> float:
-        """Return the seconds until at least one would be admitted."""
+        """Return the seconds until at least one request would be admitted."""
         ...
 
 
 class FixedWindow:
-    """``limit`` requests per interval.
+    """At most ``limit`` requests per interval; intervals begin at fixed times.
 
-    Intervals begin at multiples of the interval plus a phase.
+    They begin at multiples of ``interval`` plus ``phase``, in seconds of the monotonic clock.
     """
 
     def __init__(self, limit: int, interval: float, phase: float = 0.0) -> None:
@@ -44,7 +44,7 @@ class FixedWindow:
         self._count = 0
 
     def _roll(self, now: float) -> None:
-        # The phase is a test's choice: a client cannot know where a server's windows begin.
+        # A test chooses the phase, because a client cannot know when a server's windows begin.
         index = math.floor((now - self._phase) / self._interval)
         if index != self._index:
             self._index = index
@@ -97,9 +97,9 @@ class SlidingLog:
 
 
 class SlidingCounter:
-    """The count of this window plus a part of the previous one.
+    """An estimate of the last interval's requests from two fixed windows.
 
-    The part is that which the interval still covers.
+    It is the count of this window, plus that of the previous one times the part of it that lies in the last interval.
     """
 
     def __init__(self, limit: int, interval: float) -> None:
@@ -112,7 +112,7 @@ class SlidingCounter:
     def _roll(self, now: float) -> float:
         index = math.floor(now / self._interval)
         if index != self._index:
-            # A window without any request in between counts nothing.
+            # A whole window without requests lies between, so the previous count is 0.
             self._before = self._count if index == self._index + 1 else 0
             self._count = 0
             self._index = index
@@ -131,12 +131,12 @@ class SlidingCounter:
     def wait(self, now: float) -> float:
         if self._roll(now) + 1 <= self._limit:
             return 0.0
-        # The weight falls evenly, so one place becomes free after about this time. A caller asks again then.
+        # An approximation: the weight of the previous window falls evenly, so about one place is freed in this time.
         return self._interval / max(1, self._limit)
 
 
 class TokenBucket:
-    """Holds ``limit`` tokens, refilled evenly over the interval."""
+    """A bucket of ``limit`` tokens, refilled evenly over the interval."""
 
     def __init__(self, limit: int, interval: float) -> None:
         self._limit = limit
@@ -146,7 +146,7 @@ class TokenBucket:
 
     def _roll(self, now: float) -> None:
         if self._at is not None:
-            # A full bucket allows a burst of the whole limit, whatever the rate is.
+            # Never more than the limit: a full bucket already allows a burst of that size.
             self._tokens = min(self._limit, self._tokens + (now - self._at) * self._rate)
         self._at = now
 
@@ -172,11 +172,16 @@ WINDOWS: Final[Mapping[str, Callable[[int, float], Window]]] = {
     "counter": SlidingCounter,
     "bucket": TokenBucket,
 }
-"""The kinds by their names on the command line and the control surface."""
+"""The ways to count, by their names in settings and on the command line."""
 
 
 def make_window(kind: str, limit: int, interval: float) -> Window:
     """Return a window of a kind.
+
+    Args:
+        kind: A name in ``WINDOWS``.
+        limit: Requests per interval.
+        interval: Its length in seconds.
 
     Raises:
         ValueError: The kind is unknown.

@@ -1,7 +1,4 @@
-"""Internal. Records for the console.
-
-They are headers and bodies of the latest requests, and messages to customers.
-"""
+"""Internal. Records for the console: latest requests, messages to customers."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 KEPT: Final = 500
-"""Requests whose headers and bodies are kept."""
+"""The number of requests whose headers and bodies are kept."""
 
 LARGEST_BODY: Final = 64 * 1024
-"""Bytes of a body that are kept."""
+"""The number of bytes of a body that are kept."""
 
 _SENDS: Final = frozenset(("send-estimate", "send-invoice", "text2pay-invoice"))
 _CHANNELS: Final = {
@@ -39,7 +36,7 @@ class Exchange:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Message:
-    """A message that the live API would have sent. ``at`` is the sandbox's time."""
+    """A message that the live API would have sent; ``at`` is the sandbox's time."""
 
     at: str
     operation: str
@@ -52,21 +49,21 @@ class Message:
 
 
 class Recorder:
-    """Keeps the latest exchanges and messages."""
+    """A store of the latest exchanges and messages."""
 
     def __init__(self) -> None:
         self._exchanges: OrderedDict[int, Exchange] = OrderedDict()
         self.messages: deque[Message] = deque(maxlen=10 * KEPT)
 
     def arrived(self, number: int, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        """Keep a request."""
+        """Store a request."""
         # The bodies of a whole migration would fill the memory, so only the latest are kept.
         self._exchanges[number] = Exchange(target, tuple(headers), body[:LARGEST_BODY])
         if len(self._exchanges) > KEPT:
             self._exchanges.popitem(last=False)
 
     def answered(self, number: int, headers: Iterable[tuple[str, str]], body: bytes | None) -> None:
-        """Keep the answer to a kept request. A streamed answer has no ``body`` here."""
+        """Store the answer to a request; a streamed answer has no ``body`` here."""
         found = self._exchanges.get(number)
         if found is not None:
             found.answer_headers = tuple(headers)
@@ -79,7 +76,7 @@ class Recorder:
     def operation_done(
         self, operation: str, at: str, location: str, body: Mapping[str, Any], answer: Any
     ) -> None:
-        """Keep the message that an operation would have sent to a customer, if any.
+        """Store the message that an operation would have sent to a customer, if any.
 
         Args:
             operation: The operation's name.
@@ -105,11 +102,11 @@ def message_of(
         body: The request's body.
         answer: The answer's document, before it is encoded.
     """
-    # The request decides: the same operation also marks a document as sent without a message.
+    # The action decides: a draft of text2pay sends no message.
     action = str(body.get("action") or "")
     if operation not in _SENDS or action in ("draft", "") or not isinstance(answer, Mapping):
         return None
-    # Some operations answer an envelope, others the document itself.
+    # Some operations answer with an envelope, others with the document itself.
     found = answer.get("invoice") or answer.get("estimate") or answer
     if not isinstance(found, Mapping) or "_id" not in found:
         return None

@@ -1,4 +1,4 @@
-"""Internal. Error answers, in the words of the live API."""
+"""Internal. Error answers, in the form of the live API."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def unprocessable(messages: list[str]) -> Refusal:
 
 
 def invalid_in_database(problems: list[str]) -> Refusal:
-    """Return the 500 of the database layer, which refuses a document."""
-    # A definite refusal, although its status is that of a crash: docs/api-facts.md#api-validation
+    """Return the 500 by which the database layer refuses a document."""
+    # Nothing was stored, although a 500 usually leaves that open: docs/api-facts.md#api-validation
     return Refusal(500, f"estimates validation failed: {', '.join(problems)}")

@@ -1,7 +1,4 @@
-"""Internal. Each operation's behaviour: check a body, change the ledger, answer.
-
-No HTTP.
-"""
+"""Internal. The handlers of operations: check a body, change the ledger, answer."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from hl_async.sandbox.shapes import Shape, Strictness
 
 
 class OperationContext(NamedTuple):
-    """One request, as an operation gets it."""
+    """One request, as its handler gets it."""
 
     ledger: Ledger
     place: LocationState
@@ -27,7 +24,7 @@ class OperationContext(NamedTuple):
     body: Document
 
     def checked(self, shape: Shape) -> Document:
-        """Return the body as it is stored; raise `Refusal` if it has another shape."""
+        """Return the members of the body to store. Raises `Refusal` for another shape."""
         quirks = self.ledger.quirks
         strict = Strictness(self.ledger.rules.is_on, quirks.unknown_keys == "refused")
         body: Document = bodies.checked(
@@ -41,9 +38,9 @@ Kept = Callable[[LocationState], dict[str, Document]]
 
 
 class Route(NamedTuple):
-    """A row of the table, as the server matches it.
+    """An operation and the pattern that its paths match.
 
-    Fixed paths come before paths with ids.
+    `v3_only` marks a path that exists under API version v3 only.
     """
 
     operation: Operation[Any]
@@ -57,14 +54,14 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def make_routes() -> dict[str, list[Route]]:
-    """Return the routes by method, most specific first."""
+    """Return the routes by HTTP method; those with fewer ids in the path come first."""
     found: dict[str, list[Route]] = {}
     for row in OPERATIONS.values():
         paths = [(row.path, False)] + ([(row.path_v3, True)] if row.path_v3 != row.path else [])
         for path, v3_only in paths:
             found.setdefault(row.method, []).append(Route(row, _pattern(path), v3_only))
     for routes in found.values():
-        # Ids share their level with fixed words such as template: docs/api-facts.md#api-paths
+        # The pattern of an id would match fixed words such as template too: docs/api-facts.md#api-paths
         routes.sort(key=lambda route: route.pattern.groups)
     return found
 
@@ -76,7 +73,7 @@ BARE: Final = frozenset(
         "update-estimate-last-visited-at",
     )
 )
-"""Operations that declare neither altId nor altType."""
+"""Operations whose specification declares neither altId nor altType."""
 
 
 def alt_of(operation: Operation[Any]) -> Alt:
@@ -120,7 +117,7 @@ def _listing(operation: str, kept: Kept) -> Handler:
     def handler(act: OperationContext) -> Any:
         listing.check_query(act.ledger, act.query, known, of_estimates=kept is _estimates)
         shown, count = listing.page(act.ledger, act.place, kept(act.place).values(), act.query, known)
-        # A count of 0 beside documents stands for a list without a total: see `Quirks.honest_total`.
+        # `listing.page` returns the count 0 for a list without a total: see `Quirks.honest_total`.
         return {key: shown} | ({row.total: count} if count or not shown else {})
 
     return handler
@@ -213,8 +210,7 @@ def _update(kept: Kept, shape: Shape, make: templates.Make, kind: str) -> Handle
 def _delete(kept: Kept, kind: str) -> Handler:
     def handler(act: OperationContext) -> Any:
         templates.delete(kept(act.place), act.ids[0], kind)
-        # Invoice templates and schedules answer this, estimates and invoices the document:
-        # docs/api-facts.md#api-delete-answer
+        # Estimates and invoices answer with the document instead: docs/api-facts.md#api-delete-answer
         return {"success": True}
 
     return handler
@@ -246,8 +242,7 @@ def _start_schedule(act: OperationContext) -> Any:
 
 def _update_and_schedule(act: OperationContext) -> Any:
     held(act.place.schedules, act.ids[0], "schedule")
-    # The body is undeclared, so one that holds nothing but the location counts as empty:
-    # docs/api-facts.md#api-schedules
+    # The body is undeclared, so one with the location alone counts as empty: docs/api-facts.md#api-schedules
     given = set(act.body) - {"altId", "altType"}
     body = act.checked(bodies.SCHEDULE) if given else {}
     return templates.update_and_schedule(act.ledger, act.place, act.ids[0], body)
@@ -318,7 +313,10 @@ HANDLERS: Final[dict[str, Handler]] = {
 CREATED: Final = frozenset(
     ("create-new-estimate", "send-estimate", "create-estimate-template", "create-invoice", "record-invoice")
 )
-"""Operations that answer 201. The last two declare 200 and were seen to answer 201."""
+"""Operations that answer 201.
+
+The last two declare 200 and were seen to answer 201 (docs/api-facts.md#api-success-status).
+"""
 
 TRACED: Final = frozenset(name for name in HANDLERS if "estimate" in name)
 """Operations whose answer carries a traceId in its body: docs/api-facts.md#api-trace-id."""

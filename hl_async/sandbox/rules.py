@@ -1,6 +1,6 @@
 """Internal. Rules that rest on observations of the live API.
 
-The specification does not state them. Each can be switched off by name.
+Most of them are not in the specification. Each can be switched off or on by name.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ class Rule(NamedTuple):
     """A rule of the sandbox.
 
     Attributes:
-        name: Its name.
-        says: The refusal, or the ignored field.
-        evidence: The kind of source.
-        anchor: The fact in `docs/api-facts.md`.
+        name: The name that switches it off or on.
+        says: Its effect, as a sentence for tables.
+        evidence: The kinds of evidence, in the words of `docs/api-facts.md`.
+        anchor: The anchor of the fact in `docs/api-facts.md`.
         default: Whether it is in force by default.
     """
 
@@ -111,10 +111,10 @@ class RuleSet:
         return name in self._on
 
     def switch(self, name: str, *, on: bool) -> None:
-        """Put a rule in or out of force.
+        """Switch a rule on or off.
 
         Raises:
-            ConfigurationError: No rule has this name.
+            ConfigurationError: The name is unknown.
         """
         if name not in _BY_NAME:
             raise ConfigurationError("rules", f"unknown rule {name!r}; known are {', '.join(_BY_NAME)}")

@@ -1,8 +1,7 @@
-"""Internal. The sandbox as a server on loopback.
+"""Internal. The sandbox's HTTP server: routes, rate limits, tokens and faults.
 
-It has HTTP around the ledger, rate limits, authorisation and faults. It shares no code with the client's transport,
-because a fake that shared code would share bugs. It accepts and refuses as `docs/api-facts.md` says, so any client
-of the real API works against it.
+It shares no code with the client's transport, because a fake with the same code would have the same bugs. It accepts
+and refuses requests as `docs/api-facts.md` says, so any client of the real API works against it.
 """
 
 from __future__ import annotations
@@ -42,31 +41,31 @@ class Sandbox(SandboxState):
     """A stateful local HighLevel, which serves at `url` inside `async with`.
 
     Args:
-        rate_max: Requests per `rate_interval` and location.
-        rate_interval: Length of the rate limit's interval in seconds.
+        rate_max: Requests per `rate_interval`, for each location and private token or app.
+        rate_interval: The length of the rate limit's interval in seconds.
         window: How the limit counts: `fixed`, `sliding`, `counter` or `bucket`.
-        daily: Requests per day and location.
-        faults: A profile's name, or a plan.
-        seed: Decides which request meets which fault.
-        latency: Seconds added to every answer.
+        daily: Requests per day in UTC, for each location and private token or app.
+        faults: The name of a profile (`PROFILES`), or a plan.
+        seed: The seed of the faults, and of the key that signs webhooks.
+        latency: Seconds by which every answer is delayed.
         host: The address to listen on. One that is not loopback needs `allow_remote` too.
-        port: 0 picks a free one.
-        quirks: Choices that no source decides.
-        contacts: Behaviour of contacts.
-        rules_off: Names of rules (`hl_async.sandbox.RULES`) that are not applied.
-        rules_on: Names of rules that are applied although they are off by default.
-        timezone: IANA name of the locations' time zone.
+        port: The port to listen on; 0 for a free one.
+        quirks: Switches for unknown behaviour of the API.
+        contacts: Switches for the behaviour of contacts and users.
+        rules_off: Names of rules (`hl_async.sandbox.RULES`) to switch off.
+        rules_on: Names of rules to switch on that are off by default.
+        timezone: The IANA name of the locations' time zone.
         customer_accepts: Whether the customer accepts every estimate as soon as it is sent.
-        clock: The sandbox's clock.
+        clock: The sandbox's clock, which a test can move; a new one by default.
         allow_remote: Whether it may listen, and deliver webhooks, beyond this machine.
-        webhook_url: Receiver of signed webhooks for every change.
+        webhook_url: The address that gets signed webhooks about changes of invoices and installations.
 
     Raises:
         ConfigurationError: A setting is not valid.
     """
 
     ssl: SSLContext | None = None
-    """Certificate and key to serve https with. Set it before `async with`."""
+    """The certificate and key for https. Set it before `async with`; None serves http."""
 
     _runner: web.AppRunner | None = None
 
@@ -74,13 +73,13 @@ class Sandbox(SandboxState):
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 1024 * 1024)
-        # A dot would not match the line break that %0A stands for.
+        # Not `.*`, because a dot does not match the line break that %0A becomes.
         app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.1, logger=_quiet
         )
         await self._runner.setup()
-        # Before the first request can arrive: its event would have no loop to be sent from.
+        # Before the first request can arrive, because its event needs the loop.
         self.webhooks.open()
         site = web.TCPSite(self._runner, self.host, self.port, backlog=1024, ssl_context=self.ssl)
         await site.start()
@@ -92,7 +91,7 @@ class Sandbox(SandboxState):
     async def __aexit__(self, *_: object) -> None:
         await self.webhooks.aclose()
         for transport in list(self.open_connections):
-            # Keep-alive connections would hold the shutdown until their clients let go of them.
+            # Otherwise the shutdown would wait for clients to close their keep-alive connections.
             transport.abort()  # type: ignore[attr-defined]
         if self._runner is not None:
             await self._runner.cleanup()
@@ -106,7 +105,7 @@ class Sandbox(SandboxState):
             admission.admit(request, host=self.host, allow_remote=self.allow_remote)
         except Refusal as refusal:
             return _json(refusal.status, refusal.body)
-        # The raw path keeps %2F inside an id apart from a slash between ids.
+        # The raw path, because decoding would turn a %2F inside an id into a slash between ids.
         path = request.raw_path.partition("?")[0]
         if path.startswith("/_sandbox"):
             return await control.handle(self, request)
@@ -118,8 +117,8 @@ class Sandbox(SandboxState):
             raw = await request.read()
         except web.HTTPException as error:  # a body over client_max_size
             return _json(error.status, {"statusCode": error.status, "message": error.reason})
-        # Counted after the body is there: a request that broke off would otherwise shift the faults of all later
-        # ones.
+        # Counted when the body is complete: faults are chosen by number, and a request that broke off would shift those
+        # of all later requests.
         self.count += 1
         record = RequestRecord(
             self.count,
@@ -143,8 +142,7 @@ class Sandbox(SandboxState):
                 await asyncio.sleep(self.latency)
             operation, ids = self._match(record)
             record.operation = operation.name
-            # Before authorisation and rate limit, because the gateway in front of the API fails without looking at
-            # either.
+            # Before token and rate limit are checked, because a gateway in front of the API checks neither.
             fault = self.faults.take(operation.name, record.number)
             record.fault = fault.value if fault else ""
             early = await faults.before(fault, self.faults.times, request)
@@ -153,7 +151,7 @@ class Sandbox(SandboxState):
                 self.recorder.answered(record.number, early.headers.items(), getattr(early, "body", None))
                 return early
             status, document = self._perform(operation, ids, record, request, raw, headers)
-            # A live answer lacked it although the invoice existed: docs/api-facts.md#api-estimate-to-invoice
+            # A live answer lacked the key, although the invoice existed: docs/api-facts.md#api-estimate-to-invoice
             if fault is Fault.NO_INVOICE_KEY and isinstance(document, dict) and "invoice" in document:
                 document = {name: value for name, value in document.items() if name != "invoice"}
         except Refusal as refusal:
@@ -161,7 +159,7 @@ class Sandbox(SandboxState):
             record.refused = status == 429
         record.status = status
         record.elapsed = self.clock.monotonic() - record.at
-        # Kept with the request, so that a test can compare the budget of client and server call by call.
+        # Recorded, so that a test can compare the budgets of client and server request by request.
         if "X-RateLimit-Remaining" in headers:
             record.remaining = int(headers["X-RateLimit-Remaining"])
         content = b"" if document is None else _encoder.encode(document)
@@ -178,7 +176,7 @@ class Sandbox(SandboxState):
         headers: dict[str, str],
     ) -> tuple[int, Any]:
         content_type = request.headers.get("Content-Type", "")
-        # Neither a Version header nor a token: docs/api-facts.md#api-request-headers
+        # This route needs neither a Version header nor a token: docs/api-facts.md#api-request-headers
         if operation.name == "get-access-token":
             answer = self.tokens.exchange(form_fields(content_type, raw, _object))
             return 200, camel_case(answer) if record.version == "v3" else answer
@@ -195,7 +193,7 @@ class Sandbox(SandboxState):
             return self._neighbour(operation, ids, record, body, grant, headers)
         location = record.location = self._location(operation, record, ids, body)
         self._count_rate(grant, location, headers)
-        # Company tokens are refused on routes of a location: docs/api-facts.md#api-token-classes
+        # A location's routes refuse company tokens: docs/api-facts.md#api-token-classes
         if grant.kind == "Company":
             raise unauthorised(
                 "This authClass type is not allowed to access this scope. Please verify your IAM configuration if "
@@ -213,7 +211,7 @@ class Sandbox(SandboxState):
         try:
             document = HANDLERS[operation.name](OperationContext(self.ledger, place, ids, record.query, body))
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
-            # No check covers this request. The client gets a refusal, and the log a line to improve the checks by.
+            # The checks missed something in this request. The client gets a 400, and the log says which check to add.
             _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
             raise bad_request("Bad Request") from None
         if self.customer_accepts and operation.name == "send-estimate":
@@ -226,7 +224,7 @@ class Sandbox(SandboxState):
         # Only answers about estimates declare the trace id: docs/api-facts.md#api-trace-id
         if operation.name in TRACED and isinstance(document, dict) and document:
             document = document | {"traceId": f"trace-{record.number:012x}"}
-        # Which operations answer 201 is partly measured: docs/api-facts.md#api-success-status
+        # Some routes answer 201 although they declare 200: docs/api-facts.md#api-success-status
         return 201 if operation.name in CREATED else 200, document
 
     def _neighbour(
@@ -255,7 +253,7 @@ class Sandbox(SandboxState):
             found = route.pattern.fullmatch(record.path)
             if found is not None and (not route.v3_only or record.version == "v3"):
                 return route.operation, tuple(unquote(part) for part in found.groups())
-        # The live words for an unknown route: docs/api-facts.md#api-not-found
+        # The live message about an unknown route: docs/api-facts.md#api-not-found
         raise not_found(f"Cannot {record.method} {record.path}")
 
     def _check_version(self, version: str) -> None:
@@ -271,7 +269,11 @@ class Sandbox(SandboxState):
     def _location(
         self, operation: Operation[Any], record: RequestRecord, ids: tuple[str, ...], body: dict[str, Any]
     ) -> str:
-        """Read altId only where the API reads it."""
+        """Return the location of a request, read only where the API reads `altId`.
+
+        Raises:
+            Refusal: The request names no location there.
+        """
         where = alt_of(operation)
         source = body if where is Alt.BODY else record.query
         # These two read altId from the body: docs/api-facts.md#api-delete-body
@@ -285,14 +287,14 @@ class Sandbox(SandboxState):
                 return self._holder(wanted)
             if deletes:
                 raise unprocessable(["altId must be a string", "altType must be a valid enum value"])
-            # Without altId, the API answers this misleading 401: docs/api-facts.md#api-alt
+            # The API answers a missing altId with this misleading 401: docs/api-facts.md#api-alt
             raise unauthorised("Invalid token: access token is invalid")
         if kind != "location":
             raise unprocessable(["altType must be one of the following values: location"])
         return location
 
     def _holder(self, document_id: str) -> str:
-        """Return the location that holds a document, for requests that name no location."""
+        """Return the location that holds a document, or the default location."""
         for place in self.ledger.places.values():
             if document_id in place.schedules or place.locate(document_id) is not None:
                 return place.id
@@ -311,7 +313,7 @@ class Sandbox(SandboxState):
             window = self.windows[key] = make_window(self.window, self.rate_max, self.rate_interval)
         now = self.clock.monotonic()
         today = (*key, self.clock.today())
-        # A request that the window refuses does not count for the day. The API's own rule is unknown.
+        # A refused request does not count for the day. The API's rule is unknown: docs/api-facts.md#api-rate-window
         spent = self.spent_today.get(today, 0)
         admitted = spent < self.daily and window.admit(now)
         if admitted:
@@ -370,7 +372,7 @@ def _json(status: int, document: Any) -> web.Response:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         document = _decoder.decode(raw)
-    # A deeply nested body raises RecursionError. It must be a refusal, not a broken connection.
+    # A deeply nested body raises RecursionError. The answer must be a 400, not a broken connection.
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         document = None
     if not isinstance(document, dict):

@@ -1,6 +1,6 @@
-"""Internal. Checks of JSON values, in the words of the API's validator.
+"""Internal. Checks of JSON values, with the messages of the API's validator.
 
-A check takes a value, its name and the settings in force, and returns every violation.
+A check takes a value, its name and the rules in force. It returns the messages of all violations.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DIGITS: Final = 40
 
 
 class Strictness(NamedTuple):
-    """Which rules are in force, and whether undeclared keys are refused."""
+    """The rules in force: `is_on` by name, and whether undeclared keys are refused."""
 
     is_on: Callable[[str], bool]
     refuse_unknown: bool = False
@@ -43,14 +43,14 @@ def filled(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def number(value: Any, name: str, strict: Strictness) -> list[str]:
-    # bool is a subclass of int in Python, and true is not a number in JSON.
+    # bool is a subclass of int, but true is not a number in JSON.
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not _is_modest(value):
         return [f"{name} must be a number conforming to the specified constraints"]
     return []
 
 
 def _is_modest(value: float | Decimal) -> bool:
-    # "1e999999" is eight bytes of JSON, and minutes of exact arithmetic.
+    # 1e999999 is eight bytes of JSON, and would take minutes of exact arithmetic.
     if isinstance(value, int):
         return bool(abs(value) < 10**_DIGITS)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
@@ -81,8 +81,8 @@ def day(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def is_day(value: Any) -> bool:
-    """Return whether a value is a day of the calendar, written `YYYY-MM-DD`."""
-    # The end of the year 9999 has no instant in zones west of Greenwich.
+    """Return whether a value is a day of the calendar, written as `YYYY-MM-DD`."""
+    # In zones west of Greenwich, the last day of the year 9999 ends in the year 10000 of UTC.
     if not isinstance(value, str) or not _DAY.fullmatch(value) or value[:4] == "9999":
         return False
     try:
@@ -98,16 +98,16 @@ def currency(value: Any, name: str, strict: Strictness) -> list[str]:
 
 
 def phone(value: Any, name: str, strict: Strictness) -> list[str]:
-    """Check for an E.164 number, or an empty text."""
+    """Return a violation unless the value is an E.164 number or an empty text."""
     if not isinstance(value, str):
         return [f"{name} must be a string"]
-    # An empty text is how clients send a missing number.
+    # Clients send an empty text for a missing number: docs/api-facts.md#api-contact
     good = not value or not strict.is_on("phone_e164") or _PHONE.fullmatch(value)
     return [] if good else [f"{name} must be a valid phone number"]
 
 
 def one_of(*values: str) -> Check:
-    """Return a check for a closed list of values."""
+    """Return a check that accepts these values only."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         good = isinstance(value, str) and value in values
@@ -117,7 +117,7 @@ def one_of(*values: str) -> Check:
 
 
 def enum(*values: str) -> Check:
-    """Return a check for a closed list. Its message does not name the values."""
+    """Return a check that accepts these values only, and whose message lists none."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         good = isinstance(value, str) and value in values
@@ -127,12 +127,12 @@ def enum(*values: str) -> Check:
 
 
 def at_most(limit: int, rule: str, then: Check) -> Check:
-    """Return a check for text of at most `limit` characters while a rule is in force.
+    """Return a check for text that limits its length while a rule is in force.
 
     Args:
         limit: The largest number of characters.
-        rule: The rule's name.
-        then: The check for the text itself.
+        rule: The name of the rule.
+        then: The check of the text itself.
     """
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
@@ -150,7 +150,7 @@ def each(entry: Check, *, limit: int | None = None, rule: str = "") -> Check:
     Args:
         entry: The check of an entry.
         limit: The largest number of entries.
-        rule: The rule that the limit belongs to.
+        rule: The name of the rule that limits the number.
     """
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
@@ -166,18 +166,18 @@ def each(entry: Check, *, limit: int | None = None, rule: str = "") -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """Return a check that passes if one of several does."""
+    """Return a check that passes if one of several checks does."""
 
     def check(value: Any, name: str, strict: Strictness) -> list[str]:
         found = [one(value, name, strict) for one in checks]
-        # The first check is the declared form, so its words are the answer.
+        # The first check is that of the declared form, so its messages are returned.
         return [] if any(not problems for problems in found) else found[0]
 
     return check
 
 
 def while_on(rule: str, check: Check) -> Check:
-    """Return a check that holds while a rule is in force."""
+    """Return a check that accepts everything unless a rule is in force."""
 
     def guarded(value: Any, name: str, strict: Strictness) -> list[str]:
         return check(value, name, strict) if strict.is_on(rule) else []
@@ -186,7 +186,7 @@ def while_on(rule: str, check: Check) -> Check:
 
 
 def unless_empty(rule: str, check: Check) -> Check:
-    """Return a check that an empty object passes unless a rule is in force."""
+    """Return a check that also accepts an empty object unless a rule is in force."""
 
     def lenient(value: Any, name: str, strict: Strictness) -> list[str]:
         return [] if value == {} and not strict.is_on(rule) else check(value, name, strict)
@@ -195,7 +195,10 @@ def unless_empty(rule: str, check: Check) -> Check:
 
 
 class Member(NamedTuple):
-    """One key of an object. `rule` names the rule that makes it required."""
+    """One key of an object.
+
+    A required key with a `rule` is required only while that rule is in force.
+    """
 
     check: Check
     required: bool = False
@@ -203,23 +206,23 @@ class Member(NamedTuple):
 
 
 def need(check: Check, rule: str = "") -> Member:
-    """Declare a required key; with `rule`, required while that rule is in force."""
+    """Return a required key; with `rule`, it is required while that rule is in force."""
     return Member(check, required=True, rule=rule)
 
 
 def may(check: Check) -> Member:
-    """Declare an optional key. A null counts as missing."""
+    """Return an optional key. Null counts as missing."""
     return Member(check)
 
 
 class Shape:
-    """An object with declared keys."""
+    """The check of an object with declared keys."""
 
     def __init__(self, **members: Member) -> None:
         self.members = members
 
     def __call__(self, value: Any, name: str, strict: Strictness) -> list[str]:
-        """Return every violation; the object that is the whole body has an empty name."""
+        """Return the messages of all violations; the whole body has an empty name."""
         if not isinstance(value, dict):
             return [f"{name} must be an object"]
         at = f"{name}." if name else ""
@@ -229,7 +232,7 @@ class Shape:
             if inner is not None:
                 found += member.check(inner, at + key, strict)
             elif member.required and (not member.rule or strict.is_on(member.rule)):
-                # The check of a null names the expected type, as the live validator does.
+                # Checking None names the expected type, as the live validator does for a missing key.
                 found += member.check(None, at + key, strict) or [
                     f"{at}{key} should not be null or undefined"
                 ]
@@ -238,9 +241,9 @@ class Shape:
         return found
 
     def and_also(self, **members: Member) -> Shape:
-        """Return a shape with further or other keys."""
+        """Return a copy with more keys, or with other checks of keys."""
         return Shape(**{**self.members, **members})
 
     def without(self, *names: str) -> Shape:
-        """Return a shape that lacks some keys."""
+        """Return a copy without some keys."""
         return Shape(**{key: member for key, member in self.members.items() if key not in names})

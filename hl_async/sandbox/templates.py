@@ -17,19 +17,19 @@ _KEPT: Final = (
 
 
 def of_estimates(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Make an estimate template."""
+    """Return an estimate template, built from a body."""
     return documents.template(ledger, place, body, of_estimates=True)
 
 
 def of_invoices(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Make an invoice template."""
+    """Return an invoice template, built from a body."""
     return documents.template(ledger, place, body, of_estimates=False)
 
 
 def create(
     ledger: Ledger, place: LocationState, kept_in: dict[str, Document], body: Document, make: Make
 ) -> Document:
-    """Store a new template or schedule."""
+    """Store a new template or schedule and return it."""
     document = make(ledger, place, body) | {"_id": ledger.new_id(), "createdAt": ledger.clock.timestamp()}
     kept_in[document["_id"]] = document
     return document
@@ -39,7 +39,7 @@ def update(
     ledger: Ledger, place: LocationState, kept_in: dict[str, Document], document_id: str, body: Document,
     make: Make, kind: str,
 ) -> Document:  # fmt: skip
-    """Replace a template or schedule."""
+    """Replace a template or schedule and return it."""
     old = held(kept_in, document_id, kind)
     document = make(ledger, place, body) | {name: old[name] for name in _KEPT if name in old}
     if "__v" in old:
@@ -56,13 +56,13 @@ def delete(kept_in: dict[str, Document], document_id: str, kind: str) -> Documen
 
 
 def create_schedule(ledger: Ledger, place: LocationState, body: Document) -> Document:
-    """Store a new schedule."""
+    """Store a new schedule as a draft and return it."""
     document = create(ledger, place, place.schedules, body, documents.schedule)
     return ledger.touch(document, status="draft", invoices=[])
 
 
 def start_schedule(ledger: Ledger, place: LocationState, schedule_id: str, body: Document) -> Document:
-    """Start a schedule."""
+    """Start a draft or cancelled schedule and return it. It creates no invoices here."""
     document = held(place.schedules, schedule_id, "schedule")
     if document["status"] not in ("draft", "cancelled"):
         raise bad_request("Schedule is already running")
@@ -72,9 +72,9 @@ def start_schedule(ledger: Ledger, place: LocationState, schedule_id: str, body:
 
 
 def update_and_schedule(ledger: Ledger, place: LocationState, schedule_id: str, body: Document) -> Document:
-    """Start or continue a schedule. A body replaces it first."""
-    # Whether the live API reads a body here is unknown (docs/api-facts.md#api-schedules). Ignoring one would hide a
-    # lost change.
+    """Start a schedule and return it; a body replaces it first."""
+    # It is unknown whether the live API reads a body here (docs/api-facts.md#api-schedules). A sandbox that ignored one
+    # would hide lost changes.
     document = held(place.schedules, schedule_id, "schedule")
     if body:
         document = update(ledger, place, place.schedules, schedule_id, body, documents.schedule, "schedule")
@@ -82,7 +82,7 @@ def update_and_schedule(ledger: Ledger, place: LocationState, schedule_id: str, 
 
 
 def set_auto_payment(ledger: Ledger, place: LocationState, schedule_id: str, body: Document) -> Document:
-    """Set the automatic payment of a schedule."""
+    """Set the automatic payment of a schedule, and return the schedule."""
     # The body repeats the id of the path: docs/api-facts.md#api-schedules
     if body["id"] != schedule_id:
         raise bad_request("id does not match the schedule")
@@ -91,7 +91,7 @@ def set_auto_payment(ledger: Ledger, place: LocationState, schedule_id: str, bod
 
 
 def cancel_schedule(ledger: Ledger, place: LocationState, schedule_id: str) -> Document:
-    """Cancel a schedule."""
+    """Cancel a schedule and return it."""
     document = held(place.schedules, schedule_id, "schedule")
     if document["status"] == "cancelled":
         raise bad_request("Schedule is already cancelled")

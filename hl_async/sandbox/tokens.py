@@ -1,7 +1,6 @@
-"""Internal. Tokens and rights: private tokens, apps, codes, refresh tokens.
+"""Internal. Tokens and their rights: of private integrations and of OAuth apps.
 
-Apps are OAuth apps; refresh tokens are good once. No HTTP. A spent refresh token is refused and counted:
-docs/api-facts.md#api-refresh-grace.
+A refresh token is valid once. A spent one is refused and counted: docs/api-facts.md#api-refresh-grace.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ SCOPES: Final = (
     *dict.fromkeys(row.scope for row in NEIGHBOURS if row.scope),
 )
 
-# About 24 hours: docs/api-facts.md#api-token-lifetimes
+# Seconds, about 24 hours: docs/api-facts.md#api-token-lifetimes
 LIFETIME: Final = 86_399
 
 
@@ -38,13 +37,13 @@ class IssuedToken:
     """The rights of one bearer token.
 
     Attributes:
-        principal: The private token or the app, whose rate budget counts.
+        principal: The owner of the rate budget: the private token itself, or the client id of the app.
         kind: pit, Location or Company.
-        locations: The locations it may use; None for all.
-        scopes: Its scopes.
+        locations: The locations that it may use; None for all.
+        scopes: The names of its scopes.
         company: The agency's id.
-        expires_at: Epoch time in seconds; None for never.
-        app: The app's client id.
+        expires_at: The expiry in seconds since 1970; None for never.
+        app: The client id of its app; empty for a private token.
     """
 
     principal: str
@@ -60,7 +59,15 @@ class IssuedToken:
 class App:
     """A marketplace app.
 
-    Codes and refresh tokens map to the kind of token and the location.
+    Attributes:
+        client_id: The client id.
+        client_secret: The client secret.
+        codes: Unused authorization codes, each with the kind of token and the location.
+        refresh: Valid refresh tokens, each with the kind of token and the location.
+        spent: Used refresh tokens.
+        successors: Answers that a used refresh token gets again, each with the end of its grace.
+        installed: The ids of locations with the app.
+        uninstalled: Whether the app was removed.
     """
 
     client_id: str
@@ -76,7 +83,7 @@ class App:
 class Tokens:
     """All bearer tokens of the sandbox.
 
-    ``lifetime`` is that of new access tokens, in seconds.
+    ``lifetime`` is the lifetime of new access tokens in seconds.
     """
 
     def __init__(self, clock: Clock, company: str, quirks: Quirks | None = None) -> None:
@@ -93,22 +100,22 @@ class Tokens:
 
     def private(self, location_id: str | None, scopes: list[str] | None = None) -> str:
         """Return a private integration token for one location, or for all."""
-        # Live private tokens have the same prefix: docs/api-facts.md#api-private-tokens
-        # Numbered instead of random, so that every run of a test has the same tokens.
+        # The prefix of live private tokens (docs/api-facts.md#api-private-tokens), and a number instead of random
+        # digits, so that every run of a test has the same tokens.
         token = f"pit-{self._next():08x}-5a4d-4b0c-8d0e-{self._serial:012x}"
         locations = None if location_id is None else frozenset((location_id,))
         self.grants[token] = IssuedToken(token, "pit", locations, frozenset(scopes or SCOPES), self._company)
         return token
 
     def app(self) -> App:
-        """Return a new app with its credentials."""
+        """Return a new app."""
         serial = self._next()
         app = App(f"65f0{serial:020x}-app{serial}", f"sandbox-secret-{serial:08x}")
         self.apps[app.client_id] = app
         return app
 
     def authorise(self, client_id: str, kind: str, location_id: str | None) -> str:
-        """Return the code that the consent page gives an agency or a location."""
+        """Install an app, and return the authorization code of the consent."""
         app = self.apps[client_id]
         code = f"code-{self._next():08x}"
         app.codes[code] = (kind, location_id)
@@ -118,12 +125,16 @@ class Tokens:
         return code
 
     def exchange(self, form: dict[str, str]) -> dict[str, Any]:
-        """Answer `POST /oauth/token`.
+        """Return the answer to `POST /oauth/token`.
 
-        The fields are in snake case, the answer mixes snake case and camel case.
+        Args:
+            form: The fields of the form, in snake case.
+
+        Returns:
+            The answer, in which snake case and camel case are mixed.
 
         Raises:
-            Refusal: The client, the code or the refresh token is unknown or used.
+            Refusal: A field is missing, or the client, the code or the refresh token is unknown or used.
         """
         missing = [name for name in ("client_id", "client_secret", "grant_type") if not form.get(name)]
         if missing:
@@ -142,13 +153,13 @@ class Tokens:
                 raise _refused("Invalid client credentials!")
             self._check_secret(app, form)
             token = form.get("refresh_token", "")
-            # The promised grace: the same token again returns the same successor: docs/api-facts.md#api-refresh-grace
+            # Within the grace, the same token returns the same successor: docs/api-facts.md#api-refresh-grace
             repeated = app.successors.get(token)
             if repeated is not None and self._clock.monotonic() < repeated[0]:
                 return repeated[1]
             if token in app.spent:
                 self.spent_presented += 1
-            # Popped, so that of two simultaneous refreshes one gets the successor.
+            # Removed at once, so that only one of two simultaneous refreshes gets a successor.
             issued = None if app.uninstalled else app.refresh.pop(token, None)
             if issued is None:
                 raise _refused("This refresh token is invalid or has been used")
@@ -163,12 +174,12 @@ class Tokens:
         return self._issue(app, *issued)
 
     def mint(self, bearer: IssuedToken, company: str, location_id: str, known: bool) -> dict[str, Any]:
-        """Answer `POST /oauth/locationToken`: a company's token mints a location's token.
+        """Return the answer to `POST /oauth/locationToken`: a new location token.
 
         Args:
-            bearer: The company's token.
-            company: The agency's id.
-            location_id: The location.
+            bearer: The rights of the company token in the request.
+            company: The agency's id in the request.
+            location_id: The location's id in the request.
             known: Whether the location exists.
 
         Raises:
@@ -183,11 +194,11 @@ class Tokens:
         app.installed.add(location_id)
         self.minted += 1
         answer = self._issue(app, "Location", location_id)
-        # A client id is the app's id with a suffix.
+        # A client id is the id of the app and a suffix.
         return answer | {"appId": app.client_id.partition("-")[0]}
 
     def find(self, header: str | None) -> IssuedToken:
-        """Return the token of an `Authorization` header.
+        """Return the rights of the token in an `Authorization` header.
 
         Raises:
             Refusal: The header is missing, or the token is unknown or expired.
@@ -223,7 +234,7 @@ class Tokens:
         serial = self._next()
         access, refresh = f"eyJhY2Nlc3M.{serial:08x}.sandbox", f"refresh-{serial:08x}"
         locations = None if location_id is None else frozenset((location_id,))
-        # The app is the principal: all its tokens for a location share a budget. docs/api-facts.md#api-rate-limits
+        # The app is the principal, so all its tokens of a location share a budget: docs/api-facts.md#api-rate-limits
         self.grants[access] = IssuedToken(
             app.client_id,
             kind,
@@ -239,7 +250,7 @@ class Tokens:
         answer: dict[str, Any] = {
             "access_token": access,
             "token_type": "Bearer",
-            # Whole seconds as on the live server, except for the short lifetimes of tests.
+            # Whole seconds, as the live API sends; fractions only for the short lifetimes of tests.
             "expires_in": int(self.lifetime) if self.lifetime >= 1 else self.lifetime,
             "refresh_token": refresh,
             "scope": " ".join(SCOPES),
@@ -263,6 +274,6 @@ class Tokens:
 
 def _refused(description: str) -> Refusal:
     refusal = Refusal(401, "")
-    # Token errors have another form than those of the API: docs/api-facts.md#api-oauth-errors
+    # The token endpoint's errors have another form than those of other routes: docs/api-facts.md#api-oauth-errors
     refusal.body = {"error": "UnAuthorized!", "error_description": description}
     return refusal

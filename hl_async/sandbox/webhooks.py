@@ -1,11 +1,13 @@
-"""Internal. The sandbox's webhooks: a change's event, payload and delivery.
+"""Internal. The sandbox's webhooks: events of changes, payloads and deliveries.
 
-Deliveries are retried as documented. Deliveries are signed with a key pair of the sandbox. Give the public half to
-the receiver: ``Router(keys=(box.webhooks.public_key,))``. A 429 is retried every ten minutes with jitter, at most
-six times. Other failures are retried with growing pauses, for up to three days
-(docs/api-facts.md#api-webhook-delivery). It is unknown how long the live pauses are, and whether a retry has a new
-timestamp. Here each pause is twice the one before. A retry has a new timestamp, because receivers refuse deliveries
-older than five minutes. Times are the sandbox's clock: ``box.clock.advance(600)`` makes the next retry due.
+Deliveries are signed with a key pair of the sandbox. Give the public key to the receiver:
+``Router(keys=(box.webhooks.public_key,))``.
+
+A 429 is retried every ten minutes with jitter, at most six times. Other failures are retried with growing pauses, for
+up to three days (docs/api-facts.md#api-webhook-delivery). Two things are unknown about the live API. Its pauses: here
+each is twice the one before. And whether a retry has a new timestamp: here it has, because receivers refuse
+deliveries older than five minutes. Times follow the sandbox's clock: ``box.clock.advance(660)`` makes every retry of a
+429 due.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 
-# One try and six retries: docs/api-facts.md#api-webhook-delivery
+# One try and six retries, and times in seconds: docs/api-facts.md#api-webhook-delivery
 TRIES: Final = 1 + 6
 RETRY_EVERY: Final = 600.0
 FIRST_PAUSE: Final = 60.0
@@ -37,7 +39,7 @@ _JITTER: Final = 0.1
 _TIMEOUT: Final = 10.0
 _TICK: Final = 0.02
 _LONGEST_TICK: Final = 0.5
-# Absent from the published samples: docs/api-facts.md#api-webhook-payload
+# The published samples lack these keys: docs/api-facts.md#api-webhook-payload
 _LEFT_OUT: Final = frozenset(("updatedBy", "__v", "sourceId", "source", "meta"))
 
 # Only invoices have events: docs/api-facts.md#api-webhook-events
@@ -47,20 +49,26 @@ _CAUSES: Final = {
     "text2pay-invoice": "InvoiceCreate",
     "update-invoice": "InvoiceUpdate",
     "send-invoice": "InvoiceSent",
-    # A first guess: `event_of` looks at the invoice, which may be paid in part.
+    # `event_of` changes it to InvoicePartiallyPaid if a part is still due.
     "record-invoice": "InvoicePaid",
     "void-invoice": "InvoiceVoid",
     "delete-invoice": "InvoiceDelete",
 }
 EVENTS: Final = (*dict.fromkeys(_CAUSES.values()), "InvoicePartiallyPaid")
-"""The events of invoices."""
+"""The names of the events about invoices."""
 
 
 @dataclasses.dataclass(slots=True)
 class WebhookDelivery:
-    """One event on its way to one receiver.
+    """One event for one receiver.
 
-    ``statuses`` are its answers so far; 0 stands for no answer.
+    Attributes:
+        webhook_id: The id of the delivery, the same in its retries.
+        type: The name of the event.
+        url: The address of the receiver.
+        statuses: The statuses of the answers so far; 0 stands for no answer.
+        due: The time of the next retry, in seconds of the monotonic clock; None if no retry is planned.
+        document: The payload.
     """
 
     webhook_id: str
@@ -72,24 +80,24 @@ class WebhookDelivery:
 
     @property
     def state(self) -> str:
-        """delivered, waiting (for another try) or lost."""
+        """delivered, waiting (for a retry) or lost. It is lost before the first answer."""
         if self.due is not None:
             return "waiting"
         return "delivered" if self.statuses and 200 <= self.statuses[-1] < 300 else "lost"
 
 
 def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
-    """Return the seconds until a delivery is retried, or None.
+    """Return the seconds until a delivery is retried, before jitter; None for never.
 
     Args:
-        statuses: Its answers so far; 0 stands for no answer.
-        elapsed: Seconds since the first try.
+        statuses: The statuses of its answers so far, at least one; 0 stands for no answer.
+        elapsed: The seconds since the first try.
     """
     last = statuses[-1]
     if 200 <= last < 300:
         return None
     if last == 429:
-        # Only the 429s are counted: a failure between them has its own pauses and its own end.
+        # Only the 429s count here: other failures have pauses and an end of their own.
         return RETRY_EVERY if statuses.count(429) < TRIES else None
     pause = FIRST_PAUSE * 2.0 ** (len(statuses) - 1)
     return pause if elapsed + pause <= GIVE_UP_AFTER else None
@@ -98,20 +106,20 @@ def pause_before_retry(statuses: Sequence[int], elapsed: float) -> float | None:
 def event_of(
     operation: str, body: Document, answer: Any, invoices: Mapping[str, Document]
 ) -> tuple[str, dict[str, Any]] | None:
-    """Return the event of a successful operation with its invoice, or None for most.
+    """Return the event of a successful operation and its payload, or None.
 
     Args:
         operation: The operation's name.
-        body: The request.
-        answer: The answer.
-        invoices: The location's invoices, the newest last, because an answer may omit the created invoice.
+        body: The request's body.
+        answer: The document of the answer.
+        invoices: The location's invoices, the newest last. An answer may omit the created invoice.
     """
     kind = _CAUSES.get(operation)
     if kind is None or not isinstance(answer, Mapping):
         return None
     invoice = answer if "_id" in answer else answer.get("invoice")
     if invoice is None and operation == "create-invoice-from-estimate" and invoices:
-        # The one that was created just now: dictionaries keep the order of creation.
+        # The last one was created just now: dictionaries keep the order of creation.
         invoice = list(invoices.values())[-1]
     if not isinstance(invoice, Mapping) or "_id" not in invoice:
         return None
@@ -125,7 +133,7 @@ def event_of(
 
 
 def event_document(invoice: Document, kind: str) -> dict[str, Any]:
-    """Return an invoice in webhooks' form: text as address, `delete` as a status."""
+    """Return an invoice in the form of webhooks; the address of the business is text."""
     shown = {name: value for name, value in invoice.items() if name not in _LEFT_OUT}
     business = dict(shown.get("businessDetails") or {})
     # An object in answers, text in webhooks: docs/api-facts.md#api-webhook-payload
@@ -138,7 +146,7 @@ def event_document(invoice: Document, kind: str) -> dict[str, Any]:
 
 
 class Webhooks:
-    """Sends events to the added receivers. ``log`` holds every delivery."""
+    """A sender of events to the added receivers. ``log`` holds every delivery."""
 
     def __init__(self, clock: Clock, *, seed: int = 0, allow_remote: bool = False) -> None:
         self._clock = clock
@@ -155,27 +163,32 @@ class Webhooks:
 
     @property
     def public_key(self) -> str:
-        """The key that verifies signatures, for ``hl_async.webhooks``."""
-        # Fails here if cryptography is missing, not in a task whose error no test would see.
+        """The key that verifies signatures, for ``hl_async.webhooks.Router``.
+
+        Raises:
+            ConfigurationError: The package cryptography is missing.
+        """
         return self._signer().public_key
 
     def send_to(self, url: str) -> None:
-        """Deliver all further events to ``url``. Needs the package cryptography.
+        """Deliver all further events to ``url``.
 
         Raises:
-            ConfigurationError: The address is not http(s), or not on loopback although the sandbox must stay local.
+            ConfigurationError: The address is not http(s), or is not loopback and `allow_remote` is off. Or the package
+                cryptography is missing.
         """
         host = web_address("webhook_url", url, "http://127.0.0.1:8000/webhooks").hostname or ""
         if not is_loopback(host) and not self._allow_remote:
             raise ConfigurationError(
                 "webhook_url", f"{host} is not loopback; allow_remote (--allow-remote) permits it"
             )
+        # A missing cryptography must raise here, not later in a task whose error no test sees.
         self._signer()
         self.receivers.append(url)
 
     def operation_done(self, operation: str, body: Document, answer: Any, place: LocationState) -> None:
-        """Announce the change of an operation. Never waits, and never fails the call."""
-        # Copying an invoice for an event costs every call; most sandboxes have no receiver.
+        """Send the event of an operation, if it has one, without waiting."""
+        # Most sandboxes have no receiver, and need no copy of the invoice.
         found = event_of(operation, body, answer, place.invoices) if self.receivers else None
         if found is not None:
             self.announce(*found)
@@ -183,7 +196,7 @@ class Webhooks:
     def installed(
         self, app_id: str, company_id: str, location_id: str | None, *, removed: bool = False
     ) -> None:
-        """Announce INSTALL or UNINSTALL.
+        """Send INSTALL or UNINSTALL.
 
         Args:
             app_id: The app's id.
@@ -198,14 +211,14 @@ class Webhooks:
             )
 
     def announce(self, kind: str, document: Document) -> None:
-        """Deliver an event of any kind to all receivers."""
+        """Send an event of any kind to all receivers, without waiting."""
         self._signer()
         for url in self.receivers:
             self._count += 1
             self._queue(WebhookDelivery(f"webhook-{self._count:08d}", kind, url, document=dict(document)))
 
     def resend(self, webhook_id: str) -> bool:
-        """Deliver an event again under the same id. Return False if the id is unknown."""
+        """Send a delivery again under its id, and return True; False if it is unknown."""
         found = next((one for one in reversed(self.log) if one.webhook_id == webhook_id), None)
         if found is None:
             return False
@@ -218,11 +231,11 @@ class Webhooks:
             self._loop.call_soon_threadsafe(self._begin, delivery)
 
     def open(self) -> None:
-        """Deliver in the running loop from now on."""
+        """Use the running loop for deliveries."""
         self._loop = asyncio.get_running_loop()
 
     async def settled(self) -> None:
-        """Wait until every try that is due has its answer."""
+        """Wait until every delivery that is due has its answer."""
         while self._loop is not None and any(self._under_way(delivery) for delivery in self.log):  # noqa: ASYNC110 - a test's last step, not a service
             await asyncio.sleep(_TICK)
 
@@ -232,8 +245,8 @@ class Webhooks:
         return delivery.due <= self._clock.monotonic()
 
     async def aclose(self) -> None:
-        """Stop delivering."""
-        # First, so that a thread cannot queue a delivery behind the tasks that are cancelled below.
+        """Cancel all deliveries, and send no more."""
+        # First, so that no other thread starts a delivery after the tasks below are cancelled.
         self._loop = None
         for task in list(self._tasks):
             task.cancel()
@@ -250,7 +263,7 @@ class Webhooks:
     async def _deliver(self, delivery: WebhookDelivery) -> None:
         begun = self._clock.monotonic()
         while True:
-            # A new timestamp under the same id, because receivers refuse deliveries older than five minutes.
+            # Signed for each try: the timestamp is new, because receivers refuse deliveries older than five minutes.
             made = self._signer().deliver(delivery.type, delivery.document, webhookId=delivery.webhook_id)
             status = await self._post(delivery.url, made.body, made.headers)
             now = self._clock.monotonic()
@@ -262,7 +275,7 @@ class Webhooks:
             if delivery.due is None:
                 return
             tick = _TICK
-            # Short sleeps instead of one, because a test may move the clock.
+            # Short sleeps instead of a long one, because a test may move the clock.
             while self._clock.monotonic() < delivery.due:
                 await asyncio.sleep(tick)
                 tick = min(tick * 1.1, _LONGEST_TICK)
@@ -271,11 +284,11 @@ class Webhooks:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
         try:
-            # A redirect could lead the delivery to an address that `send_to` would have refused.
+            # No redirects: one could lead to an address that `send_to` refuses.
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
-            # A receiver that cannot be reached is retried like one that fails.
+            # No answer is retried like an error.
             return 0
 
     def _signer(self) -> WebhookSender:

@@ -1,8 +1,8 @@
 """Internal. The sandbox's web console, at ``/_console/``.
 
-It shows documents, requests, faults, webhooks and messages. Server-rendered, without scripts, on loopback alone. A
-web site that the developer visits could send forms here, so they carry a token of this sandbox, and only requests
-to a loopback name are answered.
+It shows documents, requests, faults, webhooks and messages. The server renders the pages, which have no scripts. Any
+web site that the developer visits could send forms here. So a form carries a token of this sandbox, and the console
+answers only requests from loopback to a loopback name.
 """
 
 from __future__ import annotations

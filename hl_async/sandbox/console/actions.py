@@ -1,6 +1,6 @@
 """Internal. The actions of the console's forms.
 
-Each returns the sentence to show; "Not done" begins a problem.
+Each returns a sentence for the page. A sentence that begins with "Not done" reports a problem.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEN_YEARS: Final = 10 * 366 * 86_400.0
 
 
 def perform(box: SandboxState, form: Form, document_id: str = "") -> str:
-    """Do what a form says.
+    """Perform the action of a form, and return the sentence to show.
 
     Args:
         box: The sandbox.
@@ -32,7 +32,7 @@ def perform(box: SandboxState, form: Form, document_id: str = "") -> str:
     try:
         if "customer" in form:
             return _act_as_customer(box, form, document_id)
-        # The name of a field chooses the action: one page has several forms.
+        # One page has several forms, so the name of a field chooses the action.
         for name, act in _ACTIONS.items():
             if name in form:
                 return act(box, form)
@@ -48,7 +48,7 @@ def _set_profile(box: SandboxState, form: Form) -> str:
 
 def _add_fault(box: SandboxState, form: Form) -> str:
     operation, times = form.get("operation", "*"), int(form.get("times") or 1)
-    # A typing mistake would make every request of an hour fail.
+    # A typing mistake in this field could make every later request fail.
     if not 1 <= times <= 1000:
         return "Not done: how often must be from 1 to 1000."
     box.faults.script(operation, Fault(form["fault"]), times=times)
@@ -70,7 +70,7 @@ def _set_latency(box: SandboxState, form: Form) -> str:
 
 def _advance(box: SandboxState, form: Form) -> str:
     seconds = float(form["advance"])
-    # Backwards would make tokens young again and windows of the rate limit negative.
+    # Backwards would revive expired tokens and confuse the windows of the rate limit.
     if not 0 <= seconds <= _TEN_YEARS:
         return "Not done: the clock moves forward by 0 seconds to ten years."
     box.clock.advance(seconds)
@@ -97,7 +97,7 @@ def _trigger(box: SandboxState, form: Form) -> str:
     )
     if found is None:
         return "Not done: create an invoice first, the event is about one."
-    # An event without a receiver would vanish, and the page would look as if it had worked.
+    # Without a receiver nothing is delivered, and the page would look as if the event was sent.
     if not box.webhooks.receivers:
         return "Not done: add a receiver first."
     box.webhooks.announce(kind, event_document(found, kind))
@@ -125,7 +125,7 @@ def _act_as_customer(box: SandboxState, form: Form, document_id: str) -> str:
 
 
 def _amount(text: str) -> Decimal | None:
-    """Return the amount of a field; None, which is all that is due, when it is empty."""
+    """Return the amount in a field; None, for the whole amount due, if it is empty."""
     if not text.strip():
         return None
     try:

@@ -1,6 +1,6 @@
-"""Internal. An estimate or invoice as a customer would see it.
+"""Internal. The values of a page that shows a document as its customer sees it.
 
-It shows parties, lines, discount, taxes and total. Pure, exact, printable.
+They are parties, lines, discount, taxes and total.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _TAGS: Final = re.compile(r"<[^>]*>")
 
 
 KINDS: Final = ("estimates", "invoices", "estimate_templates", "invoice_templates", "schedules")
-"""The documents of a location."""
+"""The kinds of documents of a location, as attributes of its state."""
 
 
 class Foot(NamedTuple):
-    """A line below the items."""
+    """A line below the items of a document, such as the total."""
 
     name: str
     value: str
@@ -34,29 +34,26 @@ class Foot(NamedTuple):
 
 
 def document_counts(place: Any) -> dict[str, int]:
-    """Return how many documents of each kind a location has."""
+    """Return the number of a location's documents, by kind."""
     return {one: len(getattr(place, one)) for one in KINDS}
 
 
 def money(value: Any, currency: str) -> str:
     """Return an amount such as ``1,234.50 GBP``, with the currency's decimals."""
     digits = places(currency)
-    # Through text: a float of the answer would bring its binary tail along.
+    # Through text, because Decimal(0.1) has 55 digits.
     exact = Decimal(str(value or 0)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     return f"{exact:,.{digits}f} {currency}"
 
 
 def words(markup: Any) -> str:
-    """Return the text of a description without its HTML, which others wrote."""
-    # Tags go before entities are read: an escaped tag is text that the customer wrote.
+    """Return the text of a description, without its HTML."""
+    # Tags are removed before entities are decoded, because an escaped tag is text.
     return html.unescape(_TAGS.sub(" ", str(markup or ""))).strip()
 
 
 def sums(document: Document) -> list[tuple[str, Decimal]]:
-    """Return subtotal, discount and taxes by name, as they are rounded.
-
-    The document's own total is not among them.
-    """
+    """Return subtotal, discount and taxes of a document, rounded, with their names."""
     added = reckon(document)
     found = [("Subtotal", added.subtotal)]
     if added.discount:
@@ -65,7 +62,7 @@ def sums(document: Document) -> list[tuple[str, Decimal]]:
 
 
 def line_amounts(document: Document) -> list[Decimal]:
-    """Return the amount of every line, rounded."""
+    """Return the rounded amount of every line."""
     return list(reckon(document).lines)
 
 
@@ -74,25 +71,25 @@ def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[s
 
     Args:
         document: The document as the API answers it.
-        kind: One of ``KINDS``. Templates and schedules look like what they make, without what only that has.
-        zone: The location's time zone, which the instants of the answer become days in.
+        kind: One of ``KINDS``. A template or schedule looks like its document, without number, dates and payments.
+        zone: The location's time zone, in which the document's dates are shown.
     """
     currency = str(document.get("currency") or "USD")
     lines = [
         {
             "name": line.get("name") or "",
             "description": words(line.get("description")),
-            # Without trailing zeros, and without an exponent that normalize() alone would leave.
+            # normalize() removes trailing zeros; to_eng_string() writes its results for 10 and 100 as digits.
             "quantity": Decimal(str(line.get("qty") or 0)).normalize().to_eng_string(),
             "price": money(line.get("amount"), currency),
             "amount": money(amount, currency),
         }
         for line, amount in zip(_lines(document), line_amounts(document), strict=True)
     ]
-    # The sums are reckoned again here, so that a total that does not add up is seen on the sheet.
+    # The sums are computed again here, so that the page shows a total that does not add up.
     feet = [Foot(name, money(value, currency)) for name, value in sums(document)]
     feet.append(Foot("Total", money(document.get("total"), currency), True))
-    if kind == "invoices":  # nothing is paid or due of a template
+    if kind == "invoices":  # only an invoice can be paid
         feet.append(Foot("Paid", money(document.get("amountPaid"), currency)))
         feet.append(Foot("Due", money(document.get("amountDue"), currency), True))
     number = document.get("estimateNumber") or document.get("invoiceNumber") or ""
@@ -114,7 +111,7 @@ def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[s
 
 
 def document_view(document: Document, kind: str) -> str:
-    """Return the document as HTML."""
+    """Return a document as HTML; see `paper`."""
     return render("paper.html", paper=paper(document, kind))
 
 

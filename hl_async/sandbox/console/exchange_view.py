@@ -1,6 +1,6 @@
-"""Internal. One request as its page shows it.
+"""Internal. The values of a request's page: headers, bodies and a curl line.
 
-The page has facts, headers, bodies, and a curl line. Secrets are masked.
+Secrets are masked.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MASK: Final = "…"
 
 
 def mask(text: str) -> str:
-    """Return a body without its secrets."""
+    """Return the text of a body with its secrets masked."""
     return _IN_FORM.sub(rf"\1\2={_MASK}", _IN_JSON.sub(rf"\1{_MASK}", text))
 
 
 def masked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return headers, of a token its kind and last four characters only."""
+    """Return headers with tokens masked, except for their last four characters."""
     return [
         (name, _masked(value) if name.lower() in ("authorization", "cookie") else value)
         for name, value in headers
@@ -36,26 +36,26 @@ def masked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _masked(value: str) -> str:
     scheme, _, token = value.partition(" ")
-    # The last four characters tell two tokens apart; of a short token they would be most of it.
+    # The last four characters tell two tokens apart. A short token is masked whole: four would reveal much of it.
     return f"{scheme} {_MASK}{token[-4:] if len(token) > 12 else ''}" if token else _MASK
 
 
 def body_text(raw: bytes) -> str:
-    """Return a body for reading: indented JSON, other text, or a binary body's size."""
+    """Return a body as readable text: indented JSON, other text, or only its size."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         return f"{len(raw):,} bytes that are not UTF-8"
-    # A body that was cut does not parse any more, and is shown as it came.
+    # A body that was cut is not valid JSON any more, and is shown without indentation.
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    # Masked last, so that a body that is not JSON is masked as well.
+    # Masked last, so that a body that is not JSON is masked too.
     text = mask(text)
     return f"{text}\n{_MASK} cut at {LARGEST_BODY:,} bytes" if len(raw) >= LARGEST_BODY else text
 
 
 def problem(exchange: Exchange | None, most: int = 4_000) -> str:
-    """Return an error's message, cut after ``most`` characters; "" without one."""
+    """Return the message of an error, at most ``most`` characters; "" without one."""
     if exchange is None:
         return ""
     try:
@@ -70,11 +70,11 @@ def problem(exchange: Exchange | None, most: int = 4_000) -> str:
 
 
 def curl(url: str, method: str, exchange: Exchange) -> str:
-    """Return the request as a command for a shell; its token comes from ``HL_TOKEN``."""
-    # Quoted for a shell: ids and queries come from the outside.
+    """Return the request as a curl command, which takes its token from ``HL_TOKEN``."""
+    # Quoted for the shell, because ids and queries come from the request.
     words = ["curl", "-X", method, shlex.quote(f"{url}{mask_query(exchange.target)}")]
     found = {name.lower(): value for name, value in exchange.headers}
-    # a variable, so that the line can be pasted into an issue
+    # a variable instead of the token, so that the line can be pasted into an issue
     if "authorization" in found:
         words.append('-H "Authorization: Bearer $HL_TOKEN"')
     words += [
@@ -87,13 +87,13 @@ def curl(url: str, method: str, exchange: Exchange) -> str:
 
 
 def mask_query(target: str) -> str:
-    """Return a request's path and query without secrets."""
+    """Return the path and query of a request, with secrets masked."""
     path, mark, query = target.partition("?")
     return path + mark + _IN_FORM.sub(rf"\1\2={_MASK}", query)
 
 
 def parts(exchange: Exchange) -> list[dict[str, Any]]:
-    """Return request and answer for the template ``request.html``."""
+    """Return request and answer as values of the template ``request.html``."""
     return [
         {
             "name": name,

@@ -28,7 +28,7 @@ _FACTS: Final = {
 
 
 def counts(box: SandboxState, place: LocationState) -> dict[str, int]:
-    """Return how many entries each page of a location has, by page."""
+    """Return the number of entries on each of a location's pages."""
     state = _state(box, place)
     return {
         "contacts": len(state.contacts),
@@ -40,14 +40,14 @@ def counts(box: SandboxState, place: LocationState) -> dict[str, int]:
 
 
 def listing(box: SandboxState, place_id: str, kind: str, query: Mapping[str, str]) -> str | None:
-    """Show entries of one kind, newest first; None for an unknown location or kind."""
+    """Return the page of one kind, newest entries first; None if it is unknown."""
     place = box.ledger.places.get(place_id)
     if place is None or kind not in NEIGHBOURS:
         return None
     state = _state(box, place)
     wanted = query.get("q", "").lower()
     entries = [one for one in _ROWS[kind](state, place) if wanted in one["text"].lower()]
-    # An address can be edited by hand: anything but digits begins at the start.
+    # A person may edit the address: any text but digits means the first page.
     start = int(query["start"]) if query.get("start", "").isdecimal() else 0
     steps = {}
     if start:
@@ -69,7 +69,7 @@ def listing(box: SandboxState, place_id: str, kind: str, query: Mapping[str, str
 
 
 def contact(box: SandboxState, place_id: str, contact_id: str) -> str | None:
-    """Show a contact with documents, payments and opportunities; None if unknown."""
+    """Return the page of a contact and its documents; None if it is unknown."""
     place = box.ledger.places.get(place_id)
     found = None if place is None else _state(box, place).contacts.get(contact_id)
     if place is None or found is None:
@@ -101,7 +101,7 @@ def contact(box: SandboxState, place_id: str, contact_id: str) -> str | None:
 
 
 def contact_link(box: SandboxState, place: LocationState, document: Entry) -> dict[str, str] | None:
-    """Return the link from a document to its contact; None if that is unknown here."""
+    """Return the link from a document to its contact; None if the contact is unknown."""
     contact_id = str((document.get("contactDetails") or {}).get("id"))
     found = _state(box, place).contacts.get(contact_id)
     if found is None:
@@ -120,7 +120,7 @@ def _base(place_id: str) -> str:
 
 def _of_contact(documents: Mapping[str, Entry], contact_id: str) -> list[Entry]:
     found = [one for one in documents.values() if (one.get("contactDetails") or {}).get("id") == contact_id]
-    # The ledger keeps the order of creation; a reader looks for the newest.
+    # The ledger has the order of creation, and the page shows the newest first.
     return found[::-1]
 
 
@@ -135,7 +135,7 @@ def _document(one: Entry) -> dict[str, str]:
 
 
 def _contacts(state: NeighbourState, place: LocationState) -> list[dict[str, Any]]:
-    # Counted in one walk: a walk per contact would be quadratic after a migration.
+    # Counted in one pass over the documents: a pass per contact would be quadratic.
     number: dict[str, int] = {}
     for one in (*place.estimates.values(), *place.invoices.values()):
         contact_id = str((one.get("contactDetails") or {}).get("id"))
@@ -200,7 +200,7 @@ def _payment(state: NeighbourState, invoice: Entry, one: Entry) -> dict[str, Any
         "time": _time(one.get("fulfilledAt") or invoice.get("updatedAt")),
         "invoice": str(invoice["_id"]),
         "number": str(invoice.get("invoiceNumber") or invoice["_id"]),
-        # A link to a contact that the sandbox does not hold would be a 404.
+        # Empty for a contact that the sandbox does not hold, because its link would be a 404.
         "contact": contact_id if contact_id in state.contacts else "",
         "name": customer.get("name") or "",
         "amount": money(one["amount"], str(invoice.get("currency") or "USD")),
@@ -237,7 +237,7 @@ _ROWS: Final = {
 
 
 def _text(one: Entry, names: Sequence[str]) -> str:
-    """Return what a filter looks through."""
+    """Return the text that the filter of a page searches."""
     values: Iterable[Any] = (one.get(name) for name in names)
     return " ".join(str(value) for value in values if value)
 

@@ -1,4 +1,4 @@
-"""Internal. The pages, each a function from the sandbox to HTML."""
+"""Internal. The console's pages: each function returns one as HTML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOG_PROBLEM: Final = 160
 
 
 def overview(box: SandboxState) -> str:
-    """Show locations with their contents, the sandbox's settings, and next steps."""
+    """Return the page of all locations, of the sandbox's settings, and of next steps."""
     facts = {
         "Requests": f"{box.count:,}",
         "Refused (429)": f"{box.refused:,}",
@@ -58,7 +58,7 @@ def overview(box: SandboxState) -> str:
                 "budget": "" if left is None else f"{left:,} of {box.rate_max:,}",
             }
         )
-    # The token is the sandbox's own and opens nothing else, so the page may show it.
+    # The token is valid for this sandbox only, so the page may show it.
     exports = {"HL_BASE_URL": box.url, "HL_TOKEN": box.token, "HL_LOCATION_ID": box.location_id}
     return page(
         "overview.html",
@@ -66,17 +66,14 @@ def overview(box: SandboxState) -> str:
         here="",
         facts=facts,
         locations=locations,
-        # Pasted into a shell, so quoted for it.
+        # Quoted for the shell that they are pasted into.
         exports={name: shlex.quote(value) for name, value in exports.items()},
         is_new=not any(_held(place, kind) for place in box.ledger.places.values() for kind in KINDS),
     )
 
 
 def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str | None:
-    """Show the documents of one location, filtered, page by page.
-
-    None if the location is unknown.
-    """
+    """Return a page of one location's documents; None if the location is unknown."""
     place = box.ledger.places.get(place_id)
     kind = query.get("kind", "estimates")
     if place is None or kind not in KINDS:
@@ -89,7 +86,7 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
         for one in reversed(held.values())
         if (not status or status == _status(one)) and wanted.lower() in str(one.get("name", "")).lower()
     ]
-    # An address can be edited by hand: anything but digits begins at the start.
+    # A person may edit the address: any text but digits means the first page.
     start = int(query["start"]) if query.get("start", "").isdecimal() else 0
     kept = {"kind": kind, "status": status, "q": wanted}
     steps = {}
@@ -116,10 +113,7 @@ def location(box: SandboxState, place_id: str, query: Mapping[str, str]) -> str 
 def document(
     box: SandboxState, place_id: str, kind: str, document_id: str, token: str, said: str = ""
 ) -> str | None:
-    """Show one document as its customer would see it, with its history and JSON.
-
-    None if it is unknown.
-    """
+    """Return the page of a document, with history and JSON; None if it is unknown."""
     place = box.ledger.places.get(place_id)
     found = _held(place, kind).get(document_id) if place is not None and kind in KINDS else None
     if found is None:
@@ -137,7 +131,7 @@ def document(
         paper=paper(found, kind, place.zone if place else None),
         is_for_customers=kind in ("estimates", "invoices"),
         customer_actions=actions,
-        # The reason stands where the buttons would be, because an empty place looks like a fault of the page.
+        # The reason replaces the buttons, because a page without them would look broken.
         no_action="A draft has to be sent before a customer sees it."
         if _status(found) == "draft"
         else f"It is {_status(found)}: the customer's page offers no action.",
@@ -151,7 +145,7 @@ def document(
 
 
 def customer_actions(kind: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a customer can do with a document: view, accept, decline, pay."""
+    """Return the customer's actions on a document: view, accept, decline, pay."""
     status = _status(found)
     if kind == "estimates":
         return ("view", "accept", "decline") if status in ("sent", "viewed") else ()
@@ -161,10 +155,10 @@ def customer_actions(kind: str, found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def requests(box: SandboxState, query: Mapping[str, str]) -> str:
-    """Show the latest requests, newest first."""
+    """Return the page of the latest requests, newest first."""
     only = query.get("only", "")
     rows: list[dict[str, Any]] = []
-    # A migration leaves tens of thousands of requests; a filter must not walk through all of them.
+    # A migration leaves tens of thousands of requests, so a filter searches only the latest.
     for one in islice(reversed(box.requests), _LOG_SEARCHED):
         if len(rows) == _LOG_ROWS:
             break
@@ -199,8 +193,8 @@ def requests(box: SandboxState, query: Mapping[str, str]) -> str:
 
 
 def request(box: SandboxState, number: str) -> str | None:
-    """Show one request with its answer; None when it is unknown or forgotten."""
-    # The number comes from the address, which can be edited by hand.
+    """Return the page of a request and its answer; None if it is unknown or dropped."""
+    # A person may edit the address.
     if not number.isdecimal():
         return None
     one = next((one for one in reversed(box.requests) if one.number == int(number)), None)
@@ -234,7 +228,7 @@ def request(box: SandboxState, number: str) -> str | None:
 
 
 def faults(box: SandboxState, token: str, said: str = "") -> str:
-    """Show the faults that are set, and forms that set them."""
+    """Return the page of the faults in force, with forms that set them."""
     injected = sorted(box.faults.injected.items(), key=lambda pair: pair[0].value)
     return page(
         "faults.html",
@@ -242,7 +236,7 @@ def faults(box: SandboxState, token: str, said: str = "") -> str:
         here="faults",
         token=token,
         said=said,
-        # Rates can be set one by one as well: then no name fits, and a wrong one would mislead.
+        # Rates can be set one by one too, and then they have no name.
         profile=next((name for name, rates in PROFILES.items() if rates == box.faults.rates), "own rates"),
         profiles=list(PROFILES),
         seed=box.faults.seed,
@@ -255,11 +249,11 @@ def faults(box: SandboxState, token: str, said: str = "") -> str:
 
 
 def webhooks(box: SandboxState, token: str, said: str = "") -> str:
-    """Show receivers and deliveries, and forms that add, trigger and resend."""
+    """Return the page of receivers and deliveries, with forms for both."""
     try:
         public_key = box.webhooks.public_key
     except (ConfigurationError, ImportError) as error:  # cryptography is an extra
-        # The page stays useful without the extra: receivers can be added, and the reason is shown.
+        # The page still works without the extra, and shows the reason in place of the key.
         public_key = str(error)
     return page(
         "webhooks.html",
@@ -289,14 +283,14 @@ def webhooks(box: SandboxState, token: str, said: str = "") -> str:
 
 
 def outbox(box: SandboxState) -> str:
-    """Show the messages to customers that the live API would have sent."""
+    """Return the page of the messages that the live API would have sent to customers."""
     return page(
         "outbox.html", "Outbox", here="outbox", messages=list(reversed(box.recorder.messages)), spoken=_spoken
     )
 
 
 def missing() -> str:
-    """Say that the page is unknown."""
+    """Return the page of a 404."""
     return page("missing.html", "Not found")
 
 
@@ -325,13 +319,13 @@ def _row(one: Mapping[str, Any]) -> dict[str, Any]:
 def _related(
     box: SandboxState, place: Any, base: str, kind: str, found: Mapping[str, Any]
 ) -> list[dict[str, str]]:
-    """Return the contact, and an invoice's estimate or an estimate's invoices."""
+    """Return links to the contact, and to an invoice's estimate or reverse."""
     contact = neighbour_pages.contact_link(box, place, found)
     links = [] if contact is None else [contact]
     if kind == "invoices":
         source = place.estimates.get(found.get("sourceId"))
         return links if source is None else [*links, _link(base, "estimates", "Made from estimate", source)]
-    # Searched, because an estimate does not name its invoices; the API links them in this direction alone.
+    # Searched, because only the invoice names its estimate: docs/api-facts.md#api-undeclared-fields
     made = (one for one in place.invoices.values() if one.get("sourceId") == found["_id"])
     return links + [_link(base, "invoices", "Turned into invoice", one) for one in made]
 
@@ -362,7 +356,7 @@ def _history(place: Any, found: Mapping[str, Any], currency: str) -> list[tuple[
 
 
 def _spoken(operation: str) -> str:
-    """Return the short spelling of an operation, as client and command line print it."""
+    """Return the client's name of an operation, such as `estimates.list`."""
     row = find_operation(operation)
     return operation if row is None else row.at
 
@@ -373,7 +367,7 @@ def _arrived(box: SandboxState, one: RequestRecord) -> str:
 
 
 def _in_utc(local: Any, zone: tzinfo) -> str:
-    # The action history alone holds the location's time; beside instants it would look hours old.
+    # Only the action history is in local time (docs/api-facts.md#api-dates); the other rows of the page are in UTC.
     return _time(datetime.fromisoformat(str(local)).replace(tzinfo=zone).astimezone(UTC).isoformat())
 
 
@@ -382,7 +376,7 @@ def _time(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    # For the eye alone: the answers of the API are encoded without this detour.
+    # For display only; answers of the API are encoded without floats.
     return float(value) if isinstance(value, Decimal) else str(value)
 
 

@@ -1,6 +1,6 @@
-"""Internal. The console's templates, which stand beside this module.
+"""Internal. The console's templates, which are files beside this module.
 
-They are escaped by themselves and styled by one sheet.
+The template engine escapes every value, and one style sheet serves all pages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "/_console"
 NOT_INSTALLED: Final = "The console needs a package: pip install 'hl-async[sandbox]'"
 
-# read with the module: the pages are made inside an event loop
+# read at import, because reading files later would block the event loop
 _FILES: Final = {
     path.name: path.read_text("utf-8") for path in Path(__file__).with_name("templates").iterdir()
 }
@@ -31,10 +31,7 @@ _PLACES: Final = (
 
 
 def is_installed() -> bool:
-    """Return whether pages can be made.
-
-    The template engine is an extra; the sandbox works without it.
-    """
+    """Return whether jinja2 is installed. The sandbox works without it."""
     try:
         _environment()
     except ImportError:
@@ -43,7 +40,7 @@ def is_installed() -> bool:
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a template as text. Every value is escaped unless it is markup already."""
+    """Return the text of a template; values are escaped unless they are markup."""
     return _environment().get_template(template).render(context)
 
 
@@ -57,15 +54,15 @@ def page(
     refresh: int = 0,
     **context: Any,
 ) -> str:
-    """Return a whole page.
+    """Return a whole page as HTML.
 
     Args:
-        template: The file's name.
+        template: The name of the template's file.
         title: The heading, and the title of the window.
         token: The secret that the page's forms carry.
-        here: The entry of the navigation that this page is.
-        said: The outcome of a form; one that begins with "Not done" is a problem.
-        refresh: Reload the page every so many seconds; 0 never does.
+        here: The entry of the navigation to mark as the current one.
+        said: The sentence that an action returned; "Not done" at its beginning marks a problem.
+        refresh: Seconds after which the page reloads itself; 0 for never.
         **context: The template's own values.
     """
     failed = said.startswith("Not done")
@@ -76,8 +73,8 @@ def page(
 
 @cache
 def content_policy() -> str:
-    """Return the header that allows only this style sheet and our own forms."""
-    # By its hash: with 'unsafe-inline' a value that slipped through the escaping could style the page.
+    """Return the policy that allows only the console's style sheet and forms."""
+    # By the hash of the sheet: under 'unsafe-inline', a value that escaping missed could restyle the page.
     digest = base64.b64encode(hashlib.sha256(_FILES["style.css"].encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; "
@@ -92,7 +89,7 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.DictLoader(_FILES),
         autoescape=True,
-        # A misspelt value must fail a test instead of leaving a gap on a page.
+        # A misspelt name must fail a test instead of leaving a gap on a page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

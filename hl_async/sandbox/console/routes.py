@@ -1,4 +1,4 @@
-"""Internal. Which page a path is, who may ask, and where a form goes."""
+"""Internal. The console's HTTP: access, forms, and the page of a path."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _HEADERS: Final = {
 
 
 async def handle(box: SandboxState, request: web.Request) -> web.Response:
-    """Answer one request to the console."""
+    """Return the answer to one request to the console."""
     if not _is_local(request):
         return _refused(403, "The console answers on loopback alone.")
-    # After the check of the address: a stranger learns nothing about this installation.
+    # After the check of the address, so that other machines learn nothing about this installation.
     if not is_installed():
         return _refused(501, NOT_INSTALLED)
     token = box.console_token
     parts = [unquote(part) for part in request.path.removeprefix(PREFIX).split("/") if part]
     said = ""
     if request.method == "POST":
-        # Forms change state; a page of another site can send one without being able to read the answer.
+        # A page of another site can send a form, although it cannot read the answer.
         if not _is_same_site(request):
             return _refused(403, "This form comes from another site.")
         form = {name: str(value) for name, value in (await request.post()).items()}
-        # compared in constant time: another page may guess, and measure
+        # in constant time, so that measuring the comparison reveals nothing about the token
         if not hmac.compare_digest(form.get("token", "").encode(), token.encode()):
             return _refused(403, "This form is of another sandbox; load the page again.")
         said = perform(box, form, parts[-1] if parts else "")
@@ -50,7 +50,7 @@ async def handle(box: SandboxState, request: web.Request) -> web.Response:
     found = _page(box, parts, request.query, token, said)
     if found is None:
         return _html(pages.missing(), 404)
-    # A browser shows the page either way; a script sees from the status that nothing was done.
+    # A browser shows the page with either status; a script sees by the status that the action failed.
     return _html(found, 400 if said.startswith("Not done") else 200)
 
 
@@ -80,11 +80,8 @@ def _page(box: SandboxState, parts: list[str], query: Mapping[str, str], token: 
 
 
 def _is_local(request: web.Request) -> bool:
-    """Return whether a request comes from this machine, and to a loopback name.
-
-    DNS rebinding is refused.
-    """
-    # a site may point a name of its own at 127.0.0.1: the peer is local then, the name is not
+    """Return whether a request comes from this machine and names a loopback host."""
+    # Against DNS rebinding: a site can point its own name at 127.0.0.1. Then the peer is local, and the name is not.
     peer = request.remote or ""
     name = urlsplit(f"//{request.host}").hostname or ""
     return is_loopback(peer) and is_loopback(name)
@@ -94,7 +91,7 @@ def _is_same_site(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{request.host}":
         return False
-    # A browser sends it and a page cannot forge it; programs do not send it at all.
+    # Browsers send this header, and pages cannot forge it. Programs do not send it.
     return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
 
 

@@ -1,6 +1,6 @@
-"""Internal. The sandbox's contacts and their neighbours.
+"""Internal. The sandbox's routes beside invoices and estimates.
 
-They are users, location details, products, payments and opportunities.
+They concern contacts, users, location details, products, payments and opportunities.
 """
 
 from hl_async.sandbox.neighbours.quirks import NeighbourQuirks

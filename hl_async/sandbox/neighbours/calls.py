@@ -1,4 +1,4 @@
-"""Internal. One request as a handler of a neighbour sees it."""
+"""Internal. One request, as its handler gets it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hl_async.sandbox.neighbours.state import Entry, Neighbours, NeighbourState
 class NeighbourCall(NamedTuple):
     """One request.
 
-    `place` holds the location's documents, `state` its contacts and the rest.
+    `place` holds the location's documents, `state` its contacts, users, products and opportunities.
     """
 
     all: Neighbours

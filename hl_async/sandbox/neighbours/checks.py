@@ -1,4 +1,7 @@
-"""Internal. Rules of bodies and queries in the words of the API's validator."""
+"""Internal. Checks of bodies and queries, with the messages of the API.
+
+A check returns None, or the message of the violation.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def anything(value: Any, name: str) -> str | None:
 
 
 def one_of(*values: str) -> Check:
-    """Return the check of a closed list of values."""
+    """Return a check that accepts these values only."""
 
     def check(value: Any, name: str) -> str | None:
         return None if value in values else f"{name} must be one of the following values: {', '.join(values)}"
@@ -77,8 +80,18 @@ def one_of(*values: str) -> Check:
 def check_body(
     body: dict[str, Any], needed: dict[str, Check], known: dict[str, Check], *, strict: bool = True
 ) -> None:
-    """Raise 422 with every violation of a body; `strict` refuses undeclared keys too."""
-    # All violations at once, as the validator of the API reports them.
+    """Check a body.
+
+    Args:
+        body: The body.
+        needed: Checks of required keys.
+        known: Checks of optional keys; null counts as missing.
+        strict: Whether undeclared keys are violations.
+
+    Raises:
+        Refusal: A 422 with every violation.
+    """
+    # All violations at once, as the API's validator does: docs/api-facts.md#api-validation
     found = []
     for name, check in needed.items():
         if problem := check(body.get(name), name):
@@ -93,11 +106,11 @@ def check_body(
 
 
 def count(query: dict[str, str], name: str, default: int) -> int:
-    """Return a whole number of a query; anything else is 422."""
+    """Return a whole number from a query. Raises `Refusal` (422) for other text."""
     given = query.get(name)
     if given is None:
         return default
-    # Python would accept digits of other scripts and numbers without end.
+    # int() would also accept digits of other scripts, and texts of any length.
     if not given.isascii() or not given.isdecimal() or len(given) > 9:
         raise unprocessable([f"{name} must be a number string"])
     return int(given)

@@ -60,7 +60,7 @@ def list_products(call: NeighbourCall) -> Entry:
         for one in call.state.products.values()
         if search in one["name"].lower() and (not wanted or one["_id"] in wanted)
     ]
-    # a list of objects, as the specification says
+    # the specification declares the total as a list of objects
     return {"products": _page(call, found), "total": [{"total": len(found)}]}
 
 
@@ -83,7 +83,7 @@ def create_price(call: NeighbourCall) -> Entry:
     checks.check_body(call.body, _PRICE, _PRICE_MORE)
     if call.body["amount"] < 0:
         raise unprocessable(["amount must not be less than 0"])
-    # a recurring price says how often it recurs
+    # a recurring price has to state its interval
     if call.body["type"] == "recurring" and not call.body.get("recurring"):
         raise unprocessable(["recurring should not be empty"])
     price = _stamped(call, call.body) | {"product": call.ids[0]}
@@ -92,7 +92,7 @@ def create_price(call: NeighbourCall) -> Entry:
 
 
 def list_transactions(call: NeighbourCall) -> Entry:
-    """List the payments that were recorded, the newest first."""
+    """Return a page of the recorded payments, the newest first."""
     found = []
     for invoice_id, payments in call.place.payments.items():
         invoice = call.place.invoices.get(invoice_id)
@@ -114,7 +114,7 @@ def list_orders(call: NeighbourCall) -> Entry:
 
 def _transaction(invoice: Entry, number: int, payment: Entry) -> Entry:
     contact = invoice.get("contactDetails") or {}
-    # A payment without a moment of its own was taken when the invoice changed.
+    # A payment without a time of its own has that of the invoice's last change.
     taken = payment.get("fulfilledAt") or invoice.get("updatedAt")
     return {
         # Derived from the invoice, so that an id is the same in every answer.
@@ -148,7 +148,7 @@ def _prices(call: NeighbourCall) -> dict[str, Entry]:
 
 def _stamped(call: NeighbourCall, body: Entry) -> Entry:
     now = call.all.clock.timestamp()
-    # A counter instead of random ids: a test that fails shows the same ids again.
+    # A counter instead of random ids, so that every run of a test has the same ids.
     call.all.serial += 1
     return body | {"_id": f"65b0{call.all.serial:020x}", "createdAt": now, "updatedAt": now}
 

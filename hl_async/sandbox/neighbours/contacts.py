@@ -1,6 +1,6 @@
-"""Internal. Contacts: exact look-up, lagging search, creation, upsert and tags.
+"""Internal. Operations on contacts: look-up, search, creation, upsert and tags.
 
-Creation follows the location's rule about duplicates.
+The look-up is exact, the search lags behind changes, and creation follows the location's rule about duplicates.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _MOST_BY_PAGE: Final = 10_000
 
 
 def find(call: NeighbourCall) -> Entry:
-    """Look a contact up: by e-mail, else by phone number.
+    """Return the contact with an e-mail address, else that with a phone number.
 
-    An unknown parameter, such as `phone`, is ignored.
+    Unknown parameters, such as `phone`, are ignored.
     """
     lagging = call.all.quirks.lookup_lags
     # The e-mail address decides if both are given.
@@ -54,7 +54,7 @@ def find(call: NeighbourCall) -> Entry:
 
 
 def search(call: NeighbourCall) -> Entry:
-    """Search the index by page or by cursor."""
+    """Return contacts from the index, by page number or after a contact."""
     body = call.body
     checks.check_body(
         body,
@@ -78,7 +78,7 @@ def search(call: NeighbourCall) -> Entry:
             raise unprocessable(["page should not exist with searchAfter"])
         after = body["searchAfter"][-1]
         ids = [one["id"] for one in found]
-        # A contact that was deleted since ends the walk.
+        # If that contact was deleted since, the page is empty.
         start = ids.index(after) + 1 if after in ids else total
     else:
         start = (int(body.get("page") or 1) - 1) * limit
@@ -93,16 +93,16 @@ def get(call: NeighbourCall) -> Entry:
 
 
 def create(call: NeighbourCall) -> Entry:
-    """Create a contact, unless duplicates are forbidden and the person is known."""
+    """Create a contact. A known person is refused if the location forbids duplicates."""
     _check(call, _LOCATED, _CREATE)
     if not any(call.body.get(name) for name in ("email", "phone", "name", "firstName", "lastName")):
         raise unprocessable(["email, phone or name must be given"])
-    # only where the location's setting forbids duplicates: docs/api-facts.md#api-contacts
+    # the location's setting decides: docs/api-facts.md#api-contacts
     if not call.all.quirks.duplicates_allowed:
         _refuse_duplicate(call, None)
     contact = _new(call.all, call.state, call.body)
     if call.all.quirks.created_despite_422 > 0:
-        # A refused creation was seen to have created the contact: docs/api-facts.md#api-contacts
+        # One refused creation was seen to create the contact: docs/api-facts.md#api-contacts
         call.all.quirks.created_despite_422 -= 1
         raise unprocessable(["Something went wrong while creating the contact"])
     return {"contact": contact}
@@ -119,28 +119,28 @@ def update(call: NeighbourCall) -> Entry:
 
 
 def upsert(call: NeighbourCall) -> Entry:
-    """Overwrite the contact that matches, or create one."""
+    """Change the contact that matches, or create one."""
     _check(call, _LOCATED, _UPSERT)
     body, quirks = call.body, call.all.quirks
     if not body.get("email") and not body.get("phone"):
         raise bad_request("email or phone is required")
-    # left out, an upsert matches even where duplicates are allowed
+    # without the key, an upsert matches even if the location allows duplicates
     always_new = quirks.duplicates_allowed and body.get("createNewIfDuplicateAllowed") is True
     found = None if always_new else _match(call.all, call.state, body)
     if found is None:
         return {"new": True, "contact": _new(call.all, call.state, body)}
     changes = {name: value for name, value in body.items() if name not in ("locationId", "gender")}
     if not quirks.tags_replaced:
-        # The switch for a server that adds tags. The known one replaces them.
+        # For a server that adds tags. The live API replaces them: docs/api-facts.md#api-contacts
         changes["tags"] = [*found.get("tags", ()), *changes.get("tags", ())]
     for field in ("email", "phone"):
         other = next(
             (one for one in call.state.contacts.values() if _matches(one, field, changes.get(field))), None
         )
         if other is not None and other is not found:
-            del changes[field]  # it belongs to another contact: ignored without an error
+            del changes[field]  # the value belongs to another contact: the field is ignored without an error
     if changes.get("email") and changes["email"].lower() != str(found.get("email", "")).lower():
-        # the further address becomes the first one, and the first one is lost
+        # the matched further address becomes the first one, and the first is lost: docs/api-facts.md#api-contacts
         kept = [one for one in found.get("additionalEmails", ()) if one["email"] != changes["email"]]
         found["additionalEmails"] = kept
     _write(call.all, call.state, found, changes)
@@ -148,7 +148,7 @@ def upsert(call: NeighbourCall) -> Entry:
 
 
 def add_tags(call: NeighbourCall) -> Entry:
-    """Add tags; those that are there stay."""
+    """Add tags to a contact, and return all its tags."""
     contact = _held(call)
     _check(call, {"tags": checks.texts}, {})
     added = [tag.lower() for tag in call.body["tags"]]
@@ -165,13 +165,13 @@ def delete(call: NeighbourCall) -> Entry:
 
 
 def check_contact(neighbours: Neighbours, location: str, operation: str, body: Any) -> None:
-    """Refuse a document for an unknown contact, where the switch says so."""
+    """Raise for a document with an unknown contact, if `contacts_looked_up` is on."""
     if not neighbours.quirks.contacts_looked_up or operation not in ("create-new-estimate", "create-invoice"):
         return
     details = body.get("contactDetails") if isinstance(body, dict) else None
     contact_id = details.get("id") if isinstance(details, dict) else None
     state = neighbours.places.get(location)
-    # Whether the live API looks the contact up is unknown, so this is a switch.
+    # The live API was measured for estimates, and looked no contact up: docs/api-facts.md#api-required-fields
     if contact_id and (state is None or contact_id not in state.contacts):
         raise bad_request(f"Contact with id {contact_id} not found")
 
@@ -200,7 +200,7 @@ def _matches(contact: Entry, field: str, wanted: Any) -> bool:
 
 
 def _match(neighbours: Neighbours, state: NeighbourState, body: Entry) -> Entry | None:
-    """Return the contact that the first match field finds, else the second one's."""
+    """Return the contact that the first match field finds, or the next one, or None."""
     for field in neighbours.quirks.match_order:
         for contact in state.contacts.values():
             if _matches(contact, field, body.get(field)):
@@ -236,7 +236,7 @@ def _new(neighbours: Neighbours, state: NeighbourState, body: Entry) -> Entry:
 
 
 def _write(neighbours: Neighbours, state: NeighbourState, contact: Entry, changes: Entry) -> None:
-    # The request log keeps the body as it was sent.
+    # A copy, because the request log shows the body that was sent.
     given = copy.deepcopy(changes)
     given.pop("locationId", None)
     given.pop("createNewIfDuplicateAllowed", None)
@@ -282,7 +282,7 @@ def _passes(contact: Entry, condition: Entry) -> bool:
         own = contact.get(field)
     match operator:
         case "eq":
-            # Lists, such as tags, match by an entry.
+            # A list, such as tags, matches if it has the value.
             return value in own if isinstance(own, list) else bool(own == value)
         case "not_eq":
             return bool(own != value)

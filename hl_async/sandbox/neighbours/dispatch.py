@@ -1,6 +1,6 @@
-"""Internal. From a matched request to its answer.
+"""Internal. The steps from a matched request to its answer.
 
-The steps are location, scope, handler, status.
+They are the location, the rate limit, the rights of the token, the handler and the status.
 """
 
 from __future__ import annotations
@@ -57,11 +57,25 @@ def perform(
     grant: IssuedToken,
     count_rate: CountRate,
 ) -> tuple[int, Any]:
-    """Check the token, act, and return status and answer. Raises :class:`Refusal`."""
+    """Check the token, run the handler, and return status and answer.
+
+    Args:
+        neighbours: The state of all locations.
+        ledger: Their documents.
+        operation: The row of the request.
+        ids: The ids in its path.
+        query: Its query.
+        body: Its body.
+        grant: The rights of its token.
+        count_rate: Counts the request against the budget of a token and a location; raises if it is used up.
+
+    Raises:
+        Refusal: The request is refused, with any status.
+    """
     if operation.resource == "agency":
         return 200, _agency(neighbours, ledger, operation, query, grant, count_rate)
     location = _location(neighbours, ledger, operation, ids, query, body, grant)
-    # Counted before the checks: a refused request uses up the budget as well.
+    # Counted before the checks, because refused requests use up the budget too.
     count_rate(grant, location)
     if grant.kind == "Company" and operation.resource != "location":
         raise unauthorised(
@@ -76,7 +90,7 @@ def perform(
     call = NeighbourCall(neighbours, place, neighbours.of(location, place.timezone), ids, query, body)
     answer = HANDLERS[operation.name](call)
     if operation.replay is Replay.UNSAFE:
-        # The count per person shows a test whether anything was created twice.
+        # Counted by person, so that a test can assert that nothing was created twice.
         key = body.get("email") or body.get("phone") or body.get("name", "")
         ledger.commits[f"{operation.name}:{key}"] += 1
     if operation.name in _TRACED:
@@ -96,7 +110,7 @@ def _location(
     if operation.resource == "location":
         return ids[0]
     if operation.alt is Alt.NONE:
-        # the id in the path says which location; an unknown one counts against the token's own
+        # the id in the path leads to the location; an unknown id counts against one of the token's own
         return neighbours.holder(ids[0]) or min(grant.locations or ledger.places)
     source: Entry = body if operation.alt is Alt.LOCATION_BODY else query
     name = {Alt.QUERY: "altId", Alt.SNAKE_QUERY: "location_id"}.get(operation.alt, "locationId")

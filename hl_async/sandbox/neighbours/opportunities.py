@@ -50,7 +50,7 @@ def update(call: NeighbourCall) -> Entry:
 
 def search(call: NeighbourCall) -> Entry:
     query = call.query
-    # this search spells its parameters in snake case, unlike its neighbours
+    # this search takes its parameters in snake case, unlike every other route
     wrong = [f"property {name} should not exist" for name in ("locationId", "contactId") if name in query]
     if wrong:
         raise unprocessable(wrong)
@@ -74,12 +74,12 @@ def search(call: NeighbourCall) -> Entry:
 
 
 def _placed(call: NeighbourCall, entry: Entry) -> Entry:
-    """An unknown stage becomes the first one of the pipeline, without an error."""
+    """Return an opportunity whose unknown stage becomes the first of its pipeline."""
     pipeline = next((one for one in call.state.pipelines if one["id"] == entry["pipelineId"]), None)
     if pipeline is None:
         raise bad_request("Pipeline not found")
     stages = [stage["id"] for stage in pipeline["stages"]]
-    # measured: 201, and the opportunity is in the first stage
+    # measured on the live API: an unknown stage gives 201, and the opportunity is in the first stage
     if entry.get("pipelineStageId") not in stages:
         entry["pipelineStageId"] = stages[0]
     entry["updatedAt"] = call.all.clock.timestamp()

@@ -24,8 +24,8 @@ def details(call: NeighbourCall) -> Entry:
 
 
 def search_users(call: NeighbourCall) -> Entry:
-    """Search the users of an agency, in one location."""
-    # required, although a location's token names the location already
+    """Return a page of one location's users."""
+    # companyId is required, although the token already implies it
     if not call.query.get("companyId"):
         raise unprocessable(["companyId must be a string", "companyId should not be empty"])
     if call.query["companyId"] != call.all.company_id:
@@ -43,17 +43,17 @@ def search_users(call: NeighbourCall) -> Entry:
 
 
 def check_user(neighbours: Neighbours, place: LocationState, operation: str, body: Any) -> None:
-    """Refuse to send in the name of an unknown user, where the switch says so."""
+    """Raise for a sender who is an unknown user, if `users_looked_up` is set."""
     if not neighbours.quirks.users_looked_up or operation not in _SENDING or not isinstance(body, dict):
         return
     user_id = body.get("userId")
-    # Whether the live API looks the user up is unknown, so this is a switch.
+    # It is unknown whether the live API looks the user up, so this is a switch.
     if user_id and not any(one["id"] == user_id for one in neighbours.of(place.id, place.timezone).users):
         raise bad_request(f"User with id {user_id} not found")
 
 
 def locations(neighbours: Neighbours, known: list[str], query: dict[str, str]) -> Entry:
-    """List the locations of an agency."""
+    """Return a page of an agency's locations."""
     start, limit = checks.count(query, "skip", 0), checks.count(query, "limit", 10)
     entries = [neighbours.of(one).details for one in known]
     email = query.get("email")

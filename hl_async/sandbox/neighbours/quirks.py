@@ -1,6 +1,6 @@
-"""Internal. Choices about contacts and their neighbours.
+"""Internal. Switches of contacts and users.
 
-A location, or the live API, may make each of them either way.
+They stand for settings of a location, and for unknown behaviour of the live API.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from hl_async.errors import ConfigurationError
 
 @dataclasses.dataclass(slots=True)
 class NeighbourQuirks:
-    """Switches of contacts and their neighbours.
+    """Switches of the behaviour of contacts and users.
 
-    The defaults follow the known facts of the live API.
+    The defaults follow the known facts of the live API (docs/api-facts.md#api-contacts).
 
     Attributes:
         duplicates_allowed: The location's setting "Allow Duplicate Contact".
-        match_order: The match fields of the location, the first one decides.
+        match_order: The fields by which the location matches contacts. The first field that finds one decides.
         index_lag: Seconds until `POST /contacts/search` shows a change.
-        lookup_lags: The duplicate look-up lags as the search does; else it is exact.
-        tags_replaced: An upsert replaces the tags of the contact that it matches.
-        created_despite_422: So many of the next creations answer 422 and create the contact all the same.
-        contacts_looked_up: Creating an estimate or invoice refuses unknown contact ids.
-        users_looked_up: Sending a document refuses unknown user ids.
-        unknown_keys_refused: Bodies with undeclared keys are 422.
+        lookup_lags: Whether the duplicate look-up lags as the search does; else it is exact.
+        tags_replaced: Whether an upsert replaces the tags of the contact that it matches; else it adds tags.
+        created_despite_422: The number of next creations that answer 422, although they create the contact.
+        contacts_looked_up: Whether creating an estimate or invoice refuses unknown contact ids.
+        users_looked_up: Whether sending a document refuses unknown user ids.
+        unknown_keys_refused: Whether a body with undeclared keys gets a 422.
     """
 
     duplicates_allowed: bool = False
@@ -40,19 +40,19 @@ class NeighbourQuirks:
     unknown_keys_refused: bool = True
 
     def change(self, **values: object) -> None:
-        """Change some switches while the sandbox runs; all of them or none.
+        """Set switches while the sandbox runs.
 
         Args:
-            values: Switches by their names.
+            values: The new values, by the names of the switches.
 
         Raises:
-            ConfigurationError: A name or a value is not valid.
+            ConfigurationError: A name or a value is not valid. No switch has changed then.
         """
         known = [field.name for field in dataclasses.fields(self)]
         for name, value in values.items():
             if name not in known:
                 raise ConfigurationError(name, f"unknown switch of contacts; there are {', '.join(known)}")
-            # The control route decodes JSON numbers exactly.
+            # The control route decodes fractions in JSON as Decimal.
             if isinstance(value, Decimal):
                 value = values[name] = float(value)
             if name == "match_order":
@@ -61,7 +61,7 @@ class NeighbourQuirks:
                 isinstance(getattr(self, name), float) and type(value) is int
             ):
                 raise ConfigurationError(name, f"{value!r} is not a {type(getattr(self, name)).__name__}")
-        # Checked as a whole first: a wrong value must not leave half of the changes.
+        # Checked as a whole first, so that a wrong value leaves no switch changed.
         changed = dataclasses.replace(self, **values)  # type: ignore[arg-type]
         for name in known:
             setattr(self, name, getattr(changed, name))

@@ -1,6 +1,6 @@
 """Internal. Contacts, users, products and opportunities of the locations.
 
-They are plain JSON in the wire's own spelling.
+They are plain JSON in the wire's spelling.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class NeighbourState:
 
 
 class Neighbours:
-    """The neighbours' state of all locations, and the rules it follows."""
+    """The state of all locations, and the switches that it follows."""
 
     def __init__(self, clock: Clock, quirks: NeighbourQuirks, company_id: str) -> None:
         self.clock = clock
@@ -87,7 +87,7 @@ class Neighbours:
         self.places: dict[str, NeighbourState] = {}
 
     def of(self, location_id: str, timezone: str = "UTC") -> NeighbourState:
-        """Return the state of a location."""
+        """Return the state of a location; create it at its first use."""
         if location_id not in self.places:
             self.places[location_id] = NeighbourState(location_id, self.company_id, timezone)
         return self.places[location_id]
@@ -98,27 +98,27 @@ class Neighbours:
         return f"{kind}{self.serial:0{20 - len(kind)}d}"
 
     def holder(self, contact_id: str) -> str | None:
-        """Return the location that holds a contact or an opportunity."""
+        """Return the location that holds a contact or an opportunity, or None."""
         for location, state in self.places.items():
             if contact_id in state.contacts or contact_id in state.opportunities:
                 return location
         return None
 
     def index(self, state: NeighbourState, contact_id: str) -> None:
-        """Note a change of a contact; the index shows it after `index_lag` seconds."""
+        """Add a contact's new version, which the index shows after `index_lag` seconds."""
         now = self.clock.monotonic()
         entry = state.contacts.get(contact_id)
         versions = state.indexed.setdefault(contact_id, [])
         shown = [one for one in versions if one[0] <= now - self.quirks.index_lag]
-        # The version that is shown now, and those that wait to be shown.
+        # Keep the version that is shown now, and those that are still hidden.
         versions[:] = [*shown[-1:], *versions[len(shown) :], (now, copy.deepcopy(entry))]
 
     def visible(self, state: NeighbourState, *, lagging: bool) -> Iterable[Entry]:
-        """Return the contacts as they are, or as the index shows them, oldest first."""
+        """Return the contacts, oldest first; with `lagging`, as the index shows them."""
         if not lagging or not self.quirks.index_lag:
             return state.contacts.values()
         until = self.clock.monotonic() - self.quirks.index_lag
-        # A deleted contact stays in the index until the deletion arrives there.
+        # The index shows a deleted contact until the deletion is old enough to be shown.
         latest = (
             [entry for at, entry in versions if at <= until][-1:] for versions in state.indexed.values()
         )

@@ -25,7 +25,7 @@ from hl_async.models.dates import day_of, instant_of
 from hl_async.models.inputs import ABSENT, Day, OptionalDay
 from hl_async.models.instalments import PaymentScheduleConfig
 from hl_async.models.invoices import Invoice
-from hl_async.models.lines import EstimateLines, GivenLines, Item, lines_for_request
+from hl_async.models.lines import DocumentRequest, EstimateLines, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
 from hl_async.models.plain import check_names
@@ -52,7 +52,7 @@ class EstimateSend(Request, frozen=True):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class EstimateBody(Request, frozen=True):
+class EstimateBody(DocumentRequest, frozen=True):
     """The fields that estimates and their templates have in common."""
 
     # Fields without a default are those that the live validator requires: docs/api-facts.md#api-required-fields

@@ -28,7 +28,7 @@ from hl_async.models.common import (
 from hl_async.models.dates import day_of, instant_of
 from hl_async.models.inputs import ABSENT, Day, OptionalDay, OptionalQuantity, RequiredDay
 from hl_async.models.instalments import PaymentSchedule
-from hl_async.models.lines import BilledLines, GivenLines, Item, lines_for_request
+from hl_async.models.lines import BilledLines, DocumentRequest, GivenLines, Item, lines_for_request
 from hl_async.models.located import Located
 from hl_async.models.money import guard_document
 from hl_async.models.plain import check_names
@@ -52,7 +52,7 @@ def _number_text(value: str | float | None) -> str | None:
     return str(int(value)) if value == int(value) else str(value)
 
 
-class InvoiceBody(Request, frozen=True):
+class InvoiceBody(DocumentRequest, frozen=True):
     """The fields that new invoices and updates have in common."""
 
     name: NonEmptyStr
@@ -182,7 +182,7 @@ class RecordPayment(Request, frozen=True):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class Text2Pay(Request, frozen=True):
+class Text2Pay(DocumentRequest, frozen=True):
     """Body of ``invoices.text2pay``: creates an invoice and sends it in one call.
 
     ``action`` is "send", or "draft" to send nothing. With ``id``, the call updates that invoice instead.

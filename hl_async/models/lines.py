@@ -14,13 +14,17 @@ from hl_async.models.choices import ItemType
 from hl_async.models.common import (
     ZERO,
 )
-from hl_async.models.inputs import NOTHING, Amount, NullableAmount, Number, Quantity
+from hl_async.models.inputs import ABSENT, NOTHING, Amount, NullableAmount, Number, Quantity
 from hl_async.models.products import Price, Product
 from hl_async.models.structs import Answer, Part
 from hl_async.models.validation import Constraint, Currency, NonEmptyStr, Request
 
 if TYPE_CHECKING:
     from hl_async.models.inputs import Accepts
+
+    LineCurrency: TypeAlias = Accepts[str, str]
+else:
+    LineCurrency: TypeAlias = Currency | UnsetType
 
 
 class ItemTax(Part):
@@ -67,16 +71,17 @@ class LineChanges(TypedDict, total=False):
     attachments: list[Any]
 
 
-class LineItem(Request, frozen=True):
+class LineItem(Request, kw_only=True, frozen=True):
     """A line of a request.
 
-    `amount` is the unit price in major units of `currency`; `qty` may be fractional. The API renders `description` as
+    `amount` is the unit price in major units of `currency`, which is the document's if it is left out; `qty` may be
+    fractional. The API renders `description` as
     HTML. Only lines of estimates have `attachments`. With automatic taxes, the API ignores `taxes`, and
     `automatic_tax_category_id` exempts the line (docs/api-facts.md#api-automatic-taxes).
     """
 
     name: NonEmptyStr
-    currency: Currency
+    currency: LineCurrency = ABSENT
     amount: Amount
     qty: Quantity
     description: str | UnsetType | None = UNSET
@@ -129,6 +134,22 @@ class LineItem(Request, frozen=True):
         super().__post_init__()
         if self.taxes and not all(tax.id for tax in self.taxes):
             msgspec.structs.force_setattr(self, "taxes", [_with_id(tax) for tax in self.taxes])
+
+
+class DocumentRequest(Request, frozen=True):
+    """A request with lines; lines without a currency get the document's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        currency = self.currency  # type: ignore[attr-defined]
+        for name in ("items", "invoice_items"):
+            lines = getattr(self, name, ())
+            # The API requires the currency of every line: docs/api-facts.md#api-required-fields
+            if any(line.currency is UNSET for line in lines):
+                full = [
+                    line if line.currency is not UNSET else line.replace(currency=currency) for line in lines
+                ]
+                msgspec.structs.force_setattr(self, name, full)
 
 
 class Item(Answer, gc=False):

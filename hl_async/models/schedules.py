@@ -22,13 +22,13 @@ from hl_async.models.common import (
     TipsConfiguration,
 )
 from hl_async.models.invoices import Invoice
-from hl_async.models.lines import BilledLines, Item
+from hl_async.models.lines import BilledLines, DocumentRequest, Item
 from hl_async.models.money import guard_document
 from hl_async.models.structs import Answer
 from hl_async.models.validation import Currency, NonEmptyStr, Request
 
 
-class InvoiceScheduleUpdate(Request, frozen=True):
+class InvoiceScheduleUpdate(DocumentRequest, frozen=True):
     """The complete replacement of a schedule.
 
     Fields left out are lost, so start from ``schedule.to_update()``.

@@ -20,10 +20,10 @@ from hl_async.models.common import (
 )
 from hl_async.models.estimates import EstimateBody, EstimateDraft, EstimateDraftChanges
 from hl_async.models.inputs import Day
-from hl_async.models.lines import BilledLines, EstimateLines, Item
+from hl_async.models.lines import BilledLines, DocumentRequest, EstimateLines, Item
 from hl_async.models.money import guard_document
 from hl_async.models.structs import Answer
-from hl_async.models.validation import Currency, NonEmptyStr, Request, changed
+from hl_async.models.validation import Currency, NonEmptyStr, changed
 
 
 class EstimateTemplateDraft(EstimateBody, frozen=True):
@@ -139,7 +139,7 @@ class EstimateTemplateList(Answer):
         return self.data or []
 
 
-class InvoiceTemplateUpdate(Request, frozen=True):
+class InvoiceTemplateUpdate(DocumentRequest, frozen=True):
     """The complete replacement of an invoice template.
 
     ``update_late_fees`` and ``update_payment_methods`` change the other settings of a template.

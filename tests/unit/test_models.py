@@ -25,6 +25,7 @@ from hl_async.errors import DecodeError, InvalidRequest
 from hl_async.models import (
     AutoPayment,
     BusinessDetails,
+    Contact,
     ContactDetails,
     Discount,
     Estimate,
@@ -673,6 +674,36 @@ def test_a_status_in_an_update_is_refused_with_the_way_it_changes() -> None:
         InvalidRequest, match="status: is not a field of EstimateUpdate; it changes by sending"
     ):
         check_names(EstimateUpdate, ["status"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        samples.estimate, samples.invoice, samples.schedule, samples.text2pay, samples.invoice_template,
+        samples.estimate_template,
+    ],
+)  # fmt: skip
+def test_a_line_without_a_currency_gets_the_one_of_its_document(make: Any) -> None:
+    bare = LineItem(name="Oak", amount="9.99", qty=3)
+    draft = make(items=[bare, bare.replace(currency="EUR")])
+    assert [line["currency"] for line in draft.to_dict()["items"]] == ["USD", "EUR"]
+    assert bare.currency is UNSET
+    with pytest.raises(InvalidRequest, match="currency"):
+        LineItem(name="Oak", currency="usd", amount=1, qty=1)
+
+
+def test_a_changed_document_gives_its_currency_to_new_lines() -> None:
+    bare = LineItem(name="Oak", amount=1, qty=1)
+    assert (
+        Estimate(id="e", name="Oak", currency="CHF", contact_details=Contact(id="c"))
+        .to_update(items=[bare], expiry_date="2040-12-31", issue_date="2040-01-01")
+        .items[0]
+        .currency
+        == "CHF"
+    )
+    invoice = Invoice(id="i", name="Oak", currency="CHF")
+    update = invoice.to_update(invoice_items=[bare], issue_date="2040-01-01", due_date="2040-12-31")
+    assert update.invoice_items[0].currency == "CHF"
 
 
 def test_a_recurrence_rule_takes_dates_and_whole_numbers() -> None:

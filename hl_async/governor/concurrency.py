@@ -127,6 +127,7 @@ class ConcurrencyLimit:
 
     def _step(self, now: float, mean: float) -> bool:
         """Adjust the limit at the end of a window of answers."""
+        # Two bests of a minute each: an outdated one is forgotten at the latest after two minutes.
         aged = now - self._best_since > _BEST_FOR
         if aged:
             self._best_old, self._best_now, self._best_since = self._best_now, mean, now

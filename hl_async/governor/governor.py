@@ -237,6 +237,7 @@ class Scope:
 
     def _try_bulk(self, now: float, since: float) -> Permit | None:
         concurrency = self._governor.concurrency
+        # Concurrency comes first: a slot that is taken and given back would have moved the pace.
         if not concurrency.try_enter():
             self._governor._await_concurrency(self)
             return None

@@ -23,6 +23,9 @@ class GovernorPolicy(msgspec.Struct, frozen=True, kw_only=True):
         cold_interactive: Most interactive calls in flight before the first answer. Bulk sends one.
         external_margin: Factor of the slots that bulk leaves free beyond other clients' use. Bulk leaves
             ``external_margin * sqrt(use) + 1`` slots.
+
+    Raises:
+        ConfigurationError: A value is out of range.
     """
 
     max: int = 100
@@ -44,10 +47,10 @@ class GovernorPolicy(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.pace is not None and not 0 < self.pace <= 2:
             raise ConfigurationError(
-                "governor.pace", f"{self.pace!r} is not between 0 and 2; None switches it off"
+                "governor.pace", f"{self.pace!r} is not above 0 and at most 2; None switches it off"
             )
         if not 0 < self.share <= 1:
-            raise ConfigurationError("governor.share", f"{self.share!r} is not between 0 and 1")
+            raise ConfigurationError("governor.share", f"{self.share!r} is not above 0 and at most 1")
         if not 0 <= self.daily_reserve < 1:
             raise ConfigurationError(
                 "governor.daily_reserve", f"{self.daily_reserve!r} is not from 0 to below 1"

@@ -342,6 +342,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
         surplus = len(cooling) + leased - limit
         if surplus < 0:
             return now
+        # The share is full. It has room when this many cooling slots and one more have returned; `uses` is sorted.
         return cooling[surplus] if surplus < len(cooling) else None
 
     def _kept_back(self, now: float, request: ExchangeRequest) -> int:

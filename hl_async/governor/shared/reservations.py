@@ -29,10 +29,11 @@ from hl_async.governor.shared.pending import PendingReports
 PART_WITHOUT_STORE: Final = 8
 """Divisor of the slots that interactive calls may use while the store is down."""
 
-_FLUSH: Final = 0.1
-_FLUSH_ALONE: Final = 0.4
-_IDLE: Final = 0.05
-_REFRESH: Final = 0.4
+# Parts of the interval after which an exchange is due, although no slot is needed:
+_FLUSH: Final = 0.1  # reports that other processes need
+_FLUSH_ALONE: Final = 0.4  # reports that no other process needs
+_IDLE: Final = 0.05  # bulk reservations without a waiter, to give them back
+_REFRESH: Final = 0.4  # unused reservations, to notice that the store lost them
 _VOID: Final = -1
 
 

@@ -71,13 +71,11 @@ class HighLevel:
         async with HighLevel(PrivateToken("pit-…")) as hl:
             shop = hl.location("6578278e879ad2646715ba9c")
 
-    Leaving the block lets requests on the wire finish for ``config.close_grace`` seconds, fails those that wait, and
-    closes every connection.
+    Leaving the block gives requests on the wire ``config.close_grace`` seconds, and fails calls that wait.
 
     Args:
         credentials: A :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
-        config: All settings.
-        base_url, api_version: Replace these two settings.
+        config, base_url, api_version: All settings; the last two replace those of ``config``.
         location_id: The location of :meth:`location` without an id.
         governor: Rules for the rate governor, or a governor. The client closes it, for all clients that share it.
         retry: Rules for repeating requests.
@@ -86,6 +84,9 @@ class HighLevel:
         ssl: TLS settings of the connections.
         budget: A :class:`PostgresBudget`, in which processes share their rate budgets. Closed with the client.
         once: The store and the times of :class:`Once`. Its store is closed with the client.
+
+    Raises:
+        InvalidRequest: A setting is not valid; mostly its subclass :class:`ConfigurationError`.
     """
 
     __slots__ = ("_core", "_location_id", "_options", "_owner")
@@ -328,10 +329,7 @@ class Location(RequesterHolder):
 
     @property
     def timezone(self) -> str | None:
-        """The location's time zone; None while it is unknown.
-
-        It is given to `HighLevel.location` or read by `details`. It decides the days of dates in answers, and today's.
-        """
+        """The location's time zone; see `HighLevel.location`. None while it is unknown."""
         return self._at.timezone
 
     async def details(self, *, fresh: bool = False) -> LocationDetails:

@@ -22,10 +22,10 @@ from hl_async.errors import ConfigurationError
 from hl_async.secret import Secret
 
 DEFAULT_BASE_URL: Final = "https://services.leadconnectorhq.com"
-"""The one server of the official specification."""
+"""The one server of the official specification (docs/api-facts.md#api-hosts)."""
 
 DEFAULT_API_VERSION: Final = "2021-07-28"
-"""The ``Version`` header of the official examples."""
+"""The ``Version`` header of the official examples (docs/api-facts.md#api-version)."""
 
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]+")

@@ -359,7 +359,7 @@ class Refresher:
         if company is None or company == key:
             raise missing(key)
         reply: Reply = NoAnswer("no request was made", sent=False)
-        for last in (False, True):
+        for last in (False, True):  # once more if the company's token was refused and could be renewed
             bearer = await self.bearer(company)
             reply, _ = await self._ask(partial(server.mint, company, key, bearer))
             if isinstance(reply, Denied) and reply.token_bad and not last and self.reject(company, bearer):

@@ -25,7 +25,7 @@ DEFAULT_LIFE: Final = 3600.0
 """Assumed lifetime in seconds if the server names none. If it is too long, a 401 leads to a renewal."""
 
 LONGEST_LIFE: Final = 86_400.0
-"""The documented lifetime in seconds (docs/api-facts.md#api-token-lifetimes). It replaces an absurd one."""
+"""The documented lifetime in seconds (docs/api-facts.md#api-token-lifetimes). It replaces one of more than a week."""
 
 _ABSURD: Final = 7 * LONGEST_LIFE
 _FORMAT: Final = 1

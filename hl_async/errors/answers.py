@@ -59,7 +59,10 @@ class BadRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401: the token is missing, unknown, expired or revoked."""
+    """401: the token is missing, unknown, expired or revoked.
+
+    Its subclasses are 401s with another meaning (docs/api-facts.md#api-401).
+    """
 
 
 class LocationInactive(Unauthorized):
@@ -103,7 +106,10 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404, and the invoices service's 400s that mean "this document does not exist"."""
+    """404, and the invoices service's 400s that mean "this document does not exist".
+
+    See docs/api-facts.md#api-not-found.
+    """
 
 
 class Conflict(ApiError):

@@ -377,7 +377,7 @@ class Estimates:
     ) -> ChangeFeed:
         """Watch for changes: sent, viewed, accepted, declined, invoiced, edited, deleted.
 
-        The feed reads lists and yields to other calls. Iterate over it with ``async for``. It never ends on its own.
+        The feed reads lists, behind all interactive calls. Iterate over it with ``async for``. It does not end.
 
         Args:
             cursor: Stores the feed's position, so that a restart continues. By default it is lost with the process.

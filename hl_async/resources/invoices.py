@@ -317,7 +317,7 @@ class Invoices:
     ) -> ChangeFeed:
         """Watch for changes: sent, paid, partially paid, void, edited, deleted.
 
-        The feed reads lists and yields to other calls. Iterate over it with ``async for``. It never ends on its own.
+        The feed reads lists, behind all interactive calls. Iterate over it with ``async for``. It does not end.
 
         Args:
             cursor: Stores the feed's position, so that a restart continues. By default it is lost with the process.

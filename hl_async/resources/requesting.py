@@ -205,7 +205,7 @@ class Requester:
         if query:
             text = encode_query(query)
             named = check_location(query, context, "query") if alt is not _NONE else ()
-            # The location goes out once, from the client. Given twice, it is undefined which one the API reads.
+            # The client adds the location, so it is removed here: of two, it is unknown which one the API reads.
             if named:
                 text = encode_query({name: value for name, value in query.items() if name not in named})
         if alt is _QUERY or alt is _BOTH:

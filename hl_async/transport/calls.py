@@ -250,7 +250,7 @@ class Transport:
             if not isinstance(refused, RateLimited):
                 error.reason = refused
                 raise
-        raise refused
+        raise refused  # outside `except`, so that the 429 has no context
 
     async def _attempt(
         self,
@@ -315,7 +315,7 @@ class Transport:
 
     async def _after(self, failure: CallError, call: _Call, account: Account) -> None:
         """Pause and return if another attempt follows ``failure``; raise otherwise."""
-        call.last = failure
+        call.last = failure  # names the reason if the deadline ends the call in a wait
         if isinstance(failure, RateLimited):
             call.throttles += 1
         decision = self._decide(failure, call)

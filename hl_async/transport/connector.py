@@ -68,7 +68,7 @@ class WatchfulConnector(aiohttp.TCPConnector):
         oldest = monotonic() - (self._keepalive_timeout or 0.0)
         while idle:
             protocol, since = idle.popleft()
-            self._acquired.add(protocol)
+            self._acquired.add(protocol)  # it counts towards the pool's limit until it is released
             transport = protocol.transport
             look = getattr(protocol, _LOOK, None)
             if (

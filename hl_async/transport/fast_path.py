@@ -33,6 +33,7 @@ KNOWN: Final = ("3.14.",)
 _request: Final = aiohttp.ClientSession._request  # noqa: SLF001 - compared, never called
 _public: Final = aiohttp.ClientSession.request
 _code: Final = getattr(_request, "__code__", None)
+# A library that was imported before this module may have replaced the methods. Their code is then in another file.
 _UNTOUCHED: Final = aiohttp.__version__.startswith(KNOWN) and all(
     type(own) is FunctionType and own.__code__.co_filename == aiohttp.client.__file__
     for own in (_request, _public)
@@ -113,6 +114,7 @@ class FastPath:
         transport = protocol.transport
         assert transport is not None
         try:
+            # An answer without a length ends with its connection: aiohttp's own default of a request.
             protocol.set_response_params(read_until_eof=True)
             attempt.sent = True
             # Not a local variable: this frame is in every traceback, and the request contains the token.

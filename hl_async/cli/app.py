@@ -184,8 +184,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     # A group without arguments shows its help. Inside the main group that is a mistake in a script.
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return ExitCode.USAGE if error.ctx is not None and error.ctx.parent is not None else ExitCode.OK
+        within = error.ctx is not None and error.ctx.parent is not None
+        # The help that was asked for is output: a pager reads it.
+        click.echo(error.format_message(), err=within)
+        return ExitCode.USAGE if within else ExitCode.OK
     except click.ClickException as error:
         say(f"error: {error.format_message()}")
         if isinstance(error, click.UsageError) and error.ctx is not None:

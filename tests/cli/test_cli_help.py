@@ -212,4 +212,7 @@ def test_a_run_that_goes_on_reports_no_rate_that_it_did_not_reach(
 
 def test_a_call_without_arguments_is_the_help_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == ExitCode.OK
-    assert "Usage: hl-async" in "".join(capsys.readouterr())
+    shown = capsys.readouterr()
+    assert "Usage: hl-async" in shown.out and not shown.err
+    assert run(["auth"]) == ExitCode.USAGE
+    assert "Usage: hl-async auth" in capsys.readouterr().err

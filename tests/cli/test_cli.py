@@ -269,7 +269,7 @@ def test_a_wrong_mapping_stops_early_and_leaves_nothing(
 ) -> None:
     source = tmp_path / "bad.ndjson"
     source.write_bytes(b"{}\n" * 300)
-    assert run(["migrate", str(source)]) == ExitCode.STOPPED
+    assert run(["migrate", str(source)]) == ExitCode.USAGE
     assert "the mapping is probably wrong" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.ndjson"]
 

@@ -222,7 +222,7 @@ class Refresher:
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not task.cancelled() or (current is not None and current.cancelling()):
-                raise
+                raise  # the caller was cancelled; the refresh goes on
             error = RefreshUnavailable(
                 f"the refresh for {key} was cancelled; the stored token was kept", key=key
             )
@@ -234,7 +234,7 @@ class Refresher:
     ) -> AuthError | None:
         started = self._monotonic()
         try:
-            if entry.unsaved is not None:
+            if entry.unsaved is not None:  # written first, because the token in the store is used up
                 await self._flush(entry)
             grant, renewed = await self._obtain(server, key, entry, entry.header or entry.refused, force)
         except AuthError as error:
@@ -254,7 +254,7 @@ class Refresher:
         age = grant.life - remaining
         entry.header = grant.header
         entry.usable_until = now + remaining - self._policy.margin(grant.life)
-        entry.due = entry.usable_until
+        entry.due = entry.usable_until  # a token that cannot be renewed is used to its end
         if grant.minted or grant.refresh_token is not None:
             entry.due = now + self._policy.renewal_age(grant.life, self._random()) - age
         entry.renewed_after_refusal = now if renewed and entry.was_refused else _NEVER
@@ -414,7 +414,7 @@ class Refresher:
         self, entry: _Entry, name: str, grant: TokenSet, version: int, spent: str
     ) -> tuple[TokenSet, bool]:
         """Store a new pair before its use, in three tries; later calls try again."""
-        entry.unsaved = (name, grant, spent)
+        entry.unsaved = (name, grant, spent)  # first: a failing write must not lose the only valid pair
         failure: TokenStoreError | None = None
         for attempt in range(1, _SAVES + 1):
             try:

@@ -160,7 +160,7 @@ class TokenRepository:
     async def _guarded(self, key: str, verb: str, act: Callable[[], Awaitable[T]]) -> T:
         """Turn every failure of a store into a :class:`TokenStoreError`.
 
-        Its traceback is dropped: the frames may show tokens.
+        Its traceback is dropped: the frames refer to the store's objects and may show tokens.
         """
         try:
             return await act()

@@ -217,6 +217,7 @@ class TokenEndpoint:
         pause = parse_retry_after(response.headers.get(RETRY_AFTER), self._wall()) or 0.0
         refusal = error_from_response(operation.at, response)
         # A gateway reports some of its timeouts as 401: docs/api-facts.md#api-401
+        # None of these decides about the token, so they count as no answer.
         silent = isinstance(refusal, RateLimited | ServerError) or response.status == 408
         if silent or not _is_verdict(response):
             return NoAnswer(refusal.message, sent=not isinstance(refusal, RateLimited), retry_after=pause)

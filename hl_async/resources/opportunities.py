@@ -80,7 +80,7 @@ class Opportunities:
         encode_query(filters)  # refuse an invalid filter now, rather than at the first page
 
         async def fetch(start: int, size: int) -> OpportunityList:
-            # This route takes the number of a page instead of an offset.
+            # This route takes the number of a page, from 1, instead of an offset.
             page = {**filters, "page": start // size + 1, "limit": size}
             return await self._at.call(op.SEARCH_OPPORTUNITIES, query=page)
 

@@ -43,6 +43,7 @@ class WatchfulConnector(aiohttp.TCPConnector):
             protocol = connection.protocol
             assert protocol is not None
             look = getattr(protocol, _LOOK, None)
+            # A connection without the check is new: the pool has not admitted it yet.
             if look is None:
                 try:
                     await self._admit(protocol)

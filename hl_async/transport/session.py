@@ -90,6 +90,7 @@ class SessionManager:
         if reason:
             logger.warning("requests are delegated to aiohttp because %s", reason)
         connector = self._session.connector
+        # Whether other code patches aiohttp is checked at each attempt: a test double may come and go later.
         if config.proxy is None and isinstance(connector, WatchfulConnector) and self._given is None:
             self._direct = FastPath(
                 connector,

@@ -82,6 +82,7 @@ def _event(body: bytes, document: dict[str, Any], hint: str | None) -> WebhookEv
         field: getattr(envelope, field) for field in Envelope.__struct_fields__ if field != "type"
     }
     kind = INVOICE_EVENTS.get(name)
+    # The published samples have no event name: docs/api-facts.md#api-webhook-payload
     if kind is None and not name and "_id" in document and "invoiceNumber" in document:
         kind = InvoiceEvent
     if kind is not None:

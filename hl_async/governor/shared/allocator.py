@@ -124,6 +124,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
 
     def exchange(self, now: float, request: ExchangeRequest) -> ExchangeReply:
         """Apply the reports of one process, then reserve the slots it asks for."""
+        # The order matters: the limits decide how long slots cool, and reported slots can be reserved again at once.
         self._learn(request.terms)
         self._settle(now, request)
         self._hear(now, request)
@@ -234,6 +235,7 @@ class SlotAllocator(msgspec.Struct, array_like=True):
             self.holders.pop(request.holder, None)
         else:
             known = self.holders.get(request.holder)
+            # A process with bulk reservations is a bulk user, even if it asks for none now.
             bulk = now if request.bulk or request.ahead else known.bulk if known else _FREE
             self.holders[request.holder] = Holder(now, bulk)
 
@@ -311,6 +313,8 @@ class SlotAllocator(msgspec.Struct, array_like=True):
 
         The reserve for interactive calls stays free, unless bulk is ``due`` because it got no slot for an interval.
         """
+        # As in `Budget`: before the first answer, one request learns the limits. After a loss, unknown requests may
+        # still count.
         if (not self.warm and self.leases) or now < self.quiet_until:
             return False
         terms = request.terms

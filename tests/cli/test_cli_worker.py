@@ -164,7 +164,7 @@ def test_a_plan_that_fails_leaves_nothing_in_the_database(
     source: str, dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(source).write_text('{"name": 1}\n' * 300)
-    assert run(["migrate", source, "--engine", "dbos"]) == ExitCode.STOPPED
+    assert run(["migrate", source, "--engine", "dbos"]) == ExitCode.USAGE
     assert "the mapping is probably wrong" in capsys.readouterr().err
     assert run(["status", source]) == ExitCode.USAGE
     assert f"the run '{source}' is missing" in capsys.readouterr().err

@@ -208,8 +208,11 @@ async def _records(found: _Found, options: MigrationSettings, run: Run) -> Recor
     if options.continues is None:
         return found.read()
     earlier = await read_earlier(options.continues, run.operation.name)
+    place = store_at(options.continues)
+    # In a thread, because the reference of a relative path asks for the folder.
+    reference = await asyncio.to_thread(lambda: place.reference)
     # A later run that continues this one follows the reference to the older ones.
-    await run.journal.note(**{CONTINUES: store_at(options.continues).reference})
+    await run.journal.note(**{CONTINUES: reference})
     return earlier.filtered(found.read(), found.location, run.kinds)
 
 

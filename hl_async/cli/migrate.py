@@ -249,8 +249,12 @@ class _Arguments(msgspec.Struct):
         """Return the journal of the run that this one continues. Blocking."""
         return None if self.continues is None else store_of(self.continues, self.postgres)
 
+    def has_known(self, found: Forecast | RunReport) -> bool:
+        """Whether documents may be left out because an earlier run created them."""
+        return found.skipped > 0 and (self.continues is not None or self.resume is not None)
+
     def settings(self, journal: JournalStore) -> MigrationSettings:
-        """Return the settings of a plan."""
+        """Return the settings of a plan. Blocking."""
         return MigrationSettings(
             location=self.where, journal=journal, key=self.key, limit=self.limit,
             max_rejects=self.max_rejects, rejects=self.rejects, source_name=self.source_name,
@@ -268,6 +272,7 @@ class _Arguments(msgspec.Struct):
 async def _dry_run(arguments: _Arguments) -> ExitCode:
     """Plan, or look at a journal. No request is made unless customers are looked up."""
     found_source = await asyncio.to_thread(arguments.opened)
+    earlier = await asyncio.to_thread(arguments.earlier)
     if found_source is not None:
         chosen = arguments.contacts
         counting = Counting()
@@ -278,7 +283,7 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
                 found_source, location=where, key=arguments.key,
                 limit=arguments.limit, max_rejects=arguments.max_rejects, rejects=arguments.rejects,
                 contacts=chosen.policy, contacts_file=chosen.contacts, check_contacts=hl,
-                payments=arguments.payments, states=arguments.reading.policy, continues=arguments.earlier(),
+                payments=arguments.payments, states=arguments.reading.policy, continues=earlier,
             )  # fmt: skip
     else:
         place = await asyncio.to_thread(arguments.store)
@@ -294,11 +299,16 @@ async def _dry_run(arguments: _Arguments) -> ExitCode:
             tell(line)
     if found.warning:
         say(f"warning: {found.warning}")
-    # A source without a usable document is a wrong mapping or a wrong file.
-    if not found.forecast.items and arguments.source is not None:
-        return ExitCode.USAGE
+    if not found.forecast.items and arguments.source is not None and not arguments.has_known(found.forecast):
+        return _unusable()
     refused = found.contacts is not None and found.contacts.ambiguous + found.contacts.wrong > 0
     return ExitCode.REJECTS if found.forecast.rejected or refused else ExitCode.OK
+
+
+def _unusable() -> ExitCode:
+    """Say that no document became a request: the mapping or the file is wrong."""
+    say("error: the source has no document that can be created; correct its mapping or the file")
+    return ExitCode.USAGE
 
 
 def _plan_json(found: Plan) -> dict[str, Any]:
@@ -317,6 +327,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
     counting = Counting()
     place = await asyncio.to_thread(arguments.store)
     source = await asyncio.to_thread(arguments.opened)
+    earlier = await asyncio.to_thread(arguments.earlier)
     started = asyncio.Event()
     stop = asyncio.Event()
 
@@ -335,7 +346,7 @@ async def _here(arguments: _Arguments) -> ExitCode:
                 settle=arguments.settle, attempt_timeout=arguments.attempt_timeout,
                 max_in_flight=arguments.max_in_flight, stop=stop, on_planned=on_planned, on_progress=show,
                 contacts=arguments.contacts.policy, contacts_file=arguments.contacts.contacts,
-                payments=arguments.payments, states=arguments.reading.policy, continues=arguments.earlier(),
+                payments=arguments.payments, states=arguments.reading.policy, continues=earlier,
             )  # fmt: skip
 
     try:
@@ -374,7 +385,7 @@ async def _by_workers(arguments: _Arguments) -> ExitCode:
     """Plan here, and leave the run to workers."""
     place = await asyncio.to_thread(arguments.store)
     source = await asyncio.to_thread(arguments.opened)
-    settings = arguments.settings(place)
+    settings = await asyncio.to_thread(arguments.settings, place)
     planned = await prepare(source, settings)
     async with planned.run as run:
         if arguments.retry_rejected:
@@ -428,6 +439,7 @@ def _finish(report: RunReport, arguments: _Arguments, *, unwatched: bool = False
     payments, states = report.payments or PaymentCounts(), report.states or StateCounts()
     if report.unknown or payments.unknown or states.unknown:
         return ExitCode.HELD
-    if not report.created and not report.rejected_by_api:
-        return ExitCode.USAGE  # no document became a request; what the API rejected was a run
+    # What the API rejected was a run.
+    if not report.created and not report.rejected_by_api and not arguments.has_known(report):
+        return _unusable()
     return ExitCode.REJECTS if report.rejected or payments.rejected or states.rejected else ExitCode.OK

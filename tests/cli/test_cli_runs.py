@@ -216,6 +216,27 @@ def test_a_run_that_created_nothing_has_nothing_to_compare(
     assert "hl-async verify a.csv.hl.db" in capsys.readouterr().err
 
 
+def test_a_newer_export_without_anything_new_is_no_failure(
+    shop: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(MIGRATE) == ExitCode.OK
+    more = [*MIGRATE, "--continue", "a.csv.hl.db", "--journal", "second.hl.db"]
+    assert run([*more, "--dry-run"]) == ExitCode.OK
+    assert run(more) == ExitCode.OK
+    assert run(["migrate", "--resume", "second.hl.db"]) == ExitCode.OK
+    assert "error" not in capsys.readouterr().err
+    assert len(names(shop)) == 4
+
+
+def test_a_source_without_a_usable_document_says_why_it_fails(
+    shop: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("b.csv").write_text(HEAD)
+    for more in (["--dry-run"], []):
+        assert run(["migrate", "b.csv", "--map", "m.toml", *more]) == ExitCode.USAGE
+        assert "the source has no document that can be created" in capsys.readouterr().err
+
+
 def test_a_rollback_without_a_terminal_needs_yes(shop: Served) -> None:
     assert run(MIGRATE) == ExitCode.OK
     shown = subprocess.run(

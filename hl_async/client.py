@@ -77,7 +77,7 @@ class HighLevel:
         credentials: A :class:`PrivateToken`, an :class:`OAuthApp`, or the text of a private integration token.
         config, base_url, api_version: All settings; the last two replace those of ``config``.
         location_id: The location of :meth:`location` without an id.
-        governor: Rules for the rate governor, or a governor. The client closes it, for all clients that share it.
+        governor: Rules for the rate governor, or a :class:`Governor` of yours, which clients may share and never close.
         retry: Rules for repeating requests.
         observers: Receive the events of ``hl_async.telemetry``.
         session: An aiohttp session of your own, which is used and never closed.

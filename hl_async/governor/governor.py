@@ -29,6 +29,7 @@ from hl_async.governor.headers import parse_retry_after
 from hl_async.governor.policy import GovernorPolicy
 from hl_async.governor.slots import Slots
 from hl_async.governor.snapshot import ScopeSnapshot
+from hl_async.governor.waiters import Waiter, WaitQueue, fail, first_of
 from hl_async.telemetry import Telemetry
 
 _TOO_MANY: Final = 429
@@ -73,28 +74,6 @@ class Permit:
             self._scope._unreachable(self)
 
 
-class _Waiter:
-    __slots__ = ("bulk", "future", "since", "timer")
-
-    def __init__(self, future: asyncio.Future[Permit], since: float, bulk: bool) -> None:
-        self.bulk = bulk
-        self.future = future
-        self.since = since
-        self.timer: asyncio.TimerHandle | None = None
-
-
-_Queue = OrderedDict[_Waiter, None]  # ordered by arrival, with O(1) removal from the middle
-
-
-def _first(queue: _Queue) -> _Waiter | None:
-    while queue:
-        waiter = next(iter(queue))
-        if not waiter.future.done():
-            return waiter
-        del queue[waiter]  # cancelled in this turn of the loop, so it has not left the queue itself
-    return None
-
-
 class Scope:
     """The rate budget of one app or token for a location; see :meth:`Governor.scope`."""
 
@@ -114,8 +93,8 @@ class Scope:
         self.key: tuple[str, str] = key
         self._budget: Slots = Budget(governor.policy) if slots is None else slots
         self._daily_quota = DailyQuota(governor.policy.daily_reserve)
-        self._interactive: _Queue = OrderedDict()
-        self._bulk: _Queue = OrderedDict()
+        self._interactive: WaitQueue = OrderedDict()
+        self._bulk: WaitQueue = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
@@ -134,8 +113,10 @@ class Scope:
             return None
         return self._try_bulk(governor.clock(), math.inf)
 
-    async def acquire(self, lane: Lane, timeout: float | None = None) -> Permit:
+    async def acquire(self, lane: Lane, timeout: float | None = None, owner: object = None) -> Permit:
         """Wait for a permit, ``timeout`` seconds at most. A cancelled wait has no effect.
+
+        `Governor.release` ends the waits of an ``owner``.
 
         Raises:
             DeadlineExceeded: The wait takes longer, raised at once if that is known. ``needed`` is in seconds.
@@ -154,7 +135,7 @@ class Scope:
                     needed=needed,
                 )
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(future, now, bulk)
+        waiter = Waiter(future, now, bulk, owner)
         queue[waiter] = None
         self._admit_waiters()
         if timeout is not None and not future.done():
@@ -253,12 +234,12 @@ class Scope:
         interactive, bulk = self._interactive, self._bulk
         budget = self._budget
         if interactive and self._is_day_closed(False):
-            self._fail_all(self._quota_exhausted, interactive)
+            fail(interactive, self._quota_exhausted)
         if bulk and self._is_day_closed(True):
-            self._fail_all(self._quota_exhausted, bulk)
+            fail(bulk, self._quota_exhausted)
         while True:
-            first = _first(interactive)
-            bulk_first = _first(bulk)
+            first = first_of(interactive)
+            bulk_first = first_of(bulk)
             if bulk_first and (first is None or budget.is_bulk_overdue(now, bulk_first.since)):
                 permit = self._try_bulk(now, bulk_first.since)
                 if permit is not None:
@@ -294,7 +275,7 @@ class Scope:
         self._timer_at = math.inf
         self._admit_waiters()
 
-    def _expire(self, waiter: _Waiter, timeout: float) -> None:
+    def _expire(self, waiter: Waiter, timeout: float) -> None:
         if not waiter.future.done():
             now = self._governor.clock()
             needed = timeout + max(0.0, self._budget.earliest(now, 0, bulk=waiter.bulk) - now)
@@ -303,24 +284,23 @@ class Scope:
             )
             self._forget(waiter)
 
-    def _forget(self, waiter: _Waiter) -> None:
+    def _forget(self, waiter: Waiter) -> None:
         queue = self._bulk if waiter.bulk else self._interactive
         if waiter in queue:
             del queue[waiter]
             if not self._interactive and not self._bulk:
                 self._set_timer(self._governor.clock())
 
-    def _fail_all(self, error: Callable[[], Exception], queue: _Queue) -> None:
-        while queue:
-            waiter, _ = queue.popitem(last=False)
-            if not waiter.future.done():
-                waiter.future.set_exception(error())
+    def _end_waits(self, owner: object = None) -> None:
+        for queue in (self._interactive, self._bulk):
+            fail(
+                queue,
+                lambda: ClientClosed("the client was closed while the call waited; nothing was sent"),
+                owner,
+            )
 
     def _close(self) -> None:
-        for queue in (self._interactive, self._bulk):
-            self._fail_all(
-                lambda: ClientClosed("the client was closed while the call waited; nothing was sent"), queue
-            )
+        self._end_waits()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -412,6 +392,14 @@ class Governor:
         for scope in self._scopes.values():
             scope._close()
         self._want_concurrency.clear()
+
+    def release(self, owner: object) -> None:
+        """End the waits of one client's calls with :class:`ClientClosed`.
+
+        Calls of other clients wait on.
+        """
+        for scope in self._scopes.values():
+            scope._end_waits(owner)
 
     async def aclose(self) -> None:
         """Close, return the reservations of a shared budget, and close its store."""

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 class ClientCore:
     """Everything that one client owns, shared by its clones and locations."""
 
-    __slots__ = ("config", "credentials", "governor", "memory", "session", "state", "telemetry", "transport")
+    __slots__ = (
+        "config",
+        "credentials",
+        "governor",
+        "memory",
+        "owns_governor",
+        "session",
+        "state",
+        "telemetry",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -47,6 +57,7 @@ class ClientCore:
         self.telemetry: Telemetry = Telemetry(observers)
         self.session: SessionManager = session
         self.governor: Governor = governor_of(governor, budget, config, self.telemetry)
+        self.owns_governor: bool = self.governor is not governor
         self.transport: Transport = Transport(
             config,
             self.session,
@@ -82,12 +93,16 @@ class ClientCore:
         """Let the calls on the wire end, then close all parts, even if one of them fails."""
         self.session.check_loop()
         self.state = "closed"
+        # A governor that was passed in may serve other clients: its giver closes it.
+        if self.owns_governor:
+            self.governor.close()  # ends the waits of token requests too
         async with AsyncExitStack() as stack:
             # Called in the reverse order. The connections come last, because the other parts may still send.
             stack.push_async_callback(self.session.aclose)
             stack.push_async_callback(self.memory.keeper.aclose)
             stack.push_async_callback(self.credentials.aclose)
-            stack.push_async_callback(self.governor.aclose)
+            if self.owns_governor:
+                stack.push_async_callback(self.governor.aclose)
             stack.push_async_callback(self.transport.aclose, self.config.close_grace)
 
     def __del__(self) -> None:

@@ -79,6 +79,7 @@ class OnceCall(Generic[D]):
     """One creation under one key: look, send, look again after doubt.
 
     `look` reads the newest documents, `send` makes the request with its record, `name` is the key's name in the store.
+    `reused` and `advice` word the errors of operations whose key is a document and not the caller's.
     """
 
     def __init__(
@@ -91,7 +92,12 @@ class OnceCall(Generic[D]):
         look: Callable[[OnceRecord | None], Awaitable[OnceLook[D]]],
         send: Callable[[OnceRecord, Callable[[], Awaitable[None]]], Awaitable[D | None]],
         number: Callable[[], Awaitable[str]] | None = None,
+        *,
+        reused: str = "",
+        advice: str = "take a new key",
     ) -> None:
+        self._reused = reused or f"{key!r} was used for another content"
+        self._advice = advice
         self._at = at
         self._keeper: KeyKeeper = at.keeper
         self._operation = operation
@@ -109,9 +115,7 @@ class OnceCall(Generic[D]):
             # A record without document and request belongs to a refusal, so another content may use the key.
             used = record is not None and (record.document or record.sent_at)
             if record is not None and used and record.content != self._content:
-                raise KeyReused(
-                    f"{self._key!r} was used for another content; take a new key", record.document
-                )
+                raise KeyReused(f"{self._reused}; {self._advice}", record.document)
             return await self._settled(record)
 
     async def _settled(self, record: OnceRecord | None) -> D:
@@ -141,8 +145,7 @@ class OnceCall(Generic[D]):
                 continue
             if step is OnceStep.GONE:
                 raise NotFound(
-                    f"{record.document if record else ''} was created for the key {self._key!r} and is gone; "
-                    "take a new key to create another",
+                    f"{record.document if record else ''} was created for {self._key!r} and is gone; {self._advice}",
                     status=404,
                     operation=self._operation.at,
                 )
@@ -375,7 +378,15 @@ async def invoice_estimate_once(
         return answer.invoice
 
     invoice: Invoice = await OnceCall(
-        at, op.CREATE_INVOICE_FROM_ESTIMATE, name, estimate.id, fingerprint(encode(body)), look, send
+        at,
+        op.CREATE_INVOICE_FROM_ESTIMATE,
+        name,
+        estimate.id,
+        fingerprint(encode(body)),
+        look,
+        send,
+        reused=f"the estimate {estimate.id} became an invoice with other arguments",
+        advice="leave out once to make another invoice",
     ).run()
     made_from = answer.estimate if answer is not None and answer.estimate is not None else estimate
     return InvoiceFromEstimateResult(estimate=made_from, invoice=invoice)
@@ -399,7 +410,18 @@ async def send_estimate_once(at: LocationRequester, estimate: Estimate, message:
         return await at.call(op.SEND_ESTIMATE, estimate.id, body=message, before_send=mark)
 
     content = fingerprint(encode(message))
-    return await OnceCall(at, op.SEND_ESTIMATE, name, estimate.id, content, look, send).run()
+    call = OnceCall(
+        at,
+        op.SEND_ESTIMATE,
+        name,
+        estimate.id,
+        content,
+        look,
+        send,
+        reused=f"the estimate {estimate.id} was sent with another message",
+        advice="leave out once to send it again",
+    )
+    return await call.run()
 
 
 def _created_after(document: Any, since: float) -> bool:

@@ -244,7 +244,7 @@ class Transport:
         """Wait for a slot within the deadline. If a 429 causes the wait, raise its error."""
         remaining = call.deadline - monotonic()
         try:
-            return await scope.acquire(call.options.lane, None if math.isinf(remaining) else remaining)
+            return await scope.acquire(call.options.lane, None if math.isinf(remaining) else remaining, self)
         except DeadlineExceeded as error:
             refused = call.last
             if not isinstance(refused, RateLimited):
@@ -348,6 +348,8 @@ class Transport:
         self._announce(call, decision)
         if decision.delay:
             await self._pause(decision.delay)
+        if self._closed:
+            raise ClientClosed("the client was closed before the call's next attempt")
 
     def _decide(self, failure: CallError, call: _Call) -> Decision:
         # Neither a 429 nor a renewed token uses up an attempt: the server did not fail.
@@ -427,7 +429,7 @@ class Transport:
         self._closed = True
         if self._interrupted is not None and not self._interrupted.done():
             self._interrupted.set_result(None)
-        self._governor.close()
+        self._governor.release(self)
         if self._in_flight and grace > 0:
             self._idle = asyncio.get_running_loop().create_future()
             await asyncio.wait((self._idle,), timeout=grace)

@@ -67,9 +67,10 @@ async def test_leaving_the_block_leaves_no_task_no_connection_and_no_warning(box
         async with HighLevel(box.token, base_url=box.url) as hl:
             shop = hl.location(box.location_id)
             await asyncio.gather(*(shop.estimates.generate_number() for _ in range(20)))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):  # a machine that does other work is slow to see the connections go
+            while box.connections:
+                await asyncio.sleep(0.01)
         gc.collect()
-    assert box.connections == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import warnings
 
 import pytest
 
 import samples
-from hl_async import HighLevel
+from hl_async import Governor, GovernorPolicy, HighLevel
 from hl_async.bulk import bulk_map
-from hl_async.errors import ClientStateError
+from hl_async.errors import ClientClosed, ClientStateError, DeadlineExceeded
 from hl_async.sandbox import Sandbox
 
 
@@ -34,6 +35,30 @@ async def test_a_client_that_is_collected_open_warns(box: Sandbox) -> None:
     assert any("unclosed HighLevel client" in text and box.url in text for text in said)
     await governor.aclose()
     await session.aclose()
+
+
+async def test_clients_share_a_governor_that_none_of_them_closes() -> None:
+    governor = Governor(GovernorPolicy(reserve=0, pace=None))
+    async with Sandbox(rate_max=3, rate_interval=30.0) as box:
+        clients = [
+            await HighLevel(box.token, base_url=box.url, location_id=box.location_id, governor=governor).aopen()
+            for _ in range(2)
+        ]
+        with pytest.raises(DeadlineExceeded):  # the budget of 3 is one budget for both
+            for client in clients * 2:
+                await client.with_options(timeout=5.0).location().estimates.list(limit=1).collect()
+        waiting = [asyncio.create_task(client.location().estimates.generate_number()) for client in clients]
+        while governor.waiting < 2:
+            await asyncio.sleep(0.01)
+        await clients[0].aclose()
+        with pytest.raises(ClientClosed, match="nothing was sent"):
+            await waiting[0]
+        assert (governor.closed, governor.waiting) == (False, 1)  # the other client's call waits on
+        governor.close()
+        with pytest.raises(ClientClosed):
+            await waiting[1]
+        await clients[1].aclose()
+        await governor.aclose()
 
 
 def test_a_plain_with_says_what_to_use() -> None:

@@ -415,6 +415,25 @@ async def test_an_estimate_is_sent_once(shop: Location, box: Sandbox, fault: Fau
     assert box.ledger.commits[f"send-estimate:{made.id}"] == 1
 
 
+async def test_a_second_message_or_other_arguments_are_refused_with_what_to_do(
+    shop: Location, box: Sandbox
+) -> None:
+    estimate_id = await accepted(shop, box)
+    await shop.estimates.create_invoice(estimate_id, mark_as_invoiced=False, once=True)
+    with pytest.raises(
+        KeyReused, match="became an invoice with other arguments; leave out once to make another"
+    ):
+        await shop.estimates.create_invoice(estimate_id, mark_as_invoiced=True, once=True)
+    made = await shop.estimates.create(samples.estimate())
+    contact = "c6tZWq1n0uEh8Rk2Lm4p"
+    await shop.estimates.send(
+        made.id, EstimateSend(action="email", user_id="u1"), once=True, contact_id=contact
+    )
+    again = EstimateSend(action="sms", user_id="u1")
+    with pytest.raises(KeyReused, match="was sent with another message; leave out once to send it again"):
+        await shop.estimates.send(made.id, again, once=True, contact_id=contact)
+
+
 async def test_a_key_is_checked_before_any_request(shop: Location, box: Sandbox) -> None:
     for key in ("", " ", "a\nb"):
         with pytest.raises(InvalidRequest, match="is not a key"):

@@ -118,6 +118,7 @@ def decoder(response: type[T] | None) -> Callable[[bytes], T]:
     def reshape(body: bytes) -> T:
         assert whole is not None
         try:
+            # Untyped first, because `__reshape__` moves keys; with Decimals, because a float would lose digits.
             result: T = msgspec.convert(whole(_exact.decode(body)), response, strict=False)
             return result
         except (*_BROKEN, AttributeError) as error:
@@ -195,6 +196,7 @@ def decode_again(response: type[T], body: bytes, failure: Exception) -> T:
     except (*_BROKEN, AttributeError) as error:
         # For an empty body the first error is the clearer one, because there was nothing to repair.
         failure = error if body else failure
+    # msgspec states the path in the text of its error only.
     message, _, path = str(failure).partition(" - at `")
     path = path.rstrip("`") or "$"
     # A check in a struct knows the field; the decoder knows only the path to the struct.
@@ -273,6 +275,7 @@ def _fit_union(value: Any, kind: inspect.UnionType) -> Any:
     kinds = kind.types
     if value is None or any(isinstance(member, inspect.AnyType) for member in kinds):
         return value
+    # Containers first: their entries may need an adaptation, although the container itself matches.
     for member in kinds:
         if isinstance(member, inspect.StructType) and isinstance(value, dict):
             return _fit_struct(value, member)

@@ -31,6 +31,7 @@ _MINUTES: Final = (
     825, 840,
 )  # fmt: skip
 _BY_TIME: Final[dict[int, tuple[timedelta, ...]]] = {}
+# Midnight at an offset east of UTC is as much earlier in UTC: 06:00 belongs to UTC-6.
 for _minutes in _MINUTES:
     _offset = timedelta(minutes=_minutes)
     _BY_TIME[-_minutes * 60 % 86_400] = (*_BY_TIME.get(-_minutes * 60 % 86_400, ()), _offset)
@@ -86,6 +87,7 @@ def instant_of(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+# Cached, because the properties of a document read the same texts again and again.
 @lru_cache(maxsize=4096)
 def day_of(text: str | None, other: str | None = None, timezone: str | None = None) -> date | None:
     """Return the location's calendar day that a date of an answer means.

@@ -303,6 +303,7 @@ class Estimate(Located):
         return EstimateUpdate(**{**values, **changes})
 
 
+# The fields that a request takes as the answer has them; `to_update` converts the others one by one.
 _CARRIED = (
     "live_mode", "terms_notes", "title", "sent_to", "automatic_taxes_enabled", "meta", "estimate_number_prefix",
     "user_id", "attachments", "auto_invoice", "miscellaneous_charges", "payment_schedule_config",

@@ -45,6 +45,8 @@ class ItemTax(Part):
 def tax_id(name: str, rate: Decimal) -> str:
     """Return an id for a tax, derived from its name and rate."""
     # The API takes any id and looks none up, so it only has to be stable: docs/api-facts.md#api-required-fields
+    # Normalized, because 8.25 and 8.250 percent are the same tax. Twelve bytes give 24 hexadecimal digits, the form of
+    # the API's own ids: docs/api-facts.md#api-hosts
     text = f"{name}\x00{rate.normalize():f}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
@@ -74,10 +76,9 @@ class LineChanges(TypedDict, total=False):
 class LineItem(Request, kw_only=True, frozen=True):
     """A line of a request.
 
-    `amount` is the unit price in major units of `currency`, which is the document's if it is left out; `qty` may be
-    fractional. The API renders `description` as
-    HTML. Only lines of estimates have `attachments`. With automatic taxes, the API ignores `taxes`, and
-    `automatic_tax_category_id` exempts the line (docs/api-facts.md#api-automatic-taxes).
+    `amount` is the unit price in major units of `currency`, which is the document's if it is left out. `qty` may be
+    fractional. The API renders `description` as HTML. Only lines of estimates have `attachments`. With automatic taxes,
+    the API ignores `taxes`, and `automatic_tax_category_id` exempts the line (docs/api-facts.md#api-automatic-taxes).
     """
 
     name: NonEmptyStr
@@ -137,14 +138,14 @@ class LineItem(Request, kw_only=True, frozen=True):
 
 
 class DocumentRequest(Request, frozen=True):
-    """A request with lines; lines without a currency get the document's."""
+    """A request with lines; a line without a currency gets the document's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         currency = self.currency  # type: ignore[attr-defined]
         for name in ("items", "invoice_items"):
             lines = getattr(self, name, ())
-            # The API requires the currency of every line: docs/api-facts.md#api-required-fields
+            # The specification requires the currency of every line, although the document names it.
             if any(line.currency is UNSET for line in lines):
                 full = [
                     line if line.currency is not UNSET else line.replace(currency=currency) for line in lines

@@ -218,6 +218,7 @@ def document_total(items: Iterable[PricedLine], currency: str, discount: Any = N
             if rate.__class__ is not Decimal:
                 rate = Decimal(rate or 0)
             tax += (_ROOMY.multiply(base, rate) / 100).quantize(unit, ROUND_HALF_UP, _ROOMY)
+    # Below 0 only if the rule discount_within_subtotal is off, and a fixed discount exceeds the lines.
     total = (subtotal - off + tax).quantize(unit, ROUND_HALF_UP, _ROOMY)
     return total if total >= 0 else rounded(_NOTHING, currency)
 

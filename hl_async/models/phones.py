@@ -46,6 +46,7 @@ def _national(field: str, number: str, region: str) -> str:
         import phonenumbers
     except ImportError:
         phonenumbers = None  # type: ignore[assignment, unused-ignore]
+    # Raised outside the handler, so that the traceback does not show the ImportError.
     if phonenumbers is None:
         raise ConfigurationError(field, "national numbers need a library: pip install 'hl-async[phone]'")
     library: Any = phonenumbers

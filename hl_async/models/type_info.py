@@ -29,5 +29,6 @@ def strict_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     decoder = _strict.get(kind)
     if decoder is None:
         with _building:
+            # Another thread may have built one meanwhile; all threads use the first.
             decoder = _strict.setdefault(kind, msgspec.json.Decoder(kind))
     return decoder

@@ -335,6 +335,7 @@ def _list_of(kind: Any) -> Check:
         if not isinstance(value, list | tuple):
             raise InvalidRequest(path, f"takes a list, got {type(value).__name__}")
         kept = [check(entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+        # The caller's own list if no entry was converted; a tuple always becomes a list.
         same = isinstance(value, list) and all(a is b for a, b in zip(kept, value, strict=True))
         return value if same else kept
 

@@ -141,6 +141,7 @@ def _authorise(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -
 
 
 def _expire(box: SandboxState, body: dict[str, Any], query: dict[str, str]) -> Any:
+    # A short lifetime lets a test see several refreshes within seconds.
     if "lifetime" in body:
         box.tokens.lifetime = float(body["lifetime"])
     box.tokens.expire()

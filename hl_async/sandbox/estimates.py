@@ -100,12 +100,14 @@ def invoice_of(ledger: Ledger, place: LocationState, estimate: Document) -> Docu
     """Store and return the invoice of an estimate, with a title and dates of its own."""
     taken = (*_TAKEN_OVER, *ledger.quirks.carried_over)
     source = {name: estimate[name] for name in taken if name in estimate}
+    # Lines get new ids, and lines of invoices declare no attachments: docs/api-facts.md#api-attachments
     source["items"] = [
         {name: value for name, value in line.items() if name not in ("_id", "attachments")}
         for line in estimate["items"]
     ]
     source["issueDate"] = ledger.clock.today(place.zone)
     instalments = estimate.get("paymentScheduleConfig")
+    # An estimate and an invoice name their instalments differently, and an invoice declares no dates for them.
     if instalments:
         source["paymentSchedule"] = {name: instalments[name] for name in ("type", "schedules")}
     invoice = invoices.create(ledger, place, source)

@@ -94,6 +94,7 @@ def void(ledger: Ledger, place: LocationState, invoice_id: str) -> Document:
 
 def mark_sent(ledger: Ledger, document: Document, user_id: str) -> Document:
     """Mark an invoice as sent and return it."""
+    # An invoice that is sent again may be paid already, and stays so.
     if document["status"] == "draft":
         document["status"] = "sent"
     count = document.get("sentCount", 0) + 1

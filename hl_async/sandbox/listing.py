@@ -33,6 +33,7 @@ def check_query(ledger: Ledger, query: dict[str, str], known: tuple[str, ...], *
     found = [
         f"{name} must be a number string"
         for name, text in given.items()
+        # isdecimal() accepts digits of other scripts too; ten digits are beyond any list
         if not (text.isascii() and text.isdecimal() and len(text) < 10)
     ]
     if not found and int(query["limit"]) < 1:
@@ -80,6 +81,7 @@ def page(
     # One source saw the newest document first; nothing else is known: docs/api-facts.md#api-pagination
     if quirks.newest_first:
         found.reverse()
+    # Dates in ISO 8601 sort as text.
     if "sortField" in asked or "sortOrder" in asked:
         found.sort(key=_issued, reverse=asked.get("sortOrder") == "descend")
     offset, limit = int(query["offset"]), min(int(query["limit"]), quirks.largest_page)

@@ -214,6 +214,7 @@ def _plan(faults: str | FaultPlan, seed: int, window: str) -> FaultPlan:
         ConfigurationError: The profile or the kind of window is unknown.
     """
     try:
+        # Only for its check of the kind: windows are made at the first request of a location.
         make_window(window, 1, 1.0)
         return faults if isinstance(faults, FaultPlan) else FaultPlan(faults, seed)
     except ValueError as error:

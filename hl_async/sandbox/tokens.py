@@ -204,6 +204,7 @@ class Tokens:
             Refusal: The header is missing, or the token is unknown or expired.
         """
         scheme, _, token = (header or "").partition(" ")
+        # The scheme's name is case-insensitive (RFC 9110, section 11.1).
         if scheme.lower() != "bearer" or not token:
             raise Refusal(401, "Invalid token: access token is invalid", "Unauthorized")
         grant = self.grants.get(token)

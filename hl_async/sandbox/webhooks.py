@@ -212,6 +212,7 @@ class Webhooks:
 
     def announce(self, kind: str, document: Document) -> None:
         """Send an event of any kind to all receivers, without waiting."""
+        # A missing cryptography raises before the first delivery is in the log.
         self._signer()
         for url in self.receivers:
             self._count += 1
@@ -257,6 +258,7 @@ class Webhooks:
 
     def _begin(self, delivery: WebhookDelivery) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver(delivery))
+        # Kept here, because the loop itself holds tasks by weak references only.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -268,6 +270,7 @@ class Webhooks:
             status = await self._post(delivery.url, made.body, made.headers)
             now = self._clock.monotonic()
             pause = pause_before_retry([*delivery.statuses, status], now - begun)
+            # Before the status is added: another thread reads a status without a time as the end of the delivery.
             delivery.due = None
             if pause is not None:
                 delivery.due = now + pause * (1 + _JITTER * (2 * self._dice.random() - 1))

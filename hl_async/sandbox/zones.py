@@ -26,6 +26,7 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
         problem = f"unknown time zone {name!r}; pass an IANA name such as 'Europe/Lisbon'"
+    # Outside the handler, so that the traceback shows this error alone.
     raise ConfigurationError("timezone", problem)
 
 

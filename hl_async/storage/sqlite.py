@@ -203,6 +203,7 @@ class SqliteFile:
             worker, self._worker = self._worker, None
             self.is_closed = not self.rules.reopens
         if worker is not None:
+            # Shielded: a cancelled caller must not stop the thread from closing the connection.
             await asyncio.shield(asyncio.wrap_future(worker.threads.submit(worker.close)))
             worker.threads.shutdown(wait=False)
 
@@ -261,6 +262,8 @@ class SqliteFile:
             connection = worker.connection
             verb = next(one for one in (Access.WRITE, Access.OUTSIDE, Access.READ) if one in accesses).value
             if Access.OUTSIDE not in accesses:
+                # Immediate: a transaction that reads first fails at once with SQLITE_BUSY if another program writes
+                # before it does, and does not wait for the lock.
                 connection.execute("begin immediate" if Access.WRITE in accesses else "begin")
             results.extend(job.work(connection) for job in jobs)
             if connection.in_transaction:
@@ -354,6 +357,7 @@ def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]], problem: HighLe
 
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection with durable writes, which begins no transactions itself."""
+    # Without an isolation level, the sqlite3 module begins no transaction of its own before a write.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         # a commit returns after the fsync, so that it survives a power failure

@@ -37,6 +37,7 @@ def served(**settings: Any) -> Iterator[Sandbox]:
     thread.start()
     try:
         # Opened in its own loop, because the server's sockets belong to the loop that opens them.
+        # With a limit, so that a suite fails instead of waiting for ever.
         asyncio.run_coroutine_threadsafe(box.__aenter__(), loop).result(60)
         try:
             yield box

@@ -108,6 +108,7 @@ class Neighbours:
         """Add a contact's new version, which the index shows after `index_lag` seconds."""
         now = self.clock.monotonic()
         entry = state.contacts.get(contact_id)
+        # A contact has several versions on their way if it changes faster than the index follows.
         versions = state.indexed.setdefault(contact_id, [])
         shown = [one for one in versions if one[0] <= now - self.quirks.index_lag]
         # Keep the version that is shown now, and those that are still hidden.

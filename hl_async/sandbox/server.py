@@ -192,8 +192,7 @@ class Sandbox(SandboxState):
         if operation in NEIGHBOURS:
             return self._neighbour(operation, ids, record, body, grant, headers)
         location = record.location = self._location(operation, record, ids, body)
-        # Before the checks of rights, so that their refusals use up the budget too.
-        self._count_rate(grant, location, headers)
+        self._count_rate(grant, location, headers)  # first, because refusals use up the budget too
         # A location's routes refuse company tokens: docs/api-facts.md#api-token-classes
         if grant.kind == "Company":
             raise unauthorised(
@@ -216,8 +215,7 @@ class Sandbox(SandboxState):
             _log.warning("%s could not read a request: %s: %s", operation.name, type(error).__name__, error)
             raise bad_request("Bad Request") from None
         if self.customer_accepts and operation.name == "send-estimate":
-            # A copy, because accepting changes the stored document, and the answer shows it as sent.
-            document = dict(document)
+            document = dict(document)  # a copy: accepting changes the stored one, and the answer says "sent"
             self.customer.accept_if_open(ids[0], location_id=location)
         self.webhooks.operation_done(operation.name, body, document, place)
         self.recorder.operation_done(operation.name, self.clock.timestamp(), location, body, document)

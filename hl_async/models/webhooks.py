@@ -44,8 +44,8 @@ class WebhookEvent(Answer, kw_only=True):
 class InvoiceEvent(WebhookEvent, kw_only=True):
     """Any event of an invoice; its instances are deliveries that name no event.
 
-    ``invoice`` is the document after the change. On the wire its fields stand beside those of the envelope. They
-    differ from the API's: the address of the business is text, ``total_summary`` has no tax, ``status`` may be
+    ``invoice`` is the document after the change. On the wire, its fields and those of the envelope are in one object.
+    They differ from the API's: the address of the business is text, ``total_summary`` has no tax, ``status`` may be
     "delete" (docs/api-facts.md#api-webhook-payload).
     """
 

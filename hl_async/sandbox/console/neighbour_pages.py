@@ -1,4 +1,4 @@
-"""Internal. Pages of a location's contacts, users, products and the like."""
+"""Internal. Pages of a location's contacts, users, products, payments and deals."""
 
 from __future__ import annotations
 

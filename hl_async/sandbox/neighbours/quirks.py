@@ -1,6 +1,6 @@
 """Internal. Switches of contacts and users.
 
-They stand for settings of a location, and for unknown behaviour of the live API.
+Some are settings of a location. The others choose behaviour that is unknown of the live API.
 """
 
 from __future__ import annotations

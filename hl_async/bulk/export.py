@@ -163,7 +163,7 @@ def _checked_form(
     ending = target.suffix.lower() if isinstance(target, Path) else ""
     chosen = form or FORM_OF_ENDING.get(ending, "ndjson")
     if per not in ("document", "line"):
-        raise InvalidRequest("per", f"{per!r} is not a kind of row; give document or line")
+        raise InvalidRequest("per", f"{per!r} is not a kind of row; choose document or line")
     if per == "line" and chosen == "ndjson":
         raise InvalidRequest("per", "a row per line needs csv or parquet; ndjson holds whole documents")
     if isinstance(since, datetime) and since.tzinfo is None:

@@ -182,7 +182,7 @@ def _exact(shares: Sequence[Decimal], total: Decimal, currency: str) -> list[Dec
     ):
         raise InvalidRequest(
             "total",
-            f"{total} {currency} can not be split to the {unit} by percentages of four decimals; "
+            f"{total} {currency} cannot be split into multiples of {unit} by percentages of four decimals; "
             "use PaymentScheduleConfig(type='fixed') with amounts",
         )
     return exact

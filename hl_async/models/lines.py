@@ -217,7 +217,7 @@ def _billed_line(value: Any, path: str) -> Any:
     # Only lines of estimates declare attachments: docs/api-facts.md#api-attachments
     if value.attachments is not UNSET:
         raise InvalidRequest(
-            f"{path}.attachments", "exist on lines of estimates only; give the document attachments instead"
+            f"{path}.attachments", "exist on lines of estimates only; attach the files to the document"
         )
     return value
 
@@ -227,7 +227,7 @@ def _line_of(value: Any, path: str, *, attachments: bool) -> LineItem:
         raise InvalidRequest(path, f"takes a LineItem, got {type(value).__name__}")
     if value.currency is None:
         raise InvalidRequest(
-            f"{path}.currency", "is missing from the answer; give item.for_request(currency)"
+            f"{path}.currency", "is missing from the answer; pass item.for_request(currency)"
         )
     return value.for_request(value.currency, attachments=attachments)
 

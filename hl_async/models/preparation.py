@@ -131,7 +131,7 @@ def check_location(
             continue
         if own is None:
             raise InvalidRequest(
-                f"{path}.{name}", "names a location; the request gets its location by itself"
+                f"{path}.{name}", "names a location; leave it out, the client adds the location"
             )
         raise InvalidRequest(
             f"{path}.{name}",
@@ -234,7 +234,7 @@ def refuse_status(value: object) -> NoReturn:
     """Raise the error of writing a status: docs/api-facts.md#api-put-replaces."""
     raise InvalidRequest(
         "estimate_status",
-        f"{value!r} can not be written: the API answers 200 and ignores it. Only the customer's page accepts or "
+        f"{value!r} cannot be written: the API answers 200 and ignores it. Only the customer's page accepts or "
         "declines an estimate; create_invoice(mark_as_invoiced=True) marks it as invoiced (rule status_read_only)",
     )
 

@@ -76,7 +76,7 @@ def to_rows(
         ``rows = list(to_rows(await shop.invoices.list().collect(), per="line"))``
     """
     if per not in ("document", "line"):
-        raise InvalidRequest("per", f"{per!r} is not a kind of row; give document or line")
+        raise InvalidRequest("per", f"{per!r} is not a kind of row; choose document or line")
     for document in documents:
         row = _document_row(document)
         if per == "document":

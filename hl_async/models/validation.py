@@ -84,7 +84,7 @@ def _day(value: Any, path: str) -> Any:
     # `datetime` is a subclass of `date`, and its day depends on a time zone.
     if isinstance(value, datetime):
         raise InvalidRequest(
-            path, "takes a date, not a datetime; give value.date() in the location's time zone"
+            path, "takes a date, not a datetime; pass value.date() in the location's time zone"
         )
     if isinstance(value, date):
         return value
@@ -198,7 +198,7 @@ def _why_not(value: Any) -> str:
     pointed = str(value).strip().replace(",", ".")
     if "," in str(value) and _COMMA_AMOUNT.fullmatch(pointed):
         return f" (use a point: {pointed})"
-    return "; give a finite one of at most 28 digits, such as 9.99"
+    return "; pass a finite one of at most 28 digits, such as 9.99"
 
 
 def _text(value: Any, path: str) -> Any:
@@ -240,7 +240,7 @@ def _moment(value: Any, path: str) -> Any:
     if not isinstance(value, datetime):
         raise InvalidRequest(path, f"takes a datetime, got {type(value).__name__}")
     if value.tzinfo is None:
-        raise InvalidRequest(path, "has no time zone; give an aware datetime, such as datetime.now(UTC)")
+        raise InvalidRequest(path, "has no time zone; pass an aware datetime, such as datetime.now(UTC)")
     return value
 
 

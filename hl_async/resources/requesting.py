@@ -261,7 +261,7 @@ def _text(name: str, value: object) -> str:
         # The number of an enum, not its name.
         return int.__repr__(value)
     if isinstance(value, datetime):
-        raise InvalidRequest(name, "takes a date, not a datetime; give value.date()")
+        raise InvalidRequest(name, "takes a date, not a datetime; pass value.date()")
     if isinstance(value, date):
         return value.isoformat()
     raise InvalidRequest(

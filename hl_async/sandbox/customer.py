@@ -107,7 +107,7 @@ class Customer:
         due = document["amountDue"]
         paid = due if amount is None else amount
         if number(paid, "amount", Strictness(self._ledger.rules.is_on)) or not 0 < paid <= due:
-            raise InvalidRequest("amount", f"{amount} is not between 0 and the {due} that are due")
+            raise InvalidRequest("amount", f"{amount} is not above 0 and at most the {due} that are due")
         paid = Decimal(str(paid))
         if round(paid, places(document["currency"])) != paid:
             raise InvalidRequest("amount", f"{amount} has more decimals than {document['currency']}")
@@ -137,7 +137,7 @@ class Customer:
         back = payment.get("refunded", Decimal(0)) + amount
         if not amount > 0 or back > payment["amount"]:
             raise InvalidRequest(
-                "amount", f"{amount} is not between 0 and the {payment['amount']} that were paid"
+                "amount", f"{amount} is not above 0 and at most the {payment['amount']} that were paid"
             )
         status = "refunded" if back == payment["amount"] else "partially_refunded"
         payment |= {"refunded": back, "status": status}

@@ -187,7 +187,7 @@ class FaultPlan:
         """
         if isinstance(profile, str):
             if profile not in PROFILES:
-                raise ValueError(f"unknown fault profile {profile!r}; there are {', '.join(PROFILES)}")
+                raise ValueError(f"unknown fault profile {profile!r}; choose {', '.join(PROFILES)}")
             profile = PROFILES[profile]
         if sum(profile.values()) > 1:
             raise ValueError("the rates add up to more than 1")

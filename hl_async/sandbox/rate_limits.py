@@ -187,6 +187,6 @@ def make_window(kind: str, limit: int, interval: float) -> Window:
         ValueError: The kind is unknown.
     """
     if kind not in WINDOWS:
-        raise ValueError(f"unknown kind of window {kind!r}; there are {', '.join(WINDOWS)}")
+        raise ValueError(f"unknown kind of window {kind!r}; choose {', '.join(WINDOWS)}")
     window: Window = WINDOWS[kind](limit, interval)
     return window

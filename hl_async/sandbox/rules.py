@@ -77,7 +77,7 @@ RULES: Final = (
     Rule(
         "payment_schedule_complete", "an empty paymentSchedule is a 422", "specification", "api-round-trip",
     ),
-    Rule("draft_not_payable", "a customer can not pay a draft invoice", "production", "api-text2pay"),
+    Rule("draft_not_payable", "a customer cannot pay a draft invoice", "production", "api-text2pay"),
     Rule(
         "estimate_contact_complete", "an estimate's contact without phone number or e-mail is a 422",
         "specification; measured otherwise for the phone number", "api-contact", default=False,

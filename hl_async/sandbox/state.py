@@ -94,7 +94,8 @@ class SandboxState:
         if not is_loopback(host) and not allow_remote:
             raise ConfigurationError(
                 "host",
-                f"{host!r} is not loopback; the sandbox has no security: allow_remote (--allow-remote)",
+                f"{host!r} is not a loopback address, and the sandbox has no access control; "
+                "allow_remote (--allow-remote) permits it",
             )
         if rate_max < 1 or rate_interval <= 0 or daily < 1:
             raise ConfigurationError("sandbox", "rate_max, rate_interval and daily must be positive")

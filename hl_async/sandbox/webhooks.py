@@ -180,7 +180,7 @@ class Webhooks:
         host = web_address("webhook_url", url, "http://127.0.0.1:8000/webhooks").hostname or ""
         if not is_loopback(host) and not self._allow_remote:
             raise ConfigurationError(
-                "webhook_url", f"{host} is not loopback; allow_remote (--allow-remote) permits it"
+                "webhook_url", f"{host} is not a loopback address; allow_remote (--allow-remote) permits it"
             )
         # A missing cryptography must raise here, not later in a task whose error no test sees.
         self._signer()

@@ -99,7 +99,7 @@ def test_amounts_are_taken_exactly_as_they_print(given_: Any, kept: str) -> None
     [
         ({"amount": float("nan")}, "amount", "is not a number"),
         ({"amount": float("inf")}, "amount", "is not a number"),
-        ({"amount": "ten"}, "amount", "'ten' is not a number; give a finite one"),
+        ({"amount": "ten"}, "amount", "'ten' is not a number; pass a finite one"),
         ({"amount": "9,99"}, "amount", r"'9,99' is not a number \(use a point: 9.99\)"),
         ({"amount": Decimal("1e30")}, "amount", "is not a number"),
         ({"amount": True}, "amount", "takes a number"),

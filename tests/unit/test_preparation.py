@@ -343,7 +343,7 @@ def test_extra_never_beats_a_declared_field() -> None:
         sent(estimate(extra=OTHER))
     for empty in ({}, OWN):
         assert "extra" not in sent(estimate(extra=empty))
-    with pytest.raises(InvalidRequest, match="gets its location by itself"):
+    with pytest.raises(InvalidRequest, match="the client adds the location"):
         prepared(estimate(extra=OTHER), planning_context())
 
 

@@ -196,7 +196,7 @@ async def test_no_call_notices_a_receiver_that_fails() -> None:
 
 def test_nothing_is_sent_away_from_this_machine_unless_told_twice() -> None:
     for url, problem in (
-        ("http://example.com/hook", "not loopback"),
+        ("http://example.com/hook", "not a loopback address"),
         ("ftp://127.0.0.1/", "not a web address"),
     ):
         with pytest.raises(ConfigurationError, match=problem):

@@ -38,7 +38,7 @@ def perform(box: SandboxState, form: Form, document_id: str = "") -> str:
                 return act(box, form)
     except (ValueError, InvalidRequest, ConfigurationError, ImportError) as error:
         return f"Not done: {error}."
-    return "Not done: the form has no field that is known here."
+    return "Not done: unknown action."
 
 
 def _set_profile(box: SandboxState, form: Form) -> str:
@@ -52,7 +52,7 @@ def _add_fault(box: SandboxState, form: Form) -> str:
     if not 1 <= times <= 1000:
         return "Not done: how often must be from 1 to 1000."
     box.faults.script(operation, Fault(form["fault"]), times=times)
-    return f"{form['fault']} will meet the next {times} of {operation}."
+    return f"{form['fault']} meets the next {times} requests of {operation}."
 
 
 def _clear(box: SandboxState, form: Form) -> str:

@@ -51,7 +51,7 @@ class NeighbourQuirks:
         known = [field.name for field in dataclasses.fields(self)]
         for name, value in values.items():
             if name not in known:
-                raise ConfigurationError(name, f"unknown switch of contacts; there are {', '.join(known)}")
+                raise ConfigurationError(name, f"unknown switch of contacts; choose {', '.join(known)}")
             # The control route decodes fractions in JSON as Decimal.
             if isinstance(value, Decimal):
                 value = values[name] = float(value)

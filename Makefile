@@ -40,8 +40,8 @@ $(DOCS_STAMP): $(STAMP)
 demo: $(DEMO_STAMP)  ## migrate a sample export into a local sandbox
 	$(BIN)/hl-async demo
 
-# Most tests wait for sockets and timers: six processes keep two cores busy.
-WORKERS ?= 6
+# Most tests wait for sockets and timers: eight processes keep two cores busy.
+WORKERS ?= 8
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The programs that tests start need not compile the package again, whatever the environment says.

@@ -41,7 +41,9 @@ async def test_clients_share_a_governor_that_none_of_them_closes() -> None:
     governor = Governor(GovernorPolicy(reserve=0, pace=None))
     async with Sandbox(rate_max=3, rate_interval=30.0) as box:
         clients = [
-            await HighLevel(box.token, base_url=box.url, location_id=box.location_id, governor=governor).aopen()
+            await HighLevel(
+                box.token, base_url=box.url, location_id=box.location_id, governor=governor
+            ).aopen()
             for _ in range(2)
         ]
         with pytest.raises(DeadlineExceeded):  # the budget of 3 is one budget for both

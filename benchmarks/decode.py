@@ -8,7 +8,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -59,6 +59,8 @@ def pydantic_peer() -> Callable[[], Any]:
     def translated(hint: Any) -> Any:
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             return model(hint) | None
+        if get_origin(hint) is Literal:
+            return str  # its members are texts, not types
         parts = [part for part in get_args(hint) if part is not msgspec.UnsetType]
         if get_origin(hint) is list:
             return list[translated(parts[0])]

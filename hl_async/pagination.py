@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
 from hl_async.errors import InvalidRequest
@@ -153,7 +153,7 @@ class Pager(Generic[T]):
 class _Walk(Generic[T]):
     """One pass through a list: its position and the entries of its latest pages."""
 
-    __slots__ = ("_done", "_fetch", "_identity", "_largest", "_limit", "_offset", "_recent")
+    __slots__ = ("_done", "_fetch", "_first", "_identity", "_largest", "_limit", "_offset", "_recent")
 
     def __init__(
         self,
@@ -167,6 +167,7 @@ class _Walk(Generic[T]):
         self._offset = offset
         self._identity = identity
         self._largest = 0
+        self._first: tuple[T, ...] | None = None
         self._recent: deque[frozenset[object]] = deque(maxlen=_REMEMBERED_PAGES)
         self._done = False
 
@@ -174,26 +175,35 @@ class _Walk(Generic[T]):
         """Return the next page, or None after the last one; the first one may be empty."""
         if self._done:
             return None
-        first = not self._recent
+        first = self._first is None
         envelope = await self._fetch(self._offset, self._limit)
         page = self._take(envelope)
         self._done = not page.has_more
         return page if first or page.items else None
 
+    def _remember(self, identities: Iterable[object]) -> None:
+        self._recent.append(frozenset(identities) - {None})
+
     def _take(self, envelope: ListEnvelope[T]) -> Page[T]:
         entries = envelope.entries
-        identities = [self._identity(entry) for entry in entries]
-        if self._recent:
+        if self._first is None:
+            # Its identities are read when another page follows, because many callers read one page only. A copy,
+            # because a caller may change the page.
+            self._first = tuple(entries)
+            fresh: Sequence[T] = entries
+        else:
+            if not self._recent:
+                self._remember(map(self._identity, self._first))
+                self._first = ()  # the documents of the first page need not live as long as the walk
+            identities = [self._identity(entry) for entry in entries]
             seen = frozenset[object]().union(*self._recent)
             # A document created meanwhile pushes others onto this page that were yielded already.
-            fresh: Sequence[T] = [
+            fresh = [
                 entry
                 for entry, identity in zip(entries, identities, strict=True)
                 if identity is None or identity not in seen
             ]
-        else:
-            fresh = entries
-        self._recent.append(frozenset(identities) - {None})
+            self._remember(identities)
         self._largest = max(self._largest, len(entries))
         start = self._offset
         self._offset = end = start + len(entries)

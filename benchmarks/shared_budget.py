@@ -261,7 +261,7 @@ def cost(dsn: str) -> None:
 
         store = PostgresBudget(dsn)
         caller = Caller(store, "cost", max=LIMIT, interval=1000.0)
-        await caller.ask(spent=tuple(float(n) for n in range(1, LIMIT)))
+        await caller.ask(unreserved_uses=tuple(float(n) for n in range(1, LIMIT)))
         booked: tuple[Any, ...] = ()
         began, processor, rounds = time.perf_counter(), time.process_time(), 500
         for _ in range(rounds):

@@ -74,7 +74,8 @@ class Pager(Generic[T]):
     """A list that is fetched while it is read.
 
     Nothing is requested before it is awaited or iterated. ``await pager`` gives the first :class:`Page`,
-    ``async for item in pager`` every item, ``pager.pages()`` every page, ``await pager.collect()`` a list.
+    ``async for item in pager`` every item, ``pager.pages()`` every page, ``await pager.collect()`` a list,
+    ``await pager.count()`` the number of items.
 
     Each iteration starts from the beginning. While documents are created or deleted, an offset list can miss entries
     that move across the edge of a page. The client cannot notice that.
@@ -145,6 +146,18 @@ class Pager(Generic[T]):
             if len(found) == at_most:
                 break
         return found
+
+    async def count(self) -> int:
+        """Return the number of items from the offset on, as the API states it.
+
+        One request reads it, for one entry. If the API states no total, the list is read to its end.
+        """
+        envelope = await self._fetch(self._offset, 1)
+        if not envelope.entries:
+            return 0
+        if envelope.total is None or envelope.total < 1:
+            return sum([len(page) async for page in self.pages()])
+        return max(0, envelope.total - self._offset)
 
     def __repr__(self) -> str:
         return f"<Pager from {self._offset}, {self._limit} per request>"

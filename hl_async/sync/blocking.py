@@ -23,7 +23,8 @@ _RESOURCES: Final = "hl_async.resources"
 class SyncPager(Generic[T]):
     """A list that is fetched as it is read: by iteration, or by its ``first`` page.
 
-    ``for item in pager`` gives every item, ``pager.pages()`` every page, ``pager.collect()`` a list.
+    ``for item in pager`` gives every item, ``pager.pages()`` every page, ``pager.collect()`` a list,
+    ``pager.count()`` the number of items.
     """
 
     __slots__ = ("_loop", "_pager")
@@ -51,6 +52,10 @@ class SyncPager(Generic[T]):
     def collect(self, at_most: int | None = None) -> list[T]:
         """Return all items, or the first ``at_most``, as a list in memory."""
         return self._loop.run(lambda: self._pager.collect(at_most))
+
+    def count(self) -> int:
+        """Return the number of items from the offset on, as the API states it."""
+        return self._loop.run(self._pager.count)
 
     def __repr__(self) -> str:
         return f"<Sync{repr(self._pager)[1:]}"

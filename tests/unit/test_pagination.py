@@ -119,6 +119,18 @@ async def test_collect_stops_where_it_is_told_to() -> None:
     assert len(await Pager(server).collect()) == 300
 
 
+@pytest.mark.parametrize(("size", "offset", "counted"), [(250, 0, 250), (250, 245, 5), (0, 0, 0), (3, 9, 0)])
+async def test_a_stated_total_is_counted_with_one_request(size: int, offset: int, counted: int) -> None:
+    server = Server(size, size)
+    assert await Pager(server, offset=offset).count() == counted
+    assert server.asked == [(offset, 1)]
+
+
+@pytest.mark.parametrize("total", [None, 0, -1])
+async def test_a_list_without_a_total_is_counted_by_reading_it(total: int | None) -> None:
+    assert await Pager(Server(250, total), limit=100, offset=20).count() == 230
+
+
 async def test_reading_can_start_anywhere() -> None:
     assert [e.id async for e in Pager(Server(12, 12), limit=5, offset=9)] == ["id9", "id10", "id11"]
 

@@ -56,6 +56,7 @@ def test_a_list_is_read_page_by_page_or_at_once(hl: HighLevel) -> None:
     assert [len(page) for page in pager.pages()][:2] == [2, 2]
     assert len(pager.first()) == 2
     assert len(pager.collect(3)) == 3
+    assert pager.count() == 5
     assert "Pager" in repr(pager)
 
 

@@ -95,7 +95,8 @@ def remove(name: str) -> int:
     path = profile_file()
     profiles = read_profiles(path)
     if profiles.pop(name, None) is None:
-        fail(f"unknown profile {name!r}; known are {', '.join(sorted(profiles)) or 'none yet'}")
+        known = f"known are {', '.join(sorted(profiles))}" if profiles else "no account is stored yet"
+        fail(f"unknown profile {name!r}; {known}")
     write_profiles(path, profiles)
     say(f"removed {name}")
     return ExitCode.OK

@@ -88,10 +88,10 @@ def use_profile(name: str) -> None:
     path = profile_file()
     profiles = read_profiles(path)
     if name not in profiles:
-        known = ", ".join(sorted(profiles)) or "none yet"
+        known = f"known are {', '.join(sorted(profiles))}" if profiles else "no account is stored yet"
         raise ConfigurationError(
             "--profile",
-            f"unknown profile {name!r}; known are {known}; add one with: hl-async account add {name}",
+            f"unknown profile {name!r}; {known}; add one with: hl-async account add {name}",
         )
     # The environment, so that child processes (sandbox, workers) get the same account.
     os.environ.update({VARIABLES[key]: value for key, value in profiles[name].items()})

@@ -60,7 +60,7 @@ def test_a_removed_account_is_gone(
     assert run(["account", "remove", "a"]) == ExitCode.OK
     assert run(["account", "remove", "a"]) == ExitCode.USAGE
     assert run(["--profile", "a", "account", "list"]) == ExitCode.USAGE
-    assert "unknown profile 'a'; known are none yet" in capsys.readouterr().err
+    assert "unknown profile 'a'; no account is stored yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

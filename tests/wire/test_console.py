@@ -30,7 +30,7 @@ from hl_async.models import (
 )
 from hl_async.sandbox import Fault, Sandbox
 from hl_async.sandbox.console import exchange_view
-from hl_async.sandbox.console.document_view import document_view, money, sums, words
+from hl_async.sandbox.console.document_view import document_view, money, paper, sums, words
 from hl_async.sandbox.recorder import KEPT
 from hl_async.testing.builders import Builder
 
@@ -529,3 +529,10 @@ async def test_a_long_reason_is_cut_in_the_list_and_whole_on_its_page(
     last = caught.value.messages[-1]
     assert last not in await read(browser, "requests")
     assert last in await read(browser, f"requests/{box.requests[-1].number}")
+
+
+@pytest.mark.parametrize(("qty", "shown"), [(1000, "1000"), ("2.50", "2.5"), (0.125, "0.125"), (10, "10")])
+def test_a_quantity_is_shown_in_digits(qty: object, shown: str) -> None:
+    line = {"name": "Oak", "qty": qty, "amount": 1, "currency": "USD"}
+    [seen] = paper({"currency": "USD", "items": [line]}, "estimates")["lines"]
+    assert seen["quantity"] == shown

@@ -79,8 +79,8 @@ def paper(document: Document, kind: str, zone: ZoneInfo | None = None) -> dict[s
         {
             "name": line.get("name") or "",
             "description": words(line.get("description")),
-            # normalize() removes trailing zeros; to_eng_string() writes its results for 10 and 100 as digits.
-            "quantity": Decimal(str(line.get("qty") or 0)).normalize().to_eng_string(),
+            # normalize() removes trailing zeros, and makes 1E+3 of 1000; the format writes that as digits.
+            "quantity": f"{Decimal(str(line.get('qty') or 0)).normalize():f}",
             "price": money(line.get("amount"), currency),
             "amount": money(amount, currency),
         }

@@ -31,7 +31,7 @@ _BIG: Final = 50 * 1024 * 1024
 class Fault(Enum):
     """A fault of a request. *Commit* is the moment an operation takes effect.
 
-    A fault executes the operation unless its line says "not executed". Durations are those of :class:`FaultTimes`.
+    A fault executes the operation unless its line says "not executed". Durations are those of `FaultTimes`.
     """
 
     LATENCY = "latency"

@@ -6,6 +6,7 @@ import difflib
 import http.client
 import os
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -180,13 +181,16 @@ class _Receiver(ThreadingHTTPServer):
             put_json(msgspec.json.decode(body))
         else:
             click.echo(_line(msgspec.json.decode(body), delivery.key))
+        return 200
+
+    def count(self) -> None:
+        """Count an answered delivery, and end after the last one."""
         with self._lock:
             if self._left is not None:
                 self._left -= 1
                 if self._left <= 0:
                     # shutdown() waits for the loop that this request runs in.
                     threading.Thread(target=self.shutdown, daemon=True).start()
-        return 200
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -197,7 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(413)
             return
         assert isinstance(self.server, _Receiver)
-        self._answer(self.server.receive(self.rfile.read(size), dict(self.headers.items())))
+        status = self.server.receive(self.rfile.read(size), dict(self.headers.items()))
+        self._answer(status)
+        # Counted after the answer: a process that ends before it leaves the sender with a failed delivery.
+        if status == HTTPStatus.OK:
+            self.server.count()
 
     def _answer(self, status: int) -> None:
         self.send_response(status)

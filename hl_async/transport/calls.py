@@ -227,6 +227,9 @@ class Transport:
                 except CallError as error:
                     failure = error
                 await self._after(failure, call, account)
+                # A shared governor stays open, so it would admit this call after its client was closed.
+                if self._closed:
+                    raise ClientClosed("the client was closed before the call's next attempt")
         except BaseException as error:
             outcome = type(error).__name__
             if isinstance(error, CallError):
@@ -348,8 +351,6 @@ class Transport:
         self._announce(call, decision)
         if decision.delay:
             await self._pause(decision.delay)
-        if self._closed:
-            raise ClientClosed("the client was closed before the call's next attempt")
 
     def _decide(self, failure: CallError, call: _Call) -> Decision:
         # Neither a 429 nor a renewed token uses up an attempt: the server did not fail.

@@ -7,12 +7,14 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from hl_async.cli.app import run
 from hl_async.cli.exits import ExitCode
+from hl_async.cli.webhooks import _Receiver, sender
 
 LISTEN = [sys.executable, "-m", "hl_async", "webhooks", "listen"]
 
@@ -46,6 +48,21 @@ def test_a_delivery_that_is_sent_is_proved_and_printed_by_the_listener(tmp_path:
     first, second = (json.loads(line) for line in out.splitlines())
     assert (first["type"], first["status"]) == ("InvoicePaid", "paid")
     assert (second["type"], second["total"], "title" in second) == ("InvoiceSent", 12.5, False)
+
+
+def test_the_last_delivery_is_counted_after_its_answer(tmp_path: Path) -> None:
+    """A receiver that counted first could end before the sender has an answer."""
+    key = sender(tmp_path / "test.key")
+    with _Receiver(0, (key.public_key,), True, 1) as receiver:
+        serving = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        delivery = key.deliver("InvoicePaid")
+        assert receiver.receive(delivery.body, delivery.headers) == 200
+        serving.join(0.3)
+        assert serving.is_alive()
+        receiver.count()
+        serving.join(10)
+        assert not serving.is_alive()
 
 
 def test_a_delivery_of_another_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -431,6 +431,23 @@ async def test_closing_ends_a_pause_at_once() -> None:
         await asyncio.wait_for(task, 1.0)
 
 
+@pytest.mark.parametrize("first", [refusal(401), refusal(429, Retry_After="0")])
+async def test_closing_ends_a_call_before_its_next_attempt(first: WireResponse) -> None:
+    """The governor stays open, as one that several clients share."""
+    rig = Rig(first, answer())
+    rig.transport.open()
+    rig.wire.gate = asyncio.Event()
+    task = asyncio.create_task(rig.number())
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(rig.transport.aclose(5.0))
+    await asyncio.sleep(0.01)
+    rig.wire.gate.set()
+    with pytest.raises(ClientClosed, match="before the call's next attempt"):
+        await task
+    await closing
+    assert len(rig.wire.sent) == 1
+
+
 async def test_a_pause_holds_no_slot() -> None:
     rig = Rig(refusal(503, Retry_After="0.2"), answer())
     task = asyncio.create_task(rig.number())
